@@ -1,0 +1,80 @@
+"""Run OpenAI Agents SDK agents on any model, chosen by configuration.
+
+Names are imported on first use, so that ``import timestep`` costs nothing:
+``agents``, ``openai`` and ``ollama`` load only when an application needs them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from timestep.errors import (
+        AuthenticationError,
+        CapabilityError,
+        ConfigurationError,
+        ContextWindowExceededError,
+        ModelNotFoundError,
+        ModelOutputError,
+        OllamaConnectionError,
+        OllamaError,
+        OllamaStatusError,
+        OllamaStreamError,
+        OllamaTimeoutError,
+        RateLimitError,
+        ServerBusyError,
+        TimestepError,
+        UnknownModelError,
+        UnsupportedInputError,
+    )
+    from timestep.ollama.model import OllamaModel
+    from timestep.ollama.provider import OllamaModelProvider
+    from timestep.registry import MultiModelProvider, MultiModelProviderMap, build_provider
+    from timestep.settings import Settings
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "MultiModelProvider": "timestep.registry",
+    "MultiModelProviderMap": "timestep.registry",
+    "OllamaModel": "timestep.ollama.model",
+    "OllamaModelProvider": "timestep.ollama.provider",
+    "Settings": "timestep.settings",
+    "build_provider": "timestep.registry",
+}
+
+__all__ = [
+    "AuthenticationError",
+    "CapabilityError",
+    "ConfigurationError",
+    "ContextWindowExceededError",
+    "ModelNotFoundError",
+    "ModelOutputError",
+    "MultiModelProvider",
+    "MultiModelProviderMap",
+    "OllamaConnectionError",
+    "OllamaError",
+    "OllamaModel",
+    "OllamaModelProvider",
+    "OllamaStatusError",
+    "OllamaStreamError",
+    "OllamaTimeoutError",
+    "RateLimitError",
+    "ServerBusyError",
+    "Settings",
+    "TimestepError",
+    "UnknownModelError",
+    "UnsupportedInputError",
+    "build_provider",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME.get(name, "timestep.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,63 @@
+"""The ``timestep`` command: one module a command, each imports what it needs when it runs."""
+
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import cast
+
+import click
+
+from timestep import __version__
+from timestep.cli.completion import completion
+from timestep.cli.config import config
+from timestep.cli.demo import demo
+from timestep.cli.doctor import doctor
+from timestep.cli.models import models
+from timestep.cli.pull import pull
+from timestep.cli.render import render
+from timestep.cli.run import run
+from timestep.cli.traces import traces
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended, as shells count: 128 and the signal's number."""
+
+
+class Commands(click.Group):
+    """A group whose commands end quietly with Ctrl-C."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command.
+
+        Raises:
+            Exit: With 130, after Ctrl-C.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="timestep")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Run OpenAI Agents SDK agents on any model."""
+    # Conventions of terminals, not settings of ours.
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        ctx.color = False
+    # A model writes what it likes; a stream that cannot show a character shows its number.
+    with suppress(AttributeError):  # whoever replaced stdout by no file gets every character
+        cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
+
+
+main.add_command(completion)
+main.add_command(config)
+main.add_command(demo)
+main.add_command(doctor)
+main.add_command(models)
+main.add_command(pull)
+main.add_command(render)
+main.add_command(run)
+main.add_command(traces)

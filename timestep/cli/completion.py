@@ -1,0 +1,71 @@
+"""Completion of commands, options and model names in bash, zsh and fish."""
+
+import os
+
+import click
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    add_completion_class,
+    get_completion_class,
+    split_arg_string,
+)
+
+_VARIABLE = "_TIMESTEP_COMPLETE"
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, *, shell: str) -> None:
+    """Print the script that completes commands and model names in SHELL.
+
+    \b
+    bash:  echo 'eval "$(timestep completion bash)"' >> ~/.bashrc
+    zsh:   echo 'eval "$(timestep completion zsh)"' >> ~/.zshrc
+    fish:  timestep completion fish > ~/.config/fish/completions/timestep.fish
+    """  # noqa: D301 - \b keeps the lines as they are
+    complete = get_completion_class(shell)
+    assert complete is not None, "click knows the shells that are offered"  # noqa: S101 - an invariant
+    click.echo(complete(ctx.find_root().command, {}, "timestep", _VARIABLE).source())
+
+
+def complete_model(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[str | CompletionItem[str]]":
+    """The names of models that begin with *incomplete*."""
+    from timestep.cli.model_names import model_names
+
+    names = model_names(
+        config_file=ctx.params.get("config_file"), env_file=ctx.params.get("env_file", ".env")
+    )
+    return [name for name in names if name.startswith(incomplete)]
+
+
+class _ColonBash(BashComplete):
+    """For bash, which begins a new word at each colon, as in ``ollama/qwen3:4b``.
+
+    The script hands over the line as it is typed, and gets back what follows the last colon.
+    """
+
+    source_template = BashComplete.source_template.replace(
+        "env COMP_WORDS=",
+        'env COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_BREAKS="$COMP_WORDBREAKS" COMP_WORDS=',
+    )
+    _head = ""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """The words before the cursor, and the one it is in."""
+        line = os.environ["COMP_LINE"]
+        _, *words = split_arg_string(line)
+        typed = "" if not words or line[-1].isspace() else words.pop()
+        if ":" in os.environ["COMP_BREAKS"] and ":" in typed:
+            self._head = typed[: typed.rindex(":") + 1].rpartition("=")[2]
+        return words, typed
+
+    def format_completion(self, item: "CompletionItem[str]") -> str:
+        """*item* without what bash believes to be words before it."""
+        return f"{item.type},{item.value.removeprefix(self._head)}"
+
+
+add_completion_class(_ColonBash)

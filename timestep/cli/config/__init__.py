@@ -1,0 +1,16 @@
+"""``timestep config``: what is configured, where it came from, and how to begin."""
+
+import click
+
+from timestep.cli.config.explain import explain
+from timestep.cli.config.files import init, path, schema
+from timestep.cli.config.show import show
+
+
+@click.group()
+def config() -> None:
+    """See and begin the configuration. No secret is ever printed."""
+
+
+for command in (show, explain, init, schema, path):
+    config.add_command(command)

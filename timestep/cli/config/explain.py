@@ -1,0 +1,120 @@
+"""``timestep config explain``: one key, its value, and why it has that."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from timestep.cli.configuration import configuration_options, load
+from timestep.cli.output import clean, json_option, print_json
+
+if TYPE_CHECKING:
+    from timestep.cli.config.leaves import Leaf
+    from timestep.provenance import KeyPath, Origin
+
+
+@click.command()
+@click.argument("key")
+@json_option
+@configuration_options
+def explain(*, key: str, as_json: bool, config_file: str | None, env_file: str) -> None:
+    """Show the value of KEY, the place that set it, and the places it won over.
+
+    KEY is a key as TOML writes it (ollama.base_url), a table (ollama), or a variable
+    (OLLAMA_HOST). With --json one array.
+    """
+    from timestep.cli.config.leaves import Leaf, read_leaves
+
+    settings = load(config_file=config_file, env_file=env_file)
+    leaves = list(read_leaves(settings))
+    path = _parse(key, leaves)
+    found = [leaf for leaf in leaves if leaf.path[: len(path)] == path]
+    if found and found[0].path != path:  # a table: what is set in it
+        found = [leaf for leaf in found if leaf.is_set]
+    elif not found:
+        _check(path, leaves)
+        found = [Leaf(path, None, settings.origin_of(".".join(path)))]
+    if as_json:
+        print_json([_as_json(leaf) for leaf in found])
+    elif found:
+        click.echo("\n\n".join(map(_describe, found)))
+    else:
+        click.echo(f"Nothing sets a key of [{clean(key)}]; all are defaults.", err=True)
+
+
+def _parse(key: str, leaves: "list[Leaf]") -> "KeyPath":
+    """The path that *key* names, spelled as in *leaves*."""
+    import tomllib
+
+    from timestep.provenance import DEFAULT, Entry, flatten
+    from timestep.sources import Variable, respelled
+
+    variable = Variable(key, "", DEFAULT).path
+    if variable is not None:
+        written = [Entry(leaf.path, None, DEFAULT) for leaf in leaves]
+        return respelled([Entry(variable, None, DEFAULT)], written)[0].path
+    try:
+        [(path, _)] = flatten(tomllib.loads(f"{key} = 0"))
+    except ValueError as exc:
+        raise click.UsageError(
+            f"{clean(key)!r} is no key; write one such as ollama.base_url, with quotes around "
+            "parts that hold dots: 'ollama.models.\"llama3.2\".num_ctx'"
+        ) from exc
+    return path
+
+
+def _check(path: "KeyPath", leaves: "list[Leaf]") -> None:
+    """Refuse a *path* that no setting can have."""
+    import difflib
+
+    from timestep.fields import arms_at
+    from timestep.provenance import dotted
+    from timestep.settings import Settings
+
+    if not arms_at(Settings, path):
+        near = difflib.get_close_matches(dotted(path), [leaf.key for leaf in leaves], n=1)
+        hint = f" Did you mean {near[0]}?" if near else " 'timestep config show --all' lists them."
+        raise click.UsageError(f"There is no setting {clean(dotted(path))!r}.{hint}")
+
+
+def _describe(leaf: "Leaf") -> str:
+    from timestep.cli.terminal import width
+    from timestep.template import variables_of
+
+    origin = leaf.origin
+    rows = [("from", str(origin.winner))]
+    rows += [("wins over" if not n else "", str(loser)) for n, loser in enumerate(origin.losers)]
+    rows += [("variable" if not n else "", name) for n, name in enumerate(variables_of(leaf.path))]
+    lines = [click.style(clean(leaf.line), bold=True)]
+    lines += [f"  {label:<11}{clean(text)}" for label, text in rows]
+    if description := _description(leaf.path):
+        lines.append(
+            click.wrap_text(description, width(), initial_indent="  ", subsequent_indent="  ")
+        )
+    return "\n".join(lines)
+
+
+def _description(path: "KeyPath") -> str:
+    from timestep.fields import arms_at, is_model
+    from timestep.settings import Settings
+
+    for arm in arms_at(Settings, path[:-1]):
+        if is_model(arm) and path[-1] in arm.model_fields:
+            return str(arm.model_fields[path[-1]].description)
+    return ""
+
+
+def _as_json(leaf: "Leaf") -> dict[str, Any]:
+    from timestep.template import variables_of
+
+    return {
+        "key": leaf.key,
+        "value": leaf.value,
+        "winner": _place(leaf.origin.winner),
+        "losers": [_place(loser) for loser in leaf.origin.losers],
+        "variables": variables_of(leaf.path),
+        "description": _description(leaf.path),
+    }
+
+
+def _place(origin: "Origin") -> dict[str, Any]:
+    return {"kind": origin.kind, "location": origin.location, "variable": origin.variable}

@@ -1,0 +1,145 @@
+"""The demo's run: a test server in place of Ollama, everything else as in an application."""
+
+import asyncio
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from agents import (
+    HandoffCallItem,
+    RunConfig,
+    RunItem,
+    Runner,
+    StreamEvent,
+    ToolCallItem,
+    ToolCallOutputItem,
+    set_trace_processors,
+)
+from openai.types.responses import (
+    ResponseFunctionToolCall,
+    ResponseReasoningTextDeltaEvent,
+    ResponseTextDeltaEvent,
+)
+
+from timestep.cli.demo.scenes import SCENES, Scene
+from timestep.cli.terminal import Transcript, width
+from timestep.registry import MultiModelProvider, build_provider
+from timestep.settings import Settings, load_settings
+from timestep.testing import FakeOllama
+
+_CONFIGURATION = Path(__file__).parent / "timestep.toml"
+_READING_SPEED = 0.03
+_CLOSING = """\
+Now a real model
+
+  Ollama on this machine
+    ollama pull llama3.2
+    timestep run "Hello" --model ollama/llama3.2
+
+  Ollama Cloud
+    export OLLAMA_API_KEY=...
+    timestep run "Hello" --model ollama/gpt-oss:120b-cloud
+
+  OpenAI
+    export OPENAI_API_KEY=...
+    timestep run "Hello" --model gpt-4.1
+
+  In Python
+    provider = MultiModelProvider.from_env()
+    run_config = RunConfig(model_provider=provider)
+    await Runner.run(agent, "Hello", run_config=run_config)
+"""
+
+
+def play() -> None:
+    """Play all scenes."""
+    # The SDK would send traces to OpenAI whenever it finds a key.
+    set_trace_processors([])
+    with FakeOllama() as server:
+        # No variable of the user's may change what the demo shows.
+        settings = load_settings(
+            environment={},
+            env_file=None,
+            config_file=_CONFIGURATION,
+            ollama={"base_url": server.url},
+        )
+        _show_configuration()
+        asyncio.run(_play_scenes(settings, server))
+        checked = (
+            f"The test server read all {len(server.chats)} requests as strictly as Ollama does."
+        )
+    click.echo("\n" + textwrap.fill(checked, width()))
+    click.echo(f"\n{_CLOSING}", nl=False)
+
+
+def _show_configuration() -> None:
+    _heading("The configuration, but for the test server's address")
+    click.echo(textwrap.indent(_CONFIGURATION.read_text(), "    ").rstrip())
+
+
+async def _play_scenes(settings: Settings, server: FakeOllama) -> None:
+    provider = build_provider(settings)
+    interval = _READING_SPEED if sys.stdout.isatty() else 0.0
+    for number, scene in enumerate(SCENES, 1):
+        _heading(f"{number}. {scene.title}")
+        for reply in scene.replies:
+            server.reply(replace(reply, interval=interval))
+        await _play_scene(scene, provider, settings)
+    await provider.aclose()
+
+
+def _heading(text: str) -> None:
+    click.echo("\n" + click.style(textwrap.fill(text, width()), bold=True) + "\n")
+
+
+async def _play_scene(scene: Scene, provider: MultiModelProvider, settings: Settings) -> None:
+    transcript = Transcript(label_width=10, line_width=width())
+    transcript.line("user", scene.prompt)
+    started = time.monotonic()
+    config = RunConfig(model_provider=provider)
+    result = Runner.run_streamed(scene.agent, scene.prompt, run_config=config)
+    async for event in result.stream_events():
+        _show(event, transcript, settings)
+    transcript.end()
+    if not isinstance(result.final_output, str):
+        transcript.line("object", repr(result.final_output))
+    usage = result.context_wrapper.usage
+    transcript.line(
+        "usage",
+        f"{usage.requests} requests, {usage.input_tokens} tokens in, {usage.output_tokens} out, "
+        f"{time.monotonic() - started:.1f} s",
+        dim=True,
+    )
+
+
+def _show(event: StreamEvent, transcript: Transcript, settings: Settings) -> None:
+    match event.type:
+        case "agent_updated_stream_event":
+            agent = event.new_agent
+            name = str(agent.model or settings.default_model)
+            transcript.line("agent", f"{agent.name}, on {name} = {settings.aliases[name]}")
+        case "run_item_stream_event":
+            _show_item(event.item, transcript)
+        case "raw_response_event":
+            match event.data:
+                case ResponseTextDeltaEvent(delta=text):
+                    transcript.write("answer", text)
+                case ResponseReasoningTextDeltaEvent(delta=text):
+                    transcript.write("thinking", text, dim=True)
+                case _:
+                    pass  # announces or repeats what the others bring
+
+
+def _show_item(item: RunItem, transcript: Transcript) -> None:
+    match item:
+        case ToolCallItem(raw_item=ResponseFunctionToolCall() as call):
+            transcript.line("call", f"{call.name}({call.arguments})")
+        case HandoffCallItem(raw_item=call):
+            transcript.line("handoff", call.name)
+        case ToolCallOutputItem():
+            transcript.line("result", str(item.output))
+        case _:
+            pass

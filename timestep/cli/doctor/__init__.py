@@ -1,0 +1,74 @@
+"""``timestep doctor``: what is wrong, and the command that fixes it."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from timestep.cli.configuration import configuration_options
+from timestep.cli.output import clean, json_option, print_json
+from timestep.cli.terminal import width
+
+if TYPE_CHECKING:
+    from timestep.cli.doctor.findings import Finding
+
+_COLORS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
+_LABEL_WIDTH = 11
+
+
+@click.command()
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Give up on a server that stays silent so long.",
+)
+@json_option
+@configuration_options
+def doctor(*, timeout: float, as_json: bool, config_file: str | None, env_file: str) -> None:
+    """Check the configuration, the servers and the models, and say what to do.
+
+    The exit code is 1 when something is broken; notes and warnings break nothing.
+    """
+    from timestep.cli.doctor.examine import examine
+
+    findings = examine(config_file=config_file, env_file=env_file, patience=timeout)
+    problems = [finding for finding in findings if finding.status == "problem"]
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        _show(findings)
+        click.echo(f"\n{_summary(findings)}", err=True)
+    if problems:
+        raise click.exceptions.Exit(1)
+
+
+def _show(findings: "list[Finding]") -> None:
+    area = None
+    for finding in findings:
+        if finding.area != area:
+            click.echo(("\n" if area else "") + click.style(clean(finding.area), bold=True))
+        area = finding.area
+        label = click.style(f"  {finding.status:<{_LABEL_WIDTH - 2}}", fg=_COLORS[finding.status])
+        click.echo(label + _wrapped(finding.text))
+        if finding.fix:
+            # What may be copied is never wrapped.
+            fix = click.style(clean(finding.fix), bold=True)
+            click.echo(f"{'':{_LABEL_WIDTH}}{fix}")
+
+
+def _wrapped(text: str) -> str:
+    indent = " " * _LABEL_WIDTH
+    wrapped = click.wrap_text(clean(text), width(), initial_indent=indent, subsequent_indent=indent)
+    return wrapped.removeprefix(indent)
+
+
+def _summary(findings: "list[Finding]") -> str:
+    counts = [
+        f"{count} {status}{'' if count == 1 else 's'}"
+        for status in ("problem", "warning", "note")
+        if (count := sum(finding.status == status for finding in findings))
+    ]
+    return f"{', '.join(counts)}." if counts else "All is well."

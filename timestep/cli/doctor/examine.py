@@ -1,0 +1,94 @@
+"""All checks, in the order in which they are told."""
+
+import asyncio
+
+from pydantic_settings import SettingsError
+
+from timestep.cli.configuration import ConfigurationProblem, configure
+from timestep.cli.doctor.findings import Finding
+from timestep.cli.doctor.models import check_models
+from timestep.cli.doctor.servers import Server, check_openai, check_proxies, check_server, visit
+from timestep.cli.inventory import take_inventory
+from timestep.cli.loop import run_without_waiting
+from timestep.cli.marks import read_marks
+from timestep.registry import MultiModelProvider
+from timestep.routing import split_prefix
+from timestep.settings import Settings, misspelled_variables, source_files
+
+_CONFIGURATION = "configuration"
+
+
+def examine(*, config_file: str | None, env_file: str, patience: float) -> list[Finding]:
+    """Everything that was found; no server is waited for longer than *patience* seconds."""
+    findings = [
+        Finding(
+            _CONFIGURATION,
+            "warning",
+            f"The variable {name} is read by nobody here. Is it {meant}?",
+            f'export {meant}="${name}"; unset {name}',
+        )
+        for name, meant in misspelled_variables().items()
+    ]
+    try:
+        files = source_files(env_file=env_file, config_file=config_file)
+        settings, provider = configure(config_file=config_file, env_file=env_file)
+    except (SettingsError, ConfigurationProblem) as exc:
+        lines = str(exc.args[0] if isinstance(exc, SettingsError) else exc.message).splitlines()
+        wrong = [Finding(_CONFIGURATION, "problem", line) for line in lines]
+        hint = Finding(_CONFIGURATION, "note", "Servers and models are checked once this is right.")
+        return [*findings, *wrong, hint]
+    read = ", ".join(str(file.path) for file in files if file.is_read)
+    words = f"Read {read} and the environment." if read else "Read the environment; no file."
+    findings.insert(0, Finding(_CONFIGURATION, "ok", words))
+    findings += _check_default(settings)
+    return findings + run_without_waiting(_check_all(settings, provider, patience))
+
+
+def _check_default(settings: Settings) -> list[Finding]:
+    marks = read_marks(settings)
+    if settings.default_model is None:
+        return [
+            Finding(
+                _CONFIGURATION,
+                "note",
+                "There is no default model; agents and commands must name theirs.",
+                "export TIMESTEP_DEFAULT_MODEL=ollama/llama3.2",
+            )
+        ]
+    is_alias = settings.default_model in settings.aliases
+    leads = f", which is {marks[0].model}" if is_alias else ""
+    return [Finding(_CONFIGURATION, "ok", f"The default model is {settings.default_model}{leads}.")]
+
+
+async def _check_all(
+    settings: Settings, provider: MultiModelProvider, patience: float
+) -> list[Finding]:
+    inventories, servers = await asyncio.gather(
+        take_inventory(settings, provider, patience=patience), visit(provider, patience)
+    )
+    marks = read_marks(settings)
+    wanted = {split_prefix(mark.model)[0] or "" for mark in marks}
+    wanted = {"" if prefix == "openai" else prefix for prefix in wanted}
+    by_url = {(server.prefix, server.url): server for server in servers}
+    findings: list[Finding] = []
+    for inventory in inventories:
+        server = by_url.get((inventory.prefix, inventory.url or ""), Server(inventory.prefix, ""))
+        is_wanted = inventory.prefix in wanted or inventory.prefix in settings.providers
+        if inventory.kind == "ollama":
+            findings += check_server(inventory, server, settings, is_wanted=is_wanted)
+        else:
+            findings += check_openai(inventory, settings, is_wanted=is_wanted)
+    findings += check_models(marks, inventories, settings)
+    findings += check_proxies(servers)
+    if all(
+        inventory.problem and inventory.kind in {"openai", "ollama"} for inventory in inventories
+    ):
+        findings.append(
+            Finding(
+                "models",
+                "problem",
+                "No model can be used yet: start Ollama, or set OPENAI_API_KEY. A demo needs neither.",
+                "timestep demo",
+            )
+        )
+    return findings

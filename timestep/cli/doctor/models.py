@@ -1,0 +1,137 @@
+"""Checks of the models that the default and the aliases stand for."""
+
+from collections.abc import Iterator
+
+from timestep.cli.doctor.findings import Finding
+from timestep.cli.inventory import Inventory, Offer
+from timestep.cli.marks import Mark, same_model
+from timestep.ollama.endpoint import is_cloud_name
+from timestep.provenance import dotted
+from timestep.routing import split_prefix
+from timestep.settings import OllamaProviderSettings, OllamaSettings, Settings
+
+_AREA = "models"
+_LITTLE = 4096
+"""Tokens of context that Ollama allocates on machines with less than 24 GB for it."""
+
+
+def check_models(
+    marks: list[Mark], inventories: list[Inventory], settings: Settings
+) -> list[Finding]:
+    """What is to say about each model that *marks* name, once a model."""
+    ollama = {inventory.prefix for inventory in inventories if inventory.kind == "ollama"}
+    findings: list[Finding] = []
+    told: set[str] = set()
+    for mark in marks:
+        prefix, name = split_prefix(mark.model)
+        if mark.model in told:
+            continue
+        told.add(mark.model)
+        labels = ", ".join(other.label for other in marks if other.model == mark.model)
+        called = f"{mark.model} ({labels})"
+        asked = [i for i in inventories if i.prefix == ("" if prefix == "openai" else prefix or "")]
+        offers = [offer for inventory in asked for offer in inventory.offers]
+        offer = next((o for o in offers if same_model(mark.model, o.name, ollama)), None)
+        table = _table(prefix, settings)
+        if prefix not in ollama or table is None:
+            findings += _check_listed(called, offer, asked)
+        elif is_cloud_name(name) and table.base_url is None:
+            findings += _check_cloud(called, offer, asked, table)
+        elif offer is None:
+            findings += _check_missing(called, mark, asked)
+        else:
+            findings += _check_present(called, prefix or "", name, offer, table)
+    return list(dict.fromkeys(findings))
+
+
+def _table(prefix: str | None, settings: Settings) -> OllamaSettings | None:
+    table = settings.providers.get(prefix or "")
+    if isinstance(table, OllamaProviderSettings):
+        return table
+    return settings.ollama if prefix == "ollama" and table is None else None
+
+
+def _check_listed(called: str, offer: Offer | None, asked: list[Inventory]) -> Iterator[Finding]:
+    if offer is not None:
+        yield Finding(_AREA, "ok", f"{called} is there.")
+    elif asked and not any(inventory.problem for inventory in asked):
+        yield Finding(
+            _AREA,
+            "warning",
+            f"{called} is not among the models that {asked[0].url} lists.",
+            "timestep models",
+        )
+
+
+def _check_cloud(
+    called: str, offer: Offer | None, asked: list[Inventory], table: OllamaSettings
+) -> Iterator[Finding]:
+    if table.api_key is None:
+        yield Finding(
+            _AREA,
+            "problem",
+            f"{called} runs at ollama.com, and there is no key for it. "
+            "https://ollama.com/settings/keys makes one.",
+            "export OLLAMA_API_KEY=…",
+        )
+        return
+    yield from _check_listed(called, offer, [i for i in asked if i.url == "https://ollama.com"])
+
+
+def _check_missing(called: str, mark: Mark, asked: list[Inventory]) -> Iterator[Finding]:
+    if any(inventory.problem for inventory in asked):
+        return  # the server itself is the finding
+    yield Finding(_AREA, "problem", f"{called} is not pulled.", f"timestep pull {mark.model}")
+
+
+def _check_present(
+    called: str, prefix: str, name: str, offer: Offer, table: OllamaSettings
+) -> Iterator[Finding]:
+    able = offer.capabilities
+    has = ", ".join(what for what in able or () if what != "completion") or "text alone"
+    if able is not None and "completion" not in able:
+        yield Finding(_AREA, "problem", f"{called} cannot chat; it has {has}.", "timestep models")
+        return
+    yield Finding(_AREA, "ok", f"{called} has {has}.")
+    if able is not None and "tools" not in able and not table.tool_emulation:
+        yield Finding(
+            _AREA,
+            "warning",
+            f"{called} cannot call tools; take another model, or have tools described to it.",
+            f"{_section(prefix)}.tool_emulation = true",
+        )
+    yield from _check_context(called, prefix, name, offer, table)
+
+
+def _check_context(
+    called: str, prefix: str, name: str, offer: Offer, table: OllamaSettings
+) -> Iterator[Finding]:
+    asked = {**table.options, **table.models.get(name, {})}.get("num_ctx")
+    line = f"{_section(prefix)}.options.num_ctx = {min(16384, offer.context_length or 16384)}"
+    if not isinstance(asked, int):
+        if offer.loaded is not None and 0 < offer.loaded <= _LITTLE:
+            text = f"{called} is loaded with {offer.loaded:,} tokens of context: little for agents."
+            yield Finding(_AREA, "warning", text, line)
+        elif offer.loaded is None:
+            text = (
+                f"No num_ctx is set for models of {prefix}: their server chooses the context, "
+                f"{_LITTLE:,} tokens on most machines."
+            )
+            yield Finding(_AREA, "note", text, f"{_section(prefix)}.options.num_ctx = 16384")
+        return
+    most = offer.context_length
+    if most is not None and asked > most:
+        text = f"{called} takes {most:,} tokens at most; num_ctx asks for {asked:,}."
+        yield Finding(_AREA, "warning", text, f"{_section(prefix)}.options.num_ctx = {most}")
+    elif offer.loaded is not None and 0 < offer.loaded < asked:
+        text = (
+            f"{called} is loaded with {offer.loaded:,} tokens of context; num_ctx asks for "
+            f"{asked:,}. The next request loads it again, or memory is short."
+        )
+        yield Finding(_AREA, "warning", text, f"ollama stop {name}")
+    elif offer.loaded is not None:
+        yield Finding(_AREA, "ok", f"{called} is loaded with {offer.loaded:,} tokens of context.")
+
+
+def _section(prefix: str) -> str:
+    return "ollama" if prefix == "ollama" else dotted(("providers", prefix))

@@ -1,0 +1,189 @@
+"""Checks of the servers: there, new enough, and signed in."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, cast
+from urllib.request import getproxies, proxy_bypass
+
+from timestep.cli.doctor.findings import Finding, Status
+from timestep.cli.inventory import Inventory
+from timestep.cli.naming import ollama_providers
+from timestep.errors import AuthenticationError, OllamaError
+from timestep.ollama.client import Wire
+from timestep.registry import MultiModelProvider
+from timestep.settings import Settings
+from timestep.urls import authority, is_loopback
+
+# Source: ollama's tags, each fault gone with the release named.
+_FAULTS = (
+    ((0, 12, 4), "cuts a prompt that is too long without a word"),
+    ((0, 12, 10), "gives tool calls no ids"),
+    ((0, 17, 4), "gives all tool calls of an answer the same index"),
+)
+_GATEWAYS = {"litellm": "litellm", "any-llm": "any_llm"}
+_KEYS_PAGE = "https://ollama.com/settings/keys"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What an Ollama server tells about itself; None for what it does not.
+
+    Attributes:
+        prefix: Of its models' names.
+        url: Where it is.
+        version: Such as ``"0.33.0"``.
+        account: Who is signed in there.
+        is_refused: True when it wants a key or a sign-in to tell.
+        signin_url: Where to sign in.
+    """
+
+    prefix: str
+    url: str
+    version: str | None = None
+    account: str | None = None
+    is_refused: bool = False
+    signin_url: str | None = None
+
+
+async def visit(provider: MultiModelProvider, patience: float) -> list[Server]:
+    """All Ollama servers of *provider*; those of ollama.com only where there is a key."""
+    wires: list[tuple[str, Wire]] = []
+    for prefix, ollama in ollama_providers(provider).items():
+        local, cloud = ollama.wire(), ollama.wire(":cloud")
+        wires.append((prefix, local))
+        if cloud is not local and "authorization" in cloud.endpoint.headers:
+            wires.append((prefix, cloud))
+    return await asyncio.gather(*(_visit(prefix, wire, patience) for prefix, wire in wires))
+
+
+async def _visit(prefix: str, wire: Wire, patience: float) -> Server:
+    version, account = await asyncio.gather(
+        _ask(wire.get("/api/version"), patience), _ask(wire.post("/api/me", {}), patience)
+    )
+    refused = isinstance(account, AuthenticationError)
+    return Server(
+        prefix,
+        wire.endpoint.base_url,
+        _text(version, "version"),
+        _text(account, "name") or _text(account, "email"),
+        is_refused=refused,
+        signin_url=account.signin_url if isinstance(account, AuthenticationError) else None,
+    )
+
+
+async def _ask(answer: Any, patience: float) -> Any:
+    """What *answer* brings, or the error it ends in."""
+    try:
+        async with asyncio.timeout(patience):
+            return await answer
+    except (TimeoutError, OllamaError) as exc:
+        return exc
+
+
+def check_server(
+    inventory: Inventory, server: Server, settings: Settings, *, is_wanted: bool
+) -> list[Finding]:
+    """What is to say about one Ollama server."""
+    area = f"{inventory.prefix} {inventory.url}"
+    is_named = inventory.prefix == "ollama" and bool(
+        settings.ollama.base_url or settings.ollama.host
+    )
+    if inventory.problem:
+        status: Status = "problem" if is_wanted or is_named else "note"
+        return [Finding(area, status, inventory.problem)]
+    count = len(inventory.offers)
+    loaded = sum(offer.loaded is not None for offer in inventory.offers)
+    called = f"Ollama {server.version}" if server.version else "It answers"
+    models = f"{count} model{'' if count == 1 else 's'}, {loaded} loaded."
+    return [
+        Finding(area, "ok", f"{called}: {models}"),
+        *_check_version(area, server),
+        *_check_key(area, inventory, settings),
+        *_check_account(area, server),
+    ]
+
+
+def _check_version(area: str, server: Server) -> list[Finding]:
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", server.version or "")
+    number = tuple(map(int, found.groups())) if found else (0, 0, 0)
+    if number == (0, 0, 0):
+        return []  # built by hand, and of any age
+    faults = [fault for fixed_in, fault in _FAULTS if number < fixed_in]
+    if not faults:
+        return []
+    text = f"Ollama {server.version} {'; it '.join(faults)}. timestep repairs what it can; update."
+    return [Finding(area, "warning", text, "https://ollama.com/download")]
+
+
+def _check_key(area: str, inventory: Inventory, settings: Settings) -> list[Finding]:
+    """The key of the environment that stays at home."""
+    base_url = settings.ollama.base_url
+    if (
+        inventory.prefix != "ollama"
+        or base_url is None
+        or settings.ollama.api_key is None
+        or not settings.ollama_key_is_for_cloud_only
+        or inventory.url == "https://ollama.com"
+    ):
+        return []
+    text = f"OLLAMA_API_KEY is for ollama.com and is not sent to {authority(base_url)}."
+    return [Finding(area, "note", text, 'export TIMESTEP_OLLAMA__API_KEY="$OLLAMA_API_KEY"')]
+
+
+def _check_account(area: str, server: Server) -> list[Finding]:
+    is_cloud = server.url == "https://ollama.com"
+    if server.account:
+        return [Finding(area, "ok", f"Signed in as {server.account}.")]
+    if is_cloud and server.is_refused:
+        text = f"ollama.com refuses the key. {_KEYS_PAGE} makes a new one."
+        return [Finding(area, "problem", text, "export OLLAMA_API_KEY=…")]
+    if server.is_refused:
+        text = "Not signed in to ollama.com; only cloud models through this server need that."
+        return [Finding(area, "note", text, server.signin_url or "ollama signin")]
+    return []
+
+
+def check_openai(inventory: Inventory, settings: Settings, *, is_wanted: bool) -> list[Finding]:
+    """What is to say about a provider that is no Ollama."""
+    area = f"{inventory.prefix or 'OpenAI'} {inventory.url or ''}".rstrip()
+    package = _GATEWAYS.get(inventory.kind)
+    if package is not None:
+        if find_spec(package) is not None:
+            return [Finding(area, "ok", f"The package {package} is installed.")]
+        text = f"The package {package} is not installed."
+        return [Finding(area, "problem", text, f"pip install 'timestep[{inventory.kind}]'")]
+    if not inventory.problem:
+        count = len(inventory.offers)
+        return [Finding(area, "ok", f"It answers: {count} model{'' if count == 1 else 's'}.")]
+    if inventory.kind != "openai":
+        return [Finding(area, "note", inventory.problem)]
+    is_named = not inventory.prefix and bool(settings.openai.api_key or settings.openai.base_url)
+    status: Status = "problem" if is_wanted or is_named else "note"
+    has_key = inventory.prefix or settings.openai.api_key or settings.openai.base_url
+    return [Finding(area, status, inventory.problem, "" if has_key else "export OPENAI_API_KEY=…")]
+
+
+def check_proxies(servers: list[Server]) -> list[Finding]:
+    """The proxy that would catch requests to this machine, when a server is on it."""
+    proxies = getproxies()
+    names = [name for name in ("http", "all") if proxies.get(name)]
+    if not names or not any(is_loopback(server.url) for server in servers):
+        return []
+    if proxy_bypass("localhost") and proxy_bypass("127.0.0.1"):
+        return []
+    variables = " and ".join(f"{name.upper()}_PROXY" for name in names)
+    text = (
+        f"{variables} would catch requests to this machine. timestep goes past the proxy; ollama, "
+        "curl and others do not."
+    )
+    return [Finding("network", "warning", text, "export NO_PROXY=localhost,127.0.0.1,::1")]
+
+
+def _text(answer: Any, key: str) -> str | None:
+    if not isinstance(answer, Mapping):
+        return None
+    value = cast("Mapping[str, Any]", answer).get(key)
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,61 @@
+"""Errors as a command reports them: what happened, and the next step. Never a traceback."""
+
+import traceback
+from pathlib import Path
+from typing import cast
+
+import openai
+from agents import AgentsException
+
+from timestep.urls import authority
+
+
+def explain(error: Exception) -> str:
+    """What to tell a user about *error*, which a model or the Runner raised."""
+    match error:
+        case AgentsException():
+            return str(error)
+        case openai.APIConnectionError():
+            return (
+                f"Cannot reach {authority(str(error.request.url))}: "
+                f"{error.__cause__ or error}. Check the network and the base URL."
+            )
+        case openai.APIStatusError():
+            return _explain_status(error)
+        case openai.OpenAIError():
+            return f"{error} Or name an Ollama model: --model ollama/llama3.2"
+        case _:
+            return _explain_unknown(error)
+
+
+def _explain_status(error: openai.APIStatusError) -> str:
+    host = authority(str(error.request.url))
+    match error:
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            step = "Check the key: OPENAI_API_KEY for OpenAI, api_key for a provider of your own."
+        case openai.NotFoundError():
+            step = "Check the model's name and the base URL."
+        case openai.RateLimitError():
+            step = "Wait a moment, or look at your quota there."
+        case openai.InternalServerError():
+            step = "The fault is the server's; try again in a moment."
+        case _:
+            step = "The server refused the request; its words say why."
+    return f"{host} answered {error.status_code}: {_words(error)}. {step}"
+
+
+def _words(error: openai.APIStatusError) -> str:
+    """What the server said, without the frame the client puts around it."""
+    said = cast("dict[str, object]", error.body).get("message") if _is_object(error.body) else None
+    return str(said or error.message).rstrip(".")
+
+
+def _is_object(body: object) -> bool:
+    return isinstance(body, dict)
+
+
+def _explain_unknown(error: Exception) -> str:
+    """*error* of a kind nobody expected, with the place a bug report needs."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}:{frame.lineno}"
+    return f"{type(error).__name__} in {place}: {error}"

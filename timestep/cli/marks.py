@@ -1,0 +1,54 @@
+"""Which models the default and the aliases stand for."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from timestep.routing import resolve, split_prefix
+from timestep.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A name of the configuration, and the model it leads to.
+
+    Attributes:
+        alias: None for the default.
+        model: With its prefix, aliases followed.
+    """
+
+    alias: str | None
+    model: str
+
+    @property
+    def label(self) -> str:
+        """The alias, or ``"default"``."""
+        return self.alias or "default"
+
+
+def read_marks(settings: Settings) -> list[Mark]:
+    """The default, then the aliases, as the configuration has them."""
+    return list(_read(settings))
+
+
+def _read(settings: Settings) -> Iterator[Mark]:
+    default = resolve(None, settings.aliases, settings.default_model)
+    if default is not None:
+        yield Mark(None, default)
+    for alias in settings.aliases:
+        yield Mark(alias, resolve(alias, settings.aliases) or alias)
+
+
+def same_model(one: str, other: str, ollama: Collection[str]) -> bool:
+    """True when two names lead to one model; *ollama* are the prefixes of Ollama."""
+    return _canonical(one, ollama) == _canonical(other, ollama)
+
+
+def _canonical(name: str, ollama: Collection[str]) -> str:
+    prefix, rest = split_prefix(name)
+    if prefix == "openai" and prefix not in ollama:
+        return rest
+    if prefix not in ollama:
+        return name
+    # Ollama matches names in any case, and no tag is ":latest".
+    has_tag = ":" in rest.rpartition("/")[2]
+    return f"{prefix}/{rest.lower()}{'' if has_tag else ':latest'}"

@@ -1,0 +1,105 @@
+"""Answers on stdout: JSON for programs, a console for people."""
+
+import json
+import math
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from timestep.cli.terminal import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_WIDE = 200
+_GAP = "  "
+_NARROW = 20
+_THOUSAND = 1000
+
+
+def json_option(command: _Command) -> _Command:
+    """*command* with ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")(command)
+
+
+def print_json(value: Any) -> None:
+    """Print *value* as indented JSON."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_lines(values: Iterable[Any]) -> None:
+    """Print each of *values* as JSON on a line of its own."""
+    for value in values:
+        click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def console() -> "Console":
+    """A console on stdout: as wide as the terminal, wide and plain in a pipe."""
+    from rich.console import Console
+
+    is_terminal = sys.stdout.isatty()
+    return Console(
+        width=None if is_terminal else _WIDE,
+        no_color=not is_terminal or None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
+    """Print *rows* as columns; where a terminal is too narrow, each as a line and lines under it.
+
+    The first cells are bold.
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    cells = [[clean(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
+    is_wide = len(indent) + sum(widths) + len(_GAP) * (len(widths) - 1) <= room
+    for first, *others in cells:
+        if is_wide:
+            padded = _GAP.join(map(set_cell_size, [first, *others], widths)).rstrip()
+            click.echo(indent + click.style(first, bold=True) + padded.removeprefix(first))
+            continue
+        click.echo(indent + click.style(first, bold=True))
+        below = indent + _GAP * 2
+        text = _GAP.join(filter(None, others))
+        for line in textwrap.wrap(
+            text, max(int(room) - len(below), _NARROW), break_long_words=False
+        ):
+            click.echo(below + line)
+
+
+def print_aside(text: str, *, indent: str = "") -> None:
+    """Print *text* on stderr, wrapped where a terminal shows it."""
+    text = clean(text)
+    if sys.stderr.isatty():
+        room = max(shutil.get_terminal_size().columns, _NARROW)
+        text = textwrap.fill(
+            text, room, subsequent_indent=indent, initial_indent=indent, break_long_words=False
+        )
+    else:
+        text = indent + text
+    click.echo(text, err=True)
+
+
+def clean(text: str) -> str:
+    """*text* on one line, without what would steer a terminal."""
+    return printable(" ".join(text.split()))
+
+
+def file_size(count: int) -> str:
+    """*count* bytes for people, in the decimal units that Ollama shows."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < _THOUSAND:
+            return f"{amount:.3g} {unit}"
+        amount /= _THOUSAND
+    return f"{amount:.3g} TB"

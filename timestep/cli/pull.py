@@ -1,0 +1,113 @@
+"""``timestep pull``: have an Ollama server load a model."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import click
+
+from timestep.cli.completion import complete_model
+from timestep.cli.configuration import configuration_options, configure
+from timestep.cli.naming import find_ollama
+from timestep.cli.output import clean, file_size, json_option, print_json
+
+if TYPE_CHECKING:
+    from timestep.ollama.client import Wire
+    from timestep.ollama.pull import Progress
+
+_PATIENCE = 600.0
+"""Seconds of silence: checking the bytes of a large model takes minutes without a word."""
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_model)
+@json_option
+@configuration_options
+def pull(*, name: str, as_json: bool, config_file: str | None, env_file: str) -> None:
+    """Pull the model NAME to its Ollama server.
+
+    NAME is Ollama's (llama3.2, hf.co/user/repository), has a prefix (ollama/llama3.2), or is an
+    alias. A pull that was stopped goes on where it ended.
+    """
+    settings, provider = configure(config_file=config_file, env_file=env_file)
+    prefix, ollama, model = find_ollama(name, settings, provider)
+    from timestep.errors import TimestepError
+    from timestep.ollama.client import Timeouts, Wire
+    from timestep.ollama.endpoint import check_model_name
+
+    try:
+        endpoint = ollama.wire(check_model_name(model)).endpoint
+        if not endpoint.is_cloud:
+            wire = Wire(endpoint, timeouts=Timeouts(first_byte=_PATIENCE, idle=_PATIENCE))
+            asyncio.run(_pull(wire, model))
+    except TimestepError as exc:
+        raise click.ClickException(str(exc)) from exc
+    except KeyboardInterrupt:
+        click.echo("\nStopped. The same command goes on from here.", err=True)
+        raise
+    if as_json:
+        print_json({"model": f"{prefix}/{model}", "server": endpoint.base_url})
+    elif endpoint.is_cloud:
+        click.echo(f"{clean(model)} runs at {endpoint.base_url}; there is nothing to pull.")
+    else:
+        click.echo(f"{prefix}/{clean(model)} is ready on {endpoint.base_url}")
+
+
+async def _pull(wire: "Wire", model: str) -> None:
+    from timestep.ollama.pull import pull as pull_model
+
+    progress = pull_model(wire, model)
+    try:
+        if sys.stderr.isatty():
+            await _draw(progress)
+        else:
+            await _list(progress)
+    finally:
+        await progress.aclose()
+        await wire.aclose()
+
+
+async def _draw(progress: "AsyncIterator[Progress]") -> None:
+    """Show a bar for every layer."""
+    from rich import progress as bars
+    from rich.console import Console
+
+    columns = (
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(bar_width=None),
+        bars.DownloadColumn(),
+        bars.TransferSpeedColumn(),
+        bars.TimeRemainingColumn(compact=True),
+    )
+    with bars.Progress(*columns, console=Console(stderr=True), expand=True) as screen:
+        layers: dict[str, bars.TaskID] = {}
+        last = ""
+        async for step in progress:
+            if step.digest is None:
+                if step.status not in {last, "success"}:  # the answer says that itself
+                    screen.console.print(clean(step.status), markup=False, highlight=False)
+            elif step.digest not in layers:
+                layers[step.digest] = screen.add_task(
+                    _layer(step), total=step.total or None, completed=step.completed
+                )
+            else:
+                screen.update(layers[step.digest], completed=step.completed)
+            last = step.status
+
+
+async def _list(progress: "AsyncIterator[Progress]") -> None:
+    """Print a line for every step, and for every tenth of a layer."""
+    shown: set[str] = set()
+    async for step in progress:
+        line = clean(step.status)
+        if step.digest is not None:
+            tenth = 10 * (10 * step.completed // step.total) if step.total else 0
+            line = f"{_layer(step)} {tenth}% of {file_size(step.total)}"
+        if line not in shown:
+            click.echo(line, err=True)
+        shown.add(line)
+
+
+def _layer(step: "Progress") -> str:
+    return clean(step.digest or "").removeprefix("sha256:")[:12]

@@ -1,0 +1,38 @@
+"""What commands run is recorded on this machine, and goes nowhere else."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from agents import set_trace_processors
+
+from timestep.factory import configured_keys
+from timestep.settings import Settings
+from timestep.traces import install, uninstall
+
+
+@contextmanager
+def recorded(settings: Settings) -> Generator[None]:
+    """Record the runs of the block as ``[traces]`` says.
+
+    The SDK's own exporter, which sends traces to OpenAI whenever it finds a key, is gone either
+    way.
+
+    Raises:
+        ConfigurationError: ``traces.otlp`` is set and OpenTelemetry is not installed.
+    """
+    traces = settings.traces
+    if not traces.enabled:
+        set_trace_processors([])
+        yield
+        return
+    install(
+        traces.file,
+        retention_days=traces.retention or None,
+        redact=traces.redact,
+        secrets=configured_keys(settings),
+        otlp=traces.otlp,
+    )
+    try:
+        yield
+    finally:
+        uninstall()

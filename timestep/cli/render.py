@@ -1,0 +1,85 @@
+"""``timestep render``: the prompt a model would read."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from timestep.cli.completion import complete_model
+from timestep.cli.configuration import configuration_options, configure
+from timestep.cli.output import json_option, print_aside, print_json
+from timestep.cli.prompt import read_prompt
+from timestep.cli.terminal import write_answer
+
+if TYPE_CHECKING:
+    from timestep.ollama.render import RenderedPrompt
+
+
+@click.command()
+@click.argument("prompt", metavar="[INPUT]", required=False)
+@click.option(
+    "-a",
+    "--agent",
+    "reference",
+    metavar="MODULE:ATTRIBUTE",
+    help="The agent, as module:attribute or file.py:attribute.",
+)
+@click.option(
+    "-m",
+    "--model",
+    shell_complete=complete_model,
+    metavar="NAME",
+    help="The model or alias, instead of the agent's own.",
+)
+@click.option(
+    "-i", "--instructions", metavar="TEXT", help="What the agent is told, instead of its own."
+)
+@json_option
+@configuration_options
+def render(
+    *,
+    prompt: str | None,
+    reference: str | None,
+    model: str | None,
+    instructions: str | None,
+    as_json: bool,
+    config_file: str | None,
+    env_file: str,
+) -> None:
+    """Show the exact prompt that an Ollama model would read, without running it.
+
+    INPUT is read from standard input when it is left out. The prompt goes to standard output; what
+    the server cut, and which tools are in the prompt, to standard error.
+    """
+    if prompt is None:
+        prompt = read_prompt()
+    from timestep.cli.rendering import render_prompt
+
+    settings, provider = configure(config_file=config_file, env_file=env_file)
+    name, rendered = render_prompt(
+        prompt,
+        settings,
+        provider,
+        reference=reference,
+        model=model,
+        instructions=instructions,
+    )
+    if as_json:
+        print_json({"model": name, **asdict(rendered)})
+        return
+    write_answer(rendered.text if rendered.text.endswith("\n") else f"{rendered.text}\n")
+    _tell(rendered)
+
+
+def _tell(rendered: "RenderedPrompt") -> None:
+    if rendered.tools:
+        print_aside(f"Tools in the prompt: {', '.join(rendered.tools)}")
+    if rendered.missing_tools:
+        print_aside(
+            f"Tools that are NOT in it: {', '.join(rendered.missing_tools)}. The model's template "
+            "may show none; 'timestep models' lists models with tools."
+        )
+    if rendered.image_count:
+        print_aside(f"Images beside it: {rendered.image_count}")
+    for message in rendered.cut:
+        print_aside(f"NOT in it, cut to fit or left out by the template: {message}")

@@ -1,0 +1,96 @@
+"""Words on a terminal: wrapped, dimmed, and without what would steer it."""
+
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+
+import click
+
+_MAX_WIDTH = 100
+_MIN_TEXT = 24
+# Everything but line break and tab that a terminal acts on instead of showing it.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def width() -> int:
+    """How many columns a line may have: the terminal's, 80 without one, 100 at most."""
+    return min(shutil.get_terminal_size().columns, _MAX_WIDTH)
+
+
+def printable(text: str) -> str:
+    """*text* without the control characters that could steer a terminal."""
+    return _CONTROLS.sub("", text)
+
+
+def write_answer(text: str) -> None:
+    """Put a piece of an answer on stdout at once; as it is, unless a terminal shows it."""
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def write_aside(text: str) -> None:
+    """Put a piece of what is not the answer on stderr, dimmed where that can be."""
+    click.echo(click.style(printable(text), dim=True), nl=False, err=True)
+
+
+@dataclass
+class Transcript:
+    """Who says what, in two columns, wrapped while it arrives.
+
+    Attributes:
+        label_width: Of the left column, with the space between the columns.
+        line_width: Of both columns.
+    """
+
+    label_width: int
+    line_width: int
+    _label: str | None = None
+    _dim: bool = False
+    _column: int = 0
+    _gap: str = ""
+    _word: str = ""
+
+    def write(self, label: str, text: str, *, dim: bool = False) -> None:
+        """Add *text* to what *label* says; another label than before begins a new line."""
+        if label != self._label:
+            self.end()
+            self._label, self._dim, self._column = label, dim, self.label_width
+            click.echo(click.style(f"{label:<{self.label_width}}", bold=True), nl=False)
+        for piece in re.findall(r"\n|[^\S\n]+|\S+", printable(text)):
+            if not piece.isspace():
+                self._word += piece
+                continue
+            self._end_word()
+            if piece == "\n":
+                self._break()
+            else:
+                self._gap = " "
+
+    def line(self, label: str, text: str, *, dim: bool = False) -> None:
+        """Let *label* say *text*, and no more."""
+        self.end()
+        self.write(label, text, dim=dim)
+        self.end()
+
+    def end(self) -> None:
+        """End what is being said."""
+        if self._label is not None:
+            self._end_word()
+            click.echo()
+        self._label, self._gap = None, ""
+
+    def _end_word(self) -> None:
+        if not self._word:
+            return
+        limit = max(self.line_width, self.label_width + _MIN_TEXT)
+        is_first = self._column == self.label_width
+        if not is_first and self._column + len(self._gap + self._word) > limit:
+            self._break()
+        click.echo(click.style(self._gap + self._word, dim=self._dim), nl=False)
+        self._column += len(self._gap + self._word)
+        self._gap = self._word = ""
+
+    def _break(self) -> None:
+        click.echo(f"\n{'':{self.label_width}}", nl=False)
+        self._column, self._gap = self.label_width, ""

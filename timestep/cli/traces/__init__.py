@@ -1,0 +1,39 @@
+"""``timestep traces``: what agents did, from the record on this machine."""
+
+from pathlib import Path
+
+import click
+
+from timestep.cli.configuration import configuration_options
+from timestep.cli.traces.care import prune, verify
+from timestep.cli.traces.compare import diff
+from timestep.cli.traces.export import export
+from timestep.cli.traces.listing import list_runs, search, stats, tail
+from timestep.cli.traces.place import Place
+from timestep.cli.traces.rerun import replay
+from timestep.cli.traces.serve import serve
+from timestep.cli.traces.show import show
+
+
+@click.group()
+@click.option(
+    "--file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Read this record instead of the configured one.",
+)
+@configuration_options
+@click.pass_context
+def traces(
+    ctx: click.Context, *, file: Path | None, config_file: str | None, env_file: str
+) -> None:
+    """See what agents did.
+
+    Every command that takes an ID takes its beginning, or "last", or "last-1" for the run before
+    that.
+    """
+    ctx.obj = Place(file=file, config_file=config_file, env_file=env_file)
+
+
+for command in (list_runs, show, tail, search, stats, export, replay, diff, serve, prune, verify):
+    traces.add_command(command)

@@ -1,0 +1,86 @@
+"""``timestep traces diff``, and how two runs are shown side by side."""
+
+import difflib
+from typing import TYPE_CHECKING
+
+import click
+
+from timestep.cli.output import clean, json_option, print_json
+from timestep.cli.terminal import printable
+from timestep.cli.traces.output import duration, short, tokens
+from timestep.cli.traces.place import Place
+
+if TYPE_CHECKING:
+    from timestep.traces import Span, Trace
+    from timestep.traces.diff import Difference
+
+
+@click.command()
+@click.argument("left", metavar="ID")
+@click.argument("right", metavar="ID", default="last")
+@click.option("--exit-code", is_flag=True, help="End with 1 when the runs differ.")
+@json_option
+@click.pass_obj
+def diff(place: Place, *, left: str, right: str, exit_code: bool, as_json: bool) -> None:
+    """Compare two runs, step by step; the second is the last one when left out."""
+    from timestep.traces.export import view_diff
+
+    with place.store() as store:
+        ours, theirs = store.get(left), store.get(right)
+    compared = view_diff(ours, theirs)
+    if as_json:
+        print_json(compared)
+    else:
+        print_comparison(ours, theirs)
+    if exit_code and not all(pair["same"] for pair in compared["pairs"]):
+        click.get_current_context().exit(1)
+
+
+def print_comparison(left: "Trace", right: "Trace") -> bool:
+    """Print what differs between two runs; True when nothing does."""
+    from timestep.traces.diff import compare
+
+    click.echo(_head("-", left))
+    click.echo(_head("+", right))
+    pairs = compare(left, right)
+    for pair in pairs:
+        if pair.left is not None and pair.right is not None:
+            click.echo(f"{' ' if pair.is_same else '~'} {_step(pair.right, pair.left)}")
+            for difference in pair.differences:
+                _print_difference(difference)
+        elif pair.left is not None:
+            click.echo(click.style(f"- {_step(pair.left)}", fg="red"))
+        elif pair.right is not None:
+            click.echo(click.style(f"+ {_step(pair.right)}", fg="green"))
+    is_same = all(pair.is_same for pair in pairs)
+    if is_same:
+        click.echo("Both runs did the same.")
+    return is_same
+
+
+def _head(sign: str, trace: "Trace") -> str:
+    return f"{sign} {short(trace.trace_id)}  {clean(trace.name)}  {duration(trace.seconds)}"
+
+
+def _step(span: "Span", other: "Span | None" = None) -> str:
+    from timestep.traces.summary import headline
+
+    name = clean(headline(span)) if other is None or not span.is_model_call else clean(span.name)
+    times = " / ".join(duration(each.seconds) for each in (other, span) if each is not None)
+    used = " / ".join(
+        text
+        for each in (other, span)
+        if each is not None and (text := tokens(each.input_tokens, each.output_tokens))
+    )
+    return "  ".join(part for part in (name, times, used) if part)
+
+
+def _print_difference(difference: "Difference") -> None:
+    click.echo(f"    {difference.field}:")
+    lines = difflib.ndiff(
+        printable(difference.left).splitlines(), printable(difference.right).splitlines()
+    )
+    colors = {"-": "red", "+": "green"}
+    for line in lines:
+        if not line.startswith("?"):
+            click.echo(click.style(f"      {line}", fg=colors.get(line[0])))

@@ -1,0 +1,74 @@
+"""``timestep traces export``: runs as files."""
+
+import json
+from pathlib import Path
+
+import click
+
+from timestep.cli.traces.place import Place
+
+
+@click.command()
+@click.argument("run", metavar="ID", default="last")
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["json", "jsonl", "html", "otlp"]),
+    default="json",
+    show_default=True,
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Write this file instead of standard output.",
+)
+@click.option(
+    "--to",
+    "url",
+    metavar="URL",
+    help="The OTLP/HTTP receiver for --format otlp; [traces] otlp when left out.",
+)
+@click.pass_obj
+def export(place: Place, *, run: str, form: str, output: Path | None, url: str | None) -> None:
+    """Write one run, with the exact requests and answers of its models.
+
+    HTML is one file that needs nothing else. OTLP sends the run to a receiver.
+    """
+    if form == "otlp":
+        _send(place, run, url)
+        return
+    from timestep.traces.export import export_lines, export_trace, view_trace
+    from timestep.traces.viewer.page import run_page
+
+    with place.store() as store:
+        trace = store.get(run)
+        whole = export_trace(trace, store.body)
+        if form == "json":
+            text = json.dumps(whole, ensure_ascii=False, indent=2)
+        elif form == "jsonl":
+            lines = export_lines(trace, store.body)
+            text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+        else:
+            text = run_page(view_trace(trace), whole["bodies"])
+    if output is None:
+        click.echo(text)
+    else:
+        output.write_text(text + "\n", encoding="utf-8")
+        click.echo(f"Wrote {output}.", err=True)
+
+
+def _send(place: Place, run: str, url: str | None) -> None:
+    receiver = url or place.settings.traces.otlp
+    if receiver is None:
+        raise click.UsageError("Name the receiver: --to http://localhost:4318")
+    try:
+        from timestep.traces.otlp import send
+    except ModuleNotFoundError as exc:
+        raise click.ClickException(
+            f"Sending runs needs {exc.name}: pip install 'timestep[otel]'"
+        ) from exc
+    with place.store() as store:
+        count = send([store.get(run)], receiver)
+    click.echo(f"Sent {count} spans to {receiver}.", err=True)

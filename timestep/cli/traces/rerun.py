@@ -1,0 +1,136 @@
+"""``timestep traces replay``: a recorded run again, offline or with another model."""
+
+import asyncio
+import json
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from timestep.cli.output import print_json
+from timestep.cli.traces.compare import print_comparison
+from timestep.cli.traces.output import short
+from timestep.cli.traces.place import Place
+
+if TYPE_CHECKING:
+    from agents import ModelProvider
+
+    from timestep.testing import FakeOllama
+    from timestep.traces import Span, Trace, TraceStore
+
+
+@click.command()
+@click.argument("run", metavar="ID", default="last")
+@click.option(
+    "--from",
+    "step",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Begin with the model call number N.",
+)
+@click.option("-m", "--model", metavar="NAME", help="Ask this model instead of the stored answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def replay(place: Place, *, run: str, step: int, model: str | None, as_json: bool) -> None:
+    """Run a recorded run again, and compare.
+
+    Without --model the stored answers are served again: offline, without any model. Tools are not
+    executed, they answer with what was recorded. The new run is recorded, too.
+    """
+    from agents import AgentsException
+
+    from timestep.factory import configured_keys
+    from timestep.traces import install, uninstall
+    from timestep.traces.replay import from_step
+    from timestep.traces.replay import replay as run_again
+
+    with place.store() as store, ExitStack() as stack:
+        trace = store.get(run)
+        if step > len(trace.model_calls):
+            raise click.UsageError(
+                f"The run has {len(trace.model_calls)} model calls, so there is no {step}."
+            )
+        provider = (
+            _recorded_models(stack, store, trace.model_calls[step - 1 :])
+            if model is None
+            else _configured_models(place)
+        )
+        install(
+            store.path,
+            redact=place.settings.traces.redact,
+            secrets=configured_keys(place.settings),
+        )
+        try:
+            done = asyncio.run(run_again(trace, provider, body=store.body, step=step, model=model))
+        except AgentsException as exc:
+            raise click.ClickException(str(exc)) from exc
+        finally:
+            uninstall()
+        again = store.get("last")
+        _report(from_step(trace, step), again, done.answer, done.unknown_calls, as_json=as_json)
+
+
+def _report(
+    before: "Trace", after: "Trace", answer: str, unknown: list[str], *, as_json: bool
+) -> None:
+    from timestep.traces.export import view_diff
+
+    if as_json:
+        print_json(
+            {
+                "trace_id": after.trace_id,
+                "answer": answer,
+                "unknown_calls": unknown,
+                "diff": view_diff(before, after),
+            }
+        )
+        return
+    print_comparison(before, after)
+    for call in unknown:
+        click.echo(f"Not in the record, so without a result: {call}", err=True)
+    click.echo(f"Recorded as {short(after.trace_id)}.", err=True)
+
+
+def _configured_models(place: Place) -> "ModelProvider":
+    from timestep.registry import build_provider
+
+    return build_provider(place.settings)
+
+
+def _recorded_models(stack: ExitStack, store: "TraceStore", calls: "list[Span]") -> "ModelProvider":
+    """Ollama models that answer what was stored, byte for byte, in order."""
+    from timestep.ollama.provider import OllamaModelProvider
+    from timestep.testing import FakeOllama
+
+    fake = stack.enter_context(FakeOllama(strict=False))
+    for call in calls:
+        _serve(fake, store, call)
+    return OllamaModelProvider(base_url=fake.url)
+
+
+def _serve(fake: "FakeOllama", store: "TraceStore", call: "Span") -> None:
+    from timestep.testing import Recording, Request
+
+    if not call.exchanges:
+        raise click.ClickException(
+            f"The answer of {call.name} is not stored byte for byte, so it cannot be served again. "
+            "Name a model to ask instead: --model NAME"
+        )
+    for exchange in call.exchanges:
+        request = store.body(exchange.request)
+        body = store.body(exchange.response)
+        status = exchange.status or 500
+        kind = "application/x-ndjson" if status < 400 else "application/json"  # noqa: PLR2004 - errors begin there
+        fake.replay(
+            Recording(
+                name=call.span_id,
+                request=Request("POST", "/api/chat", {}, request),
+                status=status,
+                headers={"Content-Type": kind, "Transfer-Encoding": "chunked"},
+                body=body,
+                chunks=body.splitlines(keepends=True) or [b""],
+            ),
+            model=json.loads(request)["model"],
+        )

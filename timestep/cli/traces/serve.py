@@ -1,0 +1,42 @@
+"""``timestep traces serve``: recorded runs in a browser."""
+
+import click
+
+from timestep.cli.traces.place import Place
+
+
+@click.command()
+@click.option(
+    "-p",
+    "--port",
+    default=5318,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port on 127.0.0.1; 0 takes a free one.",
+)
+@click.option("--open", "is_opened", is_flag=True, help="Open a browser, too.")
+@click.pass_obj
+def serve(place: Place, *, port: int, is_opened: bool) -> None:
+    """Show runs in a browser: a list with search, live updates, conversations, comparisons.
+
+    The page is for this machine only; Ctrl-C ends it.
+    """
+    try:
+        from timestep.traces.viewer.server import serve as run_server
+    except ModuleNotFoundError as exc:
+        raise click.ClickException(
+            f"The viewer needs {exc.name}: pip install 'timestep[web]'"
+        ) from exc
+
+    def tell(url: str) -> None:
+        click.echo(f"Runs are shown at {url} until Ctrl-C.")
+        if is_opened:
+            click.launch(url)
+
+    with place.store() as store:
+        try:
+            run_server(store, port, on_start=tell)
+        except OSError as exc:
+            raise click.ClickException(
+                f"Port {port} cannot be used: {exc.strerror}. Name another with --port."
+            ) from exc

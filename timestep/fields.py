@@ -1,0 +1,61 @@
+"""The settings model read as a tree: which names a table knows, and what a value may be.
+
+Pure functions over pydantic models; used to decode variables, to suggest names, and to write the
+reference table.
+"""
+
+import types
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+
+def arms(annotation: Any) -> Iterator[Any]:
+    """The plain types *annotation* allows: unions are opened, ``Annotated`` is peeled off."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from arms(get_args(annotation)[0])
+    elif origin in {Union, types.UnionType}:
+        for arm in get_args(annotation):
+            yield from arms(arm)
+    else:
+        yield annotation
+
+
+def is_model(arm: Any) -> bool:
+    """True when *arm* is a section, not a plain type."""
+    return isinstance(arm, type) and issubclass(arm, BaseModel)
+
+
+def is_table(arm: Any) -> bool:
+    """True when *arm* is written as a table: a section or a mapping."""
+    return is_model(arm) or get_origin(arm) is dict
+
+
+def arms_at(model: type[BaseModel], path: Sequence[str]) -> list[Any]:
+    """The types allowed at *path* below *model*; empty when nothing is known there."""
+    allowed: list[Any] = [model]
+    for name in path:
+        allowed = [below for arm in allowed for below in _below(arm, name)]
+    return allowed
+
+
+def names_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """The names that the table at *path* knows; empty for a table with free names."""
+    return sorted(
+        {name for arm in arms_at(model, path) if is_model(arm) for name in arm.model_fields}
+    )
+
+
+def _below(arm: Any, name: str) -> Iterator[Any]:
+    if is_model(arm):
+        if name in arm.model_fields:
+            # Metadata of the field itself is dropped here: only the shape matters.
+            yield from arms(arm.model_fields[name].annotation)
+        elif arm.model_config.get("extra") == "allow":
+            yield Any
+    elif get_origin(arm) is dict:
+        yield from arms(get_args(arm)[1])
+    elif arm is Any:
+        yield Any

@@ -1,0 +1,74 @@
+"""The string under ``answer``, read out of JSON text as it arrives. Pure.
+
+A model without tool support answers ``{"answer": "…"}`` or writes a call as JSON. The words of an
+answer are shown while they arrive; anything else is kept whole.
+"""
+
+import re
+
+_OPENING = re.compile(r'\s*(?:```(?:json)?\s*)?\{\s*"answer"\s*:\s*"')
+_LONGEST_OPENING = 200
+# Characters and whole escapes. The first half of a surrogate pair waits for what follows it, and
+# an escape that JSON does not have counts as whole.
+_WHOLE = re.compile(
+    r"""(?:
+    [^"\\]+
+  | \\[^u]
+  | \\u(?=.{0,3}[^0-9a-fA-F])
+  | \\u(?![dD][89abAB])[0-9a-fA-F]{4}
+  | \\u[dD][89abAB][0-9a-fA-F]{2}
+    (?:\\u[dD][c-fC-F][0-9a-fA-F]{2} | (?!\\?\Z | \\u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?\Z))
+    )*""",
+    re.DOTALL | re.VERBOSE,
+)
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+class AnswerText:
+    """Decodes the one string value of ``{"answer": "…"}`` across any split of the text."""
+
+    __slots__ = ("_buffer", "_other", "_state")
+
+    def __init__(self) -> None:
+        self._state = "opening"
+        self._buffer = ""  # what cannot be decoded yet
+        self._other: list[str] = []  # a text that is no answer
+
+    def feed(self, text: str) -> str:
+        """What *text* adds to the answer; empty while it is unclear whether there is one."""
+        if self._state == "other":
+            self._other.append(text)
+        elif self._state != "closed":
+            self._buffer += text
+            if self._state == "opening":
+                self._open()
+            if self._state == "string":
+                return self._take()
+        return ""
+
+    def rest(self) -> str:
+        """The whole text when it was no answer, empty when it was one."""
+        return self._buffer + "".join(self._other) if self._state in {"opening", "other"} else ""
+
+    def _open(self) -> None:
+        if match := _OPENING.match(self._buffer, 0, _LONGEST_OPENING):
+            self._state, self._buffer = "string", self._buffer[match.end() :]
+        elif len(self._buffer) > _LONGEST_OPENING:
+            self._state = "other"
+
+    def _take(self) -> str:
+        match = _WHOLE.match(self._buffer)
+        whole = match[0] if match else ""
+        self._buffer = self._buffer[len(whole) :]
+        if self._buffer.startswith('"'):
+            self._state = "closed"
+        if "\\" not in whole:
+            return whole
+        decoded = _ESCAPE.sub(_decode, whole)
+        # Half a surrogate pair is no character; what is left of it becomes U+FFFD.
+        return decoded.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _decode(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16)) if escape[1] else _SHORT.get(escape[2], escape[2])

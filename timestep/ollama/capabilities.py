@@ -1,0 +1,140 @@
+"""What a model can do, as its own server tells it: asked once, and only when it matters.
+
+No answer carries a model's digest, so a model that was pulled anew is noticed by contradiction: a
+refusal of the server forgets what was known, and before a refusal from memory the server's list of
+models, which the message needs anyway, has its say. Only a model that learns to think while this
+process runs is not noticed.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+from timestep.errors import (
+    CapabilityError,
+    ModelNotFoundError,
+    OllamaConnectionError,
+    OllamaError,
+)
+from timestep.ollama.client import ChatSource, Wire
+from timestep.ollama.request import Abilities
+
+_PATIENCE = 10.0
+"""How many seconds a request waits to hear what its model can do."""
+
+
+class Catalogue:
+    """The abilities of one endpoint's models, remembered until an answer contradicts them."""
+
+    def __init__(self, source: ChatSource) -> None:
+        self._source = source
+        self._known: dict[str, Abilities] = {}
+        # Requests of one event loop ask one after the other, so that the first one asks for all.
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy asks for itself."""
+        return Catalogue, (self._source,)
+
+    async def abilities(self, model: str, *, ask: bool) -> Abilities:
+        """What is known about *model*; asks ``/api/show`` when *ask* and nobody asked before."""
+        if (known := self._known.get(model)) is not None:
+            return known
+        enforces = not self._source.endpoint.is_cloud
+        if not ask or not isinstance(self._source, Wire):
+            return Abilities(enforces_format=enforces)
+        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            if (known := self._known.get(model)) is not None:
+                return known
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    shown = await self._source.post("/api/show", {"model": model})
+            except (OllamaConnectionError, ModelNotFoundError):
+                return Abilities(enforces_format=enforces)  # the chat itself will say it better
+            except (OllamaError, TimeoutError):
+                shown = None  # a proxy without /api/show, which will not have it next time either
+            known = self._known[model] = _read(shown, enforces)
+            return known
+
+    def forget(self, model: str) -> None:
+        """Ask again next time: the model was pulled anew."""
+        self._known.pop(model, None)
+
+    async def check(self, model: str, abilities: Abilities, need: str, *, asked: str) -> Abilities:
+        """*abilities*, or newer ones; refuses what the model is known not to have.
+
+        Args:
+            model: As the server knows it.
+            abilities: From `abilities`.
+            need: ``"tools"``, ``"vision"`` or ``"audio"``.
+            asked: The name the caller used.
+
+        Raises:
+            CapabilityError: Names the models on the same server that have it.
+        """
+        if not abilities.lacks(need):
+            return abilities
+        others = await self._models_with(need)
+        if _tagged(model) in map(_tagged, others):
+            self.forget(model)
+            abilities = await self.abilities(model, ask=True)
+            if not abilities.lacks(need):
+                return abilities
+        there = f" On this server {', '.join(others)} can." if others else ""
+        emulate = (
+            " Or set tool_emulation=True to have tools described in the prompt."
+            if need == "tools"
+            else ""
+        )
+        origin = self._source.origin(asked)
+        raise CapabilityError(
+            f"{asked!r} does not support {need}, and the request needs it.{there} "
+            f"Choose a model with the capability ('ollama show NAME' lists them).{emulate}",
+            capability=need,
+            **origin.where(),
+        )
+
+    async def _models_with(self, capability: str) -> list[str]:
+        if not isinstance(self._source, Wire):
+            return []
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                listed = await self._source.get("/api/tags")
+        except (OllamaError, TimeoutError):
+            return []
+        models = map(_object, _list(_object(listed).get("models")))
+        return [
+            str(model.get("name"))
+            for model in models
+            if capability in _list(model.get("capabilities"))
+        ]
+
+
+def _tagged(name: str) -> str:
+    """*name* with its tag, as servers list it."""
+    return (name if ":" in name.rpartition("/")[2] else f"{name}:latest").lower()
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _read(shown: Any, enforces: bool) -> Abilities:
+    document = _object(shown)
+    listed: Any = document.get("capabilities")
+    is_mlx = _object(document.get("details")).get("format") == "safetensors"
+    return Abilities(
+        # Servers before 0.6.4 list none, which says nothing about the model.
+        capabilities=frozenset(map(str, cast("list[Any]", listed)))
+        if isinstance(listed, list)
+        else None,
+        # MLX models ignore "format". Source: ollama x/mlxrunner/client.go, v0.33.0.
+        enforces_format=enforces and not is_mlx,
+    )

@@ -1,0 +1,580 @@
+"""The wire: the only place that opens connections.
+
+`Wire` keeps connections to one endpoint per event loop, closed when their loop ends.
+`ChatStream` is one exchange. A single task owns it from connect to close and is cancelled at
+most once, and never while it connects or closes: the HTTP library would lose the connection
+half made or half given back.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from timestep import __version__
+from timestep.errors import (
+    ConfigurationError,
+    OllamaConnectionError,
+    OllamaError,
+    OllamaTimeoutError,
+    TimestepError,
+    UnsupportedInputError,
+)
+from timestep.ollama.connection import Answer, Connections, TransportError, open_connections
+from timestep.ollama.endpoint import Endpoint
+from timestep.ollama.errors import Origin, secrets_in, status_error
+from timestep.urls import authority
+from timestep.wire_bytes import WireBytes
+
+if TYPE_CHECKING:
+    import httpx
+
+_MAX_ERROR_BODY = 1_000_000
+_MAX_WAITING = 1_000_000
+"""How many bytes may wait for a slow reader before the socket is left to fill up."""
+
+_DRAIN_SECONDS = 1.0
+"""How long the end of a finished body may take before its connection is given up."""
+
+
+_HEADERS = {
+    "accept": "*/*",
+    "accept-encoding": "identity",  # compression would hold small pieces back
+    "content-type": "application/json",
+    "user-agent": f"timestep/{__version__}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds of silence before giving up; None waits for ever.
+
+    Attributes:
+        connect: Until the connection stands.
+        first_byte: Until the answer begins; loading a cold model happens here.
+        idle: Between two pieces of the answer.
+    """
+
+    connect: float | None = 5.0
+    first_byte: float | None = 600.0
+    idle: float | None = 300.0
+
+    @classmethod
+    def of(cls, value: "float | Mapping[str, float | None] | Timeouts | None") -> "Timeouts":
+        """The timeouts *value* means: one number for all three, or any of them by name.
+
+        Raises:
+            ConfigurationError: A name is unknown, or a value is not a positive number.
+        """
+        if isinstance(value, Timeouts):
+            return value
+        if value is None:
+            return cls()
+        if isinstance(value, Mapping):
+            unknown = sorted(set(value) - {"connect", "first_byte", "idle"})
+            if unknown:
+                raise ConfigurationError(
+                    f"timeout has no {unknown[0]!r}; it takes connect, first_byte and idle."
+                )
+            return cls(**{name: _seconds(name, limit) for name, limit in value.items()})
+        seconds = _seconds("timeout", value)
+        return cls(seconds, seconds, seconds)
+
+
+class ChatSource(Protocol):
+    """Whatever can run a chat: a `Wire`, or a foreign client's stand-in."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the requests go."""
+        ...
+
+    def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "Exchange":
+        """One exchange of ``POST /api/chat``; nothing happens before it is iterated."""
+        ...
+
+    def losses(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
+        """What of a request does not reach the server, a phrase each."""
+        ...
+
+    def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
+        """Who is asked for *model*, with *headers* beside the endpoint's own, for error texts."""
+        ...
+
+
+class Exchange(Protocol):
+    """The pieces of one answer, bytes or parsed chunks, in order."""
+
+    def __aiter__(self) -> AsyncIterator[bytes | list[Any]]:
+        """The pieces; raises errors of the tree."""
+        ...
+
+    def keep_bytes(self, kept: WireBytes) -> None:
+        """Put what goes over the wire into *kept* as well; called before iterating."""
+        ...
+
+    async def aclose(self, *, finished: bool = False) -> None:
+        """Hang up, or let the rest of a *finished* body run out; safe to call twice."""
+        ...
+
+
+class Wire:
+    """The connection to one endpoint, usable from any event loop.
+
+    Args:
+        endpoint: Where, and with which headers.
+        timeouts: Of every request.
+        client: A ready httpx client to use instead of own ones; it is never closed here.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        timeouts: Timeouts | None = None,
+        client: "httpx.AsyncClient | None" = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.timeouts = timeouts or (Timeouts() if client is None else None)
+        self._given = None if client is None else _given(client, timeouts)
+        self._lock = Lock()
+        self._open: dict[asyncio.AbstractEventLoop, tuple[Connections, AsyncGenerator[None]]] = {}
+        self._streams: set[ChatStream] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy opens connections of its own."""
+        return Wire, (self.endpoint,), {"timeouts": self.timeouts, "_given": self._given}
+
+    def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "ChatStream":
+        """One exchange of ``POST /api/chat``."""
+        return self.stream("/api/chat", body, headers, model)
+
+    def losses(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
+        """Nothing: the bytes are our own."""
+        return []
+
+    def stream(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], model: str
+    ) -> "ChatStream":
+        """One exchange of ``POST path``; nothing happens before it is iterated."""
+        return ChatStream(self, path, encode(body), headers, self.origin(model, headers))
+
+    async def get(self, path: str) -> Any:
+        """The JSON that ``GET path`` answers.
+
+        Raises:
+            OllamaError: It could not be had.
+        """
+        return await self._json("GET", path, b"", {}, None)
+
+    async def post(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """The JSON that ``POST path`` answers to *body*.
+
+        Raises:
+            OllamaError: It could not be had.
+        """
+        name = body.get("model")
+        model = name if isinstance(name, str) else None
+        return await self._json("POST", path, encode(body), headers or {}, model)
+
+    def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
+        """Who is asked for *model*, with *headers* beside the endpoint's own, for error texts."""
+        secrets = (*secrets_in(self.endpoint.headers), *secrets_in(headers))
+        return Origin(model, authority(self.endpoint.base_url), secrets)
+
+    async def connections(self) -> Connections:
+        """The connections of the running loop, opened on first use."""
+        if self._given is not None:
+            return self._given
+        loop = asyncio.get_running_loop()
+        entry = self._open.get(loop)
+        if entry is None:
+            timeouts = self.timeouts or Timeouts()
+            opened = open_connections(self.endpoint, timeouts.connect)
+            # A loop closes its asynchronous generators before it ends, so a generator that
+            # waits for that closes the connections in time, even when nobody calls aclose().
+            keeper = self._close_with_loop(loop, opened)
+            await anext(keeper)
+            entry = (opened, keeper)
+            with self._lock:
+                for dead in [known for known in self._open if known.is_closed()]:
+                    del self._open[dead]
+                self._open[loop] = entry
+        return entry[0]
+
+    async def aclose(self) -> None:
+        """Hang up and close in the running loop; connections of others close with their loops."""
+        loop = asyncio.get_running_loop()
+        streams = [stream for stream in list(self._streams) if stream.loop is loop]
+        await asyncio.gather(*(stream.aclose() for stream in streams))
+        with self._lock:
+            entry = self._open.pop(loop, None)
+        if entry is not None:
+            await entry[1].aclose()
+
+    def begin(self, stream: "ChatStream") -> "asyncio.Task[None]":
+        """The task that owns *stream*, begun; kept until it has given its connection back."""
+        task = asyncio.get_running_loop().create_task(stream.own())
+        self._streams.add(stream)
+        task.add_done_callback(lambda _: self._streams.discard(stream))
+        return task
+
+    async def _close_with_loop(
+        self, loop: asyncio.AbstractEventLoop, opened: Connections
+    ) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            with self._lock:
+                if (entry := self._open.get(loop)) is not None and entry[0] is opened:
+                    del self._open[loop]
+            await opened.aclose()
+
+    async def _json(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], model: str | None
+    ) -> Any:
+        origin = self.origin(model, headers)
+        stream = ChatStream(self, path, body, headers, origin, method=method)
+        try:
+            text = b"".join([piece async for piece in stream])
+        finally:
+            await stream.aclose()
+        try:
+            return json.loads(text)
+        except ValueError as exc:
+            raise status_error(200, {}, text, origin) from exc
+
+
+class ChatStream:
+    """One exchange: iterate the pieces of its body, then close it.
+
+    Raises, while iterating: every error of the tree that a connection can end in.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        origin: Origin,
+        *,
+        method: str = "POST",
+    ) -> None:
+        self._wire = wire
+        self._request = (method, path, body, headers)
+        self._origin = origin
+        self._task: asyncio.Task[None] | None = None
+        self._pieces: list[bytes] = []
+        self._waiting = 0
+        self._reader: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._error: BaseException | None = None
+        self._ended = False
+        self._released = False
+        self._watch = _Watchdog(wire.timeouts, self._expire)
+        self._expired: str | None = None
+        self._guarded = False  # connecting or closing, so not to be cancelled
+        self._kept: WireBytes | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop it runs in, None before it is iterated."""
+        return None if self._task is None else self._task.get_loop()
+
+    def keep_bytes(self, kept: WireBytes) -> None:
+        """Put the bytes of the request and of its answer into *kept* as well."""
+        _, path, body, _ = self._request
+        kept.url, kept.request = self._wire.endpoint.base_url + path, body
+        self._kept = kept
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._task is None:
+            self._task = self._wire.begin(self)
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                raise StopAsyncIteration
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        pieces, self._pieces, self._waiting = self._pieces, [], 0
+        self._make_room()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def aclose(self, *, finished: bool = False) -> None:
+        """Hang up; or, when the answer is *finished*, let its last bytes run out by themselves."""
+        task = self._task
+        if task is None or task.done():
+            return
+        self._released = True
+        if finished:
+            self._make_room()
+            self._watch.expect("idle", _DRAIN_SECONDS)
+        elif not self._guarded:
+            self._cancel()
+            await asyncio.wait([task])
+
+    def _guard(self, is_guarded: bool) -> None:
+        """Hear from the transport that connecting began or ended; it has a limit of its own."""
+        self._guarded = is_guarded
+        if is_guarded:
+            self._watch.stop()
+        else:
+            self._watch.expect("first_byte")
+            if self._released:
+                self._cancel()
+
+    def _expire(self, phase: str) -> None:
+        """Give up: nothing was heard for too long in *phase*."""
+        self._expired = phase
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """Cancel the owner once; the end of its event loop may have done so already."""
+        if self._task is not None and not self._guarded and not self._task.cancelling():
+            self._task.cancel()
+
+    async def own(self) -> None:
+        """Own the exchange, from connect to close, in a task of its own."""
+        try:
+            await self._exchange()
+        except asyncio.CancelledError:
+            if self._expired is None:
+                self._error = OllamaConnectionError(
+                    f"The request to {self._origin.host} was cut off: its provider or its event "
+                    "loop was closed. Close them when all runs are done.",
+                    **self._origin.where(),
+                )
+                raise
+            self._error = self._silence(self._expired, self._watch.limit)
+        except TimestepError as exc:
+            self._error = exc
+        except TransportError as exc:
+            self._error = self._failure(exc)
+        except (OSError, RuntimeError, TypeError, ValueError) as exc:
+            # What HTTP libraries let through of a closed client, a client of another event loop
+            # (RuntimeError) or an impossible header (TypeError, ValueError).
+            self._error = _from(exc, self._broken(exc))
+        finally:
+            self._watch.stop()
+            self._ended = True
+            self._wake()
+
+    async def _exchange(self) -> None:
+        connections = await self._wire.connections()
+        method, path, body, headers = self._request
+        url = self._wire.endpoint.base_url + path
+        headers = {**_HEADERS, **self._wire.endpoint.headers, **headers}
+        self._watch.expect("first_byte")
+        answer = await connections.send(method, url, headers, body, self._guard)
+        if self._kept is not None:
+            self._kept.status = answer.status
+        try:
+            if not answer.is_success:
+                raise await self._refusal(answer)
+            async for data in answer.body:
+                if not self._released:  # else a deadline runs, which talking does not move
+                    self._watch.touch()
+                    await self._hand_over(data)
+        finally:
+            self._guarded = True
+            await answer.aclose()
+
+    async def _refusal(self, answer: Answer) -> OllamaError:
+        body = bytearray()
+        async for data in answer.body:
+            body += data
+            if len(body) > _MAX_ERROR_BODY:
+                break
+        if self._kept is not None:
+            self._kept.response.append(bytes(body))
+        return status_error(answer.status, answer.headers, bytes(body), self._origin)
+
+    async def _hand_over(self, data: bytes) -> None:
+        self._pieces.append(data)
+        if self._kept is not None:
+            self._kept.response.append(data)
+        self._waiting += len(data)
+        self._wake()
+        if self._waiting > _MAX_WAITING:
+            self._room = asyncio.get_running_loop().create_future()
+            self._watch.stop()  # the reader is slow, not the server
+            await self._room
+            self._watch.touch()
+
+    def _make_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _silence(self, phase: str, seconds: float | None) -> OllamaTimeoutError:
+        host = self._origin.host
+        text = {
+            "connect": f"No connection to {host} within {seconds} s. Is the server running and the "
+            "address right? ('ollama serve' starts it; timeout={'connect': …} waits longer.)",
+            "first_byte": f"{host} did not begin its answer within {seconds} s. A large model may "
+            "still be loading: keep_alive keeps it loaded, timeout={'first_byte': …} waits longer.",
+            "idle": f"{host} fell silent in the middle of its answer"
+            f"{f' for {seconds} s' if seconds else ''}. timeout={{'idle': …}} waits longer.",
+        }[phase]
+        return OllamaTimeoutError(text, phase=phase, seconds=seconds, **self._origin.where())
+
+    def _failure(self, exc: TransportError) -> OllamaError:
+        timeouts = self._wire.timeouts
+        match exc.phase:
+            case "connect":
+                limit = timeouts.connect if timeouts is not None else None
+                error: OllamaError = self._silence("connect", limit)
+            case "idle":
+                error = self._silence("idle", None)
+            case _:
+                error = self._broken(exc)
+        return _from(exc.__cause__ or exc, error)
+
+    def _broken(self, exc: Exception) -> OllamaConnectionError:
+        host = self._origin.host
+        reason = self._origin.clean(str(exc) or type(exc).__name__)
+        if isinstance(exc, RuntimeError):
+            advice = (
+                f"The HTTP client for {host} cannot be used: {reason}. An ollama_client works in "
+                "one event loop and until it is closed; give base_url instead, and timestep keeps "
+                "a client for every loop."
+            )
+        elif isinstance(exc, TransportError) and exc.phase == "reach":
+            advice = (
+                f"Cannot reach Ollama at {host}: {reason}. Start it with 'ollama serve', or set "
+                "OLLAMA_HOST or OLLAMA_BASE_URL to where it runs."
+            )
+        else:
+            advice = (
+                f"The connection to {host} broke: {reason}. The server or a proxy between may have "
+                "stopped; its log says more."
+            )
+        return OllamaConnectionError(advice, **self._origin.where())
+
+
+class _Watchdog:
+    """Says when nothing was heard for too long.
+
+    One timer for the whole exchange: hearing something costs a clock read, not a new timer.
+
+    Args:
+        timeouts: None waits for ever.
+        expire: Called with the phase, once, from the event loop.
+    """
+
+    _loop: asyncio.AbstractEventLoop
+
+    def __init__(self, timeouts: Timeouts | None, expire: Callable[[str], None]) -> None:
+        self._timeouts = timeouts
+        self._expire = expire
+        self._heard = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._phase = "first_byte"
+        self.limit: float | None = None
+
+    def expect(self, phase: str, limit: float | None = None) -> None:
+        """Start to wait in *phase*, by default for as long as the timeouts say."""
+        self.stop()
+        if limit is None and self._timeouts is not None:
+            limit = self._timeouts.first_byte if phase == "first_byte" else self._timeouts.idle
+        self._phase, self.limit = phase, limit
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
+        if limit is not None:
+            self._timer = self._loop.call_at(self._heard + limit, self._check)
+
+    def touch(self) -> None:
+        """Note a sign of life."""
+        if self._phase == "first_byte":
+            self.expect("idle")
+        elif self._timer is None:
+            self.expect(self._phase)
+        else:
+            self._heard = self._loop.time()
+
+    def stop(self) -> None:
+        """Stop waiting, until `touch` or `expect`."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self) -> None:
+        limit = self.limit or 0.0
+        due = self._heard + limit
+        if self._loop.time() < due:
+            self._timer = self._loop.call_at(due, self._check)
+        else:
+            self._expire(self._phase)
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """*body* as JSON.
+
+    Raises:
+        UnsupportedInputError: It holds what JSON cannot say, such as half a surrogate pair.
+    """
+    try:
+        return to_json(body, inf_nan_mode="constants")
+    except (PydanticSerializationError, UnicodeEncodeError, RecursionError) as exc:
+        path = _unsendable(body, "")
+        raise UnsupportedInputError(
+            f"The request cannot be written as JSON: {path or 'a value in it'} holds half a "
+            "surrogate pair or a value of an unknown type. Decode text with errors='replace', and "
+            "pass plain JSON values."
+        ) from exc
+
+
+def _unsendable(value: Any, path: str) -> str | None:
+    """The path of the first value that is no JSON, down to a sane depth."""
+    if isinstance(value, Mapping):
+        mapping = cast("Mapping[Any, Any]", value)
+        children = [(f"{path}.{key}" if path else str(key), mapping[key]) for key in mapping]
+    elif isinstance(value, list | tuple):
+        items = cast("list[Any]", value)
+        children = [(f"{path}[{index}]", item) for index, item in enumerate(items)]
+    else:
+        try:
+            to_json(value)
+        except (PydanticSerializationError, UnicodeEncodeError):
+            return path
+        return None
+    if path.count(".") + path.count("[") > 50:  # noqa: PLR2004 - deeper than any request is
+        return path
+    return next((found for p, child in children if (found := _unsendable(child, p))), None)
+
+
+def _from(cause: BaseException, error: OllamaError) -> OllamaError:
+    error.__cause__ = cause
+    return error
+
+
+def _seconds(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+        return float(value)
+    raise ConfigurationError(f"{name} is {value!r}; write a positive number of seconds.")
+
+
+def _given(client: "httpx.AsyncClient", timeouts: Timeouts | None) -> Connections:
+    import httpx  # noqa: PLC0415 - imported on use
+
+    from timestep.ollama.over_httpx import HttpxClient  # noqa: PLC0415 - as above
+
+    # The watchdog waits for bytes; the client only has to connect in time.
+    limits = None if timeouts is None else httpx.Timeout(None, connect=timeouts.connect)
+    return HttpxClient(client, limits)

@@ -1,0 +1,373 @@
+"""The events of OpenAI's Responses API for one response, each a true openai object. Pure.
+
+Deltas are built without validation: a thousand of them cost as much as the bare wire client.
+Their fields are written here and nowhere else, and a test holds them against the validated form.
+
+Source: openai ``types/responses/response_stream_event.py`` (3.52); the order of events follows
+openai-agents ``agents.testing.ScriptedModel`` 0.24.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar, cast
+
+from agents.items import TResponseStreamEvent
+from openai.types.responses import (
+    Response,
+    ResponseCompletedEvent,
+    ResponseContentPartAddedEvent,
+    ResponseContentPartDoneEvent,
+    ResponseCreatedEvent,
+    ResponseFailedEvent,
+    ResponseFunctionCallArgumentsDeltaEvent,
+    ResponseFunctionCallArgumentsDoneEvent,
+    ResponseFunctionToolCall,
+    ResponseIncompleteEvent,
+    ResponseInProgressEvent,
+    ResponseOutputItem,
+    ResponseOutputItemAddedEvent,
+    ResponseOutputItemDoneEvent,
+    ResponseOutputMessage,
+    ResponseOutputText,
+    ResponseReasoningItem,
+    ResponseReasoningTextDeltaEvent,
+    ResponseReasoningTextDoneEvent,
+    ResponseTextDeltaEvent,
+    ResponseTextDoneEvent,
+    ResponseUsage,
+)
+from openai.types.responses.response_output_text import Logprob
+from openai.types.responses.response_reasoning_item import Content
+from openai.types.responses.response_text_delta_event import Logprob as DeltaLogprob
+from openai.types.responses.response_text_done_event import Logprob as DoneLogprob
+from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
+from pydantic import BaseModel
+
+REASONING_ID = "__fake_id__"
+"""The id of reasoning items: the SDK's own placeholder, which it strips before OpenAI sees it."""
+
+Events = list[TResponseStreamEvent]
+Logprobs = list[Mapping[str, Any]]
+
+_HUGE = 1e300
+"""Beyond any logprob; NaN and infinity are no JSON, and cannot be passed on."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_new = object.__new__
+_set = object.__setattr__
+
+
+def instance(cls: type[_Model], fields: dict[str, Any]) -> _Model:
+    """A *cls* with *fields*, all of which must be right: nothing is validated."""
+    declared, defaults = _shape(cls)
+    extra = {name: fields.pop(name) for name in fields.keys() - declared}
+    return _bare(cls, {**defaults, **fields}, set(fields) | set(extra), extra)
+
+
+def _bare(
+    cls: type[_Model], values: dict[str, Any], given: set[str], extra: dict[str, Any]
+) -> _Model:
+    event = _new(cls)
+    _set(event, "__dict__", values)
+    _set(event, "__pydantic_fields_set__", given)
+    _set(event, "__pydantic_extra__", extra)
+    _set(event, "__pydantic_private__", None)
+    return event
+
+
+@cache
+def _shape(cls: type[BaseModel]) -> tuple[frozenset[str], dict[str, Any]]:
+    """The declared fields of *cls*, and the values of those that may be left out."""
+    optional = {
+        name: f.get_default(call_default_factory=True)
+        for name, f in cls.model_fields.items()
+        if not f.is_required()
+    }
+    return frozenset(cls.model_fields), optional
+
+
+# Deltas are the bulk of a stream: what their instances share is made once.
+_TEXT_DEFAULTS = _shape(ResponseTextDeltaEvent)[1]
+_TEXT_GIVEN = set(ResponseTextDeltaEvent.model_fields) - set(_TEXT_DEFAULTS)
+_REASONING_DEFAULTS = _shape(ResponseReasoningTextDeltaEvent)[1]
+_REASONING_GIVEN = set(ResponseReasoningTextDeltaEvent.model_fields) - set(_REASONING_DEFAULTS)
+
+
+class EventWriter:
+    """Writes the events of one response, in order, onto a list.
+
+    Args:
+        response_id: Of the response in every event.
+        model: The name the caller asked for.
+        created_at: Unix time.
+        is_read: False when nobody looks at the events; then none are made.
+    """
+
+    __slots__ = ("_base", "_is_read", "_sequence", "events")
+
+    def __init__(
+        self, *, response_id: str, model: str, created_at: float, is_read: bool = True
+    ) -> None:
+        self.events: Events = []
+        self._is_read = is_read
+        self._sequence = 0
+        self._base: dict[str, Any] = {
+            "id": response_id,
+            "created_at": created_at,
+            "model": model,
+            "object": "response",
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": [],
+        }
+
+    def take(self) -> Events:
+        """The events written since the last call."""
+        events, self.events = self.events, []
+        return events
+
+    def response(self, status: str, output: list[ResponseOutputItem], **more: Any) -> Response:
+        """The response as it stands."""
+        return Response.model_validate({**self._base, "status": status, "output": output, **more})
+
+    def created(self) -> None:
+        """Open the response."""
+        if not self._is_read:
+            return
+        begun = self.response("in_progress", [])
+        self._write(ResponseCreatedEvent, {"response": begun, "type": "response.created"})
+        self._write(ResponseInProgressEvent, {"response": begun, "type": "response.in_progress"})
+
+    def terminal(self, response: Response) -> None:
+        """Close the response with the event its status calls for."""
+        ends: dict[str, type[BaseModel]] = {
+            "completed": ResponseCompletedEvent,
+            "incomplete": ResponseIncompleteEvent,
+            "failed": ResponseFailedEvent,
+        }
+        self._write(
+            ends[response.status or "completed"],
+            {"response": response, "type": f"response.{response.status}"},
+        )
+
+    def message_opened(self, index: int, item_id: str, provider_data: Mapping[str, Any]) -> None:
+        """Announce a message and its one text part."""
+        if not self._is_read:
+            return
+        self.item_added(index, message_item(item_id, None, [], provider_data, "in_progress"))
+        part = {"item_id": item_id, "output_index": index, "content_index": 0}
+        added = {**part, "part": output_text("", []), "type": "response.content_part.added"}
+        self._write(ResponseContentPartAddedEvent, added)
+
+    def text_delta(self, index: int, item_id: str, delta: str, logprobs: Logprobs | None) -> None:
+        """Add text to the message."""
+        if not self._is_read:
+            return
+        sequence = self._sequence
+        self._sequence = sequence + 1
+        values = {
+            **_TEXT_DEFAULTS,
+            "content_index": 0,
+            "delta": delta,
+            "item_id": item_id,
+            "logprobs": _logprobs(DeltaLogprob, logprobs) if logprobs else [],
+            "output_index": index,
+            "sequence_number": sequence,
+            "type": "response.output_text.delta",
+        }
+        self.events.append(_bare(ResponseTextDeltaEvent, values, _TEXT_GIVEN.copy(), {}))
+
+    def message_closed(self, index: int, item: ResponseOutputMessage, logprobs: Logprobs) -> None:
+        """Close the text, its part and the message."""
+        part = item.content[0]
+        text = part.text if isinstance(part, ResponseOutputText) else ""
+        at = {"content_index": 0, "item_id": item.id, "output_index": index}
+        done = {"logprobs": _logprobs(DoneLogprob, logprobs), "text": text}
+        self._write(ResponseTextDoneEvent, {**at, **done, "type": "response.output_text.done"})
+        closed = {**at, "part": part, "type": "response.content_part.done"}
+        self._write(ResponseContentPartDoneEvent, closed)
+        self.item_done(index, item)
+
+    def reasoning_opened(self, index: int, provider_data: Mapping[str, Any]) -> None:
+        """Announce a reasoning item."""
+        self.item_added(index, reasoning_item(None, provider_data, "in_progress"))
+
+    def reasoning_delta(self, index: int, delta: str) -> None:
+        """Add thinking to the reasoning item."""
+        if not self._is_read:
+            return
+        sequence = self._sequence
+        self._sequence = sequence + 1
+        values = {
+            **_REASONING_DEFAULTS,
+            "content_index": 0,
+            "delta": delta,
+            "item_id": REASONING_ID,
+            "output_index": index,
+            "sequence_number": sequence,
+            "type": "response.reasoning_text.delta",
+        }
+        self.events.append(
+            _bare(ResponseReasoningTextDeltaEvent, values, _REASONING_GIVEN.copy(), {})
+        )
+
+    def reasoning_closed(self, index: int, item: ResponseReasoningItem) -> None:
+        """Close the thinking and the reasoning item."""
+        done = {
+            "content_index": 0,
+            "item_id": item.id,
+            "output_index": index,
+            "text": "".join(part.text for part in item.content or []),
+            "type": "response.reasoning_text.done",
+        }
+        self._write(ResponseReasoningTextDoneEvent, done)
+        self.item_done(index, item)
+
+    def call(self, index: int, item: ResponseFunctionToolCall) -> None:
+        """Announce, fill and close a function call: Ollama sends calls whole."""
+        begun = item.model_copy(update={"arguments": "", "status": "in_progress"})
+        self.item_added(index, begun)
+        at = {"item_id": item.id, "output_index": index}
+        delta = {**at, "delta": item.arguments, "type": "response.function_call_arguments.delta"}
+        self._write(ResponseFunctionCallArgumentsDeltaEvent, delta)
+        done = {
+            **at,
+            "arguments": item.arguments,
+            "name": item.name,
+            "type": "response.function_call_arguments.done",
+        }
+        self._write(ResponseFunctionCallArgumentsDoneEvent, done)
+        self.item_done(index, item)
+
+    def item_added(self, index: int, item: ResponseOutputItem) -> None:
+        """Announce an item."""
+        added = {"item": item, "output_index": index, "type": "response.output_item.added"}
+        self._write(ResponseOutputItemAddedEvent, added)
+
+    def item_done(self, index: int, item: ResponseOutputItem) -> None:
+        """Close an item."""
+        done = {"item": item, "output_index": index, "type": "response.output_item.done"}
+        self._write(ResponseOutputItemDoneEvent, done)
+
+    def _write(self, cls: type[BaseModel], fields: dict[str, Any]) -> None:
+        if not self._is_read:
+            return
+        fields["sequence_number"] = self._sequence
+        self._sequence += 1
+        self.events.append(cast("TResponseStreamEvent", instance(cls, fields)))
+
+
+def message_item(
+    item_id: str,
+    text: str | None,
+    logprobs: Logprobs,
+    provider_data: Mapping[str, Any],
+    status: str,
+) -> ResponseOutputMessage:
+    """An assistant message; without content when *text* is None."""
+    return ResponseOutputMessage.model_validate(
+        {
+            "id": item_id,
+            "content": [] if text is None else [output_text(text, logprobs)],
+            "role": "assistant",
+            "status": status,
+            "type": "message",
+            "provider_data": dict(provider_data),
+        }
+    )
+
+
+def reasoning_item(
+    text: str | None, provider_data: Mapping[str, Any], status: str | None = None
+) -> ResponseReasoningItem:
+    """A reasoning item; without content when *text* is None."""
+    return ResponseReasoningItem.model_validate(
+        {
+            "id": REASONING_ID,
+            "summary": [],
+            "type": "reasoning",
+            "content": [] if text is None else [Content(text=text, type="reasoning_text")],
+            "provider_data": dict(provider_data),
+            **({"status": status} if status else {}),
+        }
+    )
+
+
+def call_item(
+    item_id: str, call_id: str, name: str, arguments: str, provider_data: Mapping[str, Any]
+) -> ResponseFunctionToolCall:
+    """A complete function call; *arguments* as JSON text."""
+    return ResponseFunctionToolCall.model_validate(
+        {
+            "id": item_id,
+            "call_id": call_id,
+            "name": name,
+            "arguments": arguments,
+            "type": "function_call",
+            "status": "completed",
+            "provider_data": dict(provider_data),
+        }
+    )
+
+
+def output_text(text: str, logprobs: Logprobs) -> ResponseOutputText:
+    """The one part of a message."""
+    return ResponseOutputText(
+        annotations=[],
+        text=text,
+        type="output_text",
+        logprobs=_logprobs(Logprob, logprobs),
+    )
+
+
+def usage(input_tokens: int, output_tokens: int, cached_tokens: int, **more: Any) -> ResponseUsage:
+    """Token counts; *more* are the provider's own figures, kept as extra fields."""
+    return ResponseUsage.model_validate(
+        {
+            "input_tokens": input_tokens,
+            "input_tokens_details": zeroed(InputTokensDetails, cached_tokens=cached_tokens),
+            "output_tokens": output_tokens,
+            "output_tokens_details": zeroed(OutputTokensDetails),
+            "total_tokens": input_tokens + output_tokens,
+            **more,
+        }
+    )
+
+
+def zeroed(details: type[_Model], **counts: int) -> _Model:
+    """*details* with *counts* and 0 for every other required count: newer openai adds some."""
+    return details.model_validate({**_zeros(details), **counts})
+
+
+@cache
+def _zeros(details: type[BaseModel]) -> dict[str, int]:
+    return {name: 0 for name, field in details.model_fields.items() if field.is_required()}
+
+
+def read_logprobs(entries: Any) -> Logprobs:
+    """The server's logprobs, with the fields openai requires and old servers leave out.
+
+    Raises:
+        ValueError: *entries* is no list of tokens with their logprobs.
+    """
+    if not isinstance(entries, list):
+        raise ValueError("logprobs")
+    return [_read_logprob(entry) for entry in cast("list[Any]", entries)]
+
+
+def _read_logprob(entry: Any) -> dict[str, Any]:
+    match entry:
+        case {"token": str(token), "logprob": int() | float() as logprob} if abs(logprob) < _HUGE:
+            whole = {
+                "token": token,
+                "logprob": logprob,
+                "bytes": entry.get("bytes") or list(token.encode()),
+                "top_logprobs": read_logprobs(entry.get("top_logprobs") or []),
+            }
+            return Logprob.model_validate(whole).model_dump()
+        case _:
+            raise ValueError("logprobs")
+
+
+def _logprobs(cls: type[_Model], logprobs: Logprobs) -> list[_Model]:
+    return [cls.model_validate(entry) for entry in logprobs]

@@ -1,0 +1,211 @@
+"""Clients that somebody else made: ``ollama.AsyncClient``, or anything with its ``chat``.
+
+A real ``AsyncClient`` lends its HTTP connection, so that chats run byte-exactly: its own
+``chat()`` drops tool call ids, most of a tool's schema and several fields of the answer.
+Anything else gets ``chat(**kwargs)`` and loses what that method cannot carry.
+
+Source: ollama-python ``ollama/_client.py``, 0.6.3.
+"""
+
+import base64
+import inspect
+import json
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, cast
+
+from timestep.errors import ConfigurationError, OllamaConnectionError, OllamaStreamError
+from timestep.ollama.client import ChatSource, Timeouts, Wire
+from timestep.ollama.endpoint import Endpoint
+from timestep.ollama.errors import Origin, line_error, status_error
+from timestep.wire_bytes import WireBytes
+
+if TYPE_CHECKING:
+    import httpx
+
+# What AsyncClient.chat() takes; a stand-in takes no more unless its signature names it.
+_CHAT_ARGUMENTS = frozenset(
+    {
+        "model",
+        "messages",
+        "tools",
+        "stream",
+        "think",
+        "logprobs",
+        "top_logprobs",
+        "format",
+        "options",
+        "keep_alive",
+    }
+)  # fmt: skip - a table reads better in rows
+
+
+_CUTS = ("truncate", True)  # which servers do anyway
+
+
+def chat_source(client: object, timeouts: Timeouts | None = None) -> ChatSource:
+    """The chat source that *client* can be.
+
+    Args:
+        client: A `Wire`, an ``ollama.AsyncClient``, or an object with an async ``chat``.
+        timeouts: For an ``AsyncClient``; None keeps its own.
+
+    Raises:
+        ConfigurationError: It is none of these, or the synchronous ``ollama.Client``.
+    """
+    if isinstance(client, Wire):
+        return client
+    http = _connection_of(client)
+    if http is not None:
+        base_url = str(http.base_url).rstrip("/")
+        sent = http.headers.get("authorization")
+        endpoint = Endpoint(base_url, {"authorization": sent} if sent else {})
+        return Wire(endpoint, timeouts=timeouts, client=http)
+    if not callable(getattr(client, "chat", None)):
+        raise ConfigurationError(
+            f"ollama_client is {type(client).__name__}, which has no chat(). Pass an "
+            "ollama.AsyncClient, an object with its async chat(**kwargs), or nothing."
+        )
+    ollama = sys.modules.get("ollama")
+    if ollama is not None and isinstance(client, ollama.Client):
+        raise ConfigurationError(
+            "ollama_client is the synchronous ollama.Client, which would block the event loop; "
+            "pass ollama.AsyncClient(…)."
+        )
+    return StandIn(client)
+
+
+class StandIn:
+    """A foreign object whose ``chat(**kwargs)`` answers like ``AsyncClient``'s."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.endpoint = Endpoint("http://ollama-client.invalid")
+
+    def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
+        """Who is asked, for error texts."""
+        return Origin(model, "ollama_client")
+
+    def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "_Answer":
+        """One call of the object's ``chat``, always streamed."""
+        arguments = _arguments(self._client, body)
+        return _Answer(_chunks(self._client, arguments, self.origin(model)))
+
+    def losses(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
+        """What the object's ``chat`` does not take, a phrase each."""
+        known = _names(self._client)
+        lost = [name for name in body if name not in known and (name, body[name]) != _CUTS]
+        if headers:
+            lost.append("extra_headers")
+        return [f"{name} (ollama_client.chat() does not take it)" for name in lost]
+
+
+class _Answer:
+    """The chunks of a foreign ``chat``, whether it streams or answers at once."""
+
+    def __init__(self, pieces: AsyncGenerator[list[Any]]) -> None:
+        self._pieces = pieces
+
+    def __aiter__(self) -> AsyncIterator[list[Any]]:
+        return self._pieces
+
+    def keep_bytes(self, kept: WireBytes) -> None:
+        """Keep nothing: the foreign object has the bytes."""
+
+    async def aclose(self, *, finished: bool = False) -> None:
+        """Close the foreign stream."""
+        await self._pieces.aclose()
+
+
+async def _chunks(
+    client: Any, arguments: dict[str, Any], origin: Origin
+) -> AsyncGenerator[list[Any]]:
+    try:
+        async with aclosing(_foreign_chunks(client, arguments)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    except _connection_errors() as exc:
+        raise OllamaConnectionError(
+            f"ollama_client could not reach its server: {exc or type(exc).__name__}. Start it with "
+            "'ollama serve', or check the client's host.",
+            **origin.where(),
+        ) from exc
+    except _response_errors() as exc:
+        status, said = getattr(exc, "status_code", -1), str(getattr(exc, "error", exc))
+        if status < 0:  # what AsyncClient makes of an error in the middle of a stream
+            raise line_error({"error": said}, origin) from exc
+        raise status_error(status, {}, json.dumps({"error": said}).encode(), origin) from exc
+    except ValueError as exc:  # what AsyncClient makes of a line that is no JSON, or no answer
+        raise OllamaStreamError(
+            f"ollama_client could not read its server's answer: {exc}. Is its host an Ollama server?",
+            **origin.where(),
+        ) from exc
+
+
+def _connection_errors() -> tuple[type[Exception], ...]:
+    httpx = sys.modules.get("httpx")
+    return (ConnectionError, httpx.HTTPError) if httpx is not None else (ConnectionError,)
+
+
+def _response_errors() -> tuple[type[Exception], ...]:
+    ollama = sys.modules.get("ollama")
+    return (ollama.ResponseError,) if ollama is not None else ()
+
+
+async def _foreign_chunks(client: Any, arguments: dict[str, Any]) -> AsyncGenerator[list[Any]]:
+    answer = client.chat(**arguments)
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if not hasattr(answer, "__aiter__"):
+        yield [_plain(answer)]
+        return
+    try:
+        async for chunk in answer:
+            yield [_plain(chunk)]
+    finally:
+        close = getattr(answer, "aclose", None)
+        if callable(close):
+            await cast("Any", close())
+
+
+def _connection_of(client: object) -> "httpx.AsyncClient | None":
+    """The HTTP client inside a real ``ollama.AsyncClient`` whose ``chat`` is its own."""
+    ollama = sys.modules.get("ollama")
+    if ollama is None or not isinstance(client, ollama.AsyncClient):
+        return None
+    if getattr(getattr(client, "chat", None), "__func__", None) is not ollama.AsyncClient.chat:
+        return None
+    httpx = sys.modules["httpx"]  # ollama's own import
+    http = getattr(client, "_client", None)
+    return http if isinstance(http, httpx.AsyncClient) else None
+
+
+def _names(client: Any) -> frozenset[str]:
+    """The keywords that the client's ``chat`` takes."""
+    try:
+        return _CHAT_ARGUMENTS.union(inspect.signature(client.chat).parameters)
+    except (TypeError, ValueError):
+        return _CHAT_ARGUMENTS
+
+
+def _arguments(client: Any, body: Mapping[str, Any]) -> dict[str, Any]:
+    names = _names(client)
+    arguments = {name: value for name, value in body.items() if name in names}
+    # Text in "images" could be taken for a path and read; bytes cannot.
+    arguments["messages"] = [_with_image_bytes(message) for message in body["messages"]]
+    return arguments
+
+
+def _with_image_bytes(message: Mapping[str, Any]) -> dict[str, Any]:
+    images = message.get("images")
+    if not images:
+        return dict(message)
+    return {**message, "images": [base64.b64decode(image) for image in images]}
+
+
+def _plain(answer: Any) -> Any:
+    dump = getattr(answer, "model_dump", None)
+    if callable(dump):
+        return dump(exclude_none=True)
+    return dict(cast("Mapping[str, Any]", answer)) if isinstance(answer, Mapping) else answer

@@ -1,0 +1,418 @@
+"""Input items of the Responses API as Ollama messages. Pure.
+
+One assistant turn is one message: thinking, text and every tool call together, because servers
+lose calls from the second of two assistant messages. Results carry the call's name and id.
+
+Source: openai ``types/responses/response_input_item_param.py`` (3.52), ollama ``api/types.go``
+(``Message``) v0.33.0.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard, cast
+
+from pydantic import BaseModel
+from pydantic_core import from_json
+
+from timestep.errors import UnsupportedInputError
+from timestep.ollama.images import Fetched, audio_to_base64, image_to_base64, is_remote
+
+Item = Mapping[str, Any]
+Message = dict[str, Any]
+Medium = tuple[str, str]
+"""The capability it needs, and its bytes as base64."""
+
+_ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
+_TEXT_PARTS = frozenset({"input_text", "output_text", "text", "refusal", "summary_text"})
+_IMAGE_PARTS = frozenset({"input_image", "image_url", "computer_screenshot"})
+_PARTS = _TEXT_PARTS | _IMAGE_PARTS | {"input_audio", "input_file"}
+# What a hosted tool's item says about itself rather than about the work.
+_BOOKKEEPING = frozenset(
+    {
+        "call_id",
+        "caller",
+        "container_id",
+        "created_by",
+        "encrypted_content",
+        "environment",
+        "fingerprint",
+        "id",
+        "provider_data",
+        "status",
+        "type",
+    }
+)  # fmt: skip - a table reads better in rows
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Messages, ready for the request body.
+
+    Attributes:
+        messages: Oldest first.
+        call_ids: Every call id of the history; a new call must not reuse one.
+        media: The capabilities that its images and audio need: ``vision``, ``audio``.
+        ignored: What could not be sent, a phrase each: worth a warning.
+        notes: What was left out by convention, a phrase each: worth a line on the span.
+    """
+
+    messages: list[Message]
+    call_ids: frozenset[str]
+    media: frozenset[str]
+    ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def build_conversation(
+    items: str | Sequence[Any],
+    *,
+    model: str,
+    instructions: str | None = None,
+    fetched: Fetched | None = None,
+) -> Conversation:
+    """The conversation that *items* describe, *instructions* first.
+
+    Args:
+        items: Text, or Responses input items, oldest first; items of any other model are fine.
+        model: Reasoning is replayed only when this model wrote it.
+        instructions: The system prompt.
+        fetched: The bytes of remote images by URL, where those are allowed.
+
+    Raises:
+        UnsupportedInputError: An item holds what no Ollama model takes; the message names its place.
+    """
+    builder = _Builder(model=model, fetched=fetched or {})
+    if instructions:
+        builder.messages.append({"role": "system", "content": instructions})
+    for index, item in enumerate(_as_items(items)):
+        builder.add(item, index)
+    return builder.finish()
+
+
+def remote_images(items: str | Sequence[Any]) -> list[str]:
+    """The URLs of remote images among *items*, each once, in order.
+
+    Raises:
+        UnsupportedInputError: *items* are no input items.
+    """
+    urls = [
+        _image_url(part)
+        for item in _as_items(items)
+        for key in ("content", "output")
+        for part in _mappings(item.get(key))
+        if str(part.get("type")) in _IMAGE_PARTS
+    ]
+    return list(dict.fromkeys(url for url in urls if isinstance(url, str) and is_remote(url)))
+
+
+@dataclass(slots=True)
+class _Builder:
+    model: str
+    fetched: Fetched
+    messages: list[Message] = field(default_factory=list[Message])
+    turn: Message | None = None
+    names: dict[str, str] = field(default_factory=dict[str, str])
+    media: set[str] = field(default_factory=set[str])
+    ignored: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+
+    def add(self, item: Item, index: int) -> None:
+        kind = item.get("type")
+        if kind is None:
+            kind = "item_reference" if item.keys() - {"type"} == {"id"} else "message"
+        if not isinstance(kind, str):
+            raise UnsupportedInputError(f"input[{index}] has the type {kind!r}, which is no text.")
+        convert = _CONVERTERS.get(kind)
+        if convert is not None:
+            convert(self, item, index)
+        elif kind.endswith("_call_output"):
+            self.result(item, index)
+        elif kind.endswith("_call") and item.get("call_id"):
+            work = {key: value for key, value in item.items() if key not in _BOOKKEEPING}
+            self._call(item, index, kind.removesuffix("_call"), work)
+        else:
+            self.hosted(item, index)
+
+    def finish(self) -> Conversation:
+        messages = self.messages
+        if not messages:
+            raise UnsupportedInputError(
+                "The input holds nothing to send, and without a message Ollama only loads the "
+                "model; give it text."
+            )
+        if not any(message["role"] in {"user", "tool"} for message in messages):
+            # A nested handoff leaves only assistant text; as the last message it would be
+            # continued like a prefill, and many templates refuse a chat without a user.
+            last = messages[-1]
+            if last["role"] == "assistant" and "tool_calls" not in last:
+                last["role"] = "user"
+                last.pop("thinking", None)
+        return Conversation(
+            messages,
+            frozenset(self.names),
+            frozenset(self.media),
+            tuple(dict.fromkeys(self.ignored)),
+            tuple(dict.fromkeys(self.notes)),
+        )
+
+    def _assistant(self) -> Message:
+        """The message of the assistant turn under way."""
+        if self.turn is None:
+            self.turn = {"role": "assistant", "content": ""}
+            self.messages.append(self.turn)
+        return self.turn
+
+    def _append(self, message: Message, media: list[Medium]) -> None:
+        if media:
+            message["images"] = [data for _, data in media]
+            self.media.update(capability for capability, _ in media)
+        self.turn = None
+        self.messages.append(message)
+
+    def _say(self, text: str) -> None:
+        turn = self._assistant()
+        turn["content"] = f"{turn['content']}\n\n{text}" if turn["content"] else text
+
+    def message(self, item: Item, index: int) -> None:
+        role = item.get("role")
+        wire_role = _ROLES.get(role) if isinstance(role, str) else None
+        if wire_role is None:
+            raise UnsupportedInputError(
+                f"input[{index}] has the role {role!r}; use user, assistant, system or developer."
+            )
+        where = f"input[{index}].content"
+        if wire_role == "assistant":
+            text, media = self._content(item.get("content"), where, joint="")
+            if media:
+                self.ignored.append("images in assistant messages")
+            self._assistant()
+            if text:
+                self._say(text)
+        else:
+            text, media = self._content(item.get("content"), where)
+            self._append({"role": wire_role, "content": text}, media)
+
+    def reasoning(self, item: Item, index: int) -> None:
+        origin = item.get("provider_data")
+        if not _is_object(origin) or origin.get("model") != self.model:
+            self.notes.append("reasoning of another model is not replayed")
+            return
+        parts = _mappings(item.get("content")) or _mappings(item.get("summary"))
+        text = "".join(map(_text_of, parts))
+        if text:
+            turn = self._assistant()
+            turn["thinking"] = f"{turn['thinking']}\n\n{text}" if "thinking" in turn else text
+
+    def function_call(self, item: Item, index: int) -> None:
+        self._call(item, index, item.get("name"), item.get("arguments"))
+
+    def custom_call(self, item: Item, index: int) -> None:
+        self._call(item, index, item.get("name"), {"input": item.get("input")})
+
+    def _call(self, item: Item, index: int, name: Any, arguments: Any) -> None:
+        call_id = item.get("call_id")
+        if not isinstance(call_id, str) or not isinstance(name, str) or not call_id or not name:
+            raise UnsupportedInputError(
+                f"input[{index}] is a tool call with the call_id {call_id!r} and the name {name!r}; "
+                "both have to be text."
+            )
+        self.names[call_id] = name
+        calls = self._assistant().setdefault("tool_calls", [])
+        function = {"index": len(calls), "name": name, "arguments": decode_arguments(arguments)}
+        calls.append({"id": call_id, "function": function})
+
+    def _known(self, call_id: Any) -> str | None:
+        return call_id if isinstance(call_id, str) and call_id in self.names else None
+
+    def result(self, item: Item, index: int) -> None:
+        # OpenAI's API names the call of a local shell's output by "id".
+        call_id = self._known(item.get("call_id")) or self._known(item.get("id"))
+        if call_id is None:
+            raise UnsupportedInputError(
+                f"input[{index}] is the output of the tool call {item.get('call_id')!r}, and no call before it "
+                "has that id. Ollama keeps no conversation: send the whole history instead of "
+                "previous_response_id, conversation_id or auto_previous_response_id."
+            )
+        output = item.get("output")
+        if output is None:  # such as a patch of which only the status is known
+            output = {"status": item["status"]} if item.get("status") else ""
+        if not isinstance(output, str):
+            parts = _as_parts(output)
+            if not parts or not all(map(_is_part, parts)):
+                output = _json(output, f"input[{index}].output")
+        text, media = self._content(output, f"input[{index}].output")
+        name = self.names[call_id]
+        self._append(
+            {"role": "tool", "content": text, "tool_name": name, "tool_call_id": call_id}, media
+        )
+
+    def hosted(self, item: Item, index: int) -> None:
+        """A hosted tool's item, told in words: the model never made this call itself."""
+        work = {
+            key: value
+            for key, value in item.items()
+            if key not in _BOOKKEEPING and value not in (None, "", [], {})
+        }
+        self._say(f"[{item['type']}: {_json(work, f'input[{index}]')}]")
+
+    def drawing(self, item: Item, index: int) -> None:
+        if item.get("result"):
+            self.ignored.append("the image of image_generation_call")
+        self.hosted({key: value for key, value in item.items() if key != "result"}, index)
+
+    def foreign(self, item: Item, index: int) -> None:
+        self.ignored.append(f"{item.get('type') or 'item_reference'} (only OpenAI can use it)")
+
+    def listing(self, item: Item, index: int) -> None:
+        self.notes.append(f"{item.get('type')} says nothing to the model")
+
+    def _content(self, content: Any, where: str, *, joint: str = "\n") -> tuple[str, list[Medium]]:
+        """The text and the media of *content*: text, a part, or parts."""
+        if isinstance(content, str):
+            return content, []
+        parts = _as_parts(content)
+        if not parts and content not in (None, [], ()):
+            raise UnsupportedInputError(
+                f"{where} is {type(content).__name__}, not text or a list of content parts."
+            )
+        texts: list[str] = []
+        media: list[Medium] = []
+        for number, part in enumerate(parts):
+            self._part(part, f"{where}[{number}]", texts, media)
+        return joint.join(texts), media
+
+    def _part(self, part: Any, where: str, texts: list[str], media: list[Medium]) -> None:
+        if isinstance(part, str):
+            texts.append(part)
+            return
+        if not _is_object(part):
+            raise UnsupportedInputError(f"{where} is {type(part).__name__}, not a content part.")
+        kind = str(part.get("type"))
+        if kind in _TEXT_PARTS:
+            texts.append(_text_of(part))
+        elif kind in _IMAGE_PARTS:
+            media.append(("vision", self._image(part, where)))
+        elif kind == "input_audio":
+            audio = part.get("input_audio")
+            data = audio.get("data") if _is_object(audio) else None
+            media.append(("audio", audio_to_base64(str(data or ""), where=where)))
+        else:
+            raise UnsupportedInputError(
+                f"{where} is {kind!r}, which Ollama cannot take; send text, images or audio."
+            )
+
+    def _image(self, part: Item, where: str) -> str:
+        url = _image_url(part)
+        if not isinstance(url, str) or not url:
+            raise UnsupportedInputError(
+                f"{where} names an uploaded file, and only OpenAI can read it; send the bytes as a "
+                "data URL (data:image/png;base64,…)."
+            )
+        return image_to_base64(url, where=where, fetched=self.fetched)
+
+
+_CONVERTERS: dict[str, Callable[[_Builder, Item, int], None]] = {
+    "message": _Builder.message,
+    "reasoning": _Builder.reasoning,
+    "function_call": _Builder.function_call,
+    "custom_tool_call": _Builder.custom_call,
+    "tool_search_call": _Builder.hosted,
+    "image_generation_call": _Builder.drawing,
+    # Tools that only OpenAI runs; their definitions may hold its keys for other servers.
+    "additional_tools": _Builder.foreign,
+    "tool_search_output": _Builder.listing,
+    "mcp_list_tools": _Builder.listing,
+    "compaction": _Builder.foreign,
+    "compaction_trigger": _Builder.foreign,
+    "configuration_update": _Builder.foreign,
+    "item_reference": _Builder.foreign,
+}
+
+
+def decode_arguments(arguments: Any) -> dict[str, Any]:
+    """The object that *arguments* hold: OpenAI sends JSON text, Ollama wants the object.
+
+    Empty arguments are ``{}``; what is no JSON object, or holds what the server cannot read, is
+    kept as ``{"_raw": text}``.
+    """
+    if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
+        return {}
+    try:
+        value = from_json(arguments) if isinstance(arguments, str) else arguments
+        if _is_object(value) and _is_finite(value):
+            return dict(value)
+    except (TypeError, ValueError, RecursionError):
+        pass  # no JSON
+    return {"_raw": arguments if isinstance(arguments, str) else _json(arguments, "arguments")}
+
+
+def _is_finite(value: Any) -> bool:
+    """True when every number in *value* fits the server's, which are 64 bit floats."""
+    if isinstance(value, str):
+        return True
+    if _is_object(value):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, cast("Sequence[Any]", value)))
+    return not isinstance(value, int | float) or abs(value) <= sys.float_info.max
+
+
+def _as_items(items: Any) -> Sequence[Item]:
+    if isinstance(items, str):
+        return [{"role": "user", "content": items}]
+    if not isinstance(items, Sequence):
+        raise UnsupportedInputError(
+            f"The input is {type(items).__name__}, not text or a list of input items."
+        )
+    mappings = [_as_mapping(item) for item in cast("Sequence[Any]", items)]
+    for index, item in enumerate(mappings):
+        if not _is_object(item):
+            raise UnsupportedInputError(f"input[{index}] is {type(item).__name__}, not an item.")
+    return cast("Sequence[Item]", mappings)
+
+
+def _as_parts(content: Any) -> Sequence[Any]:
+    """The parts of *content*; text has none, a single part stands for itself."""
+    if isinstance(content, str | bytes):
+        return []
+    if isinstance(content, BaseModel) or _is_object(content):
+        return [_as_mapping(content)]
+    if not isinstance(content, Sequence):
+        return []
+    return [_as_mapping(part) for part in cast("Sequence[Any]", content)]
+
+
+def _as_mapping(value: Any) -> Any:
+    """*value*, as a mapping when it is an output item or part that was not turned into input."""
+    return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
+
+
+def _is_object(value: Any) -> TypeGuard[Item]:
+    """True for a mapping. Nearly all are dicts, and an abstract class takes ten times as long."""
+    return type(value) is dict or isinstance(value, Mapping)
+
+
+def _mappings(content: Any) -> list[Item]:
+    return [part for part in _as_parts(content) if _is_object(part)]
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, str) or (_is_object(value) and str(value.get("type")) in _PARTS)
+
+
+def _text_of(part: Item) -> str:
+    return str(part.get("text") or part.get("refusal") or "")
+
+
+def _image_url(part: Item) -> Any:
+    url = part.get("image_url")
+    return url.get("url") if _is_object(url) else url
+
+
+def _json(value: Any, where: str) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise UnsupportedInputError(f"{where} cannot be written as JSON: {exc}.") from exc

@@ -1,0 +1,478 @@
+"""`OllamaModel`: one Ollama model as the Agents SDK calls it."""
+
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agents import (
+    AgentOutputSchemaBase,
+    Handoff,
+    Model,
+    ModelResponse,
+    ModelRetryAdvice,
+    ModelRetryAdviceRequest,
+    ModelSettings,
+    ModelTracing,
+    Tool,
+    TResponseInputItem,
+    Usage,
+)
+from agents.items import TResponseStreamEvent
+from openai.types.responses.response_prompt_param import ResponsePromptParam
+
+from timestep import ids
+from timestep.errors import (
+    CapabilityError,
+    ConfigurationError,
+    ModelOutputError,
+    OllamaError,
+    UnsupportedInputError,
+)
+from timestep.ollama.capabilities import Catalogue
+from timestep.ollama.client import ChatSource, Timeouts, Wire
+from timestep.ollama.endpoint import check_model_name
+from timestep.ollama.errors import retry_advice
+from timestep.ollama.events import Events
+from timestep.ollama.foreign import chat_source
+from timestep.ollama.messages import build_conversation, remote_images
+from timestep.ollama.options import check_keep_alive, check_options, settings_to_fields
+from timestep.ollama.outcome import settle
+from timestep.ollama.render import RenderedPrompt, read_rendered, render_body
+from timestep.ollama.reply import Ids, Reply
+from timestep.ollama.request import ChatRequest, build_request
+from timestep.ollama.tools import ToolConversion
+from timestep.ollama.trace import (
+    GenerationSpan,
+    keep_bytes,
+    open_span,
+    record_answer,
+    record_error,
+    record_request,
+    recorded_errors,
+)
+from timestep.urls import authority
+
+logger = logging.getLogger("timestep")
+
+_IDS = Ids(
+    response=ids.new_response_id,
+    message=ids.new_message_id,
+    function_call=ids.new_function_call_id,
+    call=ids.new_call_id,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """The arguments of one model call."""
+
+    instructions: str | None
+    input: str | list[TResponseInputItem]
+    settings: ModelSettings
+    tools: list[Tool]
+    output: AgentOutputSchemaBase | None
+    handoffs: list[Handoff[Any, Any]]
+    tracing: ModelTracing
+    elsewhere: Mapping[str, object]  # state that only OpenAI keeps
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a model call has come."""
+
+    started: float
+    is_streamed: bool
+    reply: Reply | None = None
+    first_token_seconds: float | None = None
+
+    @property
+    def has_output(self) -> bool:
+        """True once something was shown."""
+        return self.reply is not None and self.reply.has_output
+
+
+class OllamaModel(Model):
+    """One model of an Ollama server.
+
+    Args:
+        model: The model's name, as the caller writes it.
+        ollama_client: An ``ollama.AsyncClient``, or any object with its async ``chat(**kwargs)``.
+        options: Ollama options such as ``num_ctx``; model settings win over them.
+        keep_alive: How long the model stays loaded: seconds or a Go duration.
+        timeout: Seconds of silence: a number, or ``connect``, ``first_byte`` and ``idle``.
+        on_context_overflow: ``"error"`` refuses a prompt that does not fit, ``"truncate"`` lets
+            the server cut it.
+        strict_feature_validation: Raise for what would be ignored with a warning.
+        tool_emulation: Describe tools in the prompt to models without tool support.
+        allow_remote_images: Fetch http(s) images from public addresses.
+
+    Raises:
+        ConfigurationError: The client or a timeout cannot be used.
+        UnknownModelError: *model* is no name.
+        UnsupportedInputError: An option has a value Ollama would refuse.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        ollama_client: object,
+        *,
+        options: Mapping[str, Any] | None = None,
+        keep_alive: float | str | None = None,
+        timeout: float | Mapping[str, float | None] | None = None,
+        on_context_overflow: Literal["error", "truncate"] = "error",
+        strict_feature_validation: bool = False,
+        tool_emulation: bool = False,
+        allow_remote_images: bool = False,
+        catalogue: Catalogue | None = None,
+    ) -> None:
+        self.model = check_model_name(model)
+        timeouts = None if timeout is None else Timeouts.of(timeout)
+        self._source: ChatSource = chat_source(ollama_client, timeouts)
+        self._served_as = self._source.endpoint.name_of(self.model)
+        self._options = check_options(options or {})
+        self._keep_alive = None if keep_alive is None else check_keep_alive(keep_alive)
+        self._truncate = on_context_overflow == "truncate"
+        self._strict = strict_feature_validation
+        self._tool_emulation = tool_emulation
+        self._allow_remote_images = allow_remote_images
+        self._catalogue = catalogue or Catalogue(self._source)
+        self._tools = ToolConversion()
+        self._warned: set[str] = set()
+
+    def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
+        """What the SDK should know about repeating a failed call."""
+        return retry_advice(request.error)
+
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
+        model_settings: ModelSettings,
+        tools: list[Tool],
+        output_schema: AgentOutputSchemaBase | None,
+        handoffs: list[Handoff[Any, Any]],
+        tracing: ModelTracing,
+        *,
+        previous_response_id: str | None = None,
+        conversation_id: str | None = None,
+        prompt: ResponsePromptParam | None = None,
+    ) -> ModelResponse:
+        """The whole answer.
+
+        Raises:
+            TimestepError: See `timestep.errors`; every class can leave here.
+        """
+        call = _Call(
+            system_instructions,
+            input,
+            model_settings,
+            tools,
+            output_schema,
+            handoffs,
+            tracing,
+            _elsewhere(previous_response_id, conversation_id, prompt),
+        )
+        span = self._span(call)
+        with span, recorded_errors(span, tracing, "Error getting response"):
+            reply = await self._whole(call, span)
+            counts = reply.counts
+            usage = Usage(
+                requests=counts.requests,
+                input_tokens=counts.input_tokens,
+                output_tokens=counts.output_tokens,
+                total_tokens=counts.input_tokens + counts.output_tokens,
+            )
+            usage.input_tokens_details.cached_tokens = counts.cached_tokens
+            keeps_usage = model_settings.preserve_raw_usage is True
+            return ModelResponse(
+                output=reply.output,
+                usage=usage,
+                response_id=None,
+                raw_usage=reply.raw_usage() if keeps_usage else None,
+            )
+
+    async def stream_response(
+        self,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
+        model_settings: ModelSettings,
+        tools: list[Tool],
+        output_schema: AgentOutputSchemaBase | None,
+        handoffs: list[Handoff[Any, Any]],
+        tracing: ModelTracing,
+        *,
+        previous_response_id: str | None = None,
+        conversation_id: str | None = None,
+        prompt: ResponsePromptParam | None = None,
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        """The answer as it arrives, in the events of OpenAI's Responses API.
+
+        An error before the first output is raised; after it the stream ends with
+        ``response.failed`` or ``response.incomplete``, so that nothing shown is lost.
+
+        Raises:
+            TimestepError: See `timestep.errors`; every class can leave here.
+        """
+        call = _Call(
+            system_instructions,
+            input,
+            model_settings,
+            tools,
+            output_schema,
+            handoffs,
+            tracing,
+            _elsewhere(previous_response_id, conversation_id, prompt),
+        )
+        span = self._span(call)
+        # A generator may be closed in another context than it began in, so the span is not made
+        # current: nothing is nested in it.
+        span.start(mark_as_current=False)
+        message = "Error streaming response"
+        progress = _Progress(time.monotonic(), is_streamed=True)
+        try:
+            with recorded_errors(span, tracing, message):
+                async with aclosing(self._events(call, span, progress)) as batches:
+                    try:
+                        async for events in batches:
+                            for event in events:
+                                yield event
+                    except OllamaError as exc:
+                        if progress.reply is None or not progress.has_output:
+                            raise
+                        record_error(span, tracing, message, exc)
+                        for event in self._failed(call, span, progress, progress.reply, exc):
+                            yield event
+        finally:
+            span.finish(reset_current=False)
+
+    async def render(
+        self,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
+        model_settings: ModelSettings,
+        tools: list[Tool],
+        output_schema: AgentOutputSchemaBase | None,
+        handoffs: list[Handoff[Any, Any]],
+        tracing: ModelTracing = ModelTracing.DISABLED,
+        **elsewhere: object,
+    ) -> RenderedPrompt:
+        """The prompt the server would feed the model for this call, and what it cut away.
+
+        Nothing is generated. The arguments are those of `get_response`.
+
+        Raises:
+            ConfigurationError: The client is not one whose connection can be used.
+            TimestepError: See `timestep.errors`; every class can leave here.
+        """
+        call = _Call(
+            system_instructions,
+            input,
+            model_settings,
+            tools,
+            output_schema,
+            handoffs,
+            tracing,
+            {name: value for name, value in elsewhere.items() if value is not None},
+        )
+        if not isinstance(self._source, Wire):
+            raise ConfigurationError(
+                "render() asks the server itself, which an ollama_client with a chat() of its own "
+                "hides; give base_url, or a plain ollama.AsyncClient."
+            )
+        request = await self._prepare(call)
+        answer = await self._source.post("/api/chat", render_body(request.body), request.headers)
+        return read_rendered(answer, request.body, self._source.origin(self.model))
+
+    async def _whole(self, call: _Call, span: GenerationSpan) -> Reply:
+        """The finished reply: read as if it was streamed, with nobody looking."""
+        progress = _Progress(time.monotonic(), is_streamed=False)
+        async with aclosing(self._events(call, span, progress)) as batches:
+            async for _ in batches:
+                pass
+        assert progress.reply is not None, "no events without a reply"  # noqa: S101 - an invariant
+        return progress.reply
+
+    async def _events(
+        self, call: _Call, span: GenerationSpan, progress: _Progress
+    ) -> AsyncGenerator[Events]:
+        """Batches of events as they arrive; the last one ends with the response's last event."""
+        first = await self._prepare(call)
+        origin = self._source.origin(self.model, first.headers)
+        reply = progress.reply = Reply(
+            first,
+            model=self.model,
+            created_at=time.time(),
+            ids=_IDS,
+            origin=origin,
+            is_streamed=progress.is_streamed,
+        )
+        request: ChatRequest | None = first
+        while request is not None:
+            record_request(span, call.tracing, request)
+            async with aclosing(self._exchange(request, reply, call.tracing, span)) as batches:
+                async for events in batches:
+                    if progress.first_token_seconds is None and reply.has_output:
+                        progress.first_token_seconds = time.monotonic() - progress.started
+                    yield events
+            request = settle(reply, origin)
+            if request is not None:
+                reply.restart(request)
+            if events := reply.take_events():
+                yield events
+        reply.finish(raw_usage=call.settings.preserve_raw_usage is True)
+        # The consumer may stop at the last event, so everything is recorded before it.
+        self._record(call, span, progress, reply)
+        self._warn_full_window(reply)
+        yield reply.take_events()
+
+    async def _exchange(
+        self, request: ChatRequest, reply: Reply, tracing: ModelTracing, span: GenerationSpan
+    ) -> AsyncGenerator[Events]:
+        """Ask, and read the answer into *reply*."""
+        stream = self._source.chat(request.body, request.headers, self.model)
+        keep_bytes(span, tracing, stream)
+        try:
+            async for piece in stream:
+                if isinstance(piece, bytes):
+                    reply.feed(piece)
+                else:
+                    for chunk in piece:
+                        reply.feed_chunk(chunk)
+                yield reply.take_events()
+                if reply.done:
+                    break
+            reply.end_of_body()
+        except CapabilityError:
+            self._catalogue.forget(self._served_as)
+            raise
+        finally:
+            await stream.aclose(finished=reply.done)
+
+    def _failed(
+        self,
+        call: _Call,
+        span: GenerationSpan,
+        progress: _Progress,
+        reply: Reply,
+        error: OllamaError,
+    ) -> Events:
+        """The events that end a response which was already shown in part."""
+        reply.fail(str(error), cut=isinstance(error, ModelOutputError) and reply.was_cut)
+        self._record(call, span, progress, reply)
+        return reply.take_events()
+
+    def _record(self, call: _Call, span: GenerationSpan, progress: _Progress, reply: Reply) -> None:
+        record_answer(
+            span,
+            call.tracing,
+            counts=reply.counts,
+            output=reply.output,
+            first_token_seconds=progress.first_token_seconds,
+            dropped_calls=reply.dropped_calls,
+        )
+
+    def _span(self, call: _Call) -> GenerationSpan:
+        host = authority(self._source.endpoint.base_url)
+        return open_span(self.model, call.settings, call.tracing, host)
+
+    async def _prepare(self, call: _Call) -> ChatRequest:
+        """The request for *call*; asks the server what the model can do where that matters."""
+        self._warn([f"{name} (Ollama keeps no state)" for name in call.elsewhere])
+        tools = self._tools.convert(call.tools, call.handoffs)
+        offers = bool(tools) and call.settings.tool_choice != "none"
+        fields = settings_to_fields(
+            call.settings,
+            defaults=self._options,
+            keep_alive=self._keep_alive,
+            truncate=self._truncate,
+        )
+        conversation = build_conversation(
+            call.input,
+            model=self.model,
+            instructions=call.instructions,
+            fetched=await self._fetch(call.input),
+        )
+        needs = (
+            offers
+            or bool(conversation.media)
+            or bool(conversation.call_ids)  # a model without tools has no place for them
+            or bool(fields.top_level.get("think"))
+        )
+        abilities = await self._catalogue.abilities(self._served_as, ask=needs)
+        if offers and not self._tool_emulation:
+            abilities = await self._catalogue.check(
+                self._served_as, abilities, "tools", asked=self.model
+            )
+        for need in sorted(conversation.media):
+            abilities = await self._catalogue.check(
+                self._served_as, abilities, need, asked=self.model
+            )
+        request = build_request(
+            model=self._served_as,
+            conversation=conversation,
+            fields=fields,
+            settings=call.settings,
+            tools=tools,
+            output=call.output,
+            abilities=abilities,
+            emulate_tools=self._tool_emulation,
+        )
+        self._warn([*request.ignored, *self._source.losses(request.body, request.headers)])
+        return request
+
+    async def _fetch(self, items: str | list[TResponseInputItem]) -> dict[str, bytes]:
+        if not self._allow_remote_images or isinstance(items, str):
+            return {}
+        from timestep.ollama.fetch import fetch_images  # noqa: PLC0415 - few want it, it loads httpx
+
+        return await fetch_images(remote_images(items))
+
+    def _warn(self, ignored: list[str] | tuple[str, ...]) -> None:
+        """Warn of each ignored thing once, or refuse them all under strict validation."""
+        if not ignored:
+            return
+        if self._strict:
+            raise UnsupportedInputError(
+                f"{self.model!r} runs on Ollama, which cannot take: {'; '.join(ignored)}. Leave it "
+                "out, or turn strict_feature_validation off to have it ignored."
+            )
+        for phrase in ignored:
+            if phrase not in self._warned:
+                self._warned.add(phrase)
+                logger.warning("Ollama model %r ignores %s.", self.model, phrase)
+
+    def _warn_full_window(self, reply: Reply) -> None:
+        """Warn when prompt and answer filled the window: the server may have cut something."""
+        window = reply.request.body.get("options", {}).get("num_ctx")
+        used = reply.counts.input_tokens + reply.counts.output_tokens
+        if (
+            window
+            and reply.counts.requests == 1
+            and used >= window
+            and "window" not in self._warned
+        ):
+            self._warned.add("window")
+            logger.warning(
+                "Ollama model %r used %d of the %d tokens of its window, so the beginning may have "
+                "been cut; raise num_ctx.",
+                self.model,
+                used,
+                window,
+            )
+
+
+def _elsewhere(
+    previous_response_id: str | None,
+    conversation_id: str | None,
+    prompt: ResponsePromptParam | None,
+) -> dict[str, object]:
+    state = {
+        "previous_response_id": previous_response_id,
+        "conversation_id": conversation_id,
+        "prompt": prompt,
+    }
+    return {name: value for name, value in state.items() if value is not None}

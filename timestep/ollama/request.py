@@ -1,0 +1,374 @@
+"""One model call as the body of ``POST /api/chat``, and how to read its answer. Pure.
+
+Ollama has no ``tool_choice``, and a ``format`` keeps models from calling tools. So a request
+also says how its text is to be read (`Reading`) and what to ask when the answer is not what it
+has to be (`repair`).
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, cast
+
+from agents import AgentOutputSchemaBase, ModelSettings
+from agents.exceptions import ModelBehaviorError
+from pydantic_core import from_json
+
+from timestep.errors import UnsupportedInputError
+from timestep.ollama.messages import Conversation, Message
+from timestep.ollama.options import RequestFields
+from timestep.ollama.schema import inline_refs
+from timestep.ollama.tools import FunctionTool, describe_tools, named
+
+Json = dict[str, Any]
+
+
+class Reading(Enum):
+    """How the text of an answer is read.
+
+    Attributes:
+        LIVE: It is the answer, shown as it arrives.
+        HELD: It has to be a call or to match a schema, and is shown once it does.
+        EMULATED: It is JSON: a call, or an object whose ``answer`` is shown as it arrives.
+    """
+
+    LIVE = "live"
+    HELD = "held"
+    EMULATED = "emulated"
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What is known about the endpoint and the model.
+
+    Attributes:
+        capabilities: As ``/api/show`` lists them; None when nobody could be asked.
+        enforces_format: False for Ollama Cloud and MLX models, which ignore ``format``.
+    """
+
+    capabilities: frozenset[str] | None = None
+    enforces_format: bool = True
+
+    def lacks(self, capability: str) -> bool:
+        """True when the model is known not to have *capability*."""
+        return self.capabilities is not None and capability not in self.capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One request and the rules for its answer.
+
+    Attributes:
+        body: Of ``POST /api/chat``.
+        headers: Beside the endpoint's own.
+        reading: How the answer's text is read.
+        tools: The functions the answer may call.
+        must_call: True when the answer has to be a call.
+        one_call: True when only the first call counts.
+        output: The schema the final text has to match, if any.
+        call_ids: Call ids of the history.
+        ignored: What was left out and deserves a warning, a phrase each.
+        notes: What was left out by convention or changed, for the span.
+        is_emulated: True when tools are described in words and calls come as JSON text.
+        is_repair: True for the second attempt at an answer; there is no third.
+    """
+
+    body: Json
+    headers: dict[str, str]
+    reading: Reading
+    tools: tuple[FunctionTool, ...] = ()
+    must_call: bool = False
+    one_call: bool = False
+    output: AgentOutputSchemaBase | None = None
+    call_ids: frozenset[str] = frozenset()
+    ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    is_emulated: bool = False
+    is_repair: bool = False
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A request under construction."""
+
+    body: Json
+    messages: list[Message]
+    tools: list[FunctionTool]
+    ignored: list[str]
+    notes: list[str]
+    reading: Reading = Reading.LIVE
+    must_call: bool = False
+    is_emulated: bool = False
+    instructions: list[str] = field(default_factory=list[str])
+
+
+def build_request(
+    *,
+    model: str,
+    conversation: Conversation,
+    fields: RequestFields,
+    settings: ModelSettings,
+    tools: list[FunctionTool],
+    output: AgentOutputSchemaBase | None,
+    abilities: Abilities,
+    emulate_tools: bool,
+) -> ChatRequest:
+    """The request for one model call.
+
+    Args:
+        model: The name the server knows.
+        conversation: From `build_conversation`.
+        fields: From `settings_to_fields`.
+        settings: For ``tool_choice`` and ``parallel_tool_calls``.
+        tools: Everything the agent offers, handoffs too.
+        output: The schema of a structured final answer, None or plain text for free text.
+        abilities: Of the model and its endpoint.
+        emulate_tools: Describe the tools in words when the model has no tool support.
+
+    Raises:
+        UnsupportedInputError: ``tool_choice`` names no tool of the agent.
+    """
+    if output is not None and output.is_plain_text():
+        output = None
+    draft = _Draft(
+        body={"model": model, **fields.top_level},
+        messages=conversation.messages,
+        tools=_chosen(tools, settings.tool_choice),
+        ignored=[*conversation.ignored, *fields.ignored],
+        notes=list(conversation.notes),
+        must_call=settings.tool_choice not in (None, "auto", "none") and bool(tools),
+    )
+    if settings.tool_choice == "required" and not tools:
+        draft.ignored.append("tool_choice='required' (the agent has no tools)")
+    _drop_unusable_think(draft, abilities)
+    if abilities.lacks("tools"):
+        _tell_calls(draft)
+    if draft.tools and emulate_tools and abilities.lacks("tools"):
+        _emulate_tools(draft, output)
+    elif draft.tools:
+        _offer_tools(draft, output, abilities)
+    elif output is not None:
+        _ask_for_output(draft, output, abilities)
+    _instruct(draft)
+    draft.body |= {"messages": draft.messages, "stream": True}
+    if fields.options:
+        draft.body["options"] = fields.options
+    draft.body |= fields.extra_body
+    return ChatRequest(
+        body=draft.body,
+        headers=fields.headers,
+        reading=draft.reading,
+        tools=tuple(draft.tools),
+        must_call=draft.must_call,
+        one_call=settings.parallel_tool_calls is False,
+        output=output,
+        call_ids=conversation.call_ids,
+        ignored=tuple(dict.fromkeys(draft.ignored)),
+        notes=tuple(dict.fromkeys(draft.notes)),
+        is_emulated=draft.is_emulated,
+    )
+
+
+def repair(request: ChatRequest, answer: str) -> ChatRequest:
+    """The request that asks once more, after *answer* was not what *request* needs.
+
+    The answer is in the history, the shape is enforced by ``format``, and no tool is offered that
+    could get in its way.
+    """
+    if request.must_call:
+        schema = calls_schema(request.tools)
+        names = " or ".join(tool.name for tool in request.tools)
+        wanted = f"That was no call. Call {names} now"
+    else:
+        schema = _output_schema(request)
+        wanted = "That was not the JSON that was asked for. Give the same answer again"
+    body = {key: value for key, value in request.body.items() if key != "tools"}
+    messages: list[Message] = list(body["messages"])
+    if answer:
+        messages.append({"role": "assistant", "content": answer})
+    ask = f"{wanted}, as one JSON object and nothing else, that matches this JSON schema:\n"
+    messages.append({"role": "user", "content": ask + _json(schema)})
+    # Thinking first would only delay the constrained text; every model accepts false.
+    body |= {"messages": messages, "format": schema, "think": False}
+    return replace(request, body=body, reading=Reading.HELD, is_emulated=False, is_repair=True)
+
+
+def read_call(text: str, tools: tuple[FunctionTool, ...]) -> tuple[str, Json] | None:
+    """The call that *text* is: its name and arguments; None when it is no call to *tools*."""
+    value = read_json(text)
+    if not isinstance(value, dict):
+        return None
+    call = cast("Json", value)
+    name, arguments = call.get("name"), call.get("arguments", {})
+    if not isinstance(name, str) or not isinstance(arguments, dict) or not named(tools, name):
+        return None
+    return name, cast("Json", arguments)
+
+
+def read_output(text: str, output: AgentOutputSchemaBase) -> str | None:
+    """The JSON text in *text* that matches *output*, without its fence; None when it does not."""
+    # Only JSON is put to the test: the SDK notes every failed one on the span.
+    found = _json_in(text)
+    if found is None:
+        return None
+    try:
+        output.validate_json(found)
+    except ModelBehaviorError:
+        return None
+    except NotImplementedError:
+        pass  # durable engines hand over a schema that cannot validate; JSON is all we can ask for
+    return found
+
+
+def read_json(text: str) -> Any:
+    """The value of the JSON in *text*; None when there is none."""
+    found = _json_in(text)
+    return None if found is None else from_json(found)
+
+
+def unfence(text: str) -> str:
+    """What stands in the one Markdown fence of *text*, or *text* trimmed when it has none."""
+    stripped = text.strip()
+    opening = stripped.find("```")
+    closing = stripped.rfind("```")
+    if opening == -1 or closing <= opening:
+        return stripped
+    inside = stripped[opening + 3 : closing]
+    language, newline, rest = inside.partition("\n")
+    return (rest if newline and language.strip().isalnum() else inside).strip()
+
+
+def calls_schema(tools: tuple[FunctionTool, ...] | list[FunctionTool]) -> Json:
+    """The schema of a call to any one of *tools*."""
+    schemas = [tool.call_schema() for tool in tools]
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+
+def _chosen(tools: list[FunctionTool], choice: Any) -> list[FunctionTool]:
+    """The tools that *choice* leaves on offer."""
+    if choice == "none":
+        return []
+    if choice in (None, "auto", "required"):
+        return tools
+    if isinstance(choice, str) and (tool := named(tools, choice)) is not None:
+        return [tool]
+    known = ", ".join(tool.name for tool in tools) or "none"
+    raise UnsupportedInputError(
+        f"tool_choice is {choice!r}, and the agent offers no such function tool (it offers: "
+        f"{known}). Use one of them, 'auto', 'required' or 'none'."
+    )
+
+
+def _drop_unusable_think(draft: _Draft, abilities: Abilities) -> None:
+    if draft.body.get("think") and abilities.lacks("thinking"):
+        del draft.body["think"]
+        draft.ignored.append("reasoning.effort (the model does not think)")
+
+
+def _offer_tools(draft: _Draft, output: AgentOutputSchemaBase | None, abilities: Abilities) -> None:
+    draft.body["tools"] = [tool.wire for tool in draft.tools]
+    if draft.must_call and not abilities.enforces_format:
+        draft.must_call = False
+        draft.ignored.append("tool_choice (this endpoint cannot enforce it)")
+    if draft.must_call:
+        draft.body["format"] = calls_schema(draft.tools)
+        draft.reading = Reading.HELD
+    elif output is not None:
+        # A format would keep the model from calling tools, so the schema is only told.
+        draft.instructions.append(_final_answer(output))
+        draft.reading = Reading.HELD
+
+
+def _ask_for_output(draft: _Draft, output: AgentOutputSchemaBase, abilities: Abilities) -> None:
+    draft.body["format"] = output.json_schema()
+    if not abilities.enforces_format:
+        draft.instructions.append(_final_answer(output))
+        draft.reading = Reading.HELD
+
+
+def _emulate_tools(draft: _Draft, output: AgentOutputSchemaBase | None) -> None:
+    schemas = [tool.call_schema() for tool in draft.tools]
+    if not draft.must_call:
+        answer = {"type": "string"} if output is None else inline_refs(output.json_schema())
+        schemas.append(
+            {
+                "type": "object",
+                "properties": {"answer": answer},
+                "required": ["answer"],
+                "additionalProperties": False,
+            }
+        )
+    draft.body["format"] = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    draft.is_emulated = True
+    draft.reading = Reading.EMULATED if output is None and not draft.must_call else Reading.HELD
+    draft.instructions.append(
+        f"You can call these tools:\n{describe_tools(draft.tools)}\n"
+        'To call one, answer only with {"name": "<tool>", "arguments": {…}}. '
+        "Its result comes back to you. When you need no tool, answer only with "
+        '{"answer": …}.'
+    )
+    draft.notes.append("tools are emulated: the model has no tool support")
+
+
+def _tell_calls(draft: _Draft) -> None:
+    """Put the history's calls and results into words: the model's template has no place for them."""
+    told = [_told(message) for message in draft.messages]
+    if told != draft.messages:
+        draft.messages = told
+        draft.notes.append("calls and results are told in words: the model has no tool support")
+
+
+def _told(message: Message) -> Message:
+    """*message* with its calls or its result in words."""
+    if message["role"] == "tool":
+        content = f"Result of {message['tool_name']}: {message['content']}"
+        kept = {key: message[key] for key in ("images",) if key in message}
+        return {"role": "user", "content": content, **kept}
+    if "tool_calls" not in message:
+        return message
+    calls = [
+        _json({"name": call["function"]["name"], "arguments": call["function"]["arguments"]})
+        for call in message["tool_calls"]
+    ]
+    content = "\n".join(text for text in (message["content"], *calls) if text)
+    return {**{k: v for k, v in message.items() if k != "tool_calls"}, "content": content}
+
+
+def _final_answer(output: AgentOutputSchemaBase) -> str:
+    return (
+        "When you give your final answer, answer with one JSON object and nothing else, that "
+        f"matches this JSON schema:\n{_json(output.json_schema())}"
+    )
+
+
+def _instruct(draft: _Draft) -> None:
+    """Add the draft's instructions to the system message, as its last words."""
+    if not draft.instructions:
+        return
+    words = "\n\n".join(draft.instructions)
+    first = draft.messages[0] if draft.messages else {"role": ""}
+    if first["role"] == "system":
+        system = {**first, "content": f"{first['content']}\n\n{words}"}
+        draft.messages = [system, *draft.messages[1:]]
+    else:
+        draft.messages = [{"role": "system", "content": words}, *draft.messages]
+
+
+def _output_schema(request: ChatRequest) -> Json:
+    return {} if request.output is None else request.output.json_schema()
+
+
+def _json_in(text: str) -> str | None:
+    """The JSON that *text* is, bare or in a Markdown fence; None when it is neither."""
+    # A fence may stand inside JSON too, so it counts only when there is no other way.
+    for candidate in (text, unfence(text)):
+        try:
+            from_json(candidate, allow_inf_nan=False)
+        except (TypeError, ValueError):  # the first for half a surrogate pair
+            continue
+        return candidate
+    return None
+
+
+def _json(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,146 @@
+"""The SDK's tools and handoffs as Ollama's function tools, and calls as schemas. Pure.
+
+Source: ollama ``api/types.go`` (``Tool``), v0.33.0.
+"""
+
+import json
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import agents
+from agents import Handoff, Tool, UserError
+from agents.models.chatcmpl_converter import Converter
+
+from timestep.errors import UnsupportedInputError
+from timestep.ollama.schema import Schema, inline_refs, narrow_parameters
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTool:
+    """One function the model may call.
+
+    Attributes:
+        name: What the model calls it.
+        description: With what the schema cannot say to Ollama added in words.
+        source: The schema as the agent declared it.
+        wire: The tool as it goes into the request.
+        losses: What the server will not enforce; see `narrow_parameters`.
+    """
+
+    name: str
+    description: str
+    source: Mapping[str, Any]
+    wire: Schema
+    losses: tuple[str, ...]
+
+    def call_schema(self) -> Schema:
+        """The schema of a call to this tool, written as one JSON object."""
+        return {
+            "type": "object",
+            "properties": {"name": {"const": self.name}, "arguments": inline_refs(self.source)},
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+
+
+class ToolConversion:
+    """Converts tools, each one once: agents offer the same objects on every turn."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _Known] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy converts for itself."""
+        return ToolConversion, ()
+
+    def convert(
+        self, tools: Sequence[Tool], handoffs: Sequence[Handoff[Any, Any]]
+    ) -> list[FunctionTool]:
+        """*tools*, then *handoffs*, in their order.
+
+        Raises:
+            UnsupportedInputError: A tool runs at OpenAI, or needs the Responses API.
+        """
+        return [self._one(tool) for tool in (*tools, *handoffs)]
+
+    def _one(self, tool: Any) -> FunctionTool:
+        key = id(tool)
+        state = _state(tool)
+        known = self._known.get(key)
+        if known is None or known.state != state:
+            converted = _convert(tool)
+            # An id is free again when its object has gone, and its entry goes with it.
+            ref = weakref.ref(tool, lambda _: self._known.pop(key, None))
+            known = self._known[key] = _Known(ref, state, converted)
+        return known.converted
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A tool that was converted: it itself, what it was like, and what became of it."""
+
+    tool: weakref.ref[Any]
+    state: tuple[Any, ...]
+    converted: FunctionTool
+
+
+def named(tools: Iterable[FunctionTool], name: str) -> FunctionTool | None:
+    """The tool called *name*, or None."""
+    return next((tool for tool in tools if tool.name == name), None)
+
+
+def describe_tools(tools: Sequence[FunctionTool]) -> str:
+    """*tools* in words, for a model that has no tool support of its own."""
+    lines = [
+        f"- {tool.name}: {tool.description or 'no description'}\n"
+        f"  arguments: {json.dumps(tool.wire['function']['parameters'], ensure_ascii=False)}"
+        for tool in tools
+    ]
+    return "\n".join(lines)
+
+
+def _state(tool: Any) -> tuple[Any, ...]:
+    """What a tool's conversion depends on; a changed tool is converted again."""
+    if isinstance(tool, Handoff):
+        return (tool.tool_name, tool.tool_description, id(tool.input_json_schema))
+    return (
+        getattr(tool, "name", None),
+        getattr(tool, "description", None),
+        id(getattr(tool, "params_json_schema", None)),
+    )
+
+
+def _convert(tool: Any) -> FunctionTool:
+    function = _function(tool)
+    source: Mapping[str, Any] = function.get("parameters") or {}
+    narrowed = narrow_parameters(source)
+    said = str(function.get("description") or "")
+    description = "\n".join(text for text in (said, narrowed.notes) if text)
+    wire = {
+        "type": "function",
+        "function": {
+            "name": function["name"],
+            "description": description,
+            "parameters": narrowed.schema,
+        },
+    }
+    return FunctionTool(function["name"], description, source, wire, narrowed.losses)
+
+
+def _function(tool: Any) -> Mapping[str, Any]:
+    if isinstance(tool, Handoff):
+        return Converter.convert_handoff_tool(cast("Handoff[Any, Any]", tool))["function"]
+    refusal = (
+        f"The tool {getattr(tool, 'name', None)!r} ({type(tool).__name__}) cannot run with Ollama"
+    )
+    if not isinstance(tool, agents.FunctionTool):
+        # Not left to the SDK: its error shows the whole tool, which may hold a key.
+        raise UnsupportedInputError(
+            f"{refusal}: it needs OpenAI's Responses API. Give the agent a function tool or an MCP server instead."
+        )
+    try:
+        return Converter.tool_to_openai(tool)["function"]
+    except UserError as exc:
+        raise UnsupportedInputError(f"{refusal}: {exc}") from exc

@@ -1,0 +1,110 @@
+"""What a model call leaves on its generation span."""
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from agents import GenerationSpanData, ModelSettings, ModelTracing, Span, generation_span
+from agents.tracing import SpanError
+
+from timestep import wire_bytes
+from timestep.ollama.client import Exchange
+from timestep.ollama.reply import Counts
+from timestep.ollama.request import ChatRequest
+
+REDACTED = "Error details are redacted."
+
+GenerationSpan = Span[GenerationSpanData]
+
+
+def open_span(
+    model: str, settings: ModelSettings, tracing: ModelTracing, base_url: str
+) -> GenerationSpan:
+    """A generation span, not started."""
+    if tracing.is_disabled():
+        return generation_span(disabled=True)
+    config: dict[str, Any] = settings.to_traceable_dict()
+    if not tracing.include_data():
+        config.pop("metadata", None)
+    config |= {"base_url": base_url, "model_impl": "timestep.ollama"}
+    return generation_span(model=model, model_config=config)
+
+
+@contextmanager
+def recorded_errors(span: GenerationSpan, tracing: ModelTracing, message: str) -> Generator[None]:
+    """Put an error that leaves the block on *span*, and let it go on."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        span.set_error(SpanError(message=message, data={"error": "cancelled"}))
+        raise
+    except GeneratorExit:
+        if span.span_data.usage is None:  # its reader may leave at the last event, not before
+            span.set_error(SpanError(message=message, data={"error": "abandoned"}))
+        raise
+    except Exception as exc:
+        record_error(span, tracing, message, exc)
+        raise
+
+
+def record_error(
+    span: GenerationSpan, tracing: ModelTracing, message: str, error: Exception
+) -> None:
+    """Put *error* on *span*, in words only where words may be kept."""
+    text = f"{type(error).__name__}: {error}" if tracing.include_data() else REDACTED
+    span.set_error(SpanError(message=message, data={"error": text}))
+
+
+def record_request(span: GenerationSpan, tracing: ModelTracing, request: ChatRequest) -> None:
+    """Put the messages and what was left out of the request on *span*."""
+    data = span.span_data
+    if tracing.include_data():
+        data.input = request.body["messages"]
+    if data.model_config is not None:
+        config = dict(data.model_config)
+        config["think"] = request.body.get("think")
+        config["repaired"] = request.is_repair
+        config["context_length"] = request.body.get("options", {}).get("num_ctx")
+        if request.ignored or request.notes:
+            config["ignored"] = [*request.ignored, *request.notes]
+        data.model_config = config
+
+
+def keep_bytes(span: GenerationSpan, tracing: ModelTracing, exchange: Exchange) -> None:
+    """Keep the bytes of *exchange* for *span*, when somebody asked and content may be kept."""
+    if span.started_at is None or not tracing.include_data():
+        return
+    if (kept := wire_bytes.begin(span.span_id)) is not None:
+        exchange.keep_bytes(kept)
+
+
+def record_answer(
+    span: GenerationSpan,
+    tracing: ModelTracing,
+    *,
+    counts: Counts,
+    output: list[Any],
+    first_token_seconds: float | None,
+    dropped_calls: int,
+) -> None:
+    """Put usage, timing and, where content may be kept, the output on *span*."""
+    if span.started_at is None:
+        return  # nobody records this span
+    data = span.span_data
+    data.usage = {
+        "requests": max(counts.requests, 1),
+        "input_tokens": counts.input_tokens,
+        "output_tokens": counts.output_tokens,
+        "total_tokens": counts.input_tokens + counts.output_tokens,
+        "input_tokens_details": {"cached_tokens": counts.cached_tokens},
+        "output_tokens_details": {"reasoning_tokens": 0},
+    }
+    config = dict(data.model_config or {})
+    config["durations_ns"] = dict(counts.durations)
+    config["time_to_first_token_seconds"] = first_token_seconds
+    if dropped_calls:
+        config["dropped_parallel_calls"] = dropped_calls
+    data.model_config = config
+    if tracing.include_data():
+        data.output = [item.model_dump(exclude_unset=True) for item in output]

@@ -1,0 +1,184 @@
+"""OpenAI's API at any base URL: what the SDK's provider does, with a client of its own.
+
+The SDK builds one client for the process and lets it fill gaps from the environment. A server
+that is not OpenAI must get neither OpenAI's key nor its organization, project or custom headers,
+and a connection belongs to the event loop that opened it.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from agents import Model, OpenAIProvider
+from openai import AsyncOpenAI, DefaultAsyncHttpx2Client, not_given
+
+from timestep.errors import ConfigurationError
+from timestep.urls import authority, is_loopback
+
+_SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIEndpoint:
+    """Where an OpenAI API is, and what every request to it carries.
+
+    Attributes:
+        base_url: Up to and without the path of a call, as in ``https://api.groq.com/openai/v1``.
+        timeout: Seconds; the client's own limits when None.
+    """
+
+    base_url: str
+    api_key: str | None = field(default=None, repr=False)
+    organization: str | None = None
+    project: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    timeout: float | None = None
+
+    def new_client(self, *, reuse_connections: bool = True) -> AsyncOpenAI:
+        """A client that sends what this endpoint says and nothing from the environment."""
+        ambient: list[tuple[str, str]] = []
+
+        async def drop_ambient(request: Any) -> None:
+            for name, value in ambient:
+                values = request.headers.get_list(name)
+                kept = [own for own in values if own != value]  # of ours, or of the call itself
+                if kept != values:
+                    del request.headers[name]
+                if kept:
+                    request.headers[name] = ", ".join(kept)
+
+        headers = self._own_headers()
+        if not reuse_connections:
+            headers["Connection"] = "close"
+        client = AsyncOpenAI(
+            api_key=self.api_key or "none",
+            base_url=self.base_url,
+            default_headers=headers,
+            timeout=not_given if self.timeout is None else self.timeout,
+            http_client=DefaultAsyncHttpx2Client(
+                # A redirect would carry headers, and so keys, to another host.
+                follow_redirects=False,
+                # No proxy belongs between this machine and itself.
+                trust_env=not is_loopback(self.base_url),
+                event_hooks={"request": [drop_ambient]},
+            ),
+        )
+        # The client has read OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS, and wants
+        # some Authorization: what of it was not asked for goes when a request is sent.
+        client.organization = client.project = None
+        own = {name.lower(): value for name, value in headers.items()}
+        ambient += [
+            (name, value)
+            for name, value in client.default_headers.items()
+            if isinstance(value, str)
+            and name.lower() not in _SENT_BY_EVERY_CLIENT
+            and not name.lower().startswith("x-stainless-")
+            and own.get(name.lower()) != value
+        ]
+        return client
+
+    def _own_headers(self) -> dict[str, str]:
+        own = {
+            "Authorization": f"Bearer {self.api_key}" if self.api_key else None,
+            "OpenAI-Organization": self.organization,
+            "OpenAI-Project": self.project,
+        }
+        return {**{name: value for name, value in own.items() if value}, **self.headers}
+
+
+class OpenAICompatibleProvider(OpenAIProvider):
+    """The models of one OpenAI API; lazy, with one client per event loop.
+
+    Args:
+        endpoint: Where the API is.
+        use_responses: True for the Responses API, False for Chat Completions; None leaves it to
+            the SDK's default.
+    """
+
+    def __init__(self, endpoint: OpenAIEndpoint, *, use_responses: bool | None = None) -> None:
+        super().__init__(use_responses=use_responses)
+        self._endpoint = endpoint
+        self._responses_api = use_responses
+        self._lock = threading.Lock()
+        self._open: dict[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[None]]] = {}
+
+    def get_model(self, model_name: str | None) -> Model:
+        """The model *model_name*.
+
+        Asked for outside an event loop, it may run in several loops, and so opens a connection
+        for every request.
+
+        Raises:
+            ConfigurationError: The endpoint is OpenAI's own and there is no key.
+        """
+        endpoint = self._endpoint
+        if endpoint.api_key is None and urlsplit(endpoint.base_url).hostname == "api.openai.com":
+            raise ConfigurationError(
+                f"{endpoint.base_url} needs an API key; set OPENAI_API_KEY, or api_key in the "
+                "provider's table"
+            )
+        provider = OpenAIProvider(
+            openai_client=self._client_of_this_loop(), use_responses=self._responses_api
+        )
+        return provider.get_model(model_name)
+
+    async def aclose(self) -> None:
+        """Close the client of this event loop; others close with their own loops. Idempotent."""
+        with self._lock:
+            entry = self._open.pop(asyncio.get_running_loop(), None)
+        if entry is not None:
+            await entry[1].aclose()
+
+    def _client_of_this_loop(self) -> AsyncOpenAI:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return self._endpoint.new_client(reuse_connections=False)
+        with self._lock:
+            for dead in [known for known in self._open if known.is_closed()]:
+                del self._open[dead]
+            if loop not in self._open:
+                client = self._endpoint.new_client()
+                keeper = _close_with_loop(client)
+                with suppress(StopIteration):  # runs to its yield, where it waits for the end
+                    keeper.__anext__().send(None)
+                self._open[loop] = client, keeper
+            return self._open[loop][0]
+
+
+async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
+    """What ``GET /models`` at *endpoint* answers, asked once: an ``id`` each, and more as servers like.
+
+    Raises:
+        OpenAIError: The server cannot be reached, or refused.
+        ValueError: The answer is no list of models.
+    """
+    async with endpoint.new_client(reuse_connections=False) as client:
+        answer = await client.with_options(max_retries=0).models.with_raw_response.list()
+        document: Any = answer.http_response.json()
+    if isinstance(document, dict):
+        document = cast("dict[str, Any]", document).get("data")
+    entries = cast("list[Any]", document) if isinstance(document, list) else [document]
+    if not all(map(_has_id, entries)):
+        raise ValueError(f"{authority(endpoint.base_url)} answered no list of models")
+    return entries
+
+
+def _has_id(entry: object) -> bool:
+    return isinstance(entry, dict) and isinstance(cast("dict[str, Any]", entry).get("id"), str)
+
+
+async def _close_with_loop(client: AsyncOpenAI) -> AsyncGenerator[None]:
+    """Close *client* when the running event loop ends.
+
+    A loop closes its asynchronous generators before it ends, so this one closes the client in
+    time, even when nobody calls `aclose`.
+    """
+    try:
+        yield
+    finally:
+        await client.close()

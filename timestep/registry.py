@@ -1,0 +1,263 @@
+"""Model providers by prefix, aliases and a default: what an application asks for models.
+
+Settings and adapters are imported when they are used: an application that needs neither must not
+wait for them.
+"""
+
+import asyncio
+import os
+import pkgutil
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from agents import (
+    Model,
+    ModelProvider,
+    MultiProvider,
+    OpenAIAgentRegistrationConfig,
+    OpenAIProvider,
+    OpenAIResponsesWebSocketOptions,
+)
+from agents.models.multi_provider import (
+    MultiProviderMap,
+    MultiProviderOpenAIPrefixMode,
+    MultiProviderUnknownPrefixMode,
+)
+from openai import AsyncOpenAI
+
+from timestep.errors import ConfigurationError, UnknownModelError
+from timestep.routing import Aliases, describe_ring, find_ring, resolve, split_prefix
+
+if TYPE_CHECKING:
+    from timestep.settings import Settings
+
+_BUILT_IN = {
+    "any-llm": "timestep.gateways:AnyLLMModelProvider",
+    "litellm": "timestep.gateways:LiteLLMModelProvider",
+    "ollama": "timestep.ollama.provider:OllamaModelProvider",
+}
+
+
+class MultiModelProviderMap(MultiProviderMap):
+    """Providers by prefix; empty at first.
+
+    A prefix is what stands before the first slash of a model name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # the SDK leaves it without types
+
+    def add_provider(self, prefix: str, provider: ModelProvider) -> None:
+        """Give *prefix* to *provider*, instead of the one that had it.
+
+        Raises:
+            ConfigurationError: *prefix* is empty or has a slash.
+        """
+        super().add_provider(_checked(prefix), provider)
+
+    def set_mapping(self, mapping: dict[str, ModelProvider]) -> None:
+        """Replace all entries by a copy of *mapping*.
+
+        Raises:
+            ConfigurationError: A prefix is empty or has a slash.
+        """
+        super().set_mapping({_checked(prefix): provider for prefix, provider in mapping.items()})
+
+
+class MultiModelProvider(MultiProvider):
+    """Every model an application is configured for, by name.
+
+    ``PREFIX/NAME`` asks the provider of the prefix for ``NAME``, split at the first slash: an
+    entry of *provider_map*, else ``openai``, ``ollama``, ``litellm`` or ``any-llm``. A name
+    without a slash is OpenAI's. Construction opens nothing and needs no key; closing is optional.
+
+    Args:
+        provider_map: More providers; an entry wins over a built-in prefix.
+        default_model: The name that stands for None; its case is kept.
+        aliases: Names that stand for other names. An alias is compared with the whole name; of a
+            list the first is taken.
+        openai_provider: The provider for OpenAI's names, instead of one built from the
+            ``openai_*`` arguments.
+        openai_api_key: This and the following are as in `agents.MultiProvider`.
+
+    Raises:
+        ConfigurationError: *default_model* is empty or *aliases* form a ring.
+    """
+
+    def __init__(
+        self,
+        *,
+        provider_map: MultiProviderMap | None = None,
+        openai_api_key: str | None = None,
+        openai_base_url: str | None = None,
+        openai_client: AsyncOpenAI | None = None,
+        openai_organization: str | None = None,
+        openai_project: str | None = None,
+        openai_use_responses: bool | None = None,
+        openai_use_responses_websocket: bool | None = None,
+        openai_strict_feature_validation: bool = False,
+        openai_websocket_base_url: str | None = None,
+        openai_prefix_mode: MultiProviderOpenAIPrefixMode = "alias",
+        unknown_prefix_mode: MultiProviderUnknownPrefixMode = "error",
+        openai_agent_registration: OpenAIAgentRegistrationConfig | dict[str, Any] | None = None,
+        openai_responses_websocket_options: OpenAIResponsesWebSocketOptions | None = None,
+        openai_buffer_streamed_tool_calls: bool = False,
+        openai_provider: OpenAIProvider | None = None,
+        default_model: str | None = None,
+        aliases: Aliases | None = None,
+    ) -> None:
+        self._map = MultiModelProviderMap() if provider_map is None else provider_map
+        super().__init__(
+            provider_map=self._map,
+            openai_api_key=openai_api_key,
+            openai_base_url=openai_base_url,
+            openai_client=openai_client,
+            openai_organization=openai_organization,
+            openai_project=openai_project,
+            openai_use_responses=openai_use_responses,
+            openai_use_responses_websocket=openai_use_responses_websocket,
+            openai_strict_feature_validation=openai_strict_feature_validation,
+            openai_websocket_base_url=openai_websocket_base_url,
+            openai_prefix_mode=openai_prefix_mode,
+            unknown_prefix_mode=unknown_prefix_mode,
+            openai_agent_registration=openai_agent_registration,
+            openai_responses_websocket_options=openai_responses_websocket_options,
+            openai_buffer_streamed_tool_calls=openai_buffer_streamed_tool_calls,
+        )
+        if openai_provider is not None:
+            self.openai_provider = openai_provider
+        if default_model is not None and not default_model.strip():
+            raise ConfigurationError(
+                'default_model is empty; name a model such as "ollama/llama3.2", or leave it out'
+            )
+        self._default_model = default_model
+        self._aliases = dict(aliases or {})
+        if ring := find_ring(self._aliases):
+            raise ConfigurationError(describe_ring(ring))
+        self._takes_unknown_prefixes = unknown_prefix_mode == "model_id"
+        self._built_in: dict[str, ModelProvider] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, so that a provider can be copied deeply like the SDK's."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Continue with *state* and a lock of its own."""
+        vars(self).update(state)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_env(
+        cls,
+        *,
+        env_file: str | os.PathLike[str] | None = ".env",
+        config_file: str | os.PathLike[str] | None = None,
+        **overrides: Any,
+    ) -> Self:
+        """The provider that the environment, ``.env`` and the TOML file describe.
+
+        Args:
+            env_file: The ``.env`` file; None for none.
+            config_file: The TOML file, instead of the one that is searched for.
+            overrides: Settings that win over all sources, such as ``default_model="ollama/…"``.
+
+        Raises:
+            ConfigurationError: The configuration cannot be used.
+        """
+        from timestep.settings import load_settings  # noqa: PLC0415 - see above
+
+        return cls.from_settings(
+            load_settings(env_file=env_file, config_file=config_file, **overrides)
+        )
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """The provider that the TOML file at *path* describes; the environment wins over it.
+
+        Raises:
+            ConfigurationError: The configuration cannot be used.
+        """
+        return cls.from_env(config_file=path)
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> Self:
+        """The provider that *settings* describe.
+
+        Raises:
+            ConfigurationError: An Ollama option or a plug-in cannot be used.
+        """
+        from timestep.factory import provider_arguments  # noqa: PLC0415 - see above
+
+        arguments = provider_arguments(settings)
+        provider_map = MultiModelProviderMap()
+        provider_map.set_mapping(arguments.pop("provider_map"))
+        return cls(provider_map=provider_map, **arguments)
+
+    def get_model(self, model_name: str | None) -> Model:
+        """The model that *model_name* leads to; the configured default for None.
+
+        Raises:
+            UnknownModelError: The name is empty, or nobody knows its prefix.
+        """
+        name = resolve(model_name, self._aliases, self._default_model)
+        if name is None:
+            return super().get_model(None)
+        prefix, rest = split_prefix(name)
+        if not rest.strip():
+            raise UnknownModelError(
+                f"No model in {name!r}; write one such as 'gpt-4.1' or 'ollama/llama3.2'.",
+                prefix=prefix,
+                known=self._known_prefixes(),
+            )
+        if prefix is None or self._map.has_prefix(prefix) or prefix == "openai":
+            return super().get_model(name)
+        if prefix in _BUILT_IN:
+            return self._built_in_provider(prefix).get_model(rest)
+        if self._takes_unknown_prefixes:
+            return super().get_model(name)
+        raise UnknownModelError.for_prefix(prefix, self._known_prefixes())
+
+    async def aclose(self) -> None:
+        """Close every provider once; an error does not keep the others from being closed.
+
+        Raises:
+            Exception: The first error that a provider raised.
+        """
+        with self._lock:
+            built_in = list(self._built_in.values())
+        providers = [self.openai_provider, *self._map.get_mapping().values(), *built_in]
+        unique = {id(provider): provider for provider in providers if provider is not self}
+        outcomes = await asyncio.gather(
+            *(provider.aclose() for provider in unique.values()), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    def _built_in_provider(self, prefix: str) -> ModelProvider:
+        with self._lock:
+            if prefix not in self._built_in:
+                self._built_in[prefix] = pkgutil.resolve_name(_BUILT_IN[prefix])()
+            return self._built_in[prefix]
+
+    def _known_prefixes(self) -> set[str]:
+        return {"openai", *_BUILT_IN, *self._map.get_mapping()}
+
+
+def build_provider(settings: "Settings") -> MultiModelProvider:
+    """The provider that *settings* describe.
+
+    Raises:
+        ConfigurationError: An Ollama option or a plug-in cannot be used.
+    """
+    return MultiModelProvider.from_settings(settings)
+
+
+def _checked(prefix: str) -> str:
+    if not prefix.strip() or "/" in prefix:
+        raise ConfigurationError(
+            f"{prefix!r} cannot be a prefix: it is the part of a model name before the first "
+            "slash; write one such as 'groq'"
+        )
+    return prefix

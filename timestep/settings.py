@@ -1,0 +1,653 @@
+"""The configuration: validated, frozen, and the only reader of the environment.
+
+Precedence, first wins: arguments, environment, ``.env``, secrets directory, one TOML file,
+defaults. Tables merge deeply, so an override touches only the key it names. Importing this module
+imports neither ``agents`` nor ``openai`` nor ``ollama``.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, cast
+
+import platformdirs
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    Secret,
+    SecretStr,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from timestep import sources
+from timestep.advice import explain, refusal
+from timestep.fields import arms_at, is_table
+from timestep.provenance import DEFAULT, KeyOrigin, KeyPath, merge, to_tree
+from timestep.routing import describe_ring, find_ring
+from timestep.urls import check_base_url, check_key_transport, is_ollama_cloud, parse_ollama_host
+
+OPENAI_URL = "https://api.openai.com/v1"
+PROVIDER_PLUGINS = "timestep.providers"
+"""The entry-point group for more provider kinds.
+
+The entry point's name is the kind. It names a callable that takes the provider's table as a
+mapping (without ``kind``, secrets revealed) and returns an ``agents.ModelProvider``.
+"""
+
+
+def _is_http_token(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text) is not None
+
+
+def _check_key(key: SecretStr | None) -> SecretStr | None:
+    """*key* without the line break a copy brings along; an empty one is none."""
+    text = key.get_secret_value().strip() if key else ""
+    if not text:
+        return None
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError(
+            "the key holds a line break or a character that is not ASCII; copy it again"
+        )
+    return SecretStr(text)
+
+
+def _check_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _is_http_token(name):
+            raise ValueError(f"{name!r} is no header name; write one such as X-Title")
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"the value of {name!r} holds a line break or is not ASCII")
+    return headers
+
+
+def _hide_headers(headers: dict[str, str]) -> dict[str, SecretStr]:
+    return {name: SecretStr(value) for name, value in headers.items()}
+
+
+def _check_pattern(pattern: str) -> str:
+    try:
+        is_useless = re.compile(pattern).search("") is not None
+    except re.error as exc:
+        raise ValueError(f"this is no regular expression: {exc}") from None
+    if is_useless:
+        raise ValueError("this pattern matches nothing at all, and so everywhere")
+    return pattern
+
+
+def _check_ollama_url(url: str) -> str:
+    return check_base_url(url, ollama=True)
+
+
+def _check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
+    if section.api_key and section.base_url and not section.allow_insecure:
+        check_key_transport(section.base_url)
+    return section
+
+
+def _check_keep_alive(value: object) -> object:
+    """*value* with text that is a number made one: Ollama reads ``"300"`` as no duration."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError('write a duration such as "10m", seconds as a number, or -1 for ever')
+    if isinstance(value, int | float):
+        return value
+    text = value.strip()
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    if re.fullmatch(r"-?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+", text):
+        return text
+    raise ValueError('write a duration such as "10m", seconds as a number, or -1 for ever')
+
+
+def _check_provider_name(name: str) -> str:
+    is_plain = name.isprintable() and not {" ", "/"} & set(name)
+    if not name or not is_plain or name != name.lower():
+        near = re.sub(r"[^\w.-]+", "-", name.lower()).strip("-") or "groq"
+        raise ValueError(
+            f"{name!r} cannot be a prefix: it is lower case, not empty, and has neither slash nor "
+            f"space; write [providers.{near}]"
+        )
+    return name
+
+
+def _check_alias(name: str) -> str:
+    if not name or name != name.strip():
+        raise ValueError(
+            'an alias has a name without spaces around it, as in fast = "ollama/qwen3:4b"'
+        )
+    return name
+
+
+def _tag_of_timeout(value: object) -> str:
+    return ":table" if isinstance(value, Mapping | OllamaTimeouts) else ":seconds"
+
+
+def _tag_of_alias(value: object) -> str:
+    return ":list" if isinstance(value, list | tuple) else ":name"
+
+
+Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+ApiKey: TypeAlias = Annotated[SecretStr | None, AfterValidator(_check_key)]
+# Header values are often keys; they stay plain text for use and are masked when printed.
+Headers: TypeAlias = Annotated[
+    dict[str, str],
+    AfterValidator(_check_headers),
+    PlainSerializer(_hide_headers, return_type=dict[str, SecretStr]),
+]
+ApiUrl: TypeAlias = Annotated[str, AfterValidator(check_base_url)]
+OllamaUrl: TypeAlias = Annotated[str, AfterValidator(_check_ollama_url)]
+OllamaHost: TypeAlias = Annotated[str, AfterValidator(parse_ollama_host)]
+KeepAlive: TypeAlias = Annotated[str | int | float, BeforeValidator(_check_keep_alive)]
+Options: TypeAlias = dict[str, Any]
+Alias: TypeAlias = Annotated[
+    Annotated[Name, Tag(":name")] | Annotated[list[Name], Field(min_length=1), Tag(":list")],
+    Discriminator(_tag_of_alias),
+]
+
+
+class _Frozen:
+    """Refuses assignment without repeating the value, which may be a key; pydantic repeats it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            problem: InitErrorDetails = {"type": "frozen_instance", "loc": (name,), "input": None}
+            raise ValidationError.from_exception_data(
+                type(self).__name__, [problem], hide_input=True
+            )
+        super().__setattr__(name, value)
+
+
+class Section(_Frozen, BaseModel):
+    """A table of settings: frozen, unknown keys refused, no input in its errors."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class _OpenAIFields(Section):
+    api_key: ApiKey = None
+    """The API key."""
+    organization: Name | None = Field(default=None, examples=["org-example"])
+    """The organization sent with every request."""
+    project: Name | None = Field(default=None, examples=["proj_example"])
+    """The project sent with every request."""
+    headers: Headers = Field(
+        default_factory=dict, repr=False, examples=[{"X-Title": "my application"}]
+    )
+    """More headers for every request."""
+    timeout: Seconds | None = Field(default=None, examples=[120])
+    """Seconds to wait for the server; the client's own limits when unset."""
+    allow_insecure: bool = False
+    """Let the API key travel over plain http to another machine."""
+
+
+class OpenAISettings(_OpenAIFields):
+    """The OpenAI API, or the server that stands in for it: every name without a prefix."""
+
+    base_url: ApiUrl | None = Field(default=None, examples=[OPENAI_URL])
+    """The base URL of the API; OpenAI's own when unset."""
+    api: Literal["responses", "chat_completions"] = "responses"
+    """The API that requests go to."""
+
+    _transport = model_validator(mode="after")(_check_transport)
+
+
+class OllamaTimeouts(Section):
+    """The limits on silence from Ollama, each in seconds."""
+
+    connect: Seconds | None = Field(default=None, examples=[5])
+    """Seconds to wait for a connection."""
+    first_byte: Seconds | None = Field(default=None, examples=[300])
+    """Seconds to wait for the first byte of an answer; loading a model counts."""
+    idle: Seconds | None = Field(default=None, examples=[120])
+    """Seconds to wait between two pieces of an answer."""
+
+
+Timeout: TypeAlias = Annotated[
+    Annotated[Seconds, Tag(":seconds")] | Annotated[OllamaTimeouts, Tag(":table")],
+    Discriminator(_tag_of_timeout),
+]
+
+
+class OllamaSettings(Section):
+    """Ollama, local and cloud: every name that begins with ``ollama/``."""
+
+    api_key: ApiKey = None
+    """The API key; without base_url it goes to ollama.com only."""
+    base_url: OllamaUrl | None = Field(default=None, examples=["http://localhost:11434"])
+    """The server for every model, cloud names too; unset, local names go to host and cloud names to ollama.com."""
+    host: OllamaHost | None = Field(default=None, examples=["localhost:11434"])
+    """The local server as Ollama itself writes it: host, host:port, :port or a URL."""
+    options: Options = Field(default_factory=dict, examples=[{"num_ctx": 16384}])
+    """Model options such as num_ctx, for every model."""
+    models: dict[str, Options] = Field(
+        default_factory=dict, examples=[{"llama3.2": {"num_ctx": 32768}}]
+    )
+    """Model options by model name; they merge over options."""
+    keep_alive: KeepAlive | None = Field(default=None, examples=["10m"])
+    """How long a model stays loaded: a duration, seconds as a number, or -1 for ever."""
+    timeout: Timeout | None = Field(default=None, examples=[120])
+    """Seconds of silence: a number, or a table of connect, first_byte and idle."""
+    on_context_overflow: Literal["error", "truncate"] = "error"
+    """What happens when a prompt does not fit the context window."""
+    strict_feature_validation: bool = False
+    """Raise for what Ollama cannot do, instead of warning once."""
+    tool_emulation: bool = False
+    """Offer tools by prompt to models that have no tools of their own."""
+    allow_remote_images: bool = False
+    """Fetch images that a request names by URL."""
+    allow_insecure: bool = False
+    """Let the API key travel over plain http to another machine."""
+    headers: Headers = Field(
+        default_factory=dict, repr=False, examples=[{"X-Title": "my application"}]
+    )
+    """More headers for every request."""
+
+
+class OpenAIProviderSettings(_OpenAIFields):
+    """Any server that speaks OpenAI's API, under a prefix of its own."""
+
+    kind: Literal["openai"]
+    """What the provider is."""
+    base_url: ApiUrl = Field(examples=["https://api.groq.com/openai/v1"])
+    """The base URL of the API."""
+    api: Literal["responses", "chat_completions"] = "chat_completions"
+    """The API that requests go to."""
+
+    _transport = model_validator(mode="after")(_check_transport)
+
+
+class OllamaProviderSettings(OllamaSettings):
+    """One more Ollama, under a prefix of its own."""
+
+    kind: Literal["ollama"]
+    """What the provider is."""
+
+    _transport = model_validator(mode="after")(_check_transport)
+
+
+class LiteLLMProviderSettings(Section):
+    """LiteLLM; names are LiteLLM's own, such as ``anthropic/claude-sonnet-4-5``."""
+
+    kind: Literal["litellm"]
+    """What the provider is."""
+    api_key: ApiKey = None
+    """The API key; the variables of the gateway when unset."""
+    base_url: ApiUrl | None = Field(default=None, examples=["https://example.com/v1"])
+    """The base URL of the API; the choice of the gateway when unset."""
+
+
+class AnyLLMProviderSettings(Section):
+    """any-llm; names are any-llm's own, such as ``mistral/mistral-small-latest``."""
+
+    kind: Literal["any-llm"]
+    """What the provider is."""
+    api_key: ApiKey = None
+    """The API key; the variables of the gateway when unset."""
+    base_url: ApiUrl | None = Field(default=None, examples=["https://example.com/v1"])
+    """The base URL of the API; the choice of the gateway when unset."""
+
+
+class PluginProviderSettings(Section):
+    """A kind from an entry point in ``timestep.providers``; the plug-in reads its own keys."""
+
+    model_config = ConfigDict(extra="allow")
+    # Nobody here knows which of a plug-in's keys are secret, so all of them are.
+    __pydantic_extra__: dict[str, Secret[Any]] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride] - pydantic's way to type extra keys
+
+    kind: str
+    """The name of the entry point."""
+
+    @property
+    def keys_of_plugin(self) -> Mapping[str, Secret[Any]]:
+        """The keys besides ``kind``, with their values hidden."""
+        return self.__pydantic_extra__
+
+
+class TracesSettings(Section):
+    """The record of what agents did, kept on this machine."""
+
+    enabled: bool = True
+    """Record what the commands run."""
+    path: Path | None = Field(default=None, examples=["~/.local/share/timestep/traces.db"])
+    """The file of the record; traces.db in the user's data directory when unset."""
+    retention: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30
+    """Days after which a run is deleted; 0 keeps all."""
+    redact: list[Annotated[str, AfterValidator(_check_pattern)]] = Field(
+        default_factory=list, examples=[[r"\d{4} \d{4} \d{4} \d{4}"]]
+    )
+    """Regular expressions; what they match is never stored. Keys never are."""
+    otlp: ApiUrl | None = Field(default=None, examples=["http://localhost:4318"])
+    """An OTLP/HTTP receiver that gets every span too; needs timestep[otel]."""
+
+    @property
+    def file(self) -> Path:
+        """The file of the record, absolute."""
+        path = self.path or platformdirs.user_data_path("timestep") / "traces.db"
+        return path.expanduser().absolute()
+
+
+AnyEndpoint: TypeAlias = OpenAISettings | OpenAIProviderSettings | OllamaProviderSettings
+
+KINDS: dict[str, type[Section]] = {
+    "openai": OpenAIProviderSettings,
+    "ollama": OllamaProviderSettings,
+    "litellm": LiteLLMProviderSettings,
+    "any-llm": AnyLLMProviderSettings,
+}
+
+
+def plugin_kinds() -> set[str]:
+    """The kinds that installed plug-ins bring; none of them is imported."""
+    return {point.name for point in entry_points(group=PROVIDER_PLUGINS)}
+
+
+def _tag_of_provider(table: object) -> str | None:
+    kind = (
+        cast("Mapping[str, object]", table).get("kind")
+        if isinstance(table, Mapping)
+        else getattr(table, "kind", None)
+    )
+    if not isinstance(kind, str):
+        return None
+    return ":plugin" if kind not in KINDS and kind in plugin_kinds() else f":{kind}"
+
+
+ProviderSettings: TypeAlias = Annotated[
+    Annotated[OpenAIProviderSettings, Tag(":openai")]
+    | Annotated[OllamaProviderSettings, Tag(":ollama")]
+    | Annotated[LiteLLMProviderSettings, Tag(":litellm")]
+    | Annotated[AnyLLMProviderSettings, Tag(":any-llm")]
+    | Annotated[PluginProviderSettings, Tag(":plugin")],
+    Discriminator(_tag_of_provider),
+]
+
+
+class Settings(_Frozen, BaseSettings):
+    """Everything timestep can be told.
+
+    ``Settings()`` reads the environment, ``.env`` and the TOML file of the working directory;
+    keyword arguments win over all of them. `load_settings` does the same and raises
+    `ConfigurationError` only.
+
+    Args:
+        _env_file: The ``.env`` file; None for none. Only the default may be missing.
+        _secrets_dir: A directory of secret files named like the variables; unset, the variable
+            ``TIMESTEP_SECRETS_DIR``.
+        _config_file: The TOML file; unset, the variable ``TIMESTEP_CONFIG``, ``timestep.toml``,
+            ``[tool.timestep]`` in ``pyproject.toml``, the user's configuration directory.
+        _environment: The variables to read instead of the process's own.
+
+    Raises:
+        ValidationError: A key is unknown or its value is wrong; names the key, the place and the
+            fix, and holds no value.
+        SettingsError: A file or a variable cannot be read.
+    """
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        title="timestep settings",
+    )
+
+    openai: OpenAISettings = OpenAISettings()
+    """OpenAI, or the server that stands in for it."""
+    ollama: OllamaSettings = OllamaSettings()
+    """Ollama, local and cloud."""
+    providers: dict[Annotated[str, AfterValidator(_check_provider_name)], ProviderSettings] = Field(
+        default_factory=dict
+    )
+    """More providers; the name is the prefix of their models."""
+    aliases: dict[Annotated[str, AfterValidator(_check_alias)], Alias] = Field(
+        default_factory=dict, examples=[{"fast": "ollama/qwen3:4b"}]
+    )
+    """Names for models; a list is a chain of fallbacks, of which this release takes the first."""
+    default_model: Name | None = Field(default=None, examples=["ollama/llama3.2"])
+    """The model for agents that name none: any name with its prefix, or an alias."""
+    traces: TracesSettings = TracesSettings()
+    """The record of what agents did."""
+
+    _origins: dict[str, KeyOrigin] = PrivateAttr(default_factory=dict)
+
+    def __init__(
+        self,
+        *,
+        _env_file: str | os.PathLike[str] | None = ".env",
+        _secrets_dir: str | os.PathLike[str] | None = None,
+        _config_file: str | os.PathLike[str] | None = None,
+        _environment: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> None:
+        tree, origins = _read(
+            values,
+            os.environ if _environment is None else _environment,
+            env_file=_env_file,
+            secrets_dir=_secrets_dir,
+            config_file=_config_file,
+        )
+        try:
+            super().__init__(**tree)
+        except ValidationError as exc:
+            raise explain(exc, Settings, {*KINDS, *plugin_kinds()}, origins) from None
+        self._origins = origins
+        self._check_aliases()
+        self._check_ollama_transport()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The one source: what ``__init__`` merged from all of them."""
+        return (init_settings,)
+
+    @property
+    def origins(self) -> Mapping[str, KeyOrigin]:
+        """Where every key that is set came from, by dotted key; see `origin_of` for the rest."""
+        return dict(self._origins)
+
+    def origin_of(self, key: str) -> KeyOrigin:
+        """Where the value of the dotted *key* came from; ``"default"`` when nothing sets it."""
+        return self._origins.get(key, KeyOrigin(key, DEFAULT))
+
+    @property
+    def ollama_key_is_for_cloud_only(self) -> bool:
+        """True when the key of `ollama` is the plain ``OLLAMA_API_KEY``: meant for ollama.com.
+
+        A key from TOML, ``TIMESTEP_OLLAMA__API_KEY`` or an argument was written for this
+        configuration, and so for its base_url.
+        """
+        return self.origin_of("ollama.api_key").winner.variable == "OLLAMA_API_KEY"
+
+    def _check_aliases(self) -> None:
+        if ring := find_ring(self.aliases):
+            raise refusal(("aliases", ring[0]), describe_ring(ring), self._origins)
+
+    def _check_ollama_transport(self) -> None:
+        ollama = self.ollama
+        if ollama.api_key is None or ollama.base_url is None or ollama.allow_insecure:
+            return
+        if self.ollama_key_is_for_cloud_only and not is_ollama_cloud(ollama.base_url):
+            return  # the key will not be sent there
+        try:
+            check_key_transport(ollama.base_url)
+        except ValueError as exc:
+            raise refusal(("ollama", "base_url"), str(exc), self._origins) from None
+
+
+def load_settings(
+    *,
+    env_file: str | os.PathLike[str] | None = ".env",
+    config_file: str | os.PathLike[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    **overrides: Any,
+) -> Settings:
+    """The settings, with *overrides* as the strongest source.
+
+    Args:
+        env_file: The ``.env`` file; None for none.
+        config_file: The TOML file, instead of the one that is searched for.
+        environment: The variables to read instead of the process's own.
+        overrides: Settings that win over all sources.
+
+    Raises:
+        ConfigurationError: Anything is wrong; says what, where, and what to write instead.
+    """
+    try:
+        _check_overrides(overrides)
+        return Settings(
+            _env_file=env_file,
+            _config_file=config_file,
+            _environment=environment,
+            **overrides,
+        )
+    except (ValidationError, SettingsError) as exc:
+        # The error tree imports agents, which takes a second: only a failure pays for it.
+        from timestep.errors import ConfigurationError  # noqa: PLC0415
+
+        lines = (
+            [error["msg"] for error in exc.errors()]
+            if isinstance(exc, ValidationError)
+            else exc.args
+        )
+        raise ConfigurationError("\n".join(lines)) from exc
+
+
+def _check_overrides(overrides: Mapping[str, Any]) -> None:
+    for name in overrides.keys() & {"_env_file", "_config_file", "_environment"}:
+        raise SettingsError(f"{name} (argument): unknown setting. Did you mean {name[1:]}?")
+
+
+def source_files(
+    *,
+    env_file: str | os.PathLike[str] | None = ".env",
+    config_file: str | os.PathLike[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> list[sources.SourceFile]:
+    """The files that `load_settings` with these arguments looks for, strongest first.
+
+    Raises:
+        SettingsError: One that is needed to find the others cannot be read.
+    """
+    process = sources.environment_variables(os.environ if environment is None else environment)
+    dotenv = _dotenv(env_file)
+    secrets, config = _named_paths([*process, *dotenv], None, config_file)
+    read = sources.find_toml(config)
+    files: list[sources.SourceFile] = []
+    if env_file is not None:
+        path = Path(env_file)
+        files.append(sources.SourceFile("dotenv", path, (), path.is_file()))
+    if secrets is not None:
+        files.append(sources.SourceFile("secrets", secrets, (), secrets.is_dir()))
+    return files + [
+        sources.SourceFile("toml", *place, place == read) for place in sources.toml_places(config)
+    ]
+
+
+def misspelled_variables(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables that nobody reads, by name, with the ones they were probably meant to be."""
+    names = os.environ if environment is None else environment
+    return {name: meant for name in names if (meant := sources.meant_variable(name))}
+
+
+def _dotenv(env_file: str | os.PathLike[str] | None) -> list[sources.Variable]:
+    if env_file is None:
+        return []
+    return sources.dotenv_variables(Path(env_file), required=Path(env_file) != Path(".env"))
+
+
+def _named_paths(
+    variables: list[sources.Variable],
+    secrets_dir: str | os.PathLike[str] | None,
+    config_file: str | os.PathLike[str] | None,
+) -> tuple[Path | None, Path | None]:
+    """The secrets directory and the TOML file that arguments or *variables* name."""
+    secrets = secrets_dir or sources.control_text(sources.SECRETS_VARIABLE, variables)
+    config = config_file or sources.control_text(sources.CONFIG_VARIABLE, variables)
+    return (
+        Path(secrets).expanduser() if secrets else None,
+        Path(config).expanduser() if config else None,
+    )
+
+
+def _read(
+    values: Mapping[str, Any],
+    process: Mapping[str, str],
+    *,
+    env_file: str | os.PathLike[str] | None,
+    secrets_dir: str | os.PathLike[str] | None,
+    config_file: str | os.PathLike[str] | None,
+) -> tuple[dict[str, Any], dict[str, KeyOrigin]]:
+    """The merged tree of all sources, and where each of its keys came from."""
+    environment = sources.environment_variables(process)
+    dotenv = _dotenv(env_file)
+    secrets_path, config_path = _named_paths([*environment, *dotenv], secrets_dir, config_file)
+    secrets = sources.secret_variables(secrets_path) if secrets_path else []
+    toml = sources.find_toml(config_path)
+    arguments = sources.argument_entries(values)
+    written = sources.toml_entries(*toml) if toml else []
+    named = [
+        entry
+        for variables in (environment, dotenv, secrets)
+        for entry in sources.variable_entries(variables, _decode)
+    ]
+    winners, origins = merge(
+        [*arguments, *sources.respelled(named, [*arguments, *written]), *written]
+    )
+    texts = {
+        variable.name: variable.text
+        for variable in [*dotenv, *environment]
+        if variable.text.strip()
+    }
+    return to_tree(sources.follow_pointer(entry, texts, _decode) for entry in winners), origins
+
+
+def _decode(path: KeyPath, text: str) -> Any:
+    """*text* of a variable as what the key at *path* wants: JSON for tables, lists and options."""
+    allowed = arms_at(Settings, path)
+    tables = [arm for arm in allowed if is_table(arm)]
+    may_be_json = (
+        Any in allowed
+        or bool(tables)
+        or any(getattr(arm, "__origin__", None) is list for arm in allowed)
+    )
+    if may_be_json and (text[0] in "[{" or Any in allowed):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            pass  # not JSON after all: text, where text is allowed
+    if tables and len(tables) == len(allowed):
+        raise ValueError(
+            "a table is written as a JSON object, or better key by key in variables such as "
+            f"{sources.variable_name(path)}__NAME"
+        )
+    return text

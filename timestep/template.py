@@ -1,0 +1,120 @@
+"""A configuration file to begin with, written from the settings' models. Pure."""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from timestep.fields import arms, is_model, is_table
+from timestep.provenance import KeyPath, dotted
+from timestep.settings import KINDS, Settings
+from timestep.sources import SHORT_NAMES, variable_name
+from timestep.toml_text import toml_value
+
+SCHEMA_FILE = "timestep.schema.json"
+_HEADER = f"""\
+#:schema ./{SCHEMA_FILE}
+# The settings of timestep. Nothing here is in force yet: take away the # before a table and before
+# the keys you want. A variable wins over this file; "timestep config explain KEY" tells which did.
+"""
+_WIDTH = 98
+_PREFIXES = {"openai": "groq", "ollama": "workstation", "litellm": "claude", "any-llm": "mistral"}
+
+
+def settings_template() -> str:
+    """A TOML file with every setting, its description and an example, all commented out.
+
+    Words follow ``"# "``; what can be uncommented follows a bare ``#``.
+    """
+    return "\n".join([_HEADER, *_top_level(), *_sections(), *_providers()])
+
+
+def _top_level() -> Iterator[str]:
+    for name, field in Settings.model_fields.items():
+        if not any(map(is_table, arms(field.annotation))):
+            yield _key((name,), field)
+
+
+def _sections() -> Iterator[str]:
+    for name, field in Settings.model_fields.items():
+        [arm, *_] = arms(field.annotation)
+        if is_model(arm):
+            yield from _section((name,), field.description, arm)
+        elif is_table(arm) and field.examples:
+            yield from _tables((name,), field)
+
+
+def _providers() -> Iterator[str]:
+    """One provider of each kind, with the keys that matter first."""
+    yield _words(
+        f"{Settings.model_fields['providers'].description} Kinds: {', '.join(KINDS)}; the first two "
+        "take the other keys of their sections above too."
+    )
+    for kind, model in KINDS.items():
+        path = ("providers", _PREFIXES[kind])
+        yield f"{_words(model.__doc__ or '')}#[{dotted(path)}]\n#kind = {toml_value(kind)}"
+        for name in ("base_url", "api_key"):
+            yield _key((*path, name), model.model_fields[name], with_variables=False).rstrip()
+        yield ""
+
+
+def _section(path: KeyPath, description: str | None, model: type[BaseModel]) -> Iterator[str]:
+    yield f"{_words(description or '')}#[{dotted(path)}]\n"
+    below = {name: field for name, field in model.model_fields.items() if _is_free_table(field)}
+    for name, field in model.model_fields.items():
+        if name not in below:
+            yield _key((*path, name), field)
+    for name, field in below.items():
+        yield from _tables((*path, name), field)
+
+
+def _is_free_table(field: FieldInfo) -> bool:
+    return all(is_table(arm) and not is_model(arm) for arm in arms(field.annotation))
+
+
+def _tables(path: KeyPath, field: FieldInfo) -> Iterator[str]:
+    """The table at *path*, and the tables in its example."""
+    yield _words(_described(path, field, suffix="__NAME")) + _table(path, _example(path, field))
+
+
+def _table(path: KeyPath, example: Mapping[str, Any]) -> str:
+    below = {key: cast("Mapping[str, Any]", v) for key, v in example.items() if _is_mapping(v)}
+    lines = [
+        f"#{dotted([key])} = {toml_value(v)}" for key, v in example.items() if key not in below
+    ]
+    tables = [_table((*path, key), value) for key, value in below.items()]
+    return "\n".join([*([f"#[{dotted(path)}]", *lines, ""] if lines else []), *tables])
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _key(path: KeyPath, field: FieldInfo, *, with_variables: bool = True) -> str:
+    words = _described(path, field) if with_variables else field.description or ""
+    return f"{_words(words)}#{path[-1]} = {toml_value(_example(path, field))}\n"
+
+
+def _described(path: KeyPath, field: FieldInfo, suffix: str = "") -> str:
+    return f"{field.description} ({', '.join(variables_of(path))}{suffix})"
+
+
+def variables_of(path: KeyPath) -> list[str]:
+    """The variables that set the key at *path*, strongest first; none where no shell could."""
+    names = [variable_name(path), *(name for name, target in SHORT_NAMES.items() if target == path)]
+    return [name for name in names if name.isidentifier()]
+
+
+def _example(path: KeyPath, field: FieldInfo) -> Any:
+    if field.examples:
+        return field.examples[0]
+    if SecretStr in arms(field.annotation):
+        return f"env:{path[-2].upper().replace('-', '_')}_API_KEY"
+    return field.get_default(call_default_factory=True, validated_data={})
+
+
+def _words(text: str) -> str:
+    lines: Iterable[str] = textwrap.wrap(" ".join(text.replace("``", '"').split()), _WIDTH)
+    return "".join(f"# {line}\n" for line in lines)

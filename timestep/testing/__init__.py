@@ -1,0 +1,52 @@
+"""A real, scripted Ollama server for tests: no model, no GPU, no network."""
+
+from timestep.testing.assertions import (
+    assert_answer_contains,
+    assert_guardrail_triggered,
+    assert_handoff,
+    assert_no_errors,
+    assert_tokens_below,
+    assert_tool_called,
+    assert_tool_not_called,
+    assert_tools_called,
+)
+from timestep.testing.catalog import Model
+from timestep.testing.expectations import (
+    FakeOllamaError,
+    InvalidRequest,
+    UnconsumedReplies,
+    UnexpectedRequest,
+)
+from timestep.testing.faults import Close, ErrorLine, Fault, NoDone, Reset, Split, Stall
+from timestep.testing.http import Request
+from timestep.testing.recordings import Recording
+from timestep.testing.replies import Reply
+from timestep.testing.server import Disconnect, FakeOllama
+
+__all__ = [
+    "Close",
+    "Disconnect",
+    "ErrorLine",
+    "FakeOllama",
+    "FakeOllamaError",
+    "Fault",
+    "InvalidRequest",
+    "Model",
+    "NoDone",
+    "Recording",
+    "Reply",
+    "Request",
+    "Reset",
+    "Split",
+    "Stall",
+    "UnconsumedReplies",
+    "UnexpectedRequest",
+    "assert_answer_contains",
+    "assert_guardrail_triggered",
+    "assert_handoff",
+    "assert_no_errors",
+    "assert_tokens_below",
+    "assert_tool_called",
+    "assert_tool_not_called",
+    "assert_tools_called",
+]

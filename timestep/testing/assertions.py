@@ -1,0 +1,147 @@
+"""Assertions over a recorded run: which tools were called, with what, and how it ended.
+
+store = timestep.traces.install(tmp_path / "traces.db")
+await Runner.run(agent, "How is the weather in Oslo?", run_config=config)
+store.flush()
+assert_tool_called(store.get("last"), "get_weather", city="Oslo")
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from timestep.traces.conversation import final_answer, one_line
+from timestep.traces.records import Span, Trace
+from timestep.traces.summary import headline
+
+
+def assert_tool_called(
+    trace: Trace, name: str, /, *, times: int | None = None, **arguments: Any
+) -> Span:
+    """Check that *trace* has a call of the tool *name* with at least these *arguments*.
+
+    Args:
+        trace: The run.
+        name: The tool's name.
+        times: How many such calls there are; at least one by default.
+        **arguments: Arguments that must be equal; a call may have more.
+
+    Returns:
+        The first such call.
+
+    Raises:
+        AssertionError: There is none; says which calls there were.
+    """
+    found = [
+        call for call in trace.tool_calls if call.name == name and _has(call.arguments, arguments)
+    ]
+    wanted = f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+    if not found:
+        raise AssertionError(f"{wanted} was not called. {_calls(trace)}")
+    if times is not None and len(found) != times:
+        raise AssertionError(
+            f"{wanted} was called {len(found)} times, not {times}. {_calls(trace)}"
+        )
+    return found[0]
+
+
+def assert_tool_not_called(trace: Trace, name: str, /, **arguments: Any) -> None:
+    """Check that *trace* has no call of the tool *name* with these *arguments*.
+
+    Raises:
+        AssertionError: There is one.
+    """
+    for call in trace.tool_calls:
+        if call.name == name and _has(call.arguments, arguments):
+            raise AssertionError(f"{headline(call)} was called. {_calls(trace)}")
+
+
+def assert_tools_called(trace: Trace, names: Sequence[str], /) -> None:
+    """Check that the tools of *trace* were called in exactly this order.
+
+    Raises:
+        AssertionError: They were not.
+    """
+    called = [call.name for call in trace.tool_calls]
+    if called != list(names):
+        raise AssertionError(f"The tools are not {', '.join(names) or 'none'}. {_calls(trace)}")
+
+
+def assert_handoff(trace: Trace, to_agent: str, /, *, from_agent: str | None = None) -> Span:
+    """Check that *trace* hands over to *to_agent*, and from *from_agent* if that is given.
+
+    Returns:
+        The first such handoff.
+
+    Raises:
+        AssertionError: There is none.
+    """
+    handoffs = [span for span in trace.spans if span.kind == "handoff"]
+    for span in handoffs:
+        if span.name == to_agent and from_agent in {None, span.data.get("from_agent")}:
+            return span
+    made = "; ".join(headline(span) for span in handoffs) or "none"
+    raise AssertionError(f"No handoff to {to_agent}. Handoffs: {made}.")
+
+
+def assert_guardrail_triggered(trace: Trace, name: str, /) -> Span:
+    """Check that the guardrail *name* was triggered.
+
+    Returns:
+        The first such span.
+
+    Raises:
+        AssertionError: It was not.
+    """
+    guardrails = [span for span in trace.spans if span.kind == "guardrail"]
+    for span in guardrails:
+        if span.name == name and span.data.get("triggered"):
+            return span
+    seen = "; ".join(headline(span) for span in guardrails) or "none"
+    raise AssertionError(f"The guardrail {name} was not triggered. Guardrails: {seen}.")
+
+
+def assert_no_errors(trace: Trace, /) -> None:
+    """Check that no step of *trace* failed.
+
+    Raises:
+        AssertionError: One did; says which, and why.
+    """
+    failed = [f"{headline(span)}: {one_line(dict(span.error or {}))}" for span in trace.errors]
+    if failed:
+        raise AssertionError(f"{len(failed)} steps failed: {'; '.join(failed)}")
+
+
+def assert_answer_contains(trace: Trace, text: str, /) -> None:
+    """Check that the final answer of *trace* contains *text*.
+
+    Raises:
+        AssertionError: It does not; shows it.
+    """
+    answer = final_answer(trace)
+    if text not in answer:
+        raise AssertionError(f"{text!r} is not in the answer {answer!r}")
+
+
+def assert_tokens_below(trace: Trace, most: int, /) -> None:
+    """Check that the models of *trace* read and wrote fewer than *most* tokens together.
+
+    Raises:
+        AssertionError: They used that many or more.
+    """
+    used = sum((call.input_tokens or 0) + (call.output_tokens or 0) for call in trace.model_calls)
+    if used >= most:
+        raise AssertionError(f"{used} tokens were used, not fewer than {most}")
+
+
+def _has(given: Any, wanted: Mapping[str, Any]) -> bool:
+    if not wanted:
+        return True
+    if not isinstance(given, Mapping):
+        return False
+    arguments = cast("Mapping[str, Any]", given)
+    return all(name in arguments and arguments[name] == value for name, value in wanted.items())
+
+
+def _calls(trace: Trace) -> str:
+    called = "; ".join(headline(call) for call in trace.tool_calls)
+    return f"Calls: {called or 'none'}."

@@ -1,0 +1,195 @@
+"""The paths of an Ollama server: each request becomes a response, no sockets.
+
+Source: server/routes.go (GenerateRoutes, ChatHandler) at v0.33.0-rc2.
+"""
+
+import json
+import textwrap
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from timestep.testing import catalog, checks, gojson, http
+from timestep.testing.catalog import Catalog
+from timestep.testing.checks import RefusedError
+from timestep.testing.expectations import FakeOllamaError, InvalidRequest, UnexpectedRequest
+from timestep.testing.godecode import Number
+from timestep.testing.http import Request, Response
+from timestep.testing.replies import Ticks
+from timestep.testing.script import Script
+
+VERSION = "0.33.0"
+_T = TypeVar("_T")
+
+
+class Endpoints:
+    """Answers requests from the script, or for the server itself.
+
+    Args:
+        script: Where the answers come from, and where problems go.
+    """
+
+    def __init__(self, script: Script) -> None:
+        self.key: str | None = None
+        self.catalog = Catalog()
+        self._script = script
+        self._ticks = Ticks()
+        self._routes: dict[str, dict[str, Callable[[Request], Response]]] = {
+            "/": {"HEAD": self._root, "GET": self._root},
+            "/api/version": {"HEAD": self._version, "GET": self._version},
+            "/api/status": {"GET": self._status},
+            "/api/tags": {"HEAD": self._tags, "GET": self._tags},
+            "/api/ps": {"GET": self._ps},
+            "/api/show": {"POST": self._show},
+            "/api/pull": {"POST": self._pull},
+            "/api/me": {"POST": self._me},
+            "/api/chat": {"POST": self._chat},
+        }
+
+    def respond(self, request: Request) -> Response:
+        """The response to *request*; never fails."""
+        if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
+            return _error(401, "unauthorized")
+        route = self._routes.get(request.path, {})
+        try:
+            if request.path != "/api/chat" and (response := self._scripted(request)):
+                return response
+            if request.method in route:
+                return route[request.method](request)
+        except RefusedError as refused:
+            return _error(refused.status, refused.error)
+        self._script.blame(UnexpectedRequest(f"{request} came, which this server does not answer"))
+        if route:
+            allowed = ("Allow", ", ".join(route))
+            return http.whole(405, http.TEXT_TYPE, b"405 method not allowed", allowed)
+        return http.whole(404, http.TEXT_TYPE, b"404 page not found")
+
+    def _root(self, request: Request) -> Response:
+        return http.whole(200, "text/plain; charset=utf-8", b"Ollama is running")
+
+    def _version(self, request: Request) -> Response:
+        return _json({"version": VERSION})
+
+    def _status(self, request: Request) -> Response:
+        return _json({"cloud": {"disabled": False, "source": "none"}})
+
+    def _me(self, request: Request) -> Response:
+        if self.key is None:  # nobody is signed in to Cloud
+            url = "https://ollama.com/connect?name=test&key=dGVzdA"
+            return http.whole(
+                401, http.JSON_TYPE, gojson.dumps({"error": "unauthorized", "signin_url": url})
+            )
+        return _json({"id": "1", "email": "test@example.com", "name": "test", "plan": "free"})
+
+    def _tags(self, request: Request) -> Response:
+        return _json(self.catalog.tags())
+
+    def _ps(self, request: Request) -> Response:
+        return _json(self.catalog.ps())
+
+    def _show(self, request: Request) -> Response:
+        name = self._check(request, checks.check_show, request.body)
+        return _json(self.catalog.find(name, shown=catalog.shortest(name)).show())
+
+    def _pull(self, request: Request) -> Response:
+        progress = self.catalog.pull(self._check(request, checks.check_pull, request.body))
+        if request.json.get("stream") is False:
+            return _json(list(progress)[-1])
+        headers = (("Content-Type", http.NDJSON_TYPE),)
+        return Response(200, headers, map(gojson.line, progress))
+
+    def _chat(self, request: Request) -> Response:
+        chat = self._check(request, checks.check_chat, request.body)
+        model = self.catalog.find(chat["model"])
+        messages: Sequence[Any] = chat.get("messages") or ()
+        if not messages and _is_zero(chat.get("keep_alive")):
+            self.catalog.unload(model)
+            return self._no_answer(chat, "unload")
+        catalog.check_capabilities(model, chat)
+        options: Mapping[str, Any] = chat.get("options") or {}
+        self._check(request, checks.check_options, options)
+        num_ctx = options.get("num_ctx")
+        self.catalog.load(model, None if num_ctx is None else int(float(num_ctx.text)))
+        if not messages:
+            return self._no_answer(chat, "load")
+        if chat.get("_debug_render_only"):
+            return self._rendered(request.json)
+        catalog.check_images(model, messages)
+        self._check(request, checks.check_format, chat.get("format"))
+        return self._scripted(request) or self._unasked(request, chat)
+
+    def _no_answer(self, chat: Mapping[str, Any], done_reason: str) -> Response:
+        message = {"role": "assistant", "content": ""}
+        return _json({**self._head(chat, message), "done": True, "done_reason": done_reason})
+
+    def _rendered(self, chat: Mapping[str, Any]) -> Response:
+        images = catalog.count_images(chat["messages"])
+        info = {
+            "rendered_template": render(chat),
+            **({"image_count": images} if images else {}),
+        }
+        head = self._head(chat, {"role": "", "content": ""})
+        return _json({**head, "done": False, "_debug_info": info})
+
+    def _head(self, chat: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str, Any]:
+        return {"model": chat["model"], "created_at": self._ticks.now(), "message": message}
+
+    def _scripted(self, request: Request) -> Response | None:
+        answer = self._script.take(request)
+        if answer is None:
+            return None
+        try:
+            return answer.respond(request, self._ticks)
+        except Exception:  # noqa: BLE001 - a test's function may raise anything, and the test hears of it
+            error = f"the answer to {request} could not be made:\n{traceback.format_exc()}"
+            self._script.blame(FakeOllamaError(error))
+            return _error(500, f"FakeOllama: {error}")
+
+    def _unasked(self, request: Request, chat: Mapping[str, Any]) -> Response:
+        error = f"{request} came, but no answer is queued for {_summary(chat)}"
+        waiting = self._script.waiting()
+        if waiting:
+            error += f"; queued are: {', '.join(waiting)}"
+        self._script.blame(UnexpectedRequest(error))
+        return _error(500, f"FakeOllama: {error}")
+
+    def _check(self, request: Request, check: Callable[[Any], _T], value: Any) -> _T:
+        try:
+            return check(value)
+        except RefusedError as refused:
+            self._script.blame(
+                InvalidRequest(f"{request} is refused by a real server with {refused}")
+            )
+            raise
+
+
+def render(chat: Mapping[str, Any]) -> str:
+    """The prompt a simple template makes of *chat*."""
+    tools: Sequence[Any] = chat.get("tools") or ()
+    messages: Sequence[Mapping[str, Any] | None] = chat["messages"]
+    blocks = [("tools", json.dumps(tools))] if tools else []
+    for message in messages:
+        said = message or {}
+        blocks.append((said.get("role", "").lower(), said.get("content") or ""))
+    text = "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in blocks)
+    return f"{text}<|im_start|>assistant\n"
+
+
+def _json(value: Any) -> Response:
+    return http.whole(200, http.JSON_TYPE, gojson.dumps(value))
+
+
+def _error(status: int, error: str) -> Response:
+    return http.whole(status, http.JSON_TYPE, gojson.dumps({"error": error}))
+
+
+def _is_zero(keep_alive: Any) -> bool:
+    if isinstance(keep_alive, Number):
+        return float(keep_alive.text) == 0
+    return isinstance(keep_alive, str) and checks.seconds(keep_alive) == 0
+
+
+def _summary(chat: Mapping[str, Any]) -> str:
+    last: Mapping[str, Any] = chat["messages"][-1] or {}
+    text = textwrap.shorten(last.get("content") or "", width=60, placeholder="...")
+    return f"model {chat['model']!r} (last message: {last.get('role')} {text!r})"

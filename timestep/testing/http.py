@@ -1,0 +1,186 @@
+"""Just enough HTTP/1.1 to serve what an Ollama server serves: pure, no sockets."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any, Self, TypeAlias
+
+from timestep.testing.faults import Fault, Piece
+
+JSON_TYPE = "application/json; charset=utf-8"
+NDJSON_TYPE = "application/x-ndjson"
+TEXT_TYPE = "text/plain"
+
+# net/http buffers this much of a body before it gives up on Content-Length.
+_GO_BUFFER = 2048
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class BadRequestError(Exception):
+    """The bytes on the connection are no HTTP/1.1 request."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as the client sent it.
+
+    Attributes:
+        method: In capitals.
+        path: Without the query.
+        query: What follows the ``?``, undecoded; empty without one.
+        headers: By lower-case name; repeated ones joined by ``", "``.
+        body: The exact bytes, without transfer encoding.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""
+    query: str = ""
+
+    @cached_property
+    def json(self) -> Any:
+        """The parsed body, up to the end of its first JSON value; ``None`` when it has none."""
+        try:
+            return json.JSONDecoder().raw_decode(self.body.decode(errors="replace").lstrip())[0]
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer ready to be sent.
+
+    Attributes:
+        status: The HTTP status code.
+        headers: In the order they are sent, without framing and ``Date``.
+        pieces: The body in the pieces it is sent in, with the faults between them. Read once,
+            while it is sent, so it may be endless.
+        length: The body's length in bytes; ``None`` sends a chunked body, one chunk a piece.
+        delay: Seconds of silence before the first byte.
+        interval: Seconds of silence before every further piece.
+    """
+
+    status: int
+    headers: Headers
+    pieces: Iterable[Piece]
+    length: int | None = None
+    delay: float = 0.0
+    interval: float = 0.0
+
+    def with_faults(self, faults: Sequence[Fault]) -> Self:
+        """The same response with *faults* while it is sent, the first one innermost."""
+        pieces = self.pieces
+        for fault in faults:
+            pieces = fault.apply(pieces)
+        # A broken body has no length to keep; and only in chunks does a client see the pieces.
+        return replace(self, pieces=pieces, length=None if faults else self.length)
+
+    def head(self) -> bytes:
+        """The status line and the headers, with the blank line."""
+        headers = dict(self.headers)
+        headers.setdefault("Date", formatdate(usegmt=True))
+        if self.length is None:
+            headers["Transfer-Encoding"] = "chunked"
+        else:
+            headers["Content-Length"] = str(self.length)
+        lines = [f"HTTP/1.1 {self.status} {reason(self.status)}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def whole(status: int, content_type: str, body: bytes, *headers: tuple[str, str]) -> Response:
+    """A response with a complete body, framed as Go's net/http frames it."""
+    all_headers = (("Content-Type", content_type), *headers)
+    return Response(status, all_headers, [body], known_length(body))
+
+
+def known_length(body: bytes) -> int | None:
+    """The ``Content-Length`` Go's net/http sends with *body*; ``None`` if it sends chunks."""
+    return len(body) if len(body) <= _GO_BUFFER else None
+
+
+def reason(status: int) -> str:
+    """The reason phrase Go's net/http sends for *status*."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"status code {status}"
+
+
+def chunk(data: bytes) -> bytes:
+    """*data* as one chunk of a chunked body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def parse_request(buffer: bytearray) -> Request | None:
+    """The first request in *buffer*, taken out of it; ``None`` while it is incomplete.
+
+    Raises:
+        BadRequestError: *buffer* does not start with an HTTP/1.1 request.
+    """
+    end = buffer.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    method, target, headers = _parse_head(bytes(buffer[:end]).decode("latin-1"))
+    body_start = end + 4
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        body = _unchunk(buffer, body_start)
+    else:
+        body = _fixed(buffer, body_start, headers.get("content-length", "0"))
+    if body is None:
+        return None
+    data, after = body
+    del buffer[:after]
+    path, _, query = target.partition("?")
+    return Request(method, path, headers, data, query)
+
+
+def _parse_head(head: str) -> tuple[str, str, dict[str, str]]:
+    request_line, *lines = head.split("\r\n")
+    try:
+        method, target, version = request_line.split(" ")
+    except ValueError:
+        raise BadRequestError(f"not a request line: {request_line!r}") from None
+    if not version.startswith("HTTP/1."):
+        raise BadRequestError(f"not HTTP/1.1: {version!r}")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise BadRequestError(f"not a header: {line!r}")
+        name, value = name.strip().lower(), value.strip()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return method, target, headers
+
+
+def _fixed(buffer: bytearray, start: int, length: str) -> tuple[bytes, int] | None:
+    if not (length.isascii() and length.isdigit()):
+        raise BadRequestError(f"not a Content-Length: {length!r}")
+    end = start + int(length)
+    return (bytes(buffer[start:end]), end) if len(buffer) >= end else None
+
+
+def _unchunk(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
+    body = bytearray()
+    while (line_end := buffer.find(b"\r\n", start)) >= 0:
+        text = bytes(buffer[start:line_end]).partition(b";")[0]
+        try:
+            size = int(text, 16)
+        except ValueError:
+            raise BadRequestError(f"not a chunk size: {text!r}") from None
+        start = line_end + 2
+        if len(buffer) < start + size + 2:
+            return None
+        body += buffer[start : start + size]
+        start += size + 2
+        if size == 0:
+            return bytes(body), start
+    return None

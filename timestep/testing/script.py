@@ -1,0 +1,104 @@
+"""What a test scripted, in order, and what went otherwise."""
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from timestep.testing.expectations import FakeOllamaError, UnconsumedReplies
+from timestep.testing.http import Request
+from timestep.testing.recordings import Recording
+from timestep.testing.replies import Answer, Failure, Reply
+
+
+@dataclass
+class Queued:
+    """An answer in the queue.
+
+    Attributes:
+        answer: What is sent.
+        path: For requests to this path.
+        model: For requests that name this model; ``None`` is for all.
+        left: How many requests it still answers; ``None`` is for all that come, also none.
+    """
+
+    answer: Answer
+    path: str
+    model: str | None
+    left: int | None
+
+    def suits(self, request: Request) -> bool:
+        """Whether it may answer *request*."""
+        is_model = self.model is None or field_of(request, "model") == self.model
+        return is_model and self.path == request.path
+
+    def __str__(self) -> str:
+        model = "" if self.model is None else f" for model {self.model!r}"
+        times = "" if self.left == 1 else f" ({self.left} times)"
+        return f"{describe(self.answer)} to {self.path}{model}{times}"
+
+
+class Script:
+    """The queue of answers, and the failures to report; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: list[Queued] = []
+        self._problems: list[FakeOllamaError] = []
+
+    def add(self, queued: Queued) -> None:
+        """Put *queued* at the end."""
+        with self._lock:
+            self._queue.append(queued)
+
+    def take(self, request: Request) -> Answer | None:
+        """The first answer that suits *request*, out of the queue; ``None`` without one."""
+        with self._lock:
+            for queued in self._queue:
+                if queued.suits(request):
+                    if queued.left is not None:
+                        queued.left -= 1
+                        if not queued.left:
+                            self._queue.remove(queued)
+                    return queued.answer
+            return None
+
+    def blame(self, problem: FakeOllamaError) -> None:
+        """Remember *problem*."""
+        with self._lock:
+            self._problems.append(problem)
+
+    def waiting(self) -> list[str]:
+        """A description of each answer that was not asked for as often as it should."""
+        with self._lock:
+            return [str(queued) for queued in self._queue if queued.left is not None]
+
+    def verify(self) -> None:
+        """Raise what went otherwise, the first problem's class with all problems' texts."""
+        __tracebackhide__ = True  # pytest shows the test, not this
+        with self._lock:
+            problems = [*self._problems]
+        waiting = self.waiting()
+        if waiting:
+            listed = "".join(f"\n  - {description}" for description in waiting)
+            problems.append(UnconsumedReplies(f"these answers were never asked for:{listed}"))
+        if problems:
+            raise type(problems[0])("\n".join(map(str, problems)))
+
+
+def field_of(request: Request, name: str) -> Any:
+    """The field *name* of the request's body; ``None`` if it is no object, or has none."""
+    body: Any = request.json
+    return body.get(name) if hasattr(body, "get") else None
+
+
+def describe(answer: Answer) -> str:
+    """*answer* in a few words."""
+    match answer:
+        case Reply():
+            return f"reply {answer.text!r}"
+        case Failure():
+            return f"status {answer.status}"
+        case Recording():
+            return f"recording {answer.name!r}"
+        case _:
+            return f"{answer}"

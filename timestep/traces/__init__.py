@@ -1,0 +1,59 @@
+"""What agents did, recorded on this machine.
+
+Names are imported on first use: reading a store needs neither ``agents`` nor ``openai``.
+Importing changes nothing; `install` does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from timestep.traces.processor import TraceProcessor, install, uninstall
+    from timestep.traces.queries import Filter, Hit, ModelStats
+    from timestep.traces.records import Exchange, Span, Summary, Trace
+    from timestep.traces.schema import StoreError
+    from timestep.traces.store import TraceStore, UnknownTraceError
+
+_HOME = {
+    "Exchange": "records",
+    "Filter": "queries",
+    "Hit": "queries",
+    "ModelStats": "queries",
+    "Span": "records",
+    "StoreError": "schema",
+    "Summary": "records",
+    "Trace": "records",
+    "TraceProcessor": "processor",
+    "TraceStore": "store",
+    "UnknownTraceError": "store",
+    "install": "processor",
+    "uninstall": "processor",
+}
+
+__all__ = [
+    "Exchange",
+    "Filter",
+    "Hit",
+    "ModelStats",
+    "Span",
+    "StoreError",
+    "Summary",
+    "Trace",
+    "TraceProcessor",
+    "TraceStore",
+    "UnknownTraceError",
+    "install",
+    "uninstall",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"timestep.traces.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,232 @@
+"""What was said to a model and what it answered, whichever API it spoke. Pure.
+
+Three dialects stand in recorded spans: Ollama's messages, OpenAI's chat messages and the items
+of OpenAI's Responses API.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from timestep.traces.records import Span, Trace
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that a model asks for; *arguments* are an object, or text when they are no JSON."""
+
+    name: str
+    arguments: Any
+    call_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message.
+
+    Attributes:
+        role: ``system``, ``user``, ``assistant``, ``tool``, or the type of an item that is none.
+        text: What it says; of an unknown item, its JSON.
+        thinking: What the model thought before.
+        calls: What the model wants called.
+        call_id: Of the call that a ``tool`` message answers.
+        name: Of the tool that a ``tool`` message comes from.
+        images: How many pictures belong to it.
+    """
+
+    role: str
+    text: str = ""
+    thinking: str = ""
+    calls: tuple[Call, ...] = ()
+    call_id: str | None = None
+    name: str | None = None
+    images: int = 0
+
+
+def asked(span: Span) -> list[Message]:
+    """What a model was given, oldest first."""
+    messages = read_messages(span.data.get("input"))
+    instructions = span.data.get("instructions")
+    if isinstance(instructions, str) and instructions:
+        messages.insert(0, Message("system", instructions))
+    return messages
+
+
+def answered(span: Span) -> list[Message]:
+    """What a model answered."""
+    return read_messages(span.data.get("output"), role="assistant")
+
+
+def results(trace: Trace) -> dict[str, Message]:
+    """What was answered to every call of a run, by call id: tools, handoffs and errors alike."""
+    return {
+        message.call_id: message
+        for span in trace.model_calls
+        for message in asked(span)
+        if message.role == "tool" and message.call_id
+    }
+
+
+def read_messages(value: Any, role: str = "user") -> list[Message]:
+    """The messages in the recorded *value*; *role* is of text that stands alone."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [Message(role, value)]
+    if not isinstance(value, list):
+        return [Message(role, _json(value))]
+    messages: list[Message] = []
+    for item in cast("list[Any]", value):
+        for message in _read(item, role):
+            if messages and _continues(messages[-1], message):
+                messages[-1] = _joined(messages[-1], message)
+            else:
+                messages.append(message)
+    return messages
+
+
+def _read(item: Any, role: str) -> list[Message]:
+    if not isinstance(item, Mapping):
+        return [Message(role, item if isinstance(item, str) else _json(item))]
+    fields = cast("Mapping[str, Any]", item)
+    if isinstance(fields.get("output"), list) and fields.get("object") == "response":
+        return read_messages(fields["output"], role)
+    match fields.get("type"):
+        case "function_call":
+            call = Call(
+                str(fields.get("name")), _parsed(fields.get("arguments")), fields.get("call_id")
+            )
+            return [Message("assistant", calls=(call,))]
+        case "function_call_output":
+            text, images = _text(fields.get("output"))
+            return [Message("tool", text, call_id=fields.get("call_id"), images=images)]
+        case "reasoning":
+            parts = [*(fields.get("summary") or ()), *(fields.get("content") or ())]
+            return [Message("assistant", thinking=_text(parts)[0])]
+        case None | "message":
+            return [_message(fields, role)]
+        case other:
+            return [Message(str(other), _json(fields))]
+
+
+def _message(fields: Mapping[str, Any], role: str) -> Message:
+    text, images = _text(fields.get("content"))
+    thinking = fields.get("thinking") or fields.get("reasoning_content") or fields.get("reasoning")
+    said_by = str(fields.get("role") or role)
+    return Message(
+        role="system" if said_by == "developer" else said_by,
+        text=text or str(fields.get("refusal") or ""),
+        thinking=thinking if isinstance(thinking, str) else "",
+        calls=tuple(_call(call) for call in fields.get("tool_calls") or ()),
+        call_id=fields.get("tool_call_id"),
+        name=fields.get("tool_name") or fields.get("name"),
+        images=images + len(fields.get("images") or ()),
+    )
+
+
+def _call(call: Mapping[str, Any]) -> Call:
+    function: Mapping[str, Any] = call.get("function") or {}
+    return Call(str(function.get("name")), _parsed(function.get("arguments")), call.get("id"))
+
+
+def _text(content: Any) -> tuple[str, int]:
+    """The text of *content* and how many pictures are in it."""
+    if content is None:
+        return "", 0
+    if isinstance(content, str):
+        return content, 0
+    if not isinstance(content, list):
+        return _json(content), 0
+    texts: list[str] = []
+    images = 0
+    for part in cast("list[Any]", content):
+        fields = cast("Mapping[str, Any]", part) if isinstance(part, Mapping) else {"text": part}
+        if "image" in str(fields.get("type")):
+            images += 1
+        else:
+            said = fields.get("text", fields.get("refusal"))
+            texts.append(said if isinstance(said, str) else _json(part))
+    return "".join(texts), images
+
+
+def _continues(message: Message, following: Message) -> bool:
+    """True when *following* is a part of the same answer: thinking, then text, then calls."""
+    if (message.role, following.role) != ("assistant", "assistant"):
+        return False
+    if following.thinking:
+        return not (message.text or message.calls or message.thinking)
+    return not following.text or not (message.text or message.calls)
+
+
+def _joined(message: Message, following: Message) -> Message:
+    return replace(
+        message,
+        text=message.text + following.text,
+        thinking=message.thinking + following.thinking,
+        calls=message.calls + following.calls,
+    )
+
+
+def _parsed(arguments: Any) -> Any:
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def one_line(value: Any, most: int = 200) -> str:
+    """*value* on one line of *most* characters: text as it is, anything else as JSON."""
+    text = value if isinstance(value, str) else _json(value)
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def show_call(call: Call) -> str:
+    """*call* as it would stand in a program."""
+    return f"{call.name}({'' if call.arguments in ({}, None, '') else one_line(call.arguments)})"
+
+
+def final_answer(trace: Trace) -> str:
+    """The text of the last answer that called nothing; empty when there is none."""
+    for span in reversed(trace.model_calls):
+        for message in reversed(answered(span)):
+            if message.text and not message.calls:
+                return message.text
+    return ""
+
+
+def conversation(trace: Trace) -> Sequence[tuple[Span, Sequence[Message]]]:
+    """Every model call of a run with the messages that are new in it, and its answer."""
+    told: list[Message] = []
+    steps: list[tuple[Span, Sequence[Message]]] = []
+    for span in trace.model_calls:
+        given = asked(span)
+        answer = answered(span)
+        steps.append((span, (*_new(given, told), *answer)))
+        told = [*given, *answer]
+    return steps
+
+
+def _new(given: list[Message], told: list[Message]) -> list[Message]:
+    """What is in *given* and not, in the same order, in *told*."""
+    new: list[Message] = []
+    position = 0
+    for message in given:
+        known = (at for at in range(position, len(told)) if _same(told[at], message))
+        if (found := next(known, None)) is None:
+            new.append(message)
+        else:
+            position = found + 1
+    return new
+
+
+def _same(message: Message, other: Message) -> bool:
+    """True for one message in two requests: thinking is not always sent again."""
+    return (message.role, message.text, message.calls) == (other.role, other.text, other.calls)

@@ -1,0 +1,97 @@
+"""What two recorded runs did differently. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from timestep.traces.conversation import answered, one_line, show_call
+from timestep.traces.records import Span, Trace
+
+_STEPS = frozenset({"generation", "response", "function", "handoff", "guardrail"})
+_LONG = 10_000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that differs, as text; times and tokens are no difference but measures."""
+
+    field: str
+    left: str
+    right: str
+
+
+@dataclass(frozen=True)
+class StepPair:
+    """The same step in two runs; None where a run does not have it."""
+
+    left: Span | None
+    right: Span | None
+    differences: Sequence[Difference] = ()
+
+    @property
+    def is_same(self) -> bool:
+        """True when both runs have the step and it did the same."""
+        return self.left is not None and self.right is not None and not self.differences
+
+
+def compare(left: Trace, right: Trace) -> list[StepPair]:
+    """The steps of two runs side by side, in order.
+
+    Steps are calls of models and tools, handoffs and guardrails. They are matched by what they
+    are, not by what they said: the second call of a model stands beside the second one.
+    """
+    lefts, rights = _steps(left), _steps(right)
+    matcher = SequenceMatcher(
+        None, [_key(span) for span in lefts], [_key(span) for span in rights], autojunk=False
+    )
+    pairs: list[StepPair] = []
+    for _, start, end, other_start, other_end in matcher.get_opcodes():
+        ours, theirs = lefts[start:end], rights[other_start:other_end]
+        if [_key(span) for span in ours] == [_key(span) for span in theirs]:
+            pairs += [_pair(a, b) for a, b in zip(ours, theirs, strict=True)]
+        else:
+            pairs += [StepPair(span, None) for span in ours]
+            pairs += [StepPair(None, span) for span in theirs]
+    return pairs
+
+
+def describe(span: Span) -> dict[str, str]:
+    """What a step did, as named texts."""
+    facts = {"error": "" if span.error is None else one_line(dict(span.error), _LONG)}
+    if span.is_model_call:
+        messages = answered(span)
+        facts["model"] = span.name
+        facts["thinking"] = "\n".join(message.thinking for message in messages if message.thinking)
+        facts["answer"] = "\n".join(message.text for message in messages if message.text)
+        facts["calls"] = "\n".join(
+            show_call(call) for message in messages for call in message.calls
+        )
+    elif span.is_tool_call:
+        output = span.data.get("output")
+        facts["arguments"] = one_line(span.arguments, _LONG)
+        facts["result"] = output if isinstance(output, str) else one_line(output, _LONG)
+    else:
+        facts["triggered"] = str(span.data.get("triggered", ""))
+        facts["from"] = str(span.data.get("from_agent", ""))
+    return facts
+
+
+def _steps(trace: Trace) -> list[Span]:
+    return [span for _, span in trace.walk() if span.kind in _STEPS]
+
+
+def _key(span: Span) -> tuple[str, str]:
+    return ("model", "") if span.is_model_call else (span.kind, span.name)
+
+
+def _pair(left: Span, right: Span) -> StepPair:
+    ours, theirs = describe(left), describe(right)
+    return StepPair(
+        left,
+        right,
+        [
+            Difference(name, ours.get(name, ""), theirs.get(name, ""))
+            for name in dict.fromkeys((*ours, *theirs))
+            if ours.get(name, "") != theirs.get(name, "")
+        ],
+    )

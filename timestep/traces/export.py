@@ -1,0 +1,134 @@
+"""Recorded runs as plain JSON values, for files, scripts and the viewer."""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from timestep.traces.conversation import Message, conversation, show_call
+from timestep.traces.diff import compare
+from timestep.traces.queries import Hit, ModelStats
+from timestep.traces.records import Span, Summary, Trace
+from timestep.traces.summary import headline
+
+Json = dict[str, Any]
+
+
+def plain(value: Summary | Hit | ModelStats | Span) -> Json:
+    """*value* as a JSON object, with what it computes."""
+    fields = asdict(value)
+    if isinstance(value, Summary):
+        fields["seconds"] = value.seconds
+    if isinstance(value, Span):
+        fields["seconds"] = value.seconds
+        fields["tokens_per_second"] = value.tokens_per_second
+        fields["context_fill"] = value.context_fill
+    return fields
+
+
+def export_trace(trace: Trace, body: Callable[[str], bytes] | None = None) -> Json:
+    """A whole run as a JSON object.
+
+    Args:
+        trace: The run.
+        body: Looks a body up by its hash; given, the bodies are in the export.
+
+    Returns:
+        The run's fields, ``spans`` in the order they began, and ``bodies``: hash to text, or to
+        ``{"base64": …}`` for what is no UTF-8.
+    """
+    exported: Json = {
+        "format": "timestep-trace-1",
+        "trace_id": trace.trace_id,
+        "name": trace.name,
+        "group_id": trace.group_id,
+        "metadata": trace.metadata,
+        "started_at": trace.started_at,
+        "ended_at": trace.ended_at,
+        "seconds": trace.seconds,
+        "spans": [plain(span) for span in trace.spans],
+    }
+    if body is not None:
+        exchanges = [exchange for span in trace.spans for exchange in span.exchanges]
+        hashes = dict.fromkeys(
+            digest for exchange in exchanges for digest in (exchange.request, exchange.response)
+        )
+        exported["bodies"] = {digest: _readable(body(digest)) for digest in hashes}
+    return exported
+
+
+def export_lines(trace: Trace, body: Callable[[str], bytes] | None = None) -> list[Json]:
+    """A run as JSON objects for a file of lines: the run itself, then its spans, then bodies."""
+    whole = export_trace(trace, body)
+    spans = whole.pop("spans")
+    bodies: Mapping[str, Any] = whole.pop("bodies", {})
+    return [
+        {"type": "trace", **whole},
+        *({"type": "span", **span} for span in spans),
+        *({"type": "body", "hash": digest, "body": text} for digest, text in bodies.items()),
+    ]
+
+
+def view_trace(trace: Trace) -> Json:
+    """A run as the viewer shows it: spans with their depth, and the conversation."""
+    spans = [
+        {**plain(span), "depth": depth, "headline": headline(span)} for depth, span in trace.walk()
+    ]
+    steps = [
+        {"span_id": span.span_id, "messages": [view_message(message) for message in messages]}
+        for span, messages in conversation(trace)
+    ]
+    whole = export_trace(trace)
+    return {**whole, "spans": spans, "conversation": steps}
+
+
+def view_message(message: Message) -> Json:
+    """One message as the viewer shows it."""
+    return {**asdict(message), "calls": [show_call(call) for call in message.calls]}
+
+
+def view_diff(left: Trace, right: Trace) -> Json:
+    """Two runs side by side, as the viewer and scripts read them."""
+    return {
+        "left": _totals(left),
+        "right": _totals(right),
+        "pairs": [
+            {
+                "left": None if pair.left is None else _step(pair.left),
+                "right": None if pair.right is None else _step(pair.right),
+                "same": pair.is_same,
+                "differences": [asdict(difference) for difference in pair.differences],
+            }
+            for pair in compare(left, right)
+        ],
+    }
+
+
+def _totals(trace: Trace) -> Json:
+    calls = trace.model_calls
+    return {
+        "trace_id": trace.trace_id,
+        "name": trace.name,
+        "started_at": trace.started_at,
+        "seconds": trace.seconds,
+        "input_tokens": sum(call.input_tokens or 0 for call in calls),
+        "output_tokens": sum(call.output_tokens or 0 for call in calls),
+    }
+
+
+def _step(span: Span) -> Json:
+    return {
+        "span_id": span.span_id,
+        "kind": span.kind,
+        "headline": headline(span),
+        "seconds": span.seconds,
+        "input_tokens": span.input_tokens,
+        "output_tokens": span.output_tokens,
+    }
+
+
+def _readable(body: bytes) -> str | Json:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(body).decode()}

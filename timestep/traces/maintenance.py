@@ -1,0 +1,82 @@
+"""Care for a trace store: is it sound, and what may go."""
+
+import hashlib
+import sqlite3
+
+from timestep.traces.schema import statements
+
+_ORPHANS = {
+    "span ends without a beginning": (
+        "SELECT count(*) FROM span_ends WHERE span_id NOT IN (SELECT span_id FROM spans)"
+    ),
+    "spans without a run": (
+        "SELECT count(*) FROM spans WHERE trace_id NOT IN (SELECT trace_id FROM traces)"
+    ),
+    "exchanges without a span": (
+        "SELECT count(*) FROM exchanges WHERE span_id NOT IN (SELECT span_id FROM spans)"
+    ),
+    "exchanges without a body": (
+        "SELECT count(*) FROM exchanges WHERE request NOT IN (SELECT hash FROM bodies) "
+        "OR response NOT IN (SELECT hash FROM bodies)"
+    ),
+    "texts without a span": (
+        "SELECT count(*) FROM texts WHERE rowid NOT IN (SELECT id FROM span_ends)"
+    ),
+}
+
+_PRUNE = """
+CREATE TEMP TABLE old AS SELECT trace_id FROM main.traces WHERE started_at < :before;
+DELETE FROM texts WHERE rowid IN
+    (SELECT id FROM span_ends WHERE trace_id IN (SELECT trace_id FROM old));
+DELETE FROM exchanges WHERE span_id IN
+    (SELECT span_id FROM spans WHERE trace_id IN (SELECT trace_id FROM old));
+DELETE FROM span_ends WHERE trace_id IN (SELECT trace_id FROM old);
+DELETE FROM spans WHERE trace_id IN (SELECT trace_id FROM old);
+DELETE FROM trace_ends WHERE trace_id IN (SELECT trace_id FROM old);
+DELETE FROM traces WHERE trace_id IN (SELECT trace_id FROM old);
+DELETE FROM bodies WHERE hash NOT IN (SELECT request FROM exchanges)
+    AND hash NOT IN (SELECT response FROM exchanges);
+DROP TABLE old;
+"""
+
+
+def problems(connection: sqlite3.Connection) -> list[str]:
+    """What is wrong with the store, in words; nothing when it is sound."""
+    found = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+    try:
+        connection.execute("INSERT INTO texts (texts) VALUES ('integrity-check')")
+    except sqlite3.DatabaseError as exc:
+        found.append(f"the search index: {exc}")
+    for what, query in _ORPHANS.items():
+        count = connection.execute(query).fetchone()[0]
+        if count:
+            found.append(f"{count} {what}")
+    for digest, body in connection.execute("SELECT hash, body FROM bodies"):
+        if hashlib.sha256(body).hexdigest() != digest:
+            found.append(f"the body {digest[:12]}… is not what was stored")
+    for lost, reason in connection.execute("SELECT events, reason FROM losses ORDER BY id"):
+        found.append(f"{lost} events were lost while recording: {reason}")
+    return found
+
+
+def prune(connection: sqlite3.Connection, before: float) -> int:
+    """Delete the runs that began before the Unix time *before*; how many there were.
+
+    Raises:
+        sqlite3.Error: The database refuses.
+    """
+    oldest = connection.execute("SELECT min(started_at) FROM traces").fetchone()[0]
+    if oldest is None or oldest >= before:
+        return 0
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        count = connection.execute(
+            "SELECT count(*) FROM traces WHERE started_at < ?", (before,)
+        ).fetchone()[0]
+        for statement in statements(_PRUNE):
+            connection.execute(statement, {"before": before})
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return int(count)

@@ -1,0 +1,237 @@
+"""Recorded spans as OpenTelemetry spans, sent to an OTLP/HTTP receiver. Needs ``timestep[otel]``.
+
+Source: OpenTelemetry semantic conventions for generative AI (``gen_ai.*``), version 1.38: client
+spans, agent spans, and the JSON of ``gen_ai.input.messages`` and ``gen_ai.output.messages``.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from timestep import __version__
+from timestep.traces.conversation import Message, answered, asked, one_line
+from timestep.traces.records import Span, Trace
+from timestep.traces.schema import StoreError
+
+_NANOSECONDS = 1_000_000_000
+_PATH = "/v1/traces"
+_SETTINGS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty")
+
+
+class OtlpError(StoreError):
+    """The receiver did not take the spans."""
+
+
+def exporter(base_url: str) -> OTLPSpanExporter:
+    """An exporter to the receiver at *base_url*, such as ``http://localhost:4318``.
+
+    Headers and timeouts come from OpenTelemetry's own variables (``OTEL_EXPORTER_OTLP_HEADERS``).
+    """
+    url = base_url.rstrip("/")
+    return OTLPSpanExporter(endpoint=url if url.endswith(_PATH) else url + _PATH)
+
+
+def send(traces: Iterable[Trace], base_url: str) -> int:
+    """Send whole runs to the receiver at *base_url*; how many spans there were.
+
+    Raises:
+        OtlpError: It did not take them.
+    """
+    spans = [span for trace in traces for span in otel_spans(trace)]
+    sender = exporter(base_url)
+    try:
+        if sender.export(spans) is not SpanExportResult.SUCCESS:
+            raise OtlpError(
+                f"{base_url} did not take the spans. Is an OTLP/HTTP receiver listening there?"
+            )
+    finally:
+        sender.shutdown()  # type: ignore[no-untyped-call]  # OpenTelemetry's
+    return len(spans)
+
+
+def otel_spans(trace: Trace) -> list[ReadableSpan]:
+    """The finished spans of a run, the run itself first."""
+    spans = [otel_span(span, trace.group_id) for span in trace.spans if span.ended_at is not None]
+    return [otel_root(trace), *spans] if trace.ended_at is not None else spans
+
+
+def otel_root(trace: Trace) -> ReadableSpan:
+    """A finished run as the span that is around all others."""
+    attributes: dict[str, Any] = {
+        "gen_ai.operation.name": "invoke_workflow",
+        "gen_ai.workflow.name": trace.name,
+        **_conversation(trace.group_id),
+    }
+    for name, value in (trace.metadata or {}).items():
+        attributes[f"timestep.metadata.{name}"] = (
+            value if isinstance(value, str) else one_line(value)
+        )
+    return _readable(
+        f"invoke_workflow {trace.name}",
+        SpanKind.INTERNAL,
+        attributes,
+        trace_id=trace.trace_id,
+        span_id=trace.trace_id,
+        parent_id=None,
+        times=(trace.started_at, trace.ended_at or trace.started_at),
+    )
+
+
+def otel_span(span: Span, group_id: str | None = None) -> ReadableSpan:
+    """A finished step of a run."""
+    operation, kind, attributes = _describe(span)
+    attributes |= {"timestep.span.kind": span.kind, **_conversation(group_id)}
+    if span.error is not None:
+        attributes["error.type"] = str(span.error.get("message") or "error")
+    return _readable(
+        f"{operation} {span.name}",
+        kind,
+        {name: value for name, value in attributes.items() if value is not None},
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_id=span.parent_id or span.trace_id,
+        times=(span.started_at, span.ended_at or span.started_at),
+        error=span.error,
+    )
+
+
+def _describe(span: Span) -> tuple[str, SpanKind, dict[str, Any]]:
+    match span.kind:
+        case "generation" | "response":
+            return "chat", SpanKind.CLIENT, _model_call(span)
+        case "function":
+            output = span.data.get("output")
+            attributes = {
+                "gen_ai.operation.name": "execute_tool",
+                "gen_ai.tool.name": span.name,
+                "gen_ai.tool.type": "function",
+                "gen_ai.tool.call.arguments": _content(span.data.get("input")),
+                "gen_ai.tool.call.result": _content(output),
+            }
+            return "execute_tool", SpanKind.INTERNAL, attributes
+        case "agent":
+            attributes = {
+                "gen_ai.operation.name": "invoke_agent",
+                "gen_ai.agent.name": span.name,
+            }
+            return "invoke_agent", SpanKind.INTERNAL, attributes
+        case _:
+            return span.kind, SpanKind.INTERNAL, {}
+
+
+def _model_call(span: Span) -> dict[str, Any]:
+    config: Mapping[str, Any] = span.data.get("model_config") or {}
+    address = urlsplit(str(config.get("base_url") or ""))
+    given, answer = asked(span), answered(span)
+    system = [message for message in given if message.role == "system"]
+    is_ours = config.get("model_impl") == "timestep.ollama"
+    return {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "ollama" if is_ours else "openai",
+        "gen_ai.request.model": span.model,
+        "gen_ai.response.model": span.model,
+        "gen_ai.usage.input_tokens": span.input_tokens,
+        "gen_ai.usage.output_tokens": span.output_tokens,
+        "gen_ai.response.time_to_first_chunk": span.first_token_seconds,
+        "server.address": address.hostname,
+        "server.port": address.port,
+        **{f"gen_ai.request.{name}": config.get(name) for name in _SETTINGS},
+        "gen_ai.system_instructions": _json([_text(message.text) for message in system]),
+        "gen_ai.input.messages": _messages(m for m in given if m.role != "system"),
+        "gen_ai.output.messages": _messages(answer),
+        "timestep.load_seconds": span.load_seconds,
+        "timestep.prefill_seconds": span.prefill_seconds,
+        "timestep.decode_seconds": span.decode_seconds,
+        "timestep.context_length": span.context_length,
+    }
+
+
+def _messages(messages: Iterable[Message]) -> str | None:
+    return _json([{"role": message.role, "parts": _parts(message)} for message in messages])
+
+
+def _parts(message: Message) -> list[dict[str, Any]]:
+    if message.role == "tool":
+        return [{"type": "tool_call_response", "id": message.call_id, "response": message.text}]
+    parts: list[dict[str, Any]] = []
+    if message.thinking:
+        parts.append({"type": "reasoning", "content": message.thinking})
+    if message.text:
+        parts.append(_text(message.text))
+    parts += [
+        {"type": "tool_call", "id": call.call_id, "name": call.name, "arguments": call.arguments}
+        for call in message.calls
+    ]
+    return parts
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "content": text}
+
+
+def _json(value: Sequence[Any]) -> str | None:
+    return json.dumps(value, ensure_ascii=False) if value else None
+
+
+def _content(value: Any) -> str | None:
+    return None if value is None else value if isinstance(value, str) else one_line(value, 100_000)
+
+
+def _conversation(group_id: str | None) -> dict[str, Any]:
+    return {} if group_id is None else {"gen_ai.conversation.id": group_id}
+
+
+def _readable(
+    name: str,
+    kind: SpanKind,
+    attributes: Mapping[str, Any],
+    *,
+    trace_id: str,
+    span_id: str,
+    parent_id: str | None,
+    times: tuple[float, float],
+    error: Mapping[str, Any] | None = None,
+) -> ReadableSpan:
+    began, ended = (int(at * _NANOSECONDS) for at in times)
+    status = Status(StatusCode.UNSET)
+    if error is not None:
+        status = Status(StatusCode.ERROR, one_line(dict(error), 1000))
+    return ReadableSpan(
+        name=name,
+        context=_context(trace_id, span_id),
+        parent=None if parent_id is None else _context(trace_id, parent_id),
+        resource=Resource.create({"service.name": "timestep"}),
+        attributes=attributes,
+        kind=kind,
+        status=status,
+        start_time=began,
+        end_time=ended,
+        instrumentation_scope=InstrumentationScope("timestep", __version__),
+    )
+
+
+def _context(trace_id: str, span_id: str) -> SpanContext:
+    hexadecimal = trace_id.removeprefix("trace_")
+    is_hex = re.fullmatch(r"[0-9a-f]{32}", hexadecimal) is not None
+    number = int(hexadecimal, 16) if is_hex else _number(trace_id, 16)
+    return SpanContext(
+        trace_id=number or 1,
+        span_id=_number(span_id, 8),
+        is_remote=False,
+        trace_flags=TraceFlags(TraceFlags.SAMPLED),
+    )
+
+
+def _number(text: str, size: int) -> int:
+    """A number of *size* bytes that is always the same for *text*, and never 0."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:size]) or 1

@@ -1,0 +1,399 @@
+"""What can be asked of a trace store. Every function takes a connection and reads."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+from timestep.traces.records import Span, StoredExchange, Summary, Trace
+
+_ID_START = 4
+"""So many characters of an id name a run, when no other one begins with them."""
+
+_SUMMARY = """
+SELECT t.trace_id, t.name, t.group_id, t.started_at,
+       (SELECT max(ended_at) FROM trace_ends WHERE trace_id = t.trace_id),
+       (SELECT json_group_array(DISTINCT model) FROM span_ends
+        WHERE trace_id = t.trace_id AND model IS NOT NULL),
+       (SELECT json_group_array(DISTINCT name) FROM spans
+        WHERE trace_id = t.trace_id AND kind = 'agent'),
+       e.calls, e.tools, e.errors, e.input_tokens, e.output_tokens
+FROM traces t, (
+    SELECT count(*) FILTER (WHERE kind IN ('generation', 'response')) AS calls,
+           count(*) FILTER (WHERE kind = 'function') AS tools,
+           count(error) AS errors,
+           coalesce(sum(input_tokens), 0) AS input_tokens,
+           coalesce(sum(output_tokens), 0) AS output_tokens
+    FROM span_ends WHERE trace_id = :id
+) e
+WHERE t.trace_id = :id
+"""
+
+_SPAN_COLUMNS = """
+SELECT s.span_id, s.trace_id, s.parent_id, s.kind, coalesce(e.name, s.name), s.started_at,
+       e.ended_at, e.error, e.data, e.model, e.input_tokens, e.output_tokens,
+       e.first_token_seconds, e.load_seconds, e.prefill_seconds, e.decode_seconds,
+       e.context_length
+FROM spans s LEFT JOIN span_ends e ON e.span_id = s.span_id
+"""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which runs to list; what is None does not matter.
+
+    Attributes:
+        text: Words, all of which one step of the run contains; see `search`.
+        model: A model that was called.
+        agent: An agent that ran.
+        tool: A tool that was called.
+        group: The group id, such as a conversation's.
+        failed: Only runs with a failed step, or only ones without.
+        running: Only runs that have not ended, or only ones that have.
+        since: Unix seconds; only runs that began then or later.
+        before: Unix seconds; only runs that began before.
+    """
+
+    text: str | None = None
+    model: str | None = None
+    agent: str | None = None
+    tool: str | None = None
+    group: str | None = None
+    failed: bool | None = None
+    running: bool | None = None
+    since: float | None = None
+    before: float | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A step that a search found; *excerpt* is the text around the words, marked ``[…]``."""
+
+    trace_id: str
+    trace_name: str
+    span_id: str
+    kind: str
+    name: str
+    ended_at: float
+    excerpt: str
+
+
+@dataclass(frozen=True)
+class ModelStats:
+    """What one model did, over all recorded calls. Times are seconds.
+
+    Attributes:
+        p50: The median duration of a call.
+        first_token: Time to first token, the median.
+        tokens_per_second: While decoding, the mean over the calls that report it.
+    """
+
+    model: str
+    calls: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    p50: float
+    p90: float
+    p99: float
+    first_token: float | None
+    tokens_per_second: float | None
+
+
+def summaries(
+    connection: sqlite3.Connection, wanted: Filter, *, limit: int, offset: int = 0
+) -> list[Summary]:
+    """The runs that *wanted* describes, newest first."""
+    where, values = _conditions(wanted)
+    found = connection.execute(
+        f"SELECT trace_id FROM traces t {where} ORDER BY started_at DESC, id DESC LIMIT ? OFFSET ?",  # noqa: S608 - built from constants
+        (*values, limit, offset),
+    ).fetchall()
+    return [summary for (trace_id,) in found if (summary := summarize(connection, trace_id))]
+
+
+def summarize(connection: sqlite3.Connection, trace_id: str) -> Summary | None:
+    """The summary of one run, or None when there is no such run."""
+    row = connection.execute(_SUMMARY, {"id": trace_id}).fetchone()
+    if row is None:
+        return None
+    key, name, group, started, ended, models, agents, *counts = row
+    return Summary(
+        key,
+        name,
+        group,
+        started,
+        ended,
+        tuple(json.loads(models)),
+        tuple(json.loads(agents)),
+        *counts,
+    )
+
+
+def find_id(connection: sqlite3.Connection, start: str) -> list[str]:
+    """The ids of the runs that *start* may mean: the id itself, or those that begin with it.
+
+    The SDK's prefix ``trace_`` may be left out; ``last`` and ``last-1`` count from the newest.
+    """
+    if found := re.fullmatch(r"last(?:-(\d+))?", start):
+        rows = connection.execute(
+            "SELECT trace_id FROM traces ORDER BY started_at DESC, id DESC LIMIT 1 OFFSET ?",
+            (int(found[1] or 0),),
+        )
+        return [key for (key,) in rows]
+    if connection.execute("SELECT 1 FROM traces WHERE trace_id = ?", (start,)).fetchone():
+        return [start]
+    if len(start) < _ID_START:
+        return []
+    starts = (start, f"trace_{start}")
+    rows = connection.execute(
+        "SELECT trace_id FROM traces WHERE substr(trace_id, 1, ?) = ? OR substr(trace_id, 1, ?) = ? "
+        "LIMIT 10",
+        (len(starts[0]), starts[0], len(starts[1]), starts[1]),
+    )
+    return [key for (key,) in rows]
+
+
+def load(connection: sqlite3.Connection, trace_id: str) -> Trace | None:
+    """One run with all its spans, or None."""
+    row = connection.execute(
+        "SELECT name, started_at, group_id, metadata, "
+        "(SELECT max(ended_at) FROM trace_ends WHERE trace_id = traces.trace_id) "
+        "FROM traces WHERE trace_id = ?",
+        (trace_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    name, started, group, metadata, ended = row
+    rows = connection.execute(
+        _SPAN_COLUMNS + "WHERE s.trace_id = ? ORDER BY s.started_at, s.id", (trace_id,)
+    ).fetchall()
+    return Trace(
+        trace_id=trace_id,
+        name=name,
+        started_at=started,
+        ended_at=ended,
+        group_id=group,
+        metadata=None if metadata is None else json.loads(metadata),
+        spans=_spans(connection, rows, trace_id),
+    )
+
+
+def body(connection: sqlite3.Connection, digest: str) -> bytes | None:
+    """The body with the SHA-256 *digest*, or None."""
+    row = connection.execute("SELECT body FROM bodies WHERE hash = ?", (digest,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def search(connection: sqlite3.Connection, text: str, *, limit: int) -> list[Hit]:
+    """The steps that contain all words of *text*, or words that begin with them; newest first."""
+    query = match_words(text)
+    if not query:
+        return []
+    rows = connection.execute(
+        "SELECT e.trace_id, t.name, e.span_id, e.kind, e.name, e.ended_at, "
+        "snippet(texts, 0, '[', ']', '…', 16) FROM texts "
+        "JOIN span_ends e ON e.id = texts.rowid JOIN traces t ON t.trace_id = e.trace_id "
+        "WHERE texts MATCH ? ORDER BY texts.rowid DESC LIMIT ?",
+        (query, limit),
+    )
+    return [Hit(*row) for row in rows]
+
+
+def changes(
+    connection: sqlite3.Connection, after: tuple[int, int], *, limit: int = 500
+) -> tuple[tuple[int, int], list[Span]]:
+    """The spans that began or ended after the cursor *after*, and the cursor behind them.
+
+    A cursor is the pair of the last seen rows; ``latest`` gives the one behind everything.
+    """
+    began, ended = after
+    starts = connection.execute(
+        "SELECT id, span_id FROM spans WHERE id > ? ORDER BY id LIMIT ?", (began, limit)
+    ).fetchall()
+    ends = connection.execute(
+        "SELECT id, span_id FROM span_ends WHERE id > ? ORDER BY id LIMIT ?", (ended, limit)
+    ).fetchall()
+    keys = list(dict.fromkeys(key for _, key in (*starts, *ends)))
+    marks = ",".join("?" * len(keys))
+    rows = connection.execute(
+        _SPAN_COLUMNS + f"WHERE s.span_id IN ({marks}) ORDER BY s.started_at, s.id", keys
+    ).fetchall()
+    cursor = (starts[-1][0] if starts else began, ends[-1][0] if ends else ended)
+    return cursor, _spans(connection, rows, None)
+
+
+def latest(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The cursor behind everything that is stored."""
+    row = connection.execute(
+        "SELECT (SELECT coalesce(max(id), 0) FROM spans), "
+        "(SELECT coalesce(max(id), 0) FROM span_ends)"
+    ).fetchone()
+    return row[0], row[1]
+
+
+def position(connection: sqlite3.Connection) -> dict[str, int]:
+    """The newest row of every table that `changed` looks at."""
+    return {
+        table: connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # noqa: S608 - from a constant
+        for table in _EVENTS
+    }
+
+
+def changed(
+    connection: sqlite3.Connection, after: dict[str, int]
+) -> tuple[dict[str, int], list[str]]:
+    """The ids of the runs that something happened to behind the position *after*."""
+    now = position(connection)
+    runs: dict[str, None] = {}
+    for table in _EVENTS:
+        if now[table] > after[table]:
+            rows = connection.execute(
+                f"SELECT DISTINCT trace_id FROM {table} WHERE id > ?",  # noqa: S608 - from a constant
+                (after[table],),
+            )
+            runs |= dict.fromkeys(trace_id for (trace_id,) in rows)
+    return now, list(runs)
+
+
+_EVENTS = ("traces", "trace_ends", "spans", "span_ends")
+
+
+def model_stats(connection: sqlite3.Connection, *, since: float = 0.0) -> list[ModelStats]:
+    """What every model did since the Unix time *since*, the most called first."""
+    failed = dict(
+        connection.execute(
+            "SELECT model, count(*) FROM span_ends "
+            "WHERE error IS NOT NULL AND model IS NOT NULL AND ended_at >= ? GROUP BY model",
+            (since,),
+        ).fetchall()
+    )
+    rows = connection.execute(
+        "SELECT model, seconds, input_tokens, output_tokens, first_token_seconds, decode_seconds "
+        "FROM span_ends WHERE model IS NOT NULL AND ended_at >= ?",
+        (since,),
+    )
+    by_model: dict[str, list[tuple[Any, ...]]] = {}
+    for model, *call in rows:
+        by_model.setdefault(model, []).append(tuple(call))
+    stats = [_stats_of(model, calls, failed.get(model, 0)) for model, calls in by_model.items()]
+    return sorted(stats, key=lambda stats: (-stats.calls, stats.model))
+
+
+def values(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """What filters can be set to: the models, agents and tools that are stored."""
+    wanted = {
+        "model": "SELECT DISTINCT model FROM span_ends WHERE model IS NOT NULL",
+        "agent": "SELECT DISTINCT name FROM span_ends WHERE kind = 'agent'",
+        "tool": "SELECT DISTINCT name FROM span_ends WHERE kind = 'function'",
+    }
+    return {
+        name: sorted(value for (value,) in connection.execute(query))
+        for name, query in wanted.items()
+    }
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest of the sorted *values* that *percent* percent of them do not exceed."""
+    rank = max(1, -(-len(values) * percent // 100))  # rounded up
+    return values[int(rank) - 1]
+
+
+def match_words(text: str) -> str:
+    """An FTS5 query for all words of *text*, each as the beginning of a word."""
+    words = text.replace('"', " ").split()
+    return " ".join(f'"{word}"*' for word in words if any(c.isalnum() for c in word))
+
+
+def _conditions(wanted: Filter) -> tuple[str, list[Any]]:
+    span = "EXISTS (SELECT 1 FROM span_ends e WHERE e.trace_id = t.trace_id AND {})"
+    ended = "EXISTS (SELECT 1 FROM trace_ends WHERE trace_id = t.trace_id)"
+    failed = span.format("e.error IS NOT NULL")
+    conditions: list[tuple[str, Any]] = [
+        (span.format("e.model = ?"), wanted.model),
+        (span.format("e.kind = 'agent' AND e.name = ?"), wanted.agent),
+        (span.format("e.kind = 'function' AND e.name = ?"), wanted.tool),
+        ("t.group_id = ?", wanted.group),
+        ("t.started_at >= ?", wanted.since),
+        ("t.started_at < ?", wanted.before),
+        (f"{failed} = ?", wanted.failed),
+        (f"(NOT {ended}) = ?", wanted.running),
+    ]
+    if wanted.text is not None:
+        found = (
+            "t.trace_id IN (SELECT e.trace_id FROM texts JOIN span_ends e ON e.id = texts.rowid "
+            "WHERE texts MATCH ?)"
+        )
+        conditions.append((found, match_words(wanted.text) or '""'))
+    used = [(sql, value) for sql, value in conditions if value is not None]
+    where = "WHERE " + " AND ".join(sql for sql, _ in used) if used else ""
+    return where, [value for _, value in used]
+
+
+def _spans(
+    connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], trace_id: str | None
+) -> list[Span]:
+    rows = list(rows)
+    if trace_id is None:
+        marks = ",".join("?" * len(rows))
+        condition, keys = f"WHERE span_id IN ({marks})", [row[0] for row in rows]
+    else:
+        condition = "WHERE span_id IN (SELECT span_id FROM spans WHERE trace_id = ?)"
+        keys = [trace_id]
+    exchanges: dict[str, list[StoredExchange]] = {}
+    for span_id, *exchange in connection.execute(
+        f"SELECT span_id, url, status, request, response FROM exchanges {condition} ORDER BY id",  # noqa: S608 - built from constants
+        keys,
+    ):
+        exchanges.setdefault(span_id, []).append(StoredExchange(*exchange))
+    return [_span(connection, row, exchanges.get(row[0], [])) for row in rows]
+
+
+def _span(
+    connection: sqlite3.Connection, row: tuple[Any, ...], exchanges: list[StoredExchange]
+) -> Span:
+    content: dict[str, Any] = {} if row[8] is None else json.loads(row[8])
+    if exchanges and "input" not in content:
+        # The request is stored once, byte for byte; the span's input is a part of it.
+        content["input"] = _messages(body(connection, exchanges[-1].request))
+    values = dict(zip(_SPAN_FIELDS, row, strict=True))
+    values["error"] = None if row[7] is None else json.loads(row[7])
+    values["data"] = content
+    return Span(**values, exchanges=tuple(exchanges))
+
+
+_SPAN_FIELDS = [field.name for field in fields(Span) if field.name != "exchanges"]
+
+
+def _messages(request: bytes | None) -> Any:
+    try:
+        value: Any = json.loads(request or b"null")
+    except ValueError:
+        return None
+    return cast("dict[str, Any]", value).get("messages") if isinstance(value, dict) else None
+
+
+def _stats_of(model: str, calls: list[tuple[Any, ...]], errors: int) -> ModelStats:
+    seconds, given, made, first_tokens, decoding = (
+        list(column) for column in zip(*calls, strict=True)
+    )
+    times = sorted(value for value in seconds if value is not None) or [0.0]
+    waits = sorted(value for value in first_tokens if value is not None)
+    decoded = [
+        (tokens, took) for tokens, took in zip(made, decoding, strict=True) if tokens and took
+    ]
+    took = sum(took for _, took in decoded)
+    return ModelStats(
+        model=model,
+        calls=len(calls),
+        errors=errors,
+        input_tokens=sum(value or 0 for value in given),
+        output_tokens=sum(value or 0 for value in made),
+        p50=percentile(times, 50),
+        p90=percentile(times, 90),
+        p99=percentile(times, 99),
+        first_token=percentile(waits, 50) if waits else None,
+        tokens_per_second=sum(tokens for tokens, _ in decoded) / took if took else None,
+    )

@@ -1,0 +1,266 @@
+"""What goes into a trace store, and what comes out of it. Plain data, no SDK, no SQL."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+JsonObject = Mapping[str, Any]
+
+
+class TraceStarted(NamedTuple):
+    """A run began. Times are Unix seconds; *metadata* is JSON."""
+
+    trace_id: str
+    name: str
+    group_id: str | None
+    metadata: str | None
+    started_at: float
+
+
+class TraceEnded(NamedTuple):
+    """A run ended."""
+
+    trace_id: str
+    ended_at: float
+
+
+class SpanStarted(NamedTuple):
+    """A step of a run began. *kind* is the SDK's span type, such as ``generation``."""
+
+    span_id: str
+    trace_id: str
+    parent_id: str | None
+    kind: str
+    name: str
+    started_at: float
+
+
+class SpanEnded(NamedTuple):
+    """A step of a run ended.
+
+    Attributes:
+        error: JSON of ``{"message": …, "data": …}``, or None.
+        data: JSON object, what the SDK exports of the span plus what it withholds from export.
+        text: What a search should find the span by.
+        first_token_seconds: From the request to the first output.
+        context_length: The window in tokens, where the request sets it.
+        seconds: How long the step took, for statistics.
+        exchanges: The bytes of the model's server, oldest first; repairs make several.
+    """
+
+    span_id: str
+    trace_id: str
+    kind: str
+    name: str
+    ended_at: float
+    error: str | None
+    data: str
+    text: str = ""
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    first_token_seconds: float | None = None
+    load_seconds: float | None = None
+    prefill_seconds: float | None = None
+    decode_seconds: float | None = None
+    context_length: int | None = None
+    seconds: float | None = None
+    exchanges: "tuple[Exchange, ...]" = ()
+
+
+class Exchange(NamedTuple):
+    """One request and its answer, byte for byte; *status* is None when no answer came."""
+
+    url: str
+    status: int | None
+    request: bytes
+    response: bytes
+
+
+Event = TraceStarted | TraceEnded | SpanStarted | SpanEnded
+
+
+@dataclass(frozen=True)
+class StoredExchange:
+    """One exchange in the store; the bodies are looked up by their hash.
+
+    Attributes:
+        request: The SHA-256 of the request's body, in hex.
+        response: The SHA-256 of the response's body, in hex.
+    """
+
+    url: str
+    status: int | None
+    request: str
+    response: str
+
+
+@dataclass(frozen=True)
+class Span:
+    """One step of a recorded run.
+
+    Attributes:
+        span_id: The SDK's id.
+        parent_id: The step around it, or None.
+        kind: The SDK's span type: ``agent``, ``turn``, ``generation``, ``response``,
+            ``function``, ``handoff``, ``guardrail``, ``custom``, ….
+        name: Of the agent, tool, guardrail or model.
+        started_at: Unix seconds.
+        ended_at: Unix seconds; None while it is open, and for ever when the process was killed.
+        error: ``{"message": …, "data": …}``, or None.
+        data: What the SDK says of the step, such as ``input`` and ``output``.
+        exchanges: The exchanges with the model's server, oldest first.
+    """
+
+    span_id: str
+    trace_id: str
+    parent_id: str | None
+    kind: str
+    name: str
+    started_at: float
+    ended_at: float | None = None
+    error: JsonObject | None = None
+    data: JsonObject = field(default_factory=dict[str, Any])
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    first_token_seconds: float | None = None
+    load_seconds: float | None = None
+    prefill_seconds: float | None = None
+    decode_seconds: float | None = None
+    context_length: int | None = None
+    exchanges: Sequence[StoredExchange] = ()
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it is open."""
+        return None if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens of the answer per second of decoding, as the server measured it."""
+        if not self.output_tokens or not self.decode_seconds:
+            return None
+        return self.output_tokens / self.decode_seconds
+
+    @property
+    def context_fill(self) -> float | None:
+        """The used part of the context window, 0 to 1 (more when the server counts generously)."""
+        if not self.context_length or self.input_tokens is None:
+            return None
+        return (self.input_tokens + (self.output_tokens or 0)) / self.context_length
+
+    @property
+    def is_model_call(self) -> bool:
+        """True for a call of a model, whichever API it went to."""
+        return self.kind in {"generation", "response"}
+
+    @property
+    def is_tool_call(self) -> bool:
+        """True for a call of a function tool."""
+        return self.kind == "function"
+
+    @property
+    def arguments(self) -> Any:
+        """The arguments of a tool call: an object, or the text when it is no JSON."""
+        given = self.data.get("input")
+        try:
+            return json.loads(given) if isinstance(given, str) else given
+        except ValueError:
+            return given
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One line of a list of runs.
+
+    Attributes:
+        started_at: Unix seconds.
+        ended_at: Unix seconds; None while the run goes on or when its process was killed.
+        models: The models that were called, in no order.
+        agents: The agents that ran, in no order.
+        calls: How often a model was called.
+        tools: How often a tool was called.
+        errors: How many steps failed.
+    """
+
+    trace_id: str
+    name: str
+    group_id: str | None
+    started_at: float
+    ended_at: float | None
+    models: Sequence[str] = ()
+    agents: Sequence[str] = ()
+    calls: int = 0
+    tools: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took; None while it goes on."""
+        return None if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One recorded run: its spans in the order they began.
+
+    Attributes:
+        started_at: Unix seconds.
+        ended_at: Unix seconds; None while the run goes on or when its process was killed.
+        metadata: What the application attached.
+    """
+
+    trace_id: str
+    name: str
+    started_at: float
+    ended_at: float | None = None
+    group_id: str | None = None
+    metadata: JsonObject | None = None
+    spans: Sequence[Span] = ()
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took; None while it goes on."""
+        return None if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
+
+    @property
+    def model_calls(self) -> list[Span]:
+        """The calls of models, in the order they began."""
+        return [span for span in self.spans if span.is_model_call]
+
+    @property
+    def tool_calls(self) -> list[Span]:
+        """The calls of tools, in the order they began."""
+        return [span for span in self.spans if span.is_tool_call]
+
+    @property
+    def errors(self) -> list[Span]:
+        """The spans that failed."""
+        return [span for span in self.spans if span.error is not None]
+
+    def children(self, parent: Span | None) -> list[Span]:
+        """The spans right below *parent*, or the outermost ones."""
+        return self._by_parent.get(parent.span_id if parent else None, [])
+
+    def walk(self) -> Iterator[tuple[int, Span]]:
+        """All spans with their depth, parents first, in the order they began."""
+        pending = [(0, span) for span in reversed(self.children(None))]
+        while pending:
+            depth, span = pending.pop()
+            yield depth, span
+            pending += [(depth + 1, child) for child in reversed(self.children(span))]
+
+    @cached_property
+    def _by_parent(self) -> dict[str | None, list[Span]]:
+        known = {span.span_id for span in self.spans}
+        children: dict[str | None, list[Span]] = {}
+        for span in self.spans:
+            # A parent may be missing: pruned, lost, or of a run that began in another process.
+            parent = span.parent_id if span.parent_id in known else None
+            children.setdefault(parent, []).append(span)
+        return children

@@ -1,0 +1,316 @@
+"""Runs a recorded run again, from any of its model calls on.
+
+The agents are rebuilt from what their models were told: instructions, tools, handoffs, settings.
+Tools are not executed: they answer with what was recorded. Which models answer is the caller's
+choice, for example stored answers behind a test server, or another model.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from agents import (
+    Agent,
+    AgentOutputSchemaBase,
+    FunctionTool,
+    ModelProvider,
+    ModelSettings,
+    RunConfig,
+    Runner,
+    TResponseInputItem,
+    handoff,
+)
+from openai.types.shared import Reasoning
+
+from timestep.errors import UnsupportedInputError
+from timestep.traces.conversation import Message, answered, asked, results
+from timestep.traces.records import Span, Trace
+
+NOT_RECORDED = "This is a replay of a recorded run, and it has no result for this call."
+
+_SETTINGS = (
+    "temperature",
+    "top_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "max_tokens",
+    "tool_choice",
+    "parallel_tool_calls",
+)
+_LEAST_TURNS = 10
+
+Body = Callable[[str], bytes]
+
+
+@dataclass
+class Replayed:
+    """What a replay came to.
+
+    Attributes:
+        answer: The final output.
+        unknown_calls: Calls that the recorded run did not make, as they would stand in a program.
+    """
+
+    answer: str
+    unknown_calls: list[str]
+
+
+@dataclass
+class RecordedResults:
+    """The results of a run's tools, handed out in the order they were made."""
+
+    by_call: dict[tuple[str, str], deque[str]] = field(
+        default_factory=dict[tuple[str, str], deque[str]]
+    )
+    unknown: list[str] = field(default_factory=list[str])
+
+    @classmethod
+    def of(cls, trace: Trace) -> "RecordedResults":
+        """The results in *trace*."""
+        found = cls()
+        by_id = results(trace)
+        for span in trace.model_calls:
+            for call in (call for message in answered(span) for call in message.calls):
+                result = by_id.get(call.call_id or "")
+                if result is not None:
+                    key = (call.name, _canonical(call.arguments))
+                    found.by_call.setdefault(key, deque()).append(result.text)
+        return found
+
+    def take(self, name: str, arguments: str) -> str:
+        """The next result of this call; the last one stays for calls that come more often."""
+        waiting = self.by_call.get((name, _canonical(arguments)))
+        if waiting is None:
+            self.unknown.append(f"{name}({arguments})")
+            return NOT_RECORDED
+        return waiting.popleft() if len(waiting) > 1 else waiting[0]
+
+
+async def replay(
+    trace: Trace,
+    provider: ModelProvider,
+    *,
+    body: Body,
+    step: int = 1,
+    model: str | None = None,
+) -> Replayed:
+    """Run *trace* again from its model call number *step* on.
+
+    Args:
+        trace: The recorded run.
+        provider: Of the models.
+        body: Looks up the stored requests, by hash.
+        step: 1 is the first model call.
+        model: For every agent; the recorded names when None.
+
+    Raises:
+        UnsupportedInputError: The record does not say enough to run it again.
+    """
+    calls = trace.model_calls
+    if not 1 <= step <= len(calls):
+        raise UnsupportedInputError(f"The run has {len(calls)} model calls, so there is no {step}.")
+    start = calls[step - 1]
+    recorded = RecordedResults.of(trace)
+    agents = _Agents(trace, recorded, body, model)
+    result = await Runner.run(
+        agents.around(start),
+        input_items([message for message in asked(start) if message.role != "system"]),
+        max_turns=max(_LEAST_TURNS, 2 * len(calls)),
+        run_config=RunConfig(
+            model_provider=provider,
+            workflow_name=trace.name,
+            group_id=trace.group_id,
+            trace_metadata={
+                "replay_of": trace.trace_id,
+                "from_step": str(step),
+                "model": model or "recorded",
+            },
+        ),
+    )
+    return Replayed(str(result.final_output), recorded.unknown)
+
+
+def from_step(trace: Trace, step: int) -> Trace:
+    """The part of *trace* from its model call number *step* on, to compare with a replay."""
+    began = trace.model_calls[step - 1].started_at
+    spans = [span for span in trace.spans if span.started_at >= began]
+    return replace(trace, spans=spans, started_at=began)
+
+
+def input_items(messages: list[Message]) -> list[TResponseInputItem]:
+    """*messages* as the SDK takes them. Thinking is left out: it is its own model's only.
+
+    Raises:
+        UnsupportedInputError: A message has pictures, or is of an unknown kind.
+    """
+    items: list[dict[str, Any]] = []
+    for message in messages:
+        if message.images:
+            raise UnsupportedInputError("The run has pictures, which cannot be run again.")
+        match message.role:
+            case "user":
+                items.append({"role": "user", "content": message.text})
+            case "assistant":
+                items += _answer_items(message)
+            case "tool":
+                items.append(
+                    {
+                        "type": "function_call_output",
+                        "call_id": message.call_id,
+                        "output": message.text,
+                    }
+                )
+            case other:
+                raise UnsupportedInputError(
+                    f"The run has a {other!r} in its history, which cannot be run again."
+                )
+    return cast("list[TResponseInputItem]", items)
+
+
+class _Agents:
+    """The agents of a run, rebuilt when they are needed."""
+
+    def __init__(
+        self, trace: Trace, recorded: RecordedResults, body: Body, model: str | None
+    ) -> None:
+        self._trace = trace
+        self._recorded = recorded
+        self._body = body
+        self._model = model
+        self._spans = {span.span_id: span for span in trace.spans}
+        self._built: dict[str, Agent[Any]] = {}
+
+    def around(self, call: Span) -> Agent[Any]:
+        """The agent that made the model call *call*."""
+        span = self._agent_of(call)
+        return self._build("agent" if span is None else span.name, call, span)
+
+    def named(self, name: str) -> Agent[Any]:
+        """The agent called *name*; a bare one when it never ran."""
+        if name in self._built:
+            return self._built[name]
+        for call in self._trace.model_calls:
+            span = self._agent_of(call)
+            if span is not None and span.name == name:
+                return self._build(name, call, span)
+        return Agent(name=name, model=self._model or self._trace.model_calls[0].model)
+
+    def _build(self, name: str, call: Span, span: Span | None) -> Agent[Any]:
+        request = self._request(call)
+        agent: Agent[Any] = Agent(
+            name=name,
+            model=self._model or call.model,
+            instructions="\n\n".join(m.text for m in asked(call) if m.role == "system") or None,
+            model_settings=_settings(call.data.get("model_config") or {}),
+            output_type=_output_type(request),
+        )
+        self._built[name] = agent  # before its handoffs: they may lead back
+        handoffs = {
+            handed.tool_name: handed
+            for target in (span.data.get("handoffs") if span else None) or ()
+            for handed in [handoff(self.named(str(target)))]
+        }
+        for tool in request.get("tools") or ():
+            definition: Mapping[str, Any] = tool.get("function") or tool
+            tool_name = str(definition.get("name"))
+            if tool_name in handoffs:
+                agent.handoffs.append(handoffs[tool_name])
+            else:
+                agent.tools.append(_recorded_tool(tool_name, definition, self._recorded))
+        return agent
+
+    def _agent_of(self, span: Span) -> Span | None:
+        parent = self._spans.get(span.parent_id or "")
+        while parent is not None and parent.kind != "agent":
+            parent = self._spans.get(parent.parent_id or "")
+        return parent
+
+    def _request(self, call: Span) -> dict[str, Any]:
+        """What the model was told beside its messages."""
+        if call.exchanges:
+            return cast("dict[str, Any]", json.loads(self._body(call.exchanges[0].request)))
+        if call.kind == "response" and call.data.get("input") is not None:
+            return {"tools": call.data.get("tools")}
+        raise UnsupportedInputError(
+            f"The request to {call.name} is not in the record, so its tools are not known. Ollama "
+            "and Responses models can be run again, where content was recorded."
+        )
+
+
+def _recorded_tool(
+    name: str, definition: Mapping[str, Any], recorded: RecordedResults
+) -> FunctionTool:
+    async def answer(context: Any, arguments: str) -> str:
+        return recorded.take(name, arguments)
+
+    return FunctionTool(
+        name=name,
+        description=str(definition.get("description") or ""),
+        params_json_schema=dict(definition.get("parameters") or {}),
+        on_invoke_tool=answer,
+        strict_json_schema=False,
+    )
+
+
+def _settings(config: Mapping[str, Any]) -> ModelSettings:
+    given = {name: config[name] for name in _SETTINGS if config.get(name) is not None}
+    if isinstance(effort := config.get("reasoning"), Mapping):
+        given["reasoning"] = Reasoning(**cast("Mapping[str, Any]", effort))
+    return ModelSettings(**given)
+
+
+def _output_type(request: Mapping[str, Any]) -> AgentOutputSchemaBase | None:
+    schema = request.get("format")
+    if not isinstance(schema, dict) or request.get("tools"):
+        return None  # beside tools a format forces a call
+    return _RecordedSchema(cast("dict[str, Any]", schema))
+
+
+class _RecordedSchema(AgentOutputSchemaBase):
+    """The shape of an answer, as its request asked for it."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self._schema = schema
+
+    def is_plain_text(self) -> bool:
+        return False
+
+    def name(self) -> str:
+        return str(self._schema.get("title") or "answer")
+
+    def json_schema(self) -> dict[str, Any]:
+        return self._schema
+
+    def is_strict_json_schema(self) -> bool:
+        return False
+
+    def validate_json(self, json_str: str) -> Any:
+        return json.loads(json_str)
+
+
+def _answer_items(message: Message) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    if message.text:
+        items.append({"role": "assistant", "content": message.text})
+    items += [
+        {
+            "type": "function_call",
+            "call_id": call.call_id,
+            "name": call.name,
+            "arguments": _canonical(call.arguments),
+        }
+        for call in message.calls
+    ]
+    return items
+
+
+def _canonical(arguments: Any) -> str:
+    """Arguments as text that is equal for equal arguments."""
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments or "{}")
+        except ValueError:
+            return str(arguments)
+    return json.dumps(arguments or {}, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,255 @@
+"""`TraceStore`: the runs of this machine in one SQLite file."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from timestep.traces import queries
+from timestep.traces.maintenance import problems, prune
+from timestep.traces.queries import Filter, Hit, ModelStats
+from timestep.traces.records import Event, Span, Summary, Trace
+from timestep.traces.redaction import Redaction
+from timestep.traces.schema import StoreError, connect, connect_empty
+from timestep.traces.writer import QUEUE_BYTES, Writer, insert
+
+_T = TypeVar("_T")
+_DAY = 86_400.0
+
+
+class UnknownTraceError(StoreError):
+    """No run, or more than one, goes by a given id."""
+
+
+class TraceStore:
+    """Recorded runs in the file at *path*, which several processes may write at once.
+
+    Writing goes through a bounded queue and a thread, and never raises. Reading sees what is
+    written so far, by any process; `flush` first to see your own last steps. The file is made
+    on the first write.
+
+    Args:
+        path: The SQLite file; beside it lie its ``-wal`` and ``-shm`` while it is in use.
+        retention_days: Older runs are deleted when a writer opens the file; None keeps all.
+        redact: Regular expressions; what they match is never stored. Keys never are, anyway.
+        secrets: Exact texts that are never stored either.
+        queue_bytes: How much may wait to be written before steps are lost (and counted).
+
+    Raises:
+        ValueError: A pattern in *redact* is no regular expression.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        retention_days: float | None = None,
+        redact: Sequence[str] = (),
+        secrets: Iterable[str] = (),
+        queue_bytes: int = QUEUE_BYTES,
+    ) -> None:
+        self.path = Path(path).expanduser()
+        self._retention_days = retention_days
+        self._redaction = Redaction(redact, secrets)
+        self._writer = Writer(
+            self.path, self._redaction, queue_bytes=queue_bytes, on_open=self._prune_old
+        )
+        self._reading = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Writing
+
+    def record(self, event: Event) -> None:
+        """Have *event* written soon; never raises, never waits for the disk."""
+        self._writer.put(event)
+
+    def write(self, events: Sequence[Event]) -> None:
+        """Write *events* now, in one transaction.
+
+        Raises:
+            StoreError: The file cannot be written.
+        """
+        connection = connect(self.path)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            insert(connection, events, self._redaction)
+            connection.execute("COMMIT")
+        except sqlite3.Error as exc:
+            raise StoreError(f"{self.path} cannot be written: {exc}.") from exc
+        finally:
+            connection.close()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all recorded events are in the file; False when *timeout* was too short."""
+        return self._writer.flush(timeout)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Flush, and let go of the file."""
+        self._writer.close(timeout)
+        with self._reading:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    # Reading
+
+    def traces(
+        self, wanted: Filter | None = None, *, limit: int = 50, offset: int = 0
+    ) -> list[Summary]:
+        """The runs that *wanted* describes, newest first."""
+        return self._read(
+            lambda db: queries.summaries(db, wanted or Filter(), limit=limit, offset=offset)
+        )
+
+    def find(self, name: str) -> str:
+        """The id of the one run that *name* means.
+
+        Args:
+            name: An id, its beginning (at least four characters, ``trace_`` may be left out),
+                ``last``, or ``last-1`` for the one before.
+
+        Raises:
+            UnknownTraceError: There is none, or more than one.
+        """
+        found = self._read(lambda db: queries.find_id(db, name))
+        if not found:
+            raise UnknownTraceError(
+                f"No run {name!r} in {self.path}. 'timestep traces list' shows what there is."
+            )
+        if len(found) > 1:
+            raise UnknownTraceError(
+                f"{name!r} may mean {', '.join(found[:3])}{' …' if len(found) > 3 else ''}; "  # noqa: PLR2004 - three are enough to show
+                "write more of the id."
+            )
+        return found[0]
+
+    def get(self, name: str) -> Trace:
+        """The run that *name* means, with all its spans; see `find`.
+
+        Raises:
+            UnknownTraceError: There is none, or more than one.
+        """
+        trace_id = self.find(name)
+        trace = self._read(lambda db: queries.load(db, trace_id))
+        if trace is None:
+            raise UnknownTraceError(f"The run {trace_id} was deleted just now.")
+        return trace
+
+    def body(self, digest: str) -> bytes:
+        """The body of a request or answer by its SHA-256.
+
+        Raises:
+            UnknownTraceError: There is no such body.
+        """
+        found = self._read(lambda db: queries.body(db, digest))
+        if found is None:
+            raise UnknownTraceError(f"No body {digest[:12]}… in {self.path}.")
+        return found
+
+    def search(self, text: str, *, limit: int = 50) -> list[Hit]:
+        """The steps that contain all words of *text*, newest first."""
+        return self._read(lambda db: queries.search(db, text, limit=limit))
+
+    def stats(self, *, since: float = 0.0) -> list[ModelStats]:
+        """Calls, errors, tokens and latency of every model since the Unix time *since*."""
+        return self._read(lambda db: queries.model_stats(db, since=since))
+
+    def values(self) -> dict[str, list[str]]:
+        """The models, agents and tools that filters can name."""
+        return self._read(queries.values)
+
+    def latest(self) -> tuple[int, int]:
+        """The cursor behind everything stored, for `changes`."""
+        return self._read(queries.latest)
+
+    def changes(self, after: tuple[int, int]) -> tuple[tuple[int, int], list[Span]]:
+        """The spans that began or ended behind the cursor *after*, and the next cursor."""
+        return self._read(lambda db: queries.changes(db, after))
+
+    def position(self) -> dict[str, int]:
+        """The position behind everything stored, for `changed`."""
+        return self._read(queries.position)
+
+    def changed(self, after: dict[str, int]) -> tuple[dict[str, int], list[str]]:
+        """The ids of the runs that something happened to behind *after*, and the next position."""
+        return self._read(lambda db: queries.changed(db, after))
+
+    def follow(self, after: tuple[int, int], *, pause: Callable[[], object]) -> Iterator[Span]:
+        """Spans behind the cursor *after* as they begin and end, for ever.
+
+        Args:
+            after: From `latest` or `changes`.
+            pause: Waits between two looks.
+        """
+        cursor = after
+        while True:
+            cursor, spans = self.changes(cursor)
+            yield from spans
+            if not spans:
+                pause()
+
+    # Care
+
+    def verify(self) -> list[str]:
+        """What is wrong with the file, in words; nothing when it is sound."""
+        return self._read(problems)
+
+    def prune(self, *, before: float) -> int:
+        """Delete the runs that began before the Unix time *before*; how many there were.
+
+        Raises:
+            StoreError: The file cannot be written.
+        """
+        if not self.path.exists():
+            return 0
+        connection = connect(self.path)
+        try:
+            count = prune(connection, before)
+            connection.execute("VACUUM")
+        except sqlite3.Error as exc:
+            raise StoreError(f"{self.path} cannot be pruned: {exc}.") from exc
+        finally:
+            connection.close()
+        return count
+
+    def _prune_old(self, connection: sqlite3.Connection) -> None:
+        if self._retention_days is not None:
+            prune(connection, time.time() - self._retention_days * _DAY)
+
+    def _read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        with self._reading, self._readable() as connection:
+            try:
+                return query(connection)
+            except sqlite3.Error as exc:
+                raise StoreError(
+                    f"{self.path} cannot be read: {exc}. 'timestep traces verify' says more."
+                ) from exc
+
+    @contextmanager
+    def _readable(self) -> Generator[sqlite3.Connection]:
+        """The reading connection, or an empty store while there is no file."""
+        if self._connection is None and self.path.exists():
+            self._connection = connect(self.path)
+        if self._connection is not None:
+            yield self._connection
+            return
+        empty = connect_empty()
+        try:
+            yield empty
+        finally:
+            empty.close()

@@ -1,0 +1,51 @@
+"""One line about a span. Pure."""
+
+from timestep.traces.conversation import answered, one_line, show_call
+from timestep.traces.records import Span
+
+
+def headline(span: Span) -> str:
+    """What *span* did, on one line, without its measures."""
+    match span.kind:
+        case "function":
+            given = span.arguments
+            shown = "" if given in ({}, None, "") else one_line(given)
+            return f"{span.name}({shown})"
+        case "handoff":
+            return f"{span.data.get('from_agent') or '?'} → {span.name}"
+        case "guardrail":
+            return f"{span.name} {'triggered' if span.data.get('triggered') else 'passed'}"
+        case "turn":
+            return f"turn {span.name}"
+        case "generation" | "response":
+            return f"{span.name}{_said(span)}"
+        case _:
+            return span.name
+
+
+def _said(span: Span) -> str:
+    parts = [
+        part
+        for message in answered(span)
+        for part in (one_line(message.text, 80), *(show_call(call) for call in message.calls))
+        if part
+    ]
+    return f": {one_line(' · '.join(parts), 120)}" if parts else ""
+
+
+def measures(span: Span) -> list[str]:
+    """What a model call cost beyond time and tokens, a phrase each."""
+    parts: list[str] = []
+    if span.tokens_per_second is not None:
+        parts.append(f"{span.tokens_per_second:.1f} tok/s")
+    for name, seconds in (
+        ("first token", span.first_token_seconds),
+        ("load", span.load_seconds),
+        ("prefill", span.prefill_seconds),
+        ("decode", span.decode_seconds),
+    ):
+        if seconds is not None:
+            parts.append(f"{name} {seconds:.3f} s")
+    if span.context_fill is not None:
+        parts.append(f"context {span.context_fill:.0%} of {span.context_length:,}")
+    return parts

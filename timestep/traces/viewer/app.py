@@ -1,0 +1,183 @@
+"""The viewer's server: read-only, on loopback, for one store."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from timestep.traces.export import plain, view_diff, view_trace
+from timestep.traces.queries import Filter
+from timestep.traces.schema import StoreError
+from timestep.traces.store import TraceStore, UnknownTraceError
+from timestep.traces.viewer import page
+
+_MOST_RUNS = 1000
+_LOOK_SECONDS = 0.25
+_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+
+
+def build_app(store: TraceStore, *, is_over: Callable[[], bool] = lambda: False) -> Starlette:
+    """The viewer of *store* as an ASGI application.
+
+    It answers only requests whose Host header names this machine's loopback, so that no page of
+    the web can read runs through a name that resolves to 127.0.0.1.
+
+    Args:
+        store: What to show.
+        is_over: True once the server wants to end; live pages are let go then.
+    """
+    routes = [
+        Route("/", _content(page.index, "text/html")),
+        Route("/style.css", _content(page.style, "text/css")),
+        Route("/app.js", _content(page.script, "text/javascript")),
+        Route("/api/runs", _json(lambda request: _runs(store, request))),
+        Route("/api/runs/{name}", _json(lambda request: _run(store, request))),
+        Route("/api/values", _json(lambda request: store.values())),
+        Route("/api/stats", _json(lambda request: [plain(stats) for stats in store.stats()])),
+        Route("/api/diff", _json(lambda request: _diff(store, request))),
+        Route("/api/bodies/{digest}", _answer(lambda request: _body(store, request))),
+        Route("/api/events", _events(store, is_over)),
+    ]
+    app = Starlette(routes=routes)
+    app.add_middleware(_Guard)
+    return app
+
+
+class _Guard:
+    """Refuses foreign hosts, and puts the security headers on every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        if _is_ours(Headers(scope=scope).get("host", "")):
+            await self._app(scope, receive, send_guarded)
+        else:
+            refusal = PlainTextResponse("This server is for this machine only.\n", 421)
+            await refusal(scope, receive, send_guarded)
+
+
+def _is_ours(host: str) -> bool:
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdigit():
+        name = host
+    return name.lower() in _HOSTS
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def _answer(make: Callable[[Request], Response]) -> Endpoint:
+    """An endpoint that runs *make* in a thread, and tells the store's troubles."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await run_in_threadpool(make, request)
+        except UnknownTraceError as exc:
+            return PlainTextResponse(str(exc), 404)
+        except ValueError as exc:
+            return PlainTextResponse(f"A parameter cannot be read: {exc}", 400)
+        except StoreError as exc:
+            return PlainTextResponse(str(exc), 500)
+
+    return endpoint
+
+
+def _json(make: Callable[[Request], Any]) -> Endpoint:
+    return _answer(lambda request: JSONResponse(make(request)))
+
+
+def _content(make: Callable[[], str], media_type: str) -> Endpoint:
+    return _answer(lambda request: Response(make(), media_type=media_type))
+
+
+def _runs(store: TraceStore, request: Request) -> list[Any]:
+    query = request.query_params
+    limit = min(int(query.get("limit", 50)), _MOST_RUNS)
+    return [plain(run) for run in store.traces(read_filter(query), limit=max(1, limit))]
+
+
+def read_filter(query: Mapping[str, str]) -> Filter:
+    """The filter that *query* asks for, parameter by parameter.
+
+    Raises:
+        ValueError: A time is no number.
+    """
+    values: dict[str, Any] = {}
+    for field in fields(Filter):
+        given = query.get(field.name)
+        if given:
+            values[field.name] = _READERS.get(field.name, str)(given)
+    return Filter(**values)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "failed": lambda text: text == "1",
+    "running": lambda text: text == "1",
+    "since": float,
+    "before": float,
+}
+
+
+def _run(store: TraceStore, request: Request) -> Any:
+    return view_trace(store.get(request.path_params["name"]))
+
+
+def _diff(store: TraceStore, request: Request) -> Any:
+    sides = [store.get(request.query_params.get(side, "")) for side in ("left", "right")]
+    return view_diff(sides[0], sides[1])
+
+
+def _body(store: TraceStore, request: Request) -> Response:
+    return Response(
+        store.body(request.path_params["digest"]),
+        media_type="text/plain; charset=utf-8",
+        # Opened by itself, a stored answer is neither a page nor a script.
+        headers={"content-disposition": "inline"},
+    )
+
+
+def _events(store: TraceStore, is_over: Callable[[], bool]) -> Endpoint:
+    async def stream() -> AsyncGenerator[str]:
+        cursor = await run_in_threadpool(store.position)
+        yield "retry: 1000\n\n"
+        while not is_over():
+            cursor, changed = await run_in_threadpool(store.changed, cursor)
+            if changed:
+                yield f"event: runs\ndata: {json.dumps(changed)}\n\n"
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def endpoint(request: Request) -> Response:
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+    return endpoint

@@ -1,0 +1,24 @@
+"use strict";
+// Two runs side by side.
+
+function showDiff(diff) {
+  const different = diff.pairs.filter((pair) => !pair.same).length;
+  const title = (run) => el("div", null, el("a", { href: runHref(run.trace_id) }, run.name),
+    el(".soft", null, new Date(run.started_at * 1000).toLocaleString()),
+    el(".soft", null, joined(format.duration(run.seconds), format.tokens(run.input_tokens, run.output_tokens))));
+  return [
+    el("a.back", { href: "#/" }, "← all runs"),
+    el("h2", null, different ? `${format.count(different, "step")} differ${different === 1 ? "s" : ""}` : "Both runs did the same"),
+    el(".sides-title", null, title(diff.left), title(diff.right)),
+    diff.pairs.map(showPair),
+  ];
+}
+
+function showPair(pair) {
+  const side = (step) => (step ? el("div", null, step.headline, el(".soft", null,
+    joined(step.kind, format.duration(step.seconds), format.tokens(step.input_tokens, step.output_tokens)))) : el(".soft", null, "not in this run"));
+  return el(`section.pair${pair.same ? "" : ".differs"}`, null,
+    el(".head", null, side(pair.left), side(pair.right)),
+    pair.differences.length ? el(".sides", null, pair.differences.map((difference) => [
+      el(".field", null, difference.field), plain(difference.left), plain(difference.right)])) : null);
+}

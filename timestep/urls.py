@@ -1,0 +1,155 @@
+"""Rules for the URLs a configuration may name.
+
+Pure: text in, text out; a `ValueError` says what to write instead. Messages never repeat the
+part of a URL that may hold credentials.
+"""
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+OLLAMA_PORT = 11434
+LOCAL_OLLAMA = f"http://localhost:{OLLAMA_PORT}"
+OLLAMA_CLOUD = "https://ollama.com"
+
+
+def check_base_url(url: str, *, ollama: bool = False) -> str:
+    """*url* without a trailing slash, when it can be used as the base URL of an API.
+
+    Raises:
+        ValueError: It has no http or https scheme, no host, a bad port, credentials, a query or
+            a fragment; or, for an Ollama server, ends in ``/v1`` or ``/api``.
+    """
+    text = url.strip()
+    if "://" not in text:
+        raise ValueError(f"a base URL starts with http:// or https://, as in {_suggest(text)!r}")
+    if re.search(r"\s", text):
+        raise ValueError("a base URL holds no space, as in 'http://localhost:11434'")
+    parts = _split(text)
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError(f"the scheme {parts.scheme!r} is not supported; use http:// or https://")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a base URL holds no user name or password; set api_key instead")
+    if not parts.hostname:
+        raise ValueError("the base URL has no host, as in 'http://localhost:11434'")
+    if parts.query or parts.fragment:
+        raise ValueError("a base URL has no query and no fragment; remove what follows ? or #")
+    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    if ollama:
+        for suffix in ("/v1", "/api", "/api/chat", "/v1/chat/completions"):
+            if base.endswith(suffix):
+                raise ValueError(
+                    f"the native Ollama API lives at the root; write {base.removesuffix(suffix)!r} "
+                    f"without {suffix!r}"
+                )
+    return base
+
+
+def parse_ollama_host(text: str) -> str:
+    """The base URL of the local daemon that an ``OLLAMA_HOST`` value names.
+
+    Takes ``host``, ``host:port``, ``:port`` and URLs; ``0.0.0.0`` and ``[::]`` mean loopback.
+
+    Source: ollama ``envconfig/config.go`` (``Host``, ``ConnectableHost``), v0.33.0.
+
+    Raises:
+        ValueError: The value names no usable host or port.
+    """
+    value = text.strip().strip("\"'").strip()
+    if not value:
+        return LOCAL_OLLAMA
+    if value.rstrip("/").lower() == "ollama.com":
+        return OLLAMA_CLOUD
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        scheme, rest = "http", value
+    authority, slash, path = rest.partition("/")
+    if _is_bare_ipv6(authority):
+        authority = f"[{authority}]"
+    if authority.startswith(":"):
+        authority = f"localhost{authority}"
+    parts = _split(f"{scheme}://{authority}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("OLLAMA_HOST holds no user name or password; set OLLAMA_API_KEY instead")
+    host = parts.hostname or "localhost"
+    if _is_unspecified(host):
+        host = "127.0.0.1" if "." in host else "[::1]"
+    elif ":" in host:
+        host = f"[{host}]"
+    default_port = {"http": 80, "https": 443}.get(scheme, 0) if separator else OLLAMA_PORT
+    port = parts.port if parts.port is not None else default_port
+    netloc = host if separator and parts.port is None else f"{host}:{port}"
+    return check_base_url(f"{scheme}://{netloc}{slash}{path}", ollama=True)
+
+
+def authority(url: str) -> str:
+    """The scheme, host and port of *url*: what an error may show."""
+    parts = _split(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}"
+
+
+def is_loopback(url: str) -> bool:
+    """True when *url* names this machine."""
+    host = (_split(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_ollama_cloud(url: str) -> bool:
+    """True when *url* names ollama.com itself, over https."""
+    parts = _split(url)
+    return (
+        parts.scheme == "https"
+        and (parts.hostname or "") in {"ollama.com", "www.ollama.com"}
+        and parts.port in {None, 443}
+    )
+
+
+def check_key_transport(url: str) -> None:
+    """Refuse a key that would travel in the clear.
+
+    Raises:
+        ValueError: *url* is plain http and not on this machine.
+    """
+    if urlsplit(url).scheme != "https" and not is_loopback(url):
+        raise ValueError(
+            f"an API key would go to {authority(url)} unencrypted; use https://, or set "
+            "allow_insecure = true for a network you trust"
+        )
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        if parts.port != 0:
+            return parts
+    except ValueError:
+        pass  # its message may repeat the URL
+    raise ValueError("the URL has no valid host and port (1 to 65535)")
+
+
+def _suggest(text: str) -> str:
+    """*text* with the scheme it probably wants, without what may be secret in it."""
+    address = re.split(r"[?#\s]", text, maxsplit=1)[0].rpartition("@")[2] or "example.com"
+    # Servers of one's own are named by number or with a port, and rarely have a certificate.
+    own = re.match(r"localhost|[\d.]+(:|/|$)|\[|[^/]+:\d", address)
+    return f"{'http' if own else 'https'}://{address}"
+
+
+def _is_bare_ipv6(authority: str) -> bool:
+    try:
+        return ipaddress.ip_address(authority).version == 6  # noqa: PLR2004 - the protocol's number
+    except ValueError:
+        return False
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False

@@ -1,0 +1,68 @@
+"""The exact bytes of model calls, kept only for whoever asked. A leaf without dependencies.
+
+Adapters offer, recorders take: an adapter calls `begin` with the id of the span of a call and
+gets None unless somebody said `keep`. A recorder calls `take` when that span ends.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from threading import Lock
+
+_MOST_SPANS = 256
+"""So many calls are kept at once; what nobody takes makes room, oldest first."""
+
+
+@dataclass(slots=True)
+class WireBytes:
+    """One request and its answer so far.
+
+    Attributes:
+        url: Where the request went, without credentials.
+        request: The request's body.
+        status: The HTTP status; None before the answer begins.
+        response: The pieces of the answer's body, as they came.
+    """
+
+    url: str = ""
+    request: bytes = b""
+    status: int | None = None
+    response: list[bytes] = field(default_factory=list[bytes])
+
+
+_kept: OrderedDict[str, list[WireBytes]] = OrderedDict()
+_lock = Lock()
+_askers = 0
+
+
+def keep() -> None:
+    """Ask adapters to keep the bytes of their calls, until `stop`."""
+    global _askers  # noqa: PLW0603 - one switch for the process
+    with _lock:
+        _askers += 1
+
+
+def stop() -> None:
+    """Take back one `keep`."""
+    global _askers  # noqa: PLW0603 - one switch for the process
+    with _lock:
+        _askers -= 1
+        if not _askers:
+            _kept.clear()
+
+
+def begin(span_id: str) -> WireBytes | None:
+    """Where to put the bytes of the next exchange of a call; None when nobody wants them."""
+    if not _askers:
+        return None
+    exchange = WireBytes()
+    with _lock:
+        _kept.setdefault(span_id, []).append(exchange)
+        while len(_kept) > _MOST_SPANS:
+            _kept.popitem(last=False)
+    return exchange
+
+
+def take(span_id: str) -> list[WireBytes]:
+    """The exchanges of the call with the span *span_id*, oldest first; they are forgotten here."""
+    with _lock:
+        return _kept.pop(span_id, [])
