@@ -1,0 +1,62 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.answers import TOOL, ollama_lines, openai_events, shown
+from bench.contenders import BASELINE, names
+from bench.report import ratio, write
+from bench.rounds import Results, run
+from bench.scenarios import SCENARIOS, named
+from timestep.ollama.reply import LineSplitter
+
+ROOT = Path(__file__).parents[2]
+
+
+async def test_a_round_gives_every_contender_one_figure_per_scenario(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    scenarios = named(["streamed", "calls"])
+    results = await run(scenarios, [BASELINE, "timestep"], rounds=1)
+    assert results.errors == {}
+    for scenario in scenarios:
+        assert ratio(results, scenario, BASELINE) == 1.0
+        assert ratio(results, scenario, "timestep") is not None
+    report = write(results, scenarios, [BASELINE, "timestep"])
+    assert "| four tool calls (per call) | 1.00 |" in report
+
+
+def test_the_command_lists_its_scenarios():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "bench", "--help"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    )
+    assert all(scenario.name in done.stdout for scenario in SCENARIOS)
+
+
+def test_every_contender_is_found_by_its_file():
+    assert names()[0] == BASELINE
+    assert {"timestep", "timestep_fast", "raw_httpx", "chat_completions"} <= set(names())
+
+
+def test_both_wires_say_the_same():
+    assert shown("agent-3", turn=1) == TOOL
+    assert shown("text-2-every-2ms") == "The quick"
+    native = b"".join(ollama_lines("think-4", 0, stream=True))
+    assert len(LineSplitter().feed(native)) == 5
+    assert openai_events("calls-1", 0, stream=True)[-1] == b"data: [DONE]\n\n"
+
+
+def test_a_contender_that_fails_is_named_in_the_report():
+    (scenario,) = named(["burst"])
+    results = Results()
+    results.add(scenario, BASELINE, [1.0])
+    results.fail(scenario, "timestep", "lost a chunk")
+    assert "fails" in write(results, [scenario], [BASELINE, "timestep"])
+
+
+def test_an_unknown_scenario_is_refused():
+    with pytest.raises(ValueError, match="burst"):
+        named(["brust"])

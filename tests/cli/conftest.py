@@ -1,0 +1,107 @@
+"""Commands run in this process, or in one of their own where that is the point."""
+
+import os
+import pty
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from timestep.cli import main
+
+_COMMAND = [sys.executable, "-c", "from timestep.cli import main; main(prog_name='timestep')"]
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def invoke():
+    """Run a command in this process; its result has stdout, stderr and exit_code."""
+
+    def run(*arguments, charset="utf-8", **keywords):
+        result = CliRunner(charset).invoke(main, arguments, prog_name="timestep", **keywords)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def start():
+    """Start a command in a process of its own, in the current directory."""
+    processes = []
+
+    def popen(
+        *arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **variables,
+    ):
+        process = subprocess.Popen(
+            [*_COMMAND, *arguments],
+            # This tree, installed or not.
+            env={**os.environ, "PYTHONPATH": str(_ROOT), **variables},
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            encoding="utf-8",
+        )
+        processes.append(process)
+        return process
+
+    yield popen
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def in_terminal(start):
+    """Run a command in a terminal of some columns; what the terminal gets to see."""
+
+    def run(columns, *arguments, **variables):
+        ours, theirs = pty.openpty()
+        variables = {"COLUMNS": str(columns), "TERM": "xterm", **variables}
+        process = start(*arguments, stdout=theirs, stderr=theirs, **variables)
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # the last one has hung up
+            while piece := os.read(ours, 65536):
+                shown += piece
+        os.close(ours)
+        process.wait()
+        return shown.decode().replace("\r\n", "\n")
+
+    return run
+
+
+@pytest.fixture
+def proxy(monkeypatch):
+    """A proxy that counts who comes, in the way of everything that leaves this machine."""
+    visits = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{listener.getsockname()[1]}")
+
+        def count():
+            while True:
+                visitor, address = listener.accept()
+                visitor.close()
+                if address == end.getsockname():
+                    return
+                visits.append(address)
+
+        with socket.socket() as end:
+            end.bind(("127.0.0.1", 0))
+            thread = threading.Thread(target=count)
+            thread.start()
+            yield visits
+            end.connect(listener.getsockname())
+            thread.join()

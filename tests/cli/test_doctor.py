@@ -1,0 +1,394 @@
+"""``timestep doctor``: what is wrong, and what fixes it."""
+
+import asyncio
+import json
+import socket
+import sys
+import threading
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+import httpx
+import pytest
+
+from timestep.cli.doctor.models import check_models
+from timestep.cli.doctor.servers import Server, check_openai, check_server
+from timestep.cli.inventory import Inventory, Offer
+from timestep.cli.loop import run_without_waiting
+from timestep.cli.marks import Mark
+from timestep.settings import load_settings, misspelled_variables
+from timestep.testing import Stall
+
+
+@pytest.fixture
+def ollama(fake_ollama, monkeypatch):
+    """A local server with a model, which is the default."""
+    monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "ollama/llama3.2")
+    fake_ollama.add_model("llama3.2", capabilities=("completion", "tools"), context_length=131072)
+    return fake_ollama
+
+
+@pytest.fixture
+def findings(invoke):
+    """Run the doctor; the findings that are not simply good, by status and text."""
+
+    def run(*arguments, exit_code=0):
+        result = invoke("doctor", "--json", *arguments)
+        assert result.exit_code == exit_code, result.output
+        found = json.loads(result.stdout)
+        assert (exit_code == 1) == any(entry["status"] == "problem" for entry in found)
+        return {
+            (entry["status"], entry["text"]): entry["fix"]
+            for entry in found
+            if entry["area"] != "OpenAI https://api.openai.com/v1"
+        }
+
+    return run
+
+
+def load(ollama, name, num_ctx):
+    body = {"model": name, "messages": [], "options": {"num_ctx": num_ctx}}
+    httpx.post(f"{ollama.url}/api/chat", json=body)
+
+
+def fixes(found, status):
+    return {text: fix for (kind, text), fix in found.items() if kind == status}
+
+
+def test_a_sound_setup_is_told_on_one_screen(invoke, ollama):
+    load(ollama, "llama3.2", 16384)
+    Path("timestep.toml").write_text("[ollama.options]\nnum_ctx = 16384\n")
+
+    result = invoke("doctor")
+
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "configuration\n"
+        "  ok       Read timestep.toml and the environment.\n"
+        "  ok       The default model is ollama/llama3.2.\n"
+        "\n"
+        "OpenAI https://api.openai.com/v1\n"
+        "  note     No key for OpenAI. Set OPENAI_API_KEY, or api_key in [openai].\n"
+        "           export OPENAI_API_KEY=…\n"
+        "\n"
+        f"ollama {ollama.url}\n"
+        "  ok       Ollama 0.33.0: 1 model, 1 loaded.\n"
+        "  note     Not signed in to ollama.com; only cloud models through this server\n"
+        "           need that.\n"
+        "           https://ollama.com/connect?name=test&key=dGVzdA\n"
+        "\n"
+        "models\n"
+        "  ok       ollama/llama3.2 (default) has tools.\n"
+        "  ok       ollama/llama3.2 (default) is loaded with 16,384 tokens of context.\n"
+    )
+    assert result.stderr == "\n2 notes.\n"
+
+
+def test_a_narrow_terminal_gets_narrow_lines_and_whole_commands(in_terminal, ollama):
+    shown = in_terminal(60, "doctor", NO_COLOR="1", OLAMA_HOST="x")
+
+    assert "\x1b" not in shown
+    assert '           export OLLAMA_HOST="$OLAMA_HOST"; unset OLAMA_HOST\n' in shown
+    words = [line for line in shown.splitlines() if "export" not in line]
+    assert max(map(len, words)) <= 60
+
+
+def test_a_terminal_gets_colours(in_terminal, ollama):
+    assert "\x1b[32m  ok" in in_terminal(120, "doctor")
+
+
+def test_every_wrong_setting_is_a_problem(findings):
+    Path("timestep.toml").write_text('[olama]\nx = 1\n[ollama]\nbase_url = "x"\n')
+
+    found = findings(exit_code=1)
+
+    problems = "\n".join(fixes(found, "problem"))
+    assert "olama.x (timestep.toml:2): unknown setting" in problems or "olama" in problems
+    assert "ollama.base_url (timestep.toml:4): a base URL starts with http" in problems
+    assert "checked once this is right" in "".join(fixes(found, "note"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("x = ", "is not valid TOML"), ("[ollama.options]\nnum_ctx = 'much'", "num_ctx")],
+)
+def test_a_configuration_that_cannot_be_read_is_a_problem(findings, text, words):
+    Path("timestep.toml").write_text(text)
+
+    assert words in "".join(fixes(findings(exit_code=1), "problem"))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("OLAMA_HOST", "OLLAMA_HOST"),
+        ("OPENAI_APIKEY", "OPENAI_API_KEY"),
+        ("OPENAI_API_BASE", "OPENAI_BASE_URL"),
+        ("TIMSTEP_DEFAULT_MODEL", "TIMESTEP_DEFAULT_MODEL"),
+        ("timestp_openai__api", "TIMESTEP_OPENAI__API"),
+        ("OLLAMA_KEEP_ALIVE", None),
+        ("OPENAI_DEFAULT_MODEL", None),
+        ("OLLAMA_HOST", None),
+        ("TIMESTEP_DEFAULT_MODL", None),
+        ("HOME", None),
+    ],
+)
+def test_variables_with_a_slip_are_told(name, meant):
+    assert misspelled_variables({name: "x"}) == ({name: meant} if meant else {})
+
+
+def test_without_a_default_model_the_doctor_says_how_to_set_one(findings, ollama, monkeypatch):
+    monkeypatch.delenv("TIMESTEP_DEFAULT_MODEL")
+
+    notes = fixes(findings(), "note")
+
+    assert "export TIMESTEP_DEFAULT_MODEL=ollama/llama3.2" in notes.values()
+
+
+def test_a_server_that_is_wanted_and_not_there_is_a_problem(findings, ollama):
+    ollama.refuse()
+
+    [problem, nothing] = fixes(findings(exit_code=1), "problem")
+
+    assert "Start it with 'ollama serve'" in problem
+    assert nothing.startswith("No model can be used yet")
+
+
+def test_a_local_server_that_nobody_wants_is_a_note(findings, fake_ollama, monkeypatch):
+    other = {"data": [{"id": "gpt-4.1"}]}
+    fake_ollama.fail(200, body=json.dumps(other), path="/v1/models")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{fake_ollama.url}/v1")
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "gpt-4.1")
+
+    found = findings()
+
+    assert ("ok", "gpt-4.1 (default) is there.") in found
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("0.12.3", "cuts a prompt that is too long without a word; it gives tool calls no ids"),
+        ("0.12.10", "gives all tool calls of an answer the same index"),
+        ("0.17.4", None),
+        ("0.0.0", None),
+        ("odd", None),
+        (None, None),
+    ],
+)
+def test_versions_with_known_faults_are_told(findings, ollama, version, words):
+    body = json.dumps({"version": version} if version else {})
+    ollama.fail(200, body=body, path="/api/version")
+
+    warnings = fixes(findings(), "warning")
+
+    assert [words in text for text in warnings] == ([True] if words else [])
+
+
+def test_a_model_that_is_not_pulled_is_a_problem(findings, ollama, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_ALIASES__BIG", "ollama/llama3.3")
+
+    assert fixes(findings(exit_code=1), "problem") == {
+        "ollama/llama3.3 (big) is not pulled.": "timestep pull ollama/llama3.3"
+    }
+
+
+def test_what_a_model_lacks_is_told(findings, ollama, monkeypatch):
+    ollama.add_model("gemma3", capabilities=("completion", "vision"))
+    ollama.add_model("embedder", capabilities=("embedding",))
+    monkeypatch.setenv("TIMESTEP_ALIASES__SEE", "ollama/gemma3")
+    monkeypatch.setenv("TIMESTEP_ALIASES__FIND", "ollama/embedder")
+
+    found = findings(exit_code=1)
+
+    assert "ollama/embedder (find) cannot chat; it has embedding." in fixes(found, "problem")
+    assert "ollama.tool_emulation = true" in fixes(found, "warning").values()
+
+
+@pytest.mark.parametrize(
+    ("asked", "loaded", "status", "words", "fix"),
+    [
+        (None, None, "note", "4,096 tokens on most machines", "ollama.options.num_ctx = 16384"),
+        (None, 4096, "warning", "little for agents", "ollama.options.num_ctx = 16384"),
+        (None, 8192, None, "", ""),
+        (8192, None, None, "", ""),
+        (8192, 4096, "warning", "num_ctx asks for 8,192", "ollama stop llama3.2"),
+        (8192, 8192, "ok", "is loaded with 8,192 tokens", ""),
+        (999999, None, "warning", "131,072 tokens at most", "ollama.options.num_ctx = 131072"),
+    ],
+)
+def test_the_context_is_compared_with_what_is_asked_for(
+    findings, ollama, asked, loaded, status, words, fix
+):
+    if asked:
+        Path("timestep.toml").write_text(f'[ollama.models."llama3.2"]\nnum_ctx = {asked}\n')
+    if loaded:
+        load(ollama, "llama3.2", loaded)
+
+    context = {(kind, text): step for (kind, text), step in findings().items() if "tokens" in text}
+
+    if status is None:
+        assert not context
+    else:
+        [((kind, text), step)] = context.items()
+        assert (kind, step) == (status, fix)
+        assert words in text
+
+
+def test_a_cloud_model_without_a_key_is_a_problem(findings, ollama, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_ALIASES__BIG", "ollama/gpt-oss:120b-cloud")
+
+    [problem] = fixes(findings(exit_code=1), "problem").items()
+
+    assert "no key for it" in problem[0]
+    assert problem[1] == "export OLLAMA_API_KEY=…"
+
+
+def test_a_key_that_stays_at_home_is_told(findings, ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_BASE_URL", ollama.url)
+    monkeypatch.setenv("OLLAMA_API_KEY", "geheim")
+
+    notes = fixes(findings(), "note")
+
+    assert f"OLLAMA_API_KEY is for ollama.com and is not sent to {ollama.url}." in notes
+    assert "geheim" not in json.dumps(notes)
+
+
+def test_who_is_signed_in_is_told(findings, ollama):
+    ollama.fail(200, body='{"name": "ada", "plan": "free"}', path="/api/me")
+
+    assert ("ok", "Signed in as ada.") in findings()
+
+
+def test_a_server_too_old_to_sign_in_has_nothing_to_say_about_it(findings, ollama):
+    ollama.fail(404, body="404 page not found", path="/api/me")
+
+    assert not any("igned in" in text for _, text in findings())
+
+
+def test_a_key_that_ollama_com_refuses_is_a_problem():
+    url = "https://ollama.com"
+    offers = [Offer("ollama/gpt-oss:120b-cloud")]
+
+    good, refused = check_server(
+        Inventory("ollama", "ollama", url, offers),
+        Server("ollama", url, is_refused=True),
+        load_settings(),
+        is_wanted=True,
+    )
+
+    assert good.text == "It answers: 1 model, 0 loaded."
+    assert (refused.status, refused.fix) == ("problem", "export OLLAMA_API_KEY=…")
+
+
+@pytest.mark.parametrize(("offered", "status"), [("m:1-cloud", "ok"), ("n:1-cloud", "warning")])
+def test_a_cloud_model_is_looked_for_where_there_is_a_key(monkeypatch, offered, status):
+    monkeypatch.setenv("OLLAMA_API_KEY", "k")
+    here = Inventory("ollama", "ollama", "http://localhost:11434")
+    cloud = Inventory("ollama", "ollama", "https://ollama.com", [Offer(f"ollama/{offered}")])
+
+    [finding] = check_models([Mark(None, "ollama/m:1-cloud")], [here, cloud], load_settings())
+
+    assert finding.status == status
+
+
+def test_a_gateway_whose_package_is_there_is_good(monkeypatch):
+    module = ModuleType("any_llm")
+    module.__spec__ = ModuleSpec("any_llm", None)
+    monkeypatch.setitem(sys.modules, "any_llm", module)
+
+    [finding] = check_openai(Inventory("x", "any-llm"), load_settings(), is_wanted=False)
+
+    assert finding.status == "ok"
+
+
+def test_a_plug_in_is_left_to_itself():
+    [finding] = check_openai(
+        Inventory("x", "own", problem="Models of kind own cannot be listed."),
+        load_settings(),
+        is_wanted=True,
+    )
+
+    assert finding.status == "note"
+
+
+def test_a_proxy_that_catches_this_machine_is_told(findings, ollama, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert "export NO_PROXY=localhost,127.0.0.1,::1" in fixes(findings(), "warning").values()
+
+    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
+    assert not fixes(findings(), "warning")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected", "words"),
+    [
+        (401, '{"error":{"message":"no"}}', "problem", "Check the key"),
+        (200, '{"data":[{"id":"b"}]}', "warning", "is not among the models"),
+        (200, '{"data":[{"id":"a"}]}', "ok", "groq/a (quick) is there."),
+    ],
+)
+def test_other_providers_are_asked_for_their_models(
+    findings, ollama, status, body, expected, words
+):
+    Path("timestep.toml").write_text(
+        f'[aliases]\nquick = "groq/a"\n[providers.groq]\nkind = "openai"\n'
+        f'base_url = "{ollama.url}/v1"\n'
+    )
+    ollama.fail(status, body=body, path="/v1/models")
+
+    found = findings(exit_code=1 if expected == "problem" else 0)
+
+    assert any(words in text for text in fixes(found, expected))
+
+
+def test_another_ollama_is_checked_with_its_own_settings(findings, ollama):
+    Path("timestep.toml").write_text(
+        f'[aliases]\nfar = "my-gpu/llama3.2"\n[providers.my-gpu]\nkind = "ollama"\n'
+        f'base_url = "{ollama.url}"\n'
+    )
+    load(ollama, "llama3.2", 2048)
+
+    assert "providers.my-gpu.options.num_ctx = 16384" in fixes(findings(), "warning").values()
+
+
+def test_a_gateway_without_its_package_is_a_problem(findings, ollama, monkeypatch):
+    monkeypatch.setitem(sys.modules, "litellm", None)
+    Path("timestep.toml").write_text('[providers.claude]\nkind = "litellm"\n')
+
+    assert "pip install 'timestep[litellm]'" in fixes(findings(exit_code=1), "problem").values()
+
+
+def test_a_silent_server_is_given_up(findings, ollama):
+    for path in ("/api/tags", "/api/version", "/api/me"):
+        ollama.fail(200, body="", path=path, fault=Stall())
+
+    problems = fixes(findings("--timeout", "0.1", exit_code=1), "problem")
+
+    assert any("within 0.1 s" in text for text in problems)
+
+
+def test_a_name_server_that_never_answers_does_not_keep_the_process():
+    """A look-up runs in a thread that nothing can stop; a loop would wait for it at its end."""
+    is_over = threading.Event()
+
+    async def look_up():
+        waiting = asyncio.get_running_loop().run_in_executor(None, is_over.wait)
+        await asyncio.wait([waiting], timeout=0.01)
+        return "done"
+
+    assert run_without_waiting(look_up()) == "done"
+    assert not is_over.is_set()
+    is_over.set()
+
+
+def test_work_in_threads_returns_and_raises():
+    async def work():
+        good = await asyncio.to_thread(len, "abc")
+        with pytest.raises(socket.gaierror):
+            await asyncio.to_thread(socket.getaddrinfo, "256.256.256.256.invalid", "x y")
+        return good
+
+    assert run_without_waiting(work()) == 3

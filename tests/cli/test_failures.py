@@ -1,0 +1,52 @@
+import httpx2
+import openai
+import pytest
+from agents.exceptions import MaxTurnsExceeded
+
+from timestep.cli.failures import explain
+
+REQUEST = httpx2.Request("POST", "https://api.groq.com/openai/v1/responses")
+
+
+def answered(error, status, body):
+    return error("Error code", response=httpx2.Response(status, request=REQUEST), body=body)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "next_step"),
+    [
+        (openai.RateLimitError, 429, "Wait a moment"),
+        (openai.InternalServerError, 503, "try again in a moment"),
+    ],
+)
+def test_a_refusal_says_who_refused_and_the_next_step(error, status, next_step):
+    text = explain(answered(error, status, {"message": "Not now."}))
+
+    assert text.startswith(f"https://api.groq.com answered {status}: Not now. ")
+    assert next_step in text
+
+
+@pytest.mark.parametrize("body", [None, "a page", {"detail": "x"}])
+def test_a_refusal_without_a_message_is_told_in_the_client_s_words(body):
+    assert "answered 429: Error code. " in explain(answered(openai.RateLimitError, 429, body))
+
+
+def test_a_lost_connection_says_where_to_and_why():
+    error = openai.APIConnectionError(request=REQUEST)
+    error.__cause__ = OSError("no route")
+
+    assert explain(error) == (
+        "Cannot reach https://api.groq.com: no route. Check the network and the base URL."
+    )
+
+
+def test_errors_of_the_sdk_speak_for_themselves():
+    assert explain(MaxTurnsExceeded("Max turns (10) exceeded")) == "Max turns (10) exceeded"
+
+
+def test_an_error_nobody_expected_says_where_it_came_from():
+    with pytest.raises(ZeroDivisionError) as caught:
+        _ = 1 / 0
+
+    assert explain(caught.value).startswith("ZeroDivisionError in test_failures.py:")
+    assert explain(caught.value).endswith(": division by zero")

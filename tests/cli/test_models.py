@@ -1,0 +1,193 @@
+"""``timestep models``: what every provider offers."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from timestep.cli.inventory import cloud_name
+from timestep.ollama.endpoint import strip_cloud_suffix
+from timestep.testing import Stall
+
+CONFIGURATION = """\
+default_model = "fast"
+[aliases]
+fast = "ollama/Qwen3:4b"
+strong = "ollama/gpt-oss:120b-cloud"
+gone = "ollama/qwen3:8b"
+best = "openai/gpt-4.1"
+"""
+
+
+@pytest.fixture
+def ollama(fake_ollama, monkeypatch):
+    """A local server with two models, one of them loaded."""
+    monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
+    fake_ollama.add_model("llama3.2", capabilities=("completion", "tools"), context_length=131072)
+    fake_ollama.add_model("qwen3:4b", context_length=262144, size=2_500_000_000)
+    loading = {"model": "qwen3:4b", "messages": [], "options": {"num_ctx": 8192}}
+    httpx.post(f"{fake_ollama.url}/api/chat", json=loading)
+    Path("timestep.toml").write_text(CONFIGURATION)
+    return fake_ollama
+
+
+def test_models_are_listed_with_what_they_can_do(invoke, ollama):
+    result = invoke("models")
+
+    assert result.exit_code == 0
+    assert result.stdout == (
+        f"ollama {ollama.url}\n"
+        "  ollama/llama3.2  tools                  131,072 tokens  2.02 GB\n"
+        "  ollama/qwen3:4b  tools thinking vision  262,144 tokens  2.5 GB   default, fast, "
+        "loaded with 8,192\n\n"
+    )
+    assert result.stderr == (
+        "OpenAI https://api.openai.com/v1\n"
+        "  No key for OpenAI. Set OPENAI_API_KEY, or api_key in [openai].\n\n"
+        "gone = ollama/qwen3:8b is not there. 'timestep pull ollama/qwen3:8b' loads it.\n"
+    )
+
+
+def test_a_narrow_terminal_gets_lines_under_each_name(in_terminal, ollama):
+    shown = in_terminal(60, "models", NO_COLOR="1")
+
+    assert (
+        "  ollama/qwen3:4b\n"
+        "      tools thinking vision  262,144 tokens  2.5 GB\n"
+        "      default, fast, loaded with 8,192\n"
+    ) in shown
+    assert "\x1b" not in shown
+    assert max(map(len, shown.splitlines())) <= 60
+
+
+def test_a_wide_terminal_gets_columns_and_bold_names(in_terminal, ollama):
+    shown = in_terminal(120, "models")
+
+    assert "  \x1b[1mollama/llama3.2\x1b[0m  tools                  131,072 tokens" in shown
+
+
+def test_models_can_be_read_by_programs(invoke, ollama):
+    openai, local = json.loads(invoke("models", "--json").stdout)
+
+    assert (openai["prefix"], openai["models"]) == ("", [])
+    assert "OPENAI_API_KEY" in openai["problem"]
+    assert (local["prefix"], local["kind"], local["url"]) == ("ollama", "ollama", ollama.url)
+    assert local["models"][1] == {
+        "name": "ollama/qwen3:4b",
+        "capabilities": ["completion", "tools", "thinking", "vision"],
+        "context_length": 262144,
+        "size": 2500000000,
+        "loaded": True,
+        "loaded_context": 8192,
+        "default": True,
+        "aliases": ["fast"],
+    }
+    assert local["models"][0]["loaded_context"] is None
+
+
+def test_servers_that_list_no_capabilities_are_asked_for_each_model(invoke, fake_ollama):
+    Path("timestep.toml").write_text(f'[ollama]\nhost = "{fake_ollama.url}"\n')
+    fake_ollama.add_model("llama3.2", context_length=4096)
+    old = {"models": [{"name": "llama3.2:latest"}, {"name": "lost:latest"}]}
+    fake_ollama.fail(200, body=json.dumps(old), path="/api/tags")
+
+    models = json.loads(invoke("models", "--json").stdout)[1]["models"]
+
+    assert [(model["name"], model["context_length"]) for model in models] == [
+        ("ollama/llama3.2", 4096),
+        ("ollama/lost", None),
+    ]
+    assert "tools" in models[0]["capabilities"]
+    assert models[1]["capabilities"] is None
+
+
+def test_other_providers_are_listed_too(invoke, ollama):
+    with Path("timestep.toml").open("a") as file:
+        file.write(
+            f'[openai]\nbase_url = "{ollama.url}/one"\napi_key = "k"\n'
+            f'[providers.groq]\nkind = "openai"\nbase_url = "{ollama.url}/two"\n'
+            f'[providers.gpu]\nkind = "ollama"\nbase_url = "{ollama.url}"\n'
+            '[providers.claude]\nkind = "litellm"\n'
+        )
+    one = {"data": [{"id": "gpt-4.1"}], "object": "list"}
+    two = [{"id": "b", "context_window": 131072}, {"id": "a", "max_model_len": 4096}]
+    ollama.fail(200, body=json.dumps(one), path="/one/models")
+    ollama.fail(200, body=json.dumps(two), path="/two/models")
+
+    result = invoke("models")
+
+    assert f"OpenAI {ollama.url}/one\n  gpt-4.1        best\n" in result.stdout
+    assert f"groq {ollama.url}/two\n  groq/a    4,096 tokens" in result.stdout
+    assert "  groq/b    131,072 tokens" in result.stdout
+    assert "  gpu/qwen3:4b " in result.stdout
+    assert "claude\n  Models of kind litellm cannot be listed" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, '{"error":{"message":"no"}}', "answered 401: no. Check the key"),
+        (200, "<html>", "Check the base URL"),
+        (200, '{"data": [{"name": "x"}]}', "answered no list of models. Check the base URL"),
+        (200, "7", "answered no list of models"),
+    ],
+)
+def test_a_provider_that_refuses_does_not_hide_the_others(invoke, ollama, status, body, words):
+    Path("timestep.toml").write_text(
+        f'[providers.groq]\nkind = "openai"\nbase_url = "{ollama.url}/v1"\n'
+    )
+    ollama.fail(status, body=body, path="/v1/models")
+
+    result = invoke("models")
+
+    assert result.exit_code == 0
+    assert "ollama/llama3.2" in result.stdout
+    assert words in result.stderr
+
+
+def test_when_nobody_can_be_asked_the_command_fails(invoke, fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
+    fake_ollama.refuse()
+
+    result = invoke("models")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Start it with 'ollama serve'" in result.stderr
+
+
+def test_a_server_that_stays_silent_is_given_up(invoke, ollama):
+    ollama.fail(200, body="", path="/api/tags", fault=Stall())
+
+    assert (
+        f"No answer from {ollama.url} within 0.1 s" in invoke("models", "--timeout", "0.1").stderr
+    )
+
+
+def test_a_server_without_models_says_how_to_get_one(invoke, fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
+
+    assert "'timestep pull llama3.2' loads one." in invoke("models").stdout
+
+
+def test_names_that_would_steer_a_terminal_are_cleaned(invoke, fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
+    listed = {"models": [{"name": "\x1b[31m模型😀", "capabilities": []}, {"name": "نموذج"}]}
+    fake_ollama.fail(200, body=json.dumps(listed), path="/api/tags")
+    fake_ollama.fail(404, "none", path="/api/show")
+
+    assert "  ollama/[31m模型😀\n" in invoke("models").stdout
+
+
+@pytest.mark.parametrize(
+    ("listed", "named"), [("gpt-oss:120b", "gpt-oss:120b-cloud"), ("kimi-k2", "kimi-k2:cloud")]
+)
+def test_models_of_ollama_com_get_names_that_lead_there(listed, named):
+    assert cloud_name(listed) == named
+    assert strip_cloud_suffix(named) == listed
+
+
+def test_a_wrong_configuration_ends_with_two(invoke):
+    Path("timestep.toml").write_text("x = 1")
+
+    assert invoke("models").exit_code == 2

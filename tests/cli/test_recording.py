@@ -1,0 +1,76 @@
+"""What ``timestep run`` leaves in the record."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from timestep.factory import configured_keys
+from timestep.settings import load_settings
+
+MODEL = ("--model", "ollama/m")
+
+
+@pytest.fixture(autouse=True)
+def configured(fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+
+
+def test_a_run_is_in_the_record_with_its_bytes(invoke, fake_ollama):
+    fake_ollama.reply("Hello there.")
+
+    invoke("run", "Hi", *MODEL)
+
+    [run] = json.loads(invoke("traces", "list", "--json").stdout)
+    assert (run["name"], run["models"], run["calls"]) == ("timestep run", ["m"], 1)
+    assert invoke("traces", "show", "--raw").stdout_bytes.startswith(fake_ollama.requests[-1].body)
+
+
+def test_a_run_that_fails_is_in_the_record_too(invoke, fake_ollama):
+    fake_ollama.fail(500, "the cat is on the keyboard", times=None)
+
+    assert invoke("run", "Hi", *MODEL).exit_code == 1
+
+    [run] = json.loads(invoke("traces", "list", "--errors", "--json").stdout)
+    assert "the cat" in invoke("traces", "show", run["trace_id"]).stdout
+
+
+def test_configured_keys_and_patterns_never_reach_the_disk(invoke, fake_ollama, tmp_path):
+    Path("timestep.toml").write_text(
+        "[traces]\nredact = ['\\d{4}-\\d{4}']\n"
+        "[providers.other]\nkind = 'openai'\nbase_url = 'https://x.example'\n"
+        "api_key = 'an-odd-key-of-mine'\n"
+        "[providers.other.headers]\nX-Title = 'plain'\n"
+    )
+    fake_ollama.reply("Your key is an-odd-key-of-mine, your card 1234-5678. Plain enough.")
+
+    assert invoke("run", "Hi", *MODEL).exit_code == 0
+
+    files = (tmp_path / "data" / "timestep").glob("traces.db*")
+    stored = b"".join(file.read_bytes() for file in files)
+    shown = invoke("traces", "show", "--full").stdout
+    assert "Your key is [redacted], your card [redacted]. Plain enough." in shown
+    for secret in (b"an-odd-key-of-mine", b"1234-5678"):
+        assert secret not in stored
+
+
+def test_nothing_is_recorded_when_it_is_turned_off(invoke, fake_ollama, tmp_path, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_TRACES__ENABLED", "false")
+    fake_ollama.reply("Hello.")
+
+    assert invoke("run", "Hi", *MODEL).stdout == "Hello.\n"
+
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_kind_of_key_is_known():
+    settings = load_settings(
+        openai={"api_key": "openai-key"},
+        ollama={"api_key": "ollama-key"},
+        providers={
+            "a": {"kind": "openai", "base_url": "https://a.example", "api_key": "provider-key"},
+            "b": {"kind": "ollama", "api_key": "short"},
+        },
+    )
+
+    assert configured_keys(settings) == ["openai-key", "ollama-key", "provider-key"]

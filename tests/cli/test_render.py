@@ -1,0 +1,168 @@
+"""``timestep render``: the exact prompt, and what did not make it there."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+AGENT = """\
+from agents import Agent, ModelSettings, function_tool, input_guardrail
+import neighbour
+
+@function_tool
+def get_weather(city: str) -> str:
+    "Get the weather."
+    return "sun"
+
+@input_guardrail
+async def never(context, agent, input):
+    raise RuntimeError("guardrails do not run")
+
+def instructions(context, agent):
+    return f"You are {agent.name}. {neighbour.RULE}"
+
+billing = Agent(name="billing")
+support = Agent(
+    name="support", instructions=instructions, tools=[get_weather], handoffs=[billing],
+    model="fast", input_guardrails=[never],
+)
+openai = Agent(name="openai", model="gpt-4.1")
+broken = Agent(name="broken", model="fast", instructions=lambda context, agent: 1 / 0)
+number = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def configured(fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+    monkeypatch.setenv("TIMESTEP_ALIASES__FAST", "ollama/llama3.2")
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+
+
+@pytest.fixture
+def desk(monkeypatch):
+    """A file and a module with agents."""
+    Path("neighbour.py").write_text('RULE = "Be kind."\n')
+    Path("desk.py").write_text(AGENT)
+    monkeypatch.syspath_prepend(".")  # and take away what the command puts there
+    yield
+    for name in ("desk", "neighbour", "wrong", "lost"):
+        sys.modules.pop(name, None)
+
+
+def test_the_prompt_goes_to_stdout(invoke, fake_ollama):
+    result = invoke("render", "Hi", "-m", "fast", "-i", "Be brief.")
+
+    assert result.exit_code == 0
+    assert "Be brief." in result.stdout
+    assert "Hi" in result.stdout
+    assert result.stderr == ""
+    assert fake_ollama.chats[0]["_debug_render_only"] is True
+
+
+def test_the_input_can_be_piped_in(invoke, fake_ollama):
+    invoke("render", "-m", "fast", input="Grüße\n")
+
+    assert fake_ollama.chats[0]["messages"][-1]["content"] == "Grüße\n"
+
+
+@pytest.mark.parametrize("reference", ["desk.py:support", "desk:support"])
+def test_an_agent_is_rendered_as_the_runner_would_call_it(invoke, fake_ollama, desk, reference):
+    result = invoke("render", "Hi", "--agent", reference)
+
+    assert result.exit_code == 0, result.output
+    [chat] = fake_ollama.chats
+    assert chat["model"] == "llama3.2"
+    assert chat["messages"][0]["content"] == "You are support. Be kind."
+    assert [tool["function"]["name"] for tool in chat["tools"]] == [
+        "get_weather",
+        "transfer_to_billing",
+    ]
+    assert "Tools in the prompt: get_weather, transfer_to_billing" in result.stderr
+
+
+def test_options_win_over_the_agent_s_own(invoke, fake_ollama, desk):
+    invoke("render", "Hi", "-a", "desk:openai", "-m", "ollama/qwen3:4b", "-i", "Other.")
+
+    [chat] = fake_ollama.chats
+    assert chat["model"] == "qwen3:4b"
+    assert chat["messages"][0]["content"] == "Other."
+
+
+def test_a_prompt_can_be_read_by_programs(invoke, fake_ollama, desk):
+    value = json.loads(invoke("render", "Hi", "-a", "desk:support", "--json").stdout)
+
+    assert value["model"] == "llama3.2"
+    assert "Be kind." in value["text"]
+    assert value["tools"] == ["get_weather", "transfer_to_billing"]
+    assert (value["cut"], value["missing_tools"], value["image_count"]) == ([], [], 0)
+
+
+def test_what_is_not_in_the_prompt_is_told(invoke, fake_ollama, desk):
+    answer = {"_debug_info": {"rendered_template": "Hi", "image_count": 2}, "done": False}
+    # A template that shows neither the instructions nor the tools.
+    fake_ollama.fail(200, body=json.dumps(answer), path="/elsewhere/api/chat")
+    fake_ollama.fail(404, path="/elsewhere/api/show")
+    result = invoke(
+        "render",
+        "Hi",
+        "-a",
+        "desk:support",
+        env={"OLLAMA_BASE_URL": f"{fake_ollama.url}/elsewhere"},
+    )
+
+    assert result.stdout == "Hi\n"
+    assert "NOT in it: get_weather, transfer_to_billing" in result.stderr
+    assert "left out by the template: system: You are support." in result.stderr
+    assert "Images beside it: 2" in result.stderr
+
+
+def test_a_model_that_is_no_ollama_has_no_prompt_to_show(invoke, desk):
+    result = invoke("render", "Hi", "-a", "desk:openai")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "only Ollama servers do" in result.stderr
+
+
+def test_without_a_model_the_next_step_is_told(invoke):
+    result = invoke("render", "Hi")
+
+    assert result.exit_code == 1
+    assert "--model ollama/llama3.2" in result.stderr
+
+
+def test_the_default_model_is_rendered(invoke, fake_ollama, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "fast")
+
+    assert invoke("render", "Hi").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("reference", "code", "words"),
+    [
+        ("desk", 2, "write module:attribute"),
+        ("desk:", 2, "write module:attribute"),
+        ("desk:number", 2, "is of type int, not an Agent"),
+        ("desk:absent", 2, "is nothing, not an Agent"),
+        ("absent:agent", 2, "There is no module 'absent' here."),
+        ("absent.py:agent", 2, "There is no file 'absent.py'."),
+        ("desk:broken", 1, "ZeroDivisionError in desk.py:"),
+        ("wrong.py:agent", 1, "wrong.py cannot be imported: ZeroDivisionError in wrong.py:1"),
+        ("lost.py:agent", 1, "lost.py cannot be imported: No module named 'nowhere'"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_told(invoke, desk, reference, code, words):
+    Path("wrong.py").write_text("1 / 0\n")
+    Path("lost.py").write_text("import nowhere\n")
+
+    result = invoke("render", "Hi", "--agent", reference)
+
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert words in result.stderr
+
+
+def test_a_server_that_fails_is_told(invoke, fake_ollama):
+    fake_ollama.refuse()
+
+    assert "ollama serve" in invoke("render", "Hi", "-m", "fast").stderr

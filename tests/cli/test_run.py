@@ -1,0 +1,324 @@
+import os
+import pty
+import signal
+from pathlib import Path
+
+import pytest
+
+from timestep.testing import ErrorLine, NoDone, Reset, Stall
+
+MODEL = ("--model", "ollama/llama3.2")
+_PATIENCE = 50.0
+"""Seconds; a process of its own takes a few to import the SDK, more on a busy machine."""
+
+
+@pytest.fixture(autouse=True)
+def configured(fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+
+
+def test_the_answer_goes_to_stdout_and_the_thinking_to_stderr(invoke, fake_ollama):
+    fake_ollama.reply("Hello there.", thinking="A greeting.")
+
+    result = invoke("run", "Hi", *MODEL)
+
+    assert (result.exit_code, result.stdout) == (0, "Hello there.\n")
+    assert result.stderr == "A greeting.\n\n"
+
+
+def test_an_answer_that_ends_its_line_gets_no_other_end(invoke, fake_ollama):
+    fake_ollama.reply("a line\n")
+
+    assert invoke("run", "Hi", *MODEL).stdout == "a line\n"
+
+
+def test_the_prompt_and_the_instructions_are_sent(invoke, fake_ollama):
+    fake_ollama.reply("ok")
+
+    invoke("run", "Hi", "--instructions", "Be brief.", *MODEL)
+
+    assert fake_ollama.chats[0]["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+    ]
+
+
+def test_a_prompt_that_is_left_out_is_read_from_a_pipe(invoke, fake_ollama):
+    fake_ollama.reply("ok")
+
+    invoke("run", *MODEL, input="Grüße\n")
+
+    assert fake_ollama.chats[0]["messages"][0]["content"] == "Grüße\n"
+
+
+def test_a_given_prompt_leaves_standard_input_alone(invoke, fake_ollama):
+    """In a loop over lines, ``read`` and ``timestep run`` share standard input."""
+    fake_ollama.reply("ok")
+
+    invoke("run", "Hi", *MODEL, input=b"\xff")
+
+    assert fake_ollama.chats[0]["messages"][0]["content"] == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".env", "TIMESTEP_DEFAULT_MODEL=ollama/llama3.2\n"),
+        ("timestep.toml", 'default_model = "ollama/llama3.2"\n'),
+        ("timestep.toml", 'default_model = "x"\n[aliases]\nx = "ollama/llama3.2"\n'),
+    ],
+)
+def test_without_model_the_configured_default_answers(invoke, fake_ollama, name, text):
+    Path(name).write_text(text)
+    fake_ollama.reply("ok", model="llama3.2")
+
+    assert invoke("run", "Hi").stdout == "ok\n"
+
+
+def test_the_files_can_be_named(invoke, fake_ollama):
+    Path("other.env").write_text("TIMESTEP_ALIASES__SHORT=ollama/llama3.2\n")
+    Path("other.toml").write_text("[ollama.options]\nnum_ctx = 8192\n")
+    fake_ollama.reply("ok", model="llama3.2")
+
+    result = invoke(
+        "run", "Hi", "--model", "short", "--env-file", "other.env", "--config", "other.toml"
+    )
+
+    assert result.stdout == "ok\n"
+    assert fake_ollama.chats[0]["options"] == {"num_ctx": 8192}
+
+
+def test_openai_answers_the_same_way(invoke, openai_server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+
+    result = invoke("run", "Hi", "--model", "gpt-4.1")
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "hello\n", "")
+
+
+def test_without_any_model_it_says_how_to_name_one(invoke):
+    result = invoke("run", "Hi")
+
+    assert result.exit_code == 1
+    assert "--model ollama/llama3.2" in result.stderr
+    assert "TIMESTEP_DEFAULT_MODEL" in result.stderr
+
+
+def a_refused_connection(fake_ollama):
+    fake_ollama.refuse()
+
+
+def a_missing_key(fake_ollama):
+    fake_ollama.fail(401, "unauthorized")
+
+
+def a_missing_model(fake_ollama):
+    fake_ollama.fail(404, "model 'llama3.2' not found")
+
+
+@pytest.mark.parametrize(
+    ("fail", "next_step"),
+    [
+        (a_refused_connection, "'ollama serve'"),
+        (a_missing_key, "Set OLLAMA_API_KEY"),
+        (a_missing_model, "'ollama pull llama3.2'"),
+    ],
+)
+def test_a_failure_says_the_next_step(invoke, fake_ollama, fail, next_step):
+    fail(fake_ollama)
+
+    result = invoke("run", "Hi", *MODEL)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: ")
+    assert next_step in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (ErrorLine("out of memory", after=2), "out of memory"),
+        (NoDone(), "without its last line"),
+        (Reset(after=2), "broke"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_kept_and_the_reason_told(invoke, fake_ollama, fault, reason):
+    fake_ollama.reply("one two three four", fault=fault)
+
+    result = invoke("run", "Hi", *MODEL)
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith("one two")
+    assert result.stdout.endswith("\n")
+    assert reason in result.stderr
+    assert "response.failed" not in result.stderr
+
+
+def test_an_answer_that_is_cut_says_which_limit_to_raise(invoke, fake_ollama):
+    fake_ollama.reply("one two", done_reason="length")
+
+    result = invoke("run", "Hi", *MODEL)
+
+    assert (result.exit_code, result.stdout) == (1, "one two\n")
+    assert "num_predict" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("details", "reason"),
+    [
+        ({"reason": "max_output_tokens"}, "its limit of tokens"),
+        ({"reason": "content_filter"}, "The answer is not complete: content_filter."),
+        (None, "The answer is not complete: no reason given."),
+    ],
+)
+def test_an_answer_that_openai_cuts_says_why(invoke, openai_server, monkeypatch, details, reason):
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    delta, completed = openai_server.events
+    response = {**completed["response"], "status": "incomplete", "incomplete_details": details}
+    cut = {**completed, "type": "response.incomplete", "response": response}
+    openai_server.events = [delta, cut]
+
+    result = invoke("run", "Hi", "--model", "gpt-4.1")
+
+    assert (result.exit_code, result.stdout) == (1, "hello\n")
+    assert reason in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "next_step"),
+    [
+        (401, "Check the key"),
+        (403, "Check the key"),
+        (404, "Check the model's name"),
+        (400, "its words say why"),
+    ],
+)
+def test_a_refusal_by_openai_says_the_next_step(
+    invoke, openai_server, monkeypatch, status, next_step
+):
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    openai_server.failure = status, "no."
+
+    result = invoke("run", "Hi", "--model", "gpt-4.1")
+
+    host = openai_server.base_url.removesuffix("/v1")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {host} answered {status}: no. ")
+    assert next_step in result.stderr
+
+
+def test_openai_without_a_key_says_how_to_set_one(invoke):
+    result = invoke("run", "Hi", "--model", "gpt-4.1")
+
+    assert result.exit_code == 1
+    assert "OPENAI_API_KEY" in result.stderr
+    assert "--model ollama/" in result.stderr
+
+
+def test_an_unknown_prefix_names_the_known_ones(invoke):
+    result = invoke("run", "Hi", "--model", "olama/llama3.2")
+
+    assert result.exit_code == 1
+    assert "Unknown prefix: olama" in result.stderr
+    assert "Did you mean 'ollama'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "reason"),
+    [
+        (("Hi", "--modle", "x"), None, "Did you mean '--model'?"),
+        (("Hi", "there"), None, "unexpected extra argument"),
+        (MODEL, "", "The prompt is empty."),
+        ((" ", *MODEL), None, "The prompt is empty."),
+        (MODEL, b"\xff", "not UTF-8"),
+        (("Hi", "--config", "missing.toml"), None, "missing.toml does not exist"),
+        (("Hi", "--env-file", "missing.env"), None, "missing.env does not exist"),
+    ],
+)
+def test_wrong_options_and_files_are_refused_with_2(invoke, arguments, stdin, reason):
+    result = invoke("run", *arguments, input=stdin)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert reason in result.stderr
+
+
+def test_a_wrong_configuration_is_refused_with_2(invoke, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_DEFALT_MODEL", "x")
+
+    result = invoke("run", "Hi")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: defalt_model (environment variable")
+    assert "Did you mean TIMESTEP_DEFAULT_MODEL?" in result.stderr
+
+
+def test_a_provider_that_cannot_be_built_is_refused_with_2(invoke, monkeypatch, tmp_path):
+    info = tmp_path / "broken-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[timestep.providers]\nbroken = no_such_module:build\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__MINE__KIND", "broken")
+
+    result = invoke("run", "Hi", "--model", "mine/x")
+
+    assert result.exit_code == 2
+    assert "[providers.mine], kind 'broken': the plug-in cannot be imported" in result.stderr
+
+
+def test_a_terminal_is_not_waited_for_without_a_prompt(start):
+    primary, secondary = pty.openpty()
+    process = start("run", *MODEL, stdin=secondary)
+    _, stderr = process.communicate()
+    os.close(primary)
+    os.close(secondary)
+
+    assert process.returncode == 2
+    assert "Missing argument 'PROMPT'" in stderr
+
+
+def test_ctrl_c_stops_the_model_and_ends_with_130(start, fake_ollama):
+    stall = Stall(after=2)
+    fake_ollama.reply("one two three", fault=stall)
+    process = start("run", "Hi", *MODEL)
+    stall.wait_until_reached(_PATIENCE)
+    assert os.read(process.stdout.fileno(), 3) == b"one"
+
+    process.send_signal(signal.SIGINT)
+
+    fake_ollama.wait_for_disconnect(_PATIENCE)
+    _, stderr = process.communicate()
+    assert (process.returncode, stderr) == (130, "\n")
+
+
+def test_a_reader_that_leaves_stops_the_model_and_is_no_error(start, fake_ollama):
+    fake_ollama.reply(pieces=iter(lambda: "word ", None))
+    process = start("run", "Hi", *MODEL)
+    assert os.read(process.stdout.fileno(), 4) == b"word"
+    process.stdout.close()
+
+    fake_ollama.wait_for_disconnect(_PATIENCE)
+    assert process.stderr.read() == ""
+    assert process.wait() == 1
+
+
+def test_no_trace_leaves_the_machine(start, fake_ollama, proxy):
+    """The SDK exports traces to OpenAI as soon as it finds a key."""
+    fake_ollama.reply("ok")
+    process = start("run", "Hi", *MODEL, OPENAI_API_KEY="sk-1")
+    stdout, stderr = process.communicate()
+
+    assert proxy == []
+    assert (process.returncode, stdout, stderr) == (0, "ok\n", "")
+
+
+def test_text_that_a_stream_cannot_show_is_written_as_its_number(invoke, fake_ollama):
+    fake_ollama.reply("Grüße 🙂")
+
+    result = invoke("run", "Hi", *MODEL, charset="ascii")
+
+    assert result.stdout == "Gr\\xfc\\xdfe \\U0001f642\n"

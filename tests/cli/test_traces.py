@@ -1,0 +1,319 @@
+"""``timestep traces``: read the record, and say it in words or JSON."""
+
+import json
+import time
+
+import pytest
+
+from timestep.traces import Exchange, TraceStore
+from timestep.traces.records import SpanEnded, SpanStarted, TraceEnded, TraceStarted
+
+REQUEST = json.dumps(
+    {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi?"}]}
+).encode()
+ANSWER = [
+    {"type": "reasoning", "summary": [{"type": "summary_text", "text": "They greet me."}]},
+    {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello"}]},
+    {"type": "function_call", "name": "wave", "arguments": '{"hand": "left"}', "call_id": "c"},
+]
+
+
+def generation(span, trace, at, **fields):
+    return SpanEnded(
+        span,
+        trace,
+        "generation",
+        "m",
+        at,
+        fields.get("error"),
+        json.dumps({"type": "generation", "model": "m", "output": fields.get("output", ANSWER)}),
+        text="Hello there",
+        model="m",
+        input_tokens=1200,
+        output_tokens=5,
+        first_token_seconds=0.25,
+        decode_seconds=0.5,
+        context_length=4096,
+        exchanges=(Exchange("http://h/api/chat", 200, REQUEST, b'{"done":true}\n'),),
+    )
+
+
+@pytest.fixture
+def record(tmp_path):
+    """The configured record, with one good run and a failed one."""
+    path = tmp_path / "data" / "timestep" / "traces.db"
+    at = time.time() - 100
+    with TraceStore(path) as store:
+        store.write(
+            [
+                TraceStarted("trace_good0000", "Greeting", "chat", None, at),
+                SpanStarted("a", "trace_good0000", None, "agent", "host", at),
+                SpanStarted("g", "trace_good0000", "a", "generation", "m", at),
+                generation("g", "trace_good0000", at + 2),
+                SpanStarted("f", "trace_good0000", "a", "function", "wave", at + 2),
+                SpanEnded(
+                    "f",
+                    "trace_good0000",
+                    "function",
+                    "wave",
+                    at + 2.5,
+                    None,
+                    json.dumps({"input": '{"hand": "left"}', "output": "waved \x1b[31m"}),
+                ),
+                SpanStarted("h", "trace_good0000", "a", "handoff", "boss", at + 3),
+                SpanEnded(
+                    "h", "trace_good0000", "handoff", "boss", at + 3, None, '{"from_agent": "host"}'
+                ),
+                SpanStarted("p", "trace_good0000", "a", "guardrail", "polite", at + 3),
+                SpanEnded(
+                    "p",
+                    "trace_good0000",
+                    "guardrail",
+                    "polite",
+                    at + 3,
+                    None,
+                    '{"triggered": true}',
+                ),
+                SpanEnded("a", "trace_good0000", "agent", "host", at + 70, None, "{}"),
+                TraceEnded("trace_good0000", at + 70),
+            ]
+        )
+        error = json.dumps({"message": "Error getting response", "data": {"error": "no luck"}})
+        store.write(
+            [
+                TraceStarted("trace_bad00000", "Broken", None, None, at + 80),
+                SpanStarted("x", "trace_bad00000", None, "generation", "m", at + 80),
+                generation("x", "trace_bad00000", at + 81, error=error, output=None)._replace(
+                    exchanges=(), text="no luck"
+                ),
+            ]
+        )
+    return path
+
+
+def test_a_list_shows_the_newest_run_first(invoke, record):
+    done = invoke("traces", "list")
+
+    assert done.exit_code == 0
+    first, second = [line.split() for line in done.stdout.splitlines() if "00" in line]
+    assert first[0] == "bad00000"
+    assert second[0] == "good0000"
+    assert "Greeting" in second
+    assert "\x1b" not in done.stdout
+
+
+def test_a_list_can_be_read_by_programs(invoke, record):
+    runs = json.loads(invoke("traces", "list", "--json").stdout)
+    lines = [json.loads(line) for line in invoke("traces", "list", "--jsonl").stdout.splitlines()]
+
+    assert runs == lines
+    assert [run["trace_id"] for run in runs] == ["trace_bad00000", "trace_good0000"]
+    assert runs[1]["seconds"] == pytest.approx(70)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["--errors"], ["trace_bad00000"]),
+        (["--no-errors"], ["trace_good0000"]),
+        (["--running"], ["trace_bad00000"]),
+        (["--agent", "host"], ["trace_good0000"]),
+        (["--tool", "wave"], ["trace_good0000"]),
+        (["--group", "chat"], ["trace_good0000"]),
+        (["--model", "other"], []),
+        (["--query", "luck"], ["trace_bad00000"]),
+        (["--limit", "1"], ["trace_bad00000"]),
+    ],
+)
+def test_options_narrow_a_list(invoke, record, options, found):
+    runs = json.loads(invoke("traces", "list", "--json", *options).stdout)
+
+    assert [run["trace_id"] for run in runs] == found
+
+
+def test_a_list_of_nothing_says_where_it_looked(invoke, tmp_path):
+    done = invoke("traces", "--file", "none.db", "list")
+
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "none.db" in done.stderr
+
+
+def test_a_run_is_shown_as_a_tree_with_its_measures(invoke, record):
+    shown = invoke("traces", "show", "good").stdout
+
+    lines = [line.strip("│├└─ ") for line in shown.splitlines()]
+    assert lines[0].startswith("Greeting  good0000")
+    assert lines[0].endswith("1 min 10 s")
+    assert lines[1].startswith("agent host")
+    assert "1,200 → 5 tokens" in lines[2]
+    assert "10.0 tok/s" in lines[2]
+    assert "first token 0.250 s" in lines[2]
+    assert "context 29% of 4,096" in lines[2]
+    assert lines[3:6] == ["thinking They greet me.", "Hello", 'calls wave({"hand": "left"})']
+    assert lines[6].startswith('wave({"hand": "left"})  500 ms')
+    assert lines[7] == "→ waved [31m"
+    assert lines[8].startswith("handoff host → boss")
+    assert lines[9].startswith("guardrail polite triggered")
+
+
+def test_the_last_run_is_shown_when_none_is_named(invoke, record):
+    shown = invoke("traces", "show").stdout
+
+    assert "Broken" in shown
+    assert "Error getting response: no luck" in shown
+
+
+def test_a_run_in_full_has_the_questions(invoke, record):
+    shown = invoke("traces", "show", "good", "--full", "--step", "1").stdout
+
+    assert "system Be brief." in shown
+    assert "user Hi?" in shown
+
+
+def test_raw_prints_the_bytes_and_says_what_they_are_on_stderr(invoke, record):
+    done = invoke("traces", "show", "good", "--raw")
+
+    assert done.stdout_bytes == REQUEST + b'\n{"done":true}\n'
+    assert "POST http://h/api/chat → 200" in done.stderr
+
+
+def test_raw_without_bytes_says_why(invoke, record):
+    done = invoke("traces", "show", "bad0", "--raw")
+
+    assert done.exit_code == 1
+    assert "only Ollama models keep them" in done.stderr
+
+
+def test_a_step_that_is_not_there_is_a_wrong_option(invoke, record):
+    done = invoke("traces", "show", "good", "--step", "2")
+
+    assert done.exit_code == 2
+    assert "1 model calls" in done.stderr
+
+
+def test_a_run_can_be_read_by_programs(invoke, record):
+    run = json.loads(invoke("traces", "show", "good", "--json").stdout)
+    head, *spans = map(json.loads, invoke("traces", "show", "good", "--jsonl").stdout.splitlines())
+
+    assert run["trace_id"] == head["trace_id"] == "trace_good0000"
+    assert [span["kind"] for span in run["spans"]] == [span["kind"] for span in spans]
+    assert run["spans"][1]["tokens_per_second"] == 10
+
+
+@pytest.mark.parametrize("name", ["nothing", "last-9"])
+def test_a_run_that_is_not_there_is_said_with_the_next_step(invoke, record, name):
+    done = invoke("traces", "show", name)
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "timestep traces list" in done.stderr
+
+
+def test_a_search_shows_steps_with_the_words_marked(invoke, record):
+    done = invoke("traces", "search", "hello")
+    [hit] = json.loads(invoke("traces", "search", "hello", "--json").stdout)
+    lines = invoke("traces", "search", "hello", "--jsonl").stdout.splitlines()
+
+    assert "[Hello] there" in done.stdout
+    assert json.loads(lines[0]) == hit
+    assert hit["span_id"] == "g"
+    assert "Nothing with these words" in invoke("traces", "search", "absent").stderr
+
+
+def test_statistics_name_every_model(invoke, record):
+    done = invoke("traces", "stats")
+    [model] = json.loads(invoke("traces", "stats", "--json").stdout)
+
+    assert "m" in done.stdout.split()
+    assert (model["calls"], model["errors"], model["input_tokens"]) == (2, 1, 2400)
+    assert json.loads(invoke("traces", "stats", "--jsonl").stdout) == model
+    assert "No model was called" in invoke("traces", "stats", "--days", "0").stderr
+
+
+def test_the_configuration_names_the_file(invoke, tmp_path, record):
+    record.rename(tmp_path / "moved.db")
+    (tmp_path / "timestep.toml").write_text("[traces]\npath = 'moved.db'\n")
+
+    assert "Greeting" in invoke("traces", "list").stdout
+    (tmp_path / "timestep.toml").write_text("[traces]\nfile = 'moved.db'\n")
+    wrong = invoke("traces", "list")
+    assert wrong.exit_code == 2
+    assert "traces.file" in wrong.stderr
+
+
+def test_a_file_that_is_no_record_ends_with_words(invoke, tmp_path):
+    (tmp_path / "x.db").write_bytes(b"something else" * 100)
+
+    done = invoke("traces", "--file", "x.db", "list")
+
+    assert done.exit_code == 1
+    assert "cannot be used as a trace store" in done.stderr
+
+
+def test_pruning_says_how_much_went(invoke, record):
+    assert invoke("traces", "prune").stdout == "Deleted 0 runs.\n"
+    assert invoke("traces", "prune", "--older-than", "0.0005").stdout == "Deleted 1 run.\n"
+    assert invoke("traces", "prune", "--all").stdout == "Deleted 1 run.\n"
+
+
+def test_pruning_needs_an_age_when_everything_is_kept(invoke, record, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_TRACES__RETENTION", "0")
+
+    done = invoke("traces", "prune")
+
+    assert done.exit_code == 2
+    assert "--older-than" in done.stderr
+
+
+def test_verify_tells_a_sound_file_from_a_broken_one(invoke, record):
+    assert "is sound" in invoke("traces", "verify").stdout
+    with TraceStore(record) as store:
+        store.write([SpanEnded("lost", "t", "x", "x", 1.0, None, "{}")])
+
+    done = invoke("traces", "verify")
+
+    assert done.exit_code == 1
+    assert "1 span ends without a beginning" in done.stdout
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_an_export_holds_the_bodies(invoke, record, form):
+    done = invoke("traces", "export", "good", "--format", form)
+
+    values = (
+        [json.loads(done.stdout)]
+        if form == "json"
+        else [json.loads(line) for line in done.stdout.splitlines()]
+    )
+    assert values[0]["format"] == "timestep-trace-1"
+    assert REQUEST.decode() in json.dumps(values).encode().decode("unicode_escape")
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"), [([], " live0000 "), (["--jsonl"], "trace_live0000")]
+)
+def test_a_tail_shows_what_ends_meanwhile(start, record, options, shown):
+    process = start("traces", "--file", str(record), "tail", *options, PYTHONUNBUFFERED="1")
+    assert "Waiting" in process.stderr.readline()
+
+    with TraceStore(record) as store:
+        store.write(
+            [
+                SpanStarted("live", "trace_live0000", None, "function", "wave", 1.0),
+                SpanEnded("live", "trace_live0000", "function", "wave", 2.0, None, "{}"),
+            ]
+        )
+
+    line = process.stdout.readline()
+    assert "wave" in line
+    assert shown in line
+
+
+def test_listing_imports_neither_the_sdk_nor_a_client(start, record):
+    process = start("traces", "list", PYTHONPROFILEIMPORTTIME="1")
+
+    _, imported = process.communicate()
+
+    assert process.returncode == 0
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in imported.splitlines() if "|" in line}
+    assert "rich.table" in loaded
+    assert not loaded & {"agents", "openai", "ollama", "httpx"}

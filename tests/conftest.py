@@ -1,0 +1,191 @@
+"""Every test starts in an empty directory, with a clean environment, and no network but loopback."""
+
+import asyncio
+import http.server
+import ipaddress
+import json
+import os
+import socket
+import sys
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("timestep", deadline=None)  # a machine may be busy
+settings.load_profile("timestep")
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    """Nothing of the machine reaches a test: variables, files, the user's configuration."""
+    for name in list(os.environ):
+        if name.upper().startswith(("OPENAI_", "OLLAMA_", "TIMESTEP_")) or name.lower().endswith(
+            "_proxy"
+        ):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch):
+    """A connection to anything but this machine is an error."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family != socket.AF_UNIX and not _is_loopback(address[0]):
+            raise AssertionError(f"a test connects to {address[0]}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def no_trace_export():
+    """The SDK exports no spans; loading it is left to the tests that need it."""
+    if "agents" in sys.modules:
+        sys.modules["agents"].set_trace_processors([])
+
+
+@pytest.fixture
+def own_loop():
+    """A loop of the test's own for Runner.run_sync().
+
+    It keeps the thread's loop and shuts its generators down for good, so a process that runs it
+    twice sees a ResourceWarning.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@dataclass
+class OpenAIServer:
+    """A server that answers "hello" to both of OpenAI's APIs, and what was asked of it.
+
+    Attributes:
+        failure: A status and what the server says, instead of an answer.
+        events: What a stream of the Responses API consists of.
+    """
+
+    base_url: str = ""
+    failure: tuple[int, str] | None = None
+    events: list[dict] = field(default_factory=lambda: [DELTA, COMPLETED])
+    requests: list[tuple[str, dict[str, str], dict]] = field(default_factory=list)
+    connections: int = 0
+    redirect_to: str | None = None
+
+    @property
+    def headers(self):
+        """The headers of the last request, names in lower case."""
+        return self.requests[-1][1]
+
+
+@pytest.fixture
+def openai_server():
+    """A real HTTP server on loopback in the place of OpenAI's."""
+    state = OpenAIServer()
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self):
+            super().setup()
+            state.connections += 1
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            state.requests.append((self.path, headers, body))
+            answer = json.dumps(RESPONSE if self.path.endswith("/responses") else COMPLETION)
+            status, content_type = 307 if state.redirect_to else 200, "application/json"
+            if state.failure:
+                status, answer = (
+                    state.failure[0],
+                    json.dumps({"error": {"message": state.failure[1]}}),
+                )
+            elif body.get("stream") and self.path.endswith("/responses"):
+                answer, content_type = event_stream(state.events), "text/event-stream"
+            self.send_response(status)
+            if state.redirect_to:
+                self.send_header("Location", state.redirect_to)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        server.daemon_threads = True
+        state.base_url = f"http://127.0.0.1:{server.server_port}/v1"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield state
+        server.shutdown()
+        thread.join()
+
+
+COMPLETION = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}
+    ],
+}
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1,
+    "model": "m",
+    "status": "completed",
+    "output": [
+        {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "hello", "annotations": []}],
+        }
+    ],
+    "parallel_tool_calls": False,
+    "tool_choice": "auto",
+    "tools": [],
+}
+
+DELTA = {
+    "type": "response.output_text.delta",
+    "item_id": "msg_1",
+    "output_index": 0,
+    "content_index": 0,
+    "delta": "hello",
+    "logprobs": [],
+    "sequence_number": 0,
+}
+COMPLETED = {"type": "response.completed", "response": RESPONSE, "sequence_number": 1}
+
+
+def event_stream(events):
+    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+
+
+def _is_loopback(host):
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

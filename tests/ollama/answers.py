@@ -1,0 +1,140 @@
+"""Answers of a server, built or recorded, and what the decoder makes of them."""
+
+import itertools
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from openai.types.responses import Response
+
+from timestep.ollama.errors import Origin
+from timestep.ollama.reply import Ids, Reply
+from timestep.ollama.request import ChatRequest, Reading
+from timestep.testing import Recording
+
+ORIGIN = Origin("m", "http://localhost:11434")
+WIRE = Path(__file__).parents[1] / "wire"
+
+
+@cache
+def recordings(path=None, *, status=None):
+    """The recorded exchanges, of one *path* and one *status* when these are given."""
+    return [
+        recording
+        for recording in Recording.load_all(WIRE)
+        if path in {None, recording.request.path} and status in {None, recording.status}
+    ]
+
+
+def recorded(name):
+    return Recording.load(WIRE / f"{name}.json")
+
+
+def chunk(content="", *, done=False, thinking=None, calls=None, logprobs=None, **fields):
+    """One line of an answer, as the server writes it."""
+    message = {"role": "assistant", "content": content}
+    if thinking is not None:
+        message["thinking"] = thinking
+    if calls is not None:
+        message["tool_calls"] = calls
+    head = {"model": "m", "created_at": "2026-11-20T15:29:48.189811715Z", "message": message}
+    more = {} if logprobs is None else {"logprobs": logprobs}
+    return {**head, "done": done, **more, **fields}
+
+
+def last(content="", *, reason="stop", prompt=26, answer=7, **fields):
+    """The last line of an answer."""
+    counts = {"prompt_eval_count": prompt, "eval_count": answer}
+    return chunk(content, done=True, done_reason=reason, **counts, **fields)
+
+
+def call(name, arguments=None, call_id=None):
+    """A tool call as the server writes it."""
+    function = {"index": 0, "name": name, "arguments": {} if arguments is None else arguments}
+    return {"function": function} if call_id is None else {"id": call_id, "function": function}
+
+
+def logprob(token, value=-0.5, *, top=()):
+    """The logprob of one token as the server writes it."""
+    entry = {"token": token, "logprob": value, "bytes": list(token.encode())}
+    return {**entry, "top_logprobs": list(top)} if top else entry
+
+
+def ndjson(*chunks):
+    """*chunks* as the bytes of a body; bytes among them stay as they are."""
+    return b"".join(
+        line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode() + b"\n"
+        for line in chunks
+    )
+
+
+def request(reading=Reading.LIVE, *, body=None, **fields):
+    """A request, for how its answer is to be read."""
+    return ChatRequest(body=body or {"messages": []}, headers={}, reading=reading, **fields)
+
+
+def new_reply(asked=None, *, origin=ORIGIN):
+    """A reply with ids that are the same in every run."""
+    counter = itertools.count(1)
+    ids = Ids(
+        response=lambda: "resp_1",
+        message=lambda: f"msg_{next(counter)}",
+        function_call=lambda: f"fc_{next(counter)}",
+        call=lambda: f"call_new{next(counter)}",
+    )
+    return Reply(asked or request(), model="m", created_at=1.5, ids=ids, origin=origin)
+
+
+@dataclass
+class Decoded:
+    """A whole answer, decoded."""
+
+    reply: Reply
+    events: list
+    response: Response
+
+    @property
+    def output(self):
+        return self.reply.output
+
+    @property
+    def types(self):
+        return [event.type for event in self.events]
+
+    @property
+    def kinds(self):
+        return [item.type for item in self.output]
+
+    @property
+    def text(self):
+        items = [item for item in self.output if item.type == "message"]
+        return "".join(part.text for item in items for part in item.content)
+
+    @property
+    def thinking(self):
+        items = [item for item in self.output if item.type == "reasoning"]
+        return "".join(part.text for item in items for part in item.content)
+
+    @property
+    def calls(self):
+        items = [item for item in self.output if item.type == "function_call"]
+        return [(item.name, json.loads(item.arguments)) for item in items]
+
+
+def decode(pieces: bytes | Iterable[bytes], asked=None) -> Decoded:
+    """The answer that *pieces* are, decoded and finished."""
+    reply = new_reply(asked)
+    events = []
+    for piece in [pieces] if isinstance(pieces, bytes) else pieces:
+        reply.feed(piece)
+        events += reply.take_events()
+    reply.end_of_body()
+    response = reply.finish()
+    return Decoded(reply, events + reply.take_events(), response)
+
+
+def answer(*chunks, asked=None) -> Decoded:
+    """The answer of *chunks*, decoded and finished."""
+    return decode(ndjson(*chunks), asked)

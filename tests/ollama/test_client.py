@@ -1,0 +1,332 @@
+"""The wire: what goes over it, and what becomes of everything that can go wrong there."""
+
+import asyncio
+import gzip
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from agents import ModelSettings, ModelTracing
+
+import timestep
+from timestep import OllamaModel, OllamaModelProvider
+from timestep.errors import (
+    ConfigurationError,
+    OllamaConnectionError,
+    OllamaStatusError,
+    OllamaStreamError,
+    UnsupportedInputError,
+)
+from timestep.ollama import client, connection
+from timestep.ollama.client import Timeouts, Wire, encode
+from timestep.ollama.endpoint import Endpoint
+from timestep.testing import Close, Reset, Split
+
+
+@pytest.fixture(params=["aiohttp", "httpcore", "httpx"])
+def transport(request, monkeypatch):
+    """Every way a request can travel: the last is for TLS and proxies."""
+    if request.param != "aiohttp":
+        monkeypatch.setattr(connection, "find_spec", lambda name: None)
+    if request.param == "httpx":
+        monkeypatch.setattr(connection, "_is_proxied", lambda endpoint: True)
+    return request.param
+
+
+@pytest.fixture
+def wire(fake_ollama):
+    return Wire(Endpoint(fake_ollama.url))
+
+
+def whole(model, settings=None):
+    return model.get_response(
+        None, "Hi", settings or ModelSettings(), [], None, [], ModelTracing.DISABLED
+    )
+
+
+def text_of(response):
+    return response.output[-1].content[0].text
+
+
+# Time limits
+
+
+@pytest.mark.parametrize(
+    ("value", "limits"),
+    [
+        (None, (5.0, 600.0, 300.0)),
+        (3, (3.0, 3.0, 3.0)),
+        ({}, (5.0, 600.0, 300.0)),
+        ({"first_byte": 9}, (5.0, 9.0, 300.0)),
+        ({"connect": None, "idle": None}, (None, 600.0, None)),
+        (Timeouts(1.0, 2.0, 3.0), (1.0, 2.0, 3.0)),
+    ],
+)
+def test_time_limits_are_a_number_or_named(value, limits):
+    timeouts = Timeouts.of(value)
+
+    assert (timeouts.connect, timeouts.first_byte, timeouts.idle) == limits
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (0, "timeout is 0"),
+        (True, "timeout is True"),
+        ("5", "timeout is '5'"),
+        (math.inf, "timeout is inf"),
+        ({"idle": -1}, "idle is -1"),
+        ({"read": 5}, "no 'read'"),
+    ],
+)
+def test_other_time_limits_are_refused_by_name(value, named):
+    with pytest.raises(ConfigurationError, match=named):
+        Timeouts.of(value)
+
+
+# Requests
+
+
+def test_a_request_is_plain_json():
+    body = {"text": "ä\u2028\x85", "number": 1.5, "none": None, "list": (1, 2)}
+
+    assert json.loads(encode(body)) == {**body, "list": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"messages": [{"content": "fine"}, {"content": "\ud800"}]}, r"messages\[1\]\.content"),
+        ({"options": {"seed": object()}}, r"options\.seed"),
+        ({"\ud800": 1}, "a value in it"),
+    ],
+)
+def test_what_json_cannot_say_is_refused_by_its_place(body, path):
+    with pytest.raises(UnsupportedInputError, match=path):
+        encode(body)
+
+
+def test_a_request_without_end_is_refused():
+    body = {}
+    body["again"] = body
+
+    with pytest.raises(UnsupportedInputError, match="cannot be written as JSON"):
+        encode(body)
+
+
+async def test_headers_of_the_endpoint_and_of_the_call_go_along(fake_ollama, transport):
+    fake_ollama.reply("hi")
+    provider = OllamaModelProvider(base_url=fake_ollama.url, headers={"X-Team": "a"})
+
+    await whole(provider.get_model("m"), ModelSettings(extra_headers={"X-Call": "b"}))
+
+    headers = fake_ollama.requests[0].headers
+    assert (headers["x-team"], headers["x-call"]) == ("a", "b")
+    assert headers["content-type"] == "application/json"
+    assert headers["accept-encoding"] == "identity"
+
+
+async def test_an_impossible_header_is_refused_before_the_request(fake_ollama):
+    provider = OllamaModelProvider(base_url=fake_ollama.url)
+    settings = ModelSettings(extra_headers={"x-call": "a\r\nx-evil: b"})
+
+    with pytest.raises(UnsupportedInputError, match="x-call"):
+        await whole(provider.get_model("m"), settings)
+
+    assert fake_ollama.requests == []
+
+
+async def test_nothing_opens_before_the_first_request(fake_ollama):
+    OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
+    OllamaModel("m", Wire(Endpoint(fake_ollama.url)))
+
+    assert fake_ollama.open_connections == 0
+
+
+# Answers
+
+
+async def test_any_split_of_the_bytes_gives_the_same_answer(fake_ollama, transport):
+    model = OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
+    fake_ollama.reply("one ä two", fault=Split(1))
+
+    assert text_of(await whole(model)) == "one ä two"
+
+
+async def test_a_compression_that_nobody_asked_for_is_undone(fake_ollama, transport):
+    line = {"message": {"role": "assistant", "content": "small"}, "done": True}
+    fake_ollama.fail(
+        200, body=gzip.compress(json.dumps(line).encode()), headers={"Content-Encoding": "gzip"}
+    )
+    model = OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
+
+    assert text_of(await whole(model)) == "small"
+
+
+@pytest.mark.parametrize("fault", [Reset(0), Close(0), Reset(2), Close(2), Close(after_bytes=30)])
+async def test_a_connection_that_breaks_is_named_as_such(fake_ollama, transport, fault):
+    fake_ollama.reply("one two three four", fault=fault)
+    model = OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
+
+    with pytest.raises(
+        OllamaConnectionError, match=r"The connection to http://127\S* broke"
+    ) as caught:
+        await whole(model)
+
+    assert caught.value.__cause__ is not None
+    assert (caught.value.model, caught.value.host) == ("m", fake_ollama.url)
+
+
+async def test_nobody_at_the_address_is_named_as_such(fake_ollama, transport):
+    model = OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
+    fake_ollama.refuse()
+
+    with pytest.raises(OllamaConnectionError, match="Cannot reach Ollama at http://127"):
+        await whole(model)
+
+
+async def test_an_unknown_host_is_named_as_such(transport):
+    model = OllamaModelProvider(base_url="http://nowhere.invalid").get_model("m")
+
+    with pytest.raises(OllamaConnectionError, match="Cannot reach Ollama at http://nowhere"):
+        await whole(model)
+
+
+async def test_an_endless_error_page_is_not_read_to_its_end(fake_ollama, transport):
+    fake_ollama.fail(500, body=b"<p>error</p>" * 500_000)
+    model = OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
+
+    with pytest.raises(OllamaStatusError, match="answered 500") as caught:
+        await whole(model)
+
+    assert len(str(caught.value)) < 2_000
+
+
+async def test_an_error_page_that_breaks_off_is_an_error_of_the_tree(fake_ollama, transport):
+    fake_ollama.fail(500, body=b"<p>error</p>" * 500, fault=Close(after_bytes=100))
+    model = OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
+
+    with pytest.raises(OllamaConnectionError, match="broke"):
+        await whole(model)
+
+
+# Metadata
+
+
+async def test_metadata_is_json(fake_ollama, wire, transport):
+    assert await wire.get("/api/version") == {"version": "0.33.0"}
+    assert "capabilities" in await wire.post("/api/show", {"model": "m"}, {"x-mine": "1"})
+
+    assert fake_ollama.requests[-1].headers["x-mine"] == "1"
+
+
+async def test_metadata_that_is_no_json_is_an_error_of_the_tree(fake_ollama, wire, transport):
+    fake_ollama.fail(200, body="<html>", path="/api/tags")
+
+    with pytest.raises(OllamaStatusError, match="answered 200"):
+        await wire.get("/api/tags")
+
+
+async def test_an_error_about_metadata_names_the_model(fake_ollama, wire):
+    fake_ollama.fail(404, "model 'm' not found", path="/api/show")
+
+    with pytest.raises(OllamaStatusError, match="ollama pull m") as caught:
+        await wire.post("/api/show", {"model": "m"})
+
+    assert caught.value.model == "m"
+
+
+# Streams and loops
+
+
+async def test_a_stream_that_nobody_read_closes_without_a_request(fake_ollama, wire):
+    exchange = wire.chat({"model": "m"}, {}, "m")
+    await exchange.aclose()
+    await exchange.aclose()
+
+    assert exchange.loop is None
+    assert fake_ollama.requests == []
+
+
+async def test_a_stream_ends_once_and_stays_ended(fake_ollama, wire):
+    fake_ollama.reply("hi")
+    exchange = wire.chat({"model": "m", "messages": [{"role": "user", "content": "Hi"}]}, {}, "m")
+
+    body = b"".join([piece async for piece in exchange])
+
+    assert body.endswith(b"}\n")
+    with pytest.raises(StopAsyncIteration):
+        await anext(exchange)
+
+
+def test_a_loop_that_was_just_closed_is_forgotten(wire, monkeypatch):
+    monkeypatch.setattr(connection, "find_spec", lambda name: None)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(wire.connections())
+    loop.close()
+    assert list(wire._open) == [loop]
+
+    asyncio.run(wire.connections())
+
+    assert list(wire._open) == []
+
+
+async def test_a_limit_that_was_reached_a_moment_ago_counts_from_the_last_byte(fake_ollama):
+    """The timer runs on while bytes arrive, and only then is set anew."""
+    expired = []
+    loop = asyncio.get_running_loop()
+    watch = client._Watchdog(Timeouts(None, 0.2, 0.2), expired.append)
+    watch.expect("first_byte")
+    loop.call_later(0.1, watch.touch)  # now in the phase "idle", until 0.3
+    loop.call_later(0.2, watch.touch)  # until 0.4, though the timer rings at 0.3
+    rung = asyncio.Event()
+    loop.call_later(0.33, rung.set)
+
+    await rung.wait()
+
+    assert expired == []
+    watch.stop()
+
+
+async def test_an_answer_that_is_no_ollamas_says_where_it_came_from(fake_ollama, transport):
+    fake_ollama.fail(200, body="<html>Sign in to the guest network</html>")
+    model = OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
+
+    with pytest.raises(OllamaStreamError, match="Is base_url the root of an Ollama server"):
+        await whole(model)
+
+
+SCRIPT = """
+import asyncio, gc, sys, warnings
+from agents import Agent, Runner, set_tracing_disabled
+from timestep import OllamaModelProvider
+
+set_tracing_disabled(True)
+agent = Agent("a", model=OllamaModelProvider(base_url=sys.argv[1]).get_model("m"))
+warnings.simplefilter("always")
+for _ in range(2):
+    print(asyncio.run(Runner.run(agent, "Hi")).final_output)
+gc.collect()
+warnings.simplefilter("ignore", ResourceWarning)  # of run_sync's loop, which is never closed
+for _ in range(2):
+    print(Runner.run_sync(agent, "Hi").final_output)
+"""
+
+
+def test_a_script_that_closes_nothing_ends_without_a_word(fake_ollama):
+    fake_ollama.reply("Hi!", times=4)
+
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, fake_ollama.url],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+        env={**os.environ, "PYTHONPATH": str(Path(timestep.__file__).parent.parent)},
+    )
+
+    assert (done.stdout, done.stderr) == ("Hi!\n" * 4, "")

@@ -1,0 +1,225 @@
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from timestep.errors import ConfigurationError, TimestepError, UnknownModelError
+from timestep.ollama.endpoint import (
+    build_endpoints,
+    check_model_name,
+    is_cloud_name,
+    is_header,
+    strip_cloud_suffix,
+)
+
+KEY = "secret-key"
+LOCAL, CLOUD = "http://localhost:11434", "https://ollama.com"
+
+
+def bearer(endpoint):
+    return endpoint.headers.get("authorization")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_cloud", "bare"),
+    [
+        ("llama3.2", False, "llama3.2"),
+        ("gpt-oss:120b-cloud", True, "gpt-oss:120b"),
+        ("gpt-oss:cloud", True, "gpt-oss"),
+        ("gpt-oss:120b:cloud", True, "gpt-oss:120b"),
+        ("GPT-OSS:120B-CLOUD", True, "GPT-OSS:120B"),
+        ("qwen3-cloud", True, "qwen3"),
+        ("x:Q4-Cloud", True, "x:Q4"),
+        ("cloud", False, "cloud"),
+        ("cloud:7b", False, "cloud:7b"),
+        ("nextcloud", False, "nextcloud"),
+        ("hf.co/user/cloud", False, "hf.co/user/cloud"),
+        ("-cloudy", False, "-cloudy"),
+    ],
+)
+def test_a_cloud_name_ends_in_cloud(name, is_cloud, bare):
+    assert is_cloud_name(name) is is_cloud
+    assert strip_cloud_suffix(name) == bare
+
+
+# Where a local and a cloud name go, under which name, and whether the key goes along.
+ROUTES = {
+    "nothing configured": ({}, (LOCAL, "m", None), (CLOUD, "c:1", None)),
+    "key alone": ({"api_key": KEY}, (LOCAL, "m", None), (CLOUD, "c:1", KEY)),
+    "base URL": (
+        {"base_url": "http://gpu:1/"},
+        ("http://gpu:1", "m", None),
+        ("http://gpu:1", "c:1-cloud", None),
+    ),
+    "base URL with its key": (
+        {"base_url": "https://gpu", "api_key": KEY},
+        ("https://gpu", "m", KEY),
+        ("https://gpu", "c:1-cloud", KEY),
+    ),
+    "base URL of the cloud": (
+        {"base_url": CLOUD, "api_key": KEY},
+        (CLOUD, "m", KEY),
+        (CLOUD, "c:1", KEY),
+    ),
+    "another local server": (
+        {"local_url": "http://gpu:1", "api_key": KEY},
+        ("http://gpu:1", "m", None),
+        (CLOUD, "c:1", KEY),
+    ),
+    "OLLAMA_HOST is the cloud": (
+        {"local_url": CLOUD, "api_key": KEY},
+        (CLOUD, "m", KEY),
+        (CLOUD, "c:1", KEY),
+    ),
+    "OLLAMA_HOST is the cloud in the clear": (
+        {"local_url": "http://ollama.com", "api_key": KEY},
+        ("http://ollama.com", "m", None),
+        (CLOUD, "c:1", KEY),
+    ),
+    "a name like the cloud's": (
+        {"local_url": "https://ollama.com.example.org", "api_key": KEY},
+        ("https://ollama.com.example.org", "m", None),
+        (CLOUD, "c:1", KEY),
+    ),
+    "another port of the cloud": (
+        {"local_url": "https://ollama.com:8443", "api_key": KEY},
+        ("https://ollama.com:8443", "m", None),
+        (CLOUD, "c:1", KEY),
+    ),
+    "loopback in the clear": (
+        {"base_url": "http://127.0.0.1:1", "api_key": KEY},
+        ("http://127.0.0.1:1", "m", KEY),
+        ("http://127.0.0.1:1", "c:1-cloud", KEY),
+    ),
+    "in the clear, allowed": (
+        {"base_url": "http://gpu:1", "api_key": KEY, "allow_insecure": True},
+        ("http://gpu:1", "m", KEY),
+        ("http://gpu:1", "c:1-cloud", KEY),
+    ),
+    "blank key": ({"api_key": " \n"}, (LOCAL, "m", None), (CLOUD, "c:1", None)),
+    "key with a line end": ({"api_key": f"{KEY}\n"}, (LOCAL, "m", None), (CLOUD, "c:1", KEY)),
+}
+
+
+@pytest.mark.parametrize(("asked", "local", "cloud"), ROUTES.values(), ids=ROUTES)
+def test_names_and_keys_go_where_they_belong(asked, local, cloud):
+    endpoints = build_endpoints(**asked)
+
+    for name, (base_url, sent_name, key) in (("m", local), ("c:1-cloud", cloud)):
+        endpoint, served_as = endpoints.route(name)
+        assert (endpoint.base_url, served_as) == (base_url, sent_name)
+        assert bearer(endpoint) == (key and f"Bearer {key}")
+        assert endpoint.is_cloud == (base_url == CLOUD)
+
+
+URLS = st.sampled_from(
+    [None, LOCAL, CLOUD, "http://ollama.com", "https://gpu", "http://gpu:1", "https://evil/ollama.com"]
+)  # fmt: skip
+NAMES = st.text(string.ascii_letters + ":-/.", min_size=1) | st.sampled_from(["c:cloud", "c-cloud"])
+
+
+@given(URLS, URLS, NAMES, st.booleans())
+def test_a_key_reaches_only_the_host_it_is_for(base_url, local_url, name, allow_insecure):
+    try:
+        endpoints = build_endpoints(
+            api_key=KEY, base_url=base_url, local_url=local_url, allow_insecure=allow_insecure
+        )
+    except ConfigurationError:
+        assert base_url in {"http://gpu:1", "http://ollama.com"}
+        assert not allow_insecure
+        return
+    endpoint, _ = endpoints.route(name)
+
+    if bearer(endpoint):
+        assert endpoint.base_url == (base_url or CLOUD)
+        assert allow_insecure or endpoint.base_url.startswith("https:") or endpoint.is_loopback
+
+
+def test_a_key_in_the_clear_is_refused_and_not_repeated():
+    for asked in (
+        {"api_key": KEY, "base_url": "http://gpu:1"},
+        {"headers": {"Authorization": KEY}, "base_url": "http://gpu:1"},
+        {"headers": {"AUTHORIZATION": KEY}, "local_url": "http://gpu:1"},
+    ):
+        with pytest.raises(ConfigurationError, match="https://") as refused:
+            build_endpoints(**asked)
+        assert KEY not in str(refused.value)
+
+
+def test_headers_go_to_the_configured_server_alone():
+    endpoints = build_endpoints(headers={"X-Proxy": "p"}, api_key=KEY)
+
+    assert endpoints.route("m")[0].headers == {"x-proxy": "p"}
+    assert endpoints.route("c-cloud")[0].headers == {"authorization": f"Bearer {KEY}"}
+
+    own = build_endpoints(base_url="https://gpu", headers={"Authorization": "Basic x"}, api_key=KEY)
+    assert bearer(own.local) == "Basic x"
+    assert KEY not in repr(own)
+    assert "Basic x" not in repr(own)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"api_key": "a b"}, "character no HTTP header can carry"),
+        ({"api_key": "a\nb"}, "character no HTTP header can carry"),
+        ({"api_key": "schlüssel"}, "character no HTTP header can carry"),
+        ({"api_key": "\ud800"}, "character no HTTP header can carry"),
+        ({"api_key": b"key"}, "is bytes, not text"),
+        ({"api_key": 5}, "is int, not text"),
+        ({"base_url": 5}, "is int, not text"),
+        ({"base_url": "gpu:11434"}, "http://gpu:11434"),
+        ({"base_url": "http://gpu/v1"}, "without '/v1'"),
+        ({"local_url": "http://gpu/api"}, "without '/api'"),
+        ({"base_url": "ftp://gpu"}, "scheme 'ftp'"),
+        ({"headers": {"X A": "1"}}, "'x a' cannot be sent"),
+        ({"headers": {"X-A": "1\n2"}}, "'x-a' cannot be sent"),
+        ({"headers": {"X-A": 1}}, "'x-a' cannot be sent"),
+        ({"headers": {1: "1"}, "base_url": "http://gpu", "api_key": "k"}, "https://"),
+    ],
+)
+def test_what_cannot_be_used_is_a_configuration_error(asked, words):
+    with pytest.raises(ConfigurationError) as refused:
+        build_endpoints(**asked)
+
+    assert words in str(refused.value)
+    assert "schlüssel" not in str(refused.value)
+
+
+@given(st.none() | st.text(), st.none() | st.text(), st.dictionaries(st.text(), st.text()))
+def test_any_text_is_used_or_refused(api_key, url, headers):
+    try:
+        endpoints = build_endpoints(api_key=api_key, base_url=url, headers=headers)
+    except TimestepError:
+        return
+    assert all(is_header(name, value) for name, value in endpoints.local.headers.items())
+
+
+@pytest.mark.parametrize(
+    "name", ["m", "hf.co/user/repo:Q4_K_M", "ollama/llama3.2", "gpt-oss:120b-cloud", " m "]
+)
+def test_a_model_name_is_kept_verbatim(name):
+    assert check_model_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (None, "No Ollama model is named None"),
+        ("", "No Ollama model"),
+        ("  ", "No Ollama model"),
+        (5, "named 5"),
+        (["m"], "named ['m']"),
+        ("ollama/", "ends at its prefix"),
+        ("Ollama/ ", "ends at its prefix"),
+        ("/", "ends at its prefix"),
+        ("-cloud", "only a suffix"),
+        (":Cloud", "only a suffix"),
+    ],
+)
+def test_what_names_no_model_is_refused(name, words):
+    with pytest.raises(UnknownModelError) as refused:
+        check_model_name(name)
+
+    assert words in str(refused.value)

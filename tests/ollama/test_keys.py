@@ -1,0 +1,192 @@
+"""A key goes only to its own host, and shows up nowhere."""
+
+import copy
+import pickle
+import traceback
+
+import pytest
+from agents import Agent, ModelSettings, RunConfig, Runner, set_trace_processors, trace
+from agents.tracing import TracingProcessor
+
+from timestep import (
+    AuthenticationError,
+    ConfigurationError,
+    MultiModelProvider,
+    OllamaModelProvider,
+    OllamaStatusError,
+)
+from timestep.testing import FakeOllama
+
+KEY = "sk-very-secret-0123456789"
+QUIET = RunConfig(tracing_disabled=True)
+
+
+def sent_keys(server):
+    return [request.headers.get("authorization") for request in server.requests]
+
+
+async def ask(model):
+    return await Runner.run(Agent("a", model=model), "hi", run_config=QUIET)
+
+
+async def test_a_key_reaches_the_base_url_it_was_given_with(fake_ollama):
+    fake_ollama.require_key(KEY)
+    fake_ollama.reply("hi")
+    provider = OllamaModelProvider(KEY, fake_ollama.url)
+
+    await ask(provider.get_model("m"))
+
+    assert sent_keys(fake_ollama) == [f"Bearer {KEY}"]
+
+
+async def test_the_environments_key_reaches_no_other_host(monkeypatch, fake_ollama):
+    monkeypatch.setenv("OLLAMA_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    with FakeOllama() as second:
+        monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+        provider = MultiModelProvider.from_env(
+            providers={"gpu": {"kind": "ollama", "base_url": second.url}}
+        )
+        fake_ollama.reply("hi")
+        second.reply("hi")
+
+        await ask(provider.get_model("ollama/m"))
+        await ask(provider.get_model("gpu/m"))
+
+        assert sent_keys(fake_ollama) == [None]
+        assert sent_keys(second) == [None]
+
+
+async def test_a_key_without_a_url_never_reaches_this_machine(fake_ollama):
+    fake_ollama.reply("hi")
+    provider = OllamaModelProvider(KEY, local_url=fake_ollama.url)
+
+    await ask(provider.get_model("m"))
+
+    assert sent_keys(fake_ollama) == [None]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_post_follows_no_redirect_and_takes_no_key_along(fake_ollama, status):
+    with FakeOllama() as second:
+        fake_ollama.redirect(f"{second.url}/api/chat?token=abc", status=status)
+        provider = OllamaModelProvider(KEY, fake_ollama.url)
+
+        with pytest.raises(OllamaStatusError, match="follows no redirect") as caught:
+            await ask(provider.get_model("m"))
+
+        assert second.requests == []
+        assert "token=abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://gpu.example:11434", "http://192.0.2.7"])
+def test_a_key_in_the_clear_is_refused(url):
+    with pytest.raises(ConfigurationError, match="https://"):
+        OllamaModelProvider(KEY, url)
+
+    OllamaModelProvider(KEY, url, allow_insecure=True)
+
+
+async def test_a_key_the_server_repeats_is_in_no_error_and_no_span(fake_ollama):
+    spans = []
+
+    class Recorder(TracingProcessor):
+        def on_trace_start(self, trace):
+            pass
+
+        def on_trace_end(self, trace):
+            pass
+
+        def on_span_start(self, span):
+            pass
+
+        def on_span_end(self, span):
+            spans.append(span.export())
+
+        def shutdown(self):
+            pass
+
+        def force_flush(self):
+            pass
+
+    set_trace_processors([Recorder()])
+    fake_ollama.fail(401, f"the key {KEY} is wrong", headers={"X-Echo": f"Bearer {KEY}"})
+    provider = OllamaModelProvider(KEY, fake_ollama.url)
+
+    with trace("t"), pytest.raises(AuthenticationError) as caught:
+        await Runner.run(Agent("a", model=provider.get_model("m")), "hi", run_config=RunConfig())
+    set_trace_processors([])
+
+    error = caught.value
+    everywhere = [
+        "".join(traceback.format_exception(error)),
+        repr(error),
+        repr(vars(error)),
+        repr(pickle.loads(pickle.dumps(error))),
+        repr(spans),
+        repr(provider),
+        repr(vars(provider.get_model("m"))),
+    ]
+    assert spans
+    assert all(KEY not in text for text in everywhere)
+
+
+async def test_headers_the_server_repeats_are_in_no_error(fake_ollama):
+    words = "wrong: gateway-key-123456, call-key-7890123"
+    fake_ollama.fail(401, words, headers={"X-Echo": words}, signin_url=f"https://x/?{words}")
+    provider = OllamaModelProvider(
+        base_url=fake_ollama.url, headers={"X-Gateway": "gateway-key-123456"}
+    )
+    settings = ModelSettings(extra_headers={"X-Call": "call-key-7890123"})
+    agent = Agent("a", model=provider.get_model("m"), model_settings=settings)
+
+    with pytest.raises(AuthenticationError) as caught:
+        await Runner.run(agent, "hi", run_config=QUIET)
+
+    ours = {name: value for name, value in vars(caught.value).items() if name != "run_data"}
+    for text in (str(caught.value), repr(ours), repr(pickle.dumps(caught.value))):
+        assert "gateway-key" not in text
+        assert "call-key" not in text
+
+
+def test_a_provider_copies_and_pickles_without_its_connections():
+    provider = OllamaModelProvider(KEY, "https://gpu.example", options={"num_ctx": 8192})
+    provider.get_model("m")
+
+    for other in (copy.deepcopy(provider), pickle.loads(pickle.dumps(provider))):
+        assert other.get_model("m").model == "m"
+        assert other.get_model("m") is not provider.get_model("m")
+
+
+async def test_a_copy_of_a_model_answers_over_connections_of_its_own(fake_ollama):
+    fake_ollama.require_key(KEY)
+    fake_ollama.reply("hi", times=3)
+    model = OllamaModelProvider(KEY, fake_ollama.url, options={"seed": 1}).get_model("m")
+    await ask(model)
+
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        await ask(other)
+        assert other._source is not model._source
+        assert other._source is other._catalogue._source
+
+    assert [chat["options"] for chat in fake_ollama.chats] == [{"seed": 1}] * 3
+
+
+def test_a_provider_of_every_prefix_is_copied_deeply():
+    provider = MultiModelProvider(default_model="ollama/m")
+    model = provider.get_model(None)
+
+    other = copy.deepcopy(provider)
+
+    assert other.get_model(None).model == "m"
+    assert other.get_model(None) is not model
+
+
+@pytest.mark.parametrize("argument", [{"api_key": "k"}, {"base_url": "http://localhost:1"}])
+def test_a_client_goes_with_neither_key_nor_url(argument):
+    class Client:
+        async def chat(self, **keywords):
+            return {}
+
+    with pytest.raises(ConfigurationError, match="leave out"):
+        OllamaModelProvider(ollama_client=Client(), **argument)

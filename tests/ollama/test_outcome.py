@@ -1,0 +1,306 @@
+"""What a finished answer amounts to: good as it is, worth one repair, or an error."""
+
+import json
+
+import pytest
+from agents import AgentOutputSchema, function_tool
+from agents.agent_output import AgentOutputSchemaBase
+from pydantic import BaseModel
+
+from tests.ollama.answers import ORIGIN, call, chunk, last, ndjson, new_reply, request
+from timestep.errors import ModelOutputError
+from timestep.ollama.outcome import settle
+from timestep.ollama.request import Reading
+from timestep.ollama.tools import ToolConversion
+
+
+@function_tool
+def weather(city: str) -> str:
+    """The weather."""
+    return city
+
+
+@function_tool
+def clock() -> str:
+    """The time."""
+    return ""
+
+
+TOOLS = tuple(ToolConversion().convert([weather, clock], []))
+WEATHER = TOOLS[:1]
+PARIS = '{"name": "weather", "arguments": {"city": "Paris"}}'
+
+
+class Verdict(BaseModel):
+    """A structured answer."""
+
+    ok: bool
+    why: str = ""
+
+
+OUTPUT = AgentOutputSchema(Verdict)
+YES = '{"ok": true}'
+
+
+def settled(asked, *chunks):
+    """The reply to *asked* that *chunks* are, and the repair it needs."""
+    reply = new_reply(asked)
+    reply.feed(ndjson(*chunks))
+    reply.end_of_body()
+    return reply, settle(reply, ORIGIN)
+
+
+def shown(reply):
+    """The items of *reply*: text, or the name and arguments of a call."""
+    reply.finish()
+    return [
+        (item.name, json.loads(item.arguments))
+        if item.type == "function_call"
+        else item.content[0].text
+        for item in reply.output
+    ]
+
+
+def required(tools=TOOLS, **fields):
+    body = {"messages": [{"role": "user", "content": "hi"}], "tools": [tool.wire for tool in tools]}
+    return request(Reading.HELD, body=body, tools=tools, must_call=True, **fields)
+
+
+def structured(reading, **fields):
+    return request(reading, output=OUTPUT, **fields)
+
+
+def emulated(reading=Reading.EMULATED, **fields):
+    return request(reading, tools=TOOLS, is_emulated=True, **fields)
+
+
+# Requests, what the model answers, and what the caller sees of it.
+GOOD = {
+    "text": (request(), [last("Hi")], ["Hi"]),
+    "nothing, without tools": (request(), [last()], [""]),
+    "a call": (request(tools=TOOLS), [last(calls=[call("clock")])], [("clock", {})]),
+    "a call of no tool on offer": (
+        request(tools=TOOLS), [last(calls=[call("nope")])], [("nope", {})],
+    ),
+    "cut text": (request(tools=TOOLS), [last("Hel", reason="length")], ["Hel"]),
+    "only thinking, without tools": (request(), [last(thinking="Hm")], ["Hm", ""]),
+    "a required call as text": (required(), [last(PARIS)], [("weather", {"city": "Paris"})]),
+    "a required call in a fence": (
+        required(), [last(f"```json\n{PARIS}\n```")], [("weather", {"city": "Paris"})],
+    ),
+    "a required call without arguments": (
+        required(), [last('{"name": "clock"}')], [("clock", {})],
+    ),
+    "a required call after thinking": (
+        required(), [chunk(thinking="Hm"), last(PARIS)], ["Hm", ("weather", {"city": "Paris"})],
+    ),
+    "a required native call": (required(), [last(calls=[call("clock")])], [("clock", {})]),
+    "required native calls with words": (
+        required(),
+        [last("I look", calls=[call("clock"), call("weather", {"city": "Rome"})])],
+        [("clock", {}), ("weather", {"city": "Rome"}), "I look"],
+    ),
+    "required native calls with blanks": (
+        required(), [last(" \n", calls=[call("clock")])], [("clock", {})],
+    ),
+    "a named native call beside a wrong one": (
+        required(WEATHER),
+        [last(calls=[call("clock"), call("weather", {"city": "Rome"})])],
+        [("weather", {"city": "Rome"})],
+    ),
+    "a required call, cut behind it": (
+        required(), [last(PARIS, reason="length")], [("weather", {"city": "Paris"})],
+    ),
+    "structured, live": (structured(Reading.LIVE), [chunk('{"ok"'), last(": true}")], [YES]),
+    "structured, live, in a fence": (
+        structured(Reading.LIVE), [last(f"```json\n{YES}\n```")], [f"```json\n{YES}\n```", YES],
+    ),
+    "structured, held": (structured(Reading.HELD, tools=TOOLS), [last(YES)], [YES]),
+    "structured, held, in a fence": (
+        structured(Reading.HELD, tools=TOOLS), [last(f"Here:\n```json\n{YES}\n```")], [YES],
+    ),
+    "structured, a call first": (
+        structured(Reading.HELD, tools=TOOLS),
+        [chunk("I look"), last(calls=[call("clock")])],
+        [("clock", {}), "I look"],
+    ),
+    "structured, a silent call first": (
+        structured(Reading.HELD, tools=TOOLS), [last(calls=[call("clock")])], [("clock", {})],
+    ),
+    "structured, cut behind it": (
+        structured(Reading.HELD), [last(YES, reason="length")], [YES],
+    ),
+    "emulated answer": (emulated(), [chunk('{"answer": "H'), last('i"}')], ["Hi"]),
+    "emulated call": (emulated(), [chunk(PARIS[:9]), last(PARIS[9:])], [("weather", {"city": "Paris"})]),
+    "emulated call in a fence": (
+        emulated(), [last(f"```json\n{PARIS}\n```")], [("weather", {"city": "Paris"})],
+    ),
+    "emulated, in its own way": (emulated(), [last("Just text")], ["Just text"]),
+    "emulated, in its own way, cut": (emulated(), [last("Just te", reason="length")], ["Just te"]),
+    "emulated, a call of no tool on offer": (
+        emulated(), [last('{"name": "nope", "arguments": {}}')], ['{"name": "nope", "arguments": {}}'],
+    ),
+    "emulated, arguments that are no object": (
+        emulated(), [last('{"name": "clock", "arguments": 5}')], ['{"name": "clock", "arguments": 5}'],
+    ),
+    "emulated answer, cut": (emulated(), [last('{"answer": "Hel', reason="length")], ["Hel"]),
+    "emulated and structured": (
+        emulated(Reading.HELD, output=OUTPUT), [last('{"answer": {"ok": true}}')], [YES],
+    ),
+    "emulated and structured, in any script": (
+        emulated(Reading.HELD, output=OUTPUT),
+        [last('{"answer": {"ok": true, "why": "é"}}')],
+        ['{"ok": true, "why": "é"}'],
+    ),
+    "emulated and structured, without the frame": (
+        emulated(Reading.HELD, output=OUTPUT), [last(YES)], [YES],
+    ),
+    "emulated and structured, a call": (
+        emulated(Reading.HELD, output=OUTPUT), [last(PARIS)], [("weather", {"city": "Paris"})],
+    ),
+    "emulated and required": (
+        emulated(Reading.HELD, must_call=True), [last(PARIS)], [("weather", {"city": "Paris"})],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "chunks", "items"), GOOD.values(), ids=GOOD)
+def test_a_good_answer_is_shown_and_needs_no_repair(asked, chunks, items):
+    reply, again = settled(asked, *chunks)
+
+    assert again is None
+    assert shown(reply) == items
+
+
+BAD = {
+    "no call, though required": (required(), last("I would rather not")),
+    "nothing, though a call is required": (required(), last()),
+    "a call to another tool": (required(WEATHER), last(calls=[call("clock")])),
+    "a written call to another tool": (required(WEATHER), last('{"name": "clock"}')),
+    "half a call": (required(), last(PARIS[:-5])),
+    "a call without a name": (required(), last('{"arguments": {}}')),
+    "a call that is a list": (required(), last(f"[{PARIS}]")),
+    "prose, though structured": (structured(Reading.HELD, tools=TOOLS), last("Yes, it is.")),
+    "other JSON, though structured": (structured(Reading.HELD), last('{"ok": "perhaps"}')),
+    "prose, shown already": (structured(Reading.LIVE), last("Yes, it is.")),
+    "the frame with a wrong answer": (
+        emulated(Reading.HELD, output=OUTPUT), last('{"answer": "yes"}'),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "chunk"), BAD.values(), ids=BAD)
+def test_a_bad_answer_is_repaired_once_and_then_an_error(asked, chunk):
+    reply, again = settled(asked, chunk)
+
+    assert again is not None
+    assert again.is_repair
+    assert again.reading is Reading.HELD
+    assert again.body["format"]
+    assert "tools" not in again.body
+
+    reply.restart(again)
+    reply.feed(ndjson(chunk))
+    with pytest.raises(ModelOutputError, match="not even when asked again") as raised:
+        settle(reply, ORIGIN)
+    assert (raised.value.model, raised.value.host) == ("m", "http://localhost:11434")
+
+
+@pytest.mark.parametrize(
+    ("asked", "bad", "good", "items"),
+    [
+        (required(), "Hm", PARIS, [("weather", {"city": "Paris"})]),
+        (structured(Reading.HELD), "Hm", YES, [YES]),
+        (structured(Reading.LIVE), "Hm", YES, ["Hm", YES]),
+        (emulated(Reading.HELD, output=OUTPUT), "Hm", YES, [YES]),
+    ],
+)
+def test_a_repaired_answer_is_shown(asked, bad, good, items):
+    reply, again = settled(asked, last(bad))
+
+    reply.restart(again)
+    reply.feed(ndjson(last(good)))
+
+    assert settle(reply, ORIGIN) is None
+    assert shown(reply) == items
+    assert reply.counts.requests == 2
+
+
+def test_a_repair_shows_the_model_its_answer():
+    _, again = settled(required(), last("I would rather not"))
+
+    assert again.body["messages"][1:-1] == [{"role": "assistant", "content": "I would rather not"}]
+
+
+CUT = {
+    "nothing": (request(), last(reason="length")),
+    "only thinking": (request(), last(thinking="Hm", reason="length")),
+    "nothing, with tools": (request(tools=TOOLS), last(reason="length")),
+    "half a required call": (required(), last(PARIS[:-5], reason="length")),
+    "half a structured answer": (structured(Reading.HELD), last('{"ok": tr', reason="length")),
+    "half a structured answer, shown": (structured(Reading.LIVE), last('{"ok"', reason="length")),
+    "half an emulated call": (emulated(), last(PARIS[:-5], reason="length")),
+    "an empty emulated answer": (emulated(), last(reason="length")),
+}
+
+
+@pytest.mark.parametrize(("asked", "chunk"), CUT.values(), ids=CUT)
+def test_an_answer_cut_before_it_is_usable_is_an_error(asked, chunk):
+    with pytest.raises(ModelOutputError, match="token limit") as raised:
+        settled(asked, chunk)
+
+    assert "max_tokens" in str(raised.value)
+    assert raised.value.model == "m"
+
+
+EMPTY = {
+    "with tools": (request(tools=TOOLS), last(), "a tool that does not exist"),
+    "only thinking, with tools": (request(tools=TOOLS), last(thinking="Hm"), "does not exist"),
+    "structured, live": (structured(Reading.LIVE), last(), "empty answer where Verdict is wanted"),
+    "structured, held": (structured(Reading.HELD), last(" \n"), "where Verdict is wanted"),
+    "emulated": (emulated(), last(), "empty answer"),
+}
+
+
+@pytest.mark.parametrize(("asked", "chunk", "said"), EMPTY.values(), ids=EMPTY)
+def test_an_empty_answer_where_one_is_needed_is_an_error(asked, chunk, said):
+    with pytest.raises(ModelOutputError, match=said) as raised:
+        settled(asked, chunk)
+
+    assert raised.value.host == "http://localhost:11434"
+
+
+def test_calls_that_were_not_asked_for_are_counted():
+    reply, again = settled(required(WEATHER), last(calls=[call("clock"), call("nope")]))
+    reply.restart(again)
+    reply.feed(ndjson(last(calls=[call("clock"), call("weather", {"city": "Rome"})])))
+
+    assert settle(reply, ORIGIN) is None
+    assert reply.dropped_calls == 3
+    assert shown(reply) == [("weather", {"city": "Rome"})]
+
+
+class Untold(AgentOutputSchemaBase):
+    """What a durable engine hands over: a schema that cannot validate."""
+
+    def is_plain_text(self):
+        return False
+
+    def name(self):
+        return "Untold"
+
+    def json_schema(self):
+        return {}
+
+    def is_strict_json_schema(self):
+        return False
+
+    def validate_json(self, json_str):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("text", "is_good"), [(YES, True), ("5", True), ("Yes", False)])
+def test_a_schema_that_cannot_validate_asks_for_any_json(text, is_good):
+    _, again = settled(request(Reading.HELD, output=Untold()), last(text))
+
+    assert (again is None) is is_good

@@ -1,0 +1,389 @@
+import asyncio
+import inspect
+import logging
+import os
+import subprocess
+import sys
+import types
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from agents import Agent, ModelProvider, RunConfig, Runner
+from agents.testing import ScriptedModel
+
+from timestep import factory
+from timestep import settings as settings_module
+from timestep.errors import ConfigurationError, UnknownModelError
+from timestep.factory import ollama_arguments, openai_arguments, provider_arguments
+from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
+from timestep.ollama.provider import OllamaModelProvider
+from timestep.openai_compatible import OpenAICompatibleProvider
+from timestep.registry import MultiModelProvider
+from timestep.settings import Settings
+from timestep.testing import FakeOllama
+
+SECRET = "s3cr3t"
+
+
+async def ask(provider, model=None):
+    agent = Agent(name="a", model=model)
+    result = await Runner.run(agent, "hi", run_config=RunConfig(model_provider=provider))
+    return result.final_output
+
+
+def test_nothing_configured_needs_nothing():
+    arguments = provider_arguments(Settings())
+
+    assert list(arguments["provider_map"]) == ["ollama"]
+    assert {name: value for name, value in arguments.items() if value} == {
+        "provider_map": arguments["provider_map"]
+    }
+
+
+def test_every_argument_is_a_keyword_of_the_provider():
+    keywords = inspect.signature(MultiModelProvider.__init__).parameters
+    for arguments in ({}, {"openai": {"timeout": 3, "api_key": "k"}}):
+        assert set(provider_arguments(Settings(**arguments))) <= set(keywords)
+
+    keywords = inspect.signature(OllamaModelProvider.__init__).parameters
+    arguments = ollama_arguments(Settings().ollama, None)
+    assert set(arguments) == set(keywords) - {"self", "ollama_client"}
+    for name, value in arguments.items():
+        assert value == keywords[name].default or value == {}, name
+
+
+def test_openai_itself_is_left_to_the_sdk(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setenv("OPENAI_ORG_ID", "org")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj")
+
+    assert openai_arguments(Settings().openai) == {
+        "openai_api_key": SECRET,
+        "openai_organization": "org",
+        "openai_project": "proj",
+        "openai_use_responses": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("api", "use_responses"), [("responses", True), ("chat_completions", False)]
+)
+def test_a_chosen_api_is_passed_on(api, use_responses):
+    arguments = openai_arguments(Settings(openai={"api": api}).openai)
+
+    assert arguments["openai_use_responses"] is use_responses
+
+
+@pytest.mark.parametrize(
+    "openai", [{"timeout": 3}, {"headers": {"X-A": "b"}}, {"base_url": "http://localhost/v1"}]
+)
+def test_what_the_sdk_has_no_keyword_for_gets_a_provider_of_ours(openai):
+    arguments = openai_arguments(Settings(openai=openai).openai)
+
+    assert isinstance(arguments["openai_provider"], OpenAICompatibleProvider)
+    assert len(arguments) == 1
+
+
+async def test_openai_settings_reach_the_wire(monkeypatch, openai_server):
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    provider = MultiModelProvider.from_env(
+        openai={"headers": {"X-Title": "t"}, "organization": "org", "project": "proj"}
+    )
+    assert await ask(provider, "gpt-4.1") == "hello"
+    assert await ask(provider, "openai/gpt-4.1") == "hello"
+    await provider.aclose()
+
+    assert openai_server.requests[0][0] == "/v1/responses"
+    assert openai_server.requests[1][2]["model"] == "gpt-4.1"
+    expected = {
+        "authorization": f"Bearer {SECRET}",
+        "x-title": "t",
+        "openai-organization": "org",
+        "openai-project": "proj",
+    }
+    assert openai_server.headers.items() >= expected.items()
+
+
+def test_a_provider_of_kind_openai_gets_its_own_settings_and_nothing_else(
+    monkeypatch, openai_server
+):
+    """Twice under separate event loops, as workers do."""
+    monkeypatch.setenv("OPENAI_API_KEY", "openais-own")
+    monkeypatch.setenv("OPENAI_ORG_ID", "openais-own")
+    Path("timestep.toml").write_text(
+        f"""
+        [providers.groq]
+        kind = "openai"
+        base_url = "{openai_server.base_url}"
+        api_key = "env:GROQ_API_KEY"
+        headers = {{ X-Title = "app" }}
+        timeout = 20
+        """
+    )
+    monkeypatch.setenv("GROQ_API_KEY", SECRET)
+    provider = MultiModelProvider.from_env()
+    for _ in range(2):
+        assert asyncio.run(ask(provider, "groq/meta/llama-4")) == "hello"
+
+    path, headers, body = openai_server.requests[-1]
+    assert (path, body["model"]) == ("/v1/chat/completions", "meta/llama-4")
+    assert headers["authorization"] == f"Bearer {SECRET}"
+    assert headers["x-title"] == "app"
+    assert "openais-own" not in str(openai_server.requests)
+
+
+def test_ollama_settings_become_arguments():
+    table = {
+        "api_key": SECRET,
+        "base_url": "https://gpu",
+        "host": "gpu2",
+        "options": {"num_ctx": 8192},
+        "models": {"llama3.2": {"num_ctx": 4096}},
+        "keep_alive": "10m",
+        "timeout": {"connect": 5, "idle": 60},
+        "on_context_overflow": "truncate",
+        "strict_feature_validation": True,
+        "tool_emulation": True,
+        "allow_remote_images": True,
+        "allow_insecure": True,
+        "headers": {"X-A": "b"},
+    }
+    settings = Settings(ollama=table)
+
+    assert ollama_arguments(settings.ollama, settings.ollama.api_key) == {
+        **{key: value for key, value in table.items() if key not in {"host", "models"}},
+        "local_url": "http://gpu2:11434",
+        "model_options": {"llama3.2": {"num_ctx": 4096}},
+    }
+    assert ollama_arguments(Settings(ollama={"timeout": 9}).ollama, None)["timeout"] == 9
+
+
+async def test_the_configured_ollama_answers(monkeypatch):
+    with FakeOllama() as server:
+        server.reply("hello")
+        server.reply("again")
+        monkeypatch.setenv("OLLAMA_HOST", server.url.removeprefix("http://"))
+        monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "ollama/llama3.2")
+        monkeypatch.setenv("TIMESTEP_PROVIDERS__GPU__KIND", "ollama")
+        monkeypatch.setenv("TIMESTEP_PROVIDERS__GPU__BASE_URL", server.url)
+        monkeypatch.setenv("TIMESTEP_PROVIDERS__GPU__API_KEY", SECRET)
+        provider = MultiModelProvider.from_env()
+        assert await ask(provider) == "hello"
+        assert await ask(provider, "gpu/llama3.2") == "again"
+        await provider.aclose()
+
+        keys = [
+            request.headers.get("authorization")
+            for request in server.requests
+            if request.path == "/api/chat"
+        ]
+    assert keys == [None, f"Bearer {SECRET}"]
+
+
+async def test_the_key_of_the_environment_stays_away_from_other_hosts(monkeypatch, caplog):
+    with FakeOllama() as server:
+        server.reply("hello")
+        monkeypatch.setenv("OLLAMA_BASE_URL", server.url)
+        monkeypatch.setenv("OLLAMA_API_KEY", SECRET)
+        provider = MultiModelProvider.from_env()
+        assert await ask(provider, "ollama/llama3.2") == "hello"
+        await provider.aclose()
+        assert not any("authorization" in request.headers for request in server.requests)
+
+    [warning] = [record for record in caplog.records if record.name == "timestep"]
+    assert warning.levelno == logging.WARNING
+    assert warning.getMessage() == (
+        f"OLLAMA_API_KEY is for ollama.com and is not sent to {server.url}; to send a key there, "
+        "set TIMESTEP_OLLAMA__API_KEY, or api_key in [ollama]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "key"),
+    [
+        ({"OLLAMA_API_KEY": SECRET}, SECRET),
+        ({"OLLAMA_API_KEY": SECRET, "OLLAMA_BASE_URL": "https://ollama.com"}, SECRET),
+        ({"OLLAMA_API_KEY": SECRET, "OLLAMA_HOST": "https://gpu"}, SECRET),
+        ({"OLLAMA_API_KEY": SECRET, "OLLAMA_BASE_URL": "https://gpu"}, None),
+        ({"TIMESTEP_OLLAMA__API_KEY": SECRET, "OLLAMA_BASE_URL": "https://gpu"}, SECRET),
+        ({"OLLAMA_BASE_URL": "https://gpu"}, None),
+    ],
+)
+def test_which_key_goes_to_ollama(monkeypatch, caplog, variables, key):
+    given = {}
+    monkeypatch.setattr(factory, "OllamaModelProvider", lambda **arguments: given.update(arguments))
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    provider_arguments(Settings())
+
+    assert given["api_key"] == key
+    assert bool(caplog.records) is (key is None and "OLLAMA_API_KEY" in variables)
+    assert SECRET not in caplog.text
+
+
+def test_a_wrong_ollama_option_is_a_configuration_error():
+    with pytest.raises(ConfigurationError, match=r"^\[ollama\]: .*num_ctx"):
+        MultiModelProvider.from_env(ollama={"options": {"num_ctx": "many"}})
+    with pytest.raises(ConfigurationError, match=r"^\[providers.gpu\]: .*num_ctx"):
+        MultiModelProvider.from_env(
+            providers={"gpu": {"kind": "ollama", "models": {"m": {"num_ctx": "many"}}}}
+        )
+
+
+def test_gateways_get_key_and_url(monkeypatch):
+    """The SDK's adapters need packages that are not here; their arguments are the fact."""
+    made = []
+    for module, name in (("litellm_model", "LitellmModel"), ("any_llm_model", "AnyLLMModel")):
+        fake = types.ModuleType(module)
+
+        def make(model, *, base_url, api_key, kind=name):
+            made.append((kind, model, base_url, api_key))
+
+        setattr(fake, name, make)
+        monkeypatch.setitem(sys.modules, f"agents.extensions.models.{module}", fake)
+    table = {"api_key": SECRET, "base_url": "https://x/v1"}
+    provider = MultiModelProvider.from_env(
+        providers={"lite": {"kind": "litellm", **table}, "any": {"kind": "any-llm", **table}}
+    )
+    for name in ("lite/anthropic/claude", "any/mistral/small", "litellm/a/b", "any-llm/c/d"):
+        provider.get_model(name)
+
+    assert made == [
+        ("LitellmModel", "anthropic/claude", "https://x/v1", SECRET),
+        ("AnyLLMModel", "mistral/small", "https://x/v1", SECRET),
+        ("LitellmModel", "a/b", None, None),
+        ("AnyLLMModel", "c/d", None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "package", "module"),
+    [("litellm", "litellm", "litellm_model"), ("any-llm", "any_llm", "any_llm_model")],
+)
+def test_a_missing_gateway_package_says_what_to_install(monkeypatch, prefix, package, module):
+    monkeypatch.delitem(sys.modules, f"agents.extensions.models.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(ConfigurationError, match=rf"pip install 'timestep\[{prefix}\]'"):
+        MultiModelProvider().get_model(f"{prefix}/a/b")
+
+
+@pytest.mark.parametrize("kind", [LiteLLMModelProvider, AnyLLMModelProvider])
+def test_gateways_have_no_default_model_and_hide_their_key(kind):
+    with pytest.raises(UnknownModelError, match="name one"):
+        kind().get_model(None)
+    assert SECRET not in repr(kind(SECRET))
+
+
+class PluginModels(ModelProvider):
+    def __init__(self, table):
+        self.table = table
+
+    def get_model(self, model_name):
+        return ScriptedModel([f"{self.table['greeting']} {model_name}"])
+
+
+def refuse(table):
+    raise KeyError(table["api_key"])
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    """Installs plug-ins; the calls that importlib.metadata answers are the real ones."""
+
+    def install(target):
+        point = EntryPoint("greeter", target, settings_module.PROVIDER_PLUGINS)
+        for module in (settings_module, factory):
+            monkeypatch.setattr(module, "entry_points", lambda **_: [point])
+
+    monkeypatch.setitem(sys.modules, "test_factory_plugin", sys.modules[__name__])
+    return install
+
+
+async def test_a_plugin_makes_a_provider_of_its_table(plugin, monkeypatch):
+    plugin("test_factory_plugin:PluginModels")
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__HI__KIND", "greeter")
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__HI__GREETING", "good day")
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__HI__NESTED__LEVEL", "3")
+    provider = MultiModelProvider.from_env()
+
+    assert provider.provider_map.get_provider("hi").table == {
+        "greeting": "good day",
+        "nested": {"level": 3},
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("no_such_module:build", "the plug-in cannot be imported: No module named"),
+        ("test_factory_plugin:missing", "the plug-in cannot be imported: "),
+        ("builtins:dict", "the plug-in returned dict, not an agents.ModelProvider"),
+        ("test_factory_plugin:refuse", "the plug-in refuses the table with KeyError"),
+    ],
+)
+def test_a_plugin_that_cannot_be_used_is_a_configuration_error(plugin, target, expected):
+    plugin(target)
+    with pytest.raises(ConfigurationError) as caught:
+        MultiModelProvider.from_env(providers={"hi": {"kind": "greeter"}})
+
+    assert str(caught.value).startswith(f"[providers.hi], kind 'greeter': {expected}")
+
+
+def test_a_plugin_kind_is_suggested(plugin):
+    plugin("no_such_module:build")
+    with pytest.raises(ConfigurationError, match=r'known kinds: any-llm, greeter, .*"greeter"'):
+        MultiModelProvider.from_env(providers={"hi": {"kind": "greter"}})
+
+
+def test_an_installed_plugin_is_found(tmp_path):
+    """Through the real metadata of an installed distribution."""
+    info = tmp_path / "site" / "greeter-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greeter\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[timestep.providers]\ngreeter = greeter:build\n")
+    (info.parent / "greeter.py").write_text(
+        "from agents import OpenAIProvider\n"
+        "def build(table):\n"
+        "    assert dict(table) == {'api_key': 'k'}\n"
+        "    return OpenAIProvider(api_key=table['api_key'])\n"
+    )
+    code = """
+import sys
+sys.path.insert(0, "site")
+from timestep import MultiModelProvider, Settings
+settings = Settings(providers={"hi": {"kind": "greeter", "api_key": "k"}})
+assert "greeter" not in sys.modules
+print(MultiModelProvider.from_settings(settings).get_model("hi/m").model)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(factory.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stdout, done.returncode) == ("m\n", 0), done.stderr
+
+
+def test_construction_opens_nothing_outside_an_event_loop(monkeypatch):
+    """Every kind at once; a socket would be an error."""
+
+    def refuse_socket(*args):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr("socket.socket.__init__", refuse_socket)
+    provider = MultiModelProvider.from_env(
+        openai={"base_url": "https://x/v1"},
+        providers={
+            "a": {"kind": "openai", "base_url": "https://x/v1"},
+            "b": {"kind": "ollama"},
+            "c": {"kind": "litellm"},
+            "d": {"kind": "any-llm"},
+        },
+    )
+    for name in ("m", "a/m", "b/m", "ollama/m"):
+        assert provider.get_model(name).model == "m"

@@ -1,0 +1,79 @@
+"""What a statement must not import, by name: what is not imported costs nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import timestep
+
+ROOT = Path(timestep.__file__).parents[1]
+
+
+def imported(statement, *, after="pass"):
+    """The modules that *statement* imports in a fresh interpreter, *after* another one."""
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+{after}
+before = set(sys.modules)
+{statement}
+print(*(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_timestep_imports_nothing_but_itself():
+    roots = {name.partition(".")[0] for name in imported("import timestep")}
+
+    assert roots <= {"timestep", *sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize(
+    ("statement", "forbidden"),
+    [
+        (
+            "from timestep import MultiModelProvider; MultiModelProvider()",
+            {"httpcore", "httpx", "ollama", "pydantic_settings", "timestep.ollama.model"},
+        ),
+        (
+            "from timestep import OllamaModelProvider; OllamaModelProvider().get_model('m')",
+            {"httpcore", "httpx", "ollama", "pydantic_settings"},
+        ),
+        (
+            "from timestep import TimestepError",
+            {"httpcore", "httpx", "ollama", "pydantic_settings", "timestep.ollama"},
+        ),
+    ],
+)
+def test_beside_agents_only_what_is_used_is_imported(statement, forbidden):
+    new = imported(statement, after="import agents")
+
+    assert "timestep" in new
+    assert not new & forbidden
+
+
+@pytest.mark.parametrize(
+    ("before", "forbidden"),
+    [
+        ("sys.modules['aiohttp'] = None; import agents", {"httpx", "ollama"}),
+        ("import agents", {"httpcore", "httpx", "ollama"}),
+    ],
+    ids=["stock", "fast"],
+)
+def test_a_call_imports_one_http_library(before, forbidden):
+    call = """
+import asyncio
+from agents import Agent, RunConfig, Runner
+from timestep import OllamaModelProvider
+from timestep.testing import FakeOllama
+with FakeOllama() as fake:
+    fake.reply("hello")
+    agent = Agent("a", model=OllamaModelProvider(base_url=fake.url).get_model("m"))
+    asyncio.run(Runner.run(agent, "hi", run_config=RunConfig(tracing_disabled=True)))
+"""
+    new = imported(call, after=before)
+
+    assert "timestep.ollama.model" in new
+    assert not new & forbidden

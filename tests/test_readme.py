@@ -1,0 +1,178 @@
+"""What README.md and docs/ show is true: every block runs, every file and error they name exists."""
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import timestep
+from timestep.cli import main
+from timestep.reference import settings_table
+from timestep.settings import load_settings
+from timestep.testing import Reply
+
+ROOT = Path(__file__).parents[1]
+# docs/testing.md has a test of its own: its blocks are tests.
+PAGES = [ROOT / "README.md", *(p for p in (ROOT / "docs").glob("*.md") if p.name != "testing.md")]
+_FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@dataclass
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self):
+        return f"{self.page.name}:{self.line}"
+
+    def run(self, scope):
+        """Run it as Python; a traceback shows the line of the page."""
+        code = "\n" * self.line + self.text
+        exec(compile(code, self.page, "exec"), scope)
+
+
+def blocks(*languages):
+    """The blocks in *languages*, as parameters of a test."""
+    found = [
+        Block(page, page.read_text()[: match.start()].count("\n") + 1, match[1], match[2])
+        for page in PAGES
+        for match in _FENCED.finditer(page.read_text())
+    ]
+    return [pytest.param(block, id=str(block)) for block in found if block.language in languages]
+
+
+def pretend(request):
+    """What a model could answer: a call while there is none yet, JSON where that is asked for."""
+    body = request.json
+    if body.get("tools") and body["messages"][-1]["role"] == "user":
+        function = body["tools"][0]["function"]
+        return Reply(tool_calls=[(function["name"], example(function["parameters"]))])
+    if "format" in body:
+        return json.dumps(example(body["format"]))
+    return "Hello!"
+
+
+def example(schema):
+    """A value that matches *schema*."""
+    match schema.get("type"):
+        case "object":
+            return {name: example(below) for name, below in schema["properties"].items()}
+        case "integer" | "number":
+            return 1
+        case "array":
+            return [example(schema["items"])]
+        case _:
+            return "Paris"
+
+
+@pytest.fixture
+def servers(fake_ollama, openai_server, monkeypatch):
+    """Ollama and OpenAI are the test servers, wherever a block says they are."""
+    fake_ollama.reply(pretend, times=None)
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_server.base_url)
+    # The one address no setting moves: that of OllamaModelProvider() without arguments.
+    monkeypatch.setattr("timestep.ollama.endpoint.LOCAL_OLLAMA", fake_ollama.url)
+    return fake_ollama
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_runs(block, servers, capsys, own_loop):
+    block.text = block.text.replace("http://localhost:11434", servers.url)
+    scope = {"__name__": "__main__"}
+    block.run(scope)
+
+    if "print(" in block.text:
+        assert capsys.readouterr().out.strip()
+    if "Runner" in block.text:
+        assert servers.chats
+
+
+@pytest.mark.parametrize("block", blocks("toml"))
+def test_toml_is_a_configuration(block, monkeypatch):
+    for name in re.findall(r'"env:(\w+)"', block.text):
+        monkeypatch.setenv(name, "key")
+    if "pyproject.toml" in block.text:
+        assert '[project.entry-points."timestep.providers"]' in block.text
+        return
+    Path("timestep.toml").write_text(block.text)
+
+    assert load_settings().origins
+
+
+@pytest.mark.parametrize("block", blocks("dotenv"))
+def test_dotenv_is_a_configuration(block):
+    Path(".env").write_text(block.text)
+
+    assert len(load_settings().origins) == len(block.text.splitlines())
+
+
+@pytest.mark.parametrize("block", blocks("sh"))
+def test_commands_run(block, servers, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    for line in block.text.splitlines():
+        words = shlex.split(line, comments=True)
+        match words[0]:
+            case "timestep":
+                result = CliRunner().invoke(main, words[1:])
+                assert (result.exit_code, result.output.strip() != "") == (0, True), result.output
+            case "export":
+                monkeypatch.setenv(*words[1].split("=", 1))
+            case "pip" | "ollama" | "git" | "echo":
+                pass  # installed by .ci/run; another program; a pipe into one above
+            case unknown:
+                pytest.fail(f"{block}: nobody checks {unknown!r}")
+
+
+def test_the_blocks_are_found():
+    counts = {name: len(blocks(name)) for name in ("python", "toml", "dotenv", "sh")}
+
+    assert counts["python"] >= 10
+    assert all(counts.values())
+    assert {block.values[0].language for block in blocks("", "bash", "shell", "py")} == set()
+
+
+def test_the_settings_table_is_current():
+    assert settings_table() in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_a_page_names_exists(page):
+    text = page.read_text()
+    named = re.findall(r"`((?:timestep|tests|bench|examples)/[\w./-]+)`", text)
+    linked = [
+        link.split("#")[0] for link in re.findall(r"\]\((?!http)([^)]+)\)", text) if link[0] != "#"
+    ]
+
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert [path for path in linked if not (page.parent / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_section_a_page_links_exists(page):
+    for link in re.findall(r"\]\((?!http)([^)]*#[^)]+)\)", page.read_text()):
+        file, anchor = link.split("#")
+        target = page.parent / file if file else page
+        titles = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+        assert anchor in anchors
+
+
+def test_the_errors_are_the_package_s():
+    text = (ROOT / "README.md").read_text()
+    section = text.split("## Errors")[1].split("## ")[0]
+    listed = set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE))
+
+    assert listed == {name for name in timestep.__all__ if name.endswith("Error")} - {
+        "TimestepError",
+        "OllamaError",
+    }

@@ -1,0 +1,424 @@
+import asyncio
+import contextlib
+import inspect
+import threading
+
+import pytest
+from agents import (
+    Model,
+    ModelProvider,
+    MultiProvider,
+    OpenAIProvider,
+    OpenAIResponsesModel,
+    UserError,
+)
+from agents.models.multi_provider import MultiProviderMap
+from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
+from agents.testing import ScriptedModel
+from hypothesis import given
+from hypothesis import strategies as st
+from openai import AsyncOpenAI
+
+from timestep import (
+    ConfigurationError,
+    MultiModelProvider,
+    MultiModelProviderMap,
+    OllamaModel,
+    OllamaModelProvider,
+    Settings,
+    UnknownModelError,
+    build_provider,
+)
+
+
+class Recorder(ModelProvider):
+    """A provider that notes what it is asked for."""
+
+    def __init__(self, *, error=None):
+        self.asked = []
+        self.closed = 0
+        self.error = error
+        self.model = ScriptedModel([])
+
+    def get_model(self, model_name):
+        self.asked.append(model_name)
+        return self.model
+
+    async def aclose(self):
+        for _ in range(3):
+            await asyncio.sleep(0)  # closing takes a while
+        self.closed += 1
+        if self.error:
+            raise self.error
+
+
+class Failing(OpenAIProvider):
+    async def aclose(self):
+        raise RuntimeError("at once")
+
+
+def mapped(**providers):
+    provider_map = MultiModelProviderMap()
+    provider_map.set_mapping(providers)
+    return provider_map
+
+
+def openai(**arguments):
+    return MultiModelProvider(openai_api_key="sk-test", **arguments)
+
+
+def test_a_map_adds_finds_and_removes():
+    provider_map, provider = MultiModelProviderMap(), Recorder()
+    assert provider_map.get_mapping() == {}
+
+    provider_map.add_provider("groq", provider)
+    assert provider_map.has_prefix("groq")
+    assert provider_map.get_provider("groq") is provider
+
+    provider_map.remove_provider("groq")
+    assert not provider_map.has_prefix("groq")
+    assert provider_map.get_provider("groq") is None
+
+
+def test_removing_a_missing_prefix_is_a_key_error():
+    with pytest.raises(KeyError, match="groq"):
+        MultiModelProviderMap().remove_provider("groq")
+
+
+def test_mappings_are_copied_in_and_out():
+    provider_map, provider = MultiModelProviderMap(), Recorder()
+    mapping = {"a": provider}
+    provider_map.set_mapping(mapping)
+    mapping["b"] = provider
+    provider_map.get_mapping()["c"] = provider
+
+    assert provider_map.get_mapping() == {"a": provider}
+
+
+@pytest.mark.parametrize("prefix", ["", " ", "a/b", "/"])
+def test_a_prefix_that_no_name_can_have_is_refused(prefix):
+    provider_map = mapped(kept=Recorder())
+    with pytest.raises(
+        ConfigurationError, match="cannot be a prefix: it is the part of a model name"
+    ):
+        provider_map.add_provider(prefix, Recorder())
+    with pytest.raises(ConfigurationError, match="cannot be a prefix"):
+        provider_map.set_mapping({prefix: Recorder()})
+
+    assert list(provider_map.get_mapping()) == ["kept"]
+
+
+def test_maps_and_providers_are_never_falsy():
+    assert MultiModelProviderMap()
+    assert MultiModelProvider()
+    assert isinstance(MultiModelProviderMap(), MultiProviderMap)
+    assert isinstance(MultiModelProvider(), MultiProvider)
+
+
+@given(st.text(min_size=1).filter(str.strip))
+def test_what_follows_the_first_slash_is_kept_verbatim(rest):
+    recorder = Recorder()
+    MultiModelProvider(provider_map=mapped(groq=recorder)).get_model(f"groq/{rest}")
+
+    assert recorder.asked == [rest]
+
+
+def test_bare_and_openai_names_are_openais():
+    provider = openai()
+
+    assert provider.get_model("gpt-4.1").model == "gpt-4.1"
+    assert provider.get_model("openai/gpt-4.1").model == "gpt-4.1"
+    assert isinstance(provider.get_model("gpt-4.1"), OpenAIResponsesModel)
+
+
+def test_no_provider_is_guessed_from_a_name():
+    for name in ("llama3.2", "qwen3:4b", "claude-sonnet-4-5", "gpt-oss:120b-cloud"):
+        assert isinstance(openai().get_model(name), OpenAIResponsesModel)
+
+
+def test_ollama_is_known_out_of_the_box():
+    provider = MultiModelProvider()
+    model = provider.get_model("ollama/hf.co/user/Repo:Q4_K_M")
+
+    assert isinstance(model, OllamaModel)
+    assert model.model == "hf.co/user/Repo:Q4_K_M"
+    assert provider.provider_map.get_mapping() == {}
+
+
+def test_a_map_entry_wins_over_a_built_in_prefix():
+    recorder = Recorder()
+    provider_map = mapped(ollama=recorder, openai=recorder, litellm=recorder)
+    provider = openai(provider_map=provider_map)
+    provider.get_model("ollama/a")
+    provider.get_model("openai/b/c")
+    provider.get_model("litellm/d/e")
+    provider.get_model("bare")
+
+    assert recorder.asked == ["a", "b/c", "d/e"]
+
+
+def test_a_map_may_change_after_construction():
+    provider, recorder = MultiModelProvider(), Recorder()
+    provider.provider_map.add_provider("late", recorder)
+
+    assert provider.get_model("late/m") is recorder.model
+
+
+def test_a_plain_sdk_map_is_taken():
+    provider_map, recorder = MultiProviderMap(), Recorder()
+    provider_map.add_provider("groq", recorder)
+
+    assert MultiModelProvider(provider_map=provider_map).get_model("groq/m") is recorder.model
+
+
+def test_an_unknown_prefix_lists_the_known_ones_and_the_nearest():
+    provider = MultiModelProvider(provider_map=mapped(groq=Recorder()))
+    with pytest.raises(UnknownModelError) as caught:
+        provider.get_model("olama/llama3.2")
+
+    text = str(caught.value)
+    assert text.startswith(
+        "Unknown prefix: olama. Known prefixes: any-llm, groq, litellm, ollama, openai."
+    )
+    assert "Did you mean 'ollama'?" in text
+    assert caught.value.prefix == "olama"
+    assert caught.value.known == ("any-llm", "groq", "litellm", "ollama", "openai")
+    assert isinstance(caught.value, UserError)
+
+
+@pytest.mark.parametrize("name", ["", " ", "ollama/", "openai/", "groq/", "ollama/ ", "nowhere/"])
+def test_a_name_without_a_model_is_refused(name):
+    provider = openai(provider_map=mapped(groq=Recorder()))
+
+    with pytest.raises(UnknownModelError, match=r"No model in .*; write one such as 'gpt-4.1'"):
+        provider.get_model(name)
+
+
+def test_an_empty_prefix_is_unknown():
+    with pytest.raises(UnknownModelError, match="Unknown prefix: "):
+        openai().get_model("/x")
+
+
+def test_prefix_modes_are_the_sdks():
+    provider = openai(openai_prefix_mode="model_id", unknown_prefix_mode="model_id")
+
+    assert provider.get_model("openai/gpt-4.1").model == "openai/gpt-4.1"
+    assert provider.get_model("meta/llama/3").model == "meta/llama/3"
+    assert isinstance(provider.get_model("ollama/m"), OllamaModel)
+    with pytest.raises(UserError, match="openai_prefix_mode"):
+        MultiModelProvider(openai_prefix_mode="other")
+
+
+@pytest.mark.parametrize(
+    ("default", "kind", "name"),
+    [
+        ("ollama/Qwen3:4B-Instruct", OllamaModel, "Qwen3:4B-Instruct"),
+        ("ollama/hf.co/Me/Repo:Q4", OllamaModel, "hf.co/Me/Repo:Q4"),
+        ("GPT-4.1", OpenAIResponsesModel, "GPT-4.1"),
+        ("fast", OllamaModel, "Llama"),
+    ],
+)
+def test_no_name_is_the_default_with_its_prefix_and_case(default, kind, name):
+    model = openai(default_model=default, aliases={"fast": "ollama/Llama"}).get_model(None)
+
+    assert isinstance(model, kind)
+    assert model.model == name
+
+
+def test_no_name_without_a_default_is_the_sdks(monkeypatch):
+    monkeypatch.setenv("OPENAI_DEFAULT_MODEL", "gpt-from-sdk")
+
+    assert openai().get_model(None).model == "gpt-from-sdk"
+
+
+def test_the_default_of_the_sdk_yields_to_ours(monkeypatch):
+    monkeypatch.setenv("OPENAI_DEFAULT_MODEL", "gpt-from-sdk")
+
+    assert openai(default_model="gpt-ours").get_model(None).model == "gpt-ours"
+
+
+def test_aliases_are_followed_and_a_list_gives_its_first():
+    recorder = Recorder()
+    provider = openai(
+        provider_map=mapped(groq=recorder),
+        aliases={"fast": "quick", "quick": ["groq/A", "gpt-4.1"], "groq/shadow": "groq/B"},
+    )
+    for name in ("fast", "quick", "groq/shadow", "groq/fast"):
+        provider.get_model(name)
+
+    assert recorder.asked == ["A", "A", "B", "fast"]
+
+
+def test_later_changes_of_the_aliases_do_not_count():
+    aliases = {"fast": "gpt-4.1"}
+    provider = openai(aliases=aliases)
+    aliases["fast"] = "fast"
+
+    assert provider.get_model("fast").model == "gpt-4.1"
+
+
+@pytest.mark.parametrize("aliases", [{"a": "a"}, {"a": "b", "b": ["c", "a"]}])
+def test_a_ring_of_aliases_is_refused(aliases):
+    with pytest.raises(ConfigurationError, match=r"the aliases form a ring: .* -> "):
+        MultiModelProvider(aliases=aliases)
+
+
+def test_an_empty_default_is_refused():
+    with pytest.raises(ConfigurationError, match="default_model is empty; name a model such as"):
+        MultiModelProvider(default_model=" ")
+
+
+def test_every_keyword_of_the_sdk_is_taken():
+    theirs = inspect.signature(MultiProvider.__init__).parameters
+    ours = inspect.signature(MultiModelProvider.__init__).parameters
+
+    for name, parameter in theirs.items():
+        assert ours[name].default == parameter.default, name
+        assert ours[name].kind == parameter.kind, name
+
+
+def test_keywords_reach_the_openai_provider():
+    client = AsyncOpenAI(api_key="sk-test")
+    model = MultiModelProvider(openai_client=client, openai_use_responses=False).get_model(
+        "gpt-4.1"
+    )
+
+    assert isinstance(model, OpenAIChatCompletionsModel)
+    with pytest.raises(UserError, match="openai_client"):
+        MultiModelProvider(openai_client=client, openai_api_key="sk-test")
+
+
+def test_an_openai_provider_of_ones_own_serves_bare_names():
+    own = OpenAIProvider(api_key="sk-own", use_responses=False)
+    provider = MultiModelProvider(openai_provider=own)
+
+    assert provider.openai_provider is own
+    assert isinstance(provider.get_model("gpt-4.1"), OpenAIChatCompletionsModel)
+
+
+async def test_closing_closes_each_provider_once():
+    shared, other = Recorder(), Recorder()
+    provider = MultiModelProvider(provider_map=mapped(a=shared, b=shared, c=other))
+    provider.provider_map.add_provider("itself", provider)
+    provider.get_model("ollama/m")
+    await provider.aclose()
+
+    assert (shared.closed, other.closed) == (1, 1)
+
+
+async def test_an_error_while_closing_does_not_keep_others_open():
+    first, second = Recorder(error=RuntimeError("first")), Recorder(error=RuntimeError("second"))
+    last = Recorder()
+    provider = MultiModelProvider(provider_map=mapped(a=first, b=second, c=last))
+    provider.openai_provider = Failing()
+    with pytest.raises(RuntimeError, match="at once"):
+        await provider.aclose()
+
+    assert (first.closed, second.closed, last.closed) == (1, 1, 1)
+
+
+async def test_a_cancelled_provider_cancels_closing():
+    provider = MultiModelProvider(provider_map=mapped(a=Recorder(error=asyncio.CancelledError())))
+
+    with pytest.raises(asyncio.CancelledError):
+        await provider.aclose()
+
+
+async def test_the_built_in_ollama_is_closed_too(monkeypatch):
+    provider = MultiModelProvider()
+    provider.get_model("ollama/m")
+    closed = []
+
+    async def aclose(self):
+        closed.append(self)
+
+    monkeypatch.setattr(OllamaModelProvider, "aclose", aclose)
+    await provider.aclose()
+
+    assert len(closed) == 1
+
+
+def test_threads_share_one_built_in_provider(monkeypatch):
+    """Two threads in the constructor at the same time would meet at the barrier."""
+    meeting = threading.Barrier(2, timeout=0.2)
+    made = []
+
+    class Slow(Recorder):
+        def __init__(self):
+            super().__init__()
+            made.append(self)
+            with contextlib.suppress(threading.BrokenBarrierError):
+                meeting.wait()
+
+    monkeypatch.setattr("timestep.ollama.provider.OllamaModelProvider", Slow)
+    provider = MultiModelProvider()
+    threads = [threading.Thread(target=provider.get_model, args=["ollama/m"]) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(made) == 1
+    assert made[0].asked == ["m", "m"]
+
+
+def test_the_same_provider_comes_from_every_constructor(monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    path = tmp_path / "app.toml"
+    path.write_text(
+        """
+        default_model = "fast"
+        [aliases]
+        fast = "gpu/Llama"
+        [providers.gpu]
+        kind = "ollama"
+        base_url = "http://gpu:11434"
+        """
+    )
+    for provider in (
+        MultiModelProvider.from_env(config_file=path),
+        MultiModelProvider.from_file(path),
+        MultiModelProvider.from_settings(Settings(_config_file=path)),
+        build_provider(Settings(_config_file=path)),
+    ):
+        assert type(provider) is MultiModelProvider
+        assert isinstance(provider.provider_map, MultiModelProviderMap)
+        assert set(provider.provider_map.get_mapping()) == {"ollama", "gpu"}
+        assert isinstance(provider.get_model(None), OllamaModel)
+        assert provider.get_model("fast").model == "Llama"
+        assert provider.get_model("gpt-4.1").model == "gpt-4.1"
+
+
+def test_a_subclass_builds_itself():
+    class Ours(MultiModelProvider):
+        pass
+
+    assert type(Ours.from_env()) is Ours
+
+
+def test_overrides_win(monkeypatch):
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "ollama/a")
+
+    assert MultiModelProvider.from_env(default_model="ollama/b").get_model(None).model == "b"
+
+
+def test_no_environment_is_needed():
+    model = MultiModelProvider.from_env().get_model("ollama/llama3.2")
+
+    assert isinstance(model, Model)
+    assert model.model == "llama3.2"
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: MultiModelProvider.from_env(unknown_keyword=1),
+        lambda: MultiModelProvider.from_env(env_file="missing.env"),
+        lambda: MultiModelProvider.from_file("missing.toml"),
+        lambda: MultiModelProvider.from_env(ollama={"timeout": "soon"}),
+    ],
+    ids=["keyword", "env_file", "file", "type"],
+)
+def test_everything_wrong_is_a_configuration_error(build):
+    with pytest.raises(ConfigurationError):
+        build()

@@ -1,0 +1,367 @@
+"""Each mistake is a `ConfigurationError` that names the key, the place, and what to write instead."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from timestep.errors import ConfigurationError
+from timestep.settings import Settings, load_settings
+
+
+def message(**arguments):
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(**arguments)
+    with pytest.raises((ValidationError, SettingsError)):
+        Settings(**{f"_{k}" if k.endswith("_file") else k: v for k, v in arguments.items()})
+    return str(caught.value)
+
+
+def test_a_typing_error_in_toml_names_line_and_nearest_key():
+    Path("timestep.toml").write_text('# mine\n[ollama]\nbase_rul = "http://gpu:11434"\n')
+
+    assert message() == (
+        "ollama.base_rul (timestep.toml:3): unknown setting. Did you mean ollama.base_url?"
+    )
+
+
+def test_a_typing_error_in_pyproject_names_its_line():
+    Path("pyproject.toml").write_text(
+        '[project]\nname = "x"\n\n[tool.timestep]\ndefalt_model = "m"\n'
+    )
+
+    assert message() == (
+        "defalt_model (pyproject.toml:5): unknown setting. Did you mean default_model?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("TIMESTEP_DEFAULT_MODLE", "TIMESTEP_DEFAULT_MODEL"),
+        ("TIMESTEP_OPENAI_API_KEY", "TIMESTEP_OPENAI__API_KEY"),
+        ("TIMESTEP_OPNEAI__API_KEY", "TIMESTEP_OPENAI__API_KEY"),
+        ("TIMESTEP_OLLAMA__TIMEOUT__CONECT", "TIMESTEP_OLLAMA__TIMEOUT__CONNECT"),
+        ("TIMESTEP_PROVIDERS__X__BASEURL", "TIMESTEP_PROVIDERS__X__BASE_URL"),
+    ],
+)
+@pytest.mark.parametrize("source", ["environment", ".env", "secrets"])
+def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, source, typed, meant):
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__X__KIND", "litellm")
+    monkeypatch.setenv("TIMESTEP_OLLAMA__TIMEOUT__IDLE", "3")
+    match source:
+        case "environment":
+            place = f"environment variable {typed}"
+            monkeypatch.setenv(typed, "secret-value")
+        case ".env":
+            place = ".env:2"
+            Path(".env").write_text(f"OTHER=1\n{typed}=secret-value\n")
+        case "secrets":
+            place = f"secrets file {typed}"
+            Path(typed).write_text("secret-value")
+            monkeypatch.setenv("TIMESTEP_SECRETS_DIR", ".")
+
+    text = message()
+    assert f"({place}): unknown setting. Did you mean {meant}?" in text
+    assert "secret-value" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            {"default_modle": "x"},
+            "default_modle (argument): unknown setting. Did you mean default_model?",
+        ),
+        ({"openai_api_key": "x"}, "Did you mean openai.api_key?"),
+        (
+            {"zzz": 1},
+            "zzz (argument): unknown setting. Known here: aliases, default_model, ollama, openai, providers",
+        ),
+        (
+            {"ollama": {"qqq": 1}},
+            "ollama.qqq (argument): unknown setting. Known here: allow_insecure,",
+        ),
+        ({"openai": "x"}, "openai (argument): must be a table of settings"),
+        ({"openai": {"timeout": "soon"}}, "openai.timeout (argument): must be a valid number"),
+        ({"openai": {"timeout": "soon"}}, "for example timeout = 120"),
+        ({"openai": {"timeout": 0}}, "openai.timeout (argument): must be greater than 0"),
+        ({"openai": {"timeout": float("inf")}}, "must be a finite number"),
+        (
+            {"openai": {"api": "chat"}},
+            "openai.api (argument): must be 'responses' or 'chat_completions'",
+        ),
+        (
+            {"openai": {"organization": ""}},
+            "openai.organization (argument): must have at least 1 character",
+        ),
+        (
+            {"openai": {"headers": {"a b": "x"}}},
+            "'a b' is no header name; write one such as X-Title",
+        ),
+        ({"openai": {"headers": {"X-A": "a\nb"}}}, "the value of 'X-A' holds a line break"),
+        ({"openai": {"api_key": "a\nb"}}, "openai.api_key (argument): the key holds a line break"),
+        ({"openai": {"api_key": "schlüssel"}}, "not ASCII; copy it again"),
+        (
+            {"ollama": {"timeout": {"idle": -1}}},
+            "ollama.timeout.idle (argument): must be greater than 0",
+        ),
+        ({"ollama": {"timeout": {"read": 1}}}, "ollama.timeout.read (argument): unknown setting."),
+        ({"ollama": {"keep_alive": "ten"}}, 'write a duration such as "10m"'),
+        ({"ollama": {"keep_alive": True}}, 'write a duration such as "10m"'),
+        ({"ollama": {"options": 3}}, "ollama.options (argument): must be a table of settings"),
+        ({"ollama": {"on_context_overflow": "cut"}}, "must be 'error' or 'truncate'"),
+        (
+            {"default_model": " "},
+            "default_model (argument): must have at least 1 character, for example",
+        ),
+        (
+            {"providers": {"groq": {"kind": "opnai"}}},
+            (
+                "providers.groq (argument): unknown kind 'opnai'; known kinds: any-llm, litellm, ollama, "
+                'openai. Did you mean "openai"?'
+            ),
+        ),
+        (
+            {"providers": {"groq": {"kind": "zz"}}},
+            "unknown kind 'zz'; known kinds: any-llm, litellm, ollama, openai",
+        ),
+        (
+            {"providers": {"groq": {"base_url": "https://x"}}},
+            'providers.groq (argument): needs a kind, as in kind = "openai"; known kinds: any-llm,',
+        ),
+        ({"providers": {"groq": {}}}, "providers.groq (argument): needs a kind"),
+        ({"providers": {"groq": 3}}, "providers.groq (argument): needs a kind"),
+        ({"providers": {"groq": {"kind": 3}}}, "providers.groq (argument): needs a kind"),
+        (
+            {"providers": {"groq": {"kind": "openai"}}},
+            (
+                "providers.groq.base_url (argument): is missing; add it, for example base_url = "
+                '"https://api.groq.com/openai/v1"'
+            ),
+        ),
+        (
+            {"providers": {"g": {"kind": "litellm", "header": {}}}},
+            "providers.g.header (argument): unknown setting. Known here: api_key, base_url, kind",
+        ),
+        (
+            {"providers": {"a/b": {"kind": "litellm"}}},
+            (
+                "'a/b' cannot be a prefix: it is lower case, not empty, and has neither slash nor space; "
+                "write [providers.a-b]"
+            ),
+        ),
+        ({"providers": {"Groq": {"kind": "litellm"}}}, "write [providers.groq]"),
+        ({"providers": {"": {"kind": "litellm"}}}, "'' cannot be a prefix"),
+        ({"providers": {"my groq": {"kind": "litellm"}}}, "write [providers.my-groq]"),
+        (
+            {"aliases": {"fast": "fast"}},
+            (
+                "aliases.fast (argument): the aliases form a ring: fast -> fast; let one of them name a "
+                'model, as in "ollama/qwen3:4b"'
+            ),
+        ),
+        ({"aliases": {"a": "b", "b": ["x", "c"], "c": "a"}}, "form a ring: "),
+        ({"aliases": {"a": 3}}, "aliases.a (argument): must be a valid string"),
+        ({"aliases": {"a": []}}, "aliases.a (argument): must have at least 1 item"),
+        ({"aliases": {"a": ["x", ""]}}, "aliases.a.1 (argument): must have at least 1 character"),
+        ({"aliases": {"": "x"}}, "an alias has a name without spaces around it"),
+        (
+            {"openai": {"base_url": "api.example.com/v1"}},
+            (
+                "openai.base_url (argument): a base URL starts with http:// or https://, as in "
+                "'https://api.example.com/v1'"
+            ),
+        ),
+        (
+            {"openai": {"base_url": "https://me:pw@x/v1"}},
+            "holds no user name or password; set api_key instead",
+        ),
+        (
+            {"ollama": {"base_url": "http://gpu:11434/v1"}},
+            (
+                "ollama.base_url (argument): the native Ollama API lives at the root; write "
+                "'http://gpu:11434' without '/v1'"
+            ),
+        ),
+        (
+            {"ollama": {"base_url": "http://gpu:11434/api"}},
+            "write 'http://gpu:11434' without '/api'",
+        ),
+        (
+            {"providers": {"gpu": {"kind": "ollama", "base_url": "http://gpu/api"}}},
+            "providers.gpu.base_url (argument): the native Ollama API lives at the root",
+        ),
+        (
+            {"ollama": {"host": "gpu:99999"}},
+            "ollama.host (argument): the URL has no valid host and port",
+        ),
+        (
+            {"openai": {"base_url": "http://10.0.0.1/v1", "api_key": "k"}},
+            (
+                "openai (argument): an API key would go to http://10.0.0.1 unencrypted; use https://, or "
+                "set allow_insecure = true"
+            ),
+        ),
+        (
+            {"ollama": {"base_url": "http://10.0.0.1", "api_key": "k"}},
+            "ollama.base_url (argument): an API key would go to http://10.0.0.1 unencrypted",
+        ),
+        (
+            {"providers": {"g": {"kind": "openai", "base_url": "http://g", "api_key": "k"}}},
+            "providers.g (argument): an API key would go to http://g unencrypted",
+        ),
+        (
+            {"providers": {"g": {"kind": "ollama", "base_url": "http://g", "api_key": "k"}}},
+            "providers.g (argument): an API key would go to http://g unencrypted",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_refused(arguments, expected):
+    assert expected in message(**arguments)
+
+
+def test_every_mistake_is_listed(monkeypatch):
+    monkeypatch.setenv("TIMESTEP_OLLAMA__TIMEOUT", "soon")
+    monkeypatch.setenv("OLLAMA_HOST", "http://user:pw@gpu")
+
+    lines = message(default_model="").splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "ollama.host (environment variable OLLAMA_HOST)",
+        "ollama.timeout (environment variable TIMESTEP_OLLAMA__TIMEOUT)",
+        "default_model (argument)",
+    ]
+
+
+def test_a_ring_is_found_where_it_is(monkeypatch):
+    monkeypatch.setenv("TIMESTEP_ALIASES__GOOD", "ollama/x")
+    Path("timestep.toml").write_text('[aliases]\n\na = "b"\nb = "a"\n')
+
+    assert message().startswith(("aliases.a (timestep.toml:3)", "aliases.b (timestep.toml:4)"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("default_model = ollama/x\n", "timestep.toml:1 is not valid TOML: "),
+        ('\n[openai\napi = "x"', "timestep.toml:2 is not valid TOML: "),
+        ("x = [\n", "timestep.toml is not valid TOML: "),
+        ("x = " + "[" * 5000, "timestep.toml is not valid TOML: "),
+        ("x = " + "9" * 5000, "timestep.toml is not valid TOML: "),
+    ],
+)
+def test_malformed_toml_names_the_line(text, expected):
+    Path("timestep.toml").write_text(text)
+
+    text = message()
+    assert text.startswith(expected)
+    assert 'text values need quotes, as in default_model = "ollama/llama3.2"' in text
+
+
+@pytest.mark.parametrize("name", ["timestep.toml", "pyproject.toml", ".env"])
+def test_a_file_that_is_not_utf8_is_refused(name):
+    Path(name).write_bytes('x = "ü"'.encode("latin-1"))
+
+    assert message() == f"{name} is not UTF-8 text; save it with that encoding"
+
+
+def test_a_secret_that_is_not_utf8_is_refused(monkeypatch):
+    Path("OPENAI_API_KEY").write_bytes(b"\xff")
+    monkeypatch.setenv("TIMESTEP_SECRETS_DIR", ".")
+
+    assert message() == "OPENAI_API_KEY is not UTF-8 text; save it with that encoding"
+
+
+def test_an_unreadable_env_file_is_refused():
+    Path(".env").symlink_to(".env")
+
+    assert message().startswith(".env cannot be read (")
+
+
+def test_missing_explicit_files_are_refused(monkeypatch):
+    assert (
+        message(env_file="prod.env") == "prod.env does not exist; correct env_file, or leave it out"
+    )
+    assert (
+        message(config_file="a.toml")
+        == "a.toml does not exist; correct config_file or TIMESTEP_CONFIG, or leave it out"
+    )
+
+    monkeypatch.setenv("TIMESTEP_CONFIG", "b.toml")
+    assert (
+        message()
+        == "b.toml does not exist; correct config_file or TIMESTEP_CONFIG, or leave it out"
+    )
+
+    monkeypatch.setenv("TIMESTEP_SECRETS_DIR", "nowhere")
+    assert message().startswith("the secrets directory 'nowhere' cannot be read (No such file")
+
+
+def test_a_directory_is_no_explicit_file(tmp_path):
+    assert "cannot be read (Is a directory)" in message(env_file=tmp_path)
+    assert "cannot be read (Is a directory)" in message(config_file=tmp_path)
+
+
+def test_an_explicit_pyproject_needs_the_table(tmp_path):
+    path = tmp_path / "pyproject.toml"
+    path.write_text("[project]\n")
+
+    assert message(config_file=path) == f"{path} has no [tool.timestep]; add that table to it"
+
+
+def test_our_table_must_be_a_table():
+    Path("pyproject.toml").write_text("[tool]\ntimestep = 3\n")
+
+    assert message() == "pyproject.toml: [tool.timestep] must be a table of settings"
+
+
+def test_a_pointer_to_a_missing_variable_names_it(monkeypatch):
+    Path("timestep.toml").write_text('[openai]\napi_key = "env:MY_KEY"\n')
+    expected = (
+        "openai.api_key (timestep.toml:2): the variable 'MY_KEY', which 'env:MY_KEY' points at, is "
+        "not set; set it in the environment or in .env"
+    )
+
+    assert message() == expected
+    monkeypatch.setenv("MY_KEY", "")
+    assert message() == expected
+
+
+def test_a_pointer_must_lead_to_what_the_key_wants(monkeypatch):
+    Path("timestep.toml").write_text('[ollama]\noptions = "env:OPTIONS"\n')
+    monkeypatch.setenv("OPTIONS", "many")
+
+    assert message().startswith(
+        "ollama.options (timestep.toml:2): a table is written as a JSON object"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["TIMESTEP_OLLAMA", "TIMESTEP_PROVIDERS", "TIMESTEP_OLLAMA__MODELS"]
+)
+def test_a_table_in_a_variable_is_json(monkeypatch, name):
+    monkeypatch.setenv(name, "{not json")
+
+    text = message()
+    assert f"({'environment variable ' + name}): a table is written as a JSON object" in text
+    assert f"{name}__NAME" in text
+
+
+def test_a_key_below_a_plain_value_is_refused(monkeypatch):
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL__X", "1")
+
+    assert message().startswith(
+        "default_model (environment variable TIMESTEP_DEFAULT_MODEL__X): must be a valid string"
+    )
+
+
+def test_a_misspelt_control_variable_is_refused(monkeypatch):
+    monkeypatch.setenv("TIMESTEP_CONFG", "x.toml")
+
+    assert "Did you mean TIMESTEP_CONFIG?" in message()
+
+
+def test_a_second_env_file_argument_is_refused():
+    with pytest.raises(ConfigurationError, match="_env_file"):
+        load_settings(_env_file="x")

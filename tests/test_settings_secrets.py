@@ -1,0 +1,150 @@
+"""A secret is in no text that anyone may print, log or send."""
+
+import json
+import pickle
+import traceback
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from timestep import settings as settings_module
+from timestep.errors import ConfigurationError
+from timestep.settings import OpenAISettings, Settings, load_settings
+
+SECRET = "s3cr3t-s3cr3t-s3cr3t"
+PROVIDERS = {
+    "groq": {"kind": "openai", "base_url": "https://api.groq.com/openai/v1", "api_key": SECRET},
+    "gpu": {"kind": "ollama", "api_key": SECRET, "headers": {"Authorization": SECRET}},
+    "lite": {"kind": "litellm", "api_key": SECRET},
+    "any": {"kind": "any-llm", "api_key": SECRET},
+    "own": {"kind": "own-kind", "api_key": SECRET, "nested": {"token": SECRET}, "list": [SECRET]},
+}
+
+
+@pytest.fixture(autouse=True)
+def own_kind(monkeypatch):
+    """A plug-in that must not be imported to read settings."""
+    point = EntryPoint("own-kind", "no_such_module:build", settings_module.PROVIDER_PLUGINS)
+    monkeypatch.setattr(settings_module, "entry_points", lambda group: [point])
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """Settings with a secret wherever one can be."""
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setenv("TIMESTEP_OLLAMA__HEADERS", json.dumps({"X-Key": SECRET}))
+    Path(".env").write_text(f"OLLAMA_API_KEY={SECRET}\nMY_KEY={SECRET}\n")
+    Path("timestep.toml").write_text('[openai.headers]\nX-Key = "env:MY_KEY"\n')
+    return Settings(providers=PROVIDERS)
+
+
+def test_secrets_are_there_when_asked_for(full):
+    assert full.openai.api_key.get_secret_value() == SECRET
+    assert full.ollama.api_key.get_secret_value() == SECRET
+    assert full.openai.headers == full.ollama.headers == {"X-Key": SECRET}
+    assert full.providers["gpu"].headers == {"Authorization": SECRET}
+    assert full.providers["own"].keys_of_plugin["nested"].get_secret_value() == {"token": SECRET}
+
+
+SHOWN = {
+    "repr": repr,
+    "str": str,
+    "dump": Settings.model_dump,
+    "json": Settings.model_dump_json,
+    "json mode": lambda settings: settings.model_dump(mode="json"),
+    "origins": lambda settings: settings.origins,
+    "sections": lambda settings: repr(settings.openai) + repr(settings.providers),
+    "pickled": lambda settings: repr(pickle.loads(pickle.dumps(settings))),
+    "copied": lambda settings: settings.model_copy(),
+}
+
+
+@pytest.mark.parametrize("show", SHOWN)
+def test_no_secret_in_any_text_of_the_settings(full, show):
+    assert SECRET not in str(SHOWN[show](full))
+
+
+WRONG = [
+    {"openai": {"api_key": SECRET + "\n" + SECRET}},
+    {"openai": {"api_key": [SECRET]}},
+    {"openai": {"api_key": {"value": SECRET}}},
+    {"openai": {"headers": {"X-Key": SECRET + "\n"}}},
+    {"openai": {"headers": {"X-Key": [SECRET]}}},
+    {"openai": {"timeout": SECRET}},
+    {"openai": SECRET},
+    {"openai": {"base_url": f"https://me:{SECRET}@example.com/v1"}},
+    {"openai": {"base_url": f"https://example.com/v1?key={SECRET}"}},
+    {"openai": {"base_url": f"me:{SECRET}@example.com/v1"}},
+    {"openai": {"base_url": "http://10.0.0.1/v1", "api_key": SECRET}},
+    {"ollama": {"host": f"http://me:{SECRET}@gpu"}},
+    {"ollama": {"host": f"http://gpu:{SECRET}"}},
+    {"ollama": {"keep_alive": SECRET}},
+    {"providers": {"groq": SECRET}},
+    {"providers": {"groq": {"kind": "openai", "api_key": SECRET}}},
+    {"aliases": {"a": [[SECRET]]}},
+    {"unknown": SECRET},
+    {"unknown": {"api_key": SECRET}},
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_no_secret_in_an_error_of_arguments(arguments):
+    check_errors(arguments)
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+@pytest.mark.parametrize("name", ["environment", ".env", "secrets"])
+def test_no_secret_in_an_error_of_variables(monkeypatch, name, arguments):
+    [(section, value)] = arguments.items()
+    text = value if isinstance(value, str) else json.dumps(value)
+    if name == "environment":
+        monkeypatch.setenv(f"TIMESTEP_{section.upper()}", text)
+    elif name == ".env":
+        Path(".env").write_text(f"TIMESTEP_{section.upper()}='{text}'\n")
+    else:
+        Path(f"TIMESTEP_{section.upper()}").write_text(text)
+        monkeypatch.setenv("TIMESTEP_SECRETS_DIR", ".")
+    check_errors({})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'[openai]\napi_key = "{SECRET}\n',
+        f"[openai]\napi_key = {SECRET}\n",
+        f'[openai]\napi_kye = "{SECRET}"\n',
+        f'[openai]\napi_key = ["{SECRET}"]\n',
+        f'[openai]\napi_key = "{SECRET}"\napi_key = "{SECRET}"\n',
+        f'[openai]\napi_key = "\\{SECRET}"\n',
+    ],
+)
+def test_no_secret_in_an_error_of_toml(text):
+    Path("timestep.toml").write_text(text)
+    check_errors({})
+
+
+def test_no_secret_in_an_error_of_a_section():
+    for attempt in (
+        lambda: OpenAISettings(timeout=SECRET),
+        lambda: setattr(Settings(), "default_model", SECRET),
+        lambda: setattr(Settings().openai, "api_key", SECRET),
+    ):
+        with pytest.raises(ValidationError) as caught:
+            attempt()
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def check_errors(arguments):
+    with pytest.raises(ConfigurationError) as configuration:
+        load_settings(**arguments)
+    with pytest.raises((ValidationError, SettingsError)) as pydantic:
+        Settings(**arguments)
+    for error in (configuration.value, pydantic.value):
+        assert SECRET not in "".join(traceback.format_exception(error))
+        assert SECRET not in repr(error)
+    assert SECRET not in str(configuration.value.args)
+    if isinstance(pydantic.value, ValidationError):
+        assert SECRET not in str(pydantic.value.errors()) + pydantic.value.json()

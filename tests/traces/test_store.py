@@ -1,0 +1,291 @@
+import json
+import sqlite3
+import stat
+import time
+
+import pytest
+
+from timestep.traces import Exchange, Filter, StoreError, TraceStore, UnknownTraceError
+from timestep.traces.queries import match_words, percentile
+from timestep.traces.records import SpanEnded, SpanStarted
+from timestep.traces.schema import MIGRATIONS
+
+
+def test_a_store_that_was_never_written_is_empty_and_makes_no_file(store):
+    assert store.traces() == []
+    assert store.search("x") == []
+    assert store.stats() == []
+    assert store.latest() == (0, 0)
+    assert store.prune(before=1e12) == 0
+    assert not store.path.exists()
+
+
+def test_a_recorded_run_reads_back_whole(store, record):
+    trace_id = record("holiday", at=1000.0, group="g", metadata='{"a": 1}')
+
+    [summary] = store.traces()
+    assert summary.trace_id == trace_id
+    assert (summary.name, summary.group_id) == ("holiday", "g")
+    assert (summary.models, summary.agents) == (("m",), ("helper",))
+    assert (summary.calls, summary.tools, summary.errors) == (1, 1, 0)
+    assert (summary.input_tokens, summary.output_tokens) == (10, 5)
+    assert summary.seconds == pytest.approx(1.6)
+    trace = store.get(trace_id)
+    assert trace.metadata == {"a": 1}
+    assert [(depth, span.kind) for depth, span in trace.walk()] == [
+        (0, "agent"),
+        (1, "generation"),
+        (1, "function"),
+    ]
+    assert trace.model_calls[0].tokens_per_second == 10
+    assert trace.tool_calls[0].arguments == {}
+    assert store.verify() == []
+
+
+def test_the_file_is_for_its_owner_only(store, record):
+    record()
+
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+
+
+def test_a_span_that_never_ended_is_shown_open(store):
+    store.write([SpanStarted("s", "t", "gone", "agent", "a", 5.0)])
+
+    trace = store.get("last")
+    [span] = trace.children(None)
+    assert span.ended_at is None
+    assert span.seconds is None
+    assert trace.seconds is None
+    assert trace.name == "Agent workflow"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        (Filter(), ["c", "b", "a"]),
+        (Filter(model="m2"), ["b"]),
+        (Filter(tool="search"), ["c"]),
+        (Filter(agent="helper"), ["c", "b", "a"]),
+        (Filter(agent="nobody"), []),
+        (Filter(group="g"), ["a"]),
+        (Filter(failed=True), ["b"]),
+        (Filter(failed=False), ["c", "a"]),
+        (Filter(running=True), []),
+        (Filter(since=200.0), ["c", "b"]),
+        (Filter(before=200.0), ["a"]),
+        (Filter(text="lovely fjo"), ["a"]),
+        (Filter(text="!"), []),
+        (Filter(failed=True, model="m"), []),
+    ],
+)
+def test_a_filter_lists_what_it_describes(store, record, wanted, names):
+    record("a", at=100.0, group="g", text="lovely fjords")
+    record("b", at=200.0, model="m2", error='{"message": "no"}')
+    record("c", at=300.0, tool="search")
+
+    assert [summary.name for summary in store.traces(wanted)] == names
+
+
+def test_a_list_goes_on_where_a_page_ended(store, record):
+    for number in range(5):
+        record(str(number), at=float(number))
+
+    assert [run.name for run in store.traces(limit=2, offset=2)] == ["2", "1"]
+
+
+def test_a_search_finds_beginnings_of_words_and_shows_them(store, record):
+    record("trip", text="Crème brûlée and waffles")
+    record("other", text="nothing")
+
+    [hit] = store.search("BRULEE waff")
+
+    assert (hit.trace_name, hit.kind) == ("trip", "generation")
+    assert hit.excerpt == "Crème [brûlée] and [waffles]"
+    assert store.search('"waffles" AND (') != []
+
+
+def test_words_are_quoted_so_that_a_search_never_fails():
+    assert match_words('a "b" NOT -c *') == '"a"* "b"* "NOT"* "-c"*'
+
+
+def test_a_run_goes_by_its_beginning_and_by_last(store, record):
+    first, second = record(at=1.0), record(at=2.0)
+
+    assert store.find("last") == second
+    assert store.find("last-1") == first
+    assert store.find(first.removeprefix("trace_")) == first
+    with pytest.raises(UnknownTraceError, match="write more"):
+        store.find("trace_0")
+    for unknown in ("last-2", "tra", "trace_x"):
+        with pytest.raises(UnknownTraceError, match="traces list"):
+            store.find(unknown)
+
+
+def test_a_body_is_stored_once_and_byte_for_byte(store, record):
+    exchange = Exchange("http://h/api/chat", 200, b'{"messages":[]}', b"\xff\x00")
+    trace_id = record(exchanges=(exchange,))
+    record(exchanges=(exchange,))
+
+    [stored] = store.get(trace_id).model_calls[0].exchanges
+    assert store.body(stored.request) == exchange.request
+    assert store.body(stored.response) == exchange.response
+    with sqlite3.connect(store.path) as connection:
+        assert connection.execute("SELECT count(*) FROM bodies").fetchone() == (2,)
+    connection.close()
+    with pytest.raises(UnknownTraceError):
+        store.body("00")
+
+
+def test_the_input_of_a_call_is_read_from_the_stored_request(store, record):
+    request = json.dumps({"messages": [{"role": "user", "content": "hi"}]}).encode()
+
+    for body, messages in [(request, [{"role": "user", "content": "hi"}]), (b"x", None)]:
+        trace_id = record(exchanges=(Exchange("u", 200, body, b""),))
+        assert store.get(trace_id).model_calls[0].data["input"] == messages
+
+
+def test_statistics_count_every_model(store, record):
+    for number in range(4):
+        record(model="m", at=float(number))
+    record(model="n", error='{"message": "no"}')
+
+    first, second = store.stats()
+
+    assert (first.model, first.calls, first.errors) == ("m", 4, 0)
+    assert (first.input_tokens, first.output_tokens) == (40, 20)
+    assert (first.p50, first.p99) == pytest.approx((1.0, 1.0))
+    assert first.tokens_per_second == 10
+    assert first.first_token is None
+    assert (second.model, second.errors) == ("n", 1)
+    assert [stats.model for stats in store.stats(since=500.0)] == ["n"]
+
+
+@pytest.mark.parametrize(("percent", "value"), [(50, 2), (90, 4), (99, 4), (1, 1), (25, 1)])
+def test_a_percentile_is_a_value_that_was_measured(percent, value):
+    assert percentile([1, 2, 3, 4], percent) == value
+
+
+def test_changes_follow_what_is_written(store, record):
+    record()
+    cursor = store.latest()
+    assert store.changes(cursor) == (cursor, [])
+    store.write([SpanStarted("s", "t", None, "agent", "a", 5.0)])
+    cursor, [begun] = store.changes(cursor)
+    store.write([SpanEnded("s", "t", "agent", "a", 6.0, None, "{}")])
+    cursor, [ended] = store.changes(cursor)
+
+    assert (begun.ended_at, ended.ended_at) == (None, 6.0)
+
+
+def test_following_yields_what_others_write(store, record):
+    waited = []
+
+    def pause():
+        waited.append(record())
+        assert len(waited) < 5
+
+    spans = store.follow(store.latest(), pause=pause)
+    assert next(spans).trace_id == waited[0]
+
+
+def test_values_for_filters_are_those_that_are_stored(store, record):
+    record(model="b", tool="t")
+    record(model="a", tool="t")
+
+    assert store.values() == {"model": ["a", "b"], "agent": ["helper"], "tool": ["t"]}
+
+
+def test_pruning_deletes_old_runs_with_all_that_is_theirs(store, record):
+    old = Exchange("u", 200, b"old request", b"shared")
+    new = Exchange("u", 200, b"new request", b"shared")
+    record("old", at=100.0, text="ancient", exchanges=(old,))
+    kept = record("new", at=200.0, text="recent", exchanges=(new,))
+
+    assert store.prune(before=200.0) == 1
+
+    assert [run.trace_id for run in store.traces()] == [kept]
+    assert store.search("ancient") == []
+    [exchange] = store.get(kept).model_calls[0].exchanges
+    assert store.body(exchange.response) == b"shared"
+    assert store.verify() == []
+    with sqlite3.connect(store.path) as connection:
+        assert connection.execute("SELECT count(*) FROM bodies").fetchone() == (2,)
+    connection.close()
+    assert store.prune(before=200.0) == 0
+
+
+def test_old_runs_go_when_a_writer_opens_the_file(tmp_path, record):
+    record("old", at=100.0)
+    record("new", at=time.time())
+    with TraceStore(tmp_path / "traces.db", retention_days=1) as store:
+        store.record(SpanStarted("s", "t", None, "agent", "a", time.time()))
+        store.flush()
+        assert {run.name for run in store.traces()} == {"new", "Agent workflow"}
+
+
+def test_nothing_in_the_file_can_be_changed(store, record):
+    record()
+
+    with sqlite3.connect(store.path) as connection:
+        for table in ("traces", "trace_ends", "spans", "span_ends"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                connection.execute(f"UPDATE {table} SET id = id")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("DELETE FROM spans", "span ends without a beginning"),
+        ("DELETE FROM traces", "spans without a run"),
+        ("DELETE FROM span_ends", "texts without a span"),
+        ("DELETE FROM bodies", "exchanges without a body"),
+        ("INSERT INTO bodies VALUES ('ab', x'00')", "is not what was stored"),
+        ("INSERT INTO losses (at, events, reason) VALUES (1, 3, 'why')", "3 events were lost"),
+    ],
+)
+def test_verify_says_what_is_wrong(store, record, statement, words):
+    record(exchanges=(Exchange("u", 200, b"{}", b"{}"),))
+    with sqlite3.connect(store.path) as connection:
+        connection.execute(statement)
+    connection.close()
+
+    assert any(words in problem for problem in store.verify())
+
+
+@pytest.mark.parametrize(
+    ("setup", "words"),
+    [
+        ("PRAGMA user_version = 99", "newer timestep"),
+        ("CREATE TABLE other (x)", "another program"),
+        ("PRAGMA application_id = 5", "another program"),
+    ],
+)
+def test_a_file_that_is_not_ours_is_left_alone(tmp_path, setup, words):
+    path = tmp_path / "x.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute(setup)
+    connection.close()
+
+    with pytest.raises(StoreError, match=words):
+        TraceStore(path).traces()
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    path = tmp_path / "x.db"
+    path.write_bytes(b"not a database at all, but long enough to be looked at" * 40)
+
+    with pytest.raises(StoreError, match="Move the file away"):
+        TraceStore(path).traces()
+
+
+def test_a_path_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+
+    with pytest.raises(StoreError, match=r"traces\.path"):
+        TraceStore(tmp_path / "file" / "x.db").write([])
+
+
+def test_the_schema_is_as_released():
+    """A released migration never changes; add a new one instead."""
+    assert len(MIGRATIONS) == 1

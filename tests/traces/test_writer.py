@@ -1,0 +1,177 @@
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from timestep.traces import Exchange, TraceStore
+from timestep.traces.records import SpanEnded, SpanStarted, TraceStarted
+
+from .conftest import run_events
+
+
+def test_a_recorded_event_is_in_the_file_after_a_flush(store):
+    for event in run_events("mine"):
+        store.record(event)
+
+    assert store.flush(10)
+    assert [run.name for run in store.traces()] == ["mine"]
+
+
+def test_a_flush_of_nothing_returns_at_once(store):
+    assert store.flush(0)
+
+
+def test_what_comes_after_the_end_is_counted_and_said_once(store, caplog):
+    store.close()
+    with caplog.at_level(logging.WARNING, "timestep"):
+        for event in run_events():
+            store.record(event)
+
+    [message] = [record.getMessage() for record in caplog.records]
+    assert "the store is closed" in message
+
+
+def test_a_full_queue_loses_steps_counts_them_and_never_raises(tmp_path, caplog):
+    path = tmp_path / "traces.db"
+    big = Exchange("u", 200, b"x" * 5000, b"")
+    with TraceStore(path, queue_bytes=8000) as store:
+        store.write([])
+        blocker = sqlite3.connect(path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        for number in range(50):
+            store.record(SpanEnded(f"s{number}", "t", "x", "x", 1.0, None, "{}", exchanges=(big,)))
+        blocker.execute("COMMIT")
+        blocker.close()
+        assert store.flush(30)
+        store.record(TraceStarted("t", "t", None, None, 1.0))
+        store.flush(30)
+        [problem] = [text for text in store.verify() if "lost" in text]
+
+    assert "the queue is full" in problem
+    assert "the queue is full" in caplog.text
+
+
+def test_a_disk_that_refuses_never_raises_into_the_run(tmp_path, caplog):
+    (tmp_path / "file").write_text("x")
+    store = TraceStore(tmp_path / "file" / "traces.db")
+
+    for event in run_events():
+        store.record(event)
+
+    assert store.flush(10)
+    store.close()
+    assert caplog.text.count("are not recorded") == 1
+
+
+def test_an_event_that_cannot_be_written_takes_no_other_with_it(store, caplog):
+    events = run_events("good")
+    store.record(events[0])
+    store.record(SpanEnded("bad", "t", "x", "x", 1.0, None, "\ud800"))
+    for event in events[1:]:
+        store.record(event)
+
+    assert store.flush(10)
+    assert [run.name for run in store.traces()] == ["good"]
+    assert "while writing" in caplog.text
+
+
+def test_recording_the_same_end_twice_stores_it_once(store):
+    events = run_events(text="once")
+    store.write(events)
+    store.write(events[:-1])
+
+    assert len(store.search("once")) == 1
+    assert store.verify() == []
+
+
+WRITE_RUNS = """
+import sys
+from timestep.traces import TraceStore
+from timestep.traces.records import SpanEnded, SpanStarted, TraceEnded, TraceStarted
+path, name = sys.argv[1:]
+store = TraceStore(path)
+for run in range(100):
+    trace = f"{name}-{run}"
+    store.record(TraceStarted(trace, name, None, None, float(run)))
+    for kind in ("generation", "function"):
+        span = f"{trace}-{kind}"
+        store.record(SpanStarted(span, trace, None, kind, "x", float(run)))
+        store.record(SpanEnded(span, trace, kind, "x", run + 1.0, None, "{}", text="word"))
+    store.record(TraceEnded(trace, run + 2.0))
+"""
+
+
+def test_four_processes_that_write_at_once_lose_nothing(tmp_path):
+    path = tmp_path / "traces.db"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", WRITE_RUNS, str(path), name]) for name in "abcd"
+    ]
+    assert [process.wait() for process in processes] == [0] * 4
+
+    with TraceStore(path) as store:
+        assert store.verify() == []
+        runs = store.traces(limit=1000)
+        assert len(runs) == 400
+        assert all((run.calls, run.tools, run.seconds) == (1, 1, 2.0) for run in runs)
+
+
+PROGRAM = """
+import sys, time
+from timestep.traces import TraceStore
+from timestep.traces.records import SpanStarted, SpanEnded, TraceStarted
+store = TraceStore(sys.argv[1])
+store.record(TraceStarted("trace_1", "killed", None, None, time.time()))
+store.record(SpanStarted("a", "trace_1", None, "agent", "a", time.time()))
+store.record(SpanStarted("done", "trace_1", "a", "generation", "m", time.time()))
+store.record(SpanEnded("done", "trace_1", "generation", "m", time.time(), None, "{}", text="kept"))
+store.record(SpanStarted("open", "trace_1", "a", "function", "tool", time.time()))
+if len(sys.argv) > 2:
+    time.sleep(60)
+"""
+
+
+def test_a_killed_process_loses_at_most_the_open_span(tmp_path):
+    path = tmp_path / "traces.db"
+    with (
+        subprocess.Popen([sys.executable, "-c", PROGRAM, str(path), "stay"]) as process,
+        TraceStore(path) as store,
+    ):
+        try:
+            deadline = time.monotonic() + 30
+            while not store.search("kept"):
+                assert time.monotonic() < deadline
+        finally:
+            process.kill()
+            process.wait()
+
+        trace = store.get("trace_1")
+        assert [span.span_id for span in trace.spans if span.ended_at] == ["done"]
+        assert trace.seconds is None
+        assert store.verify() == []
+
+
+def test_a_program_that_ends_loses_nothing(tmp_path):
+    path = tmp_path / "traces.db"
+    subprocess.run([sys.executable, "-c", PROGRAM, str(path)], check=True)
+
+    with TraceStore(path) as store:
+        assert len(store.get("trace_1").spans) == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_goes_on_recording(store):
+    store.record(SpanStarted("parent", "t", None, "agent", "a", 1.0))
+    store.flush()
+    child = os.fork()
+    if not child:
+        store.record(SpanStarted("child", "t", None, "agent", "a", 2.0))
+        os._exit(0 if store.flush(20) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    store.record(SpanStarted("later", "t", None, "agent", "a", 3.0))
+    store.flush()
+
+    assert [span.span_id for span in store.get("last").spans] == ["parent", "child", "later"]
