@@ -1,0 +1,171 @@
+"""Measure the record of runs: its load and its price.
+
+    python -m bench.traces [--traces 10000] [--runs 200]
+
+Writes a store of many runs and times what people do with it; then runs agents against a test
+server with and without recording, each in a process of its own, and compares their CPU time.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from agents import Agent, RunConfig, Runner, function_tool, set_trace_processors
+
+from timestep.ollama.provider import OllamaModelProvider
+from timestep.testing import FakeOllama, Reply, Request
+from timestep.traces import Filter, TraceStore, install, uninstall
+from timestep.traces.records import Event, SpanEnded, SpanStarted, TraceEnded, TraceStarted
+
+SPANS = 20
+WORDS = ("the", "weather", "in", "Oslo", "is", "sunny", "and", "market", "opened", "higher", "than")
+ANSWER = "It is sunny in Oslo, with a light wind from the west and no clouds at all. " * 12
+
+
+def one_run(number: int) -> list[Event]:
+    """The events of one run of 20 spans."""
+    trace, at = f"trace_{number:032x}", 1_700_000_000 + number * 10.0
+    events = [TraceStarted(trace, f"run {number % 50}", None, None, at)]
+    agent = f"a{number}"
+    events.append(SpanStarted(agent, trace, None, "agent", f"agent {number % 7}", at))
+    for step in range(SPANS - 1):
+        span, is_call = f"s{number}-{step}", step % 2 == 0
+        kind, name = ("generation", f"m{number % 5}") if is_call else ("function", "get_weather")
+        text = " ".join(WORDS[(number + step + i) % len(WORDS)] for i in range(40))
+        data = json.dumps({"type": kind, "output": [{"role": "assistant", "content": text}]})
+        events.append(SpanStarted(span, trace, agent, kind, name, at + step))
+        end = SpanEnded(span, trace, kind, name, at + step + 0.5, None, data, text=text)
+        if is_call:
+            end = end._replace(
+                model=name, input_tokens=100, output_tokens=20, decode_seconds=0.4, seconds=0.5
+            )
+        if number == 77 and step == 3:
+            end = end._replace(text=f"{text} needle")
+        events.append(end)
+    events += [
+        SpanEnded(agent, trace, "agent", "x", at + 30, None, "{}"),
+        TraceEnded(trace, at + 31),
+    ]
+    return events
+
+
+def timed(what: str, call: Callable[[], object]) -> None:
+    """Run *call* five times; print the median."""
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        result = call()
+        seconds.append(time.perf_counter() - start)
+    size = f"{len(result)} results" if isinstance(result, list) else ""
+    print(f"  {what:<34} {statistics.median(seconds) * 1000:8.1f} ms   {size}")
+
+
+def measure_load(directory: Path, count: int) -> None:
+    """Fill a store with *count* runs, and time what people do with it."""
+    store = TraceStore(directory / "load.db")
+    start = time.perf_counter()
+    for first in range(0, count, 500):
+        store.write(
+            [event for number in range(first, min(first + 500, count)) for event in one_run(number)]
+        )
+    seconds = time.perf_counter() - start
+    size = store.path.stat().st_size / 2**20
+    print(f"{count} runs of {SPANS} spans: written in {seconds:.1f} s, {size:.0f} MiB")
+    timed("list the newest 50", store.traces)
+    timed("list 50 of a model", lambda: store.traces(Filter(model="m3")))
+    timed("list 50 with a word", lambda: store.traces(Filter(text="sunny")))
+    timed("list failed ones (there are none)", lambda: store.traces(Filter(failed=True)))
+    timed("search a word that is everywhere", lambda: store.search("market"))
+    timed("search a word that is once", lambda: store.search("needle"))
+    timed("open one", lambda: store.get(f"trace_{count // 2:032x}"))
+    timed("find one by its beginning", lambda: [store.find(f"{count // 2:032x}"[:32])])
+    timed("statistics of all models", store.stats)
+    timed("values for filters", lambda: [store.values()])
+    store.close()
+
+
+def run_agents(url: str, runs: int, path: str) -> None:
+    """Run agents in this process, recorded in *path* if there is one; print the CPU seconds."""
+
+    @function_tool
+    def get_weather(city: str) -> str:
+        """The weather."""
+        return f"{city}: sunny"
+
+    async def go(count: int) -> None:
+        provider = OllamaModelProvider(base_url=url)
+        agent = Agent(name="a", model="m", tools=[get_weather], instructions="Be brief. " * 50)
+        for _ in range(count):
+            await Runner.run(agent, "The weather?", run_config=RunConfig(model_provider=provider))
+
+    set_trace_processors([])
+    asyncio.run(go(10))
+    if path:
+        install(path)
+    start = time.process_time()
+    asyncio.run(go(runs))
+    if path:
+        uninstall()
+    print(time.process_time() - start)
+
+
+def answer(request: Request) -> Reply:
+    """A call first, then text."""
+    if request.json["messages"][-1]["role"] == "tool":
+        return Reply(ANSWER)
+    return Reply("", tool_calls=[("get_weather", {"city": "Oslo"})], thinking="Let me look. " * 20)
+
+
+def measure_price(directory: Path, runs: int) -> None:
+    """CPU seconds of the same runs with and without recording, alternating."""
+    with FakeOllama(strict=False) as fake:
+        fake.reply(answer, times=None)
+        totals: dict[str, list[float]] = {"": [], "recorded": []}
+        for turn in range(4):
+            for name, seconds in totals.items():
+                path = str(directory / f"price{turn}.db") if name else ""
+                command = [
+                    sys.executable,
+                    "-m",
+                    "bench.traces",
+                    "--child",
+                    fake.url,
+                    str(runs),
+                    path,
+                ]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                seconds.append(float(done.stdout))
+    bare, recorded = (min(seconds) for seconds in totals.values())
+    per_run = (recorded - bare) / runs * 1000
+    print(
+        f"{runs} runs of 2 model calls and 1 tool call: {bare / runs * 1000:.2f} ms CPU a run bare, "
+        f"{recorded / runs * 1000:.2f} ms recorded: {per_run:.2f} ms more, {recorded / bare - 1:+.1%}"
+    )
+
+
+def main() -> None:
+    """Measure both, or be the child of the second measurement."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--traces", type=int, default=10_000)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        url, runs, path = options.child
+        run_agents(url, int(runs), path)
+        return
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
+        measure_load(Path(name), options.traces)
+        measure_price(Path(name), options.runs)
+
+
+if __name__ == "__main__":
+    main()
