@@ -215,6 +215,19 @@ def test_a_loop_that_ends_hangs_up_on_a_stream_somebody_still_holds(fake_ollama,
     assert len(fake_ollama.disconnects) == 100
 
 
+def test_a_loop_that_only_closes_its_generators_hangs_up(fake_ollama, provider, endless):
+    endless(WITHIN_THE_ANSWER)
+    loop = asyncio.new_event_loop()
+    kept = stream(provider.get_model("m"))
+    loop.run_until_complete(shown(kept))
+
+    loop.run_until_complete(loop.shutdown_asyncgens())
+
+    assert asyncio.all_tasks(loop) == set()
+    loop.close()
+    fake_ollama.wait_until(lambda: not fake_ollama.open_connections, SOON)
+
+
 async def test_closing_the_provider_breaks_off_what_is_under_way(fake_ollama, provider, endless):
     endless(WITHIN_THE_ANSWER)
     events = stream(provider.get_model("m"))
@@ -381,10 +394,11 @@ async def test_a_body_that_ends_gives_its_connection_back(fake_ollama, model, ru
     fake_ollama.reply("one two three", fault=ending)
     agent = Agent("a", model=model)
 
-    assert (await run(agent, "Hi")).final_output == "one two three"
-    fake_ollama.reply("again")
+    first = asyncio.create_task(run(agent, "Hi"))
+    await ending.reached()
     ending.release()
-    await ran_out(model)
+    assert (await first).final_output == "one two three"
+    fake_ollama.reply("again")
     await run(agent, "Hi")
 
     assert fake_ollama.open_connections == 1
@@ -399,6 +413,17 @@ async def test_a_server_that_stalls_after_the_last_line_is_left(
 
     assert (await run(Agent("a", model=model), "Hi")).final_output == "one two three"
     await hung_up(fake_ollama)
+
+
+def test_a_synchronous_run_leaves_no_task_in_its_loop(fake_ollama, model, own_loop, caplog):
+    """It closes the generators of the thread's loop, which goes on, and cancels nothing."""
+    fake_ollama.reply("one two three", fault=Stall(4))
+
+    assert Runner.run_sync(Agent("a", model=model), "Hi").final_output == "one two three"
+
+    assert asyncio.all_tasks(asyncio.get_event_loop_policy().get_event_loop()) == set()
+    assert not caplog.records
+    fake_ollama.wait_until(lambda: not fake_ollama.open_connections, SOON)
 
 
 async def test_a_server_that_talks_on_after_the_last_line_is_left(

@@ -37,7 +37,7 @@ _MAX_ERROR_BODY = 1_000_000
 _MAX_WAITING = 1_000_000
 """How many bytes may wait for a slow reader before the socket is left to fill up."""
 
-_DRAIN_SECONDS = 1.0
+_DRAIN_SECONDS = 0.5
 """How long the end of a finished body may take before its connection is given up."""
 
 
@@ -211,8 +211,7 @@ class Wire:
     async def aclose(self) -> None:
         """Hang up and close in the running loop; connections of others close with their loops."""
         loop = asyncio.get_running_loop()
-        streams = [stream for stream in list(self._streams) if stream.loop is loop]
-        await asyncio.gather(*(stream.aclose() for stream in streams))
+        await self._hang_up(loop)
         with self._lock:
             entry = self._open.pop(loop, None)
         if entry is not None:
@@ -234,7 +233,13 @@ class Wire:
             with self._lock:
                 if (entry := self._open.get(loop)) is not None and entry[0] is opened:
                     del self._open[loop]
+            # Runner.run_sync() closes the generators of a loop whose tasks it does not cancel.
+            await self._hang_up(loop)
             await opened.aclose()
+
+    async def _hang_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        streams = [stream for stream in list(self._streams) if stream.loop is loop]
+        await asyncio.gather(*(stream.aclose() for stream in streams))
 
     async def _json(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], model: str | None
@@ -312,7 +317,11 @@ class ChatStream:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def aclose(self, *, finished: bool = False) -> None:
-        """Hang up; or, when the answer is *finished*, let its last bytes run out by themselves."""
+        """Hang up; or, when the answer is *finished*, wait for the end of its body first.
+
+        Not for long: see ``_DRAIN_SECONDS``. A task left to read on alone would be lost with an
+        event loop that ends without cancelling it, as that of ``Runner.run_sync()`` does.
+        """
         task = self._task
         if task is None or task.done():
             return
@@ -320,6 +329,9 @@ class ChatStream:
         if finished:
             self._make_room()
             self._watch.expect("idle", _DRAIN_SECONDS)
+            if not self._ended:
+                self._reader = asyncio.get_running_loop().create_future()
+                await self._reader
         elif not self._guarded:
             self._cancel()
             await asyncio.wait([task])
