@@ -422,3 +422,9 @@ def test_no_environment_is_needed():
 def test_everything_wrong_is_a_configuration_error(build):
     with pytest.raises(ConfigurationError):
         build()
+
+
+@pytest.mark.parametrize("name", ["gpt-4.1", "openai/gpt-4.1", None])
+def test_a_missing_openai_key_is_named(name):
+    with pytest.raises(ConfigurationError, match="set OPENAI_API_KEY"):
+        MultiModelProvider().get_model(name)

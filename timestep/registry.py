@@ -23,7 +23,7 @@ from agents.models.multi_provider import (
     MultiProviderOpenAIPrefixMode,
     MultiProviderUnknownPrefixMode,
 )
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, OpenAIError
 
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.routing import Aliases, describe_ring, find_ring, resolve, split_prefix
@@ -199,10 +199,11 @@ class MultiModelProvider(MultiProvider):
 
         Raises:
             UnknownModelError: The name is empty, or nobody knows its prefix.
+            ConfigurationError: The name is OpenAI's, and there is no key.
         """
         name = resolve(model_name, self._aliases, self._default_model)
         if name is None:
-            return super().get_model(None)
+            return self._from_sdk(None)
         prefix, rest = split_prefix(name)
         if not rest.strip():
             raise UnknownModelError(
@@ -210,8 +211,10 @@ class MultiModelProvider(MultiProvider):
                 prefix=prefix,
                 known=self._known_prefixes(),
             )
-        if prefix is None or self._map.has_prefix(prefix) or prefix == "openai":
+        if prefix is not None and self._map.has_prefix(prefix):
             return super().get_model(name)
+        if prefix is None or prefix == "openai":
+            return self._from_sdk(name)
         if prefix in _BUILT_IN:
             return self._built_in_provider(prefix).get_model(rest)
         if self._takes_unknown_prefixes:
@@ -234,6 +237,16 @@ class MultiModelProvider(MultiProvider):
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+
+    def _from_sdk(self, name: str | None) -> Model:
+        try:
+            return super().get_model(name)
+        except OpenAIError as exc:
+            raise ConfigurationError(
+                f"{name or 'The default model'!r} is a model of OpenAI, and there is no key for "
+                "it; set OPENAI_API_KEY, or api_key in [openai]. A local model has a prefix, as "
+                "in 'ollama/llama3.2'."
+            ) from exc
 
     def _built_in_provider(self, prefix: str) -> ModelProvider:
         with self._lock:

@@ -216,7 +216,7 @@ def test_openai_without_a_key_says_how_to_set_one(invoke):
 
     assert result.exit_code == 1
     assert "OPENAI_API_KEY" in result.stderr
-    assert "--model ollama/" in result.stderr
+    assert "'ollama/llama3.2'" in result.stderr
 
 
 def test_an_unknown_prefix_names_the_known_ones(invoke):

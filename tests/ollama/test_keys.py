@@ -4,6 +4,7 @@ import copy
 import pickle
 import traceback
 
+import ollama
 import pytest
 from agents import Agent, ModelSettings, RunConfig, Runner, set_trace_processors, trace
 from agents.tracing import TracingProcessor
@@ -12,6 +13,7 @@ from timestep import (
     AuthenticationError,
     ConfigurationError,
     MultiModelProvider,
+    OllamaModel,
     OllamaModelProvider,
     OllamaStatusError,
 )
@@ -55,6 +57,32 @@ async def test_the_environments_key_reaches_no_other_host(monkeypatch, fake_olla
 
         assert sent_keys(fake_ollama) == [None]
         assert sent_keys(second) == [None]
+
+
+async def test_the_environments_key_goes_to_no_other_host_with_ollamas_own_client(
+    monkeypatch, fake_ollama, caplog
+):
+    monkeypatch.setenv("OLLAMA_API_KEY", KEY)
+    client = ollama.AsyncClient(fake_ollama.url)
+    fake_ollama.reply("hi")
+
+    await ask(OllamaModel("m", client))
+
+    assert sent_keys(fake_ollama) == [None]
+    assert "OLLAMA_API_KEY is for ollama.com" in caplog.text
+    assert KEY not in caplog.text
+    await client.close()
+
+
+async def test_a_key_that_a_client_was_given_goes_to_its_host(monkeypatch, fake_ollama):
+    monkeypatch.setenv("OLLAMA_API_KEY", "sk-another")
+    client = ollama.AsyncClient(fake_ollama.url, headers={"Authorization": f"Bearer {KEY}"})
+    fake_ollama.reply("hi")
+
+    await ask(OllamaModel("m", client))
+
+    assert sent_keys(fake_ollama) == [f"Bearer {KEY}"]
+    await client.close()
 
 
 async def test_a_key_without_a_url_never_reaches_this_machine(fake_ollama):

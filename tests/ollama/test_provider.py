@@ -9,6 +9,7 @@ from timestep import (
     MultiModelProvider,
     MultiModelProviderMap,
     OllamaModelProvider,
+    TimestepError,
     UnknownModelError,
     UnsupportedInputError,
 )
@@ -187,3 +188,17 @@ async def test_durations_are_kept_when_raw_usage_is_asked_for(fake_ollama, model
     raw = result.raw_responses[0].raw_usage
     assert raw["total_duration"] > 0
     assert result.raw_responses[0].response_id is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"headers": "x"}, "headers are str"),
+        ({"ollama_client": 3}, "ollama_client is int"),
+        ({"model_options": "x"}, "model_options are str"),
+        ({"model_options": {"m": {"num_ctx": "x"}}}, "Options of the model 'm': "),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named_at_once(arguments, said):
+    with pytest.raises(TimestepError, match=said):
+        OllamaModelProvider(**arguments)

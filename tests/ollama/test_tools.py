@@ -109,7 +109,7 @@ def test_what_the_schema_cannot_say_joins_the_description():
 
     assert converted.description == "Does f.\n(minProperties: 1)"
     assert converted.wire["function"]["description"] == converted.description
-    assert converted.losses == ("schema: minProperties",)
+    assert converted.note == "tool 'f': the server does not enforce schema: minProperties"
 
 
 @pytest.mark.parametrize("schema", [{}, True, None, [], 5, {"type": "object"}])

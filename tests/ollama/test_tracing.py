@@ -192,6 +192,17 @@ async def test_what_was_left_out_of_the_request_is_on_the_span(fake_ollama, mode
     assert "metadata" not in config
 
 
+async def test_what_the_server_does_not_enforce_of_a_tool_is_on_the_span(
+    fake_ollama, model, run, recorder
+):
+    fake_ollama.reply("hi")
+
+    await run(Agent("a", model=model, tools=[get_weather]), "hi")
+
+    note = "tool 'get_weather': the server does not enforce schema: additionalProperties"
+    assert note in recorder.generations[0]["span_data"]["model_config"]["ignored"]
+
+
 async def test_a_disabled_trace_records_nothing(fake_ollama, model, run, recorder):
     fake_ollama.reply("hi")
 

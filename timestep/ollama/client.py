@@ -8,7 +8,7 @@ half made or half given back.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -129,6 +129,7 @@ class Wire:
         endpoint: Where, and with which headers.
         timeouts: Of every request.
         client: A ready httpx client to use instead of own ones; it is never closed here.
+        withheld: Headers of *client* that are not for this endpoint.
     """
 
     def __init__(
@@ -137,10 +138,11 @@ class Wire:
         *,
         timeouts: Timeouts | None = None,
         client: "httpx.AsyncClient | None" = None,
+        withheld: Collection[str] = (),
     ) -> None:
         self.endpoint = endpoint
         self.timeouts = timeouts or (Timeouts() if client is None else None)
-        self._given = None if client is None else _given(client, timeouts)
+        self._given = None if client is None else _given(client, timeouts, withheld)
         self._lock = Lock()
         self._open: dict[asyncio.AbstractEventLoop, tuple[Connections, AsyncGenerator[None]]] = {}
         self._streams: set[ChatStream] = set()
@@ -582,11 +584,13 @@ def _seconds(name: str, value: object) -> float | None:
     raise ConfigurationError(f"{name} is {value!r}; write a positive number of seconds.")
 
 
-def _given(client: "httpx.AsyncClient", timeouts: Timeouts | None) -> Connections:
+def _given(
+    client: "httpx.AsyncClient", timeouts: Timeouts | None, withheld: Collection[str]
+) -> Connections:
     import httpx  # noqa: PLC0415 - imported on use
 
     from timestep.ollama.over_httpx import HttpxClient  # noqa: PLC0415 - as above
 
     # The watchdog waits for bytes; the client only has to connect in time.
     limits = None if timeouts is None else httpx.Timeout(None, connect=timeouts.connect)
-    return HttpxClient(client, limits)
+    return HttpxClient(client, limits, withheld=withheld)

@@ -8,6 +8,7 @@ everything.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.urls import (
@@ -161,10 +162,13 @@ def _clean_key(api_key: object) -> str:
     return key
 
 
-def _endpoint(
-    url: str, key: str, extra: Mapping[str, str] | None, allow_insecure: bool
-) -> Endpoint:
-    headers = {str(name).lower(): value for name, value in (extra or {}).items()}
+def _endpoint(url: str, key: str, extra: object, allow_insecure: bool) -> Endpoint:
+    if not isinstance(extra, Mapping | None):
+        raise ConfigurationError(
+            f"The Ollama headers are {type(extra).__name__}; pass a dict of texts by name."
+        )
+    given = cast("Mapping[str, str]", extra or {})
+    headers = {str(name).lower(): value for name, value in given.items()}
     for name, value in headers.items():
         if not is_header(name, value):
             raise ConfigurationError(

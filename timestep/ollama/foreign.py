@@ -10,6 +10,8 @@ Source: ollama-python ``ollama/_client.py``, 0.6.3.
 import base64
 import inspect
 import json
+import logging
+import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
@@ -19,10 +21,15 @@ from timestep.errors import ConfigurationError, OllamaConnectionError, OllamaStr
 from timestep.ollama.client import ChatSource, Timeouts, Wire
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Origin, line_error, status_error
+from timestep.urls import authority, is_ollama_cloud
 from timestep.wire_bytes import WireBytes
 
 if TYPE_CHECKING:
     import httpx
+
+logger = logging.getLogger("timestep")
+
+WITHHELD = ("authorization",)
 
 # What AsyncClient.chat() takes; a stand-in takes no more unless its signature names it.
 _CHAT_ARGUMENTS = frozenset(
@@ -48,18 +55,26 @@ def chat_source(client: object, timeouts: Timeouts | None = None) -> ChatSource:
     """The chat source that *client* can be.
 
     Args:
-        client: A `Wire`, an ``ollama.AsyncClient``, or an object with an async ``chat``.
+        client: A `Wire` or a `StandIn`, an ``ollama.AsyncClient``, or an object with an async ``chat``.
         timeouts: For an ``AsyncClient``; None keeps its own.
 
     Raises:
         ConfigurationError: It is none of these, or the synchronous ``ollama.Client``.
     """
-    if isinstance(client, Wire):
+    if isinstance(client, Wire | StandIn):
         return client
     http = _connection_of(client)
     if http is not None:
         base_url = str(http.base_url).rstrip("/")
         sent = http.headers.get("authorization")
+        if sent and _is_astray(sent, base_url):
+            logger.warning(
+                "OLLAMA_API_KEY is for ollama.com and is not sent to %s, although the ollama_client "
+                "took it along; to send a key there, use "
+                "OllamaModelProvider(api_key=…, base_url=…) instead of a client.",
+                authority(base_url),
+            )
+            return Wire(Endpoint(base_url), timeouts=timeouts, client=http, withheld=WITHHELD)
         endpoint = Endpoint(base_url, {"authorization": sent} if sent else {})
         return Wire(endpoint, timeouts=timeouts, client=http)
     if not callable(getattr(client, "chat", None)):
@@ -74,6 +89,14 @@ def chat_source(client: object, timeouts: Timeouts | None = None) -> ChatSource:
             "pass ollama.AsyncClient(…)."
         )
     return StandIn(client)
+
+
+def _is_astray(authorization: str, base_url: str) -> bool:
+    """True when ollama's client took the environment's key to a host it is not for."""
+    # Read only to recognise the key: the client takes it without being asked.
+    key = os.environ.get("OLLAMA_API_KEY", "").strip()
+    is_borrowed = bool(key) and authorization == f"Bearer {key}"
+    return is_borrowed and not is_ollama_cloud(base_url)
 
 
 class StandIn:

@@ -1,7 +1,7 @@
 """Requests over a whole httpx client: one that was given, or for TLS and proxies."""
 
 import ssl
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Collection, Generator, Mapping
 from contextlib import contextmanager
 
 import httpx
@@ -30,6 +30,7 @@ class HttpxClient:
     Args:
         client: Is used as it is configured.
         timeout: Instead of the client's own, when it is given.
+        withheld: Headers of the client that are not sent.
         owned: Close it with the connections.
     """
 
@@ -38,10 +39,12 @@ class HttpxClient:
         client: httpx.AsyncClient,
         timeout: httpx.Timeout | None = None,
         *,
+        withheld: Collection[str] = (),
         owned: bool = False,
     ) -> None:
         self._client = client
         self._timeout = timeout or httpx.USE_CLIENT_DEFAULT
+        self._withheld = withheld
         self._owned = owned
 
     async def send(
@@ -57,6 +60,8 @@ class HttpxClient:
                 timeout=self._timeout,
                 extensions={"trace": trace(guard)},
             )
+            for name in self._withheld:
+                request.headers.pop(name, None)
             return _answer(await self._client.send(request, stream=True, follow_redirects=False))
 
     async def aclose(self) -> None:

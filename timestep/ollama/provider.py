@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from agents import ModelProvider
 
-from timestep.errors import ConfigurationError
+from timestep.errors import ConfigurationError, UnsupportedInputError
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.client import Timeouts, Wire
 from timestep.ollama.endpoint import Endpoint, build_endpoints, check_model_name
+from timestep.ollama.foreign import chat_source
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.options import check_keep_alive, check_options
 
@@ -68,7 +69,6 @@ class OllamaModelProvider(ModelProvider):
                 "ollama_client brings its own address and key; leave out api_key, base_url, "
                 "local_url and headers, or leave out the client."
             )
-        self._client = ollama_client
         self._endpoints = build_endpoints(
             api_key=api_key,
             base_url=base_url,
@@ -76,12 +76,12 @@ class OllamaModelProvider(ModelProvider):
             headers=headers,
             allow_insecure=allow_insecure,
         )
-        self._timeout = timeout
         self._timeouts = Timeouts.of(timeout)
+        # A client has timeouts of its own, which only given ones replace.
+        limits = None if timeout is None else self._timeouts
+        self._given = None if ollama_client is None else chat_source(ollama_client, limits)
         self._options = check_options(options or {})
-        self._model_options = {
-            name: check_options(own) for name, own in (model_options or {}).items()
-        }
+        self._model_options = _check_model_options(model_options or {})
         self._settings: dict[str, Any] = {
             "keep_alive": None if keep_alive is None else check_keep_alive(keep_alive),
             "on_context_overflow": on_context_overflow,
@@ -135,10 +135,8 @@ class OllamaModelProvider(ModelProvider):
 
     def _build(self, name: str) -> OllamaModel:
         options = {**self._options, **self._model_options.get(name, {})}
-        if self._client is not None:
-            return OllamaModel(
-                name, self._client, options=options, timeout=self._timeout, **self._settings
-            )
+        if self._given is not None:
+            return OllamaModel(name, self._given, options=options, **self._settings)
         endpoint, _ = self._endpoints.route(name)
         wire, catalogue = self._connection(endpoint)
         return OllamaModel(name, wire, options=options, catalogue=catalogue, **self._settings)
@@ -149,3 +147,18 @@ class OllamaModelProvider(ModelProvider):
             wire = Wire(endpoint, timeouts=self._timeouts)
             entry = self._wires[id(endpoint)] = (wire, Catalogue(wire))
         return entry
+
+
+def _check_model_options(options: object) -> dict[str, dict[str, Any]]:
+    """*options*, when they are options by model name."""
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(
+            f"model_options are {type(options).__name__}; pass a dict of options by model name."
+        )
+    checked: dict[str, dict[str, Any]] = {}
+    for name, own in cast("Mapping[str, Mapping[str, Any]]", options).items():
+        try:
+            checked[name] = check_options(own)
+        except UnsupportedInputError as exc:
+            raise UnsupportedInputError(f"Options of the model {name!r}: {exc}") from exc
+    return checked

@@ -267,6 +267,7 @@ def _drop_unusable_think(draft: _Draft, abilities: Abilities) -> None:
 
 def _offer_tools(draft: _Draft, output: AgentOutputSchemaBase | None, abilities: Abilities) -> None:
     draft.body["tools"] = [tool.wire for tool in draft.tools]
+    draft.notes += [tool.note for tool in draft.tools if tool.note]
     if draft.must_call and not abilities.enforces_format:
         draft.must_call = False
         draft.ignored.append("tool_choice (this endpoint cannot enforce it)")

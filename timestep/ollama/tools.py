@@ -26,14 +26,14 @@ class FunctionTool:
         description: With what the schema cannot say to Ollama added in words.
         source: The schema as the agent declared it.
         wire: The tool as it goes into the request.
-        losses: What the server will not enforce; see `narrow_parameters`.
+        note: What of the schema the server will not enforce, for the span; empty when it is all.
     """
 
     name: str
     description: str
     source: Mapping[str, Any]
     wire: Schema
-    losses: tuple[str, ...]
+    note: str
 
     def call_schema(self) -> Schema:
         """The schema of a call to this tool, written as one JSON object."""
@@ -126,7 +126,9 @@ def _convert(tool: Any) -> FunctionTool:
             "parameters": narrowed.schema,
         },
     }
-    return FunctionTool(function["name"], description, source, wire, narrowed.losses)
+    name, losses = function["name"], "; ".join(narrowed.losses)
+    note = f"tool {name!r}: the server does not enforce {losses}" if losses else ""
+    return FunctionTool(name, description, source, wire, note)
 
 
 def _function(tool: Any) -> Mapping[str, Any]:
