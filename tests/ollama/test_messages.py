@@ -649,7 +649,7 @@ REFUSED = {
     ),
     "image of none": (
         user([{"type": "input_image", "image_url": {"url": None}}]),
-        "names an uploaded file",
+        "input[0].content[0] has the image_url None; write a data URL",
     ),
     "remote image": (
         user([{"type": "input_image", "image_url": REMOTE}]),

@@ -469,8 +469,8 @@ class ChatStream:
             )
         elif isinstance(exc, TransportError) and exc.phase == "reach":
             advice = (
-                f"Cannot reach Ollama at {host}: {reason}. Start it with 'ollama serve', or set "
-                "OLLAMA_HOST or OLLAMA_BASE_URL to where it runs."
+                f"Cannot reach Ollama at {host}: {reason}. Start it with 'ollama serve', or say "
+                "where it runs: base_url, or OLLAMA_BASE_URL or OLLAMA_HOST for from_env()."
             )
         else:
             advice = (

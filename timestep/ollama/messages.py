@@ -306,6 +306,10 @@ class _Builder:
     def _image(self, part: Item, where: str) -> str:
         url = _image_url(part)
         if not isinstance(url, str) or not url:
+            if not part.get("file_id"):
+                raise UnsupportedInputError(
+                    f"{where} has the image_url {url!r}; write a data URL (data:image/png;base64,…)."
+                )
             raise UnsupportedInputError(
                 f"{where} names an uploaded file, and only OpenAI can read it; send the bytes as a "
                 "data URL (data:image/png;base64,…)."

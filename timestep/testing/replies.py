@@ -93,6 +93,14 @@ class Reply:
     interval: float = 0.0
     faults: Sequence[Fault] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse chunks that are no JSON objects, as far as they are known already."""
+        if isinstance(self.chunks, Sequence):
+            given: Sequence[object] = self.chunks
+            wrong = [chunk for chunk in given if not isinstance(chunk, Mapping)]
+            if wrong:
+                raise TypeError(f"a chunk is a mapping, and {wrong[0]!r} is none")
+
     def respond(self, request: Request, ticks: Ticks) -> Response:
         """The response to *request*: streamed, or one object if it asks for that."""
         chunks = self._chunks(request.json.get("model", ""), ticks)
