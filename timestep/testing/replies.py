@@ -96,7 +96,7 @@ class Reply:
     def __post_init__(self) -> None:
         """Refuse chunks that are no JSON objects, as far as they are known already."""
         if isinstance(self.chunks, Sequence):
-            given: Sequence[object] = self.chunks
+            given = cast("Sequence[object]", self.chunks)
             wrong = [chunk for chunk in given if not isinstance(chunk, Mapping)]
             if wrong:
                 raise TypeError(f"a chunk is a mapping, and {wrong[0]!r} is none")
