@@ -8,6 +8,7 @@ half made or half given back.
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from threading import Lock
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 _MAX_ERROR_BODY = 1_000_000
 _MAX_WAITING = 1_000_000
 """How many bytes may wait for a slow reader before the socket is left to fill up."""
+
+_PIECE = 16_384
+"""How many bytes are handed over at most: what they become should not be many objects at once,
+for which the garbage collector would look through the whole application."""
 
 _DRAIN_SECONDS = 0.5
 """How long the end of a finished body may take before its connection is given up."""
@@ -278,7 +283,7 @@ class ChatStream:
         self._request = (method, path, body, headers)
         self._origin = origin
         self._task: asyncio.Task[None] | None = None
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self._waiting = 0
         self._reader: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
@@ -314,9 +319,19 @@ class ChatStream:
                 raise StopAsyncIteration
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
-        pieces, self._pieces, self._waiting = self._pieces, [], 0
+        piece = self._take()
         self._make_room()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return piece
+
+    def _take(self) -> bytes:
+        """The next bytes that wait: one piece, or as many small ones as make one."""
+        taken = [self._pieces.popleft()]
+        size = len(taken[0])
+        while self._pieces and size + len(self._pieces[0]) <= _PIECE:
+            taken.append(self._pieces.popleft())
+            size += len(taken[-1])
+        self._waiting -= size
+        return taken[0] if len(taken) == 1 else b"".join(taken)
 
     async def aclose(self, *, finished: bool = False) -> None:
         """Hang up; or, when the answer is *finished*, wait for the end of its body first.
@@ -415,7 +430,7 @@ class ChatStream:
         return status_error(answer.status, answer.headers, bytes(body), self._origin)
 
     async def _hand_over(self, data: bytes) -> None:
-        self._pieces.append(data)
+        self._pieces.extend(data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
         if self._kept is not None:
             self._kept.response.append(data)
         self._waiting += len(data)
@@ -427,7 +442,8 @@ class ChatStream:
             self._watch.touch()
 
     def _make_room(self) -> None:
-        if self._room is not None and not self._room.done():
+        has_room = self._released or self._waiting <= _MAX_WAITING
+        if has_room and self._room is not None and not self._room.done():
             self._room.set_result(None)
 
     def _wake(self) -> None:
