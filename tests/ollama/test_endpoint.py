@@ -223,3 +223,12 @@ def test_what_names_no_model_is_refused(name, words):
         check_model_name(name)
 
     assert words in str(refused.value)
+
+
+def test_headers_in_the_clear_to_a_local_network_have_to_be_allowed():
+    arguments = {"local_url": "http://gpu:1", "headers": {"Authorization": "Bearer x"}}
+
+    with pytest.raises(ConfigurationError, match="https"):
+        build_endpoints(**arguments)
+
+    assert bearer(build_endpoints(**arguments, allow_insecure=True).local) == "Bearer x"

@@ -204,6 +204,8 @@ def test_a_bad_answer_is_repaired_once_and_then_an_error(asked, chunk):
     with pytest.raises(ModelOutputError, match="not even when asked again") as raised:
         settle(reply, ORIGIN)
     assert (raised.value.model, raised.value.host) == ("m", "http://localhost:11434")
+    wanted = " or ".join(repr(tool.name) for tool in asked.tools) if asked.must_call else "Verdict"
+    assert f" {wanted}" in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,32 @@ def test_an_output_beside_tools_is_told_and_blocks_no_call():
     assert json.dumps(OUTPUT.json_schema()) in system(built)
 
 
+def test_what_is_told_stands_before_the_whole_history_and_in_its_own_letters():
+    tools = [tool("größe", x={"type": "string", "enum": ["groß"]})]
+    for instructions in (None, "Be kind."):
+        plain = request(HISTORY, tools=tools, instructions=instructions).body["messages"]
+        built = request(HISTORY, tools=tools, instructions=instructions, output=OUTPUT)
+        emulated = request(
+            "hi", tools=tools, instructions=instructions, abilities=NO_TOOLS, emulate_tools=True
+        )
+
+        kept = plain if instructions is None else plain[1:]
+        assert built.body["messages"][1:] == kept
+        assert emulated.body["messages"][1:] == [{"role": "user", "content": "hi"}]
+        assert "größe" in system(emulated)
+        assert '"groß"' in system(emulated)
+
+
+def test_notes_of_the_history_and_of_the_tools_stand_side_by_side():
+    thought = {"type": "reasoning", "summary": [], "id": "r"}
+    tools = [tool("f", x={"type": "string", "pattern": "a"})]
+
+    notes = request([{"role": "user", "content": "hi"}, thought], tools=tools).notes
+
+    assert notes[0] == "reasoning of another model is not replayed"
+    assert notes[1].startswith("tool 'f': the server does not enforce ")
+
+
 def test_an_output_with_tools_that_are_not_offered_is_enforced():
     built = request(tools=TWO, output=OUTPUT, tool_choice="none")
 
@@ -323,6 +349,9 @@ def test_emulated_tools_are_described_and_called_in_json():
     assert allows(schema, call("f", x=1))
     assert allows(schema, {"answer": "words"})
     assert not allows(schema, {"answer": 5})
+    assert not allows(schema, {"answer": "words", "more": 1})
+    assert not allows(schema, {})
+    assert not allows(schema, "words")
     assert not allows(schema, call("h"))
 
 
@@ -336,6 +365,7 @@ def test_an_emulated_required_call_leaves_no_answer():
         assert allows(built.body["format"], call("f", x=1))
         assert not allows(built.body["format"], {"answer": "words"})
     assert not allows(one.body["format"], call("g"))
+    assert "anyOf" not in one.body["format"]
 
 
 def test_an_emulated_answer_may_have_a_schema():
@@ -377,6 +407,9 @@ def test_a_wrong_output_is_asked_for_once_more_by_its_schema():
     second = repair(request(tools=TWO, output=OUTPUT), "")
     accepted(second)
 
+    assert second.body["messages"][-1]["content"].startswith(
+        "That was not the JSON that was asked for. Give the same answer again, as one JSON object"
+    )
     assert second.body["format"] == OUTPUT.json_schema()
     assert [message["role"] for message in second.body["messages"]] == ["system", "user", "user"]
     assert json.dumps(OUTPUT.json_schema()) in second.body["messages"][-1]["content"]
