@@ -13,11 +13,13 @@ from timestep import (
     AuthenticationError,
     ConfigurationError,
     MultiModelProvider,
+    OllamaError,
     OllamaModel,
     OllamaModelProvider,
     OllamaStatusError,
 )
-from timestep.testing import FakeOllama
+from timestep.ollama import connection
+from timestep.testing import FakeOllama, Reset, Stall
 
 KEY = "sk-very-secret-0123456789"
 QUIET = RunConfig(tracing_disabled=True)
@@ -157,6 +159,36 @@ async def test_a_key_the_server_repeats_is_in_no_error_and_no_span(fake_ollama):
     ]
     assert spans
     assert all(KEY not in text for text in everywhere)
+
+
+@pytest.mark.parametrize("transport", ["aiohttp", "httpcore", "httpx"])
+@pytest.mark.parametrize("failure", ["refused", "reset", "redirect", "401", "500", "silence"])
+async def test_a_crash_report_with_every_variable_shows_no_key(
+    fake_ollama, monkeypatch, transport, failure
+):
+    if transport != "aiohttp":
+        monkeypatch.setattr(connection, "find_spec", lambda name: None)
+    if transport == "httpx":
+        monkeypatch.setattr(connection, "_is_proxied", lambda endpoint: True)
+    match failure:
+        case "refused":
+            fake_ollama.refuse()
+        case "reset":
+            fake_ollama.reply("one two", fault=Reset(after=1))
+        case "redirect":
+            fake_ollama.redirect("https://elsewhere.example/")
+        case "silence":
+            fake_ollama.reply("one two", fault=Stall(1))
+        case _:
+            fake_ollama.fail(int(failure), f"no to Bearer {KEY}")
+    provider = OllamaModelProvider(KEY, fake_ollama.url, timeout=0.05)
+
+    with pytest.raises(OllamaError) as caught:
+        await ask(provider.get_model("m"))
+
+    report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert KEY not in "".join(report.format())
+    await provider.aclose()
 
 
 async def test_headers_the_server_repeats_are_in_no_error(fake_ollama):

@@ -395,6 +395,8 @@ class ChatStream:
             # (RuntimeError) or an impossible header (TypeError, ValueError).
             self._error = _from(exc, self._broken(exc))
         finally:
+            if self._error is not None:
+                _drop_frames(self._error)
             self._watch.stop()
             self._ended = True
             self._wake()
@@ -585,6 +587,18 @@ def _unsendable(value: Any, path: str) -> str | None:
     if path.count(".") + path.count("[") > 50:  # noqa: PLR2004 - deeper than any request is
         return path
     return next((found for p, child in children if (found := _unsendable(child, p))), None)
+
+
+def _drop_frames(error: BaseException) -> None:
+    """Take the frames of this task out of *error* and its causes.
+
+    Their variables hold the headers, and so the key, which a crash report would show.
+    """
+    chain: list[BaseException | None] = [error]
+    while chain:
+        if (one := chain.pop()) is not None:
+            one.__traceback__ = None
+            chain += [one.__cause__, one.__context__]
 
 
 def _from(cause: BaseException, error: OllamaError) -> OllamaError:
