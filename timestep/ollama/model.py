@@ -313,11 +313,16 @@ class OllamaModel(Model):
         request: ChatRequest | None = first
         while request is not None:
             record_request(span, call.tracing, request)
-            async with aclosing(self._exchange(request, reply, call.tracing, span)) as batches:
-                async for events in batches:
-                    if progress.first_token_seconds is None and reply.has_output:
-                        progress.first_token_seconds = time.monotonic() - progress.started
-                    yield events
+            try:
+                async with aclosing(self._exchange(request, reply, call.tracing, span)) as batches:
+                    async for events in batches:
+                        if progress.first_token_seconds is None and reply.has_output:
+                            progress.first_token_seconds = time.monotonic() - progress.started
+                        yield events
+            except OllamaError as exc:
+                # The frames hold what the server said, which may repeat the key in it; a crash
+                # report would show them.
+                raise exc.with_traceback(None) from exc.__cause__
             request = settle(reply, origin)
             if request is not None:
                 reply.restart(request)

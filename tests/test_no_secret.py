@@ -1,0 +1,119 @@
+"""A key is in nothing that a program shows or keeps, whatever goes wrong."""
+
+import logging
+import pickle
+import string
+import tempfile
+import traceback
+from pathlib import Path
+
+from agents import Agent, RunConfig, Runner, set_trace_processors
+from agents.tracing import TracingProcessor, add_trace_processor
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from timestep import MultiModelProvider, Settings
+from timestep.factory import configured_keys
+from timestep.testing import Close, ErrorLine, FakeOllama, Reset
+from timestep.traces import install, uninstall
+
+KEYS = st.text(string.ascii_letters + string.digits + "-_.~+/=!$", min_size=12, max_size=60)
+WAYS = ["answered", "error line", "refused", "401", "500", "reset", "closed", "redirect"]
+
+
+class Spans(TracingProcessor):
+    def __init__(self):
+        self.seen = []
+
+    def on_trace_start(self, trace):
+        self.seen.append(repr(trace.export()))
+
+    def on_trace_end(self, trace):
+        pass
+
+    def on_span_start(self, span):
+        pass
+
+    def on_span_end(self, span):
+        if span.error or span.span_data.type != "generation":
+            self.seen.append(repr(span.export()))
+
+    def shutdown(self):
+        pass
+
+    def force_flush(self):
+        pass
+
+
+def script(fake, way, key):
+    """Let *fake* fail in this *way*, and repeat the key where it can."""
+    match way:
+        case "answered":
+            fake.reply("hello")
+        case "error line":
+            fake.reply("one two", fault=ErrorLine(f"the key {key} is bad", after=1))
+        case "refused":
+            fake.refuse()
+        case "reset":
+            fake.reply("one two", fault=Reset(after=1))
+        case "closed":
+            fake.reply("one two", fault=Close(after=1))
+        case "redirect":
+            fake.redirect(f"https://elsewhere.example/?key={key}")
+        case status:
+            fake.fail(int(status), f"Bearer {key} is wrong", headers={"X-Key": key})
+
+
+class Log(logging.Handler):
+    def __init__(self, lines):
+        super().__init__(logging.DEBUG)
+        self.lines = lines
+
+    def emit(self, record):
+        self.lines.append(self.format(record))
+
+
+async def everything_shown(key, way, file):
+    """All that a run with *key* shows, logs, raises and keeps."""
+    shown, spans = [], Spans()
+    log = Log(shown)
+    logging.getLogger().addHandler(log)
+    with FakeOllama() as fake:
+        script(fake, way, key)
+        configured = Settings(
+            ollama={"base_url": fake.url, "api_key": key},
+            openai={"api_key": key},
+            providers={"lab": {"kind": "openai", "base_url": "https://lab/v1", "api_key": key}},
+        )
+        provider = MultiModelProvider.from_settings(configured)
+        install(file, secrets=configured_keys(configured))
+        add_trace_processor(spans)
+        shown += [repr(configured), str(configured), configured.model_dump_json(), repr(provider)]
+        try:
+            agent = Agent("a", model="ollama/m")
+            await Runner.run(agent, "hi", run_config=RunConfig(model_provider=provider))
+        except Exception as error:
+            report = traceback.TracebackException.from_exception(error, capture_locals=True)
+            # The frames of the test and of the SDK hold what the test itself put there.
+            ours = [f for f in report.stack if "/timestep/" in f.filename]
+            shown += [repr(error), str(error), repr(vars(error)), *map(str, ours)]
+            shown += [repr(f.locals) for f in ours]
+            shown.append(pickle.dumps(str(error)).decode("latin-1"))
+        finally:
+            uninstall()
+            set_trace_processors([])
+            await provider.aclose()
+            logging.getLogger().removeHandler(log)
+    kept = [path.read_bytes().decode("latin-1") for path in Path(file).parent.iterdir()]
+    return [*shown, *spans.seen, *kept]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=KEYS, way=st.sampled_from(WAYS))
+@example(key="sk-0123456789abcdef", way="error line")
+async def test_a_key_is_in_nothing_that_is_shown_or_kept(key, way):
+    with tempfile.TemporaryDirectory() as directory:
+        found = await everything_shown(key, way, Path(directory) / "traces.db")
+
+    assert len(found) > 8
+    assert not [text for text in found if key in text]
