@@ -23,7 +23,8 @@ _BEGIN, _END = "<!-- measured -->", "<!-- end of measured -->"
 _PLOTTED = ("burst", "paced", "calls", "whole", "agent", "history-1000", "tools-100")
 
 
-def _arguments() -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     known = ", ".join(scenario.name for scenario in SCENARIOS)
     parser.add_argument("scenarios", nargs="*", help=f"by default all of: {known}")
@@ -41,12 +42,12 @@ def _arguments() -> argparse.Namespace:
         help="put the report between the page's two marks, and PAGE.svg beside it",
     )
     parser.add_argument("--raw", type=Path, metavar="FILE.json", help="keep every figure too")
-    return parser.parse_args()
+    return parser
 
 
 def main() -> None:
     """Measure as the command line says."""
-    arguments = _arguments()
+    arguments = parser().parse_args()
     wanted = [BASELINE, *(arguments.contender or names())]
     wanted = list(dict.fromkeys(wanted))
     present = [name for name in wanted if is_present(name)]

@@ -209,8 +209,8 @@ async def soak(url: str, options: argparse.Namespace, tick: Any) -> bool:
     return not work.wrong and ended[:2] == begun[:2] and grown < GROWTH
 
 
-def main() -> None:
-    """Run the command line."""
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.soak")
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--agents", type=int, default=256)
@@ -218,7 +218,12 @@ def main() -> None:
     parser.add_argument("--faults", type=float, default=0.15, help="how many answers break")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Run the command line."""
+    options = parser().parse_args()
     if options.serve:
         serve(options.faults, options.seed)
         return

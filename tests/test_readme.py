@@ -1,5 +1,6 @@
 """What README.md and docs/ show is true: every block runs, every file and error they name exists."""
 
+import importlib
 import json
 import re
 import shlex
@@ -126,6 +127,10 @@ def test_commands_run(block, servers, monkeypatch):
                 assert (result.exit_code, result.output.strip() != "") == (0, True), result.output
             case "export":
                 monkeypatch.setenv(*words[1].split("=", 1))
+            case "python":
+                assert words[1] == "-m"
+                module = words[2] if "." in words[2] else f"{words[2]}.__main__"
+                importlib.import_module(module).parser().parse_args(words[3:])
             case "pip" | "ollama" | "git" | "echo":
                 pass  # installed by .ci/run; another program; a pipe into one above
             case unknown:
