@@ -76,9 +76,9 @@ def parse_ollama_host(text: str) -> str:
         host = "127.0.0.1" if "." in host else "[::1]"
     elif ":" in host:
         host = f"[{host}]"
-    default_port = {"http": 80, "https": 443}.get(scheme, 0) if separator else OLLAMA_PORT
-    port = parts.port if parts.port is not None else default_port
-    netloc = host if separator and parts.port is None else f"{host}:{port}"
+    # A URL without a port means its scheme's, a name without one means Ollama's.
+    port = parts.port or (None if separator else OLLAMA_PORT)
+    netloc = f"{host}:{port}" if port else host
     return check_base_url(f"{scheme}://{netloc}{slash}{path}", ollama=True)
 
 
