@@ -279,6 +279,21 @@ def test_an_unreadable_env_file_is_refused():
     assert message().startswith(".env cannot be read (")
 
 
+def test_a_quote_without_an_end_is_named_without_its_value():
+    Path(".env").write_text('# mine\nfoo bar\n\nexport OPENAI_API_KEY="sk-secret\nOTHER=1\n')
+
+    assert message() == (
+        ".env:4: the value of OPENAI_API_KEY cannot be read; does it begin with a quote that has "
+        "no end?"
+    )
+
+
+def test_a_statement_of_somebody_else_may_be_unreadable():
+    Path(".env").write_text("foo bar\nOTHER='1\n")
+
+    assert load_settings().openai.api_key is None
+
+
 def test_missing_explicit_files_are_refused(monkeypatch):
     assert (
         message(env_file="prod.env") == "prod.env does not exist; correct env_file, or leave it out"

@@ -105,7 +105,8 @@ def dotenv_variables(path: Path, *, required: bool) -> list[Variable]:
     """The variables of the ``.env`` file at *path*; the process's environment stays as it is.
 
     Raises:
-        SettingsError: The file is missing though *required*, unreadable, or not UTF-8.
+        SettingsError: The file is missing though *required*, unreadable, or not UTF-8; or a line
+            for one of our variables has no end.
     """
     try:
         text = read_text(path, "env_file")
@@ -114,15 +115,27 @@ def dotenv_variables(path: Path, *, required: bool) -> list[Variable]:
         if not required and isinstance(exc.__cause__, FileNotFoundError | IsADirectoryError):
             return []
         raise
-    lines = {
-        binding.key: binding.original.line + _blank_lines(binding.original.string)
-        for binding in parse_stream(io.StringIO(text))
-    }
+    lines: dict[str | None, int] = {}
+    for binding in parse_stream(io.StringIO(text)):
+        line = binding.original.line + _blank_lines(binding.original.string)
+        lines[binding.key] = line
+        if binding.error and (name := _our_name(binding.original.string)) is not None:
+            raise SettingsError(
+                f"{path}:{line}: the value of {name} cannot be read; does it begin with a quote "
+                "that has no end?"
+            )
     return [
         Variable(name, value, Origin("dotenv", f"{path}:{lines[name]}", name.upper()))
         for name, value in dotenv_values(stream=io.StringIO(text)).items()
         if value is not None
     ]
+
+
+def _our_name(statement: str) -> str | None:
+    """The variable of ours that *statement* would set, None for one of somebody else."""
+    name = statement.strip().removeprefix("export ").partition("=")[0].strip()
+    is_ours = name.upper() in SHORT_NAMES or name.upper().startswith(PREFIX)
+    return name if is_ours else None
 
 
 def secret_variables(directory: Path) -> list[Variable]:
