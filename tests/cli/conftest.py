@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.cli.emulator import seen
 from timestep.cli import main
 
 _COMMAND = [sys.executable, "-c", "from timestep.cli import main; main(prog_name='timestep')"]
@@ -78,6 +80,37 @@ def in_terminal(start):
         os.close(ours)
         process.wait()
         return shown.decode().replace("\r\n", "\n")
+
+    return run
+
+
+@pytest.fixture
+def typing(start):
+    """Run a command in a terminal and type lines, each when a prompt waits for it.
+
+    The last is Ctrl-D; Ctrl-C comes when the bytes *stop_at* are there. Returns what stands on the terminal then, and the exit code.
+    """
+
+    prompts = ("> ", ". ", "ways: ")
+
+    def run(columns, *arguments, lines=(), stop_at=None, **variables):
+        ours, theirs = pty.openpty()
+        variables = {"COLUMNS": str(columns), "TERM": "xterm", **variables}
+        process = start(*arguments, stdin=theirs, stdout=theirs, stderr=theirs, **variables)
+        os.close(theirs)
+        shown, waiting = b"", [*(f"{line}\n".encode() for line in lines), b"\x04"]
+        begin = 0
+        with suppress(OSError):  # the last one has hung up
+            while piece := os.read(ours, 65536):
+                shown += piece
+                if stop_at is not None and stop_at in shown:
+                    stop_at = process.send_signal(signal.SIGINT)
+                now = seen(shown[begin:].decode(errors="ignore")).rpartition("\n")[2]
+                if waiting and any(now.endswith(prompt) for prompt in prompts):
+                    begin = len(shown)
+                    os.write(ours, waiting.pop(0))
+        os.close(ours)
+        return seen(shown.decode()), process.wait()
 
     return run
 

@@ -29,7 +29,8 @@ def test_an_unknown_command_is_refused(invoke):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["demo", "--help"], ["run", "--help"]]
+    "arguments",
+    [["--help"], ["--version"], ["demo", "--help"], ["run", "--help"], ["chat", "--help"]],
 )
 def test_help_and_version_import_no_sdk(arguments, start):
     """They answer at once: the SDK takes two seconds to import."""

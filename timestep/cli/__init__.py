@@ -9,6 +9,7 @@ from typing import cast
 import click
 
 from timestep import __version__
+from timestep.cli.chat import chat
 from timestep.cli.completion import completion
 from timestep.cli.config import config
 from timestep.cli.demo import demo
@@ -52,6 +53,7 @@ def main(ctx: click.Context) -> None:
         cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
 
 
+main.add_command(chat)
 main.add_command(completion)
 main.add_command(config)
 main.add_command(demo)

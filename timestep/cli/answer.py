@@ -1,113 +1,158 @@
-"""One streamed answer: its text on stdout, the thinking before it dimmed on stderr."""
+"""One question, and its answer in the form that was asked for."""
 
 import asyncio
 import logging
+import sys
+from enum import Enum
+from typing import Any
 
 import click
-from agents import Agent, RunConfig, Runner
-from agents.items import TResponseStreamEvent
-from openai.types.responses import (
-    Response,
-    ResponseFailedEvent,
-    ResponseIncompleteEvent,
-    ResponseReasoningSummaryTextDeltaEvent,
-    ResponseReasoningTextDeltaEvent,
-    ResponseRefusalDeltaEvent,
-    ResponseTextDeltaEvent,
-)
+from agents import Agent, MaxTurnsExceeded, RunResultStreaming, TResponseInputItem
+from pydantic_core import to_jsonable_python
 
+from timestep.cli.approval import Decision, run_to_answer
+from timestep.cli.asking import Asking
+from timestep.cli.conversation import load_conversation
 from timestep.cli.failures import explain
-from timestep.cli.terminal import write_answer, write_aside
-from timestep.registry import MultiModelProvider
+from timestep.cli.lines import ask_decision
+from timestep.cli.output import print_aside, print_json, print_lines
+from timestep.cli.screen import Screen
+from timestep.cli.terminal import write_answer
+from timestep.cli.turn import Event, Turn, as_json
+
+
+class Form(Enum):
+    """How an answer is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    LINES = "jsonl"
 
 
 def print_answer(
-    prompt: str, provider: MultiModelProvider, *, model: str | None, instructions: str | None
+    question: TResponseInputItem, asking: Asking, *, session: str | None, form: Form
 ) -> None:
-    """Print the answer to *prompt* as it arrives.
+    """Print the answer to *question* as it arrives.
 
     Args:
-        prompt: What is asked.
-        provider: Of the model; closed afterwards.
-        model: Its name; None for the provider's default.
-        instructions: What the model is told to be.
+        question: What the user says.
+        asking: Who is asked, and how; the provider is closed afterwards.
+        session: The name of the conversation that it goes on with.
+        form: How it is printed.
 
     Raises:
         ClickException: There is no answer; says why, and the next step.
     """
-    # The SDK would log what is reported below.
+    quiet_sdk()
+    screen = Screen(shows_text=is_text(asking.agent))
+    turn = Turn(_show_nothing if form is Form.JSON else _show_line)
+    if form is Form.TEXT:
+        turn = Turn(screen.show)
+    with asyncio.Runner() as loop:
+        conversation = loop.run(load_conversation(session))
+        try:
+            given = [*conversation.items, question]
+            result = run_to_answer(loop, asking, turn, given, _decide)
+            loop.run(conversation.extend(result.to_input_list()[len(conversation.items) :]))
+        except BrokenPipeError:
+            raise  # whoever read the answer has enough
+        except Exception as exc:  # providers of other packages raise what they like
+            problem = why(turn, exc)
+            if form is Form.TEXT:
+                screen.end()
+                _print_held(turn, asking)
+            else:
+                _print_value(_value(turn, turn.text, asking, asking.agent, problem), form)
+            raise click.ClickException(problem) from exc
+        except KeyboardInterrupt:
+            screen.end()
+            raise
+        finally:
+            conversation.close()
+            loop.run(asking.provider.aclose())
+    if form is Form.TEXT:
+        screen.end()
+        print_typed(result, asking.agent)
+        print_costs(turn)
+    else:
+        answer = to_jsonable_python(result.final_output)
+        _print_value(_value(turn, answer, asking, result.last_agent, None), form)
+
+
+def quiet_sdk() -> None:
+    """The SDK would log what is reported on the screen."""
     logging.getLogger("openai.agents").setLevel(logging.CRITICAL)
-    agent = Agent(name="timestep run", instructions=instructions, model=model)
-    answer = _Answer()
-    try:
-        asyncio.run(_stream(agent, prompt, provider, answer))
-        answer.end()
-    except BrokenPipeError:
-        raise  # whoever read the answer has enough
-    except Exception as exc:  # providers of other packages raise what they like
-        answer.end()
-        raise click.ClickException(answer.problem or explain(exc)) from exc
 
 
-class _Answer:
-    """Prints what events add, and ends the lines it begins.
-
-    Attributes:
-        problem: Why the answer ended early, when it did.
-    """
-
-    def __init__(self) -> None:
-        self.problem = ""
-        self._thinks = False
-        self._last = ""
-
-    def show(self, event: TResponseStreamEvent) -> None:
-        """Print what *event* adds to the text or the thinking."""
-        match event:
-            case ResponseTextDeltaEvent() | ResponseRefusalDeltaEvent():
-                self._end_thinking()
-                write_answer(event.delta)
-                self._last = event.delta or self._last
-            case ResponseReasoningTextDeltaEvent() | ResponseReasoningSummaryTextDeltaEvent():
-                write_aside(event.delta)
-                self._thinks = True
-            case ResponseIncompleteEvent():
-                self.problem = _why_cut(event.response)
-            case ResponseFailedEvent():
-                self.problem = event.response.error.message if event.response.error else ""
-            case _:
-                pass  # announces or repeats what the others bring
-
-    def end(self) -> None:
-        """End the line that was begun."""
-        self._end_thinking()
-        if self._last and not self._last.endswith("\n"):
-            write_answer("\n")
-        self._last = ""
-
-    def _end_thinking(self) -> None:
-        if self._thinks:
-            write_aside("\n\n")
-        self._thinks = False
+def is_text(agent: Agent[Any]) -> bool:
+    """True when *agent* answers in words, and not with a type."""
+    return agent.output_type in {None, str}
 
 
-def _why_cut(response: Response) -> str:
-    details = response.incomplete_details
-    if details is None or details.reason != "max_output_tokens":
-        return f"The answer is not complete: {details.reason if details else 'no reason given'}."
-    return (
-        "The answer is not complete: the model came to its limit of tokens. For an Ollama model "
-        "raise num_predict or num_ctx under [ollama.options]."
+def why(turn: Turn, error: Exception) -> str:
+    """Why *turn* has no answer, and the next step."""
+    if isinstance(error, click.ClickException):
+        return error.message
+    if isinstance(error, MaxTurnsExceeded):
+        return f"{error}: the model goes on calling tools. Allow more with --max-turns."
+    return turn.problem or explain(error)
+
+
+def print_costs(turn: Turn) -> None:
+    """Print what *turn* cost on stderr, where a terminal shows it."""
+    if sys.stderr.isatty() and (costs := str(turn.costs)):
+        click.echo(err=True)
+        print_aside(costs, dim=True)
+
+
+def print_typed(result: RunResultStreaming, agent: Agent[Any]) -> None:
+    """Print an answer whose text was left out, because *agent* was to answer with a type."""
+    if is_text(agent):
+        return
+    if isinstance(result.final_output, str):
+        write_answer(f"{result.final_output}\n")
+    else:
+        print_json(to_jsonable_python(result.final_output))
+
+
+def _decide(call: str) -> Decision:
+    if sys.stdin.isatty():
+        return ask_decision(call)
+    raise click.ClickException(
+        f"{call} waits for approval, and nobody is there to give it. Run it in a terminal."
     )
 
 
-async def _stream(agent: Agent, prompt: str, provider: MultiModelProvider, answer: _Answer) -> None:
-    config = RunConfig(model_provider=provider, workflow_name="timestep run")
-    result = Runner.run_streamed(agent, prompt, run_config=config)
-    try:
-        async for event in result.stream_events():
-            if event.type == "raw_response_event":
-                answer.show(event.data)
-    finally:
-        result.cancel()
-        await provider.aclose()
+def _show_nothing(event: Event) -> None:
+    pass
+
+
+def _show_line(event: Event) -> None:
+    print_lines([as_json(event)])
+
+
+def _print_held(turn: Turn, asking: Asking) -> None:
+    if turn.text and not is_text(asking.agent):
+        write_answer(turn.text if turn.text.endswith("\n") else f"{turn.text}\n")
+
+
+def _value(
+    turn: Turn, answer: Any, asking: Asking, agent: Agent[Any], problem: str | None
+) -> dict[str, Any]:
+    return {
+        "answer": answer,
+        "thinking": turn.thinking,
+        "agent": agent.name,
+        "model": asking.model_of(agent),
+        "tool_calls": list(turn.calls.values()),
+        "usage": turn.costs.usage(),
+        "timings": turn.costs.timings(),
+        "error": problem,
+    }
+
+
+def _print_value(value: dict[str, Any], form: Form) -> None:
+    if form is Form.JSON:
+        print_json(value)
+    else:
+        print_lines([{"type": "answer", **value}])

@@ -1,18 +1,23 @@
 """Errors as a command reports them: what happened, and the next step. Never a traceback."""
 
+import difflib
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import openai
 from agents import AgentsException
 
+from timestep.errors import UnknownModelError
 from timestep.urls import authority
 
 
 def explain(error: Exception) -> str:
     """What to tell a user about *error*, which a model or the Runner raised."""
     match error:
+        case UnknownModelError() if error.prefix and error.prefix not in error.known:
+            return _explain_prefix(error.prefix, error.known)
         case AgentsException():
             return str(error)
         case openai.APIConnectionError():
@@ -26,6 +31,15 @@ def explain(error: Exception) -> str:
             return f"{error} Or name an Ollama model: --model ollama/llama3.2"
         case _:
             return _explain_unknown(error)
+
+
+def _explain_prefix(prefix: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(prefix, known, n=1)
+    hint = f" Did you mean {near[0]}/?" if near else ""
+    return (
+        f"Unknown prefix: {prefix}. Known prefixes: {', '.join(known)}.{hint} 'timestep models' "
+        f"lists the models; another server becomes known by [providers.{prefix}] in timestep.toml."
+    )
 
 
 def _explain_status(error: openai.APIStatusError) -> str:

@@ -77,8 +77,8 @@ def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
             click.echo(below + line)
 
 
-def print_aside(text: str, *, indent: str = "") -> None:
-    """Print *text* on stderr, wrapped where a terminal shows it."""
+def print_aside(text: str, *, indent: str = "", dim: bool = False) -> None:
+    """Print *text* on stderr, wrapped where a terminal shows it, and dimmed where that can be."""
     text = clean(text)
     if sys.stderr.isatty():
         room = max(shutil.get_terminal_size().columns, _NARROW)
@@ -87,7 +87,7 @@ def print_aside(text: str, *, indent: str = "") -> None:
         )
     else:
         text = indent + text
-    click.echo(text, err=True)
+    click.echo(click.style(text, dim=True) if dim else text, err=True)
 
 
 def clean(text: str) -> str:

@@ -1,48 +1,65 @@
 """``timestep run``: one question, one streamed answer."""
 
+from typing import Any
+
 import click
 
-from timestep.cli.completion import complete_model
+from timestep.cli.agent_options import AgentOptions, agent_options
 from timestep.cli.configuration import configuration_options, configure
 from timestep.cli.prompt import read_prompt
 
 
 @click.command()
 @click.argument("prompt", required=False)
+@agent_options
 @click.option(
-    "-m",
-    "--model",
-    shell_complete=complete_model,
-    metavar="NAME",
-    help="The model or alias; default_model when left out.",
+    "--output-schema",
+    metavar="FILE",
+    help="Have an answer in JSON that matches the JSON schema in FILE.",
 )
-@click.option("-i", "--instructions", metavar="TEXT", help="What the agent is told to be.")
+@click.option(
+    "--image", "images", metavar="FILE", multiple=True, help="Show an image; may be repeated."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON value at the end.")
+@click.option("--jsonl", "as_lines", is_flag=True, help="Print every event as a line of JSON.")
 @configuration_options
 def run(
     *,
     prompt: str | None,
-    model: str | None,
-    instructions: str | None,
+    output_schema: str | None,
+    images: tuple[str, ...],
+    as_json: bool,
+    as_lines: bool,
     config_file: str | None,
     env_file: str,
+    **options: Any,
 ) -> None:
-    """Ask a configured model, and print its answer as it arrives.
+    """Ask a configured model or an agent, and print the answer as it arrives.
 
-    PROMPT is read from standard input when it is left out. The answer goes to standard output,
-    the model's thinking and everything else to standard error.
+    PROMPT is read from standard input when it is left out. The answer goes to standard output: as
+    Markdown on a terminal, elsewhere as the model wrote it. Thinking, tool calls and everything
+    else go to standard error.
     """
     if prompt is None:
         prompt = read_prompt()
     if not prompt.strip():
         raise click.UsageError("The prompt is empty.")
-    from timestep.cli.answer import print_answer
+    if as_json and as_lines:
+        raise click.UsageError("--json and --jsonl exclude each other.")
+    from timestep.cli.answer import Form, print_answer
+    from timestep.cli.asking import prepare
+    from timestep.cli.images import user_message
     from timestep.cli.recording import recorded
 
+    asked = AgentOptions(**options)
+    question = user_message(prompt, images)
+    output = None
+    if output_schema is not None:
+        from timestep.cli.output_schema import read_output_schema
+
+        output = read_output_schema(output_schema)
     settings, provider = configure(config_file=config_file, env_file=env_file)
-    if model is None and settings.default_model is None:
-        raise click.ClickException(
-            "No model: name one with --model, as in --model ollama/llama3.2, or set "
-            "TIMESTEP_DEFAULT_MODEL (default_model in timestep.toml)."
-        )
+    asking = prepare(asked, settings, provider, name="timestep run", output=output)
+    form = Form.JSON if as_json else Form.LINES if as_lines else Form.TEXT
     with recorded(settings):
-        print_answer(prompt, provider, model=model, instructions=instructions)
+        print_answer(question, asking, session=asked.session, form=form)

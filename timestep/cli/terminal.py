@@ -1,8 +1,10 @@
 """Words on a terminal: wrapped, dimmed, and without what would steer it."""
 
+import os
 import re
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 import click
@@ -15,12 +17,21 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 def width() -> int:
     """How many columns a line may have: the terminal's, 80 without one, 100 at most."""
-    return min(shutil.get_terminal_size().columns, _MAX_WIDTH)
+    columns = 80
+    with suppress(OSError):  # a pipe has no width, but what is beside the answer may have one
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    return min(shutil.get_terminal_size((columns, 24)).columns, _MAX_WIDTH)
 
 
 def printable(text: str) -> str:
     """*text* without the control characters that could steer a terminal."""
     return _CONTROLS.sub("", text)
+
+
+def is_styled() -> bool:
+    """True when stdout is a terminal that takes colours and may be drawn over."""
+    context = click.get_current_context(silent=True)
+    return sys.stdout.isatty() and (context is None or context.color is not False)
 
 
 def write_answer(text: str) -> None:
@@ -41,10 +52,12 @@ class Transcript:
     Attributes:
         label_width: Of the left column, with the space between the columns.
         line_width: Of both columns.
+        err: Whether it is written to stderr.
     """
 
     label_width: int
     line_width: int
+    err: bool = False
     _label: str | None = None
     _dim: bool = False
     _column: int = 0
@@ -56,7 +69,7 @@ class Transcript:
         if label != self._label:
             self.end()
             self._label, self._dim, self._column = label, dim, self.label_width
-            click.echo(click.style(f"{label:<{self.label_width}}", bold=True), nl=False)
+            self._echo(click.style(f"{label:<{self.label_width}}", bold=True))
         for piece in re.findall(r"\n|[^\S\n]+|\S+", printable(text)):
             if not piece.isspace():
                 self._word += piece
@@ -77,20 +90,25 @@ class Transcript:
         """End what is being said."""
         if self._label is not None:
             self._end_word()
-            click.echo()
+            self._echo("\n")
         self._label, self._gap = None, ""
 
     def _end_word(self) -> None:
         if not self._word:
             return
+        from rich.cells import cell_len
+
         limit = max(self.line_width, self.label_width + _MIN_TEXT)
         is_first = self._column == self.label_width
-        if not is_first and self._column + len(self._gap + self._word) > limit:
+        if not is_first and self._column + cell_len(self._gap + self._word) > limit:
             self._break()
-        click.echo(click.style(self._gap + self._word, dim=self._dim), nl=False)
-        self._column += len(self._gap + self._word)
+        self._echo(click.style(self._gap + self._word, dim=self._dim))
+        self._column += cell_len(self._gap + self._word)
         self._gap = self._word = ""
 
     def _break(self) -> None:
-        click.echo(f"\n{'':{self.label_width}}", nl=False)
+        self._echo(f"\n{'':{self.label_width}}")
         self._column, self._gap = self.label_width, ""
+
+    def _echo(self, text: str) -> None:
+        click.echo(text, nl=False, err=self.err)

@@ -61,7 +61,8 @@ _BOOLEANS = frozenset({"use_mmap"})
 _LARGEST_INTEGER = 2**63 - 1
 _LARGEST_FLOAT = 3.4028234e38
 """Of Go's ``int`` and ``float32``."""
-_OPTIONS = _INTEGERS | _FLOATS | _BOOLEANS | {"stop"}
+OPTION_NAMES = _INTEGERS | _FLOATS | _BOOLEANS | {"stop"}
+"""Every option that Ollama knows."""
 _TOP_LEVEL = frozenset({"format", "logprobs", "shift", "top_logprobs", "truncate"})
 # What only the request's builder may write.
 _RESERVED = frozenset({"messages", "model", "stream", "tools"})
@@ -141,8 +142,8 @@ def check_options(options: Mapping[str, Any], ignored: list[str] | None = None) 
         if name == "stop" and isinstance(value, str):
             checked[name] = [value]
             continue
-        if name not in _OPTIONS:
-            near = difflib.get_close_matches(name, _OPTIONS, n=1)
+        if name not in OPTION_NAMES:
+            near = difflib.get_close_matches(name, OPTION_NAMES, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             if ignored is not None:
                 ignored.append(f"options.{name} (no option of Ollama{hint})")
@@ -260,7 +261,7 @@ def _extra_args(settings: ModelSettings, fields: RequestFields) -> None:
         name = _RENAMED.get(given, given)
         if name in _TOP_LEVEL:
             fields.top_level[name] = value
-        elif name in _OPTIONS:
+        elif name in OPTION_NAMES:
             fields.options[name] = value
         elif not _has_own_form(name, value, fields) and name not in _INJECTED:
             fields.ignored.append(f"extra_args[{given!r}]")
@@ -275,7 +276,7 @@ def _extra_body(settings: ModelSettings, fields: RequestFields) -> None:
             fields.ignored.append(f"extra_body[{name!r}] (the request has its own)")
         elif not _has_own_form(name, value, fields):
             fields.extra_body[name] = value
-            if name in _OPTIONS:
+            if name in OPTION_NAMES:
                 fields.ignored.append(f"extra_body[{name!r}] (Ollama reads it under 'options')")
 
 

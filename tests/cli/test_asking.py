@@ -1,0 +1,398 @@
+"""Who is asked, and how: agents, settings, images, types, conversations, limits."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from agents import ModelBehaviorError
+
+from timestep.cli.images import user_message
+from timestep.cli.output_schema import read_output_schema
+
+MODEL = ("--model", "ollama/llama3.2")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+DESK = '''
+from agents import Agent, function_tool, handoff
+
+
+@function_tool
+def get_weather(city: str) -> str:
+    """Get the weather."""
+    return f"snow in {city}"
+
+
+@function_tool(needs_approval=True)
+def pay(amount: int) -> str:
+    """Pay."""
+    return f"paid {amount}"
+
+
+advisor = Agent("Advisor", instructions="Advise.", tools=[get_weather], model="ollama/qwen3:4b")
+desk = Agent("Desk", instructions="Hand over.", handoffs=[advisor], model="ollama/llama3.2")
+till = Agent("Till", tools=[pay], model="ollama/llama3.2")
+'''
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(autouse=True)
+def configured(fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+    Path("desk.py").write_text(DESK)
+
+
+def test_an_agent_of_a_file_answers_with_its_model_and_tools(invoke, fake_ollama):
+    fake_ollama.reply(tool_calls=[("get_weather", {"city": "Oslo"})])
+    fake_ollama.reply("It snows.")
+
+    result = invoke("run", "Weather?", "--agent", "desk.py:advisor")
+
+    assert (result.exit_code, result.stdout) == (0, "It snows.\n")
+    assert result.stderr == 'tool     get_weather(city="Oslo")\nresult   snow in Oslo\n'
+    assert fake_ollama.chats[0]["model"] == "qwen3:4b"
+    assert fake_ollama.chats[0]["messages"][0]["content"] == "Advise."
+
+
+def test_a_handoff_is_shown(invoke, fake_ollama):
+    fake_ollama.reply(tool_calls=[("transfer_to_advisor", {})])
+    fake_ollama.reply("Take a coat.")
+
+    result = invoke("run", "Coat?", "--agent", "desk.py:desk")
+
+    assert (result.stdout, result.stderr) == ("Take a coat.\n", "handoff  Desk to Advisor\n")
+    assert [chat["model"] for chat in fake_ollama.chats] == ["llama3.2", "qwen3:4b"]
+
+
+def test_the_model_and_the_instructions_of_the_command_line_win(invoke, fake_ollama):
+    fake_ollama.reply("ok")
+
+    invoke("run", "Hi", "--agent", "desk.py:advisor", "--model", "ollama/other", "-i", "Be brief.")
+
+    [chat] = fake_ollama.chats
+    assert (chat["model"], chat["messages"][0]["content"]) == ("other", "Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("desk", "names no agent"),
+        ("desk.py:nobody", "is nothing, not an Agent"),
+        ("desk.py:get_weather", "not an Agent"),
+        ("missing.py:desk", "There is no file"),
+    ],
+)
+def test_a_wrong_agent_is_refused_with_2(invoke, reference, reason):
+    result = invoke("run", "Hi", "--agent", reference)
+
+    assert result.exit_code == 2
+    assert reason in result.stderr
+
+
+def test_two_messages_with_a_call_between_end_their_lines(invoke, fake_ollama):
+    fake_ollama.reply("I look it up.", tool_calls=[("get_weather", {"city": "Oslo"})])
+    fake_ollama.reply("It snows.")
+
+    result = invoke("run", "Weather?", "--agent", "desk.py:advisor")
+
+    assert result.stdout == "I look it up.\nIt snows.\n"
+
+
+def test_a_long_result_is_cut_and_the_json_has_it_all(invoke, fake_ollama):
+    call = ("get_weather", {"city": "x" * 2000})
+    for _ in range(2):
+        fake_ollama.reply(tool_calls=[call])
+        fake_ollama.reply("ok")
+
+    shown = invoke("run", "Hi", "--agent", "desk.py:advisor").stderr
+    value = json.loads(invoke("run", "Hi", "--agent", "desk.py:advisor", "--json").stdout)
+
+    assert "… (1,008 more characters)" in shown
+    assert value["tool_calls"][0]["result"] == "snow in " + "x" * 2000
+
+
+@pytest.mark.parametrize(
+    ("pairs", "sent"),
+    [
+        (["temperature=0.2"], {"options": {"temperature": 0.2}}),
+        (["max_tokens=20", "top_p=1"], {"options": {"num_predict": 20, "top_p": 1}}),
+        (
+            ["extra_args.num_ctx=8192", "extra_args.seed=7"],
+            {"options": {"num_ctx": 8192, "seed": 7}},
+        ),
+        (['extra_args={"top_k": 5}'], {"options": {"top_k": 5}}),
+        (["extra_args.keep_alive=10m"], {"keep_alive": "10m"}),
+        (["reasoning.effort=high"], {"think": "high"}),
+        (["metadata.number=5", "temperature=1"], {"options": {"temperature": 1}}),
+    ],
+)
+def test_settings_arrive_with_their_types(invoke, fake_ollama, pairs, sent):
+    fake_ollama.reply("ok")
+
+    result = invoke("run", "Hi", *MODEL, *(word for pair in pairs for word in ("--set", pair)))
+
+    assert result.exit_code == 0, result.stderr
+    assert {name: fake_ollama.chats[0][name] for name in sent} == sent
+
+
+@pytest.mark.parametrize(
+    ("pair", "reason"),
+    [
+        ("temperatur=1", "Did you mean temperature?"),
+        ("num_ctx=1", "It is an option of Ollama: write extra_args.num_ctx=VALUE."),
+        ("xyzzy=1", "The settings are temperature, "),
+        ("temperature", "write NAME=VALUE"),
+        ("temperature=warm", "--set temperature: Input should be a valid number"),
+        ("store=perhaps", "--set store: Input should be a valid boolean"),
+        ("reasoning.effort=huge", "--set reasoning.effort: Input should be"),
+        ("max_tokens.x=1", "--set max_tokens: Input should be a valid integer"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_2(invoke, pair, reason):
+    result = invoke("run", "Hi", *MODEL, "--set", pair)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert reason in result.stderr
+
+
+def test_a_setting_within_a_value_is_refused_with_2(invoke):
+    result = invoke("run", "Hi", *MODEL, "--set", "extra_args={}", "--set", "extra_args.seed=1")
+
+    assert result.exit_code == 2
+    assert "extra_args is set to a value already" in result.stderr
+
+
+def test_images_are_sent_as_their_bytes(invoke, fake_ollama):
+    Path("a.txt").write_bytes(PIXEL)  # the name does not matter
+    fake_ollama.reply("A pixel.")
+
+    result = invoke("run", "What is it?", *MODEL, "--image", "a.txt", "--image", "a.txt")
+
+    assert result.stdout == "A pixel.\n"
+    [message] = fake_ollama.chats[0]["messages"]
+    assert message["content"] == "What is it?"
+    assert message["images"] == [base64.b64encode(PIXEL).decode()] * 2
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (PIXEL, "png"),
+        (b"\xff\xd8\xff\xe0", "jpeg"),
+        (b"GIF89a", "gif"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "webp"),
+    ],
+)
+def test_the_bytes_say_what_an_image_is(data, kind):
+    Path("picture").write_bytes(data)
+
+    [_, image] = user_message("?", ["picture"])["content"]
+    assert image["image_url"].startswith(f"data:image/{kind};base64,")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("missing.png", "No such file"), ("desk.py", "no PNG, JPEG, GIF or WebP image")],
+)
+def test_a_file_that_is_no_image_is_refused_with_2(invoke, path, reason):
+    result = invoke("run", "Hi", *MODEL, "--image", path)
+
+    assert result.exit_code == 2
+    assert reason in result.stderr
+
+
+def test_an_answer_of_a_schema_is_printed_as_json(invoke, fake_ollama):
+    Path("city.json").write_text(json.dumps(SCHEMA))
+    fake_ollama.reply('{"city":"Oslo"}')
+
+    result = invoke("run", "Where?", *MODEL, "--output-schema", "city.json")
+
+    assert (result.exit_code, result.stdout) == (0, '{\n  "city": "Oslo"\n}\n')
+    assert fake_ollama.chats[0]["format"] == SCHEMA
+
+
+def test_an_answer_against_its_schema_is_an_error_and_is_shown(invoke, fake_ollama):
+    Path("city.json").write_text(json.dumps(SCHEMA))
+    fake_ollama.reply('{"town":"Oslo"}', times=None)
+
+    result = invoke("run", "Where?", *MODEL, "--output-schema", "city.json")
+
+    assert result.exit_code == 1
+    assert '{"town":"Oslo"}' in result.stdout
+    assert "did not answer with city.json as JSON" in result.stderr
+
+
+def test_a_schema_is_checked_here_too():
+    """Not every server keeps to it."""
+    Path("city.json").write_text(json.dumps(SCHEMA))
+    schema = read_output_schema("city.json")
+
+    assert schema.validate_json('{"city": "Oslo"}') == {"city": "Oslo"}
+    for text, reason in [
+        ("{", "is no JSON"),
+        ('{"city": 5}', r"schema at \$\.city: 5 is not of type 'string'"),
+    ]:
+        with pytest.raises(ModelBehaviorError, match=reason):
+            schema.validate_json(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "cannot be read: No such file"),
+        ("{", "is no JSON"),
+        ("[]", "it is no object"),
+        ('{"type": "objekt"}', "is no JSON schema: 'objekt'"),
+    ],
+)
+def test_a_file_that_is_no_schema_is_refused_with_2(invoke, text, reason):
+    if text is not None:
+        Path("schema.json").write_text(text)
+
+    result = invoke("run", "Hi", *MODEL, "--output-schema", "schema.json")
+
+    assert result.exit_code == 2
+    assert reason in result.stderr
+
+
+def test_a_session_goes_on_where_it_ended(invoke, fake_ollama):
+    fake_ollama.reply("Hello Ann.")
+    fake_ollama.reply("Ann.")
+    fake_ollama.reply("No.")
+
+    invoke("run", "I am Ann.", *MODEL, "--session", "ann")
+    invoke("run", "Who am I?", *MODEL, "--session", "ann")
+    invoke("run", "Who am I?", *MODEL, "--session", "bob")
+
+    assert [[message["content"] for message in chat["messages"]] for chat in fake_ollama.chats] == [
+        ["I am Ann."],
+        ["I am Ann.", "Hello Ann.", "Who am I?"],
+        ["Who am I?"],
+    ]
+
+
+def test_an_answer_that_fails_leaves_the_session_as_it_was(invoke, fake_ollama):
+    fake_ollama.reply("one two", done_reason="length")
+    fake_ollama.reply("ok")
+
+    assert invoke("run", "One?", *MODEL, "--session", "ann").exit_code == 1
+    invoke("run", "Two?", *MODEL, "--session", "ann")
+
+    assert [message["content"] for message in fake_ollama.chats[1]["messages"]] == ["Two?"]
+
+
+def test_the_conversations_are_private(invoke, fake_ollama, tmp_path):
+    fake_ollama.reply("ok")
+    invoke("run", "Hi", *MODEL, "--session", "ann")
+
+    assert (tmp_path / "data" / "timestep" / "sessions.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_holds_no_conversations_is_told(invoke, tmp_path):
+    path = tmp_path / "data" / "timestep" / "sessions.db"
+    path.parent.mkdir(parents=True)
+    path.write_text("no database, but long enough to be read as one" * 20)
+
+    result = invoke("run", "Hi", *MODEL, "--session", "ann")
+
+    assert result.exit_code == 1
+    assert "Move the file away" in result.stderr
+
+
+def test_a_model_that_goes_on_calling_tools_is_stopped(invoke, fake_ollama):
+    fake_ollama.reply(tool_calls=[("get_weather", {"city": "Oslo"})], times=None)
+
+    result = invoke("run", "Hi", "--agent", "desk.py:advisor", "--max-turns", "2")
+
+    assert result.exit_code == 1
+    assert "Max turns (2) exceeded" in result.stderr
+    assert "--max-turns" in result.stderr
+
+
+def test_a_call_that_waits_for_approval_needs_somebody(invoke, fake_ollama):
+    fake_ollama.reply(tool_calls=[("pay", {"amount": 5})])
+
+    result = invoke("run", "Pay.", "--agent", "desk.py:till")
+
+    assert result.exit_code == 1
+    assert "pay(amount=5) waits for approval" in result.stderr
+
+
+def test_json_is_one_value_with_all_there_is(invoke, fake_ollama):
+    fake_ollama.reply(thinking="Hm.", tool_calls=[("get_weather", {"city": "Oslo"})])
+    fake_ollama.reply("It snows.")
+
+    result = invoke("run", "Weather?", "--agent", "desk.py:advisor", "--json")
+
+    value = json.loads(result.stdout)
+    timings = value.pop("timings")
+    assert result.stderr == ""
+    assert value == {
+        "answer": "It snows.",
+        "thinking": "Hm.",
+        "agent": "Advisor",
+        "model": "ollama/qwen3:4b",
+        "tool_calls": [
+            {"name": "get_weather", "arguments": {"city": "Oslo"}, "result": "snow in Oslo"}
+        ],
+        "usage": {"requests": 2, "input_tokens": 52, "output_tokens": 6},
+        "error": None,
+    }
+    assert timings["load_seconds"] == 0.014
+    assert timings["tokens_per_second"] == pytest.approx(1e6 / 150, rel=1e-6)
+    assert 0 < timings["first_token_seconds"] <= timings["seconds"]
+
+
+def test_json_lines_are_the_events_and_the_value(invoke, fake_ollama):
+    fake_ollama.reply("I look.", tool_calls=[("get_weather", {"city": "Oslo"})])
+    fake_ollama.reply("Snow.")
+
+    result = invoke("run", "Weather?", "--agent", "desk.py:advisor", "--jsonl")
+
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["type"] for event in events if event["type"] != "text"] == [
+        "message_end",
+        "tool_call",
+        "tool_result",
+        "message_end",
+        "answer",
+    ]
+    assert "".join(e["text"] for e in events if e["type"] == "text") == "I look.Snow."
+    call = next(event for event in events if event["type"] == "tool_call")
+    output = next(event for event in events if event["type"] == "tool_result")
+    assert call["id"] == output["id"]
+    assert (output["name"], output["result"]) == ("get_weather", "snow in Oslo")
+
+
+@pytest.mark.parametrize("form", ["--json", "--jsonl"])
+def test_json_of_an_answer_that_breaks_off_has_what_came_and_why(invoke, fake_ollama, form):
+    fake_ollama.reply("one two", done_reason="length")
+
+    result = invoke("run", "Hi", *MODEL, form)
+
+    value = json.loads(result.stdout.splitlines()[-1] if form == "--jsonl" else result.stdout)
+    assert result.exit_code == 1
+    assert value["answer"] == "one two"
+    assert "num_predict" in value["error"]
+    assert "num_predict" in result.stderr
+
+
+def test_what_a_provider_does_not_tell_is_null(invoke, openai_server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+
+    value = json.loads(invoke("run", "Hi", "--model", "gpt-4.1", "--json").stdout)
+
+    assert (value["answer"], value["model"], value["usage"]) == ("hello", "gpt-4.1", None)
+    assert value["timings"]["load_seconds"] is None
+    assert value["timings"]["tokens_per_second"] is None
+
+
+def test_two_forms_at_once_are_refused(invoke):
+    assert invoke("run", "Hi", *MODEL, "--json", "--jsonl").exit_code == 2

@@ -1,0 +1,280 @@
+"""``timestep chat`` with its messages piped in; test_screens.py shows it in a terminal."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+MODEL = ("--model", "ollama/llama3.2")
+AGENT = '''
+from agents import Agent, function_tool, handoff
+
+
+@function_tool
+def get_weather(city: str) -> str:
+    """Get the weather.
+
+    More about it.
+    """
+    return f"snow in {city}"
+
+
+advisor = Agent("Advisor", tools=[get_weather])
+desk = Agent("Desk", handoffs=[handoff(advisor)])
+advisor.handoffs.append(desk)
+'''
+
+
+@pytest.fixture(autouse=True)
+def configured(fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+    Path("desk.py").write_text(AGENT)
+
+
+@pytest.fixture
+def chat(invoke):
+    """Pipe lines into a conversation."""
+
+    def run(*lines, options=MODEL):
+        return invoke("chat", *options, input="".join(f"{line}\n" for line in lines))
+
+    return run
+
+
+def contents(body):
+    return [message["content"] for message in body["messages"]]
+
+
+def test_every_line_is_a_message_and_the_answers_are_the_output(chat, fake_ollama):
+    fake_ollama.reply("Hello.", thinking="Hm.")
+    fake_ollama.reply("Bye.")
+
+    result = chat("Hi", "", "Bye")
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "Hello.\nBye.\n", "Hm.\n\n")
+    assert contents(fake_ollama.chats[1]) == ["Hi", "Hello.", "Bye"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["one \\", "two"], "one \ntwo"),
+        (['"""one', "", 'two"""'], "one\n\ntwo"),
+        (['"""', "one", '"""'], "one"),
+        (['"""one"""'], "one"),
+        (['"""one', "two"], "one\ntwo"),
+        (["one\\"], "one"),
+        ([" /help"], " /help"),
+    ],
+)
+def test_a_message_can_have_many_lines(chat, fake_ollama, lines, message):
+    fake_ollama.reply("ok")
+    chat(*lines)
+
+    assert contents(fake_ollama.chats[0]) == [message]
+
+
+def test_what_is_no_text_is_refused(invoke):
+    result = invoke("chat", *MODEL, input=b"\xff\n")
+
+    assert result.exit_code == 2
+    assert "not UTF-8" in result.stderr
+
+
+def test_the_agent_and_the_settings_are_those_of_run(chat, fake_ollama):
+    fake_ollama.reply("ok")
+    chat("Hi", options=("-a", "desk.py:advisor", *MODEL, "-i", "Be brief.", "--set", "top_p=0.5"))
+
+    [body] = fake_ollama.chats
+    assert contents(body) == ["Be brief.", "Hi"]
+    assert body["options"] == {"top_p": 0.5}
+    assert body["tools"][0]["function"]["name"] == "get_weather"
+
+
+def test_after_a_handoff_the_other_agent_answers(chat, fake_ollama):
+    fake_ollama.reply(tool_calls=[("transfer_to_advisor", {})])
+    fake_ollama.reply("I am the advisor.")
+    fake_ollama.reply("Still me.")
+
+    result = chat("Hi", "Who?", "/tools", options=("-a", "desk.py:desk", *MODEL))
+
+    assert result.stdout == (
+        "I am the advisor.\nStill me.\nget_weather       Get the weather.\ntransfer to Desk\n"
+    )
+    assert result.stderr == "handoff  Desk to Advisor\n"
+
+
+def test_an_answer_that_fails_is_told_and_the_question_forgotten(chat, fake_ollama):
+    fake_ollama.reply("cut", done_reason="length")
+    fake_ollama.reply("ok")
+
+    result = chat("One?", "Two?")
+
+    assert (result.exit_code, result.stdout) == (1, "cut\nok\n")
+    assert "Error: The answer is not complete" in result.stderr
+    assert contents(fake_ollama.chats[1]) == ["Two?"]
+
+
+def test_a_session_is_kept_and_can_be_taken_back(chat, fake_ollama):
+    options = (*MODEL, "--session", "ann")
+    for text in ("one", "two", "three"):
+        fake_ollama.reply(text)
+
+    chat("1", "2", "/undo", options=options)
+    chat("3", options=options)
+
+    assert contents(fake_ollama.chats[2]) == ["1", "one", "3"]
+
+
+def test_undo_of_nothing_is_told(chat):
+    assert chat("/undo").stderr == "There is nothing to take back.\n"
+
+
+def test_help_names_every_command(chat):
+    shown = chat("/help").stdout
+
+    for command in ("/help", "/model [NAME]", "/tools", "/undo", "/save FILE", "/quit"):
+        assert f"\n{command}" in f"\n{shown}"
+
+
+def test_quit_ends_before_the_next_line(chat, fake_ollama):
+    assert chat("/quit", "Hi").exit_code == 0
+    assert fake_ollama.chats == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("/modle x", "There is no /modle. Did you mean /model?"),
+        ("/xyzzy", "There is no /xyzzy. /help shows the commands."),
+        ("/tools", "timestep chat has no tools."),
+        ("/save", "Name a file: /save FILE"),
+        ("/save x.md", "There is nothing to save."),
+        ("/model olama/x", "Error: Unknown prefix: olama."),
+    ],
+)
+def test_a_wrong_command_is_told(chat, line, said):
+    result = chat(line)
+
+    assert result.exit_code == 0
+    assert said in result.stderr
+
+
+def test_another_model_goes_on(chat, fake_ollama):
+    fake_ollama.reply("one")
+    fake_ollama.reply("two")
+
+    result = chat("Hi", "/model", "/model ollama/qwen3:4b", "And you?")
+
+    assert result.stdout == "one\nollama/llama3.2\nollama/qwen3:4b\ntwo\n"
+    assert fake_ollama.chats[1]["model"] == "qwen3:4b"
+    assert contents(fake_ollama.chats[1]) == ["Hi", "one", "And you?"]
+
+
+def test_a_conversation_is_saved_as_markdown_and_as_json(chat, fake_ollama):
+    fake_ollama.reply("I look.", thinking="Hm.", tool_calls=[("get_weather", {"city": "Oslo"})])
+    fake_ollama.reply("It snows.")
+
+    result = chat(
+        "Weather?",
+        "/save a.md",
+        "/save a.json",
+        "/save a.md",
+        options=("-a", "desk.py:advisor", *MODEL),
+    )
+
+    assert "Saved a.md\nSaved a.json\na.md exists already; name another file.\n" in result.stderr
+    assert Path("a.md").read_text() == (
+        "## You\n\nWeather?\n\n## Answer\n\nI look.\n\n"
+        '    get_weather(city="Oslo")\n\n    snow in Oslo\n\n## Answer\n\nIt snows.\n\n'
+    )
+    assert json.loads(Path("a.json").read_text())[0] == {"role": "user", "content": "Weather?"}
+
+
+def test_a_file_that_cannot_be_written_is_told(chat, fake_ollama):
+    fake_ollama.reply("ok")
+
+    assert "missing/a.md cannot be written" in chat("Hi", "/save missing/a.md").stderr
+
+
+CALLS = [("get_weather", {"city": "Oslo"}), ("get_weather", {"city": "Rome"})]
+
+
+@pytest.mark.parametrize(
+    ("answers", "results"),
+    [
+        (["y", "no"], ["snow in Oslo", "not approved"]),
+        (["always"], ["snow in Oslo", "snow in Rome"]),
+        (["And then?", "YES"], ["not approved", "snow in Rome"]),
+        ([], ["not approved", "not approved"]),
+    ],
+)
+def test_every_call_waits_for_approval(chat, fake_ollama, answers, results):
+    fake_ollama.reply(tool_calls=CALLS)
+    fake_ollama.reply("ok")
+
+    chat("Hi", *answers, options=("-a", "desk.py:advisor", "--approve", *MODEL))
+
+    sent = [m["content"] for m in fake_ollama.chats[1]["messages"] if m["role"] == "tool"]
+    assert all(result in text for result, text in zip(results, sent, strict=True))
+
+
+def test_what_was_approved_for_ever_is_not_asked_again(chat, fake_ollama):
+    fake_ollama.reply(tool_calls=CALLS[:1])
+    fake_ollama.reply(tool_calls=CALLS[1:])
+    fake_ollama.reply("ok")
+    fake_ollama.reply("hello")
+
+    chat("Hi", "a", "Hello", options=("-a", "desk.py:advisor", "--approve", *MODEL))
+
+    assert contents(fake_ollama.chats[3])[-1] == "Hello"
+
+
+@pytest.mark.parametrize("reference", ["desk.py:desk", "desk.py:advisor"])
+def test_the_agents_that_are_handed_to_wait_too(chat, fake_ollama, reference):
+    start = [] if reference.endswith("advisor") else [[("transfer_to_advisor", {})]]
+    for calls in [*start, CALLS[:1]]:
+        fake_ollama.reply(tool_calls=calls)
+    fake_ollama.reply("ok")
+
+    chat("Hi", "n", options=("-a", reference, "--approve", *MODEL))
+
+    assert "not approved" in contents(fake_ollama.chats[-1])[-1]
+
+
+def test_tools_that_cannot_wait_are_refused(chat):
+    Path("remote.py").write_text(
+        "from agents import Agent\nfrom agents.mcp import MCPServerStdio\n"
+        "agent = Agent('A', mcp_servers=[MCPServerStdio({'command': 'true'})])\n"
+    )
+
+    result = chat("Hi", options=("-a", "remote.py:agent", "--approve", *MODEL))
+
+    assert result.exit_code == 2
+    assert "require_approval='always'" in result.stderr
+
+
+def test_a_typed_answer_is_printed_as_json(chat, fake_ollama):
+    Path("typed.py").write_text(
+        "from agents import Agent\nagent = Agent('A', output_type=list[int])\n"
+    )
+    fake_ollama.reply('{"response": [1]}')
+
+    assert chat("Hi", options=("-a", "typed.py:agent", *MODEL)).stdout == "[\n  1\n]\n"
+
+
+def test_the_turns_of_a_conversation_are_one_group_in_the_record(chat, invoke, fake_ollama):
+    fake_ollama.reply("one")
+    fake_ollama.reply("two")
+    chat("1", "2")
+
+    runs = json.loads(invoke("traces", "list", "--json").stdout)
+    assert [run["name"] for run in runs] == ["timestep chat"] * 2
+    assert len({run["group_id"] for run in runs}) == 1
+
+
+def test_without_any_model_it_says_how_to_name_one(invoke):
+    result = invoke("chat", input="")
+
+    assert result.exit_code == 1
+    assert "--model ollama/llama3.2" in result.stderr

@@ -1,0 +1,196 @@
+"""How ``run`` and ``chat`` look in a terminal, narrow and wide, and that nothing breaks them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from timestep.testing import Stall
+
+MODEL = ("--model", "ollama/llama3.2")
+AGENT = '''
+from agents import Agent, function_tool
+
+
+@function_tool
+def get_weather(city: str) -> str:
+    """Get today's weather in a city."""
+    return f"-3 C and snow in {city}, with more snow towards the evening and some wind"
+
+
+advisor = Agent("Advisor", tools=[get_weather], model="ollama/llama3.2")
+desk = Agent("Desk", handoffs=[advisor], model="ollama/llama3.2")
+'''
+ANSWER = """\
+# Oslo
+
+Take a **warm** coat, a `hat`, and read [the forecast](https://yr.example/oslo) before you leave.
+
+1. coat 🧥
+2. boots
+
+```python
+pack("coat", "boots", "a hat", "gloves", "and the other things that you need")
+```
+
+| item | why |
+|---|---|
+| coat | it is cold, and there is a wind from the north |
+
+שלום עולם
+"""
+NARROW = """\
+Oslo in winter is cold, so the list begins with a coat and
+boots.
+
+tool     get_weather(city="Oslo")
+result   -3 C and snow in Oslo, with more snow towards the
+         evening and some wind
+
+Oslo
+
+Take a warm coat, a hat, and read the forecast
+(https://yr.example/oslo) before you leave.
+
+1. coat 🧥
+2. boots
+
+```python
+pack("coat", "boots", "a hat", "gloves", "and the other things that you need")
+```
+
+ item  why
+ ────────────────────────────────────────────────────
+ coat  it is cold, and there is a wind from the north
+
+שלום עולם
+
+52 tokens in, N out, N tokens/s, load 14 ms, first token N
+"""
+WIDE = """\
+Oslo in winter is cold, so the list begins with a coat and boots.
+
+tool     get_weather(city="Oslo")
+result   -3 C and snow in Oslo, with more snow towards the evening and some wind
+
+Oslo
+
+Take a warm coat, a hat, and read the forecast (https://yr.example/oslo) before you leave.
+
+1. coat 🧥
+2. boots
+
+```python
+pack("coat", "boots", "a hat", "gloves", "and the other things that you need")
+```
+
+ item  why
+ ────────────────────────────────────────────────────
+ coat  it is cold, and there is a wind from the north
+
+שלום עולם
+
+52 tokens in, N out, N tokens/s, load 14 ms, first token N
+"""
+
+
+@pytest.fixture(autouse=True)
+def configured(fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+    Path("desk.py").write_text(AGENT)
+
+
+def steady(shown):
+    """What is shown, but for what differs from run to run."""
+    shown = re.sub(r"first\stoken [\d.]+ m?s", "first token N", shown)
+    return re.sub(r"\d+ out, [\d.,]+ tokens/s", "N out, N tokens/s", shown)
+
+
+def queue_an_answer(fake_ollama):
+    fake_ollama.reply(
+        thinking="Oslo in winter is cold, so the list begins with a coat and boots.",
+        tool_calls=[("get_weather", {"city": "Oslo"})],
+    )
+    fake_ollama.reply(ANSWER)
+
+
+@pytest.mark.parametrize(("columns", "expected"), [(60, NARROW), (120, WIDE)])
+def test_an_answer_looks_like_this(typing, fake_ollama, columns, expected):
+    queue_an_answer(fake_ollama)
+
+    shown, code = typing(columns, "run", "What do I pack?", "--agent", "desk.py:advisor")
+
+    assert (steady(shown), code) == (expected, 0)
+
+
+def test_without_colours_the_answer_is_as_the_model_wrote_it(in_terminal, fake_ollama):
+    fake_ollama.reply(ANSWER, thinking="Cold.")
+
+    shown = in_terminal(60, "run", "Hi", *MODEL, NO_COLOR="1")
+
+    assert shown.startswith(f"Cold.\n\n{ANSWER}\n26 tokens in")
+    assert "\x1b" not in shown
+
+
+def test_a_conversation_looks_like_this(typing, fake_ollama, tmp_path):
+    fake_ollama.reply(tool_calls=[("get_weather", {"city": "Oslo"})])
+    fake_ollama.reply("It **snows**.")
+    fake_ollama.reply("You are welcome.")
+
+    shown, code = typing(
+        60,
+        *("chat", "--agent", "desk.py:advisor", "--approve"),
+        lines=["Weather?", "?", "y", "Thank you \\", "very much.", "/undo", "/sav x", "/quit"],
+    )
+
+    assert code == 0
+    assert steady(shown) == (
+        "ollama/llama3.2. /help shows the commands; Ctrl-D leaves.\n"
+        "> Weather?\n"
+        'tool     get_weather(city="Oslo")\n'
+        'Run get_weather(city="Oslo")? [y]es, [n]o, [a]lways: ?\n'
+        'Run get_weather(city="Oslo")? [y]es, [n]o, [a]lways: y\n'
+        "result   -3 C and snow in Oslo, with more snow towards the\n"
+        "         evening and some wind\n"
+        "\n"
+        "It snows.\n"
+        "\n"
+        "52 tokens in, N out, N tokens/s, load 14 ms, first token N\n"
+        "\n"
+        "> Thank you \\\n"
+        ". very much.\n"
+        "You are welcome.\n"
+        "\n"
+        "26 tokens in, N out, N tokens/s, load 7 ms, first token N\n"
+        "\n"
+        "> /undo\n"
+        "Taken back: Thank you very much.\n"
+        "> /sav x\n"
+        "There is no /sav. Did you mean /save?\n"
+        "> /quit\n"
+    )
+    history = tmp_path / "data" / "timestep" / "chat_history"
+    assert history.stat().st_mode & 0o777 == 0o600
+    # What approves a call is nothing to call back.
+    assert history.read_text().splitlines()[-6:] == [
+        "Weather?",
+        "Thank you \\",
+        "very much.",
+        "/undo",
+        "/sav x",
+        "/quit",
+    ]
+
+
+def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(typing, fake_ollama):
+    fake_ollama.reply("one two three", fault=Stall(after=2))
+    fake_ollama.reply("four")
+
+    shown, code = typing(60, "chat", *MODEL, lines=["count", "go on"], stop_at=b"one")
+
+    assert code == 0
+    assert "\nStopped.\n> go on\nfour\n" in shown
+    assert fake_ollama.disconnects
+    question, answer, again = fake_ollama.chats[1]["messages"]
+    assert (question["content"], again["content"]) == ("count", "go on")
+    assert answer["content"].startswith("one")

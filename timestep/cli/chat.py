@@ -1,0 +1,30 @@
+"""``timestep chat``: a conversation in the terminal."""
+
+from typing import Any
+
+import click
+
+from timestep.cli.agent_options import AgentOptions, agent_options
+from timestep.cli.configuration import configuration_options, configure
+
+
+@click.command()
+@agent_options
+@click.option("--approve", is_flag=True, help="Ask before every tool call.")
+@configuration_options
+def chat(*, approve: bool, config_file: str | None, env_file: str, **options: Any) -> None:
+    r"""Talk to a configured model or an agent, answer by answer.
+
+    A line is a message. It goes on in the next line after a \ at its end, and three double quotes
+    begin and end a message of many lines. /help shows the commands. Ctrl-C stops an answer, Ctrl-D
+    leaves. Piped in, every line is a message too.
+    """
+    from timestep.cli.asking import prepare
+    from timestep.cli.dialogue import talk
+    from timestep.cli.recording import recorded
+
+    asked = AgentOptions(**options)
+    settings, provider = configure(config_file=config_file, env_file=env_file)
+    asking = prepare(asked, settings, provider, name="timestep chat")
+    with recorded(settings):
+        talk(asking, session=asked.session, approves=approve)

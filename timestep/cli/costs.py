@@ -1,0 +1,101 @@
+"""What an answer cost: tokens, and seconds where the provider tells them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from openai.types.responses import ResponseUsage
+
+from timestep.cli.traces.output import duration
+
+_NANOSECONDS = 1e9
+
+
+@dataclass
+class Costs:
+    """Summed over the model calls of one answer.
+
+    Attributes:
+        requests: The model calls that ended.
+        input_tokens: None when no provider counted them.
+        output_tokens: None when no provider counted them.
+        seconds: From the question to the end.
+        first_token_seconds: From the question to the first thought, word or tool call.
+        load_seconds: Spent loading the model, as Ollama tells it.
+        prompt_seconds: Spent reading the prompt, as Ollama tells it.
+        generation_seconds: Spent writing, as Ollama tells it.
+    """
+
+    requests: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float = 0.0
+    first_token_seconds: float | None = None
+    load_seconds: float | None = None
+    prompt_seconds: float | None = None
+    generation_seconds: float | None = None
+    _generated_tokens: int = field(default=0, repr=False)
+
+    def add(self, usage: ResponseUsage | None) -> None:
+        """Count a model call."""
+        self.requests += 1
+        if usage is None or not usage.total_tokens:
+            return
+        self.input_tokens = (self.input_tokens or 0) + usage.input_tokens
+        self.output_tokens = (self.output_tokens or 0) + usage.output_tokens
+        more: dict[str, Any] = usage.model_extra or {}
+        self.load_seconds = _sum(self.load_seconds, more.get("load_duration"))
+        self.prompt_seconds = _sum(self.prompt_seconds, more.get("prompt_eval_duration"))
+        self.generation_seconds = _sum(self.generation_seconds, more.get("eval_duration"))
+        if more.get("eval_duration"):
+            self._generated_tokens += usage.output_tokens
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """How fast the model wrote, by the provider's own clock."""
+        if not self.generation_seconds:
+            return None
+        return self._generated_tokens / self.generation_seconds
+
+    def usage(self) -> dict[str, int] | None:
+        """The tokens as JSON; None when nobody counted them."""
+        if self.input_tokens is None or self.output_tokens is None:
+            return None
+        return {
+            "requests": self.requests,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+        }
+
+    def timings(self) -> dict[str, float | None]:
+        """The seconds as JSON; None for what nobody told."""
+        return {
+            "seconds": _rounded(self.seconds),
+            "first_token_seconds": _rounded(self.first_token_seconds),
+            "load_seconds": _rounded(self.load_seconds),
+            "prompt_seconds": _rounded(self.prompt_seconds),
+            "generation_seconds": _rounded(self.generation_seconds),
+            "tokens_per_second": _rounded(self.tokens_per_second),
+        }
+
+    def __str__(self) -> str:
+        """For people: what is known, and nothing else."""
+        parts: list[str] = []
+        if self.input_tokens is not None:
+            parts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")
+        if self.tokens_per_second is not None:
+            parts.append(f"{self.tokens_per_second:,.1f} tokens/s")
+        if self.load_seconds is not None:
+            parts.append(f"load {duration(self.load_seconds)}")
+        if self.first_token_seconds is not None:
+            parts.append(f"first token {duration(self.first_token_seconds)}")
+        return ", ".join(parts)
+
+
+def _sum(seconds: float | None, nanoseconds: Any) -> float | None:
+    if not isinstance(nanoseconds, int):
+        return seconds
+    return (seconds or 0.0) + nanoseconds / _NANOSECONDS
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,0 +1,47 @@
+"""Images in files, as a request carries them: in the request, never as a path or a URL."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from agents import TResponseInputItem
+from openai.types.responses import ResponseInputImageParam
+
+
+def user_message(text: str, images: Sequence[str]) -> TResponseInputItem:
+    """What the user says, *text* first and then the files *images*.
+
+    Raises:
+        UsageError: A file cannot be read, or is no image that models take.
+    """
+    if not images:
+        return {"role": "user", "content": text}
+    parts: list[ResponseInputImageParam] = [
+        {"type": "input_image", "image_url": _data_url(path), "detail": "auto"} for path in images
+    ]
+    return {"role": "user", "content": [{"type": "input_text", "text": text}, *parts]}
+
+
+def _data_url(path: str) -> str:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as exc:
+        raise click.UsageError(f"--image {path}: {exc.strerror}.") from exc
+    kind = _kind(data)
+    if kind is None:
+        raise click.UsageError(f"--image {path}: no PNG, JPEG, GIF or WebP image.")
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _kind(data: bytes) -> str | None:
+    """What the first bytes say, whatever the file is called."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "webp"
+    return None

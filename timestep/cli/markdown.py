@@ -1,0 +1,330 @@
+"""Markdown on a terminal while it arrives.
+
+Blocks that are complete are printed once and never touched again; only the one that is still being
+written is drawn over. What is shown can be copied: no padding, no hidden links, code as it is.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import dropwhile
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.live import Live
+from rich.markdown import (
+    ListItem,
+    Markdown,
+    MarkdownContext,
+    MarkdownElement,
+    TableElement,
+    TextElement,
+)
+from rich.segment import Segment
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+from rich.theme import Theme
+
+from timestep.cli.terminal import printable
+
+_THEME = Theme(
+    {
+        "markdown.code": "cyan",
+        "markdown.h1": "bold underline",
+        "markdown.h2": "bold",
+        "markdown.h3": "bold italic",
+        "markdown.h4": "italic",
+        "markdown.h5": "italic",
+        "markdown.h6": "italic",
+        "markdown.hr": "dim",
+        "markdown.block_quote": "italic",
+        "markdown.item.bullet": "none",
+        "markdown.item.number": "none",
+        "markdown.table.border": "dim",
+        "markdown.table.header": "bold",
+    }
+)
+_SECONDS_A_FRAME = 0.05
+_SPARE_LINES = 2
+"""Of the terminal's height, so that drawing over never scrolls."""
+
+
+class MarkdownStream:
+    """Shows Markdown on the terminal as it is fed.
+
+    Args:
+        columns: How wide lines may be.
+    """
+
+    def __init__(self, columns: int) -> None:
+        self._console = Console(
+            theme=_THEME, width=columns, highlight=False, markup=False, emoji=False
+        )
+        self._live: Live | None = None
+        self._rest = ""
+        self._has_block = False
+        self._drawn_at = 0.0
+
+    def feed(self, text: str) -> None:
+        """Show *text* too."""
+        self._rest += printable(text)
+        if "\n" in text:
+            self._print_complete()
+        if time.monotonic() - self._drawn_at >= _SECONDS_A_FRAME:
+            self._draw()
+
+    def end(self) -> None:
+        """Show all that is left; what is fed then begins a new text."""
+        self._erase()
+        self._print(split_blocks(self._rest))
+        self._rest, self._has_block = "", False
+
+    def _print_complete(self) -> None:
+        complete, self._rest = split_complete(self._rest)
+        if complete:
+            self._erase()
+            self._print(split_blocks(complete))
+            self._drawn_at = 0.0
+
+    def _print(self, blocks: Iterable[list[Token]]) -> None:
+        for block in blocks:
+            if self._has_block:
+                self._console.print()
+            self._has_block = True
+            if block[0].type in _CODE:
+                # The terminal wraps long lines itself, and copies them in one piece.
+                self._console.print(_code(block[0]), soft_wrap=True)
+            else:
+                self._console.print(Block(block))
+
+    def _draw(self) -> None:
+        blocks = split_blocks(self._rest)
+        if not blocks:
+            return
+        if self._live is None:
+            self._live = Live(
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+        tail = _Tail(blocks, self._console.height - _SPARE_LINES, begins=not self._has_block)
+        self._live.update(tail, refresh=True)
+        self._drawn_at = time.monotonic()
+
+    def _erase(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+        self._live = None
+
+
+def split_blocks(text: str) -> list[list[Token]]:
+    """The top-level blocks of *text*, each as its tokens."""
+    blocks: list[list[Token]] = []
+    for token in _PARSER.parse(text):
+        if token.level == 0 and token.nesting >= 0:
+            blocks.append([])
+        blocks[-1].append(_copyable(token))
+    return blocks
+
+
+def split_complete(text: str) -> tuple[str, str]:
+    """The blocks of *text* that nothing can change any more, and the rest.
+
+    A block is complete once a line after it begins another one.
+    """
+    lines = text.splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    starts = [
+        token.map[0]
+        for token in _PARSER.parse("".join(lines))
+        if token.level == 0 and token.nesting >= 0 and token.map
+    ]
+    if len(starts) < 2:  # noqa: PLR2004 - one that is complete, and one after it
+        return "", text
+    end = sum(map(len, lines[: starts[-1]]))
+    return text[:end], text[end:]
+
+
+# No HTML: rich would leave it out. No definitions of links: a definition is no block, and so never
+# shown. No entities: what the model wrote is what is copied.
+_PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+_PARSER.disable(["reference", "entity", "html_block", "html_inline"])
+
+
+def _copyable(token: Token) -> Token:
+    """*token* with its line breaks kept, and with the addresses of links and images as text."""
+    if token.children is not None:
+        token.children = list(_inline(token.children))
+    return token
+
+
+def _inline(tokens: Sequence[Token]) -> Iterator[Token]:
+    link, words = "", ""
+    for token in tokens:
+        words += token.content
+        match token.type:
+            case "softbreak":
+                yield Token("hardbreak", "br", 0)
+            case "link_open":
+                link, words = str(token.attrs.get("href", "")), ""
+            case "link_close":
+                if link not in {words, f"mailto:{words}"}:
+                    yield _text(f" ({link})")
+            case "image":
+                yield _text(f"{token.content} ({token.attrs.get('src', '')})")
+            case _:
+                yield token
+
+
+def _text(words: str) -> Token:
+    return Token("text", "", 0, content=words)
+
+
+class Block(Markdown):
+    """One block of Markdown, by its tokens; no line ends in spaces."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        super().__init__("")
+        self.parsed = tokens
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The lines of the block."""
+        rendered = super().__rich_console__(console, options)
+        segments = (part for item in rendered for part in (_segments(console, item, options)))
+        lines = list(Segment.split_lines(segments))
+        while lines and _is_blank(lines[-1]):
+            lines.pop()
+        for line in dropwhile(_is_blank, lines):
+            yield from _stripped(line)
+            yield Segment.line()
+
+
+def _is_blank(line: list[Segment]) -> bool:
+    return not any(segment.text.strip() for segment in line)
+
+
+def _segments(
+    console: Console, item: RenderableType | Segment, options: ConsoleOptions
+) -> Iterable[Segment]:
+    return [item] if isinstance(item, Segment) else console.render(item, options)
+
+
+def _stripped(line: list[Segment]) -> list[Segment]:
+    rest = list(dropwhile(lambda segment: not segment.text.strip(), reversed(line)))
+    if not rest:
+        return []
+    last = rest[0]
+    return [*reversed(rest[1:]), Segment(last.text.rstrip(), last.style)]
+
+
+class _Heading(TextElement):
+    """A heading at the left, as any other text."""
+
+    @classmethod
+    def create(cls, markdown: Markdown, token: Token) -> "_Heading":
+        return cls(token.tag)
+
+    def __init__(self, tag: str) -> None:
+        self.style_name = f"markdown.{tag}"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.text
+
+
+class _CodeBlock(MarkdownElement):
+    """Code between its fences."""
+
+    @classmethod
+    def create(cls, markdown: Markdown, token: Token) -> "_CodeBlock":
+        return cls(token)
+
+    def __init__(self, token: Token) -> None:
+        self._code = _code(token)
+
+    def on_text(self, context: MarkdownContext, text: Any) -> None:
+        """Nothing: the token had it."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._code
+
+
+class _ListItem(ListItem):
+    """An item behind the mark that Markdown writes."""
+
+    def render_bullet(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The lines of an item without a number."""
+        return self._render("- ", console, options)
+
+    def render_number(
+        self, console: Console, options: ConsoleOptions, number: int, last_number: int
+    ) -> RenderResult:
+        """The lines of an item with a number."""
+        return self._render(f"{number:>{len(str(last_number - 1))}}. ", console, options)
+
+    def _render(self, mark: str, console: Console, options: ConsoleOptions) -> RenderResult:
+        below = options.update(width=max(options.max_width - len(mark), 1))
+        for number, line in enumerate(console.render_lines(self.elements, below, pad=False)):
+            yield Segment(" " * len(mark) if number else mark)
+            yield from line
+            yield Segment.line()
+
+
+class _Table(TableElement):
+    """A table that breaks long words instead of cutting them."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in super().__rich_console__(console, options):
+            if isinstance(table, Table):
+                for column in table.columns:
+                    column.overflow = "fold"
+            yield table
+
+
+_CODE = ("fence", "code_block")
+
+
+def _code(token: Token) -> Text:
+    """The code of *token* in the terminal's own colours, between its fences."""
+    language = token.info.split()[0] if token.info.split() else ""
+    syntax = Syntax("", language or "text", theme="ansi_dark", background_color="default")
+    code = syntax.highlight(token.content)
+    code.rstrip()
+    fence = token.markup or "```"
+    return Text("\n").join([Text(f"{fence}{token.info}", "dim"), code, Text(fence, "dim")])
+
+
+Block.elements = {
+    **Markdown.elements,
+    "heading_open": _Heading,
+    "fence": _CodeBlock,
+    "code_block": _CodeBlock,
+    "list_item_open": _ListItem,
+    "table_open": _Table,
+}
+
+
+class _Tail:
+    """The last lines of *blocks*, as many as may be drawn over."""
+
+    def __init__(self, blocks: Sequence[list[Token]], height: int, *, begins: bool) -> None:
+        self._blocks = [Block(block) for block in blocks]
+        self._height = max(height, 1)
+        self._begins = begins
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines: list[list[Segment]] = [] if self._begins else [[]]
+        for number, block in enumerate(self._blocks):
+            if number:
+                lines.append([])
+            lines += console.render_lines(block, options, pad=False)
+        shown = lines[-self._height :]
+        for number, line in enumerate(shown):
+            yield from line
+            if number < len(shown) - 1:
+                yield Segment.line()

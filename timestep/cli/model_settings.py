@@ -1,0 +1,77 @@
+"""``--set NAME=VALUE``: model settings by name, typed as the SDK declares them."""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterable
+from typing import Any, cast
+
+import click
+from agents import ModelSettings
+from pydantic import TypeAdapter, ValidationError
+
+from timestep.ollama.options import OPTION_NAMES
+
+_NAMES = [field.name for field in dataclasses.fields(ModelSettings)]
+_SETTINGS = TypeAdapter(ModelSettings)
+
+
+def parse_settings(pairs: Iterable[str]) -> ModelSettings:
+    """The settings that *pairs* of ``NAME=VALUE`` describe.
+
+    A name with dots reaches into a setting, as in ``reasoning.effort=high``.
+
+    Raises:
+        UsageError: A name is unknown, or a value has the wrong type.
+    """
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set {pair}: write NAME=VALUE, as in temperature=0.2.")
+        _put(given, name.strip(), text)
+    # One by one: a value is text only where its setting takes no other type.
+    return ModelSettings(**{name: _typed(name, value) for name, value in given.items()})
+
+
+def _put(given: dict[str, Any], name: str, text: str) -> None:
+    first, *below = name.split(".")
+    if first not in _NAMES:
+        raise click.UsageError(f"--set {name}: there is no such setting.{_hint(first)}")
+    table, key = given, first
+    for step in below:
+        inner = table.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise click.UsageError(f"--set {name}: {key} is set to a value already.")
+        table, key = cast("dict[str, Any]", inner), step
+    table[key] = text
+
+
+def _hint(name: str) -> str:
+    if name in OPTION_NAMES:
+        return f" It is an option of Ollama: write extra_args.{name}=VALUE."
+    near = difflib.get_close_matches(name, _NAMES, n=1)
+    return f" Did you mean {near[0]}?" if near else f" The settings are {', '.join(_NAMES)}."
+
+
+def _typed(name: str, value: Any) -> Any:
+    try:
+        settings = _SETTINGS.validate_python({name: _from_json(value)})
+    except ValidationError:
+        try:
+            settings = _SETTINGS.validate_python({name: value})
+        except ValidationError as exc:
+            error = exc.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in error["loc"])
+            raise click.UsageError(f"--set {place}: {error['msg']}.") from exc
+    return getattr(settings, name)
+
+
+def _from_json(value: Any) -> Any:
+    """*value* with every text that is JSON read as JSON: numbers, true, lists, tables."""
+    if isinstance(value, dict):
+        return {key: _from_json(below) for key, below in cast("dict[str, Any]", value).items()}
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value

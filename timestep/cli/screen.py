@@ -1,0 +1,123 @@
+"""The events of an answer, shown as they come: the answer on stdout, all else on stderr."""
+
+import json
+import sys
+from typing import Any, cast
+
+import click
+
+from timestep.cli.output import clean
+from timestep.cli.terminal import Transcript, is_styled, width, write_answer, write_aside
+from timestep.cli.turn import Event, Handoff, MessageEnd, Text, Thinking, ToolCall, ToolResult
+
+_LABELS = 9
+_LONGEST = 1000
+"""Characters of a result that are shown."""
+
+
+class Screen:
+    """Shows an answer: as Markdown on a terminal, elsewhere as the model wrote it.
+
+    Args:
+        shows_text: False leaves the text out, because it is shown in another form.
+    """
+
+    def __init__(self, *, shows_text: bool = True) -> None:
+        self._answer = _answer_stream()
+        self._asides = Transcript(_LABELS, width(), err=True)
+        self._thoughts = Transcript(0, width(), err=True)
+        self._shows_text = shows_text
+        self._section = ""
+
+    def show(self, event: Event) -> None:
+        """Show *event*."""
+        match event:
+            case Thinking():
+                self._begin("thinking")
+                self._think(event.text)
+            case Text() if self._shows_text:
+                self._begin("answer")
+                self._answer.feed(event.text)
+            case MessageEnd() if self._shows_text:
+                self.end()
+            case ToolCall():
+                self._aside("tool", call_text(event.name, event.arguments))
+            case ToolResult():
+                self._aside("result", _cut(event.result))
+            case Handoff():
+                self._aside("handoff", f"{event.source} to {event.target}")
+            case _:
+                pass
+
+    def end(self) -> None:
+        """End the lines that were begun; what follows is something else."""
+        if self._section == "answer":
+            self._answer.end()
+        elif self._section == "thinking" and sys.stderr.isatty():
+            self._thoughts.end()
+        elif self._section == "thinking":
+            write_aside("\n\n")
+        self._section = "ended" if self._section else ""
+
+    def _begin(self, section: str) -> None:
+        if section == self._section:
+            return
+        self.end()
+        if self._section and sys.stderr.isatty():
+            click.echo(err=True)
+        self._section = section
+
+    def _think(self, text: str) -> None:
+        if sys.stderr.isatty():
+            self._thoughts.write("", text, dim=True)
+        else:
+            write_aside(text)
+
+    def _aside(self, label: str, text: str) -> None:
+        self._begin("asides")
+        if sys.stderr.isatty():
+            self._asides.line(label, text, dim=True)
+        else:
+            write_aside(f"{label:<{_LABELS}}{clean(text)}\n")
+
+
+def call_text(name: str, arguments: Any) -> str:
+    """A call as people read it: ``get_weather(city="Oslo")``."""
+    if isinstance(arguments, dict):
+        pairs = (
+            f"{key}={json.dumps(value, ensure_ascii=False)}"
+            for key, value in cast("dict[str, Any]", arguments).items()
+        )
+        return clean(f"{name}({', '.join(pairs)})")
+    return clean(f"{name}({arguments or ''})")
+
+
+def _cut(text: str) -> str:
+    text = text.rstrip()
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}… ({len(text) - _LONGEST:,} more characters)"
+
+
+class _AsWritten:
+    """The answer as the model wrote it, with an end to its last line."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def feed(self, text: str) -> None:
+        write_answer(text)
+        self._last = text or self._last
+
+    def end(self) -> None:
+        if self._last and not self._last.endswith("\n"):
+            write_answer("\n")
+        self._last = ""
+
+
+def _answer_stream() -> Any:
+    if not is_styled():
+        return _AsWritten()
+    from timestep.cli.markdown import MarkdownStream
+
+    return MarkdownStream(width())

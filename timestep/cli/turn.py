@@ -1,0 +1,221 @@
+"""One answer of an agent, with its tool calls and handoffs, as plain events."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, TypeAlias, cast
+
+from agents import (
+    Agent,
+    HandoffOutputItem,
+    RunConfig,
+    RunItem,
+    Runner,
+    RunResultStreaming,
+    RunState,
+    ToolCallItem,
+    ToolCallOutputItem,
+    TResponseInputItem,
+)
+from agents.items import TResponseStreamEvent
+from openai.types.responses import (
+    Response,
+    ResponseCompletedEvent,
+    ResponseFailedEvent,
+    ResponseIncompleteEvent,
+    ResponseOutputItemDoneEvent,
+    ResponseReasoningSummaryTextDeltaEvent,
+    ResponseReasoningTextDeltaEvent,
+    ResponseRefusalDeltaEvent,
+    ResponseTextDeltaEvent,
+)
+
+from timestep.cli.costs import Costs
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """A piece of what the model thinks."""
+
+    type: ClassVar[str] = "thinking"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of a message."""
+
+    type: ClassVar[str] = "text"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEnd:
+    """A message is complete."""
+
+    type: ClassVar[str] = "message_end"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model calls a tool."""
+
+    type: ClassVar[str] = "tool_call"
+    id: str
+    name: str
+    arguments: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """A tool answers."""
+
+    type: ClassVar[str] = "tool_result"
+    id: str
+    name: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """One agent hands over to another."""
+
+    type: ClassVar[str] = "handoff"
+    source: str
+    target: str
+
+
+Event: TypeAlias = Thinking | Text | MessageEnd | ToolCall | ToolResult | Handoff
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """*event* as a JSON object."""
+    return {"type": event.type, **asdict(event)}
+
+
+class Turn:
+    """The answer to one question, under way.
+
+    Args:
+        show: Gets every event at once.
+
+    Attributes:
+        text: All that the model has said.
+        thinking: All that it has thought.
+        calls: The tool calls, each with its result once there is one.
+        costs: What it cost so far.
+        problem: Why an answer ended early, when the model's server said so.
+    """
+
+    def __init__(self, show: Callable[[Event], None]) -> None:
+        self.text = ""
+        self.thinking = ""
+        self.calls: dict[str, dict[str, Any]] = {}
+        self.costs = Costs()
+        self.problem = ""
+        self._show = show
+        self._started = time.monotonic()
+
+    async def play(
+        self,
+        agent: Agent[Any],
+        given: list[TResponseInputItem] | RunState[Any],
+        config: RunConfig,
+        max_turns: int,
+    ) -> RunResultStreaming:
+        """Run *agent* on *given* to its answer, or to a tool that waits for approval.
+
+        However it ends, the server has stopped generating then.
+        """
+        result = Runner.run_streamed(agent, given, run_config=config, max_turns=max_turns)
+        try:
+            async for event in result.stream_events():
+                if event.type == "raw_response_event":
+                    self._take(event.data)
+                elif event.type == "run_item_stream_event":
+                    self._take_item(event.item)
+        finally:
+            self.costs.seconds = time.monotonic() - self._started
+            result.cancel()
+            if result.run_loop_task is not None:
+                await asyncio.wait([result.run_loop_task])
+        return result
+
+    def _take(self, event: TResponseStreamEvent) -> None:
+        match event:
+            case ResponseTextDeltaEvent() | ResponseRefusalDeltaEvent():
+                self.text += event.delta
+                self._tell(Text(event.delta))
+            case ResponseReasoningTextDeltaEvent() | ResponseReasoningSummaryTextDeltaEvent():
+                self.thinking += event.delta
+                self._tell(Thinking(event.delta))
+            case ResponseOutputItemDoneEvent() if event.item.type == "message":
+                self._tell(MessageEnd())
+            case ResponseCompletedEvent():
+                self.costs.add(event.response.usage)
+            case ResponseIncompleteEvent():
+                self.costs.add(event.response.usage)
+                self.problem = _why_cut(event.response)
+            case ResponseFailedEvent():
+                self.costs.add(event.response.usage)
+                self.problem = event.response.error.message if event.response.error else ""
+            case _:
+                pass  # announces or repeats what the others bring
+
+    def _take_item(self, item: RunItem) -> None:
+        match item:
+            case ToolCallItem():
+                call = _read_call(item)
+                self.calls[call.id] = {"name": call.name, "arguments": call.arguments}
+                self._tell(call)
+            case ToolCallOutputItem():
+                call_id = str(field_of(item.raw_item, "call_id") or "")
+                called = self.calls.setdefault(call_id, {"name": "", "arguments": None})
+                called["result"] = str(item.output)
+                self._tell(ToolResult(call_id, called["name"], str(item.output)))
+            case HandoffOutputItem():
+                self._tell(Handoff(item.source_agent.name, item.target_agent.name))
+            case _:
+                pass  # the raw events brought it
+
+    def _tell(self, event: Event) -> None:
+        if self.costs.first_token_seconds is None:
+            self.costs.first_token_seconds = time.monotonic() - self._started
+        self._show(event)
+
+
+def _read_call(item: ToolCallItem) -> ToolCall:
+    raw = item.raw_item
+    call_id = field_of(raw, "call_id") or field_of(raw, "id") or ""
+    # Tools that run at the provider have other shapes; all have a type.
+    name = field_of(raw, "name") or field_of(raw, "type")
+    return ToolCall(str(call_id), str(name), read_arguments(field_of(raw, "arguments")))
+
+
+def read_arguments(text: Any) -> Any:
+    """The arguments of a call; *text* itself where it is no JSON."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def field_of(raw: object, name: str) -> object:
+    """The field *name* of an item, which is an object or a dict; None without it."""
+    if isinstance(raw, dict):
+        return cast("dict[str, object]", raw).get(name)
+    return getattr(raw, name, None)
+
+
+def _why_cut(response: Response) -> str:
+    details = response.incomplete_details
+    if details is None or details.reason != "max_output_tokens":
+        return f"The answer is not complete: {details.reason if details else 'no reason given'}."
+    return (
+        "The answer is not complete: the model came to its limit of tokens. For an Ollama model "
+        "raise num_predict or num_ctx under [ollama.options]."
+    )
