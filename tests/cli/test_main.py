@@ -1,5 +1,11 @@
 """What holds for every command: help, version, cheap start, quiet ends."""
 
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -41,6 +47,54 @@ def test_help_and_version_import_no_sdk(arguments, start):
     assert stdout
     assert "click" in imported
     assert not imported & {"agents", "openai", "ollama", "httpx", "pydantic"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["config", "schema"],
+        ["run", "Hi", "--model", "ollama/m"],
+        ["run", "Hi", "--model", "ollama/m", "--jsonl"],
+    ],
+)
+def test_a_full_disk_is_told_without_a_traceback(arguments, start, fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+    if arguments[0] == "run":
+        fake_ollama.reply("Hello.")
+    with Path("/dev/full").open("w") as full:
+        process = start(*arguments, stdout=full)
+        stderr = process.stderr.read()
+
+    assert process.wait() == 1
+    assert stderr == "Error: Standard output cannot be written: No space left on device.\n"
+
+
+def test_another_failure_of_the_system_is_not_taken_for_a_full_disk():
+    @click.command()
+    def fail():
+        raise OSError(errno.ENOSPC, "No space left on device", "traces.db")
+
+    result = CliRunner().invoke(Commands(commands=[fail]), ["fail"])
+
+    assert isinstance(result.exception, OSError)
+
+
+def test_a_closed_output_is_no_error():
+    code = "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = "from timestep.cli import main; main(prog_name='timestep')"
+    arguments = ["-c", code, "-c", command, "config", "show", "--all"]
+    root = str(Path(timestep.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": root},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_ctrl_c_ends_any_command_with_130():

@@ -4,7 +4,8 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import click
 
@@ -18,6 +19,7 @@ from timestep.cli.models import models
 from timestep.cli.pull import pull
 from timestep.cli.render import render
 from timestep.cli.run import run
+from timestep.cli.terminal import is_output_lost
 from timestep.cli.traces import traces
 
 INTERRUPTED = 130
@@ -25,7 +27,23 @@ INTERRUPTED = 130
 
 
 class Commands(click.Group):
-    """A group whose commands end quietly with Ctrl-C."""
+    """A group whose commands end without a traceback: by Ctrl-C, or with nowhere to write."""
+
+    def main(self, *args: Any, **keywords: Any) -> Any:
+        """Run the command, and leave.
+
+        Raises:
+            SystemExit: With 1, when standard output cannot be written; says why.
+        """
+        if cast("object", sys.stdout) is None:  # as after ">&-"; nobody wants to read anything
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open to the end
+        try:
+            return super().main(*args, **keywords)
+        except OSError as exc:
+            if not is_output_lost(exc):
+                raise
+            click.echo(f"Error: Standard output cannot be written: {exc.strerror}.", err=True)
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command.

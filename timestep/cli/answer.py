@@ -17,7 +17,7 @@ from timestep.cli.failures import explain
 from timestep.cli.lines import ask_decision
 from timestep.cli.output import print_aside, print_json, print_lines
 from timestep.cli.screen import Screen
-from timestep.cli.terminal import write_answer
+from timestep.cli.terminal import is_output_lost, write_answer
 from timestep.cli.turn import Event, Turn, as_json
 
 
@@ -54,9 +54,9 @@ def print_answer(
             given = [*conversation.items, question]
             result = run_to_answer(loop, asking, turn, given, _decide)
             loop.run(conversation.extend(result.to_input_list()[len(conversation.items) :]))
-        except BrokenPipeError:
-            raise  # whoever read the answer has enough
         except Exception as exc:  # providers of other packages raise what they like
+            if is_output_lost(exc):
+                raise
             problem = why(turn, exc)
             if form is Form.TEXT:
                 screen.end()

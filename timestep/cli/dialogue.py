@@ -21,6 +21,7 @@ from timestep.cli.failures import explain
 from timestep.cli.lines import ask_decision, history, read_message
 from timestep.cli.output import print_aside, print_rows
 from timestep.cli.screen import Screen, call_text
+from timestep.cli.terminal import is_output_lost
 from timestep.cli.turn import Turn, read_arguments
 
 _PROMPT = "> "
@@ -116,15 +117,15 @@ class Dialogue:
         turn = Turn(screen.show)
         try:
             result = run_to_answer(self._loop, self._asking, turn, given, ask_decision)
-        except BrokenPipeError:
-            raise  # whoever read the answers has enough
         except KeyboardInterrupt:
             screen.end()
             click.echo("Stopped.", err=True)
             if turn.text:
                 self._keep([question, {"role": "assistant", "content": turn.text}])
             return
-        except Exception as exc:  # noqa: BLE001 - providers of other packages raise what they like
+        except Exception as exc:  # providers of other packages raise what they like
+            if is_output_lost(exc):
+                raise
             screen.end()
             self.has_failed = True
             click.ClickException(why(turn, exc)).show()

@@ -1,5 +1,6 @@
 """Words on a terminal: wrapped, dimmed, and without what would steer it."""
 
+import errno
 import os
 import re
 import shutil
@@ -13,6 +14,13 @@ _MAX_WIDTH = 100
 _MIN_TEXT = 24
 # Everything but line break and tab that a terminal acts on instead of showing it.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+_LOST = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+def is_output_lost(error: Exception) -> bool:
+    """True when *error* says that nothing more can be written: a full disk, a pipe without reader."""
+    return isinstance(error, OSError) and error.errno in _LOST and error.filename is None
 
 
 def width() -> int:
