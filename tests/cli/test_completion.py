@@ -98,7 +98,17 @@ def test_commands_are_completed(fish):
 
 
 @pytest.mark.parametrize(
-    "command", ["run --model ", "run -m ", "render --model ", "pull ", "run --config x.toml -m "]
+    "command",
+    [
+        "run --model ",
+        "run -m ",
+        "chat -m ",
+        "render --model ",
+        "pull ",
+        "run --config x.toml -m ",
+        "traces replay last --model ",
+        "traces --config x.toml replay last --model ",
+    ],
 )
 def test_models_are_completed_from_the_configuration_and_the_server(fish, ollama, command):
     Path("x.toml").write_text(CONFIGURATION)
@@ -109,6 +119,26 @@ def test_models_are_completed_from_the_configuration_and_the_server(fish, ollama
         "ollama/qwen3:4b",
         "ollama/qwen3:8b",
     ]
+
+
+@pytest.mark.parametrize(
+    ("command", "offered"),
+    [
+        ("traces list --model ", ["llama3.2", "qwen3:4b"]),
+        ("traces list --model q", ["qwen3:4b"]),
+        ("traces list --agent ", ["timestep run"]),
+        ("traces --file nothing.db list --model ", []),
+        ("traces --file timestep.toml list --model ", []),
+        ("traces --config missing.toml list --model ", []),
+    ],
+)
+def test_filters_are_completed_from_the_record(fish, ollama, invoke, command, offered):
+    for name in ("llama3.2", "qwen3:4b"):
+        ollama.reply("ok")
+        invoke("run", "Hi", "--model", f"ollama/{name}")
+
+    assert fish(f"timestep {command}") == offered
+    assert not Path("nothing.db").exists()
 
 
 def test_another_ollama_is_asked_under_its_prefix(fish, ollama):

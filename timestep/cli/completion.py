@@ -1,6 +1,7 @@
 """Completion of commands, options and model names in bash, zsh and fish."""
 
 import os
+from typing import Any
 
 import click
 from click.shell_completion import (
@@ -36,10 +37,35 @@ def complete_model(
     """The names of models that begin with *incomplete*."""
     from timestep.cli.model_names import model_names
 
+    options = _options(ctx)
     names = model_names(
-        config_file=ctx.params.get("config_file"), env_file=ctx.params.get("env_file", ".env")
+        config_file=options.get("config_file"), env_file=options.get("env_file", ".env")
     )
     return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_recorded(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[str | CompletionItem[str]]":
+    """What begins with *incomplete* among the recorded values that *param* chooses from."""
+    from timestep.cli.traces.place import Place
+
+    options = _options(ctx)
+    place = Place(options.get("file"), options.get("config_file"), options.get("env_file", ".env"))
+    try:
+        if not place.path.exists():  # nothing is created by a key press
+            return []
+        with place.store() as store:
+            values = store.values()
+    except click.ClickException:
+        return []
+    return [value for value in values[param.name or ""] if value.startswith(incomplete)]
+
+
+def _options(ctx: click.Context) -> dict[str, Any]:
+    """The options so far, of the groups above too."""
+    above = _options(ctx.parent) if ctx.parent else {}
+    return above | ctx.params
 
 
 class _ColonBash(BashComplete):

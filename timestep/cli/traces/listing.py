@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from timestep.cli.completion import complete_recorded
 from timestep.cli.output import clean, console, print_json, print_lines
 from timestep.cli.traces.output import clock, duration, json_options, short, tokens
 from timestep.cli.traces.place import Place
@@ -20,9 +21,22 @@ _LOOK_SECONDS = 0.2
 
 @click.command("list")
 @click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1))
-@click.option("-m", "--model", metavar="NAME", help="Only runs that called this model.")
-@click.option("--agent", metavar="NAME", help="Only runs of this agent.")
-@click.option("--tool", metavar="NAME", help="Only runs that called this tool.")
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=complete_recorded,
+    help="Only runs that called this model.",
+)
+@click.option(
+    "--agent", metavar="NAME", shell_complete=complete_recorded, help="Only runs of this agent."
+)
+@click.option(
+    "--tool",
+    metavar="NAME",
+    shell_complete=complete_recorded,
+    help="Only runs that called this tool.",
+)
 @click.option("--group", metavar="ID", help="Only runs of this group.")
 @click.option("--errors/--no-errors", default=None, help="Only runs with failed steps, or without.")
 @click.option("--running", is_flag=True, default=None, help="Only runs that have not ended.")

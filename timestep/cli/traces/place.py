@@ -39,13 +39,22 @@ class Place:
         """
         return load(config_file=self.config_file, env_file=self.env_file)
 
+    @property
+    def path(self) -> Path:
+        """The file of the record.
+
+        Raises:
+            ConfigurationProblem: The configuration would have to name it, and cannot be used.
+        """
+        return self.file or self.settings.traces.file
+
     @contextmanager
     def store(self) -> "Generator[TraceStore]":
         """The record, open; its troubles end the command with their words."""
         from timestep.traces import StoreError, TraceStore
 
         try:
-            with TraceStore(self.file or self.settings.traces.file) as store:
+            with TraceStore(self.path) as store:
                 yield store
         except StoreError as exc:
             raise click.ClickException(str(exc)) from exc

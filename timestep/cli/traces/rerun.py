@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from timestep.cli.completion import complete_model
 from timestep.cli.output import print_json
 from timestep.cli.traces.compare import print_comparison
 from timestep.cli.traces.output import short
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Begin with the model call number N.",
 )
-@click.option("-m", "--model", metavar="NAME", help="Ask this model instead of the stored answers.")
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=complete_model,
+    help="Ask this model instead of the stored answers.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def replay(place: Place, *, run: str, step: int, model: str | None, as_json: bool) -> None:
