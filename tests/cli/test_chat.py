@@ -22,6 +22,13 @@ def get_weather(city: str) -> str:
 advisor = Agent("Advisor", tools=[get_weather])
 desk = Agent("Desk", handoffs=[handoff(advisor)])
 advisor.handoffs.append(desk)
+
+
+def only_the_last(data):
+    return data.clone(input_history=data.input_history[-1:])
+
+
+front = Agent("Front", handoffs=[handoff(advisor, input_filter=only_the_last)])
 '''
 
 
@@ -102,6 +109,19 @@ def test_after_a_handoff_the_other_agent_answers(chat, fake_ollama):
         "I am the advisor.\nStill me.\nget_weather       Get the weather.\ntransfer to Desk\n"
     )
     assert result.stderr == "handoff  Desk to Advisor\n"
+
+
+def test_what_a_handoff_hides_from_an_agent_stays_in_the_conversation(chat, fake_ollama):
+    fake_ollama.reply("one")
+    fake_ollama.reply(tool_calls=[("transfer_to_advisor", {})])
+    fake_ollama.reply("two")
+    fake_ollama.reply("three")
+
+    chat("1", "2", "3", options=("-a", "desk.py:front", *MODEL))
+
+    assert contents(fake_ollama.chats[2])[0] == "2"
+    sent = contents(fake_ollama.chats[3])
+    assert [text for text in sent if len(text) in {1, 3}] == ["1", "one", "2", "two", "3"]
 
 
 def test_an_answer_that_fails_is_told_and_the_question_forgotten(chat, fake_ollama):

@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from timestep.cli.approval import Decision, run_to_answer
 from timestep.cli.asking import Asking
-from timestep.cli.conversation import load_conversation
+from timestep.cli.conversation import load_conversation, said
 from timestep.cli.failures import explain
 from timestep.cli.lines import ask_decision
 from timestep.cli.output import print_aside, print_json, print_lines
@@ -53,7 +53,7 @@ def print_answer(
         try:
             given = [*conversation.items, question]
             result = run_to_answer(loop, asking, turn, given, _decide)
-            loop.run(conversation.extend(result.to_input_list()[len(conversation.items) :]))
+            loop.run(conversation.extend([question, *said(result)]))
         except Exception as exc:  # providers of other packages raise what they like
             if is_output_lost(exc):
                 raise

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 import platformdirs
-from agents import SQLiteSession, TResponseInputItem
+from agents import RunResultStreaming, SQLiteSession, ToolApprovalItem, TResponseInputItem
 
 
 class Conversation:
@@ -44,6 +44,13 @@ class Conversation:
         """Let go of the file."""
         if self._session is not None:
             self._session.close()
+
+
+def said(result: RunResultStreaming) -> list[TResponseInputItem]:
+    """All that followed the question; a handoff may have changed what the agents see of it."""
+    return [
+        item.to_input_item() for item in result.new_items if not isinstance(item, ToolApprovalItem)
+    ]
 
 
 def data_file(name: str) -> Path:

@@ -16,7 +16,7 @@ from agents import TResponseInputItem
 from timestep.cli.answer import is_text, print_costs, print_typed, quiet_sdk, why
 from timestep.cli.approval import run_to_answer, with_approval
 from timestep.cli.asking import Asking
-from timestep.cli.conversation import Conversation, load_conversation
+from timestep.cli.conversation import Conversation, load_conversation, said
 from timestep.cli.failures import explain
 from timestep.cli.lines import ask_decision, history, read_message
 from timestep.cli.output import print_aside, print_rows
@@ -135,7 +135,7 @@ class Dialogue:
         print_costs(turn)
         if sys.stderr.isatty():
             click.echo(err=True)
-        self._keep(result.to_input_list()[len(self._conversation.items) :])
+        self._keep([question, *said(result)])
         self._asking = replace(self._asking, agent=result.last_agent)
 
     def _keep(self, items: list[TResponseInputItem]) -> None:
