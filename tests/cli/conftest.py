@@ -2,12 +2,11 @@
 
 import os
 import pty
-import signal
 import socket
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,15 @@ from click.testing import CliRunner
 from tests.cli.emulator import seen
 from timestep.cli import main
 
+_IN_TERMINAL = [
+    sys.executable,
+    "-c",
+    (
+        "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "from timestep.cli import main; main(prog_name='timestep')"
+    ),
+]
+"""Ctrl-C and the like come from the terminal that is standard input."""
 _COMMAND = [sys.executable, "-c", "from timestep.cli import main; main(prog_name='timestep')"]
 _ROOT = Path(__file__).parents[2]
 
@@ -43,10 +51,12 @@ def start():
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        is_in_terminal=False,
         **variables,
     ):
         process = subprocess.Popen(
-            [*_COMMAND, *arguments],
+            [*(_IN_TERMINAL if is_in_terminal else _COMMAND), *arguments],
+            start_new_session=is_in_terminal,
             # This tree, installed or not.
             env={**os.environ, "PYTHONPATH": str(_ROOT), **variables},
             stdin=stdin,
@@ -85,26 +95,62 @@ def in_terminal(start):
 
 
 @pytest.fixture
+def on_screen(monkeypatch):
+    """Run a command in this process, in a terminal of some columns.
+
+    Returns what stands on the terminal at the end, or all it got when *raw*, and the exit code.
+    """
+
+    def run(columns, *arguments, raw=False, **variables):
+        ours, theirs = pty.openpty()
+        shown = []
+
+        def read():
+            with suppress(OSError):  # the last one has hung up
+                while piece := os.read(ours, 65536):
+                    shown.append(piece)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        with ExitStack() as stack, monkeypatch.context() as patch:
+            for name, mode in [("stdin", "r"), ("stdout", "w"), ("stderr", "w")]:
+                file = stack.enter_context(Path(os.ttyname(theirs)).open(mode, encoding="utf-8"))
+                patch.setattr(sys, name, file)
+            for name, value in {"COLUMNS": str(columns), "TERM": "xterm", **variables}.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as left:
+                main(arguments, prog_name="timestep")
+        os.close(theirs)
+        reader.join()
+        os.close(ours)
+        text = b"".join(shown).decode()
+        return text if raw else seen(text), left.value.code
+
+    return run
+
+
+@pytest.fixture
 def typing(start):
     """Run a command in a terminal and type lines, each when a prompt waits for it.
 
-    The last is Ctrl-D; Ctrl-C comes when the bytes *stop_at* are there. Returns what stands on the terminal then, and the exit code.
+    The last is Ctrl-D. The bytes *types* come meanwhile, when the bytes *at* are shown. Returns what stands on the terminal then, and the exit code.
     """
 
     prompts = ("> ", ". ", "ways: ")
 
-    def run(columns, *arguments, lines=(), stop_at=None, **variables):
+    def run(columns, *arguments, lines=(), at=None, types=b"", **variables):
         ours, theirs = pty.openpty()
         variables = {"COLUMNS": str(columns), "TERM": "xterm", **variables}
-        process = start(*arguments, stdin=theirs, stdout=theirs, stderr=theirs, **variables)
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+        process = start(*arguments, is_in_terminal=True, **streams, **variables)
         os.close(theirs)
         shown, waiting = b"", [*(f"{line}\n".encode() for line in lines), b"\x04"]
         begin = 0
         with suppress(OSError):  # the last one has hung up
             while piece := os.read(ours, 65536):
                 shown += piece
-                if stop_at is not None and stop_at in shown:
-                    stop_at = process.send_signal(signal.SIGINT)
+                if at is not None and at in shown:
+                    at = None if os.write(ours, types) else at
                 now = seen(shown[begin:].decode(errors="ignore")).rpartition("\n")[2]
                 if waiting and any(now.endswith(prompt) for prompt in prompts):
                     begin = len(shown)

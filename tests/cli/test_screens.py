@@ -115,21 +115,22 @@ def queue_an_answer(fake_ollama):
 
 
 @pytest.mark.parametrize(("columns", "expected"), [(60, NARROW), (120, WIDE)])
-def test_an_answer_looks_like_this(typing, fake_ollama, columns, expected):
+def test_an_answer_looks_like_this(on_screen, fake_ollama, columns, expected):
     queue_an_answer(fake_ollama)
 
-    shown, code = typing(columns, "run", "What do I pack?", "--agent", "desk.py:advisor")
+    shown, code = on_screen(columns, "run", "What do I pack?", "--agent", "desk.py:advisor")
 
     assert (steady(shown), code) == (expected, 0)
 
 
-def test_without_colours_the_answer_is_as_the_model_wrote_it(in_terminal, fake_ollama):
+@pytest.mark.parametrize("variable", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_without_colours_the_answer_is_as_the_model_wrote_it(on_screen, fake_ollama, variable):
     fake_ollama.reply(ANSWER, thinking="Cold.")
 
-    shown = in_terminal(60, "run", "Hi", *MODEL, NO_COLOR="1")
+    shown, _ = on_screen(60, "run", "Hi", *MODEL, raw=True, **variable)
 
-    assert shown.startswith(f"Cold.\n\n{ANSWER}\n26 tokens in")
     assert "\x1b" not in shown
+    assert shown.replace("\r", "").startswith(f"Cold.\n\n{ANSWER}\n26 tokens in")
 
 
 def test_a_conversation_looks_like_this(typing, fake_ollama, tmp_path):
@@ -186,7 +187,7 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(typing, fake_ollama
     fake_ollama.reply("one two three", fault=Stall(after=2))
     fake_ollama.reply("four")
 
-    shown, code = typing(60, "chat", *MODEL, lines=["count", "go on"], stop_at=b"one")
+    shown, code = typing(60, "chat", *MODEL, lines=["count", "go on"], at=b"one", types=b"\x03")
 
     assert code == 0
     assert "\nStopped.\n> go on\nfour\n" in shown

@@ -45,7 +45,7 @@ def without_figures(text):
 @pytest.mark.parametrize(
     ("block", "replies"), [*zip(BLOCKS, REPLIES.values(), strict=True)], ids=REPLIES
 )
-def test_a_transcript_is_true(block, replies, typing, fake_ollama, monkeypatch):
+def test_a_transcript_is_true(block, replies, on_screen, typing, fake_ollama, monkeypatch):
     monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
     monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "ollama/llama3.2")
     Path("desk.py").write_text(AGENT)
@@ -55,7 +55,10 @@ def test_a_transcript_is_true(block, replies, typing, fake_ollama, monkeypatch):
     command, expected = block
     typed = re.findall(r"^(?:> |\. |.*ways: )(.*)$", expected, re.MULTILINE)
 
-    shown, code = typing(80, *shlex.split(command), lines=typed)
+    if typed:
+        shown, code = typing(80, *shlex.split(command), lines=typed)
+    else:
+        shown, code = on_screen(80, *shlex.split(command))
 
     assert code == 0
     assert without_figures(shown) == without_figures(expected)

@@ -19,6 +19,7 @@ from agents import (
 
 from timestep.cli.asking import Asking
 from timestep.cli.screen import call_text
+from timestep.cli.terminal import unheard
 from timestep.cli.turn import Turn, field_of, read_arguments
 
 
@@ -81,12 +82,21 @@ def run_to_answer(
 
     Nobody is asked within the event loop, where Ctrl-C would not end the question.
     """
-    result = loop.run(turn.play(asking.agent, given, asking.config, asking.max_turns))
-    while result.interruptions:
+    state: RunState[Any] | None = None
+    while True:
+        with unheard():
+            result = loop.run(
+                turn.play(
+                    asking.agent,
+                    given if state is None else state,
+                    asking.config,
+                    asking.max_turns,
+                )
+            )
+        if not result.interruptions:
+            return result
         state = result.to_state()
         _settle(state, result.interruptions, decide)
-        result = loop.run(turn.play(asking.agent, state, asking.config, asking.max_turns))
-    return result
 
 
 def _settle(state: RunState[Any], waiting: list[ToolApprovalItem], decide: Decide) -> None:

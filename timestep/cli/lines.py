@@ -97,6 +97,9 @@ def history() -> Generator[None]:
     with suppress(OSError):
         readline.read_history_file(path)
     readline.set_history_length(_HISTORY_LINES)
+    readline.parse_and_bind(
+        "set enable-bracketed-paste on"
+    )  # lines that are pasted are one message
     try:
         yield
     finally:

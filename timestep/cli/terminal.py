@@ -5,10 +5,16 @@ import os
 import re
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import click
+
+try:
+    import termios
+except ImportError:  # Windows has none
+    termios = None  # type: ignore[assignment]
 
 _MAX_WIDTH = 100
 _MIN_TEXT = 24
@@ -40,6 +46,30 @@ def is_styled() -> bool:
     """True when stdout is a terminal that takes colours and may be drawn over."""
     context = click.get_current_context(silent=True)
     return sys.stdout.isatty() and (context is None or context.color is not False)
+
+
+@contextmanager
+def unheard() -> Generator[None]:
+    """What is typed in the block is not echoed into what is drawn; the next prompt gets it."""
+    if termios is None or not _is_in_front():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    silent = before.copy()
+    silent[3] &= ~termios.ECHO  # the local modes
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+def _is_in_front() -> bool:
+    """True when the terminal is ours: a job in the background would be stopped for touching it."""
+    try:
+        return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def write_answer(text: str) -> None:
