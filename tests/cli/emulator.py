@@ -20,7 +20,7 @@ def seen(text):
             column = 0
         elif char == "\b":
             column -= 1
-        elif char and char.isprintable():
+        elif char >= " ":
             lines[row] = f"{lines[row]:<{column}}"[:column] + char + lines[row][column + 1 :]
             column += 1
         assert control or char

@@ -47,6 +47,8 @@ _THEME = Theme(
     }
 )
 _SECONDS_A_FRAME = 0.05
+_SHARE = 5
+"""Of the time, one part at most goes into drawing, however long a block is."""
 _SPARE_LINES = 2
 """Of the terminal's height, so that drawing over never scrolls."""
 
@@ -65,15 +67,18 @@ class MarkdownStream:
         self._live: Live | None = None
         self._rest = ""
         self._has_block = False
-        self._drawn_at = 0.0
+        self._draws_at = 0.0
 
     def feed(self, text: str) -> None:
         """Show *text* too."""
         self._rest += printable(text)
-        if "\n" in text:
-            self._print_complete()
-        if time.monotonic() - self._drawn_at >= _SECONDS_A_FRAME:
-            self._draw()
+        began = time.monotonic()
+        if began < self._draws_at:
+            return
+        self._print_complete()
+        self._draw()
+        now = time.monotonic()
+        self._draws_at = now + max(_SECONDS_A_FRAME, _SHARE * (now - began))
 
     def end(self) -> None:
         """Show all that is left; what is fed then begins a new text."""
@@ -86,7 +91,6 @@ class MarkdownStream:
         if complete:
             self._erase()
             self._print(split_blocks(complete))
-            self._drawn_at = 0.0
 
     def _print(self, blocks: Iterable[list[Token]]) -> None:
         for block in blocks:
@@ -114,7 +118,6 @@ class MarkdownStream:
             self._live.start()
         tail = _Tail(blocks, self._console.height - _SPARE_LINES, begins=not self._has_block)
         self._live.update(tail, refresh=True)
-        self._drawn_at = time.monotonic()
 
     def _erase(self) -> None:
         if self._live is not None:
@@ -137,23 +140,19 @@ def split_complete(text: str) -> tuple[str, str]:
 
     A block is complete once a line after it begins another one.
     """
-    lines = text.splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
-    starts = [
+    lines = text.split("\n")[:-1]
+    starts = [0] + [
         token.map[0]
-        for token in _PARSER.parse("".join(lines))
+        for token in _PARSER.parse("\n".join(lines))
         if token.level == 0 and token.nesting >= 0 and token.map
     ]
-    if len(starts) < 2:  # noqa: PLR2004 - one that is complete, and one after it
-        return "", text
-    end = sum(map(len, lines[: starts[-1]]))
+    end = sum(len(line) + 1 for line in lines[: starts[-1]])
     return text[:end], text[end:]
 
 
 # No HTML: rich would leave it out. No definitions of links: a definition is no block, and so never
 # shown. No entities: what the model wrote is what is copied.
-_PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+_PARSER = MarkdownIt("commonmark").enable(["strikethrough", "table"])
 _PARSER.disable(["reference", "entity", "html_block", "html_inline"])
 
 
