@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -322,6 +323,21 @@ def test_a_call_that_waits_for_approval_needs_somebody(invoke, fake_ollama):
 
     assert result.exit_code == 1
     assert "pay(amount=5) waits for approval" in result.stderr
+
+
+def test_ctrl_c_does_not_wait_for_a_tool(invoke, fake_ollama):
+    Path("stuck.py").write_text(
+        "import os, signal, threading\nfrom agents import Agent, function_tool\n"
+        "released = threading.Event()\n@function_tool\ndef wait() -> str:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n    released.wait()\n    return 'done'\n"
+        "agent = Agent('Stuck', tools=[wait])\n"
+    )
+    fake_ollama.reply("I wait.", tool_calls=[("wait", {})])
+
+    result = invoke("run", "Hi", "--agent", "stuck.py:agent", *MODEL)
+
+    assert (result.exit_code, result.stdout) == (130, "I wait.\n")
+    sys.modules["stuck"].released.set()
 
 
 def test_json_is_one_value_with_all_there_is(invoke, fake_ollama):

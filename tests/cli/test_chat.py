@@ -239,15 +239,15 @@ def test_every_call_waits_for_approval(chat, fake_ollama, answers, results):
     assert all(result in text for result, text in zip(results, sent, strict=True))
 
 
-def test_what_was_approved_for_ever_is_not_asked_again(chat, fake_ollama):
+def test_a_tool_that_may_always_be_called_is_not_asked_about_again(chat, fake_ollama):
     fake_ollama.reply(tool_calls=CALLS[:1])
-    fake_ollama.reply(tool_calls=CALLS[1:])
     fake_ollama.reply("ok")
+    fake_ollama.reply(tool_calls=CALLS[1:])
     fake_ollama.reply("hello")
 
     chat("Hi", "a", "Hello", options=("-a", "desk.py:advisor", "--approve", *MODEL))
 
-    assert contents(fake_ollama.chats[3])[-1] == "Hello"
+    assert contents(fake_ollama.chats[3])[-2:] == ["", "snow in Rome"]
 
 
 @pytest.mark.parametrize("reference", ["desk.py:desk", "desk.py:advisor"])

@@ -1,6 +1,5 @@
 """One question, and its answer in the form that was asked for."""
 
-import asyncio
 import logging
 import sys
 from enum import Enum
@@ -10,11 +9,12 @@ import click
 from agents import Agent, MaxTurnsExceeded, RunResultStreaming, TResponseInputItem
 from pydantic_core import to_jsonable_python
 
-from timestep.cli.approval import Decision, run_to_answer
+from timestep.cli.approval import Approver, Decision, run_to_answer
 from timestep.cli.asking import Asking
 from timestep.cli.conversation import load_conversation, said
 from timestep.cli.failures import explain
 from timestep.cli.lines import ask_decision
+from timestep.cli.loop import impatient_runner
 from timestep.cli.output import print_aside, print_json, print_lines
 from timestep.cli.screen import Screen
 from timestep.cli.terminal import is_output_lost, write_answer
@@ -48,11 +48,11 @@ def print_answer(
     turn = Turn(_show_nothing if form is Form.JSON else _show_line)
     if form is Form.TEXT:
         turn = Turn(screen.show)
-    with asyncio.Runner() as loop:
+    with impatient_runner() as loop:
         conversation = loop.run(load_conversation(session))
         try:
             given = [*conversation.items, question]
-            result = run_to_answer(loop, asking, turn, given, _decide)
+            result = run_to_answer(loop, asking, turn, given, Approver(_decide))
             loop.run(conversation.extend([question, *said(result)]))
         except Exception as exc:  # providers of other packages raise what they like
             if is_output_lost(exc):

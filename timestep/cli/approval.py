@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any
 
 import click
 from agents import (
@@ -31,8 +31,25 @@ class Decision(Enum):
     ALWAYS = "always"
 
 
-Decide: TypeAlias = Callable[[str], Decision]
-"""Says what may happen to a call, which it gets as people read it."""
+class Approver:
+    """Has somebody decide about tool calls, and remembers which tools may always be called.
+
+    Args:
+        ask: Says what may happen to a call, which it gets as people read it.
+    """
+
+    def __init__(self, ask: Callable[[str], Decision]) -> None:
+        self._ask = ask
+        self._trusted: set[str] = set()
+
+    def approves(self, name: str, call: str) -> bool:
+        """Whether *call* of the tool *name* may happen."""
+        if name in self._trusted:
+            return True
+        decision = self._ask(call)
+        if decision is Decision.ALWAYS:
+            self._trusted.add(name)
+        return decision is not Decision.NO
 
 
 def with_approval(agent: Agent[Any], copies: dict[int, Agent[Any]] | None = None) -> Agent[Any]:
@@ -76,9 +93,9 @@ def run_to_answer(
     asking: Asking,
     turn: Turn,
     given: list[TResponseInputItem],
-    decide: Decide,
+    approver: Approver,
 ) -> RunResultStreaming:
-    """Let the agent of *asking* answer *given*; *decide* is asked about calls that wait.
+    """Let the agent of *asking* answer *given*; *approver* decides about calls that wait.
 
     Nobody is asked within the event loop, where Ctrl-C would not end the question.
     """
@@ -96,22 +113,14 @@ def run_to_answer(
         if not result.interruptions:
             return result
         state = result.to_state()
-        _settle(state, result.interruptions, decide)
+        _settle(state, result.interruptions, approver)
 
 
-def _settle(state: RunState[Any], waiting: list[ToolApprovalItem], decide: Decide) -> None:
-    agreed: set[str] = set()
+def _settle(state: RunState[Any], waiting: list[ToolApprovalItem], approver: Approver) -> None:
     for item in waiting:
         name = item.tool_name or "tool"
-        if name in agreed:
-            state.approve(item)
-            continue
         arguments = read_arguments(field_of(item.raw_item, "arguments"))
-        match decide(call_text(name, arguments)):
-            case Decision.YES:
-                state.approve(item)
-            case Decision.ALWAYS:
-                state.approve(item, always_approve=True)
-                agreed.add(name)
-            case Decision.NO:
-                state.reject(item)
+        if approver.approves(name, call_text(name, arguments)):
+            state.approve(item)
+        else:
+            state.reject(item)

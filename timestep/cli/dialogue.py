@@ -14,11 +14,12 @@ import click
 from agents import TResponseInputItem
 
 from timestep.cli.answer import is_text, print_costs, print_typed, quiet_sdk, why
-from timestep.cli.approval import run_to_answer, with_approval
+from timestep.cli.approval import Approver, run_to_answer, with_approval
 from timestep.cli.asking import Asking
 from timestep.cli.conversation import Conversation, load_conversation, said
 from timestep.cli.failures import explain
 from timestep.cli.lines import ask_decision, history, read_message
+from timestep.cli.loop import impatient_runner
 from timestep.cli.output import print_aside, print_rows
 from timestep.cli.screen import Screen, call_text
 from timestep.cli.terminal import is_output_lost
@@ -49,7 +50,7 @@ def talk(asking: Asking, *, session: str | None, approves: bool) -> None:
         asking = replace(asking, agent=with_approval(asking.agent))
     group = session or f"chat_{uuid4().hex[:12]}"
     asking = replace(asking, config=replace(asking.config, group_id=group))
-    with asyncio.Runner() as loop, history():
+    with impatient_runner() as loop, history():
         conversation = loop.run(load_conversation(session))
         dialogue = Dialogue(loop, asking, conversation)
         try:
@@ -73,6 +74,7 @@ class Dialogue:
         self._loop = loop
         self._asking = asking
         self._conversation = conversation
+        self._approver = Approver(ask_decision)
         self._commands: dict[str, tuple[str, Callable[[str], None]]] = {
             "/help": ("Show the commands.", self._help),
             "/model [NAME]": ("Show the model, or go on with another.", self._model),
@@ -116,7 +118,7 @@ class Dialogue:
         screen = Screen(shows_text=is_text(self._asking.agent))
         turn = Turn(screen.show)
         try:
-            result = run_to_answer(self._loop, self._asking, turn, given, ask_decision)
+            result = run_to_answer(self._loop, self._asking, turn, given, self._approver)
         except KeyboardInterrupt:
             screen.end()
             click.echo("Stopped.", err=True)

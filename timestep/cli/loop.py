@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 _T = TypeVar("_T")
@@ -12,9 +13,16 @@ _P = ParamSpec("_P")
 
 def run_without_waiting(work: Coroutine[Any, Any, _T]) -> _T:
     """What *work* returns; threads that still run then, such as a name look-up, are left alone."""
+    with impatient_runner() as runner:
+        return runner.run(work)
+
+
+@contextmanager
+def impatient_runner() -> Generator[asyncio.Runner]:
+    """A loop to run work in; threads that still run at the end, such as a tool's, are left alone."""
     with asyncio.Runner() as runner:
         runner.get_loop().set_default_executor(_Daemons())
-        return runner.run(work)
+        yield runner
 
 
 class _Daemons(ThreadPoolExecutor):
@@ -23,6 +31,7 @@ class _Daemons(ThreadPoolExecutor):
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Future[_T]":
         """The future of a call in a thread of its own."""
         future: Future[_T] = Future()
+        future.set_running_or_notify_cancel()  # a thread cannot be called off
 
         def call() -> None:
             try:
