@@ -28,6 +28,16 @@ _COMMAND = [sys.executable, "-c", "from timestep.cli import main; main(prog_name
 _ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def forget_modules(tmp_path, monkeypatch):
+    """What a command imports from the test's directory is gone with it."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    yield
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
 @pytest.fixture
 def invoke():
     """Run a command in this process; its result has stdout, stderr and exit_code."""

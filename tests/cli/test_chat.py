@@ -274,9 +274,11 @@ def test_tools_that_cannot_wait_are_refused(chat):
     assert "require_approval='always'" in result.stderr
 
 
-def test_a_typed_answer_is_printed_as_json(chat, fake_ollama):
+@pytest.mark.parametrize("output_type", ["list[int]", "AgentOutputSchema(list[int])"])
+def test_a_typed_answer_is_printed_as_json(chat, fake_ollama, output_type):
     Path("typed.py").write_text(
-        "from agents import Agent\nagent = Agent('A', output_type=list[int])\n"
+        "from agents import Agent, AgentOutputSchema\n"
+        f"agent = Agent('A', output_type={output_type})\n"
     )
     fake_ollama.reply('{"response": [1]}')
 

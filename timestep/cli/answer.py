@@ -86,7 +86,7 @@ def quiet_sdk() -> None:
 
 def is_text(agent: Agent[Any]) -> bool:
     """True when *agent* answers in words, and not with a type."""
-    return agent.output_type in {None, str}
+    return agent.output_type is None or agent.output_type is str
 
 
 def why(turn: Turn, error: Exception) -> str:
