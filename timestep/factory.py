@@ -12,6 +12,7 @@ from timestep.errors import ConfigurationError, TimestepError
 from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai_compatible import OpenAICompatibleProvider, OpenAIEndpoint
+from timestep.routing import FallbackRules
 from timestep.settings import (
     OPENAI_URL,
     PROVIDER_PLUGINS,
@@ -47,6 +48,7 @@ def provider_arguments(settings: Settings) -> dict[str, Any]:
         },
         "default_model": settings.default_model,
         "aliases": settings.aliases,
+        "fallback": FallbackRules(**settings.fallback.model_dump()),
     }
 
 

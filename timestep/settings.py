@@ -42,7 +42,7 @@ from timestep import sources
 from timestep.advice import explain, refusal
 from timestep.fields import arms_at, is_table
 from timestep.provenance import DEFAULT, KeyOrigin, KeyPath, merge, to_tree
-from timestep.routing import describe_ring, find_ring
+from timestep.routing import USUAL_REASONS, FallbackReason, describe_ring, find_ring
 from timestep.urls import check_base_url, check_key_transport, is_ollama_cloud, parse_ollama_host
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -350,6 +350,17 @@ class TracesSettings(Section):
         return path.expanduser().absolute()
 
 
+class FallbackSettings(Section):
+    """When a list of models, an alias or the default, goes on to its next one."""
+
+    on: list[FallbackReason] = list(USUAL_REASONS)
+    """The failures after which the next model is asked; broken and authentication are left out unless named."""
+    attempts: Annotated[int, Field(ge=1)] | None = Field(default=None, examples=[2])
+    """How many models one call asks at most; all of the list when unset."""
+    cool_down: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30
+    """Seconds for which a model that failed is passed over."""
+
+
 AnyEndpoint: TypeAlias = OpenAISettings | OpenAIProviderSettings | OllamaProviderSettings
 
 KINDS: dict[str, type[Section]] = {
@@ -426,9 +437,11 @@ class Settings(_Frozen, BaseSettings):
     aliases: dict[Annotated[str, AfterValidator(_check_alias)], Alias] = Field(
         default_factory=dict, examples=[{"fast": "ollama/qwen3:4b"}]
     )
-    """Names for models; a list is a chain of fallbacks, of which this release takes the first."""
-    default_model: Name | None = Field(default=None, examples=["ollama/llama3.2"])
-    """The model for agents that name none: any name with its prefix, or an alias."""
+    """Names for models; of a list the next is asked when one cannot answer."""
+    default_model: Alias | None = Field(default=None, examples=["ollama/llama3.2"])
+    """The model for agents that name none: any name with its prefix, an alias, or a list of them."""
+    fallback: FallbackSettings = FallbackSettings()
+    """When a list of models goes on to its next one."""
     traces: TracesSettings = TracesSettings()
     """The record of what agents did."""
 

@@ -139,6 +139,17 @@ def test_variables_with_a_slip_are_told(name, meant):
     assert misspelled_variables({name: "x"}) == ({name: meant} if meant else {})
 
 
+def test_every_model_of_a_default_list_is_checked(invoke, ollama, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", '["ollama/gone", "spare"]')
+    monkeypatch.setenv("TIMESTEP_ALIASES__SPARE", "ollama/llama3.2")
+
+    shown = " ".join(invoke("doctor").stdout.split())
+
+    assert "is ollama/gone, then spare, which is ollama/gone, then ollama/llama3.2." in shown
+    assert "ollama/gone (default) is not pulled" in shown
+    assert "ollama/llama3.2 (default, spare) has tools" in shown
+
+
 def test_without_a_default_model_the_doctor_says_how_to_set_one(findings, ollama, monkeypatch):
     monkeypatch.delenv("TIMESTEP_DEFAULT_MODEL")
 

@@ -8,6 +8,8 @@ from openai.types.chat import ChatCompletion
 from timestep import (
     ConfigurationError,
     ContextWindowExceededError,
+    FallbackModel,
+    FallbackRules,
     MultiModelProvider,
     MultiModelProviderMap,
     OllamaModel,
@@ -37,11 +39,16 @@ def providers() -> None:
     known.add_provider("gpu", ollama)
     assert_type(known.get_provider("gpu"), ModelProvider | None)
     MultiModelProvider(provider_map=known, aliases={"fast": "gpu/qwen3:4b"})
+    MultiModelProvider(
+        default_model=["gpt-4.1", "ollama/qwen3:4b"],
+        fallback=FallbackRules(on=["connection", "busy"], attempts=2, cool_down=10),
+    )
+    FallbackModel({"here": ollama.get_model("qwen3:4b"), "there": sdk.get_model("gpt-4.1")})
 
 
 def settings() -> None:
     configured = Settings()
-    assert_type(configured.default_model, str | None)
+    assert_type(configured.default_model, str | list[str] | None)
     assert_type(configured.ollama.base_url, str | None)
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from timestep.routing import targets
 from timestep.settings import OllamaProviderSettings, OllamaSettings, Settings
 from timestep.urls import LOCAL_OLLAMA
 
@@ -27,7 +28,7 @@ def model_names(*, config_file: str | None, env_file: str | None) -> list[str]:
         settings = Settings(_config_file=config_file, _env_file=env_file or ".env")
     except (ValidationError, SettingsError):
         return []
-    names = [settings.default_model] if settings.default_model else []
+    names = targets(settings.default_model) if settings.default_model else []
     return list(dict.fromkeys([*names, *settings.aliases, *_served(settings)]))
 
 
