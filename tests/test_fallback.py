@@ -184,7 +184,7 @@ def test_an_empty_chain_is_refused():
     "wrong", [{"on": ["wrong"]}, {"attempts": 0}, {"cool_down": -1}, {"cool_down": float("nan")}]
 )
 def test_rules_that_cannot_be_used_are_refused(wrong):
-    with pytest.raises(ValueError, match="known are|write"):
+    with pytest.raises(ValueError, match=r"known are|write"):
         FallbackRules(**wrong)
 
 
@@ -208,7 +208,7 @@ def test_the_settings_and_the_code_have_the_same_defaults():
 
 
 def test_a_reason_nobody_knows_is_a_configuration_error():
-    with pytest.raises(ConfigurationError, match="fallback.on"):
+    with pytest.raises(ConfigurationError, match=r"fallback\.on"):
         load_settings(environment={"TIMESTEP_FALLBACK__ON": '["sunspots"]'})
 
 
@@ -376,7 +376,7 @@ async def test_a_stream_that_was_shown_goes_to_nobody_else(fake_ollama, provider
     async def read():
         result = Runner.run_streamed(agent(provider), "hi", run_config=QUIET)
         async for event in result.stream_events():
-            seen.append(getattr(event, "data", None))
+            seen.append(getattr(event, "data", None))  # noqa: PERF401 - what came before the error
 
     with pytest.raises(ModelBehaviorError, match=r"response\.failed"):
         await read()

@@ -28,6 +28,7 @@ from agents.models.multi_provider import (
 from openai import AsyncOpenAI, OpenAIError
 
 from timestep.errors import ConfigurationError, UnknownModelError
+from timestep.forks import forget_in_children
 from timestep.routing import (
     Aliases,
     FallbackRules,
@@ -155,6 +156,7 @@ class MultiModelProvider(MultiProvider):
         self._takes_unknown_prefixes = unknown_prefix_mode == "model_id"
         self._built_in: dict[str, ModelProvider] = {}
         self._lock = threading.Lock()
+        forget_in_children(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock, so that a provider can be copied deeply like the SDK's."""
@@ -163,6 +165,11 @@ class MultiModelProvider(MultiProvider):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Continue with *state* and a lock of its own."""
         vars(self).update(state)
+        self._lock = threading.Lock()
+        forget_in_children(self)
+
+    def forget_connections(self) -> None:
+        """Begin anew in a forked process, where the lock may be held by nobody."""
         self._lock = threading.Lock()
 
     @classmethod

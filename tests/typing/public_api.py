@@ -33,6 +33,7 @@ def providers() -> None:
 
     ollama = OllamaModelProvider(api_key="sk", base_url="https://gpu.example", timeout=30)
     assert_type(ollama.get_model("llama3.2"), OllamaModel)
+    OllamaModelProvider(base_url=["https://gpu-1.example", "https://gpu-2.example"])
     OllamaModelProvider(timeout={"connect": 5, "first_byte": None}, keep_alive="10m")
 
     known = MultiModelProviderMap()
@@ -49,7 +50,7 @@ def providers() -> None:
 def settings() -> None:
     configured = Settings()
     assert_type(configured.default_model, str | list[str] | None)
-    assert_type(configured.ollama.base_url, str | None)
+    assert_type(configured.ollama.base_url, str | list[str] | None)
 
 
 def errors(error: TimestepError) -> None:

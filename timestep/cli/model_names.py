@@ -42,15 +42,15 @@ def _served(settings: Settings) -> list[str]:
     ]
     threads: list[threading.Thread] = []
     for prefix, table in servers:
-        url = table.base_url or table.host or LOCAL_OLLAMA
-        # A name look-up knows no timeout, so nobody waits for the thread to end.
-        thread = threading.Thread(target=_ask, args=(prefix, url, found), daemon=True)
-        thread.start()
-        threads.append(thread)
+        for url in targets(table.base_url or table.host or LOCAL_OLLAMA):
+            # A name look-up knows no timeout, so nobody waits for the thread to end.
+            thread = threading.Thread(target=_ask, args=(prefix, url, found), daemon=True)
+            thread.start()
+            threads.append(thread)
     end = time.monotonic() + _PATIENCE
     for thread in threads:
         thread.join(max(0, end - time.monotonic()))
-    return sorted(found)
+    return sorted(set(found))
 
 
 def _ask(prefix: str, url: str, found: list[str]) -> None:
