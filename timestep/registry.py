@@ -147,7 +147,7 @@ class MultiModelProvider(MultiProvider):
                 'default_model is empty; name a model such as "ollama/llama3.2", or leave it out'
             )
         self._default_model = defaults or None
-        self._aliases = dict(aliases or {})
+        self._aliases = {alias: targets(names) for alias, names in (aliases or {}).items()}
         if ring := find_ring(self._aliases):
             raise ConfigurationError(describe_ring(ring))
         self._fallback = fallback or FallbackRules()

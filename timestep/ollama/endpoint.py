@@ -94,7 +94,7 @@ def build_endpoints(
     key = _clean_key(api_key)
     if base_url is not None:
         # Cloud names reach a configured base URL unchanged, unless it is ollama.com itself.
-        urls = [base_url] if isinstance(base_url, str) else base_url
+        urls = base_url if isinstance(base_url, list | tuple) else [base_url]
         known = dict.fromkeys(map(_checked, urls))
         endpoints = [_endpoint(url, key, headers, allow_insecure) for url in known]
         return _for_everything(endpoints)

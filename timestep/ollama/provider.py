@@ -1,6 +1,7 @@
 """`OllamaModelProvider`: Ollama models by name, local and cloud side by side."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from threading import Lock
 from typing import Any, Literal, cast
 
@@ -82,8 +83,9 @@ class OllamaModelProvider(ModelProvider):
         # A client has timeouts of its own, which only given ones replace.
         limits = None if timeout is None else self._timeouts
         self._given = None if ollama_client is None else chat_source(ollama_client, limits)
-        self._options = check_options(options or {})
-        self._model_options = _check_model_options(model_options or {})
+        # Copied, so that whoever changes a table later changes nothing here.
+        self._options = deepcopy(check_options(options or {}))
+        self._model_options = deepcopy(_check_model_options(model_options or {}))
         self._settings: dict[str, Any] = {
             "keep_alive": None if keep_alive is None else check_keep_alive(keep_alive),
             "on_context_overflow": on_context_overflow,
