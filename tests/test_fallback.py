@@ -462,6 +462,18 @@ async def test_when_no_model_has_tools_the_error_says_so_of_each(
     assert isinstance(caught.value.__cause__, CapabilityError)
 
 
+async def test_a_chain_within_a_chain_is_left_for_the_next_model(
+    fake_ollama, second, third, clock, run
+):
+    inner = chained(clock, a=ollama(fake_ollama), b=ollama(second))
+    fake_ollama.fail(503, "busy")
+    second.fail(404, "model 'm' not found")
+    third.reply("from c")
+    outer = FallbackModel({"inner": inner.get_model(None), "c": ollama(third).get_model("m")})
+
+    assert (await run(Agent("x", model=outer))).final_output == "from c"
+
+
 # Cool-down and attempts
 
 
@@ -758,10 +770,10 @@ async def test_each_try_that_failed_and_each_model_passed_over_is_a_span(
     await run(agent(provider), run_config=RunConfig())
     await run(agent(provider), run_config=RunConfig())
 
-    told = [span.span_data.data for span in spans.ended if span.span_data.type == "custom"]
-    assert [data for data in told if "reason" in data] == [
-        {"model": "a/m", "reason": "busy"},
-        {"model": "a/m", "reason": "cooling_down"},
+    told = [span.span_data for span in spans.ended if span.span_data.type == "custom"]
+    assert [(data.name, data.data) for data in told if "reason" in data.data] == [
+        ("fallback: a/m (busy)", {"model": "a/m", "reason": "busy"}),
+        ("fallback: a/m (cooling_down)", {"model": "a/m", "reason": "cooling_down"}),
     ]
 
 

@@ -296,6 +296,8 @@ class _Round:
         """Why the next model should be asked after *error*; None when it should not."""
         if self._rules is None:
             return None
+        if isinstance(error, AllModelsFailedError) and isinstance(error.__cause__, Exception):
+            return self.reason(error.__cause__)  # a chain within this one
         if isinstance(error, CapabilityError):
             return error.capability
         found = reason_of(error)
@@ -348,7 +350,8 @@ class _Round:
     def _report(self, failure: Failure) -> None:
         self._reports[failure.model] = failure
         data = {"model": failure.model, "reason": failure.reason}
-        span = custom_span("fallback", data, disabled=self._tracing.is_disabled())
+        name = f"fallback: {failure.model} ({failure.reason})"
+        span = custom_span(name, data, disabled=self._tracing.is_disabled())
         span.start()
         span.finish()
         if failure.reason not in _NOT_ASKED:

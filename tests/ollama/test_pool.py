@@ -4,6 +4,7 @@ import asyncio
 import copy
 import random
 import re
+import threading
 from contextlib import ExitStack
 
 import httpx
@@ -12,6 +13,7 @@ from agents import (
     Agent,
     ModelRetrySettings,
     ModelSettings,
+    ModelTracing,
     RunConfig,
     Runner,
     add_trace_processor,
@@ -497,12 +499,63 @@ async def test_one_that_tells_nothing_of_its_models_is_used_all_the_same(servers
     assert await ask(model) == "hi"
 
 
-async def test_one_that_is_silent_about_its_models_holds_nobody_up(servers, model, monkeypatch):
+async def test_one_that_is_silent_from_the_beginning_is_taken_for_dead(
+    servers, model, monkeypatch, asked
+):
     monkeypatch.setattr(pools, "_PATIENCE", 0.1)
     servers[0].fail(200, body="{}", path="/api/ps", fault=Stall(0))
-    servers[0].reply("hi")
+    servers[1].reply("hi")
 
     assert await ask(model) == "hi"
+    assert asked == [servers[1].url]
+
+
+async def test_one_that_lived_may_be_too_busy_to_tell_of_its_models(
+    servers, model, clock, monkeypatch
+):
+    servers[0].reply("hi", times=2)
+    await ask(model)
+    monkeypatch.setattr(pools, "_PATIENCE", 0.1)
+    servers[0].fail(200, body="{}", path="/api/ps", fault=Stall(0))
+    clock.now += pools._FRESH
+
+    assert await ask(model) == "hi"
+    assert chats(servers) == [2, 0, 0, 0]
+
+
+async def test_a_request_that_is_cancelled_at_any_step_leaves_nothing_behind(servers, clock):
+    answer_all(servers, "hi")
+    model = model_on(servers, clock)
+    for steps in range(40):
+        clock.now += pools._FRESH
+        arguments = (None, f"question {steps}", ModelSettings(), [], None, [])
+        task = asyncio.create_task(model.get_response(*arguments, ModelTracing.DISABLED))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    hosts = model._source._hosts
+    assert [(host.in_flight, host.is_asked) for host in hosts] == [(0, False)] * 4
+    assert await ask(model) == "hi"
+    await model._source.aclose()
+
+
+def test_threads_share_one_pool(servers, model):
+    answer_all(servers, "hi")
+    outputs = []
+
+    async def work():
+        outputs.extend([await ask(model, f"question {number}") for number in range(10)])
+
+    threads = [threading.Thread(target=lambda: asyncio.run(work())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert outputs == ["hi"] * 40
+    assert [host.in_flight for host in model._source._hosts] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("answer", ["[]", '"x"', '{"models": 3}', '{"models": [3, {}]}'])

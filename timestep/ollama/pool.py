@@ -173,8 +173,11 @@ class Pool:
                 ]
                 for host in unknown:
                     host.is_asked = True
-            if unknown:
+            try:
                 await asyncio.gather(*map(self._look_at, unknown))
+            finally:
+                for host in unknown:
+                    host.is_asked = False
 
     async def _look_at(self, host: _Host) -> None:
         try:
@@ -183,14 +186,13 @@ class Pool:
         except (OllamaConnectionError, OllamaTimeoutError):
             self._bury(host)
         except TimeoutError:
-            if host.failures:  # a living one may be too busy to tell
+            if host.failures or host.seen == -inf:  # one that lived may be too busy to tell
                 self._bury(host)
         except OllamaError:
             host.failures = 0  # it lives, and is a proxy that tells nothing
         else:
             host.loaded, host.failures = _names(listed), 0
-        finally:
-            host.seen, host.is_asked = self._clock(), False
+        host.seen = self._clock()
 
     def take(self, model: str, key: int | None, tried: Sequence[_Host]) -> _Host | None:
         """The best host for *model* that was not *tried*; give it back with `leave`."""
