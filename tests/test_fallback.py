@@ -281,17 +281,17 @@ async def test_a_server_that_speaks_openais_api_replaces_another(
     assert (await run(agent(provider))).final_output == "hello"
 
 
-async def test_a_stream_that_begins_with_its_failure_is_replaced(openai_server, second, clock):
+@pytest.mark.parametrize("kind", ["response.failed", "error"])
+async def test_a_stream_that_begins_with_its_failure_is_replaced(
+    openai_server, second, clock, kind
+):
     error = {"code": "rate_limit_exceeded", "message": "slow down"}
     response = {"id": "r", "object": "response", "created_at": 1, "model": "m", "output": []}
     response |= {"tools": [], "tool_choice": "auto", "parallel_tool_calls": False}
+    last = {"response": {**response, "status": "failed", "error": error}}
     openai_server.events = [
         {"type": "response.created", "sequence_number": 0, "response": response},
-        {
-            "type": "response.failed",
-            "sequence_number": 1,
-            "response": {**response, "status": "failed", "error": error},
-        },
+        {"type": kind, "sequence_number": 1, **(last if kind == "response.failed" else error)},
     ]
     second.reply("from b")
     provider = chained(clock, a=openai(openai_server, use_responses=True), b=ollama(second))
@@ -301,7 +301,21 @@ async def test_a_stream_that_begins_with_its_failure_is_replaced(openai_server, 
 
     assert result.final_output == "from b"
     assert events.count("response.created") == 1
-    assert "response.failed" not in events
+    assert kind not in events
+
+
+async def test_a_stream_that_begins_with_a_failure_of_the_caller_is_not(
+    openai_server, second, clock
+):
+    openai_server.events = [
+        {"type": "error", "sequence_number": 0, "code": "invalid_prompt", "message": "no"}
+    ]
+    provider = chained(clock, a=openai(openai_server, use_responses=True), b=ollama(second))
+
+    result = Runner.run_streamed(agent(provider), "hi", run_config=QUIET)
+    with pytest.raises(ModelBehaviorError, match="invalid_prompt"):
+        async for _ in result.stream_events():
+            pass
 
 
 STAYS = [

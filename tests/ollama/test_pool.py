@@ -37,6 +37,7 @@ from timestep.ollama.model import OllamaModel
 from timestep.ollama.pool import Pool
 from timestep.settings import load_settings
 from timestep.testing import FakeOllama, Reply, Reset, Stall
+from timestep.wire_bytes import WireBytes
 
 QUIET = RunConfig(tracing_disabled=True)
 
@@ -319,6 +320,23 @@ async def test_the_span_names_the_server_that_answered(servers, model):
 
     config = next(s.span_data.model_config for s in spans if s.span_data.type == "generation")
     assert config["base_url"] == servers[2].url
+
+
+async def test_the_bytes_that_are_kept_are_those_of_the_server_that_answered(servers, model):
+    servers[0].add_model("other")  # answers 404
+    servers[1].reply("hi")
+    kept = WireBytes()
+    body = {"model": "m", "messages": [{"role": "system", "content": "Be kind."}]}
+    exchange = model._source.chat(body, {}, "m")
+    exchange.keep_bytes(kept)
+
+    read = b"".join([piece async for piece in exchange])
+    await exchange.aclose()
+
+    assert (kept.url, kept.status) == (f"{servers[1].url}/api/chat", 200)
+    assert b"".join(kept.response) == read
+    assert b'"content":"hi"' in read
+    await model._source.aclose()
 
 
 # Servers that are down
