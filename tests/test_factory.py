@@ -20,6 +20,7 @@ from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai_compatible import OpenAICompatibleProvider
 from timestep.registry import MultiModelProvider
+from timestep.routing import FallbackRules
 from timestep.settings import Settings
 from timestep.testing import FakeOllama
 
@@ -37,7 +38,8 @@ def test_nothing_configured_needs_nothing():
 
     assert list(arguments["provider_map"]) == ["ollama"]
     assert {name: value for name, value in arguments.items() if value} == {
-        "provider_map": arguments["provider_map"]
+        "provider_map": arguments["provider_map"],
+        "fallback": FallbackRules(list(FallbackRules().on)),
     }
 
 

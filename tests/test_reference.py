@@ -1,5 +1,12 @@
 from timestep.reference import settings_table
-from timestep.settings import KINDS, OllamaSettings, OpenAISettings, Settings, TracesSettings
+from timestep.settings import (
+    KINDS,
+    FallbackSettings,
+    OllamaSettings,
+    OpenAISettings,
+    Settings,
+    TracesSettings,
+)
 from timestep.sources import SHORT_NAMES
 
 
@@ -14,6 +21,7 @@ def test_every_setting_has_one_row():
     sections = {
         "openai": OpenAISettings,
         "ollama": OllamaSettings,
+        "fallback": FallbackSettings,
         "traces": TracesSettings,
     }
     expected = {
@@ -30,6 +38,7 @@ def test_every_setting_has_one_row():
         "providers",
         "aliases",
         "default_model",
+        "fallback",
         "traces",
     }
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timestep.routing import find_ring, resolve, split_prefix, targets
+from timestep.routing import chain, find_ring, resolve, split_prefix, targets
 
 names = st.text()
 prefixes = st.text(st.characters(exclude_characters="/"))
@@ -76,10 +76,11 @@ def test_a_ring_is_named_in_the_order_it_is_followed(aliases, rings):
 
 
 def test_a_long_chain_is_no_problem():
-    chain = {str(number): str(number + 1) for number in range(2000)}
+    aliases = {str(number): str(number + 1) for number in range(2000)}
 
-    assert find_ring(chain) == []
-    assert resolve("0", chain) == "2000"
+    assert find_ring(aliases) == []
+    assert resolve("0", aliases) == "2000"
+    assert chain("0", aliases) == ["2000"]
 
 
 @given(st.dictionaries(st.sampled_from("abcd"), st.lists(st.sampled_from("abcdxy"), min_size=1)))
@@ -88,3 +89,19 @@ def test_what_has_no_ring_resolves_to_what_is_no_alias(aliases):
         return
     for name in aliases:
         assert resolve(name, aliases) not in aliases
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.lists(st.sampled_from("abcdxy"), min_size=1)))
+def test_a_chain_has_every_model_an_alias_leads_to_once_and_begins_with_the_first(aliases):
+    def leaves(name):
+        if name not in aliases:
+            return {name}
+        return set().union(*map(leaves, aliases[name]))
+
+    if find_ring(aliases):
+        return
+    for name in aliases:
+        names = chain(name, aliases)
+        assert set(names) == leaves(name)
+        assert len(names) == len(set(names))
+        assert names[0] == resolve(name, aliases)

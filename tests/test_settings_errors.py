@@ -77,7 +77,7 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         ({"openai_api_key": "x"}, "Did you mean openai.api_key?"),
         (
             {"zzz": 1},
-            "zzz (argument): unknown setting. Known here: aliases, default_model, ollama, openai, providers",
+            "zzz (argument): unknown setting. Known here: aliases, default_model, fallback, ollama, openai, providers",
         ),
         (
             {"ollama": {"qqq": 1}},

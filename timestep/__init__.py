@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from timestep.errors import (
+        AllModelsFailedError,
         AuthenticationError,
         CapabilityError,
         ConfigurationError,
@@ -26,14 +27,18 @@ if TYPE_CHECKING:
         UnknownModelError,
         UnsupportedInputError,
     )
+    from timestep.fallback import FallbackModel
     from timestep.ollama.model import OllamaModel
     from timestep.ollama.provider import OllamaModelProvider
     from timestep.registry import MultiModelProvider, MultiModelProviderMap, build_provider
+    from timestep.routing import FallbackRules
     from timestep.settings import Settings
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "FallbackModel": "timestep.fallback",
+    "FallbackRules": "timestep.routing",
     "MultiModelProvider": "timestep.registry",
     "MultiModelProviderMap": "timestep.registry",
     "OllamaModel": "timestep.ollama.model",
@@ -43,10 +48,13 @@ _HOME = {
 }
 
 __all__ = [
+    "AllModelsFailedError",
     "AuthenticationError",
     "CapabilityError",
     "ConfigurationError",
     "ContextWindowExceededError",
+    "FallbackModel",
+    "FallbackRules",
     "ModelNotFoundError",
     "ModelOutputError",
     "MultiModelProvider",

@@ -4,6 +4,7 @@ TimestepError (agents.AgentsException)
 ├── ConfigurationError               the configuration cannot be used
 ├── UnknownModelError                no provider for a model name (also agents.UserError)
 ├── UnsupportedInputError            the request holds what the model cannot take (also agents.UserError)
+├── AllModelsFailedError             no model of a chain answered; says why, model by model
 └── OllamaError                      the server, the wire or the model failed
     ├── OllamaConnectionError        no connection, or it broke before the first output
     ├── OllamaTimeoutError           the server stayed silent too long
@@ -22,7 +23,8 @@ happened, where, and the next step, and never holds a secret. All of them pickle
 """
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 from agents import AgentsException, ModelBehaviorError, UserError
@@ -78,6 +80,41 @@ class UnknownModelError(TimestepError, UserError):
 
 class UnsupportedInputError(TimestepError, UserError):
     """The request holds something that cannot be sent to the model; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one model of a chain did not answer.
+
+    Attributes:
+        model: Its name, with its prefix.
+        reason: In a word, such as ``"connection"``, ``"tools"`` or ``"cooling_down"``.
+        message: In a sentence, without secrets.
+        is_passing: True when the model says that asking it again may help.
+        retry_after: Seconds it asks to wait, where it said so.
+    """
+
+    model: str
+    reason: str
+    message: str
+    is_passing: bool = False
+    retry_after: float | None = None
+
+
+class AllModelsFailedError(TimestepError):
+    """No model of a chain could answer; the cause is the last error.
+
+    Attributes:
+        failures: Why, one for each model, in the order of the chain.
+    """
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        listed = "".join(f"\n- {each.model} ({each.reason}): {each.message}" for each in failures)
+        super().__init__(
+            f"None of the {len(failures)} models of the chain could answer. Put right what is "
+            f"wrong with one of them, or add another to the list:{listed}"
+        )
+        self.failures = tuple(failures)
 
 
 class OllamaError(TimestepError):

@@ -12,6 +12,7 @@ from timestep.errors import ConfigurationError, TimestepError
 from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai_compatible import OpenAICompatibleProvider, OpenAIEndpoint
+from timestep.routing import FallbackRules, targets
 from timestep.settings import (
     OPENAI_URL,
     PROVIDER_PLUGINS,
@@ -47,6 +48,7 @@ def provider_arguments(settings: Settings) -> dict[str, Any]:
         },
         "default_model": settings.default_model,
         "aliases": settings.aliases,
+        "fallback": FallbackRules(**settings.fallback.model_dump()),
     }
 
 
@@ -177,14 +179,14 @@ def _ollama_key(settings: Settings) -> SecretStr | None:
     if (
         settings.ollama.api_key is None
         or base_url is None
-        or is_ollama_cloud(base_url)
+        or all(map(is_ollama_cloud, targets(base_url)))
         or not settings.ollama_key_is_for_cloud_only
     ):
         return settings.ollama.api_key
     logger.warning(
         "OLLAMA_API_KEY is for ollama.com and is not sent to %s; to send a key there, set "
         "TIMESTEP_OLLAMA__API_KEY, or api_key in [ollama]",
-        authority(base_url),
+        ", ".join(map(authority, targets(base_url))),
     )
     return None
 

@@ -6,6 +6,7 @@ and a connection belongs to the event loop that opened it.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
@@ -17,6 +18,7 @@ from agents import Model, OpenAIProvider
 from openai import AsyncOpenAI, DefaultAsyncHttpx2Client, not_given
 
 from timestep.errors import ConfigurationError
+from timestep.forks import forget_in_children, keep_for_parent
 from timestep.urls import authority, is_loopback
 
 _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}
@@ -103,6 +105,15 @@ class OpenAICompatibleProvider(OpenAIProvider):
         super().__init__(use_responses=use_responses)
         self._endpoint = endpoint
         self._responses_api = use_responses
+        self._start_over()
+        forget_in_children(self)
+
+    def forget_connections(self) -> None:
+        """Begin anew in a forked process: two processes on one connection mix up their answers."""
+        keep_for_parent(self._open)
+        self._start_over()
+
+    def _start_over(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[None]]] = {}
 
@@ -178,7 +189,9 @@ async def _close_with_loop(client: AsyncOpenAI) -> AsyncGenerator[None]:
     A loop closes its asynchronous generators before it ends, so this one closes the client in
     time, even when nobody calls `aclose`.
     """
+    owner = os.getpid()
     try:
         yield
     finally:
-        await client.close()
+        if os.getpid() == owner:  # else forked from the owner, who goes on with the client
+            await client.close()

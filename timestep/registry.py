@@ -8,6 +8,8 @@ import asyncio
 import os
 import pkgutil
 import threading
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from agents import (
@@ -26,7 +28,16 @@ from agents.models.multi_provider import (
 from openai import AsyncOpenAI, OpenAIError
 
 from timestep.errors import ConfigurationError, UnknownModelError
-from timestep.routing import Aliases, describe_ring, find_ring, resolve, split_prefix
+from timestep.forks import forget_in_children
+from timestep.routing import (
+    Aliases,
+    FallbackRules,
+    chain,
+    describe_ring,
+    find_ring,
+    split_prefix,
+    targets,
+)
 
 if TYPE_CHECKING:
     from timestep.settings import Settings
@@ -73,9 +84,11 @@ class MultiModelProvider(MultiProvider):
 
     Args:
         provider_map: More providers; an entry wins over a built-in prefix.
-        default_model: The name that stands for None; its case is kept.
-        aliases: Names that stand for other names. An alias is compared with the whole name; of a
-            list the first is taken.
+        default_model: The name that stands for None, or a list of them; case is kept.
+        aliases: Names that stand for other names. An alias is compared with the whole name; a
+            list becomes a `timestep.FallbackModel`.
+        fallback: When such a list goes on to its next model.
+        clock: Counts the seconds of a cool-down.
         openai_provider: The provider for OpenAI's names, instead of one built from the
             ``openai_*`` arguments.
         openai_api_key: This and the following are as in `agents.MultiProvider`.
@@ -103,8 +116,10 @@ class MultiModelProvider(MultiProvider):
         openai_responses_websocket_options: OpenAIResponsesWebSocketOptions | None = None,
         openai_buffer_streamed_tool_calls: bool = False,
         openai_provider: OpenAIProvider | None = None,
-        default_model: str | None = None,
+        default_model: str | Sequence[str] | None = None,
         aliases: Aliases | None = None,
+        fallback: FallbackRules | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._map = MultiModelProviderMap() if provider_map is None else provider_map
         super().__init__(
@@ -126,17 +141,22 @@ class MultiModelProvider(MultiProvider):
         )
         if openai_provider is not None:
             self.openai_provider = openai_provider
-        if default_model is not None and not default_model.strip():
+        defaults = [] if default_model is None else targets(default_model)
+        if default_model is not None and not (defaults and all(map(str.strip, defaults))):
             raise ConfigurationError(
                 'default_model is empty; name a model such as "ollama/llama3.2", or leave it out'
             )
-        self._default_model = default_model
-        self._aliases = dict(aliases or {})
+        self._default_model = defaults or None
+        self._aliases = {alias: targets(names) for alias, names in (aliases or {}).items()}
         if ring := find_ring(self._aliases):
             raise ConfigurationError(describe_ring(ring))
+        self._fallback = fallback or FallbackRules()
+        self._clock = clock
+        self._rested: dict[str, float] = {}  # by model, when its cool-down ends
         self._takes_unknown_prefixes = unknown_prefix_mode == "model_id"
         self._built_in: dict[str, ModelProvider] = {}
         self._lock = threading.Lock()
+        forget_in_children(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock, so that a provider can be copied deeply like the SDK's."""
@@ -145,6 +165,11 @@ class MultiModelProvider(MultiProvider):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Continue with *state* and a lock of its own."""
         vars(self).update(state)
+        self._lock = threading.Lock()
+        forget_in_children(self)
+
+    def forget_connections(self) -> None:
+        """Begin anew in a forked process, where the lock may be held by nobody."""
         self._lock = threading.Lock()
 
     @classmethod
@@ -198,12 +223,20 @@ class MultiModelProvider(MultiProvider):
         """The model that *model_name* leads to; the configured default for None.
 
         Raises:
-            UnknownModelError: The name is empty, or nobody knows its prefix.
-            ConfigurationError: The name is OpenAI's, and there is no key.
+            UnknownModelError: A name is empty, or nobody knows its prefix.
+            ConfigurationError: A name is OpenAI's, and there is no key.
         """
-        name = resolve(model_name, self._aliases, self._default_model)
-        if name is None:
+        names = chain(model_name, self._aliases, self._default_model)
+        if not names:
             return self._from_sdk(None)
+        if len(names) == 1:
+            return self._named(names[0])
+        from timestep.fallback import FallbackModel  # noqa: PLC0415 - few want it
+
+        models = {name: self._named(name) for name in names}
+        return FallbackModel(models, self._fallback, rested=self._rested, clock=self._clock)
+
+    def _named(self, name: str) -> Model:
         prefix, rest = split_prefix(name)
         if not rest.strip():
             raise UnknownModelError(

@@ -1,9 +1,51 @@
-"""From a requested model name to the name a provider is asked for. Pure."""
+"""From a requested model name to the names providers are asked for. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from typing import Literal, TypeAlias, get_args
 
 Aliases = Mapping[str, str | Sequence[str]]
+
+FallbackReason: TypeAlias = Literal[
+    "connection", "timeout", "not_found", "busy", "rate_limit", "broken", "authentication"
+]
+"""Why a chain of models may go on to its next one."""
+
+USUAL_REASONS: tuple[FallbackReason, ...] = (
+    "connection",
+    "timeout",
+    "not_found",
+    "busy",
+    "rate_limit",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackRules:
+    """When a chain of models goes on to its next one.
+
+    Attributes:
+        on: The failures after which it does.
+        attempts: How many models one call asks at most; None for all of them.
+        cool_down: For how many seconds a model that failed is passed over.
+
+    Raises:
+        ValueError: One of them cannot be used.
+    """
+
+    on: Sequence[FallbackReason] = USUAL_REASONS
+    attempts: int | None = None
+    cool_down: float = 30.0
+
+    def __post_init__(self) -> None:
+        if unknown := sorted({*self.on} - {*get_args(FallbackReason)}):
+            known = ", ".join(get_args(FallbackReason))
+            raise ValueError(f"no chain goes on after {unknown[0]!r}; known are {known}")
+        if self.attempts is not None and self.attempts < 1:
+            raise ValueError(f"attempts is {self.attempts}; write 1 or more, or leave it out")
+        if not self.cool_down >= 0:
+            raise ValueError(f"cool_down is {self.cool_down}; write 0 or more seconds")
 
 
 def split_prefix(name: str) -> tuple[str | None, str]:
@@ -16,16 +58,43 @@ def split_prefix(name: str) -> tuple[str | None, str]:
     return (prefix, rest) if slash else (None, name)
 
 
-def resolve(name: str | None, aliases: Aliases, default: str | None = None) -> str | None:
+def chain(
+    name: str | None, aliases: Aliases, default: str | Sequence[str] | None = None
+) -> list[str]:
+    """The names of models that *name* stands for, first choice first, each once.
+
+    Like `resolve`, but an alias that lists several names stands for all of them. The aliases form
+    no ring; see `find_ring`.
+    """
+    start = default if name is None else name
+    waiting = [] if start is None else targets(start)[::-1]
+    seen: set[str] = set()
+    found: list[str] = []
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if current in aliases:
+            waiting += targets(aliases[current])[::-1]
+        else:
+            found.append(current)
+    return found
+
+
+def resolve(
+    name: str | None, aliases: Aliases, default: str | Sequence[str] | None = None
+) -> str | None:
     """The name that *name* stands for: *default* for None, then alias after alias.
 
-    An alias is compared with the whole name, case and all, and so wins over a prefix. Of an alias
-    that lists several names the first is taken. None when neither a name nor a default is given.
+    An alias is compared with the whole name, case and all, and so wins over a prefix. Where
+    several names are listed, the first is taken. None when neither a name nor a default is given.
 
     Raises:
         ValueError: The aliases form a ring.
     """
-    current = default if name is None else name
+    start = default if name is None else name
+    current = None if start is None else targets(start)[0]
     followed: list[str] = []
     while current is not None and current in aliases:
         followed.append(current)

@@ -42,7 +42,7 @@ from timestep import sources
 from timestep.advice import explain, refusal
 from timestep.fields import arms_at, is_table
 from timestep.provenance import DEFAULT, KeyOrigin, KeyPath, merge, to_tree
-from timestep.routing import describe_ring, find_ring
+from timestep.routing import USUAL_REASONS, FallbackReason, describe_ring, find_ring, targets
 from timestep.urls import check_base_url, check_key_transport, is_ollama_cloud, parse_ollama_host
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -97,9 +97,17 @@ def _check_ollama_url(url: str) -> str:
     return check_base_url(url, ollama=True)
 
 
+def _split_urls(value: object) -> object:
+    """*value*, where text with commas is a list: a variable has no other."""
+    if not isinstance(value, str) or "," not in value:
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
 def _check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
     if section.api_key and section.base_url and not section.allow_insecure:
-        check_key_transport(section.base_url)
+        for url in targets(section.base_url):
+            check_key_transport(url)
     return section
 
 
@@ -155,6 +163,12 @@ Headers: TypeAlias = Annotated[
 ]
 ApiUrl: TypeAlias = Annotated[str, AfterValidator(check_base_url)]
 OllamaUrl: TypeAlias = Annotated[str, AfterValidator(_check_ollama_url)]
+OllamaUrls: TypeAlias = Annotated[
+    Annotated[OllamaUrl, Tag(":name")]
+    | Annotated[list[OllamaUrl], Field(min_length=1), Tag(":list")],
+    Discriminator(_tag_of_alias),
+    BeforeValidator(_split_urls),
+]
 OllamaHost: TypeAlias = Annotated[str, AfterValidator(parse_ollama_host)]
 KeepAlive: TypeAlias = Annotated[str | int | float, BeforeValidator(_check_keep_alive)]
 Options: TypeAlias = dict[str, Any]
@@ -237,8 +251,8 @@ class OllamaSettings(Section):
 
     api_key: ApiKey = None
     """The API key; without base_url it goes to ollama.com only."""
-    base_url: OllamaUrl | None = Field(default=None, examples=["http://localhost:11434"])
-    """The server for every model, cloud names too; unset, local names go to host and cloud names to ollama.com."""
+    base_url: OllamaUrls | None = Field(default=None, examples=["http://localhost:11434"])
+    """The server for every model, cloud names too, or a list of servers that share the requests; unset, local names go to host and cloud names to ollama.com."""
     host: OllamaHost | None = Field(default=None, examples=["localhost:11434"])
     """The local server as Ollama itself writes it: host, host:port, :port or a URL."""
     options: Options = Field(default_factory=dict, examples=[{"num_ctx": 16384}])
@@ -350,6 +364,17 @@ class TracesSettings(Section):
         return path.expanduser().absolute()
 
 
+class FallbackSettings(Section):
+    """When a list of models, an alias or the default, goes on to its next one."""
+
+    on: list[FallbackReason] = list(USUAL_REASONS)
+    """The failures after which the next model is asked; broken and authentication are left out unless named."""
+    attempts: Annotated[int, Field(ge=1)] | None = Field(default=None, examples=[2])
+    """How many models one call asks at most; all of the list when unset."""
+    cool_down: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30
+    """Seconds for which a model that failed is passed over."""
+
+
 AnyEndpoint: TypeAlias = OpenAISettings | OpenAIProviderSettings | OllamaProviderSettings
 
 KINDS: dict[str, type[Section]] = {
@@ -426,9 +451,11 @@ class Settings(_Frozen, BaseSettings):
     aliases: dict[Annotated[str, AfterValidator(_check_alias)], Alias] = Field(
         default_factory=dict, examples=[{"fast": "ollama/qwen3:4b"}]
     )
-    """Names for models; a list is a chain of fallbacks, of which this release takes the first."""
-    default_model: Name | None = Field(default=None, examples=["ollama/llama3.2"])
-    """The model for agents that name none: any name with its prefix, or an alias."""
+    """Names for models; of a list the next is asked when one cannot answer."""
+    default_model: Alias | None = Field(default=None, examples=["ollama/llama3.2"])
+    """The model for agents that name none: any name with its prefix, an alias, or a list of them."""
+    fallback: FallbackSettings = FallbackSettings()
+    """When a list of models goes on to its next one."""
     traces: TracesSettings = TracesSettings()
     """The record of what agents did."""
 
@@ -496,10 +523,12 @@ class Settings(_Frozen, BaseSettings):
         ollama = self.ollama
         if ollama.api_key is None or ollama.base_url is None or ollama.allow_insecure:
             return
-        if self.ollama_key_is_for_cloud_only and not is_ollama_cloud(ollama.base_url):
+        urls = targets(ollama.base_url)
+        if self.ollama_key_is_for_cloud_only and not all(map(is_ollama_cloud, urls)):
             return  # the key will not be sent there
         try:
-            check_key_transport(ollama.base_url)
+            for url in urls:
+                check_key_transport(url)
         except ValueError as exc:
             raise refusal(("ollama", "base_url"), str(exc), self._origins) from None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from timestep.testing import Stall
+from timestep.testing import FakeOllama, Stall
 
 CONFIGURATION = 'default_model = "fast"\n[aliases]\nfast = "ollama/qwen3:4b"\n'
 
@@ -146,6 +146,20 @@ def test_another_ollama_is_asked_under_its_prefix(fish, ollama):
         file.write(f'[providers.gpu]\nkind = "ollama"\nbase_url = "{ollama.url}"\n')
 
     assert fish("timestep pull gpu/q") == ["gpu/qwen3:4b", "gpu/qwen3:8b"]
+
+
+def test_every_server_of_a_list_is_asked(fish, ollama, monkeypatch):
+    with FakeOllama() as other:
+        other.add_model("llama3.2")
+        other.add_model("elsewhere")
+        monkeypatch.setenv("OLLAMA_BASE_URL", f"{ollama.url},{other.url}")
+
+        assert fish("timestep run --model ollama/") == [
+            "ollama/elsewhere",
+            "ollama/llama3.2",
+            "ollama/qwen3:4b",
+            "ollama/qwen3:8b",
+        ]
 
 
 def test_no_key_is_sent(fish, ollama, monkeypatch):

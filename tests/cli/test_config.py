@@ -70,8 +70,9 @@ def test_explain_names_the_winner_and_the_losers(invoke, sources, monkeypatch):
         "  wins over  timestep.toml:3\n"
         "  variable   TIMESTEP_OLLAMA__BASE_URL\n"
         "             OLLAMA_BASE_URL\n"
-        "  The server for every model, cloud names too; unset, local\n"
-        "  names go to host and cloud names to ollama.com.\n"
+        "  The server for every model, cloud names too, or a list of\n"
+        "  servers that share the requests; unset, local names go to\n"
+        "  host and cloud names to ollama.com.\n"
     )
 
 

@@ -18,7 +18,7 @@ from timestep.cli.inventory import Inventory, Offer
 from timestep.cli.loop import run_without_waiting
 from timestep.cli.marks import Mark
 from timestep.settings import load_settings, misspelled_variables
-from timestep.testing import Stall
+from timestep.testing import FakeOllama, Stall
 
 
 @pytest.fixture
@@ -137,6 +137,28 @@ def test_a_configuration_that_cannot_be_read_is_a_problem(findings, text, words)
 )
 def test_variables_with_a_slip_are_told(name, meant):
     assert misspelled_variables({name: "x"}) == ({name: meant} if meant else {})
+
+
+def test_every_model_of_a_default_list_is_checked(invoke, ollama, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", '["ollama/gone", "spare"]')
+    monkeypatch.setenv("TIMESTEP_ALIASES__SPARE", "ollama/llama3.2")
+
+    shown = " ".join(invoke("doctor").stdout.split())
+
+    assert "is ollama/gone, then spare, which is ollama/gone, then ollama/llama3.2." in shown
+    assert "ollama/gone (default) is not pulled" in shown
+    assert "ollama/llama3.2 (default, spare) has tools" in shown
+
+
+def test_every_server_of_a_list_is_checked(invoke, ollama, monkeypatch):
+    with FakeOllama() as other:
+        monkeypatch.setenv("OLLAMA_BASE_URL", f"{ollama.url},{other.url}")
+        other.refuse()
+
+        shown = invoke("doctor").stdout
+
+    assert f"ollama {ollama.url}\n  ok       Ollama 0.33.0: 1 model, 0 loaded." in shown
+    assert f"ollama {other.url}\n  problem  Cannot reach Ollama at {other.url}" in shown
 
 
 def test_without_a_default_model_the_doctor_says_how_to_set_one(findings, ollama, monkeypatch):

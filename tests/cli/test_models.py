@@ -8,7 +8,7 @@ import pytest
 
 from timestep.cli.inventory import cloud_name
 from timestep.ollama.endpoint import strip_cloud_suffix
-from timestep.testing import Stall
+from timestep.testing import FakeOllama, Stall
 
 CONFIGURATION = """\
 default_model = "fast"
@@ -47,6 +47,18 @@ def test_models_are_listed_with_what_they_can_do(invoke, ollama):
         "  No key for OpenAI. Set OPENAI_API_KEY, or api_key in [openai].\n\n"
         "gone = ollama/qwen3:8b is not there. 'timestep pull ollama/qwen3:8b' loads it.\n"
     )
+
+
+def test_every_server_of_a_list_is_shown(invoke, ollama, monkeypatch):
+    with FakeOllama() as other:
+        other.add_model("qwen3:8b")
+        monkeypatch.setenv("OLLAMA_BASE_URL", f"{ollama.url},{other.url}")
+
+        result = invoke("models")
+
+    assert f"ollama {ollama.url}\n" in result.stdout
+    assert f"ollama {other.url}\n  ollama/qwen3:8b" in result.stdout
+    assert "is not there" not in result.stderr  # it is on the other one
 
 
 def test_a_narrow_terminal_gets_lines_under_each_name(in_terminal, ollama):

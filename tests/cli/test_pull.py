@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from timestep.cli.output import file_size
-from timestep.testing import Stall
+from timestep.testing import FakeOllama, Stall
 
 DIGEST = "sha256:dde5aa3fc5ffc17176b5e8bdc82f587b24b2678c6c66101bf7da77af9f7ccdff"
 
@@ -36,6 +36,19 @@ def test_a_pull_lists_its_steps_and_says_when_it_is_done(invoke, fake_ollama):
         "100% of 2.02 GB",
     ]
     assert rest == ["verifying sha256 digest", "writing manifest", "success"]
+
+
+def test_every_server_of_a_list_gets_the_model(invoke, fake_ollama, monkeypatch):
+    with FakeOllama() as other:
+        monkeypatch.setenv("OLLAMA_BASE_URL", f"{fake_ollama.url},{other.url}")
+
+        result = invoke("pull", "llama3.2", "--json")
+
+        assert json.loads(result.stdout) == {
+            "model": "ollama/llama3.2",
+            "server": f"{fake_ollama.url}, {other.url}",
+        }
+        assert [r.path for s in (fake_ollama, other) for r in s.requests] == ["/api/pull"] * 2
 
 
 def test_layers_that_interleave_are_listed_once_a_tenth(invoke, fake_ollama):

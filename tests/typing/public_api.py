@@ -8,6 +8,8 @@ from openai.types.chat import ChatCompletion
 from timestep import (
     ConfigurationError,
     ContextWindowExceededError,
+    FallbackModel,
+    FallbackRules,
     MultiModelProvider,
     MultiModelProviderMap,
     OllamaModel,
@@ -31,18 +33,24 @@ def providers() -> None:
 
     ollama = OllamaModelProvider(api_key="sk", base_url="https://gpu.example", timeout=30)
     assert_type(ollama.get_model("llama3.2"), OllamaModel)
+    OllamaModelProvider(base_url=["https://gpu-1.example", "https://gpu-2.example"])
     OllamaModelProvider(timeout={"connect": 5, "first_byte": None}, keep_alive="10m")
 
     known = MultiModelProviderMap()
     known.add_provider("gpu", ollama)
     assert_type(known.get_provider("gpu"), ModelProvider | None)
     MultiModelProvider(provider_map=known, aliases={"fast": "gpu/qwen3:4b"})
+    MultiModelProvider(
+        default_model=["gpt-4.1", "ollama/qwen3:4b"],
+        fallback=FallbackRules(on=["connection", "busy"], attempts=2, cool_down=10),
+    )
+    FallbackModel({"here": ollama.get_model("qwen3:4b"), "there": sdk.get_model("gpt-4.1")})
 
 
 def settings() -> None:
     configured = Settings()
-    assert_type(configured.default_model, str | None)
-    assert_type(configured.ollama.base_url, str | None)
+    assert_type(configured.default_model, str | list[str] | None)
+    assert_type(configured.ollama.base_url, str | list[str] | None)
 
 
 def errors(error: TimestepError) -> None:

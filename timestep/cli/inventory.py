@@ -64,9 +64,9 @@ async def take_inventory(
     """What each server offers; whoever says nothing for *patience* seconds has a problem."""
     asked: list[Awaitable[Inventory]] = [_openai("", settings.openai, patience)]
     for prefix, ollama in ollama_providers(provider).items():
-        local, cloud = ollama.wire(), ollama.wire(":cloud")
-        asked.append(_ollama(prefix, local, patience))
-        if cloud is not local and "authorization" in cloud.endpoint.headers:
+        asked += [_ollama(prefix, wire, patience) for wire in ollama.wires()]
+        cloud = ollama.wire(":cloud")
+        if cloud is not ollama.wire() and "authorization" in cloud.endpoint.headers:
             asked.append(_ollama(prefix, cloud, patience, rename=cloud_name))
     for prefix, table in settings.providers.items():
         if isinstance(table, OpenAIProviderSettings):

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from timestep.routing import resolve, split_prefix
+from timestep.routing import chain, split_prefix
 from timestep.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A name of the configuration, and the model it leads to.
+    """A name of the configuration, and a model it leads to.
 
     Attributes:
         alias: None for the default.
@@ -31,11 +31,11 @@ def read_marks(settings: Settings) -> list[Mark]:
 
 
 def _read(settings: Settings) -> Iterator[Mark]:
-    default = resolve(None, settings.aliases, settings.default_model)
-    if default is not None:
-        yield Mark(None, default)
+    for model in chain(None, settings.aliases, settings.default_model):
+        yield Mark(None, model)
     for alias in settings.aliases:
-        yield Mark(alias, resolve(alias, settings.aliases) or alias)
+        for model in chain(alias, settings.aliases):
+            yield Mark(alias, model)
 
 
 def same_model(one: str, other: str, ollama: Collection[str]) -> bool:

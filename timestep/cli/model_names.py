@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from timestep.routing import targets
 from timestep.settings import OllamaProviderSettings, OllamaSettings, Settings
 from timestep.urls import LOCAL_OLLAMA
 
@@ -27,7 +28,7 @@ def model_names(*, config_file: str | None, env_file: str | None) -> list[str]:
         settings = Settings(_config_file=config_file, _env_file=env_file or ".env")
     except (ValidationError, SettingsError):
         return []
-    names = [settings.default_model] if settings.default_model else []
+    names = targets(settings.default_model) if settings.default_model else []
     return list(dict.fromkeys([*names, *settings.aliases, *_served(settings)]))
 
 
@@ -41,15 +42,15 @@ def _served(settings: Settings) -> list[str]:
     ]
     threads: list[threading.Thread] = []
     for prefix, table in servers:
-        url = table.base_url or table.host or LOCAL_OLLAMA
-        # A name look-up knows no timeout, so nobody waits for the thread to end.
-        thread = threading.Thread(target=_ask, args=(prefix, url, found), daemon=True)
-        thread.start()
-        threads.append(thread)
+        for url in targets(table.base_url or table.host or LOCAL_OLLAMA):
+            # A name look-up knows no timeout, so nobody waits for the thread to end.
+            thread = threading.Thread(target=_ask, args=(prefix, url, found), daemon=True)
+            thread.start()
+            threads.append(thread)
     end = time.monotonic() + _PATIENCE
     for thread in threads:
         thread.join(max(0, end - time.monotonic()))
-    return sorted(found)
+    return sorted(set(found))
 
 
 def _ask(prefix: str, url: str, found: list[str]) -> None:

@@ -28,7 +28,8 @@ def pull(*, name: str, as_json: bool, config_file: str | None, env_file: str) ->
     """Pull the model NAME to its Ollama server.
 
     NAME is Ollama's (llama3.2, hf.co/user/repository), has a prefix (ollama/llama3.2), or is an
-    alias. A pull that was stopped goes on where it ended.
+    alias. A pull that was stopped goes on where it ended. Where base_url lists several servers,
+    each of them gets the model.
     """
     settings, provider = configure(config_file=config_file, env_file=env_file)
     prefix, ollama, model = find_ollama(name, settings, provider)
@@ -37,21 +38,23 @@ def pull(*, name: str, as_json: bool, config_file: str | None, env_file: str) ->
     from timestep.ollama.endpoint import check_model_name
 
     try:
-        endpoint = ollama.wire(check_model_name(model)).endpoint
-        if not endpoint.is_cloud:
-            wire = Wire(endpoint, timeouts=Timeouts(first_byte=_PATIENCE, idle=_PATIENCE))
-            asyncio.run(_pull(wire, model))
+        endpoints = [wire.endpoint for wire in ollama.wires(check_model_name(model))]
+        for endpoint in endpoints:
+            if not endpoint.is_cloud:
+                wire = Wire(endpoint, timeouts=Timeouts(first_byte=_PATIENCE, idle=_PATIENCE))
+                asyncio.run(_pull(wire, model))
     except TimestepError as exc:
         raise click.ClickException(str(exc)) from exc
     except KeyboardInterrupt:
         click.echo("\nStopped. The same command goes on from here.", err=True)
         raise
+    servers = ", ".join(endpoint.base_url for endpoint in endpoints)
     if as_json:
-        print_json({"model": f"{prefix}/{model}", "server": endpoint.base_url})
-    elif endpoint.is_cloud:
-        click.echo(f"{clean(model)} runs at {endpoint.base_url}; there is nothing to pull.")
+        print_json({"model": f"{prefix}/{model}", "server": servers})
+    elif endpoints[0].is_cloud:
+        click.echo(f"{clean(model)} runs at {servers}; there is nothing to pull.")
     else:
-        click.echo(f"{prefix}/{clean(model)} is ready on {endpoint.base_url}")
+        click.echo(f"{prefix}/{clean(model)} is ready on {servers}")
 
 
 async def _pull(wire: "Wire", model: str) -> None:

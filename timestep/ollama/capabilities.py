@@ -18,6 +18,8 @@ from timestep.errors import (
     OllamaError,
 )
 from timestep.ollama.client import ChatSource, Wire
+from timestep.ollama.endpoint import tagged
+from timestep.ollama.pool import Pool
 from timestep.ollama.request import Abilities
 
 _PATIENCE = 10.0
@@ -44,7 +46,7 @@ class Catalogue:
         if (known := self._known.get(model)) is not None:
             return known
         enforces = not self._source.endpoint.is_cloud
-        if not ask or not isinstance(self._source, Wire):
+        if not ask or not isinstance(self._source, Wire | Pool):
             return Abilities(enforces_format=enforces)
         async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             if (known := self._known.get(model)) is not None:
@@ -78,7 +80,7 @@ class Catalogue:
         if not abilities.lacks(need):
             return abilities
         others = await self._models_with(need)
-        if _tagged(model) in map(_tagged, others):
+        if tagged(model) in map(tagged, others):
             self.forget(model)
             abilities = await self.abilities(model, ask=True)
             if not abilities.lacks(need):
@@ -98,7 +100,7 @@ class Catalogue:
         )
 
     async def _models_with(self, capability: str) -> list[str]:
-        if not isinstance(self._source, Wire):
+        if not isinstance(self._source, Wire | Pool):
             return []
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -111,11 +113,6 @@ class Catalogue:
             for model in models
             if capability in _list(model.get("capabilities"))
         ]
-
-
-def _tagged(name: str) -> str:
-    """*name* with its tag, as servers list it."""
-    return (name if ":" in name.rpartition("/")[2] else f"{name}:latest").lower()
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ half made or half given back.
 
 import asyncio
 import json
+import os
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from timestep.errors import (
     TimestepError,
     UnsupportedInputError,
 )
+from timestep.forks import forget_in_children, keep_for_parent
 from timestep.ollama.connection import Answer, Connections, TransportError, open_connections
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Origin, secrets_in, status_error
@@ -91,7 +93,7 @@ class Timeouts:
 
 
 class ChatSource(Protocol):
-    """Whatever can run a chat: a `Wire`, or a foreign client's stand-in."""
+    """Whatever can run a chat: a `Wire`, a pool of them, or a foreign client's stand-in."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -113,6 +115,11 @@ class ChatSource(Protocol):
 
 class Exchange(Protocol):
     """The pieces of one answer, bytes or parsed chunks, in order."""
+
+    @property
+    def host(self) -> str | None:
+        """The scheme and authority of who is asked; None where nobody knows."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[bytes | list[Any]]:
         """The pieces; raises errors of the tree."""
@@ -148,13 +155,22 @@ class Wire:
         self.endpoint = endpoint
         self.timeouts = timeouts or (Timeouts() if client is None else None)
         self._given = None if client is None else _given(client, timeouts, withheld)
-        self._lock = Lock()
-        self._open: dict[asyncio.AbstractEventLoop, tuple[Connections, AsyncGenerator[None]]] = {}
-        self._streams: set[ChatStream] = set()
+        self._start_over()
+        forget_in_children(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy opens connections of its own."""
         return Wire, (self.endpoint,), {"timeouts": self.timeouts, "_given": self._given}
+
+    def forget_connections(self) -> None:
+        """Begin anew in a forked process: two processes on one connection mix up their answers."""
+        keep_for_parent(self._open, self._streams)
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._lock = Lock()
+        self._open: dict[asyncio.AbstractEventLoop, tuple[Connections, AsyncGenerator[None]]] = {}
+        self._streams: set[ChatStream] = set()
 
     def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "ChatStream":
         """One exchange of ``POST /api/chat``."""
@@ -234,15 +250,17 @@ class Wire:
     async def _close_with_loop(
         self, loop: asyncio.AbstractEventLoop, opened: Connections
     ) -> AsyncGenerator[None]:
+        owner = os.getpid()
         try:
             yield
         finally:
-            with self._lock:
-                if (entry := self._open.get(loop)) is not None and entry[0] is opened:
-                    del self._open[loop]
-            # Runner.run_sync() closes the generators of a loop whose tasks it does not cancel.
-            await self._hang_up(loop)
-            await opened.aclose()
+            if os.getpid() == owner:  # else forked from the owner, who goes on with them
+                with self._lock:
+                    if (entry := self._open.get(loop)) is not None and entry[0] is opened:
+                        del self._open[loop]
+                # Runner.run_sync() closes the generators of a loop whose tasks it does not cancel.
+                await self._hang_up(loop)
+                await opened.aclose()
 
     async def _hang_up(self, loop: asyncio.AbstractEventLoop) -> None:
         streams = [stream for stream in list(self._streams) if stream.loop is loop]
@@ -294,6 +312,13 @@ class ChatStream:
         self._expired: str | None = None
         self._guarded = False  # connecting or closing, so not to be cancelled
         self._kept: WireBytes | None = None
+        self.was_cut_off = False
+        """True when its provider or its event loop was closed before it was over."""
+
+    @property
+    def host(self) -> str:
+        """The scheme and authority of the endpoint."""
+        return self._origin.host
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -379,6 +404,7 @@ class ChatStream:
             await self._exchange()
         except asyncio.CancelledError:
             if self._expired is None:
+                self.was_cut_off = True
                 self._error = OllamaConnectionError(
                     f"The request to {self._origin.host} was cut off: its provider or its event "
                     "loop was closed. Close them when all runs are done.",

@@ -6,7 +6,7 @@ everything.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -58,10 +58,12 @@ class Endpoints:
     Attributes:
         local: For names of local models, or for everything when *cloud* is the same.
         cloud: For names of cloud models.
+        pool: When there are several for everything: all of them, the first of which is *local*.
     """
 
     local: Endpoint
     cloud: Endpoint
+    pool: Sequence[Endpoint] = ()
 
     def route(self, name: str) -> tuple[Endpoint, str]:
         """The endpoint for the model *name*, and the name to send there."""
@@ -72,7 +74,7 @@ class Endpoints:
 def build_endpoints(
     *,
     api_key: str | None = None,
-    base_url: str | None = None,
+    base_url: str | Sequence[str] | None = None,
     local_url: str | None = None,
     headers: Mapping[str, str] | None = None,
     allow_insecure: bool = False,
@@ -80,8 +82,8 @@ def build_endpoints(
     """The endpoints for a provider's configuration.
 
     Args:
-        api_key: For *base_url* when that is given, else for ollama.com alone.
-        base_url: For every model, cloud names too.
+        api_key: For *base_url* when that is given, for each of several, else for ollama.com alone.
+        base_url: For every model, cloud names too; several share the requests.
         local_url: For local names only (``OLLAMA_HOST``); gets no key unless it is ollama.com.
         headers: Extra headers for *base_url*, or for the local endpoint when there is none.
         allow_insecure: Lets a key travel over plain http off this machine.
@@ -92,14 +94,32 @@ def build_endpoints(
     key = _clean_key(api_key)
     if base_url is not None:
         # Cloud names reach a configured base URL unchanged, unless it is ollama.com itself.
-        everything = _endpoint(_checked(base_url), key, headers, allow_insecure)
-        return Endpoints(everything, everything)
+        urls = base_url if isinstance(base_url, list | tuple) else [base_url]
+        known = dict.fromkeys(map(_checked, urls))
+        endpoints = [_endpoint(url, key, headers, allow_insecure) for url in known]
+        return _for_everything(endpoints)
     local = _checked(local_url) if local_url is not None else LOCAL_OLLAMA
     local_key = key if is_ollama_cloud(local) else ""
     return Endpoints(
         _endpoint(local, local_key, headers, allow_insecure),
         _endpoint(OLLAMA_CLOUD, key, None, allow_insecure),
     )
+
+
+def _for_everything(endpoints: Sequence[Endpoint]) -> Endpoints:
+    if not endpoints:
+        raise ConfigurationError(
+            "Ollama base_url is an empty list; name a server, as in 'http://localhost:11434'."
+        )
+    if len(endpoints) == 1:
+        return Endpoints(endpoints[0], endpoints[0])
+    if any(endpoint.is_cloud for endpoint in endpoints):
+        raise ConfigurationError(
+            "Ollama base_url lists ollama.com beside other servers, which call models otherwise. "
+            "Leave it out: names of cloud models go there when base_url is not set, and a list of "
+            "models (an alias) goes on to it when a server cannot answer."
+        )
+    return Endpoints(endpoints[0], endpoints[0], tuple(endpoints))
 
 
 def is_cloud_name(name: str) -> bool:
@@ -114,6 +134,11 @@ def is_cloud_name(name: str) -> bool:
 def strip_cloud_suffix(name: str) -> str:
     """*name* without its cloud suffix: ``gpt-oss:120b-cloud`` is ``gpt-oss:120b``."""
     return name[: -len("-cloud")] if is_cloud_name(name) else name
+
+
+def tagged(name: str) -> str:
+    """*name* with its tag, in lower case: servers match names in any case, and list the tag."""
+    return (name if ":" in name.rpartition("/")[2] else f"{name}:latest").lower()
 
 
 def is_header(name: str, value: object) -> bool:

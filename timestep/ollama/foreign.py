@@ -21,6 +21,7 @@ from timestep.errors import ConfigurationError, OllamaConnectionError, OllamaStr
 from timestep.ollama.client import ChatSource, Timeouts, Wire
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Origin, line_error, status_error
+from timestep.ollama.pool import Pool
 from timestep.urls import authority, is_ollama_cloud
 from timestep.wire_bytes import WireBytes
 
@@ -55,13 +56,14 @@ def chat_source(client: object, timeouts: Timeouts | None = None) -> ChatSource:
     """The chat source that *client* can be.
 
     Args:
-        client: A `Wire` or a `StandIn`, an ``ollama.AsyncClient``, or an object with an async ``chat``.
+        client: A `Wire`, a `Pool` or a `StandIn`, an ``ollama.AsyncClient``, or an object with an
+            async ``chat``.
         timeouts: For an ``AsyncClient``; None keeps its own.
 
     Raises:
         ConfigurationError: It is none of these, or the synchronous ``ollama.Client``.
     """
-    if isinstance(client, Wire | StandIn):
+    if isinstance(client, Wire | Pool | StandIn):
         return client
     http = _connection_of(client)
     if http is not None:
@@ -126,6 +128,9 @@ class StandIn:
 
 class _Answer:
     """The chunks of a foreign ``chat``, whether it streams or answers at once."""
+
+    host = None
+    """Nobody knows whom the object asks."""
 
     def __init__(self, pieces: AsyncGenerator[list[Any]]) -> None:
         self._pieces = pieces

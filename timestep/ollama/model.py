@@ -40,6 +40,7 @@ from timestep.ollama.foreign import chat_source
 from timestep.ollama.messages import build_conversation, remote_images
 from timestep.ollama.options import check_keep_alive, check_options, settings_to_fields
 from timestep.ollama.outcome import settle
+from timestep.ollama.pool import Pool
 from timestep.ollama.render import RenderedPrompt, read_rendered, render_body
 from timestep.ollama.reply import Ids, Reply
 from timestep.ollama.request import ChatRequest, build_request
@@ -50,6 +51,7 @@ from timestep.ollama.trace import (
     open_span,
     record_answer,
     record_error,
+    record_host,
     record_request,
     recorded_errors,
 )
@@ -278,7 +280,7 @@ class OllamaModel(Model):
             tracing,
             {name: value for name, value in elsewhere.items() if value is not None},
         )
-        if not isinstance(self._source, Wire):
+        if not isinstance(self._source, Wire | Pool):
             raise ConfigurationError(
                 "render() asks the server itself, which an ollama_client with a chat() of its own "
                 "hides; give base_url, or a plain ollama.AsyncClient."
@@ -355,6 +357,7 @@ class OllamaModel(Model):
             self._catalogue.forget(self._served_as)
             raise
         finally:
+            record_host(span, stream.host)
             await stream.aclose(finished=reply.done)
 
     def _failed(

@@ -1,18 +1,21 @@
 """`OllamaModelProvider`: Ollama models by name, local and cloud side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from threading import Lock
 from typing import Any, Literal, cast
 
 from agents import ModelProvider
 
 from timestep.errors import ConfigurationError, UnsupportedInputError
+from timestep.forks import forget_in_children
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.client import Timeouts, Wire
 from timestep.ollama.endpoint import Endpoint, build_endpoints, check_model_name
 from timestep.ollama.foreign import chat_source
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.options import check_keep_alive, check_options
+from timestep.ollama.pool import Pool
 
 
 class OllamaModelProvider(ModelProvider):
@@ -24,7 +27,7 @@ class OllamaModelProvider(ModelProvider):
 
     Args:
         api_key: For *base_url*, or for ollama.com alone when there is none.
-        base_url: The root of an Ollama server, for every model.
+        base_url: The root of an Ollama server, for every model; several of them share the requests.
         ollama_client: A ready client instead; it goes with neither a key nor a URL.
         options: Ollama options for every model, such as ``{"num_ctx": 16384}``.
         model_options: More options by model name; they win over *options*.
@@ -45,7 +48,7 @@ class OllamaModelProvider(ModelProvider):
     def __init__(
         self,
         api_key: str | None = None,
-        base_url: str | None = None,
+        base_url: str | Sequence[str] | None = None,
         ollama_client: object | None = None,
         *,
         options: Mapping[str, Any] | None = None,
@@ -80,8 +83,9 @@ class OllamaModelProvider(ModelProvider):
         # A client has timeouts of its own, which only given ones replace.
         limits = None if timeout is None else self._timeouts
         self._given = None if ollama_client is None else chat_source(ollama_client, limits)
-        self._options = check_options(options or {})
-        self._model_options = _check_model_options(model_options or {})
+        # Copied, so that whoever changes a table later changes nothing here.
+        self._options = deepcopy(check_options(options or {}))
+        self._model_options = deepcopy(_check_model_options(model_options or {}))
         self._settings: dict[str, Any] = {
             "keep_alive": None if keep_alive is None else check_keep_alive(keep_alive),
             "on_context_overflow": on_context_overflow,
@@ -93,12 +97,13 @@ class OllamaModelProvider(ModelProvider):
 
     def _start_empty(self) -> None:
         self._lock = Lock()
+        forget_in_children(self)
         self._models: dict[str, OllamaModel] = {}
-        self._wires: dict[int, tuple[Wire, Catalogue]] = {}
+        self._sources: dict[int, tuple[Wire | Pool, Catalogue]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """The configuration alone: a copy opens connections of its own."""
-        opened = {"_lock", "_models", "_wires"}
+        opened = {"_lock", "_models", "_sources"}
         return {name: value for name, value in vars(self).items() if name not in opened}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -121,31 +126,46 @@ class OllamaModelProvider(ModelProvider):
     async def aclose(self) -> None:
         """Close the connections of the running event loop; others close with their own loops."""
         with self._lock:
-            wires = list(self._wires.values())
-        for wire, _ in wires:
-            await wire.aclose()
+            sources = list(self._sources.values())
+        for source, _ in sources:
+            await source.aclose()
 
     def wire(self, model_name: str | None = None) -> Wire:
-        """The connection that *model_name* uses, the local one by default; for metadata."""
+        """The connection that *model_name* uses, the local one by default; for metadata.
+
+        Of several servers the first; see `wires`.
+        """
+        return self.wires(model_name)[0]
+
+    def wires(self, model_name: str | None = None) -> list[Wire]:
+        """The connections to all servers that *model_name* may use, the local ones by default."""
         endpoint = self._endpoints.local
         if model_name is not None:
             endpoint, _ = self._endpoints.route(model_name)
         with self._lock:
-            return self._connection(endpoint)[0]
+            source, _ = self._connection(endpoint)
+        return source.wires if isinstance(source, Pool) else [source]
+
+    def forget_connections(self) -> None:
+        """Begin anew in a forked process, where the lock may be held by nobody."""
+        self._lock = Lock()
 
     def _build(self, name: str) -> OllamaModel:
         options = {**self._options, **self._model_options.get(name, {})}
         if self._given is not None:
             return OllamaModel(name, self._given, options=options, **self._settings)
         endpoint, _ = self._endpoints.route(name)
-        wire, catalogue = self._connection(endpoint)
-        return OllamaModel(name, wire, options=options, catalogue=catalogue, **self._settings)
+        source, catalogue = self._connection(endpoint)
+        return OllamaModel(name, source, options=options, catalogue=catalogue, **self._settings)
 
-    def _connection(self, endpoint: Endpoint) -> tuple[Wire, Catalogue]:
-        entry = self._wires.get(id(endpoint))
+    def _connection(self, endpoint: Endpoint) -> tuple[Wire | Pool, Catalogue]:
+        entry = self._sources.get(id(endpoint))
         if entry is None:
-            wire = Wire(endpoint, timeouts=self._timeouts)
-            entry = self._wires[id(endpoint)] = (wire, Catalogue(wire))
+            wires = [
+                Wire(each, timeouts=self._timeouts) for each in self._endpoints.pool or [endpoint]
+            ]
+            source = Pool(wires) if len(wires) > 1 else wires[0]
+            entry = self._sources[id(endpoint)] = (source, Catalogue(source))
         return entry
 
 

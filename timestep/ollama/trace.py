@@ -71,6 +71,13 @@ def record_request(span: GenerationSpan, tracing: ModelTracing, request: ChatReq
         data.model_config = config
 
 
+def record_host(span: GenerationSpan, host: str | None) -> None:
+    """Put the *host* that was asked on *span*, where it is not the one that is there."""
+    data = span.span_data
+    if host is not None and data.model_config and data.model_config.get("base_url") != host:
+        data.model_config = {**data.model_config, "base_url": host}
+
+
 def keep_bytes(span: GenerationSpan, tracing: ModelTracing, exchange: Exchange) -> None:
     """Keep the bytes of *exchange* for *span*, when somebody asked and content may be kept."""
     if span.started_at is None or not tracing.include_data():

@@ -12,7 +12,7 @@ from timestep.cli.inventory import take_inventory
 from timestep.cli.loop import run_without_waiting
 from timestep.cli.marks import read_marks
 from timestep.registry import MultiModelProvider
-from timestep.routing import split_prefix
+from timestep.routing import chain, split_prefix, targets
 from timestep.settings import Settings, misspelled_variables, source_files
 
 _CONFIGURATION = "configuration"
@@ -45,7 +45,6 @@ def examine(*, config_file: str | None, env_file: str, patience: float) -> list[
 
 
 def _check_default(settings: Settings) -> list[Finding]:
-    marks = read_marks(settings)
     if settings.default_model is None:
         return [
             Finding(
@@ -55,9 +54,11 @@ def _check_default(settings: Settings) -> list[Finding]:
                 "export TIMESTEP_DEFAULT_MODEL=ollama/llama3.2",
             )
         ]
-    is_alias = settings.default_model in settings.aliases
-    leads = f", which is {marks[0].model}" if is_alias else ""
-    return [Finding(_CONFIGURATION, "ok", f"The default model is {settings.default_model}{leads}.")]
+    named = targets(settings.default_model)
+    models = chain(None, settings.aliases, settings.default_model)
+    leads = f", which is {', then '.join(models)}" if named != models else ""
+    words = f"The default model is {', then '.join(named)}{leads}."
+    return [Finding(_CONFIGURATION, "ok", words)]
 
 
 async def _check_all(

@@ -15,7 +15,7 @@ from timestep.errors import AuthenticationError, OllamaError
 from timestep.ollama.client import Wire
 from timestep.registry import MultiModelProvider
 from timestep.settings import Settings
-from timestep.urls import authority, is_loopback
+from timestep.urls import is_loopback
 
 # Source: ollama's tags, each fault gone with the release named.
 _FAULTS = (
@@ -52,9 +52,9 @@ async def visit(provider: MultiModelProvider, patience: float) -> list[Server]:
     """All Ollama servers of *provider*; those of ollama.com only where there is a key."""
     wires: list[tuple[str, Wire]] = []
     for prefix, ollama in ollama_providers(provider).items():
-        local, cloud = ollama.wire(), ollama.wire(":cloud")
-        wires.append((prefix, local))
-        if cloud is not local and "authorization" in cloud.endpoint.headers:
+        wires += [(prefix, wire) for wire in ollama.wires()]
+        cloud = ollama.wire(":cloud")
+        if cloud is not ollama.wire() and "authorization" in cloud.endpoint.headers:
             wires.append((prefix, cloud))
     return await asyncio.gather(*(_visit(prefix, wire, patience) for prefix, wire in wires))
 
@@ -129,7 +129,7 @@ def _check_key(area: str, inventory: Inventory, settings: Settings) -> list[Find
         or inventory.url == "https://ollama.com"
     ):
         return []
-    text = f"OLLAMA_API_KEY is for ollama.com and is not sent to {authority(base_url)}."
+    text = f"OLLAMA_API_KEY is for ollama.com and is not sent to {inventory.url}."
     return [Finding(area, "note", text, 'export TIMESTEP_OLLAMA__API_KEY="$OLLAMA_API_KEY"')]
 
 

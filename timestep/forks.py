@@ -1,0 +1,41 @@
+"""What a forked process must not share with its parent: connections, and locks that may be held."""
+
+import os
+from functools import cache
+from typing import Protocol
+from weakref import WeakSet
+
+
+class Forgetful(Protocol):
+    """Something that can begin anew."""
+
+    def forget_connections(self) -> None:
+        """Drop what belongs to the parent, without touching it."""
+        ...
+
+
+_known: WeakSet[Forgetful] = WeakSet()
+_kept: list[object] = []
+
+
+def forget_in_children(thing: Forgetful) -> None:
+    """Have *thing* forget its connections in processes that are forked from this one."""
+    _register()
+    _known.add(thing)
+
+
+def keep_for_parent(*connections: object) -> None:
+    """Never close or collect *connections*: that could hang up on the parent, which uses them."""
+    _kept.extend(connections)
+
+
+def _forget() -> None:
+    for thing in list(_known):
+        thing.forget_connections()
+
+
+@cache
+def _register() -> None:
+    """Done once, and only when there is something to forget: an import changes nothing."""
+    if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+        os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,439 @@
+"""Several Ollama servers used as one: where a request goes, and what happens when one is down.
+
+A request goes to the living host where it costs least: requests under way there, and what it has
+to load again (the model, the conversation's prompt). A host that cannot be reached is left alone
+for a while and then asked for its list of models before anybody is sent there again.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from threading import Lock
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+from timestep.errors import (
+    ModelNotFoundError,
+    OllamaConnectionError,
+    OllamaError,
+    OllamaTimeoutError,
+    ServerBusyError,
+)
+from timestep.forks import forget_in_children
+from timestep.ollama.client import ChatStream, Wire, encode
+from timestep.ollama.endpoint import Endpoint, tagged
+from timestep.ollama.errors import Origin
+from timestep.wire_bytes import WireBytes
+
+_FRESH = 5.0
+"""How many seconds a host's list of loaded models is believed."""
+
+_PATIENCE = 1.0
+"""How many seconds a request waits for such lists."""
+
+_LACKING = 60.0
+"""For how many seconds a host that has no such model is not asked for it again."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+"""How many seconds a dead host is left alone: doubled each time it is still dead."""
+
+_COLD_MODEL = 8
+"""A host that has to load the model counts as if it had so many more requests under way."""
+
+_COLD_PROMPT = 4
+"""The same for a host that did not see the beginning of the conversation."""
+
+_MOST_CONVERSATIONS = 10_000
+"""So many conversations are remembered, the latest ones."""
+
+
+@dataclass(slots=True, eq=False)
+class _Host:
+    """One server, and what is known of it.
+
+    Attributes:
+        in_flight: How many requests are under way there.
+        loaded: The models that are loaded, by full name.
+        seen: When its list was last asked for.
+        is_asked: Somebody is asking for it just now.
+        failures: How often in a row it was found dead; 0 for a living one.
+        due: When a dead one may be asked again.
+        lacking: Models it does not have, with the time until which that is believed.
+    """
+
+    wire: Wire
+    in_flight: int = 0
+    loaded: set[str] = field(default_factory=set[str])
+    seen: float = -inf
+    is_asked: bool = False
+    failures: int = 0
+    due: float = -inf
+    lacking: dict[str, float] = field(default_factory=dict[str, float])
+
+
+class Pool:
+    """The connections to several servers, usable from any event loop and thread.
+
+    Args:
+        wires: One for each server.
+        clock: Counts seconds.
+    """
+
+    def __init__(
+        self, wires: Sequence[Wire], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._hosts = [_Host(wire) for wire in wires]
+        self._clock = clock
+        self._homes: OrderedDict[int, _Host] = OrderedDict()
+        self._start_over()
+        forget_in_children(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy learns for itself."""
+        return Pool, (self.wires,)
+
+    def forget_connections(self) -> None:
+        """Begin anew in a forked process: what is under way is the parent's."""
+        for host in self._hosts:
+            host.in_flight, host.is_asked = 0, False
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._lock = Lock()
+        # The first requests of an event loop wait for one of them to ask all hosts.
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
+
+    @property
+    def wires(self) -> list[Wire]:
+        """The connection to each server."""
+        return [host.wire for host in self._hosts]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The first server; the others call models the same."""
+        return self._hosts[0].wire.endpoint
+
+    def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
+        """Who is asked for *model*: any of the servers."""
+        origins = [wire.origin(model, headers) for wire in self.wires]
+        secrets = tuple(secret for origin in origins for secret in origin.secrets)
+        return Origin(model, ", ".join(origin.host for origin in origins), secrets)
+
+    def losses(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
+        """Nothing: the bytes are our own."""
+        return []
+
+    def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "PoolStream":
+        """One exchange of ``POST /api/chat`` with one of the servers."""
+        return PoolStream(self, body, headers, model)
+
+    async def get(self, path: str) -> Any:
+        """The JSON that ``GET path`` answers at a server that answers.
+
+        Raises:
+            OllamaError: None did.
+        """
+        return await self._ask(lambda wire: wire.get(path), "")
+
+    async def post(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """The JSON that ``POST path`` answers to *body* at a server that has its model.
+
+        Raises:
+            OllamaError: None did.
+        """
+        return await self._ask(
+            lambda wire: wire.post(path, body, headers), str(body.get("model") or "")
+        )
+
+    async def aclose(self) -> None:
+        """Hang up and close in the running loop; connections of others close with their loops."""
+        for wire in self.wires:
+            await wire.aclose()
+
+    async def look(self) -> None:
+        """Ask hosts for their loaded models, where that is not known, or a dead one may be back."""
+        turn = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        if turn.locked() and all(host.seen > -inf for host in self._hosts):
+            return  # somebody looks already, and what is known will do
+        async with turn:
+            now = self._clock()
+            with self._lock:
+                unknown = [
+                    host
+                    for host in self._hosts
+                    if not host.is_asked
+                    and (host.due <= now if host.failures else host.seen + _FRESH <= now)
+                ]
+                for host in unknown:
+                    host.is_asked = True
+            try:
+                await asyncio.gather(*map(self._look_at, unknown))
+            finally:
+                for host in unknown:
+                    host.is_asked = False
+
+    async def _look_at(self, host: _Host) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                listed = await host.wire.get("/api/ps")
+        except (OllamaConnectionError, OllamaTimeoutError):
+            self._bury(host)
+        except TimeoutError:
+            if host.failures or host.seen == -inf:  # one that lived may be too busy to tell
+                self._bury(host)
+        except OllamaError:
+            host.failures = 0  # it lives, and is a proxy that tells nothing
+        else:
+            host.loaded, host.failures = _names(listed), 0
+        host.seen = self._clock()
+
+    def take(self, model: str, key: int | None, tried: Sequence[_Host]) -> _Host | None:
+        """The best host for *model* that was not *tried*; give it back with `leave`."""
+        now, name = self._clock(), tagged(model)
+        with self._lock:
+            left = [host for host in self._hosts if host not in tried]
+            having = [host for host in left if host.lacking.get(name, now) <= now]
+            if not having and tried:
+                return None
+            left = having or left
+            living = [host for host in left if not host.failures]
+            if living:
+                home = None if key is None else self._homes.get(key)
+                best = min(living, key=lambda host: _cost(host, name, home))
+            else:  # hope beats certain failure, one host after the other
+                best = min(left, key=lambda host: host.due)
+            best.in_flight += 1
+            if key is not None:
+                self._homes[key] = best
+                self._homes.move_to_end(key)
+                if len(self._homes) > _MOST_CONVERSATIONS:
+                    self._homes.popitem(last=False)
+            return best
+
+    def leave(self, host: _Host) -> None:
+        """Note that a request at *host* is over."""
+        with self._lock:
+            host.in_flight -= 1
+
+    def note_answer(self, host: _Host, model: str) -> None:
+        """Note that *host* answers with *model*, which therefore is loaded."""
+        host.failures = 0
+        host.loaded.add(tagged(model))
+
+    def note_error(self, host: _Host, model: str, error: OllamaError) -> None:
+        """Note what *error* tells about *host*."""
+        if _is_unreachable(error):
+            self._bury(host)
+        elif isinstance(error, ModelNotFoundError):
+            host.lacking[tagged(model)] = self._clock() + _LACKING
+
+    def _bury(self, host: _Host) -> None:
+        with self._lock:
+            now = self._clock()
+            if host.failures and now < host.due:
+                return  # all requests that were under way there tell of the same death
+            host.failures += 1
+            host.due = now + min(_FIRST_PAUSE * 2 ** (host.failures - 1), _LONGEST_PAUSE)
+            host.loaded = set()
+
+    async def _ask(self, ask: Callable[[Wire], Awaitable[Any]], model: str) -> Any:
+        visit = _Visit(self, model, None)
+        while True:
+            host = await visit.next_host()
+            try:
+                return await ask(host.wire)
+            except OllamaError as exc:
+                if not visit.moves_on(exc):
+                    raise
+            finally:
+                visit.leave()
+
+
+class PoolStream:
+    """One exchange with one server; with another when that one fails before it answers.
+
+    Args:
+        pool: The servers.
+        body: Of the request.
+        headers: Beside the endpoint's own.
+        model: The name the caller used.
+    """
+
+    def __init__(
+        self, pool: Pool, body: Mapping[str, Any], headers: Mapping[str, str], model: str
+    ) -> None:
+        self._pool = pool
+        self._request = (body, headers, model)
+        self._visit: _Visit | None = None
+        self._stream: ChatStream | None = None
+        self._kept: WireBytes | None = None
+        self._has_begun = False
+
+    @property
+    def host(self) -> str | None:
+        """The scheme and authority of the server that was asked last; None before that."""
+        return None if self._stream is None else self._stream.host
+
+    def keep_bytes(self, kept: WireBytes) -> None:
+        """Put the bytes of the request and of the answer that counts into *kept* as well."""
+        self._kept = kept
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            if self._stream is None:
+                self._stream = await self._begin()
+            try:
+                piece = await anext(self._stream)
+            except OllamaError as exc:
+                if not self._goes_on(self._stream, exc):
+                    raise
+                self._stream = None
+            else:
+                self._note_answer()
+                return piece
+
+    async def aclose(self, *, finished: bool = False) -> None:
+        """Hang up, or let the rest of a *finished* body run out; safe to call twice."""
+        try:
+            if self._stream is not None:
+                await self._stream.aclose(finished=finished)
+        finally:
+            if self._visit is not None:
+                self._visit.leave()
+
+    async def _begin(self) -> ChatStream:
+        body, headers, model = self._request
+        if self._visit is None:
+            self._visit = _Visit(self._pool, str(body["model"]), _conversation(body))
+        host = await self._visit.next_host()
+        stream = host.wire.chat(body, headers, model)
+        if self._kept is not None:
+            self._kept.status = None
+            self._kept.response.clear()
+            stream.keep_bytes(self._kept)
+        return stream
+
+    def _goes_on(self, stream: ChatStream, error: OllamaError) -> bool:
+        assert self._visit is not None, "a stream without a host"  # noqa: S101 - an invariant
+        if stream.was_cut_off:  # here, not there
+            return False
+        moves_on = self._visit.moves_on(error)
+        self._visit.leave()
+        return moves_on and not self._has_begun
+
+    def _note_answer(self) -> None:
+        if not self._has_begun and self._visit is not None:
+            self._has_begun = True
+            self._visit.note_answer()
+
+
+class _Visit:
+    """The way of one request through the pool: to one host after the other, to each once.
+
+    Args:
+        pool: The hosts.
+        model: As the hosts call it; empty where that does not matter.
+        key: Of the conversation, whose prompt a host may have in its cache.
+    """
+
+    def __init__(self, pool: Pool, model: str, key: int | None) -> None:
+        self._pool = pool
+        self._model = model
+        self._key = key
+        self._tried: list[_Host] = []
+        self._errors: list[OllamaError] = []
+        self._host: _Host | None = None
+
+    async def next_host(self) -> _Host:
+        """The next one; it counts as busy until `leave`.
+
+        Raises:
+            OllamaError: None is left.
+        """
+        if not self._tried:
+            await self._pool.look()
+        self._host = self._pool.take(self._model, self._key, self._tried)
+        if self._host is None:
+            raise _nobody(self._errors) from self._errors[-1]
+        self._tried.append(self._host)
+        return self._host
+
+    def note_answer(self) -> None:
+        """Note that the current host answers."""
+        if self._host is not None:
+            self._pool.note_answer(self._host, self._model)
+
+    def moves_on(self, error: OllamaError) -> bool:
+        """Note *error* of the current host; True when another host may do better."""
+        if self._host is not None:
+            self._pool.note_error(self._host, self._model, error)
+        # When the next one is busy too, all are, and asking all of them would make it worse.
+        was_busy = any(isinstance(known, ServerBusyError) for known in self._errors)
+        self._errors.append(error)
+        if isinstance(error, ServerBusyError):
+            return not was_busy
+        return _is_unreachable(error) or isinstance(error, ModelNotFoundError)
+
+    def leave(self) -> None:
+        """Note that the request is no longer with its host; safe to call twice."""
+        host, self._host = self._host, None
+        if host is not None:
+            self._pool.leave(host)
+
+
+def _cost(host: _Host, model: str, home: _Host | None) -> int:
+    cold_model = 0 if model in host.loaded else _COLD_MODEL
+    cold_prompt = 0 if home is None or home is host else _COLD_PROMPT
+    return host.in_flight + cold_model + cold_prompt
+
+
+def _is_unreachable(error: OllamaError) -> bool:
+    return isinstance(error, OllamaConnectionError) or (
+        isinstance(error, OllamaTimeoutError) and error.phase == "connect"
+    )
+
+
+def _nobody(errors: Sequence[OllamaError]) -> OllamaError:
+    """The error for a request that no host took: what a living one said, else what all did."""
+    telling = [error for error in errors if not _is_unreachable(error)]
+    if telling:
+        return telling[-1]
+    if len(errors) == 1:
+        return errors[0]
+    hosts = ", ".join(str(error.host) for error in errors)
+    return OllamaConnectionError(
+        f"None of the {len(errors)} Ollama servers can be reached ({hosts}); the first: {errors[0]}",
+        model=errors[0].model,
+        host=hosts,
+    )
+
+
+def _conversation(body: Mapping[str, Any]) -> int:
+    """What stays the same from turn to turn: the model, and all up to the user's first words."""
+    opening: list[Any] = []
+    for message in body["messages"]:
+        opening.append(message)
+        if message.get("role") == "user":
+            break
+    return hash(encode({"model": body["model"], "messages": opening}))
+
+
+def _names(listed: Any) -> set[str]:
+    """The full names of the models in an answer of ``/api/ps``."""
+    models: Any = cast("Mapping[str, Any]", listed).get("models") if _is_object(listed) else None
+    entries = cast("list[Any]", models) if isinstance(models, list) else []
+    return {tagged(str(entry.get("name"))) for entry in entries if _is_object(entry)}
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, Mapping)
