@@ -85,7 +85,7 @@ class Redaction:
     def events(self, events: Sequence[Event]) -> Sequence[Event]:
         """*events* without what must not be stored; the same ones when they hold nothing of it."""
         # One look at everything is cheap, and almost always enough.
-        if not self._patterns and not self._may_hide_in(_contents(events)):
+        if not self._patterns and not self._may_hide_in(*_contents(events)):
             return events
         return [self._event(event) for event in events]
 
@@ -108,7 +108,7 @@ class Redaction:
 
         A body that holds nothing to hide stays as it is, byte for byte.
         """
-        if not self._patterns and not self._may_hide_in([body]):
+        if not self._patterns and not self._may_hide_in([], [body]):
             return body
         text = body.decode(errors="replace")
         try:
@@ -143,10 +143,10 @@ class Redaction:
             request=self.body(exchange.request), response=self.body(exchange.response)
         )
 
-    def _may_hide_in(self, contents: list[bytes]) -> bool:
-        """False when *contents*, and the texts that stream through them, hold nothing to hide."""
-        joined = [b"".join(_STREAMED.findall(content)) for content in contents]
-        everything = b"\n".join([*contents, *joined])
+    def _may_hide_in(self, contents: list[bytes], streams: list[bytes]) -> bool:
+        """False when *contents*, *streams* and the texts that stream in them hold nothing to hide."""
+        joined = [b"".join(_STREAMED.findall(stream)) for stream in streams]
+        everything = b"\n".join([*contents, *streams, *joined])
         if self._may_hold_secret(everything.decode(errors="replace")):
             return True
         return _may_hold_key(_suspects(_unescaped(everything)).decode(errors="replace"))
@@ -188,10 +188,11 @@ class Redaction:
         return values
 
 
-def _contents(events: Iterable[Event]) -> list[bytes]:
-    """All that *events* say, the texts of them in one piece."""
+def _contents(events: Iterable[Event]) -> tuple[list[bytes], list[bytes]]:
+    """All that *events* say: their texts and requests, and the answers, which may stream."""
     texts: list[str] = []
-    bodies: list[bytes] = []
+    requests: list[bytes] = []
+    answers: list[bytes] = []
     for event in events:
         match event:
             case TraceStarted():
@@ -200,11 +201,11 @@ def _contents(events: Iterable[Event]) -> list[bytes]:
                 texts.append(event.name)
             case SpanEnded():
                 texts += (event.name, event.error or "", event.data, event.text)
-                for exchange in event.exchanges:
-                    bodies += (exchange.request, exchange.response)
+                requests += [exchange.request for exchange in event.exchanges]
+                answers += [exchange.response for exchange in event.exchanges]
             case _:
                 pass
-    return ["\n".join(texts).encode(errors="replace"), *bodies]
+    return ["\n".join(texts).encode(errors="replace"), *requests], answers
 
 
 def _unescaped(content: bytes) -> bytes:

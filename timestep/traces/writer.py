@@ -28,8 +28,8 @@ logger = logging.getLogger("timestep")
 QUEUE_BYTES = 64 * 2**20
 """How much may wait to be written. What comes on top is counted and lost."""
 
-_GATHER_SECONDS = 0.05
-"""How long events without content may wait for company; what was said and done never waits."""
+_GATHER_SECONDS = 0.2
+"""How long beginnings may wait for company; what has ended never waits, lest a kill takes it."""
 
 _EXIT_SECONDS = 5.0
 _EVENT_BYTES = 500
@@ -113,10 +113,9 @@ class Writer:
                 return
             self._waiting.append(event)
             self._waiting_bytes += size
-            if isinstance(event, SpanEnded) and (event.text or event.exchanges):
+            if isinstance(event, SpanEnded | TraceEnded):
                 self._is_urgent = True
-                self._changed.notify_all()
-            elif len(self._waiting) == 1:
+            if self._is_urgent or len(self._waiting) == 1:
                 self._changed.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(
