@@ -423,7 +423,9 @@ class ChatStream:
 
     async def _refusal(self, answer: Answer) -> OllamaError:
         body = bytearray()
+        self._watch.touch()  # a refusal is no cold load: its words are there at once
         async for data in answer.body:
+            self._watch.touch()
             body += data
             if len(body) > _MAX_ERROR_BODY:
                 break
