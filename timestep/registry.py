@@ -26,7 +26,7 @@ from agents.models.multi_provider import (
 from openai import AsyncOpenAI, OpenAIError
 
 from timestep.errors import ConfigurationError, UnknownModelError
-from timestep.routing import Aliases, describe_ring, find_ring, resolve, split_prefix
+from timestep.routing import Aliases, describe_ring, find_ring, resolve, split_prefix, targets
 
 if TYPE_CHECKING:
     from timestep.settings import Settings
@@ -132,6 +132,8 @@ class MultiModelProvider(MultiProvider):
             )
         self._default_model = default_model
         self._aliases = dict(aliases or {})
+        if empty := [alias for alias, names in self._aliases.items() if not targets(names)]:
+            raise ConfigurationError(f"The alias {empty[0]!r} lists no model; name one.")
         if ring := find_ring(self._aliases):
             raise ConfigurationError(describe_ring(ring))
         self._takes_unknown_prefixes = unknown_prefix_mode == "model_id"
