@@ -3,7 +3,8 @@
     python -m bench.traces [--traces 10000] [--runs 200]
 
 Writes a store of many runs and times what people do with it; then runs agents against a test
-server with and without recording, each in a process of its own, and compares their CPU time.
+server with and without recording, each in a process of its own, and compares their CPU time:
+once against a server that answers at once, and once against one with the pace of a model.
 """
 
 import argparse
@@ -100,55 +101,76 @@ def run_agents(url: str, runs: int, path: str) -> None:
         """The weather."""
         return f"{city}: sunny"
 
-    async def go(count: int) -> None:
+    async def go(model: str, count: int) -> None:
         provider = OllamaModelProvider(base_url=url)
-        agent = Agent(name="a", model="m", tools=[get_weather], instructions="Be brief. " * 50)
-        for _ in range(count):
-            await Runner.run(agent, "The weather?", run_config=RunConfig(model_provider=provider))
+        agent = Agent(name="a", model=model, tools=[get_weather], instructions="Be brief. " * 50)
+        config = RunConfig(model_provider=provider)
+
+        async def run() -> None:
+            await Runner.run(agent, "The weather?", run_config=config)
+
+        if model == INSTANT:
+            for _ in range(count):
+                await run()
+        else:  # they mostly wait
+            await asyncio.gather(*(run() for _ in range(count)))
 
     set_trace_processors([])
-    asyncio.run(go(10))
-    if path:
-        install(path)
-    start = time.process_time()
-    asyncio.run(go(runs))
-    if path:
-        uninstall()
-    print(time.process_time() - start)
+    asyncio.run(go(INSTANT, 10))
+    spent: dict[str, float] = {}
+    for model, count in ((INSTANT, runs), (PACED, min(runs, 30))):
+        if path:
+            install(f"{path}-{model}")
+        start = time.process_time()
+        asyncio.run(go(model, count))
+        if path:
+            uninstall()
+        spent[model] = (time.process_time() - start) / count
+    print(json.dumps(spent))
+
+
+INSTANT, PACED = "instant", "paced"
+CHUNKS, INTERVAL = 300, 0.01
+"""Of an answer with a pace: 100 tokens a second, which is quick for a model at home."""
 
 
 def answer(request: Request) -> Reply:
     """A call first, then text."""
-    if request.json["messages"][-1]["role"] == "tool":
-        return Reply(ANSWER)
-    return Reply("", tool_calls=[("get_weather", {"city": "Oslo"})], thinking="Let me look. " * 20)
+    is_paced = request.json["model"] == PACED
+    if request.json["messages"][-1]["role"] != "tool":
+        return Reply(
+            "", tool_calls=[("get_weather", {"city": "Oslo"})], thinking="Let me look. " * 20
+        )
+    if is_paced:
+        return Reply(pieces=[" word"] * CHUNKS, interval=INTERVAL)
+    return Reply(ANSWER)
 
 
 def measure_price(directory: Path, runs: int) -> None:
     """CPU seconds of the same runs with and without recording, alternating."""
     with FakeOllama(strict=False) as fake:
         fake.reply(answer, times=None)
-        totals: dict[str, list[float]] = {"": [], "recorded": []}
-        for turn in range(4):
-            for name, seconds in totals.items():
-                path = str(directory / f"price{turn}.db") if name else ""
-                command = [
-                    sys.executable,
-                    "-m",
-                    "bench.traces",
-                    "--child",
-                    fake.url,
-                    str(runs),
-                    path,
-                ]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                seconds.append(float(done.stdout))
-    bare, recorded = (min(seconds) for seconds in totals.values())
-    per_run = (recorded - bare) / runs * 1000
-    print(
-        f"{runs} runs of 2 model calls and 1 tool call: {bare / runs * 1000:.2f} ms CPU a run bare, "
-        f"{recorded / runs * 1000:.2f} ms recorded: {per_run:.2f} ms more, {recorded / bare - 1:+.1%}"
-    )
+        totals: dict[str, list[dict[str, float]]] = {"": [], "recorded": []}
+        for turn in range(5):
+            for name, spent in totals.items():
+                path = str(directory / f"price{turn}") if name else ""
+                child = [sys.executable, "-m", "bench.traces", "--child", fake.url, str(runs), path]
+                done = subprocess.run(child, capture_output=True, text=True, check=True)
+                spent.append(json.loads(done.stdout))
+    print("CPU of a run of 2 model calls and 1 tool call, least of 5 rounds:")
+    for model, what in (
+        (INSTANT, "a server that answers at once"),
+        (PACED, f"an answer of {CHUNKS} chunks, {INTERVAL * 1000:.0f} ms each"),
+    ):
+        bare, recorded = (min(each[model] for each in spent) * 1000 for spent in totals.values())
+        more = recorded - bare
+        print(
+            f"  {what:<34} {bare:6.2f} ms bare, {recorded:6.2f} ms recorded: {more:+.2f} ms, "
+            f"{more / bare:+.1%}",
+            end="",
+        )
+        seconds = CHUNKS * INTERVAL
+        print(f", {more / seconds / 1000:.2%} of its {seconds:g} s" if model == PACED else "")
 
 
 def main() -> None:

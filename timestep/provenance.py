@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, cast
 
 from pydantic import BaseModel
+from pydantic_settings import SettingsError
 
 KeyPath: TypeAlias = tuple[str, ...]
+_DEEPEST = 50
+"""No setting is nested so deep, and what is deeper would overflow the stack."""
+
 SourceKind = Literal["argument", "environment", "dotenv", "secrets", "toml", "default"]
 
 
@@ -69,7 +73,16 @@ class Entry:
 
 
 def flatten(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """The leaves of *value* with their paths: tables and sections are opened, lists are not."""
+    """The leaves of *value* with their paths: tables and sections are opened, lists are not.
+
+    Raises:
+        SettingsError: Tables are nested too deep.
+    """
+    if len(path) > _DEEPEST:
+        raise SettingsError(
+            f"{dotted(path[:4])}…: tables are nested more than {_DEEPEST} deep, which no setting "
+            "is; take that key out"
+        )
     if isinstance(value, BaseModel):
         value = {name: getattr(value, name) for name in value.model_fields_set}
     if isinstance(value, Mapping) and value:

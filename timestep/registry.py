@@ -148,6 +148,8 @@ class MultiModelProvider(MultiProvider):
             )
         self._default_model = defaults or None
         self._aliases = {alias: targets(names) for alias, names in (aliases or {}).items()}
+        if empty := [alias for alias, names in self._aliases.items() if not names]:
+            raise ConfigurationError(f"The alias {empty[0]!r} lists no model; name one.")
         if ring := find_ring(self._aliases):
             raise ConfigurationError(describe_ring(ring))
         self._fallback = fallback or FallbackRules()

@@ -1,10 +1,11 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from timestep.traces.redaction import MASK, Redaction
+from timestep.traces.records import Exchange, SpanEnded, SpanStarted, TraceEnded, TraceStarted
+from timestep.traces.redaction import _KEYS, MASK, Redaction
 
 KEYS = [
     "sk-proj-abcdefghijklmnop1234",
@@ -27,6 +28,22 @@ def test_a_key_is_never_kept(key):
     assert redaction.text(f"my key is {key}, keep it") == f"my key is {MASK}, keep it"
     assert json.loads(redaction.json(json.dumps({"a": [f"x {key} y"]}))) == {"a": [f"x {MASK} y"]}
     assert key.encode() not in redaction.body(json.dumps({"a": key}).encode())
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("before", ["\n", "\\n", "\t", "/"])
+def test_a_key_at_the_beginning_of_a_line_is_never_kept(key, before):
+    text = f"is:{before}{key}"
+    arguments = json.dumps({"text": text})
+
+    assert key not in Redaction().json(json.dumps({"input": arguments}))
+    assert key.encode() not in Redaction().body(stream("is:", before, key))
+
+
+def test_a_key_that_json_writes_with_escapes_is_never_kept():
+    body = rb'{"a": "postgres:\/\/me:pass\u0040db", "b": "sk\u002Dproj-abcdefghijklmnop1234"}'
+
+    assert json.loads(Redaction().body(body)) == {"a": f"postgres://{MASK}@db", "b": MASK}
 
 
 def test_the_password_of_a_url_is_never_kept():
@@ -89,3 +106,28 @@ def test_a_body_that_is_no_json_is_redacted_as_text():
 def test_a_pattern_that_is_none_is_refused():
     with pytest.raises(ValueError, match="no regular expression"):
         Redaction(["("])
+
+
+@given(
+    st.one_of(*(st.from_regex(pattern, fullmatch=True) for _, pattern in _KEYS)),
+    st.sampled_from([", ", "=", "\n", "\\n", "(", " Bearer "]),
+)
+def test_whatever_a_pattern_describes_is_taken_out_of_every_part_of_an_event(key, before):
+    text = f"so{before}{key} it is"
+    assume(Redaction().text(text) != text)
+    quoted = json.dumps({"message": {"content": text}}, separators=(",", ":"))
+    exchange = Exchange("u", 200, quoted.encode(), stream(*text))
+    end = SpanEnded("s", "t", "function", text, 1.0, quoted, quoted, text, exchanges=(exchange,))
+    start = SpanStarted("s", "t", None, "function", text, 1.0)
+
+    for events in [[TraceStarted("t", text, None, quoted, 1.0)], [start], [end]]:
+        [event] = Redaction().events(events)
+        assert MASK in str(event)
+        for part in (key, json.dumps(key)[1:-1]):
+            assert part not in str(event)
+
+
+def test_events_without_anything_to_hide_are_not_copied():
+    events = [SpanStarted("s", "t", None, "function", "x" * 40, 1.0), TraceEnded("t", 1.0)]
+
+    assert Redaction(secrets=["s3cret"]).events(events) is events

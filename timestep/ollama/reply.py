@@ -41,6 +41,10 @@ DURATIONS = (
 """What the server says about time, in nanoseconds, on the last line."""
 
 
+LONGEST_LINE = 128 << 20
+"""So many bytes without a newline are no answer; what never ends would fill the memory."""
+
+
 @dataclass(slots=True)
 class Counts:
     """What the answers to one call cost, summed over its requests."""
@@ -78,25 +82,27 @@ class LineSplitter:
     __slots__ = ("_rest",)
 
     def __init__(self) -> None:
-        self._rest: list[bytes] = []
+        self._rest = bytearray()
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait for the newline that ends their line."""
+        return len(self._rest)
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that *data* completes."""
         if b"\n" not in data:
-            self._rest.append(data)
+            self._rest += data
             return []
         lines = data.split(b"\n")
         if self._rest:
-            lines[0] = b"".join((*self._rest, lines[0]))
-            self._rest.clear()
-        if rest := lines.pop():
-            self._rest.append(rest)
+            lines[0] = bytes(self._rest + lines[0])
+        self._rest = bytearray(lines.pop())
         return lines
 
     def flush(self) -> list[bytes]:
         """The last line, when no newline follows it."""
-        last = b"".join(self._rest)
-        self._rest.clear()
+        last, self._rest = bytes(self._rest), bytearray()
         return [last] if last else []
 
 
@@ -201,6 +207,8 @@ class Reply:
         """
         for line in self._lines.feed(data):
             self._line(line)
+        if self._lines.waiting > LONGEST_LINE:
+            raise self._strange(f"a line of more than {LONGEST_LINE >> 20} MiB")
 
     def end_of_body(self) -> None:
         """Decode what follows the last newline.

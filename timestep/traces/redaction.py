@@ -6,13 +6,15 @@ the pieces of a streamed answer are joined, because a key rarely comes in one pi
 
 import json
 import re
-from collections.abc import Callable, Iterable
+import string
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
+
+from timestep.traces.records import Event, Exchange, SpanEnded, SpanStarted, TraceStarted
 
 MASK = "[redacted]"
 
 # Each with texts one of which stands in every match: looking for those costs next to nothing.
-# No pattern can match across a quote or an escape, so it may run over JSON text as well.
 _KEYS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("sk-",), r"\bsk-[A-Za-z0-9_-]{16,}"),  # OpenAI, Anthropic, OpenRouter, Langfuse
     (
@@ -40,19 +42,26 @@ _KEYS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("AIza",), r"\bAIza[A-Za-z0-9_-]{30,}"),
     (("AKIA", "ASIA"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     (("eyJ",), r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+"),  # a JSON Web Token
-    (("earer ", "EARER "), r"(?i:\bbearer )[A-Za-z0-9._~+/=-]{16,}"),
+    (("earer ", "EARER "), r"\b(?:[Bb]earer|BEARER) [A-Za-z0-9._~+/=-]{16,}"),
     (("://",), r"(?<=://)[^\s/:@\"'\\]+:[^\s/@\"'\\]+(?=@)"),  # credentials in a URL
     (
         ("PRIVATE KEY-----",),
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"]*?-----END [A-Z ]*PRIVATE KEY-----",
     ),
 )
-_OLLAMA_KEY = re.compile(r"\b[0-9a-f]{32}\.[A-Za-z0-9_-]{20,}")
+_OLLAMA_KEY = r"\b[0-9a-f]{32}\.[A-Za-z0-9_-]{20,}"
 _OLLAMA_SIGN = re.compile(r"\.[A-Za-z0-9_-]{20}")
 
-_STREAMED = re.compile(r'"(?:content|thinking)":"((?:[^"\\]|\\.)*)"')
+_STREAMED = re.compile(rb'"(?:content|thinking)":"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
 
 _STREAMED_NAMES = ("content", "thinking")
+
+# Little of what a model says holds so many characters of a key in a row. To look for that, in
+# bytes, and for keys only there, is fifty times as fast as to look for each key everywhere.
+_KEY_LENGTH = 15
+_KEY_CHARACTERS = (string.ascii_letters + string.digits + "._~+/=-").encode()
+_KEY_LIKE = bytes(b"x"[0] if code in _KEY_CHARACTERS else b" "[0] for code in range(256))
+_BEFORE_KEY = len("bearer ") + 1
 
 
 class Redaction:
@@ -73,6 +82,13 @@ class Redaction:
         except re.error as exc:
             raise ValueError(f"{exc.pattern!r} is no regular expression: {exc}.") from exc
 
+    def events(self, events: Sequence[Event]) -> Sequence[Event]:
+        """*events* without what must not be stored; the same ones when they hold nothing of it."""
+        # One look at everything is cheap, and almost always enough.
+        if not self._patterns and not self._may_hide_in(*_contents(events)):
+            return events
+        return [self._event(event) for event in events]
+
     def text(self, text: str) -> str:
         """*text* without what must not be stored."""
         for secret in self._secrets:
@@ -92,9 +108,9 @@ class Redaction:
 
         A body that holds nothing to hide stays as it is, byte for byte.
         """
-        text = body.decode(errors="replace")
-        if not self._may_hide(text) and not self._may_hide("".join(_STREAMED.findall(text))):
+        if not self._patterns and not self._may_hide_in([], [body]):
             return body
+        text = body.decode(errors="replace")
         try:
             values = [json.loads(line) for line in text.split("\n") if line.strip()]
         except ValueError:
@@ -104,16 +120,50 @@ class Redaction:
         lines = [_dump(_map_strings(value, self.text)) for value in self._join_stream(values)]
         return "\n".join(lines).encode() + (b"\n" if body.endswith(b"\n") else b"")
 
+    def _event(self, event: Event) -> Event:
+        match event:
+            case TraceStarted():
+                metadata = None if event.metadata is None else self.json(event.metadata)
+                return event._replace(name=self.text(event.name), metadata=metadata)
+            case SpanStarted():
+                return event._replace(name=self.text(event.name))
+            case SpanEnded():
+                return event._replace(
+                    name=self.text(event.name),
+                    error=None if event.error is None else self.json(event.error),
+                    data=self.json(event.data),
+                    text=self.text(event.text),
+                    exchanges=tuple(self._exchange(exchange) for exchange in event.exchanges),
+                )
+            case _:
+                return event
+
+    def _exchange(self, exchange: Exchange) -> Exchange:
+        return exchange._replace(
+            request=self.body(exchange.request), response=self.body(exchange.response)
+        )
+
+    def _may_hide_in(self, contents: list[bytes], streams: list[bytes]) -> bool:
+        """False when *contents*, *streams* and the texts that stream in them hold nothing to hide."""
+        joined = [b"".join(_STREAMED.findall(stream)) for stream in streams]
+        everything = b"\n".join([*contents, *streams, *joined])
+        if self._may_hold_secret(everything.decode(errors="replace")):
+            return True
+        return _may_hold_key(_suspects(_unescaped(everything)).decode(errors="replace"))
+
     def _may_hide(self, text: str) -> bool:
         """False when JSON *text* certainly holds nothing to hide.
 
         Patterns and secrets are looked for in decoded strings only: an escape could hide them.
         """
-        if self._patterns or any(secret in text for secret in self._secrets):
+        if self._patterns or self._may_hold_secret(text):
             return True
-        if self._secrets and "\\" in text and any(_has_escape(s) for s in self._secrets):
+        return _may_hold_key(_unescaped(text.encode(errors="replace")).decode())
+
+    def _may_hold_secret(self, text: str) -> bool:
+        if any(secret in text for secret in self._secrets):
             return True
-        return any(pattern.search(text) for pattern in _possible_keys(text))
+        return "\\" in text and any(_has_escape(secret) for secret in self._secrets)
 
     def _hides(self, values: list[Any]) -> bool:
         """True when a string in *values*, or a text that streams through them, is to be redacted."""
@@ -138,6 +188,58 @@ class Redaction:
         return values
 
 
+def _contents(events: Iterable[Event]) -> tuple[list[bytes], list[bytes]]:
+    """All that *events* say: their texts and requests, and the answers, which may stream."""
+    texts: list[str] = []
+    requests: list[bytes] = []
+    answers: list[bytes] = []
+    for event in events:
+        match event:
+            case TraceStarted():
+                texts += (event.name, event.metadata or "")
+            case SpanStarted():
+                texts.append(event.name)
+            case SpanEnded():
+                texts += (event.name, event.error or "", event.data, event.text)
+                requests += [exchange.request for exchange in event.exchanges]
+                answers += [exchange.response for exchange in event.exchanges]
+            case _:
+                pass
+    return ["\n".join(texts).encode(errors="replace"), *requests], answers
+
+
+def _unescaped(content: bytes) -> bytes:
+    """JSON *content* with those escapes undone that may stand in a key."""
+    if b"\\/" in content:
+        content = content.replace(b"\\/", b"/")
+    if b"\\u00" in content:
+        content = _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), content)
+    return content
+
+
+def _may_hold_key(text: str) -> bool:
+    """False when JSON *text* certainly holds no key."""
+    return any(
+        found.search(text)
+        for (signs, _), found in zip(_COMPILED_KEYS, _KEYS_ANYWHERE, strict=True)
+        if any(sign in text for sign in signs)
+    ) or bool(_OLLAMA_SIGN.search(text) and _OLLAMA_KEY_ANYWHERE.search(text))
+
+
+def _suspects(content: bytes) -> bytes:
+    """The parts of *content* that may be keys; a key of *content* is in them."""
+    if b"PRIVATE KEY-----" in content or (b"@" in content and b"://" in content):
+        return content
+    shape, run = content.translate(_KEY_LIKE) + b" ", b"x" * _KEY_LENGTH
+    parts: list[bytes] = []
+    start = shape.find(run)
+    while start >= 0:
+        end = shape.index(b" ", start)
+        parts.append(content[max(0, start - _BEFORE_KEY) : end + 1])
+        start = shape.find(run, end)
+    return b"\n".join(parts)
+
+
 def _message(value: Any) -> dict[str, Any]:
     message = cast("dict[str, Any]", value).get("message") if isinstance(value, dict) else None
     return cast("dict[str, Any]", message) if isinstance(message, dict) else {}
@@ -146,10 +248,19 @@ def _message(value: Any) -> dict[str, Any]:
 def _possible_keys(text: str) -> list[re.Pattern[str]]:
     """The patterns of keys that may be in *text*."""
     found = [pattern for signs, pattern in _COMPILED_KEYS if any(sign in text for sign in signs)]
-    return [*found, _OLLAMA_KEY] if _OLLAMA_SIGN.search(text) else found
+    return [*found, _COMPILED_OLLAMA_KEY] if _OLLAMA_SIGN.search(text) else found
 
 
-_COMPILED_KEYS = [(signs, re.compile(pattern)) for signs, pattern in _KEYS]
+# Arguments are JSON in a string: there, and in JSON anyway, a key at the beginning of a line
+# follows the letter of an escape, and that is no boundary of words.
+_BOUNDARY = r"(?:\b|(?<=\\[nrt]))"
+_COMPILED_KEYS = [
+    (signs, re.compile(pattern.replace(r"\b", _BOUNDARY))) for signs, pattern in _KEYS
+]
+_KEYS_ANYWHERE = [re.compile(pattern.replace(r"\b", "")) for _, pattern in _KEYS]
+_COMPILED_OLLAMA_KEY = re.compile(_OLLAMA_KEY.replace(r"\b", _BOUNDARY))
+_OLLAMA_KEY_ANYWHERE = re.compile(_OLLAMA_KEY.replace(r"\b", ""))
+_ESCAPE = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
 
 
 def _has_escape(secret: str) -> bool:

@@ -87,7 +87,7 @@ class TraceStore:
         connection = connect(self.path)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            insert(connection, events, self._redaction)
+            insert(connection, self._redaction.events(events))
             connection.execute("COMMIT")
         except sqlite3.Error as exc:
             raise StoreError(f"{self.path} cannot be written: {exc}.") from exc

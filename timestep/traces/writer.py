@@ -28,8 +28,8 @@ logger = logging.getLogger("timestep")
 QUEUE_BYTES = 64 * 2**20
 """How much may wait to be written. What comes on top is counted and lost."""
 
-_GATHER_SECONDS = 0.05
-"""How long events without content may wait for company; what was said and done never waits."""
+_GATHER_SECONDS = 0.2
+"""How long beginnings may wait for company; what has ended never waits, lest a kill takes it."""
 
 _EXIT_SECONDS = 5.0
 _EVENT_BYTES = 500
@@ -113,10 +113,9 @@ class Writer:
                 return
             self._waiting.append(event)
             self._waiting_bytes += size
-            if isinstance(event, SpanEnded) and (event.text or event.exchanges):
+            if isinstance(event, SpanEnded | TraceEnded):
                 self._is_urgent = True
-                self._changed.notify_all()
-            elif len(self._waiting) == 1:
+            if self._is_urgent or len(self._waiting) == 1:
                 self._changed.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -190,13 +189,14 @@ class Writer:
                     self._write(connection, [event])
 
     def _commit(self, connection: sqlite3.Connection, batch: Sequence[Event]) -> None:
+        events = self._redaction.events(batch)
         connection.execute("BEGIN IMMEDIATE")
         try:
             lost = self._lost
             if lost:
                 reason = "; ".join(sorted(self._warned))
                 connection.execute(_INSERT_LOSS, (time.time(), lost, reason))
-            insert(connection, batch, self._redaction)
+            insert(connection, events)
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
@@ -215,16 +215,14 @@ class Writer:
             logger.warning("Some steps of runs are not recorded in %s: %s.", self._path, reason)
 
 
-def insert(connection: sqlite3.Connection, events: Sequence[Event], redaction: Redaction) -> None:
+def insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
     """Add *events* inside the transaction that the caller began.
 
     Raises:
         sqlite3.Error: The database refuses them.
     """
-    starts = [
-        _clean_span_start(event, redaction) for event in events if isinstance(event, SpanStarted)
-    ]
-    traces = [_clean_trace(event, redaction) for event in events if isinstance(event, TraceStarted)]
+    starts = [event for event in events if isinstance(event, SpanStarted)]
+    traces = [event for event in events if isinstance(event, TraceStarted)]
     connection.executemany(_INSERT_TRACE, traces)
     # A resumed run goes on with a trace whose beginning another process saw, or nobody.
     unnamed = {event.trace_id: event for event in reversed(starts)}
@@ -235,47 +233,29 @@ def insert(connection: sqlite3.Connection, events: Sequence[Event], redaction: R
     connection.executemany(_INSERT_SPAN, starts)
     for event in events:
         if isinstance(event, SpanEnded):
-            _insert_span_end(connection, event, redaction)
+            _insert_span_end(connection, event)
     ends = [event for event in events if isinstance(event, TraceEnded)]
     connection.executemany(_INSERT_TRACE_END, ends)
 
 
-def _insert_span_end(
-    connection: sqlite3.Connection, event: SpanEnded, redaction: Redaction
-) -> None:
-    row = event._replace(
-        name=redaction.text(event.name),
-        error=None if event.error is None else redaction.json(event.error),
-        data=redaction.json(event.data),
-    )
+def _insert_span_end(connection: sqlite3.Connection, event: SpanEnded) -> None:
     cursor = connection.execute(
-        _INSERT_SPAN_END, (*row[:_TEXT_COLUMN], *row[_TEXT_COLUMN + 1 : -1])
+        _INSERT_SPAN_END, (*event[:_TEXT_COLUMN], *event[_TEXT_COLUMN + 1 : -1])
     )
     if cursor.rowcount == 0:
         return  # the same end twice
     if event.text:
-        connection.execute(_INSERT_TEXT, (cursor.lastrowid, redaction.text(event.text)))
+        connection.execute(_INSERT_TEXT, (cursor.lastrowid, event.text))
     for exchange in event.exchanges:
-        _insert_exchange(connection, event.span_id, exchange, redaction)
+        _insert_exchange(connection, event.span_id, exchange)
 
 
-def _insert_exchange(
-    connection: sqlite3.Connection, span_id: str, exchange: Exchange, redaction: Redaction
-) -> None:
+def _insert_exchange(connection: sqlite3.Connection, span_id: str, exchange: Exchange) -> None:
     hashes: list[str] = []
-    for body in (redaction.body(exchange.request), redaction.body(exchange.response)):
+    for body in (exchange.request, exchange.response):
         hashes.append(hashlib.sha256(body).hexdigest())
         connection.execute(_INSERT_BODY, (hashes[-1], body))
     connection.execute(_INSERT_EXCHANGE, (span_id, exchange.url, exchange.status, *hashes))
-
-
-def _clean_trace(event: TraceStarted, redaction: Redaction) -> TraceStarted:
-    metadata = None if event.metadata is None else redaction.json(event.metadata)
-    return event._replace(name=redaction.text(event.name), metadata=metadata)
-
-
-def _clean_span_start(event: SpanStarted, redaction: Redaction) -> SpanStarted:
-    return event._replace(name=redaction.text(event.name))
 
 
 def _size(event: Event) -> int:
