@@ -6,10 +6,7 @@ and a connection belongs to the event loop that opened it.
 """
 
 import asyncio
-import os
-import threading
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -19,6 +16,7 @@ from openai import AsyncOpenAI, DefaultAsyncHttpx2Client, not_given
 
 from timestep.errors import ConfigurationError
 from timestep.forks import forget_in_children, keep_for_parent
+from timestep.per_loop import PerLoop
 from timestep.urls import authority, is_loopback
 
 _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}
@@ -105,17 +103,13 @@ class OpenAICompatibleProvider(OpenAIProvider):
         super().__init__(use_responses=use_responses)
         self._endpoint = endpoint
         self._responses_api = use_responses
-        self._start_over()
+        self._clients = PerLoop(_close)
         forget_in_children(self)
 
     def forget_connections(self) -> None:
         """Begin anew in a forked process: two processes on one connection mix up their answers."""
-        keep_for_parent(self._open)
-        self._start_over()
-
-    def _start_over(self) -> None:
-        self._lock = threading.Lock()
-        self._open: dict[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[None]]] = {}
+        keep_for_parent(self._clients)
+        self._clients = PerLoop(_close)
 
     def get_model(self, model_name: str | None) -> Model:
         """The model *model_name*.
@@ -139,26 +133,18 @@ class OpenAICompatibleProvider(OpenAIProvider):
 
     async def aclose(self) -> None:
         """Close the client of this event loop; others close with their own loops. Idempotent."""
-        with self._lock:
-            entry = self._open.pop(asyncio.get_running_loop(), None)
-        if entry is not None:
-            await entry[1].aclose()
+        await self._clients.aclose()
 
     def _client_of_this_loop(self) -> AsyncOpenAI:
         try:
-            loop = asyncio.get_running_loop()
+            asyncio.get_running_loop()
         except RuntimeError:
             return self._endpoint.new_client(reuse_connections=False)
-        with self._lock:
-            for dead in [known for known in self._open if known.is_closed()]:
-                del self._open[dead]
-            if loop not in self._open:
-                client = self._endpoint.new_client()
-                keeper = _close_with_loop(client)
-                with suppress(StopIteration):  # runs to its yield, where it waits for the end
-                    keeper.__anext__().send(None)
-                self._open[loop] = client, keeper
-            return self._open[loop][0]
+        return self._clients.get(self._endpoint.new_client)
+
+
+async def _close(client: AsyncOpenAI) -> None:
+    await client.close()
 
 
 async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
@@ -181,17 +167,3 @@ async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
 
 def _has_id(entry: object) -> bool:
     return isinstance(entry, dict) and isinstance(cast("dict[str, Any]", entry).get("id"), str)
-
-
-async def _close_with_loop(client: AsyncOpenAI) -> AsyncGenerator[None]:
-    """Close *client* when the running event loop ends.
-
-    A loop closes its asynchronous generators before it ends, so this one closes the client in
-    time, even when nobody calls `aclose`.
-    """
-    owner = os.getpid()
-    try:
-        yield
-    finally:
-        if os.getpid() == owner:  # else forked from the owner, who goes on with the client
-            await client.close()

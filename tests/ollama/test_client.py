@@ -265,14 +265,18 @@ async def test_a_stream_ends_once_and_stays_ended(fake_ollama, wire):
 
 def test_a_loop_that_was_just_closed_is_forgotten(wire, monkeypatch):
     monkeypatch.setattr(connection, "find_spec", lambda name: None)
+
+    async def connect():
+        wire.connections()
+
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(wire.connections())
+    loop.run_until_complete(connect())
     loop.close()
-    assert list(wire._open) == [loop]
+    assert list(wire._connections._opened) == [loop]
 
-    asyncio.run(wire.connections())
+    asyncio.run(connect())
 
-    assert list(wire._open) == []
+    assert list(wire._connections._opened) == []
 
 
 async def test_a_limit_that_was_reached_a_moment_ago_counts_from_the_last_byte(fake_ollama):

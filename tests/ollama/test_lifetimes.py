@@ -228,6 +228,33 @@ def test_a_loop_that_only_closes_its_generators_hangs_up(fake_ollama, provider, 
     fake_ollama.wait_until(lambda: not fake_ollama.open_connections, SOON)
 
 
+async def test_a_provider_that_is_dropped_leaves_no_connection_and_no_warning(fake_ollama, run):
+    """One provider for each request of a web server, say, and nobody closes them."""
+    fake_ollama.reply("Hi!", times=None)
+    for _ in range(30):
+        provider = OllamaModelProvider(base_url=fake_ollama.url)
+        await run(Agent("a", model=provider.get_model("m")), "Hi")
+    del provider
+    gc.collect()
+
+    await hung_up(fake_ollama)
+    assert len(fake_ollama.chats) == 30
+
+
+async def test_a_provider_that_is_dropped_in_another_thread_leaves_no_connection(fake_ollama, run):
+    fake_ollama.reply("Hi!", times=None)
+    providers = [OllamaModelProvider(base_url=fake_ollama.url)]
+    await run(Agent("a", model=providers[0].get_model("m")), "Hi")
+
+    def drop():
+        providers.clear()
+        gc.collect()
+
+    await asyncio.to_thread(drop)
+
+    await hung_up(fake_ollama)
+
+
 async def test_closing_the_provider_breaks_off_what_is_under_way(fake_ollama, provider, endless):
     endless(WITHIN_THE_ANSWER)
     events = stream(provider.get_model("m"))
@@ -561,4 +588,4 @@ def test_fifty_loops_leave_no_descriptor_and_no_warning(fake_ollama, provider, r
     fake_ollama.wait_until(lambda: not fake_ollama.open_connections, SOON)
 
     assert descriptors() <= before
-    assert len(provider.wire()._open) == 0
+    assert len(provider.wire()._connections._opened) == 0

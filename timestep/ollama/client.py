@@ -9,11 +9,11 @@ half made or half given back.
 import asyncio
 import json
 import math
-import os
+import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextvars import Context
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -31,6 +31,7 @@ from timestep.forks import forget_in_children, keep_for_parent
 from timestep.ollama.connection import Answer, Connections, TransportError, open_connections
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Origin, secrets_in, status_error
+from timestep.per_loop import PerLoop
 from timestep.urls import authority
 from timestep.wire_bytes import WireBytes
 
@@ -165,12 +166,11 @@ class Wire:
 
     def forget_connections(self) -> None:
         """Begin anew in a forked process: two processes on one connection mix up their answers."""
-        keep_for_parent(self._open, self._streams)
+        keep_for_parent(self._connections, self._streams)
         self._start_over()
 
     def _start_over(self) -> None:
-        self._lock = Lock()
-        self._open: dict[asyncio.AbstractEventLoop, tuple[Connections, AsyncGenerator[None]]] = {}
+        self._connections = PerLoop(_closing(weakref.ref(self)))
         self._streams: set[ChatStream] = set()
 
     def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "ChatStream":
@@ -212,60 +212,34 @@ class Wire:
         secrets = (*secrets_in(self.endpoint.headers), *secrets_in(headers))
         return Origin(model, authority(self.endpoint.base_url), secrets)
 
-    async def connections(self) -> Connections:
+    def connections(self) -> Connections:
         """The connections of the running loop, opened on first use."""
-        if self._given is not None:
-            return self._given
-        loop = asyncio.get_running_loop()
-        entry = self._open.get(loop)
-        if entry is None:
-            timeouts = self.timeouts or Timeouts()
-            opened = open_connections(self.endpoint, timeouts.connect)
-            # A loop closes its asynchronous generators before it ends, so a generator that
-            # waits for that closes the connections in time, even when nobody calls aclose().
-            keeper = self._close_with_loop(loop, opened)
-            await anext(keeper)
-            entry = (opened, keeper)
-            with self._lock:
-                for dead in [known for known in self._open if known.is_closed()]:
-                    del self._open[dead]
-                self._open[loop] = entry
-        return entry[0]
+        return self._given or self._connections.get(self._open)
 
     async def aclose(self) -> None:
         """Hang up and close in the running loop; connections of others close with their loops."""
+        await self.hang_up()
+        await self._connections.aclose()
+
+    async def hang_up(self) -> None:
+        """Break off what is under way in the running loop."""
         loop = asyncio.get_running_loop()
-        await self._hang_up(loop)
-        with self._lock:
-            entry = self._open.pop(loop, None)
-        if entry is not None:
-            await entry[1].aclose()
+        streams = [stream for stream in list(self._streams) if stream.loop is loop]
+        await asyncio.gather(*(stream.aclose() for stream in streams))
 
     def begin(self, stream: "ChatStream") -> "asyncio.Task[None]":
         """The task that owns *stream*, begun; kept until it has given its connection back."""
-        task = asyncio.get_running_loop().create_task(stream.own())
+        # A connection is kept for others, and with it the context it was opened in: one's own would
+        # keep the agent that asked first alive. A client that was given may want to know it.
+        context = Context() if self._given is None else None
+        task = asyncio.get_running_loop().create_task(stream.own(), context=context)
         self._streams.add(stream)
         task.add_done_callback(lambda _: self._streams.discard(stream))
         return task
 
-    async def _close_with_loop(
-        self, loop: asyncio.AbstractEventLoop, opened: Connections
-    ) -> AsyncGenerator[None]:
-        owner = os.getpid()
-        try:
-            yield
-        finally:
-            if os.getpid() == owner:  # else forked from the owner, who goes on with them
-                with self._lock:
-                    if (entry := self._open.get(loop)) is not None and entry[0] is opened:
-                        del self._open[loop]
-                # Runner.run_sync() closes the generators of a loop whose tasks it does not cancel.
-                await self._hang_up(loop)
-                await opened.aclose()
-
-    async def _hang_up(self, loop: asyncio.AbstractEventLoop) -> None:
-        streams = [stream for stream in list(self._streams) if stream.loop is loop]
-        await asyncio.gather(*(stream.aclose() for stream in streams))
+    def _open(self) -> Connections:
+        timeouts = self.timeouts or Timeouts()
+        return open_connections(self.endpoint, timeouts.connect)
 
     async def _json(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], model: str | None
@@ -280,6 +254,16 @@ class Wire:
             return json.loads(text)
         except ValueError as exc:
             raise status_error(200, {}, text, origin) from exc
+
+
+def _closing(wire: "weakref.ref[Wire]") -> Callable[[Connections], Awaitable[None]]:
+    async def close(connections: Connections) -> None:
+        # Runner.run_sync() closes the generators of a loop whose tasks it does not cancel.
+        if (alive := wire()) is not None:
+            await alive.hang_up()
+        await connections.aclose()
+
+    return close
 
 
 class ChatStream:
@@ -429,7 +413,7 @@ class ChatStream:
             self._wake()
 
     async def _exchange(self) -> None:
-        connections = await self._wire.connections()
+        connections = self._wire.connections()
         method, path, body, headers = self._request
         url = self._wire.endpoint.base_url + path
         headers = {**_HEADERS, **self._wire.endpoint.headers, **headers}

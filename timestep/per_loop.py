@@ -1,0 +1,106 @@
+"""Connections belong to one event loop: they end with it, or with whoever opened them."""
+
+import asyncio
+import os
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_closing: set[asyncio.Task[None]] = set()
+"""A loop holds its tasks weakly."""
+
+
+class PerLoop(Generic[T]):
+    """One connection, or pool of them, for every event loop that asks.
+
+    It is closed by `aclose`, when its loop ends, or when this object is collected, whichever
+    comes first. Safe to use from any thread.
+
+    Args:
+        close: Closes one, in its own loop; must not hold on to this object.
+    """
+
+    def __init__(self, close: Callable[[T], Awaitable[None]]) -> None:
+        self._close = close
+        self._lock = Lock()
+        self._opened: dict[asyncio.AbstractEventLoop, _Opened[T]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy opens its own."""
+        return PerLoop, (self._close,)
+
+    def get(self, make: Callable[[], T]) -> T:
+        """That of the running loop; *make* makes it the first time."""
+        loop = asyncio.get_running_loop()
+        if (known := self._opened.get(loop)) is not None:
+            return known.thing
+        with self._lock:
+            for dead in [known for known in self._opened if known.is_closed()]:
+                self._opened.pop(dead).stay()
+            thing = make()
+            keeper = _close_at_the_end(thing, self._close, weakref.ref(self), loop)
+            with suppress(StopIteration):  # runs to its yield, where it waits for the end
+                keeper.__anext__().send(None)
+            finalizer = weakref.finalize(self, _close_soon, loop, keeper)
+            finalizer.atexit = False
+            self._opened[loop] = _Opened(thing, keeper, finalizer.detach)
+            return thing
+
+    async def aclose(self) -> None:
+        """Close that of the running loop; the others close with their own loops. Idempotent."""
+        keeper = self.forget(asyncio.get_running_loop())
+        if keeper is not None:
+            await keeper.aclose()
+
+    def forget(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None] | None:
+        """Have nothing for *loop* any more; return what closes it, None when there was nothing."""
+        with self._lock:
+            known = self._opened.pop(loop, None)
+        if known is None:
+            return None
+        known.stay()
+        return known.keeper
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened(Generic[T]):
+    thing: T
+    keeper: AsyncGenerator[None]  # closes it when it is closed
+    stay: Callable[[], object]  # have no collection close it
+
+
+async def _close_at_the_end(
+    thing: T,
+    close: Callable[[T], Awaitable[None]],
+    per_loop: "weakref.ref[PerLoop[T]]",
+    loop: asyncio.AbstractEventLoop,
+) -> AsyncGenerator[None]:
+    """Wait for the end: a loop closes its asynchronous generators before it ends."""
+    owner = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() == owner:  # else forked from the owner, who goes on with it
+            if (known := per_loop()) is not None:
+                known.forget(loop)
+            await close(thing)
+
+
+def _close_soon(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None]) -> None:
+    """Close from any thread, as collections happen."""
+    with suppress(RuntimeError):  # the loop has ended, and what was opened in it
+        loop.call_soon_threadsafe(_begin_to_close, loop, keeper)
+
+
+def _begin_to_close(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None]) -> None:
+    async def close() -> None:
+        await keeper.aclose()
+
+    task = loop.create_task(close())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
