@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.ollama.answers import ORIGIN
 from timestep import errors
-from timestep.ollama.errors import Origin, line_error, retry_advice, status_error
+from timestep.ollama.errors import Origin, line_error, retry_advice, secrets_in, status_error
 
 LLAMA_SERVER = (
     '{"error":{"code":400,"message":"request (9412 tokens) exceeds the available context size '
@@ -321,6 +321,16 @@ def test_the_key_is_taken_out_of_everything_an_error_keeps():
     kept = f"{error} {error.__dict__}"
     assert "***" in kept
     assert not any(secret in kept for secret in secrets)
+
+
+@pytest.mark.parametrize("key", ["x", "key", "ollama", "none"])
+def test_a_word_in_the_place_of_a_key_stays_in_what_the_server_says(key):
+    words = "the ollama key is none of x, see https://ollama.com"
+
+    assert secrets_in({"authorization": f"Bearer {key}"}) == ()
+    secrets = secrets_in({"authorization": "Bearer s3cr"})
+    assert secrets == ("s3cr",)
+    assert refusal(500, {"error": words}, secrets=secrets).server_message == words
 
 
 def test_headers_are_kept_in_lower_case_without_credentials():

@@ -113,7 +113,10 @@ GOOD = {
     ),
     "structured, live": (structured(Reading.LIVE), [chunk('{"ok"'), last(": true}")], [YES]),
     "structured, live, in a fence": (
-        structured(Reading.LIVE), [last(f"```json\n{YES}\n```")], [f"```json\n{YES}\n```", YES],
+        structured(Reading.LIVE), [last(f"```json\n{YES}\n```")], [YES],
+    ),
+    "structured, live, behind blanks": (
+        structured(Reading.LIVE), [chunk(" "), chunk("\n{"), last('"ok": true}')], ['\x20\n{"ok": true}'],
     ),
     "structured, held": (structured(Reading.HELD, tools=TOOLS), [last(YES)], [YES]),
     "structured, held, in a fence": (
@@ -213,7 +216,8 @@ def test_a_bad_answer_is_repaired_once_and_then_an_error(asked, chunk):
     [
         (required(), "Hm", PARIS, [("weather", {"city": "Paris"})]),
         (structured(Reading.HELD), "Hm", YES, [YES]),
-        (structured(Reading.LIVE), "Hm", YES, ["Hm", YES]),
+        (structured(Reading.LIVE), "Hm", YES, [YES]),
+        (structured(Reading.LIVE), '{"ok": 5}', YES, ['{"ok": 5}', YES]),
         (emulated(Reading.HELD, output=OUTPUT), "Hm", YES, [YES]),
     ],
 )

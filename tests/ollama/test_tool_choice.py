@@ -49,6 +49,48 @@ async def test_none_offers_no_tool(fake_ollama, model, run, tools):
     assert "format" not in fake_ollama.chats[0]
 
 
+async def test_none_runs_no_tool_whatever_the_model_does(fake_ollama, model, run, tools, done):
+    fake_ollama.reply("Let me talk.", tool_calls=[("get_time", {"city": "Rome"})])
+
+    result = await run(agent(model, tools, tool_choice="none"), "hi", run_config=QUIET)
+
+    assert result.final_output == "Let me talk."
+    assert done == []
+
+
+async def test_a_call_in_the_place_of_an_answer_is_an_error_under_none(
+    fake_ollama, model, run, tools, done
+):
+    fake_ollama.reply(tool_calls=[("get_time", {"city": "Rome"})])
+
+    with pytest.raises(ModelOutputError, match="tool_choice is 'none'"):
+        await run(agent(model, tools, tool_choice="none"), "hi", run_config=QUIET)
+
+    assert done == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("gpt-oss:120b-cloud", {"capabilities": ["completion", "tools"]}),
+        ("mine", {"capabilities": ["tools"], "remote_host": "https://ollama.com:443"}),
+        ("mine", {"capabilities": ["tools"], "details": {"format": "safetensors"}}),
+    ],
+)
+async def test_a_local_server_enforces_nothing_for_models_that_run_elsewhere(
+    fake_ollama, run, tools, caplog, name, shown
+):
+    fake_ollama.fail(200, body=json.dumps(shown), path="/api/show")
+    fake_ollama.reply("I would rather talk.")
+    model = OllamaModelProvider(base_url=fake_ollama.url).get_model(name)
+
+    result = await run(agent(model, tools, tool_choice="required"), "hi", run_config=QUIET)
+
+    assert result.final_output == "I would rather talk."
+    assert "format" not in fake_ollama.chats[0]
+    assert "this endpoint cannot enforce it" in caplog.text
+
+
 async def test_required_turns_constrained_json_into_a_real_call(
     fake_ollama, model, run, tools, done
 ):

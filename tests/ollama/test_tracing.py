@@ -177,7 +177,7 @@ async def test_calls_that_were_dropped_are_on_the_span(fake_ollama, model, run, 
     await run(Agent("a", model=model, tools=[get_weather], model_settings=settings), "hi")
 
     config = recorder.generations[0]["span_data"]["model_config"]
-    assert config["dropped_parallel_calls"] == 1
+    assert config["dropped_calls"] == 1
 
 
 async def test_what_was_left_out_of_the_request_is_on_the_span(fake_ollama, model, run, recorder):

@@ -18,7 +18,7 @@ from timestep.errors import (
     OllamaError,
 )
 from timestep.ollama.client import ChatSource, Wire
-from timestep.ollama.endpoint import tagged
+from timestep.ollama.endpoint import is_cloud_name, tagged
 from timestep.ollama.pool import Pool
 from timestep.ollama.request import Abilities
 
@@ -45,7 +45,8 @@ class Catalogue:
         """What is known about *model*; asks ``/api/show`` when *ask* and nobody asked before."""
         if (known := self._known.get(model)) is not None:
             return known
-        enforces = not self._source.endpoint.is_cloud
+        # A local server hands names of cloud models on to ollama.com, which ignores "format".
+        enforces = not (self._source.endpoint.is_cloud or is_cloud_name(model))
         if not ask or not isinstance(self._source, Wire | Pool):
             return Abilities(enforces_format=enforces)
         async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
@@ -127,11 +128,12 @@ def _read(shown: Any, enforces: bool) -> Abilities:
     document = _object(shown)
     listed: Any = document.get("capabilities")
     is_mlx = _object(document.get("details")).get("format") == "safetensors"
+    is_remote = bool(document.get("remote_host") or document.get("remote_model"))
     return Abilities(
         # Servers before 0.6.4 list none, which says nothing about the model.
         capabilities=frozenset(map(str, cast("list[Any]", listed)))
         if isinstance(listed, list)
         else None,
         # MLX models ignore "format". Source: ollama x/mlxrunner/client.go, v0.33.0.
-        enforces_format=enforces and not is_mlx,
+        enforces_format=enforces and not is_mlx and not is_remote,
     )

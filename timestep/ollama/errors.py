@@ -63,6 +63,9 @@ _NESTED = 8
 _LONG = 12
 """Shorter header values are words, not keys, and may stand in an error."""
 
+_KEY, _WORD = 8, 4
+"""No key is shorter than the first; shorter than the second, anything may stand in an error."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -92,11 +95,17 @@ class Origin:
 
 def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:
     """What in request *headers* no error may repeat: the key, and any other long value."""
-    return tuple(
+    found = (
         value.rpartition(" ")[2]
         for name, value in headers.items()
         if name.lower() == "authorization" or len(value) >= _LONG
     )
+    return tuple(filter(_is_secret, found))
+
+
+def _is_secret(value: str) -> bool:
+    """False for what stands where a key has to be, as "ollama" does, and in any sentence."""
+    return len(value) >= _KEY or (len(value) >= _WORD and not value.isalpha())
 
 
 def status_error(

@@ -10,7 +10,6 @@ from timestep.ollama.errors import Origin
 from timestep.ollama.reply import Reply
 from timestep.ollama.request import (
     ChatRequest,
-    Reading,
     read_call,
     read_json,
     read_output,
@@ -32,7 +31,7 @@ def settle(reply: Reply, origin: Origin) -> ChatRequest | None:
         _settle_emulated(reply, origin)
     if request.output is not None and not reply.has_calls:
         return _settle_output(reply, request.output, origin)
-    if request.reading is Reading.HELD and reply.held:
+    if reply.holds and reply.held:
         reply.add_text(reply.held)  # words beside a call
     _refuse_empty(reply, origin)
     return None
@@ -80,13 +79,12 @@ def _settle_output(
     reply: Reply, output: AgentOutputSchemaBase, origin: Origin
 ) -> ChatRequest | None:
     request = reply.request
-    held = request.reading is Reading.HELD
-    text = reply.held if held else reply.last_text
+    text = reply.held if reply.holds else reply.last_text
     if request.is_emulated:
         text = _emulated_answer(text)
     right = read_output(text, output)
     if right is not None:
-        if held or right != text:  # a fence that was shown already cannot be taken back
+        if reply.holds or right != text:  # what was shown already cannot be taken back
             reply.add_text(right)
         return None
     if reply.was_cut:
@@ -118,6 +116,12 @@ def _refuse_empty(reply: Reply, origin: Origin) -> None:
         return
     if reply.was_cut:
         raise _cut(origin)
+    if reply.request.no_calls and reply.dropped_calls:
+        raise ModelOutputError(
+            f"{origin.model!r} called a tool and said nothing, though tool_choice is 'none'. Another "
+            "try may do better: ModelSettings(retry=…) repeats it.",
+            **origin.where(),
+        )
     if reply.request.tools:
         raise ModelOutputError(
             f"{origin.model!r} gave an empty answer. It probably called a tool that does not "

@@ -161,7 +161,9 @@ class Reply:
         self.done_reason = None
         self._lines = LineSplitter()
         self._held: list[str] = []
-        self._holds = request.reading is Reading.HELD
+        # Of a structured answer, what begins with a fence or with prose may have to be taken back.
+        self._is_unproven = request.reading is Reading.LIVE and request.output is not None
+        self._holds = request.reading is Reading.HELD or self._is_unproven
         self.held_calls: list[tuple[Any, Any, Any]] = []
         self._answer = AnswerText() if request.reading is Reading.EMULATED else None
 
@@ -174,6 +176,11 @@ class Reply:
     def has_text(self) -> bool:
         """True when a message was written."""
         return self._kind == "message" or any(item.type == "message" for item in self.output)
+
+    @property
+    def holds(self) -> bool:
+        """True when text is not shown before it is known to be right."""
+        return self._holds
 
     @property
     def held(self) -> str:
@@ -277,7 +284,7 @@ class Reply:
             text = text_of_arguments(arguments)
         except ValueError as exc:
             raise self._unusable(f"{name!r} with arguments that are no JSON") from exc
-        if self.request.one_call and self.has_calls:
+        if self.request.no_calls or (self.request.one_call and self.has_calls):
             self.dropped_calls += 1
             return
         self._close()
@@ -377,11 +384,23 @@ class Reply:
                 return
         elif self._holds:
             self._held.append(text)
+            if self._is_unproven:
+                self._prove()
             return
         logprobs = None
         if self._waiting:
             logprobs, self._waiting = self._waiting, []
         self._text(text, logprobs)
+
+    def _prove(self) -> None:
+        """Show a structured answer as it arrives, once it looks like the JSON it has to be."""
+        begun = self.held.lstrip()
+        self._is_unproven = not begun
+        if begun.startswith(("{", "[")):
+            self._holds = False
+            logprobs, self._waiting = self._waiting, []
+            self._text(self.held, logprobs)
+            self.release()
 
     def _text(self, text: str, logprobs: Logprobs | None) -> None:
         if self._kind != "message":

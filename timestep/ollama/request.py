@@ -65,6 +65,7 @@ class ChatRequest:
         tools: The functions the answer may call.
         must_call: True when the answer has to be a call.
         one_call: True when only the first call counts.
+        no_calls: True when calls do not count: ``tool_choice`` is ``"none"``.
         output: The schema the final text has to match, if any.
         call_ids: Call ids of the history.
         ignored: What was left out and deserves a warning, a phrase each.
@@ -79,6 +80,7 @@ class ChatRequest:
     tools: tuple[FunctionTool, ...] = ()
     must_call: bool = False
     one_call: bool = False
+    no_calls: bool = False
     output: AgentOutputSchemaBase | None = None
     call_ids: frozenset[str] = frozenset()
     ignored: tuple[str, ...] = ()
@@ -161,6 +163,7 @@ def build_request(
         tools=tuple(draft.tools),
         must_call=draft.must_call,
         one_call=settings.parallel_tool_calls is False,
+        no_calls=settings.tool_choice == "none",
         output=output,
         call_ids=conversation.call_ids,
         ignored=tuple(dict.fromkeys(draft.ignored)),

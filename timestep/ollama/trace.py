@@ -111,7 +111,7 @@ def record_answer(
     config["durations_ns"] = dict(counts.durations)
     config["time_to_first_token_seconds"] = first_token_seconds
     if dropped_calls:
-        config["dropped_parallel_calls"] = dropped_calls
+        config["dropped_calls"] = dropped_calls
     data.model_config = config
     if tracing.include_data():
         data.output = [item.model_dump(exclude_unset=True) for item in output]
