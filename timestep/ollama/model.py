@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -255,10 +255,10 @@ class OllamaModel(Model):
         self,
         system_instructions: str | None,
         input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
-        model_settings: ModelSettings,
-        tools: list[Tool],
-        output_schema: AgentOutputSchemaBase | None,
-        handoffs: list[Handoff[Any, Any]],
+        model_settings: ModelSettings | None = None,
+        tools: Sequence[Tool] = (),
+        output_schema: AgentOutputSchemaBase | None = None,
+        handoffs: Sequence[Handoff[Any, Any]] = (),
         tracing: ModelTracing = ModelTracing.DISABLED,
         **elsewhere: object,
     ) -> RenderedPrompt:
@@ -273,10 +273,10 @@ class OllamaModel(Model):
         call = _Call(
             system_instructions,
             input,
-            model_settings,
-            tools,
+            model_settings or ModelSettings(),
+            list(tools),
             output_schema,
-            handoffs,
+            list(handoffs),
             tracing,
             {name: value for name, value in elsewhere.items() if value is not None},
         )
