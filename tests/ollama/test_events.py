@@ -158,6 +158,11 @@ def test_the_response_is_open_at_first_and_whole_at_last(chunks):
         assert event.response.status == "in_progress"
         assert event.response.usage is None
     assert terminal.response is decoded.response
+    is_cut = decoded.reply.done_reason == "length"
+    assert terminal.type == f"response.{'incomplete' if is_cut else 'completed'}"
+    assert (terminal.response.incomplete_details is not None) is is_cut
+    unfinished = [item for item in decoded.output if item.status == "incomplete"]
+    assert unfinished == (decoded.output[-1:] if is_cut else [])
     assert terminal.response.output == decoded.output
     assert {event.response.id for event in (created, in_progress, terminal)} == {"resp_1"}
     assert {event.response.model for event in (created, in_progress, terminal)} == {"m"}

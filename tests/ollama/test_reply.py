@@ -415,9 +415,11 @@ def test_the_server_s_durations_are_kept_on_demand(raw):
 
 @pytest.mark.parametrize("reason", ["stop", "load", "unload", "strange", None, 5])
 def test_every_reason_but_length_completes(reason):
-    decoded = answer(last("Hi", reason=reason))
+    decoded = answer(chunk(thinking="Hm"), last("Hi", reason=reason))
 
     assert decoded.response.status == "completed"
+    assert decoded.response.incomplete_details is None
+    assert [item.status for item in decoded.output] == [None, "completed"]
     assert decoded.reply.done_reason == (reason if isinstance(reason, str) else None)
 
 

@@ -48,6 +48,11 @@ PROPERTIES = {
     "const": ({"const": "a"}, {"enum": ["a"]}, []),
     "const null": ({"const": None}, {"enum": [None]}, []),
     "const within enum": ({"const": 1, "enum": [1.0, 2]}, {"enum": [1.0]}, []),
+    "const outside enum": (
+        {"const": 3, "enum": [1, 2]},
+        {"description": "Nothing is valid here; leave it out."},
+        ["false"],
+    ),
     "title is silent": ({"title": "P", "type": "string"}, {"type": "string"}, []),
     "default": (
         {"type": "integer", "default": 3},
