@@ -22,7 +22,7 @@ class Connection(asyncio.Protocol):
     Args:
         serve: Answers a request on this connection; cancelled when the client hangs up, also
             while the answer is being written, as net/http does.
-        lost: Called when the connection is closed.
+        lost: Called when the connection is closed, and nothing is served on it any more.
     """
 
     def __init__(
@@ -56,10 +56,14 @@ class Connection(asyncio.Protocol):
         self._hang_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the answer that is being written."""
+        """Stop the answer that is being written; then the connection is gone."""
         self._hang_up()
         self._writable.set()
-        self._lost(self)
+        if self._task is None:
+            # asyncio closes the socket right after this call.
+            asyncio.get_running_loop().call_soon(self._lost, self)
+        else:
+            self._task.add_done_callback(lambda _: self._lost(self))
 
     def pause_writing(self) -> None:
         """Wait: the client reads more slowly than the answer comes."""
