@@ -491,6 +491,33 @@ async def test_a_busy_one_is_replaced_by_one_other(servers, model, run):
     assert sum(chats(servers)) == 2
 
 
+@pytest.mark.parametrize("status", [502, 503])
+async def test_busy_ones_are_chosen_last_until_they_had_a_rest(servers, model, run, clock, status):
+    for server in servers[:2]:
+        server.fail(status, "server busy")
+    answer_all(servers, "hi")
+
+    with pytest.raises(ServerBusyError):
+        await run(Agent("a", model=model), "one", run_config=QUIET)
+    await asyncio.gather(*(ask(model, f"two {number}") for number in range(40)))
+    assert chats(servers)[:2] == [1, 1]
+
+    clock.now += 1.5
+    await asyncio.gather(*(ask(model, f"three {number}") for number in range(40)))
+    assert min(chats(servers)) > 1
+
+
+async def test_a_gateway_that_is_busy_when_it_is_asked_for_its_models_is_chosen_last(
+    servers, model
+):
+    for server in servers[:3]:
+        server.fail(502, body="Bad gateway", path="/api/ps", times=None)
+    servers[3].reply("hi")
+
+    assert await ask(model) == "hi"
+    assert chats(servers) == [0, 0, 0, 1]
+
+
 async def test_an_error_that_is_not_the_servers_goes_nowhere_else(servers, model, run):
     servers[0].fail(401, "unauthorized")
 

@@ -38,7 +38,7 @@ _LACKING = 60.0
 """For how many seconds a host that has no such model is not asked for it again."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-"""How many seconds a dead host is left alone: doubled each time it is still dead."""
+"""How many seconds a dead host is left alone, and a busy one chosen last: doubled each time."""
 
 _COLD_MODEL = 8
 """A host that has to load the model counts as if it had so many more requests under way."""
@@ -61,6 +61,8 @@ class _Host:
         is_asked: Somebody is asking for it just now.
         failures: How often in a row it was found dead; 0 for a living one.
         due: When a dead one may be asked again.
+        refusals: How often in a row it said that it is busy; 0 for one that took the last request.
+        rests: Until when a busy one is chosen last.
         lacking: Models it does not have, with the time until which that is believed.
     """
 
@@ -71,6 +73,8 @@ class _Host:
     is_asked: bool = False
     failures: int = 0
     due: float = -inf
+    refusals: int = 0
+    rests: float = -inf
     lacking: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -188,8 +192,10 @@ class Pool:
         except TimeoutError:
             if host.failures or host.seen == -inf:  # one that lived may be too busy to tell
                 self._bury(host)
-        except OllamaError:
+        except OllamaError as exc:
             host.failures = 0  # it lives, and is a proxy that tells nothing
+            if isinstance(exc, ServerBusyError):
+                self._rest(host)
         else:
             host.loaded, host.failures = _names(listed), 0
         host.seen = self._clock()
@@ -206,7 +212,7 @@ class Pool:
             living = [host for host in left if not host.failures]
             if living:
                 home = None if key is None else self._homes.get(key)
-                best = min(living, key=lambda host: _cost(host, name, home))
+                best = min(living, key=lambda host: (host.rests > now, _cost(host, name, home)))
             else:  # hope beats certain failure, one host after the other
                 best = min(left, key=lambda host: host.due)
             best.in_flight += 1
@@ -224,13 +230,16 @@ class Pool:
 
     def note_answer(self, host: _Host, model: str) -> None:
         """Note that *host* answers with *model*, which therefore is loaded."""
-        host.failures = 0
+        host.failures = host.refusals = 0
+        host.rests = -inf
         host.loaded.add(tagged(model))
 
     def note_error(self, host: _Host, model: str, error: OllamaError) -> None:
         """Note what *error* tells about *host*."""
         if _is_unreachable(error):
             self._bury(host)
+        elif isinstance(error, ServerBusyError):
+            self._rest(host)
         elif isinstance(error, ModelNotFoundError):
             host.lacking[tagged(model)] = self._clock() + _LACKING
 
@@ -240,8 +249,16 @@ class Pool:
             if host.failures and now < host.due:
                 return  # all requests that were under way there tell of the same death
             host.failures += 1
-            host.due = now + min(_FIRST_PAUSE * 2 ** (host.failures - 1), _LONGEST_PAUSE)
+            host.due = now + _pause(host.failures)
             host.loaded = set()
+
+    def _rest(self, host: _Host) -> None:
+        with self._lock:
+            now = self._clock()
+            if now < host.rests:
+                return  # as above
+            host.refusals += 1
+            host.rests = now + _pause(host.refusals)
 
     async def _ask(self, ask: Callable[[Wire], Awaitable[Any]], model: str) -> Any:
         visit = _Visit(self, model, None)
@@ -389,6 +406,10 @@ class _Visit:
         host, self._host = self._host, None
         if host is not None:
             self._pool.leave(host)
+
+
+def _pause(times: int) -> float:
+    return float(min(_FIRST_PAUSE * 2 ** min(times - 1, 10), _LONGEST_PAUSE))
 
 
 def _cost(host: _Host, model: str, home: _Host | None) -> int:
