@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from timestep.ollama import connection
+from timestep.ollama import connection, over_httpcore
+from timestep.ollama.client import Wire
 from timestep.ollama.connection import TransportError, open_connections
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.over_aiohttp import AiohttpSession
-from timestep.ollama.over_httpcore import HttpcorePool, parse
+from timestep.ollama.over_httpcore import HttpcoreConnections, parse
 from timestep.ollama.over_httpx import HttpxClient
 
 LINES = b'{"done": false}\n{"done": true}\n'
@@ -175,13 +176,13 @@ PROXIES = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:
 @pytest.mark.parametrize(
     ("base_url", "environment", "stock", "fast"),
     [
-        ("http://127.0.0.1:11434", {}, HttpcorePool, AiohttpSession),
+        ("http://127.0.0.1:11434", {}, HttpcoreConnections, AiohttpSession),
         ("https://ollama.com", {}, HttpxClient, AiohttpSession),
         ("http://gpu:11434", PROXIES, HttpxClient, HttpxClient),
         ("https://ollama.com", PROXIES, HttpxClient, HttpxClient),
         ("https://ollama.com", {"ALL_PROXY": "http://127.0.0.1:9"}, HttpxClient, HttpxClient),
-        ("http://gpu:11434", {**PROXIES, "NO_PROXY": "gpu"}, HttpcorePool, AiohttpSession),
-        ("http://127.0.0.1:11434", PROXIES, HttpcorePool, AiohttpSession),
+        ("http://gpu:11434", {**PROXIES, "NO_PROXY": "gpu"}, HttpcoreConnections, AiohttpSession),
+        ("http://127.0.0.1:11434", PROXIES, HttpcoreConnections, AiohttpSession),
     ],
 )
 async def test_the_library_is_chosen_by_what_is_there_and_what_is_needed(
@@ -207,3 +208,26 @@ async def test_a_proxy_gets_what_goes_to_other_hosts(monkeypatch):
     ((head, _),) = requests
     assert head.startswith(b"POST http://gpu.invalid:11434/api/chat HTTP/1.1\r\n")
     assert got == LINES
+
+
+async def test_many_requests_at_once_look_at_few_kept_connections(
+    monkeypatch, without_aiohttp, fake_ollama
+):
+    looks = []
+    is_readable = over_httpcore._is_readable
+    monkeypatch.setattr(
+        over_httpcore, "_is_readable", lambda socket: looks.append(1) or is_readable(socket)
+    )
+    fake_ollama.reply("hi", times=None)
+    wire = Wire(Endpoint(fake_ollama.url))
+    ask = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+
+    for _ in range(3):
+        await asyncio.gather(
+            *(wire.post("/api/chat", {**ask, "stream": False}) for _ in range(150))
+        )
+
+    assert len(fake_ollama.chats) == 450
+    assert len(looks) <= 2 * 450
+    assert fake_ollama.open_connections <= 150
+    await wire.aclose()

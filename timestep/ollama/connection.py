@@ -98,9 +98,9 @@ def open_connections(endpoint: Endpoint, connect_timeout: float | None) -> Conne
         from timestep.ollama.over_httpx import own_client  # noqa: PLC0415 - see above
 
         return own_client(tls, connect_timeout)
-    from timestep.ollama.over_httpcore import HttpcorePool  # noqa: PLC0415 - see above
+    from timestep.ollama.over_httpcore import HttpcoreConnections  # noqa: PLC0415 - see above
 
-    return HttpcorePool(connect_timeout)
+    return HttpcoreConnections(connect_timeout)
 
 
 def _is_proxied(endpoint: Endpoint) -> bool:

@@ -6,7 +6,8 @@ redirects, which a model call has not, and its streams pass the event loop once 
 
 import asyncio
 import select
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
+from collections import deque
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -16,23 +17,18 @@ import httpcore
 
 from timestep.ollama.connection import KEPT_CONNECTIONS, KEPT_SECONDS, Answer, Guard, TransportError
 
-# Steps of a request in the words of httpcore; one on a kept connection skips the first.
-_CONNECTING = frozenset({"connect_tcp.started", "connect_unix_socket.started", "start_tls.started"})
-_CONNECTED = "send_request_headers.started"
 
+class HttpcoreConnections:
+    """Requests over plain connections, of which some are kept for the next.
 
-class HttpcorePool:
-    """Requests through a pool of plain connections."""
+    httpcore's own pool looks at all connections for each of them, for every request: with 256 at
+    once that takes seconds.
+    """
 
     def __init__(self, connect_timeout: float | None) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            # A pool that makes requests queue would look like a server that is silent.
-            max_connections=None,
-            max_keepalive_connections=KEPT_CONNECTIONS,
-            keepalive_expiry=KEPT_SECONDS,
-            network_backend=_Asyncio(),
-        )
-        self._timeout = {"connect": connect_timeout}
+        self._timeout = connect_timeout
+        self._idle: deque[httpcore.AsyncHTTP11Connection] = deque()
+        self._is_closed = False
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, guard: Guard
@@ -45,18 +41,62 @@ class HttpcorePool:
             target,
             headers=[(name.encode("ascii"), value.encode()) for name, value in sent.items()],
             content=body,
-            extensions={"timeout": self._timeout, "trace": trace(guard)},
         )
         with _translated():
-            response = await self._pool.handle_async_request(request)
+            connection = await self._kept() or await self._connect(target.origin, guard)
+            try:
+                response = await connection.handle_async_request(request)
+            except BaseException:  # cancelled, too: nobody else knows of it any more
+                await connection.aclose()
+                raise
+
+        async def aclose() -> None:
+            await response.aclose()
+            await self._keep(connection)
+
         headers = {
             name.decode().lower(): value.decode("latin-1") for name, value in response.headers
         }
-        return Answer(response.status, headers, _body(response, headers), response.aclose)
+        return Answer(response.status, headers, _body(response, headers), aclose)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._pool.aclose()
+        self._is_closed = True
+        while self._idle:
+            await self._idle.pop().aclose()
+
+    async def _kept(self) -> httpcore.AsyncHTTP11Connection | None:
+        """The one that was used last; closes those that waited too long."""
+        while self._idle and self._idle[0].has_expired():
+            await self._idle.popleft().aclose()
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.has_expired():
+                return connection
+            await connection.aclose()
+        return None
+
+    async def _connect(
+        self, origin: httpcore.Origin, guard: Guard
+    ) -> httpcore.AsyncHTTP11Connection:
+        guard(True)
+        try:
+            async with asyncio.timeout(self._timeout):
+                stream = _Stream(*await asyncio.open_connection(origin.host.decode(), origin.port))
+        except TimeoutError as exc:
+            raise httpcore.ConnectTimeout from exc
+        except OSError as exc:
+            raise httpcore.ConnectError(str(exc)) from exc
+        guard(False)
+        return httpcore.AsyncHTTP11Connection(origin, stream, keepalive_expiry=KEPT_SECONDS)
+
+    async def _keep(self, connection: httpcore.AsyncHTTP11Connection) -> None:
+        if not connection.is_idle():
+            return  # it is closed: its answer was not finished
+        if self._is_closed or len(self._idle) >= KEPT_CONNECTIONS:
+            await connection.aclose()
+        else:
+            self._idle.append(connection)
 
 
 @lru_cache(maxsize=64)
@@ -68,23 +108,6 @@ def parse(url: str) -> tuple[httpcore.URL, str]:
     return httpcore.URL(f"{parts.scheme}://{host}{path}"), host
 
 
-def trace(guard: Guard) -> Callable[[str, object], Awaitable[None]]:
-    """The ``trace`` extension that tells *guard* when a request connects.
-
-    httpcore forgets a connection whose request is cancelled just before it begins. And while anyio
-    connects for httpx, it cancels the task for its own purposes and may swallow another's.
-    """
-
-    async def follow(event: str, _: object) -> None:
-        step = event.partition(".")[2]
-        if step in _CONNECTING:
-            guard(True)
-        elif step == _CONNECTED:
-            guard(False)
-
-    return follow
-
-
 async def _body(response: httpcore.Response, headers: Mapping[str, str]) -> AsyncGenerator[bytes]:
     stream: Any = response.stream
     if "content-encoding" in headers:
@@ -94,26 +117,6 @@ async def _body(response: httpcore.Response, headers: Mapping[str, str]) -> Asyn
     with _translated():
         async for piece in stream:
             yield piece
-
-
-class _Asyncio(httpcore.AsyncNetworkBackend):
-    """Opens connections with `asyncio.open_connection`."""
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        try:
-            async with asyncio.timeout(timeout):
-                return _Stream(*await asyncio.open_connection(host, port))
-        except TimeoutError as exc:
-            raise httpcore.ConnectTimeout from exc
-        except OSError as exc:
-            raise httpcore.ConnectError(str(exc)) from exc
 
 
 class _Stream(httpcore.AsyncNetworkStream):

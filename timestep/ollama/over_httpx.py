@@ -1,7 +1,7 @@
 """Requests over a whole httpx client: one that was given, or for TLS and proxies."""
 
 import ssl
-from collections.abc import AsyncGenerator, Collection, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 
 import httpx
@@ -14,7 +14,11 @@ from timestep.ollama.connection import (
     Guard,
     TransportError,
 )
-from timestep.ollama.over_httpcore import trace
+
+# Steps of a request in the words of httpcore; one on a kept connection skips the first.
+_CONNECTING = frozenset({"connect_tcp.started", "connect_unix_socket.started", "start_tls.started"})
+_CONNECTED = "send_request_headers.started"
+
 
 # A pool that makes requests queue would look like a server that is silent.
 _LIMITS = httpx.Limits(
@@ -75,6 +79,23 @@ def own_client(tls: ssl.SSLContext | None, connect_timeout: float | None) -> Con
     timeout = httpx.Timeout(None, connect=connect_timeout)
     client = httpx.AsyncClient(verify=tls or False, timeout=timeout, limits=_LIMITS)
     return HttpxClient(client, owned=True)
+
+
+def trace(guard: Guard) -> Callable[[str, object], Awaitable[None]]:
+    """The ``trace`` extension that tells *guard* when a request connects.
+
+    httpcore's pool forgets a connection whose request is cancelled just before it begins. And while
+    anyio connects, it cancels the task for its own purposes and may swallow another's.
+    """
+
+    async def follow(event: str, _: object) -> None:
+        step = event.partition(".")[2]
+        if step in _CONNECTING:
+            guard(True)
+        elif step == _CONNECTED:
+            guard(False)
+
+    return follow
 
 
 def _answer(response: httpx.Response) -> Answer:
