@@ -217,6 +217,57 @@ def test_a_model_that_is_not_pulled_is_a_problem(findings, ollama, monkeypatch):
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("zz/x", "default = zz/x cannot be used: Unknown prefix: zz. "),
+        ("gone", "default = zz/notthere cannot be used: Unknown prefix: zz. "),
+        ("lab/", "default = lab/ cannot be used: No model in 'lab/'; "),
+        ("ollama/", "default = ollama/ cannot be used: No model in 'ollama/'; "),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_a_problem(findings, ollama, monkeypatch, name, words):
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", name)
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__KIND", "openai")
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__BASE_URL", f"{ollama.url}/v1")
+    ollama.fail(200, body='{"data": []}', path="/v1/models")
+    if name == "gone":
+        monkeypatch.setenv("TIMESTEP_ALIASES__GONE", "zz/notthere")
+
+    found = findings(exit_code=1)
+
+    problems = fixes(found, "problem")
+    assert [text for text in problems if text.startswith(words)]
+    assert not any("timestep pull" in fix for fix in problems.values())
+    assert not any("The default model is" in text for text in fixes(found, "ok"))
+
+
+def test_a_gateway_that_only_a_name_asks_for_is_looked_for_too(findings, ollama, monkeypatch):
+    monkeypatch.setitem(sys.modules, "litellm", None)
+    monkeypatch.setitem(sys.modules, "agents.extensions.models.litellm_model", None)
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "litellm/x")
+
+    assert "timestep[litellm]" in "".join(fixes(findings(exit_code=1), "problem"))
+
+
+def test_without_ollama_com_the_local_models_are_checked(findings, ollama, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_ALIASES__BIG", "ollama/llama3.3")
+    monkeypatch.setenv("OLLAMA_API_KEY", "k")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    monkeypatch.setenv("HTTPS_PROXY", nobody)
+
+    [(cloud, nothing), (missing, fix)] = fixes(findings(exit_code=1), "problem").items()
+
+    assert cloud.startswith("Cannot reach https://ollama.com: ")
+    assert "ollama serve" not in cloud
+    assert not nothing
+    assert (missing, fix) == (
+        "ollama/llama3.3 (big) is not pulled.",
+        "timestep pull ollama/llama3.3",
+    )
+
+
 def test_what_a_model_lacks_is_told(findings, ollama, monkeypatch):
     ollama.add_model("gemma3", capabilities=("completion", "vision"))
     ollama.add_model("embedder", capabilities=("embedding",))

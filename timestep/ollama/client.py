@@ -32,7 +32,7 @@ from timestep.ollama.connection import Answer, Connections, TransportError, open
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Origin, secrets_in, status_error
 from timestep.per_loop import PerLoop
-from timestep.urls import authority
+from timestep.urls import authority, is_ollama_cloud
 from timestep.wire_bytes import WireBytes
 
 if TYPE_CHECKING:
@@ -498,6 +498,8 @@ class ChatStream:
                 "one event loop and until it is closed; give base_url instead, and timestep keeps "
                 "a client for every loop."
             )
+        elif isinstance(exc, TransportError) and exc.phase == "reach" and is_ollama_cloud(host):
+            advice = f"Cannot reach {host}: {reason}. Check the network, or a proxy on the way."
         elif isinstance(exc, TransportError) and exc.phase == "reach":
             advice = (
                 f"Cannot reach Ollama at {host}: {reason}. Start it with 'ollama serve', or say "

@@ -8,9 +8,11 @@ from timestep.cli.configuration import ConfigurationProblem, configure
 from timestep.cli.doctor.findings import Finding
 from timestep.cli.doctor.models import check_models
 from timestep.cli.doctor.servers import Server, check_openai, check_proxies, check_server, visit
+from timestep.cli.failures import explain
 from timestep.cli.inventory import take_inventory
 from timestep.cli.loop import run_without_waiting
-from timestep.cli.marks import read_marks
+from timestep.cli.marks import Mark, read_marks
+from timestep.errors import ConfigurationError
 from timestep.registry import MultiModelProvider
 from timestep.routing import chain, split_prefix, targets
 from timestep.settings import Settings, misspelled_variables, source_files
@@ -40,11 +42,33 @@ def examine(*, config_file: str | None, env_file: str, patience: float) -> list[
     read = ", ".join(str(file.path) for file in files if file.is_read)
     words = f"Read {read} and the environment." if read else "Read the environment; no file."
     findings.insert(0, Finding(_CONFIGURATION, "ok", words))
-    findings += _check_default(settings)
-    return findings + run_without_waiting(_check_all(settings, provider, patience))
+    marks = read_marks(settings)
+    problems = {mark: _why_unusable(mark.model, settings, provider) for mark in marks}
+    findings += [
+        Finding(_CONFIGURATION, "problem", f"{mark.label} = {mark.model} cannot be used: {problem}")
+        for mark, problem in problems.items()
+        if problem
+    ]
+    usable = [mark for mark in marks if not problems[mark]]
+    if all(mark in usable for mark in marks if mark.alias is None):
+        findings += _tell_default(settings)
+    return findings + run_without_waiting(_check_all(settings, provider, usable, patience))
 
 
-def _check_default(settings: Settings) -> list[Finding]:
+def _why_unusable(name: str, settings: Settings, provider: MultiModelProvider) -> str:
+    """Why *name* leads to no model; empty when it does, or when its provider's check tells."""
+    try:
+        provider.get_model(name)
+    except ConfigurationError as exc:
+        prefix, _ = split_prefix(name)
+        is_told = prefix in {None, "openai", *settings.providers}  # a missing key or package
+        return "" if is_told else str(exc)
+    except Exception as exc:  # noqa: BLE001 - providers of other packages raise what they like
+        return explain(exc)
+    return ""
+
+
+def _tell_default(settings: Settings) -> list[Finding]:
     if settings.default_model is None:
         return [
             Finding(
@@ -62,12 +86,11 @@ def _check_default(settings: Settings) -> list[Finding]:
 
 
 async def _check_all(
-    settings: Settings, provider: MultiModelProvider, patience: float
+    settings: Settings, provider: MultiModelProvider, marks: list[Mark], patience: float
 ) -> list[Finding]:
     inventories, servers = await asyncio.gather(
         take_inventory(settings, provider, patience=patience), visit(provider, patience)
     )
-    marks = read_marks(settings)
     wanted = {split_prefix(mark.model)[0] or "" for mark in marks}
     wanted = {"" if prefix == "openai" else prefix for prefix in wanted}
     by_url = {(server.prefix, server.url): server for server in servers}

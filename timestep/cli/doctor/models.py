@@ -9,6 +9,7 @@ from timestep.ollama.endpoint import is_cloud_name
 from timestep.provenance import dotted
 from timestep.routing import split_prefix
 from timestep.settings import OllamaProviderSettings, OllamaSettings, Settings
+from timestep.urls import OLLAMA_CLOUD
 
 _AREA = "models"
 _LITTLE = 4096
@@ -38,7 +39,9 @@ def check_models(
         elif is_cloud_name(name) and table.base_url is None:
             findings += _check_cloud(called, offer, asked, table)
         elif offer is None:
-            findings += _check_missing(called, mark, asked)
+            # ollama.com has other models; the local server answers for this one.
+            local = [i for i in asked if i.url != OLLAMA_CLOUD or table.base_url is not None]
+            findings += _check_missing(called, mark, local)
         else:
             findings += _check_present(called, prefix or "", name, offer, table)
     return list(dict.fromkeys(findings))
@@ -75,7 +78,7 @@ def _check_cloud(
             "export OLLAMA_API_KEY=…",
         )
         return
-    yield from _check_listed(called, offer, [i for i in asked if i.url == "https://ollama.com"])
+    yield from _check_listed(called, offer, [i for i in asked if i.url == OLLAMA_CLOUD])
 
 
 def _check_missing(called: str, mark: Mark, asked: list[Inventory]) -> Iterator[Finding]:

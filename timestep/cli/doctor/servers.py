@@ -15,7 +15,7 @@ from timestep.errors import AuthenticationError, OllamaError
 from timestep.ollama.client import Wire
 from timestep.registry import MultiModelProvider
 from timestep.settings import Settings
-from timestep.urls import is_loopback
+from timestep.urls import OLLAMA_CLOUD, is_loopback
 
 # Source: ollama's tags, each fault gone with the release named.
 _FAULTS = (
@@ -126,7 +126,7 @@ def _check_key(area: str, inventory: Inventory, settings: Settings) -> list[Find
         or base_url is None
         or settings.ollama.api_key is None
         or not settings.ollama_key_is_for_cloud_only
-        or inventory.url == "https://ollama.com"
+        or inventory.url == OLLAMA_CLOUD
     ):
         return []
     text = f"OLLAMA_API_KEY is for ollama.com and is not sent to {inventory.url}."
@@ -134,7 +134,7 @@ def _check_key(area: str, inventory: Inventory, settings: Settings) -> list[Find
 
 
 def _check_account(area: str, server: Server) -> list[Finding]:
-    is_cloud = server.url == "https://ollama.com"
+    is_cloud = server.url == OLLAMA_CLOUD
     if server.account:
         return [Finding(area, "ok", f"Signed in as {server.account}.")]
     if is_cloud and server.is_refused:
