@@ -25,6 +25,12 @@ def get_weather(city: str) -> str:
     return f"snow in {city}"
 
 
+@function_tool
+def leave() -> str:
+    """Leave."""
+    raise SystemExit(5)
+
+
 @function_tool(needs_approval=True)
 def pay(amount: int) -> str:
     """Pay."""
@@ -33,6 +39,7 @@ def pay(amount: int) -> str:
 
 advisor = Agent("Advisor", instructions="Advise.", tools=[get_weather], model="ollama/qwen3:4b")
 desk = Agent("Desk", instructions="Hand over.", handoffs=[advisor], model="ollama/llama3.2")
+quitter = Agent("Quitter", tools=[leave], model="ollama/llama3.2")
 till = Agent("Till", tools=[pay], model="ollama/llama3.2")
 '''
 SCHEMA = {
@@ -47,6 +54,36 @@ SCHEMA = {
 def configured(fake_ollama, monkeypatch):
     monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
     Path("desk.py").write_text(DESK)
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("--jsonl",)])
+def test_what_agents_and_tools_print_goes_to_stderr(invoke, fake_ollama, form):
+    Path("loud.py").write_text(
+        DESK.replace("    return f", "    print('looking')\n    return f") + "print('loading')"
+    )
+    fake_ollama.reply(tool_calls=[("get_weather", {"city": "Oslo"})])
+    fake_ollama.reply("It snows.")
+
+    result = invoke("run", "Weather?", "--agent", "loud.py:advisor", *form)
+
+    assert (result.exit_code, "It snows." in result.stdout) == (0, True)
+    assert {"loading", "looking"} <= set(result.stderr.splitlines())
+    assert "loading" not in result.stdout
+    assert "looking" not in result.stdout
+
+
+def test_a_tool_that_would_end_the_program_has_failed(invoke, fake_ollama):
+    fake_ollama.reply(tool_calls=[("leave", {})])
+    fake_ollama.reply("It failed.")
+
+    result = invoke("run", "Go.", "--agent", "desk.py:quitter")
+
+    assert (result.exit_code, result.stdout) == (0, "It failed.\n")
+    assert (
+        "An error occurred while running the tool"
+        in fake_ollama.chats[1]["messages"][-1]["content"]
+    )
+    assert "Traceback" not in result.stderr
 
 
 def test_an_agent_of_a_file_answers_with_its_model_and_tools(invoke, fake_ollama):

@@ -71,6 +71,32 @@ def test_a_full_disk_is_told_without_a_traceback(arguments, start, fake_ollama, 
     assert stderr == "Error: Standard output cannot be written: No space left on device.\n"
 
 
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code", "shown"),
+    [
+        ("2>&-", ("run", "Hi"), 0, "ok\n"),
+        ("<&-", ("run", "Hi"), 0, "ok\n"),
+        ("<&-", ("run",), 2, ""),
+        ("<&-", ("chat",), 0, ""),
+    ],
+)
+def test_a_closed_stream_is_an_empty_one(fake_ollama, monkeypatch, closed, arguments, code, shown):
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "ollama/llama3.2")
+    if "Hi" in arguments:
+        fake_ollama.reply("ok")
+    program = "from timestep.cli import main; main(prog_name='timestep')"
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", program, *arguments]
+
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}
+    )
+
+    assert (done.returncode, done.stdout) == (code, shown)
+    assert "Traceback" not in done.stderr
+
+
 def test_another_failure_of_the_system_is_not_taken_for_a_full_disk():
     @click.command()
     def fail():

@@ -149,12 +149,17 @@ def test_the_default_model_is_rendered(invoke, fake_ollama, monkeypatch):
         ("absent.py:agent", 2, "There is no file 'absent.py'."),
         ("desk:broken", 1, "ZeroDivisionError in desk.py:"),
         ("wrong.py:agent", 1, "wrong.py cannot be imported: ZeroDivisionError in wrong.py:1"),
+        ("exits.py:agent", 1, "exits.py ends the program when it is imported."),
+        ("typo.py:agent", 1, "typo.py cannot be imported: invalid syntax (typo.py, line 2)."),
+        ("../desk:agent", 2, "'../desk' is no module's name; write a file as ../desk.py."),
         ("lost.py:agent", 1, "lost.py cannot be imported: No module named 'nowhere'"),
     ],
 )
 def test_a_reference_that_leads_nowhere_is_told(invoke, desk, reference, code, words):
     Path("wrong.py").write_text("1 / 0\n")
     Path("lost.py").write_text("import nowhere\n")
+    Path("exits.py").write_text("import sys\nsys.exit('bye')\n")
+    Path("typo.py").write_text("x = 1\nx = = 2\n")
 
     result = invoke("render", "Hi", "--agent", reference)
 

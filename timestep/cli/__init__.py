@@ -35,8 +35,9 @@ class Commands(click.Group):
         Raises:
             SystemExit: With 1, when standard output cannot be written; says why.
         """
-        if cast("object", sys.stdout) is None:  # as after ">&-"; nobody wants to read anything
-            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open to the end
+        for name, mode in [("stdin", "r"), ("stdout", "w"), ("stderr", "w")]:
+            if getattr(sys, name) is None:  # as after ">&-"; nobody is at the other end
+                setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open to the end
         try:
             return super().main(*args, **keywords)
         except OSError as exc:

@@ -11,6 +11,7 @@ import click
 from agents import Agent
 
 from timestep.cli.failures import explain
+from timestep.cli.terminal import foreign_code
 
 
 def load_agent(reference: str) -> Agent[Any]:
@@ -38,14 +39,21 @@ def _load(place: str) -> ModuleType:
     is_file = place.endswith(".py")
     if is_file and not Path(place).is_file():
         raise click.UsageError(f"There is no file {place!r}.")
+    if not is_file and not all(map(str.isidentifier, place.split("."))):
+        raise click.UsageError(f"{place!r} is no module's name; write a file as {place}.py.")
     # What runs with "python file.py" or "python -m module" finds its neighbours.
     sys.path.insert(0, str(Path(place).parent.absolute()) if is_file else str(Path.cwd()))
     try:
-        return _load_file(Path(place)) if is_file else importlib.import_module(place)
+        with foreign_code():
+            return _load_file(Path(place)) if is_file else importlib.import_module(place)
     except ModuleNotFoundError as exc:
         if exc.name == place.partition(".")[0] or exc.name == place:
             raise click.UsageError(f"There is no module {place!r} here.") from exc
         raise click.ClickException(f"{place} cannot be imported: {exc}") from exc
+    except SyntaxError as exc:
+        raise click.ClickException(f"{place} cannot be imported: {exc}.") from exc
+    except SystemExit as exc:
+        raise click.ClickException(f"{place} ends the program when it is imported.") from exc
     except Exception as exc:  # the module's code raises what it likes
         raise click.ClickException(f"{place} cannot be imported: {explain(exc)}") from exc
 

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -45,9 +46,13 @@ def print_answer(
     """
     quiet_sdk()
     screen = Screen(shows_text=is_text(asking.agent))
-    turn = Turn(_show_nothing if form is Form.JSON else _show_line)
-    if form is Form.TEXT:
-        turn = Turn(screen.show)
+    stdout = sys.stdout  # agents run with another
+    shows: dict[Form, Callable[[Event], None]] = {
+        Form.TEXT: screen.show,
+        Form.JSON: lambda event: None,
+        Form.LINES: lambda event: print_lines([as_json(event)], stdout),
+    }
+    turn = Turn(shows[form])
     with impatient_runner() as loop:
         conversation = loop.run(load_conversation(session))
         try:
@@ -121,14 +126,6 @@ def _decide(call: str) -> Decision:
     raise click.ClickException(
         f"{call} waits for approval, and nobody is there to give it. Run it in a terminal."
     )
-
-
-def _show_nothing(event: Event) -> None:
-    pass
-
-
-def _show_line(event: Event) -> None:
-    print_lines([as_json(event)])
 
 
 def _print_held(turn: Turn, asking: Asking) -> None:

@@ -19,7 +19,7 @@ from agents import (
 
 from timestep.cli.asking import Asking
 from timestep.cli.screen import call_text
-from timestep.cli.terminal import unheard
+from timestep.cli.terminal import foreign_code, unheard
 from timestep.cli.turn import Turn, field_of, read_arguments
 
 
@@ -101,15 +101,9 @@ def run_to_answer(
     """
     state: RunState[Any] | None = None
     while True:
-        with unheard():
-            result = loop.run(
-                turn.play(
-                    asking.agent,
-                    given if state is None else state,
-                    asking.config,
-                    asking.max_turns,
-                )
-            )
+        said = given if state is None else state
+        with unheard(), foreign_code():
+            result = loop.run(turn.play(asking.agent, said, asking.config, asking.max_turns))
         if not result.interruptions:
             return result
         state = result.to_state()

@@ -36,6 +36,8 @@ class _Daemons(ThreadPoolExecutor):
         def call() -> None:
             try:
                 result = fn(*args, **kwargs)
+            except SystemExit as exc:  # it would end the loop, task by task
+                future.set_exception(RuntimeError(f"the code called sys.exit({exc.code!r})"))
             except BaseException as exc:  # noqa: BLE001 - whoever waits for the future gets it
                 future.set_exception(exc)
             else:

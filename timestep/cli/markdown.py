@@ -4,6 +4,7 @@ Blocks that are complete are printed once and never touched again; only the one 
 written is drawn over. What is shown can be copied: no padding, no hidden links, code as it is.
 """
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import dropwhile
@@ -62,7 +63,12 @@ class MarkdownStream:
 
     def __init__(self, columns: int) -> None:
         self._console = Console(
-            theme=_THEME, width=columns, highlight=False, markup=False, emoji=False
+            file=sys.stdout,  # agents run with another
+            theme=_THEME,
+            width=columns,
+            highlight=False,
+            markup=False,
+            emoji=False,
         )
         self._live: Live | None = None
         self._rest = ""

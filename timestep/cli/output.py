@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -32,10 +32,10 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def print_lines(values: Iterable[Any]) -> None:
-    """Print each of *values* as JSON on a line of its own."""
+def print_lines(values: Iterable[Any], file: TextIO | None = None) -> None:
+    """Print each of *values* as JSON on a line of its own, on *file* or stdout."""
     for value in values:
-        click.echo(json.dumps(value, ensure_ascii=False))
+        click.echo(json.dumps(value, ensure_ascii=False), file=file)
 
 
 def console() -> "Console":

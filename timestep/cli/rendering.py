@@ -11,6 +11,7 @@ from agents.items import ModelResponse, TResponseStreamEvent
 
 from timestep.cli.agents import load_agent
 from timestep.cli.failures import explain
+from timestep.cli.terminal import foreign_code
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.render import RenderedPrompt
 from timestep.registry import MultiModelProvider
@@ -56,7 +57,8 @@ def render_prompt(
         )
     try:
         found = _ollama_model(chosen, provider)
-        return found.model, asyncio.run(_render(agent, prompt, found, provider))
+        with foreign_code():
+            return found.model, asyncio.run(_render(agent, prompt, found, provider))
     except click.ClickException:
         raise
     except Exception as exc:  # the agent's own code raises what it likes

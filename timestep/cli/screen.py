@@ -103,15 +103,16 @@ class _AsWritten:
     """The answer as the model wrote it, with an end to its last line."""
 
     def __init__(self) -> None:
+        self._file = sys.stdout  # agents run with another
         self._last = ""
 
     def feed(self, text: str) -> None:
-        write_answer(text)
+        write_answer(text, self._file)
         self._last = text or self._last
 
     def end(self) -> None:
         if self._last and not self._last.endswith("\n"):
-            write_answer("\n")
+            write_answer("\n", self._file)
         self._last = ""
 
 

@@ -6,8 +6,9 @@ import re
 import shutil
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
+from typing import TextIO
 
 import click
 
@@ -72,10 +73,18 @@ def _is_in_front() -> bool:
         return False
 
 
-def write_answer(text: str) -> None:
-    """Put a piece of an answer on stdout at once; as it is, unless a terminal shows it."""
-    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
-    sys.stdout.flush()
+@contextmanager
+def foreign_code() -> Generator[None]:
+    """What agents and tools print in the block goes to stderr; stdout is for the answer."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def write_answer(text: str, file: TextIO | None = None) -> None:
+    """Put a piece of an answer on *file*, or stdout, at once; as it is, unless a terminal shows it."""
+    file = file or sys.stdout
+    file.write(printable(text) if file.isatty() else text)
+    file.flush()
 
 
 def write_aside(text: str) -> None:
