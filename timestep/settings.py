@@ -598,7 +598,8 @@ def source_files(
     if secrets is not None:
         files.append(sources.SourceFile("secrets", secrets, (), secrets.is_dir()))
     return files + [
-        sources.SourceFile("toml", *place, place == read) for place in sources.toml_places(config)
+        sources.SourceFile("toml", *place, place == read and place[0].is_file())
+        for place in sources.toml_places(config)
     ]
 
 

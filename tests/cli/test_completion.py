@@ -82,6 +82,17 @@ def test_a_script_is_printed_for_every_shell(invoke, shell, line):
     assert line in result.stdout
 
 
+@pytest.mark.parametrize(
+    "option", ["--agent", "--image", "--config", "--output-schema", "--env-file"]
+)
+def test_the_shell_completes_files(invoke, option):
+    words = {"COMP_LINE": f"timestep run {option} de", "COMP_BREAKS": ":"}
+
+    result = invoke(env={"_TIMESTEP_COMPLETE": "bash_complete", **words})
+
+    assert result.stdout == "file,de\n"
+
+
 def test_the_help_shows_a_line_to_copy_for_every_shell(invoke):
     shown = invoke("completion", "--help").stdout
 

@@ -241,6 +241,10 @@ def test_path_follows_the_variables_that_name_files(invoke, tmp_path, monkeypatc
     ]
 
 
+def test_path_tells_a_named_file_that_is_missing(invoke):
+    assert "missing  nope.toml\n" in invoke("config", "path", "--config", "nope.toml").stdout
+
+
 def test_path_works_while_the_configuration_does_not(invoke):
     Path("timestep.toml").write_text("[nonsense]\n")
     assert "read     timestep.toml" in invoke("config", "path").stdout

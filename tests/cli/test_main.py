@@ -90,7 +90,11 @@ def test_a_closed_stream_is_an_empty_one(fake_ollama, monkeypatch, closed, argum
 
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
     )
 
     assert (done.returncode, done.stdout) == (code, shown)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from timestep.cli.completion import complete_model
+from timestep.cli.completion import complete_file, complete_model
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -39,6 +39,7 @@ def agent_options(command: _Command) -> _Command:
             "-a",
             "--agent",
             "reference",
+            shell_complete=complete_file,
             metavar="MODULE:ATTRIBUTE",
             help="The agent, as module:attribute or file.py:attribute; a plain one when left out.",
         ),

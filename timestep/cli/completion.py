@@ -44,6 +44,13 @@ def complete_model(
     return [name for name in names if name.startswith(incomplete)]
 
 
+def complete_file(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[str | CompletionItem[str]]":
+    """The shell's own completion of files."""
+    return [CompletionItem(incomplete, type="file")]
+
+
 def complete_recorded(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> "list[str | CompletionItem[str]]":

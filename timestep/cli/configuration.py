@@ -23,6 +23,7 @@ def configuration_options(command: _Command) -> _Command:
     env_file = click.option(
         "--env-file",
         metavar="FILE",
+        type=click.Path(),
         default=".env",
         show_default=True,
         help="Read variables from FILE too.",
@@ -31,6 +32,7 @@ def configuration_options(command: _Command) -> _Command:
         "--config",
         "config_file",
         metavar="FILE",
+        type=click.Path(),
         help="Read this TOML file instead of the one that is searched for.",
     )
     return config_file(env_file(command))

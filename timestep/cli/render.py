@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.completion import complete_model
+from timestep.cli.completion import complete_file, complete_model
 from timestep.cli.configuration import configuration_options, configure
 from timestep.cli.output import json_option, print_aside, print_json
 from timestep.cli.prompt import read_prompt
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     "-a",
     "--agent",
     "reference",
+    shell_complete=complete_file,
     metavar="MODULE:ATTRIBUTE",
     help="The agent, as module:attribute or file.py:attribute.",
 )

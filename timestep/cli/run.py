@@ -15,10 +15,16 @@ from timestep.cli.prompt import read_prompt
 @click.option(
     "--output-schema",
     metavar="FILE",
+    type=click.Path(),
     help="Have an answer in JSON that matches the JSON schema in FILE.",
 )
 @click.option(
-    "--image", "images", metavar="FILE", multiple=True, help="Show an image; may be repeated."
+    "--image",
+    "images",
+    metavar="FILE",
+    type=click.Path(),
+    multiple=True,
+    help="Show an image; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON value at the end.")
 @click.option("--jsonl", "as_lines", is_flag=True, help="Print every event as a line of JSON.")
