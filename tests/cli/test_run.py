@@ -51,13 +51,30 @@ def test_a_prompt_that_is_left_out_is_read_from_a_pipe(invoke, fake_ollama):
     assert fake_ollama.chats[0]["messages"][0]["content"] == "Grüße\n"
 
 
-def test_a_given_prompt_leaves_standard_input_alone(invoke, fake_ollama):
-    """In a loop over lines, ``read`` and ``timestep run`` share standard input."""
+@pytest.mark.parametrize(
+    ("argument", "piped", "prompt"),
+    [
+        ("Hi", "one\ntwo\n", "Hi\n\none\ntwo\n"),
+        ("Hi", "", "Hi"),
+        ("Hi", "\n", "Hi"),
+        ("-", "one\n", "one\n"),
+    ],
+)
+def test_what_is_piped_in_follows_the_prompt(invoke, fake_ollama, argument, piped, prompt):
     fake_ollama.reply("ok")
 
-    invoke("run", "Hi", *MODEL, input=b"\xff")
+    invoke("run", argument, *MODEL, input=piped)
 
-    assert fake_ollama.chats[0]["messages"][0]["content"] == "Hi"
+    assert fake_ollama.chats[0]["messages"][0]["content"] == prompt
+
+
+def test_an_empty_answer_is_told(invoke, fake_ollama):
+    fake_ollama.reply("")
+
+    result = invoke("run", "Hi", *MODEL)
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "The answer is empty.\n"
 
 
 @pytest.mark.parametrize(
@@ -187,6 +204,17 @@ def test_an_answer_that_openai_cuts_says_why(invoke, openai_server, monkeypatch,
     assert reason in result.stderr
 
 
+def test_an_answer_of_openai_that_breaks_off_is_a_failure(invoke, openai_server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    del openai_server.events[1:]
+
+    result = invoke("run", "Hi", "--model", "gpt-4.1")
+
+    assert (result.exit_code, result.stdout) == (1, "hello\n")
+    assert result.stderr.startswith("Error: ")
+
+
 @pytest.mark.parametrize(
     ("status", "next_step"),
     [
@@ -237,6 +265,9 @@ def test_an_unknown_prefix_names_the_known_ones(invoke):
         (MODEL, "", "The prompt is empty."),
         ((" ", *MODEL), None, "The prompt is empty."),
         (MODEL, b"\xff", "not UTF-8"),
+        (("Hi", *MODEL), b"\xff", "not UTF-8"),
+        (("-", *MODEL), "", "The prompt is empty."),
+        (("Hi\udcff", *MODEL), None, "The prompt is not UTF-8 text."),
         (("Hi", "--config", "missing.toml"), None, "missing.toml does not exist"),
         (("Hi", "--env-file", "missing.env"), None, "missing.env does not exist"),
     ],

@@ -111,8 +111,10 @@ def print_costs(turn: Turn) -> None:
 
 
 def print_typed(result: RunResultStreaming, agent: Agent[Any]) -> None:
-    """Print an answer whose text was left out, because *agent* was to answer with a type."""
+    """Print an answer that was not shown: *agent* was to answer with a type, or said nothing."""
     if is_text(agent):
+        if not str(result.final_output or "").strip():
+            print_aside("The answer is empty.")
         return
     if isinstance(result.final_output, str):
         write_answer(f"{result.final_output}\n")

@@ -49,11 +49,10 @@ def render(
 ) -> None:
     """Show the exact prompt that an Ollama model would read, without running it.
 
-    INPUT is read from standard input when it is left out. The prompt goes to standard output; what
-    the server cut, and which tools are in the prompt, to standard error.
+    What is piped in follows INPUT, or is all of it when it is left out or "-". The prompt goes to
+    standard output; what the server cut, and which tools are in the prompt, to standard error.
     """
-    if prompt is None:
-        prompt = read_prompt()
+    prompt = read_prompt(prompt)
     from timestep.cli.rendering import render_prompt
 
     settings, provider = configure(config_file=config_file, env_file=env_file)

@@ -42,12 +42,11 @@ def run(
 ) -> None:
     """Ask a configured model or an agent, and print the answer as it arrives.
 
-    PROMPT is read from standard input when it is left out. The answer goes to standard output: as
-    Markdown on a terminal, elsewhere as the model wrote it. Thinking, tool calls and everything
-    else go to standard error.
+    What is piped in follows PROMPT, or is all of it when it is left out or "-". The answer goes to
+    standard output: as Markdown on a terminal, elsewhere as the model wrote it. Thinking, tool
+    calls and everything else go to standard error.
     """
-    if prompt is None:
-        prompt = read_prompt()
+    prompt = read_prompt(prompt)
     if not prompt.strip():
         raise click.UsageError("The prompt is empty.")
     if as_json and as_lines:
