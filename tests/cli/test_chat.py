@@ -1,5 +1,6 @@
 """``timestep chat`` with its messages piped in; test_screens.py shows it in a terminal."""
 
+import io
 import json
 from pathlib import Path
 
@@ -69,7 +70,6 @@ def test_every_line_is_a_message_and_the_answers_are_the_output(chat, fake_ollam
         (['"""one', "", 'two"""'], "one\n\ntwo"),
         (['"""', "one", '"""'], "one"),
         (['"""one"""'], "one"),
-        (['"""one', "two"], "one\ntwo"),
         (["one\\"], "one"),
         ([" /help"], " /help"),
     ],
@@ -79,6 +79,13 @@ def test_a_message_can_have_many_lines(chat, fake_ollama, lines, message):
     chat(*lines)
 
     assert contents(fake_ollama.chats[0]) == [message]
+
+
+def test_a_message_that_is_not_ended_is_not_sent(chat, fake_ollama):
+    result = chat('"""one', "two")
+
+    assert (result.exit_code, fake_ollama.chats) == (1, [])
+    assert result.stderr == 'No """ ended the message; it was not sent.\n'
 
 
 def test_what_is_no_text_is_refused(invoke):
@@ -147,7 +154,9 @@ def test_a_session_is_kept_and_can_be_taken_back(chat, fake_ollama):
 
 
 def test_undo_of_nothing_is_told(chat):
-    assert chat("/undo").stderr == "There is nothing to take back.\n"
+    result = chat("/undo")
+
+    assert (result.exit_code, result.stderr) == (1, "There is nothing to take back.\n")
 
 
 def test_help_names_every_command(chat):
@@ -163,20 +172,20 @@ def test_quit_ends_before_the_next_line(chat, fake_ollama):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "code", "said"),
     [
-        ("/modle x", "There is no /modle. Did you mean /model?"),
-        ("/xyzzy", "There is no /xyzzy. /help shows the commands."),
-        ("/tools", "timestep chat has no tools."),
-        ("/save", "Name a file: /save FILE"),
-        ("/save x.md", "There is nothing to save."),
-        ("/model olama/x", "Error: Unknown prefix: olama."),
+        ("/modle x", 1, "There is no /modle. Did you mean /model?"),
+        ("/xyzzy", 1, "There is no /xyzzy. /help shows the commands."),
+        ("/tools", 0, "timestep chat has no tools."),
+        ("/save", 1, "Name a file: /save FILE"),
+        ("/save x.md", 1, "There is nothing to save."),
+        ("/model olama/x", 1, "Error: Unknown prefix: olama."),
     ],
 )
-def test_a_wrong_command_is_told(chat, line, said):
+def test_a_wrong_command_is_told_and_fails_a_pipe(chat, line, code, said):
     result = chat(line)
 
-    assert result.exit_code == 0
+    assert result.exit_code == code
     assert said in result.stderr
 
 
@@ -214,7 +223,18 @@ def test_a_conversation_is_saved_as_markdown_and_as_json(chat, fake_ollama):
 def test_a_file_that_cannot_be_written_is_told(chat, fake_ollama):
     fake_ollama.reply("ok")
 
-    assert "missing/a.md cannot be written" in chat("Hi", "/save missing/a.md").stderr
+    result = chat("Hi", "/save missing/a.md")
+
+    assert result.exit_code == 1
+    assert "missing/a.md cannot be written" in result.stderr
+
+
+@pytest.mark.parametrize("written", ["a b.md", '"a b.md"', "'a b.md'"])
+def test_a_file_may_be_quoted(chat, fake_ollama, written):
+    fake_ollama.reply("ok")
+
+    assert chat("Hi", f"/save {written}").exit_code == 0
+    assert Path("a b.md").exists()
 
 
 CALLS = [("get_weather", {"city": "Oslo"}), ("get_weather", {"city": "Rome"})]
@@ -237,6 +257,27 @@ def test_every_call_waits_for_approval(chat, fake_ollama, answers, results):
 
     sent = [m["content"] for m in fake_ollama.chats[1]["messages"] if m["role"] == "tool"]
     assert all(result in text for result, text in zip(results, sent, strict=True))
+
+
+class CtrlC(io.BytesIO):
+    """Standard input with Ctrl-C after each line."""
+
+    def read1(self, size=-1):
+        self.reads = not self.reads
+        if self.reads:
+            return self.readline()
+        raise KeyboardInterrupt
+
+    reads = False
+
+
+def test_ctrl_c_at_a_question_ends_its_line(invoke, fake_ollama):
+    fake_ollama.reply(tool_calls=CALLS[:1])
+
+    options = ("-a", "desk.py:advisor", "--approve", *MODEL)
+    result = invoke("chat", *options, input=CtrlC(b"Hi\n"))
+
+    assert result.stderr == 'tool     get_weather(city="Oslo")\n\nStopped.\n'
 
 
 def test_a_tool_that_may_always_be_called_is_not_asked_about_again(chat, fake_ollama):

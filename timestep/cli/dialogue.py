@@ -14,11 +14,11 @@ import click
 from agents import TResponseInputItem
 
 from timestep.cli.answer import is_text, print_costs, print_typed, quiet_sdk, why
-from timestep.cli.approval import Approver, run_to_answer, with_approval
+from timestep.cli.approval import Approver, Decision, run_to_answer, with_approval
 from timestep.cli.asking import Asking
 from timestep.cli.conversation import Conversation, load_conversation, said
 from timestep.cli.failures import explain
-from timestep.cli.lines import ask_decision, history, read_message
+from timestep.cli.lines import UnendedMessageError, ask_decision, history, read_message
 from timestep.cli.loop import impatient_runner
 from timestep.cli.output import print_aside, print_rows
 from timestep.cli.screen import Screen, call_text
@@ -30,6 +30,7 @@ _HELP = (
     'A line that ends in \\ goes on in the next one; """ begins and ends a message of many lines. '
     "A space before a slash makes it a message. Ctrl-C stops an answer."
 )
+_MARKS = ("'", '"')
 _NAMES = {"user": "You", "assistant": "Answer"}
 
 
@@ -43,7 +44,7 @@ def talk(asking: Asking, *, session: str | None, approves: bool) -> None:
 
     Raises:
         ClickException: The conversation cannot be read.
-        Exit: With 1, when nobody was there to see that an answer failed.
+        Exit: With 1, when nobody was there to see that an answer or a command failed.
     """
     quiet_sdk()
     if approves:
@@ -66,7 +67,7 @@ class Dialogue:
     """Reads messages and commands, and answers.
 
     Attributes:
-        has_failed: True once there was no answer to a message.
+        has_failed: True once there was no answer to a message, or a command failed.
     """
 
     def __init__(self, loop: asyncio.Runner, asking: Asking, conversation: Conversation) -> None:
@@ -74,7 +75,7 @@ class Dialogue:
         self._loop = loop
         self._asking = asking
         self._conversation = conversation
-        self._approver = Approver(ask_decision)
+        self._approver = Approver(_decide)
         self._commands: dict[str, tuple[str, Callable[[str], None]]] = {
             "/help": ("Show the commands.", self._help),
             "/model [NAME]": ("Show the model, or go on with another.", self._model),
@@ -96,6 +97,8 @@ class Dialogue:
                     self._answer(message)
             except KeyboardInterrupt:
                 click.echo(err=True)
+            except UnendedMessageError as exc:
+                self._refuse(str(exc))
             except _Left:
                 return
             except EOFError:
@@ -149,7 +152,7 @@ class Dialogue:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]}?" if near else "/help shows the commands."
-            print_aside(f"There is no {name}. {hint}")
+            self._refuse(f"There is no {name}. {hint}")
             return
         known[name](argument.strip())
 
@@ -163,6 +166,7 @@ class Dialogue:
             try:
                 self._asking = self._asking.with_model(name)
             except Exception as exc:  # noqa: BLE001 - providers of other packages raise what they like
+                self.has_failed = True
                 click.ClickException(explain(exc)).show()
                 return
         click.echo(self._asking.model_of(self._asking.agent))
@@ -185,17 +189,19 @@ class Dialogue:
     def _undo(self, argument: str) -> None:
         taken = self._loop.run(self._conversation.undo())
         if taken is None:
-            print_aside("There is nothing to take back.")
+            self._refuse("There is nothing to take back.")
         else:
             print_aside(f"Taken back: {_words(taken)}")
 
     def _save(self, argument: str) -> None:
+        if argument[:1] in _MARKS and argument.endswith(argument[0]):
+            argument = argument[1:-1]  # as a shell takes a name with spaces
         if not argument:
-            print_aside("Name a file: /save FILE")
+            self._refuse("Name a file: /save FILE")
             return
         items = self._conversation.items
         if not items:
-            print_aside("There is nothing to save.")
+            self._refuse("There is nothing to save.")
             return
         is_json = argument.endswith(".json")
         text = (
@@ -207,11 +213,15 @@ class Dialogue:
             with Path(argument).expanduser().open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
-            print_aside(f"{argument} exists already; name another file.")
+            self._refuse(f"{argument} exists already; name another file.")
         except OSError as exc:
-            print_aside(f"{argument} cannot be written: {exc.strerror}.")
+            self._refuse(f"{argument} cannot be written: {exc.strerror}.")
         else:
             print_aside(f"Saved {argument}")
+
+    def _refuse(self, why: str) -> None:
+        self.has_failed = True
+        print_aside(why)
 
     def _quit(self, argument: str) -> None:
         raise _Left
@@ -219,6 +229,14 @@ class Dialogue:
 
 class _Left(Exception):  # noqa: N818 - no error: somebody has enough
     pass
+
+
+def _decide(call: str) -> Decision:
+    try:
+        return ask_decision(call)
+    except KeyboardInterrupt:
+        click.echo(err=True)  # what follows is no part of the question
+        raise
 
 
 def _words(item: Any) -> str:

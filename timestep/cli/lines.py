@@ -21,6 +21,10 @@ _LONGEST = 60
 """Characters of a call that are asked about."""
 
 
+class UnendedMessageError(Exception):
+    """A message that begins with quotes, and does not end with them."""
+
+
 def read_line(prompt: str) -> str:
     """The next line, without its end.
 
@@ -46,6 +50,7 @@ def read_message(prompt: str) -> str:
 
     Raises:
         EOFError: There is none.
+        UnendedMessageError: It ends before its closing quotes.
         UsageError: It is no text.
     """
     line = read_line(prompt)
@@ -61,9 +66,11 @@ def read_message(prompt: str) -> str:
 
 def _read_quoted(first: str) -> str:
     lines = [first]
-    with suppress(EOFError):
+    try:
         while not lines[-1].rstrip().endswith(_QUOTES):
             lines.append(read_line(_MORE))
+    except EOFError as exc:
+        raise UnendedMessageError(f"No {_QUOTES} ended the message; it was not sent.") from exc
     return "\n".join(lines).rstrip().removesuffix(_QUOTES).strip("\n")
 
 

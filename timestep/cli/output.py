@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import sys
 import textwrap
@@ -19,6 +20,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _WIDE = 200
 _GAP = "  "
 _NARROW = 20
+_UNIT = re.compile(r"(?<=\d) (?=\S)")
+"""Between a number and its unit, which stay in one line."""
 _THOUSAND = 1000
 
 
@@ -70,11 +73,11 @@ def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
             continue
         click.echo(indent + click.style(first, bold=True))
         below = indent + _GAP * 2
-        text = _GAP.join(filter(None, others))
+        text = _UNIT.sub("\xa0", _GAP.join(filter(None, others)))
         for line in textwrap.wrap(
             text, max(int(room) - len(below), _NARROW), break_long_words=False
         ):
-            click.echo(below + line)
+            click.echo(below + line.replace("\xa0", " "))
 
 
 def print_aside(text: str, *, indent: str = "", dim: bool = False) -> None:

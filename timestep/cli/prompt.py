@@ -11,10 +11,10 @@ def read_prompt(argument: str | None) -> str:
     Raises:
         UsageError: There is neither, or it is no text.
     """
-    if argument not in {None, "-"} and sys.stdin.isatty():
+    if argument != "-" and sys.stdin.isatty():
+        if argument is None:
+            raise click.UsageError("Missing argument 'PROMPT': write it, or pipe it in.")
         return _checked(argument)
-    if argument is None and sys.stdin.isatty():
-        raise click.UsageError("Missing argument 'PROMPT': write it, or pipe it in.")
     try:
         piped = sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as exc:

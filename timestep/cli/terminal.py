@@ -19,8 +19,9 @@ except ImportError:  # Windows has none
 
 _MAX_WIDTH = 100
 _MIN_TEXT = 24
-# Everything but line break and tab that a terminal acts on instead of showing it.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Everything but line break and tab that a terminal acts on instead of showing it, and what turns
+# the direction of the text round it.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _LOST = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
@@ -82,9 +83,9 @@ def foreign_code() -> Generator[None]:
 
 def write_answer(text: str, file: TextIO | None = None) -> None:
     """Put a piece of an answer on *file*, or stdout, at once; as it is, unless a terminal shows it."""
-    file = file or sys.stdout
-    file.write(printable(text) if file.isatty() else text)
-    file.flush()
+    to = sys.stdout if file is None else file
+    to.write(printable(text) if to.isatty() else text)
+    to.flush()
 
 
 def write_aside(text: str) -> None:
