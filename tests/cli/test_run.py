@@ -51,21 +51,21 @@ def test_a_prompt_that_is_left_out_is_read_from_a_pipe(invoke, fake_ollama):
     assert fake_ollama.chats[0]["messages"][0]["content"] == "Grüße\n"
 
 
-@pytest.mark.parametrize(
-    ("argument", "piped", "prompt"),
-    [
-        ("Hi", "one\ntwo\n", "Hi\n\none\ntwo\n"),
-        ("Hi", "", "Hi"),
-        ("Hi", "\n", "Hi"),
-        ("-", "one\n", "one\n"),
-    ],
-)
-def test_what_is_piped_in_follows_the_prompt(invoke, fake_ollama, argument, piped, prompt):
+def test_a_given_prompt_leaves_standard_input_alone(invoke, fake_ollama):
+    """In a loop over lines, ``read`` and ``timestep run`` share standard input."""
     fake_ollama.reply("ok")
 
-    invoke("run", argument, *MODEL, input=piped)
+    invoke("run", "Hi", *MODEL, input=b"\xff")
 
-    assert fake_ollama.chats[0]["messages"][0]["content"] == prompt
+    assert fake_ollama.chats[0]["messages"][0]["content"] == "Hi"
+
+
+def test_a_dash_stands_for_what_is_piped_in(invoke, fake_ollama):
+    fake_ollama.reply("ok")
+
+    invoke("run", "-", *MODEL, input="one\n")
+
+    assert fake_ollama.chats[0]["messages"][0]["content"] == "one\n"
 
 
 def test_an_empty_answer_is_told(invoke, fake_ollama):
@@ -265,7 +265,6 @@ def test_an_unknown_prefix_names_the_known_ones(invoke):
         (MODEL, "", "The prompt is empty."),
         ((" ", *MODEL), None, "The prompt is empty."),
         (MODEL, b"\xff", "not UTF-8"),
-        (("Hi", *MODEL), b"\xff", "not UTF-8"),
         (("-", *MODEL), "", "The prompt is empty."),
         (("Hi\udcff", *MODEL), None, "The prompt is not UTF-8 text."),
         (("Hi", "--config", "missing.toml"), None, "missing.toml does not exist"),

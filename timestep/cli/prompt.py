@@ -1,4 +1,4 @@
-"""The prompt of a command: its argument, and what is piped in."""
+"""The prompt of a command: its argument, or what is piped in."""
 
 import sys
 
@@ -6,22 +6,21 @@ import click
 
 
 def read_prompt(argument: str | None) -> str:
-    """*argument*, then a blank line and what is piped in; ``-`` stands for the latter alone.
+    """*argument*; what is piped in when there is none, or it is ``-``.
+
+    Beside a given prompt standard input is left alone: it may be a loop's, or a pipe without end.
 
     Raises:
         UsageError: There is neither, or it is no text.
     """
-    if argument != "-" and sys.stdin.isatty():
-        if argument is None:
-            raise click.UsageError("Missing argument 'PROMPT': write it, or pipe it in.")
+    if argument is not None and argument != "-":
         return _checked(argument)
+    if argument is None and sys.stdin.isatty():
+        raise click.UsageError("Missing argument 'PROMPT': write it, or pipe it in.")
     try:
-        piped = sys.stdin.buffer.read().decode()
+        return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as exc:
         raise click.UsageError("Standard input is not UTF-8 text.") from exc
-    if argument is None or argument == "-":
-        return piped
-    return _checked(f"{argument}\n\n{piped}" if piped.strip() else argument)
 
 
 def _checked(text: str) -> str:

@@ -49,7 +49,7 @@ def render(
 ) -> None:
     """Show the exact prompt that an Ollama model would read, without running it.
 
-    What is piped in follows INPUT, or is all of it when it is left out or "-". The prompt goes to
+    INPUT is read from standard input when it is left out or "-". The prompt goes to
     standard output; what the server cut, and which tools are in the prompt, to standard error.
     """
     prompt = read_prompt(prompt)

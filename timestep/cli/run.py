@@ -42,7 +42,7 @@ def run(
 ) -> None:
     """Ask a configured model or an agent, and print the answer as it arrives.
 
-    What is piped in follows PROMPT, or is all of it when it is left out or "-". The answer goes to
+    PROMPT is read from standard input when it is left out or "-". The answer goes to
     standard output: as Markdown on a terminal, elsewhere as the model wrote it. Thinking, tool
     calls and everything else go to standard error.
     """
