@@ -16,6 +16,7 @@ KEYS = [
     "AIzaSyA1234567890abcdefghijklmnopqrstuv",
     "AKIAABCDEFGHIJKLMNOP",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.abc-def",
+    "keyJyeyJhbGciOiJIUzI1NiJ9-eyJ0.eyJzdWIiOiIxMjM0NTY3ODkwIn0.abc-def",
     "0123456789abcdef0123456789abcdef.AbCdEfGhIjKlMnOpQrStUvWx",
     "Bearer abcdefghijklmnop1234",
 ]
@@ -55,6 +56,30 @@ def test_a_private_key_is_never_kept():
 
     assert Redaction().text(f"a {text} b") == f"a {MASK} b"
     assert "abc" not in Redaction().json(json.dumps({"a": text}))
+
+
+def test_a_private_key_behind_a_broken_off_one_is_never_kept():
+    begin, end = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
+
+    assert Redaction().text(f"{begin} {begin}\na-b--c\n{end}") == f"{begin} {MASK}"
+
+
+BEGINNINGS = [
+    *(sign for signs, _ in _KEYS for sign in signs),
+    *("eyJ", "-eyJ", "-a.eyJ", "eyJaaaaaaaa.", "-eyJaaaaaaaa.eyJ-", "a.aaaaaaaaaaaaaaaaaaaaa"),
+    *("-----BEGIN ", "-----BEGIN A", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"),
+    *("://a:", "@://a", "Bearer ", "Bearer a", "AKIAA", "0123456789abcdef.", "-", "\\n"),
+]
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_a_long_text_of_nothing_but_beginnings_of_keys_is_soon_looked_through(beginning):
+    # A search that takes the square of the length never ends here: the time limit of tests does.
+    text = beginning * (1_000_000 // len(beginning)) + ".eyJ :// @ PRIVATE KEY-----"
+    body = json.dumps({"message": {"content": text}}).encode()
+
+    for cleaned in (Redaction().json(json.dumps(text)).encode(), Redaction().body(body)):
+        assert b"PRIVATE KEY-----" in cleaned
 
 
 def test_patterns_and_secrets_are_redacted_as_well():

@@ -14,6 +14,11 @@ from timestep.traces.records import Event, Exchange, SpanEnded, SpanStarted, Tra
 
 MASK = "[redacted]"
 
+# The beginning of letters, digits, "_" and "-" in a row; the letter of an escape is none of them.
+_RUN = r"(?:(?<![A-Za-z0-9_-])(?!(?<=\\)[nrt])|(?<=\\[nrt]))"
+
+# No text may make a search slow, for a model or a tool chooses it: what one attempt reads before
+# it fails must not be read again by many others.
 # Each with texts one of which stands in every match: looking for those costs next to nothing.
 _KEYS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("sk-",), r"\bsk-[A-Za-z0-9_-]{16,}"),  # OpenAI, Anthropic, OpenRouter, Langfuse
@@ -41,12 +46,18 @@ _KEYS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("xox",), r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
     (("AIza",), r"\bAIza[A-Za-z0-9_-]{30,}"),
     (("AKIA", "ASIA"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    (("eyJ",), r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+"),  # a JSON Web Token
+    (  # a JSON Web Token, with what it is glued to
+        (".eyJ",),
+        _RUN + r"(?>[A-Za-z0-9_-]*?eyJ)[A-Za-z0-9_-]{8,}+\.eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]+",
+    ),
     (("earer ", "EARER "), r"\b(?:[Bb]earer|BEARER) [A-Za-z0-9._~+/=-]{16,}"),
-    (("://",), r"(?<=://)[^\s/:@\"'\\]+:[^\s/@\"'\\]+(?=@)"),  # credentials in a URL
+    (("://",), r"(?<=://)[^\s/:@\"'\\]++:[^\s/@\"'\\]++(?=@)"),  # credentials in a URL
     (
         ("PRIVATE KEY-----",),
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"]*?-----END [A-Z ]*PRIVATE KEY-----",
+        (
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+            r"(?:[^\"-]|-(?!----))*+-----END [A-Z ]*PRIVATE KEY-----"
+        ),
     ),
 )
 _OLLAMA_KEY = r"\b[0-9a-f]{32}\.[A-Za-z0-9_-]{20,}"
