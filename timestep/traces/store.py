@@ -14,7 +14,7 @@ from timestep.traces.maintenance import problems, prune
 from timestep.traces.queries import Filter, Hit, ModelStats
 from timestep.traces.records import Event, Span, Summary, Trace
 from timestep.traces.redaction import Redaction
-from timestep.traces.schema import StoreError, connect, connect_empty
+from timestep.traces.schema import StoreError, connect, connect_empty, connect_to_read
 from timestep.traces.writer import QUEUE_BYTES, Writer, insert
 
 _T = TypeVar("_T")
@@ -243,8 +243,8 @@ class TraceStore:
     @contextmanager
     def _readable(self) -> Generator[sqlite3.Connection]:
         """The reading connection, or an empty store while there is no file."""
-        if self._connection is None and self.path.exists():
-            self._connection = connect(self.path)
+        if self._connection is None:
+            self._connection = connect_to_read(self.path)
         if self._connection is not None:
             yield self._connection
             return
