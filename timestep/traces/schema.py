@@ -213,6 +213,15 @@ def _has_wal(path: Path) -> bool:
     return wal.exists() and wal.stat().st_size > 0
 
 
+def file_id(path: Path) -> tuple[int, int] | None:
+    """Which file lies at *path*, or None: a connection goes on with one that was deleted."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def connect_empty() -> sqlite3.Connection:
     """A connection to a store without runs, in memory; any thread may use it."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
