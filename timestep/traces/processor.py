@@ -95,6 +95,9 @@ def install(
     This replaces the SDK's processors, among them the one that exports to OpenAI: the prompts
     of local models stay on this machine. Installing again replaces what was installed before.
 
+    No configuration is read. Keys of known services are found by their looks; to keep other
+    configured keys out, pass ``secrets=timestep.factory.configured_keys(settings)``.
+
     Args:
         path: The SQLite file.
         retention_days: Older runs are deleted; None keeps all.
