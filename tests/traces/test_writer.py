@@ -78,6 +78,7 @@ def test_a_disk_that_refuses_never_raises_into_the_run(tmp_path, caplog):
     assert store.flush(10)
     store.close()
     assert caplog.text.count("are not recorded") == 1
+    assert caplog.records[0].getMessage().endswith("in traces.path.")
 
 
 def test_an_event_that_cannot_be_written_takes_no_other_with_it(store, caplog):

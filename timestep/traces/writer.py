@@ -217,7 +217,9 @@ class Writer:
     def _warn(self, reason: str) -> None:
         if reason not in self._warned:
             self._warned.add(reason)
-            logger.warning("Some steps of runs are not recorded in %s: %s.", self._path, reason)
+            logger.warning(
+                "Some steps of runs are not recorded in %s: %s.", self._path, reason.rstrip(".")
+            )
 
 
 def insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
