@@ -119,6 +119,9 @@ def test_a_run_goes_by_its_beginning_and_by_last(store, record):
 
     assert store.find("last") == second
     assert store.find("last-1") == first
+    for name in ("last-2", "last-999999999999999999", f"last-{'9' * 30}"):
+        with pytest.raises(UnknownTraceError, match="No run"):
+            store.find(name)
     assert store.find(first.removeprefix("trace_")) == first
     with pytest.raises(UnknownTraceError, match="write more"):
         store.find("trace_0")
