@@ -83,7 +83,7 @@ class Terminal(io.StringIO):
 
 def test_a_terminal_is_not_steered_by_what_a_model_writes(monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal())
-    write_answer("a\x1b[2Jb\x07\tc\r\n\x9b31md\n")
+    write_answer("a\x1b[2Jb\x07\tc\r\n\x9b31m\u202ed\u2066\n")
 
     assert sys.stdout.getvalue() == "a[2Jb\tc\n31md\n"
 

@@ -18,8 +18,9 @@ except ImportError:  # Windows has none
 
 _MAX_WIDTH = 100
 _MIN_TEXT = 24
-# Everything but line break and tab that a terminal acts on instead of showing it.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Everything but line break and tab that a terminal acts on instead of showing it, and what turns
+# the direction of the words behind it.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _LOST = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
