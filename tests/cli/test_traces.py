@@ -275,6 +275,13 @@ def test_verify_tells_a_sound_file_from_a_broken_one(invoke, record):
     assert "1 span ends without a beginning" in done.stdout
 
 
+def test_an_export_that_cannot_be_written_is_said(invoke, record, tmp_path):
+    done = invoke("traces", "export", "good", "-o", str(tmp_path / "nowhere" / "x.html"))
+
+    assert done.exit_code == 1
+    assert "cannot be written: No such file or directory." in done.stderr
+
+
 @pytest.mark.parametrize("form", ["json", "jsonl"])
 def test_an_export_holds_the_bodies(invoke, record, form):
     done = invoke("traces", "export", "good", "--format", form)

@@ -45,11 +45,15 @@ TRACE = Trace(
 )
 
 
+FLAGS = Trace("t", "r", 0.0, spans=(span("function", "set", 1, input='{"a": 1, "b": false}'),))
+
+
 def test_a_call_is_found_by_its_name_and_some_of_its_arguments():
     assert assert_tool_called(TRACE, "get_weather").span_id == "s2"
     assert assert_tool_called(TRACE, "get_weather", city="Rome").span_id == "s3"
     assert assert_tool_called(TRACE, "get_weather", times=2).span_id == "s2"
     assert assert_tool_called(TRACE, "get_weather", times=1, days=2).span_id == "s2"
+    assert_tool_called(FLAGS, "set", a=1.0, b=False)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +62,8 @@ def test_a_call_is_found_by_its_name_and_some_of_its_arguments():
         (lambda: assert_tool_called(TRACE, "send"), r"send\(\) was not called.*get_weather"),
         (lambda: assert_tool_called(TRACE, "odd", x=1), r"odd\(x=1\) was not called"),
         (lambda: assert_tool_called(TRACE, "get_weather", city="Bonn"), "'Bonn'"),
+        (lambda: assert_tool_called(FLAGS, "set", a=True), r"set\(a=True\) was not called"),
+        (lambda: assert_tool_called(FLAGS, "set", b=0), r"set\(b=0\) was not called"),
         (lambda: assert_tool_called(TRACE, "get_weather", times=3), "2 times, not 3"),
         (lambda: assert_tool_not_called(TRACE, "get_weather", city="Oslo"), "was called"),
         (lambda: assert_tools_called(TRACE, ["get_weather"]), "The tools are not get_weather"),

@@ -123,8 +123,8 @@ async def test_a_model_call_arrives_with_its_messages_and_measures(run_weather, 
 
 async def test_an_installed_receiver_gets_spans_as_they_end(tmp_path, fake_ollama, receiver):
     store = install(tmp_path / "traces.db", otlp=receiver.url, redact=["marmalade"])
-    with trace("Live", metadata={"who": "marmalade", "n": 1}, group_id="g"):
-        with custom_span("eat", {"what": "marmalade", "key": "sk-proj-abcdefghijklmnop1234"}):
+    with trace("Live", metadata={"who": "marmalade", "n": 1}, group_id="marmalade"):
+        with custom_span("eat", {"marmalade": "marmalade", "key": "sk-proj-abcdefghijklmnop1234"}):
             pass
         with custom_span("drop") as span:
             span.set_error({"message": "fell", "data": {"error": "ouch"}})

@@ -5,6 +5,8 @@ import sys
 import pytest
 from agents import Agent, RunConfig, Runner, custom_span, trace
 from agents.tracing import (
+    agent_span,
+    generation_span,
     guardrail_span,
     handoff_span,
     response_span,
@@ -198,6 +200,23 @@ def test_content_that_cannot_be_written_down_is_named(installed):
     half, unreadable = (installed.get(name).spans[0].data for name in ("last-1", "last"))
     assert half["data"]["ring"] == 1
     assert unreadable == {"unreadable": "dict"}
+
+
+def test_half_a_surrogate_pair_in_a_name_loses_nothing(installed):
+    half = "a\ud800"
+    with trace(half, group_id=half, metadata={half: half}):
+        with agent_span(half), custom_span(half, {half: half}):
+            pass
+        with generation_span(model=half):
+            pass
+    installed.flush()
+
+    run = installed.get("last")
+    assert (run.name, run.group_id) == ("a?", "a?")
+    assert [span.name for span in run.spans] == ["a?", "a?", "a?"]
+    assert [span.model for span in run.model_calls] == ["a?"]
+    assert all(span.ended_at for span in run.spans)
+    assert installed.verify() == []
 
 
 def test_a_span_that_breaks_the_recording_breaks_no_run(installed, caplog):

@@ -10,12 +10,15 @@ from timestep.traces.redaction import _KEYS, MASK, Redaction
 KEYS = [
     "sk-proj-abcdefghijklmnop1234",
     "gsk_abcdefghijklmnop1234",
+    "pypi-AgEIcHlwaS5vcmcCJDAwMDAwMDAw",
+    "dop_v1_a1b2c3d4a1b2c3d4",
     "ghp_abcdefghijklmnopqrst1234",
     "github_pat_abcdefghijklmnopqrst1234",
     "xoxb-1234567890-abc",
     "AIzaSyA1234567890abcdefghijklmnopqrstuv",
     "AKIAABCDEFGHIJKLMNOP",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.abc-def",
+    "keyJyeyJhbGciOiJIUzI1NiJ9-eyJ0.eyJzdWIiOiIxMjM0NTY3ODkwIn0.abc-def",
     "0123456789abcdef0123456789abcdef.AbCdEfGhIjKlMnOpQrStUvWx",
     "Bearer abcdefghijklmnop1234",
 ]
@@ -27,7 +30,23 @@ def test_a_key_is_never_kept(key):
 
     assert redaction.text(f"my key is {key}, keep it") == f"my key is {MASK}, keep it"
     assert json.loads(redaction.json(json.dumps({"a": [f"x {key} y"]}))) == {"a": [f"x {MASK} y"]}
+    assert json.loads(redaction.json(json.dumps({"a": {key: 1}}))) == {"a": {MASK: 1}}
     assert key.encode() not in redaction.body(json.dumps({"a": key}).encode())
+    assert key.encode() not in redaction.body(json.dumps({"a": {key: 1}}).encode())
+
+
+SIGNS = [sign for signs, _ in _KEYS for sign in signs if sign[0].islower() and sign[-1] in "-_"]
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_every_sign_begins_a_key(sign):
+    assert Redaction().text(f"a {sign}{'A1b2' * 6} z") == f"a {MASK} z"
+
+
+def test_names_that_are_hidden_stay_two():
+    text = json.dumps({KEYS[0]: 1, KEYS[1]: 2, "c": 3})
+
+    assert json.loads(Redaction().json(text)) == {MASK: 1, f"{MASK} 2": 2, "c": 3}
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -57,6 +76,30 @@ def test_a_private_key_is_never_kept():
     assert "abc" not in Redaction().json(json.dumps({"a": text}))
 
 
+def test_a_private_key_behind_a_broken_off_one_is_never_kept():
+    begin, end = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
+
+    assert Redaction().text(f"{begin} {begin}\na-b--c\n{end}") == f"{begin} {MASK}"
+
+
+BEGINNINGS = [
+    *(sign for signs, _ in _KEYS for sign in signs),
+    *("eyJ", "-eyJ", "-a.eyJ", "eyJaaaaaaaa.", "-eyJaaaaaaaa.eyJ-", "a.aaaaaaaaaaaaaaaaaaaaa"),
+    *("-----BEGIN ", "-----BEGIN A", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"),
+    *("://a:", "@://a", "Bearer ", "Bearer a", "AKIAA", "0123456789abcdef.", "-", "\\n"),
+]
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_a_long_text_of_nothing_but_beginnings_of_keys_is_soon_looked_through(beginning):
+    # A search that takes the square of the length never ends here: the time limit of tests does.
+    text = beginning * (1_000_000 // len(beginning)) + ".eyJ :// @ PRIVATE KEY-----"
+    body = json.dumps({"message": {"content": text}}).encode()
+
+    for cleaned in (Redaction().json(json.dumps(text)).encode(), Redaction().body(body)):
+        assert b"PRIVATE KEY-----" in cleaned
+
+
 def test_patterns_and_secrets_are_redacted_as_well():
     redaction = Redaction([r"\d{4}-\d{4}", 'say "hi"'], ["s3cr3t.*"])
 
@@ -65,21 +108,31 @@ def test_patterns_and_secrets_are_redacted_as_well():
     assert json.loads(redaction.json(text)) == {"a": f"they {MASK}\n"}
 
 
-def stream(*contents):
-    lines = [{"message": {"role": "assistant", "content": text}} for text in contents]
-    return b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
+def stream(*contents, separators=(",", ":"), name="content"):
+    lines = [{"message": {"role": "assistant", name: text}} for text in contents]
+    return b"".join(json.dumps(line, separators=separators).encode() + b"\n" for line in lines)
 
 
 def texts(body):
     return [json.loads(line)["message"]["content"] for line in body.split(b"\n") if line]
 
 
-def test_a_key_that_streams_in_pieces_is_never_kept():
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" , ", "\t:\t")])
+def test_a_key_that_streams_in_pieces_is_never_kept(separators):
     pieces = ["The key: sk-", "abcdefgh", "ijklmnopqrst", " is it"]
 
-    body = Redaction().body(stream(*pieces))
+    body = Redaction().body(stream(*pieces, separators=separators))
 
     assert texts(body) == [f"The key: {MASK} is it", "", "", ""]
+
+
+def test_a_key_that_streams_between_thoughts_is_never_kept():
+    thought = stream("Well! ", name="thinking")
+
+    body = Redaction().body(thought.join([stream("sk-abcd"), stream("efghijkl"), stream("mnopq")]))
+
+    assert b"efghijkl" not in body
+    assert body.count(b"Well!") == 2
 
 
 def test_a_pattern_that_streams_in_pieces_is_never_kept():
@@ -120,8 +173,11 @@ def test_whatever_a_pattern_describes_is_taken_out_of_every_part_of_an_event(key
     end = SpanEnded("s", "t", "function", text, 1.0, quoted, quoted, text, exchanges=(exchange,))
     start = SpanStarted("s", "t", None, "function", text, 1.0)
 
-    for events in [[TraceStarted("t", text, None, quoted, 1.0)], [start], [end]]:
-        [event] = Redaction().events(events)
+    trace = TraceStarted("t", text, None, quoted, 1.0)
+    group = TraceStarted("t", "run", text, None, 1.0)
+    called = SpanEnded("s", "t", "generation", "m", 1.0, None, "{}", model=text)
+    for known in (trace, group, start, end, called):
+        [event] = Redaction().events([known])
         assert MASK in str(event)
         for part in (key, json.dumps(key)[1:-1]):
             assert part not in str(event)

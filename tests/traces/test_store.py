@@ -1,7 +1,11 @@
 import json
+import os
 import sqlite3
 import stat
+import tempfile
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +13,8 @@ from timestep.traces import Exchange, Filter, StoreError, TraceStore, UnknownTra
 from timestep.traces.queries import match_words, percentile
 from timestep.traces.records import SpanEnded, SpanStarted
 from timestep.traces.schema import MIGRATIONS
+
+from .conftest import run_events
 
 
 def test_a_store_that_was_never_written_is_empty_and_makes_no_file(store):
@@ -113,6 +119,9 @@ def test_a_run_goes_by_its_beginning_and_by_last(store, record):
 
     assert store.find("last") == second
     assert store.find("last-1") == first
+    for name in ("last-2", "last-999999999999999999", f"last-{'9' * 30}"):
+        with pytest.raises(UnknownTraceError, match="No run"):
+            store.find(name)
     assert store.find(first.removeprefix("trace_")) == first
     with pytest.raises(UnknownTraceError, match="write more"):
         store.find("trace_0")
@@ -258,17 +267,71 @@ def test_verify_says_what_is_wrong(store, record, statement, words):
     [
         ("PRAGMA user_version = 99", "newer timestep"),
         ("CREATE TABLE other (x)", "another program"),
+        ("CREATE TABLE other (x); PRAGMA user_version = 1", "another program"),
         ("PRAGMA application_id = 5", "another program"),
     ],
 )
 def test_a_file_that_is_not_ours_is_left_alone(tmp_path, setup, words):
     path = tmp_path / "x.db"
     with sqlite3.connect(path) as connection:
-        connection.execute(setup)
+        connection.executescript(setup)
     connection.close()
+    before = path.read_bytes()
 
     with pytest.raises(StoreError, match=words):
         TraceStore(path).traces()
+    with pytest.raises(StoreError, match=words):
+        TraceStore(path).write([])
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_looking_at_an_empty_file_leaves_it_empty(tmp_path):
+    path = tmp_path / "x.db"
+    path.touch()
+
+    assert TraceStore(path).traces() == []
+    assert path.read_bytes() == b""
+
+
+@pytest.fixture
+def foreign_directory():
+    """A directory of another user, for as long as `as_nobody` lasts."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+@contextmanager
+def as_nobody(directory):
+    """Without the right to write in *directory*: root may always."""
+    is_root = os.geteuid() == 0
+    directory.chmod(0o555)
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        directory.chmod(0o755)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are POSIX's")
+def test_a_record_that_may_not_be_written_can_be_read(foreign_directory):
+    path = foreign_directory / "100% ours?.db"
+    with TraceStore(path) as store:
+        store.write(run_events("holiday", text="needle"))
+    path.chmod(0o444)
+
+    with as_nobody(foreign_directory), TraceStore(path) as store:
+        assert [summary.name for summary in store.traces()] == ["holiday"]
+        assert store.get("last").name == "holiday"
+        assert len(store.search("needle")) == 1
+        assert len(store.stats()) == 1
+        assert store.verify() == ["the search index: not checked, the file is read-only"]
+        with pytest.raises(StoreError, match="writable"):
+            store.write([])
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):

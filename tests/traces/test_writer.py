@@ -35,6 +35,19 @@ def test_what_comes_after_the_end_is_counted_and_said_once(store, caplog):
     assert "the store is closed" in message
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps an open file")
+def test_a_file_that_is_deleted_meanwhile_is_made_again(store):
+    for name in ("first", "second"):
+        for event in run_events(name):
+            store.record(event)
+        assert store.flush(10)
+        assert [run.name for run in store.traces()] == [name]
+        for file in store.path.parent.glob("traces.db*"):
+            file.unlink()
+
+    assert store.traces() == []
+
+
 def test_a_full_queue_loses_steps_counts_them_and_never_raises(tmp_path, caplog):
     path = tmp_path / "traces.db"
     big = Exchange("u", 200, b"x" * 5000, b"")
@@ -65,6 +78,7 @@ def test_a_disk_that_refuses_never_raises_into_the_run(tmp_path, caplog):
     assert store.flush(10)
     store.close()
     assert caplog.text.count("are not recorded") == 1
+    assert caplog.records[0].getMessage().endswith("in traces.path.")
 
 
 def test_an_event_that_cannot_be_written_takes_no_other_with_it(store, caplog):

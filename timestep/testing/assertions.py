@@ -139,7 +139,17 @@ def _has(given: Any, wanted: Mapping[str, Any]) -> bool:
     if not isinstance(given, Mapping):
         return False
     arguments = cast("Mapping[str, Any]", given)
-    return all(name in arguments and arguments[name] == value for name, value in wanted.items())
+    return all(
+        name in arguments and _is_equal(arguments[name], value) for name, value in wanted.items()
+    )
+
+
+def _is_equal(given: Any, wanted: Any) -> bool:
+    """True when they are equal in JSON, too, where ``true`` is no 1."""
+    numbers = isinstance(given, int | float) and isinstance(wanted, int | float)
+    if numbers and isinstance(given, bool) != isinstance(wanted, bool):
+        return False
+    return bool(given == wanted)
 
 
 def _calls(trace: Trace) -> str:

@@ -37,8 +37,9 @@ class OtlpProcessor(TracingProcessor):
 
     def on_trace_start(self, trace: SdkTrace) -> None:
         """Remember when the run began, and its group."""
-        exported = trace.export() or {}
-        self._groups[trace.trace_id] = (exported.get("group_id"), time.time())
+        group = (trace.export() or {}).get("group_id")
+        clean = None if group is None else self._redaction.text(group)
+        self._groups[trace.trace_id] = (clean, time.time())
 
     def on_trace_end(self, trace: SdkTrace) -> None:
         """Send the run as the root of its spans."""
@@ -90,7 +91,7 @@ class OtlpProcessor(TracingProcessor):
             ended_at=ended.ended_at,
             error=error,
             data=json.loads(self._redaction.json(ended.data)),
-            model=ended.model,
+            model=None if ended.model is None else self._redaction.text(ended.model),
             input_tokens=ended.input_tokens,
             output_tokens=ended.output_tokens,
             first_token_seconds=ended.first_token_seconds,

@@ -46,7 +46,9 @@ def problems(connection: sqlite3.Connection) -> list[str]:
     try:
         connection.execute("INSERT INTO texts (texts) VALUES ('integrity-check')")
     except sqlite3.DatabaseError as exc:
-        found.append(f"the search index: {exc}")
+        # For SQLite this check is writing.
+        why = "not checked, the file is read-only" if _is_refusal(exc) else exc
+        found.append(f"the search index: {why}")
     for what, query in _ORPHANS.items():
         count = connection.execute(query).fetchone()[0]
         if count:
@@ -57,6 +59,10 @@ def problems(connection: sqlite3.Connection) -> list[str]:
     for lost, reason in connection.execute("SELECT events, reason FROM losses ORDER BY id"):
         found.append(f"{lost} events were lost while recording: {reason}")
     return found
+
+
+def _is_refusal(exc: sqlite3.Error) -> bool:
+    return exc.sqlite_errorname.startswith("SQLITE_READONLY")
 
 
 def prune(connection: sqlite3.Connection, before: float) -> int:

@@ -95,6 +95,9 @@ def install(
     This replaces the SDK's processors, among them the one that exports to OpenAI: the prompts
     of local models stay on this machine. Installing again replaces what was installed before.
 
+    No configuration is read. Keys of known services are found by their looks; to keep other
+    configured keys out, pass ``secrets=timestep.factory.configured_keys(settings)``.
+
     Args:
         path: The SQLite file.
         retention_days: Older runs are deleted; None keeps all.
@@ -186,11 +189,11 @@ def span_ended(span: Span[Any]) -> SpanEnded:
 def trace_started(trace: Trace) -> TraceStarted:
     """The beginning of a run, copied."""
     exported = trace.export() or {}
-    metadata = exported.get("metadata")
+    metadata, group = exported.get("metadata"), exported.get("group_id")
     return TraceStarted(
         trace_id=trace.trace_id,
-        name=trace.name,
-        group_id=exported.get("group_id"),
+        name=_encodable(trace.name),
+        group_id=None if group is None else _encodable(group),
         metadata=_json(metadata) if metadata else None,
         started_at=datetime.now().timestamp(),  # noqa: DTZ005 - a timestamp has no zone
     )
@@ -230,7 +233,7 @@ def _numbers(data: SpanData) -> dict[str, Any]:
         config = data.model_config or {}
         durations: Mapping[str, int] = config.get("durations_ns") or {}
         return {
-            "model": data.model,
+            "model": None if data.model is None else _encodable(data.model),
             **_tokens(data.usage),
             "first_token_seconds": config.get("time_to_first_token_seconds"),
             "load_seconds": _of_nanoseconds(durations.get("load_duration")),
@@ -255,8 +258,17 @@ def _tokens(usage: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: usage.get(name) for name in ("input_tokens", "output_tokens")}
 
 
+def _encodable(text: str) -> str:
+    """*text* with a question mark for each half of a surrogate pair, which no file can hold."""
+    return text.encode(errors="replace").decode()
+
+
 def _name(data: SpanData) -> str:
     """What a list calls a step."""
+    return _encodable(_raw_name(data))
+
+
+def _raw_name(data: SpanData) -> str:
     if isinstance(data, GenerationSpanData):
         return data.model or "model"
     if isinstance(data, ResponseSpanData):
@@ -280,7 +292,7 @@ def _search_text(data: SpanData, content: Mapping[str, Any], error: Any) -> str:
         texts += _texts(content.get("data"))
     if error is not None:
         texts += _texts(dict(error))
-    return "\n".join(texts).encode(errors="replace").decode()
+    return _encodable("\n".join(texts))
 
 
 def _unanswered(given: Any) -> Any:

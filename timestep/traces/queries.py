@@ -137,7 +137,7 @@ def find_id(connection: sqlite3.Connection, start: str) -> list[str]:
 
     The SDK's prefix ``trace_`` may be left out; ``last`` and ``last-1`` count from the newest.
     """
-    if found := re.fullmatch(r"last(?:-(\d+))?", start):
+    if found := re.fullmatch(r"last(?:-(\d{1,18}))?", start):
         rows = connection.execute(
             "SELECT trace_id FROM traces ORDER BY started_at DESC, id DESC LIMIT 1 OFFSET ?",
             (int(found[1] or 0),),

@@ -8,12 +8,18 @@ import json
 import re
 import string
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from typing import Any, cast
 
 from timestep.traces.records import Event, Exchange, SpanEnded, SpanStarted, TraceStarted
 
 MASK = "[redacted]"
 
+# The beginning of letters, digits, "_" and "-" in a row; the letter of an escape is none of them.
+_RUN = r"(?:(?<![A-Za-z0-9_-])(?!(?<=\\)[nrt])|(?<=\\[nrt]))"
+
+# No text may make a search slow, for a model or a tool chooses it: what one attempt reads before
+# it fails must not be read again by many others.
 # Each with texts one of which stands in every match: looking for those costs next to nothing.
 _KEYS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("sk-",), r"\bsk-[A-Za-z0-9_-]{16,}"),  # OpenAI, Anthropic, OpenRouter, Langfuse
@@ -32,7 +38,7 @@ _KEYS: tuple[tuple[tuple[str, ...], str], ...] = (
             "dop_v1_",
             "tvly-",
         ),
-        r"\b(?:gsk|xai|r8|hf|pplx|nvapi|fw|glpat|npm|tvly)[-_][A-Za-z0-9_-]{16,}",
+        r"\b(?:gsk|xai|r8|hf|pplx|nvapi|fw|glpat|npm|pypi|dop_v1|tvly)[-_][A-Za-z0-9_-]{16,}",
     ),
     (
         ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
@@ -41,20 +47,31 @@ _KEYS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("xox",), r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
     (("AIza",), r"\bAIza[A-Za-z0-9_-]{30,}"),
     (("AKIA", "ASIA"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    (("eyJ",), r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+"),  # a JSON Web Token
+    (  # a JSON Web Token, with what it is glued to
+        (".eyJ",),
+        _RUN + r"(?>[A-Za-z0-9_-]*?eyJ)[A-Za-z0-9_-]{8,}+\.eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]+",
+    ),
     (("earer ", "EARER "), r"\b(?:[Bb]earer|BEARER) [A-Za-z0-9._~+/=-]{16,}"),
-    (("://",), r"(?<=://)[^\s/:@\"'\\]+:[^\s/@\"'\\]+(?=@)"),  # credentials in a URL
+    (("://",), r"(?<=://)[^\s/:@\"'\\]++:[^\s/@\"'\\]++(?=@)"),  # credentials in a URL
     (
         ("PRIVATE KEY-----",),
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"]*?-----END [A-Z ]*PRIVATE KEY-----",
+        (
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+            r"(?:[^\"-]|-(?!----))*+-----END [A-Z ]*PRIVATE KEY-----"
+        ),
     ),
 )
 _OLLAMA_KEY = r"\b[0-9a-f]{32}\.[A-Za-z0-9_-]{20,}"
 _OLLAMA_SIGN = re.compile(r"\.[A-Za-z0-9_-]{20}")
 
-_STREAMED = re.compile(rb'"(?:content|thinking)":"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
-
 _STREAMED_NAMES = ("content", "thinking")
+_STREAMED = [
+    (
+        f'"{name}"'.encode(),
+        re.compile(rf'"{name}"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"'.encode(), re.DOTALL),
+    )
+    for name in _STREAMED_NAMES
+]
 
 # Little of what a model says holds so many characters of a key in a row. To look for that, in
 # bytes, and for keys only there, is fifty times as fast as to look for each key everywhere.
@@ -98,7 +115,7 @@ class Redaction:
         return text
 
     def json(self, text: str) -> str:
-        """The JSON *text* with the strings in it redacted; member names stay."""
+        """The JSON *text* with the strings in it redacted, names of members too."""
         if not self._may_hide(text):
             return text
         return _dump(_map_strings(json.loads(text), self.text))
@@ -123,8 +140,11 @@ class Redaction:
     def _event(self, event: Event) -> Event:
         match event:
             case TraceStarted():
-                metadata = None if event.metadata is None else self.json(event.metadata)
-                return event._replace(name=self.text(event.name), metadata=metadata)
+                return event._replace(
+                    name=self.text(event.name),
+                    group_id=self._text(event.group_id),
+                    metadata=None if event.metadata is None else self.json(event.metadata),
+                )
             case SpanStarted():
                 return event._replace(name=self.text(event.name))
             case SpanEnded():
@@ -133,10 +153,14 @@ class Redaction:
                     error=None if event.error is None else self.json(event.error),
                     data=self.json(event.data),
                     text=self.text(event.text),
+                    model=self._text(event.model),
                     exchanges=tuple(self._exchange(exchange) for exchange in event.exchanges),
                 )
             case _:
                 return event
+
+    def _text(self, text: str | None) -> str | None:
+        return None if text is None else self.text(text)
 
     def _exchange(self, exchange: Exchange) -> Exchange:
         return exchange._replace(
@@ -145,7 +169,12 @@ class Redaction:
 
     def _may_hide_in(self, contents: list[bytes], streams: list[bytes]) -> bool:
         """False when *contents*, *streams* and the texts that stream in them hold nothing to hide."""
-        joined = [b"".join(_STREAMED.findall(stream)) for stream in streams]
+        joined = [
+            b"".join(pattern.findall(stream))
+            for stream in streams
+            for name, pattern in _STREAMED
+            if name in stream
+        ]
         everything = b"\n".join([*contents, *streams, *joined])
         if self._may_hold_secret(everything.decode(errors="replace")):
             return True
@@ -196,11 +225,11 @@ def _contents(events: Iterable[Event]) -> tuple[list[bytes], list[bytes]]:
     for event in events:
         match event:
             case TraceStarted():
-                texts += (event.name, event.metadata or "")
+                texts += (event.name, event.group_id or "", event.metadata or "")
             case SpanStarted():
                 texts.append(event.name)
             case SpanEnded():
-                texts += (event.name, event.error or "", event.data, event.text)
+                texts += (event.name, event.model or "", event.error or "", event.data, event.text)
                 requests += [exchange.request for exchange in event.exchanges]
                 answers += [exchange.response for exchange in event.exchanges]
             case _:
@@ -283,11 +312,20 @@ def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        members = cast("dict[str, Any]", value)
-        return {name: _map_strings(member, change) for name, member in members.items()}
+        members: dict[str, Any] = {}
+        for name, member in cast("dict[str, Any]", value).items():
+            members[_unused(change(name), members)] = _map_strings(member, change)
+        return members
     if isinstance(value, list):
         return [_map_strings(item, change) for item in cast("list[Any]", value)]
     return value
+
+
+def _unused(name: str, members: dict[str, Any]) -> str:
+    """*name*, or with a number behind it: two redacted names must not become one member."""
+    if name not in members:
+        return name
+    return next(new for n in count(2) if (new := f"{name} {n}") not in members)
 
 
 def _dump(value: Any) -> str:

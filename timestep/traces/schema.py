@@ -6,6 +6,8 @@ process leaves a readable story. Triggers hold that; only whole runs are deleted
 
 import sqlite3
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 BUSY_SECONDS = 30.0
@@ -119,29 +121,105 @@ def connect(path: Path) -> sqlite3.Connection:
     Raises:
         StoreError: The file is no trace store, comes from a newer timestep, or cannot be opened.
     """
-    try:
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             path.touch(mode=0o600)  # prompts are private
-        connection = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-    except (OSError, sqlite3.Error) as exc:
-        raise StoreError(
-            f"{path} cannot be opened: {exc}. Set traces.path to a writable file."
-        ) from exc
-    try:
-        _prepare(connection, path)
-    except sqlite3.Error as exc:
+        connection = _open(path, "mode=rw")
+        with _closed_on_error(connection):
+            _prepare(connection, path)
+        return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection | None:
+    """A connection that reads the store at *path*, or None when nothing was written there yet.
+
+    Neither the file nor its directory has to be writable, and a file that is not ours is not
+    touched. Any thread may use it.
+
+    Raises:
+        StoreError: The file is no trace store, comes from a newer timestep, or cannot be opened.
+    """
+    with _told(path):
+        if not path.exists():
+            return None
+        connection = _open_to_read(path)
+        with _closed_on_error(connection):
+            _check_ours(connection, path)
+            version = _version(connection)
+        if version == len(MIGRATIONS):
+            return connection
         connection.close()
+    return connect(path) if version else None
+
+
+@contextmanager
+def _told(path: Path) -> Generator[None]:
+    """Troubles with the file at *path*, in words."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as exc:
+        raise StoreError(
+            f"{path} cannot be opened: {exc}. Name a readable and writable file in traces.path."
+        ) from exc
+    except sqlite3.Error as exc:
         raise StoreError(
             f"{path} cannot be used as a trace store: {exc}. Move the file away, or set "
             "traces.path to another one."
         ) from exc
-    except StoreError:
+
+
+@contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Generator[None]:
+    try:
+        yield
+    except BaseException:
         connection.close()
         raise
-    return connection
+
+
+def _open(path: Path, how: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{how}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that has read from the file at *path*."""
+    connection = _open(path, "mode=rw")  # SQLite takes less where it may not write
+    with _closed_on_error(connection):
+        try:
+            _version(connection)
+        except sqlite3.OperationalError as exc:
+            # A file that nobody has open can be read without the files SQLite keeps beside it.
+            if not exc.sqlite_errorname.startswith(_NOT_WRITABLE) or _has_wal(path):
+                raise
+        else:
+            return connection
+    connection.close()
+    return _open(path, "mode=ro&immutable=1")
+
+
+_NOT_WRITABLE = ("SQLITE_CANTOPEN", "SQLITE_READONLY")
+
+
+def _has_wal(path: Path) -> bool:
+    """True when some of the store is still in the file beside the one at *path*."""
+    wal = path.with_name(f"{path.name}-wal")
+    return wal.exists() and wal.stat().st_size > 0
+
+
+def file_id(path: Path) -> tuple[int, int] | None:
+    """Which file lies at *path*, or None: a connection goes on with one that was deleted."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def connect_empty() -> sqlite3.Connection:
@@ -152,18 +230,11 @@ def connect_empty() -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    _check_ours(connection, path)  # before anything changes
     _use_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
-    version = _version(connection)
-    if version == len(MIGRATIONS):
-        return
-    if version > len(MIGRATIONS):
-        raise StoreError(
-            f"{path} comes from a newer timestep (version {version} of the tables, this one "
-            f"knows {len(MIGRATIONS)}). Install that one, or name another file in traces.path."
-        )
-    _check_ours(connection, path)
-    _migrate(connection)
+    if _version(connection) < len(MIGRATIONS):
+        _migrate(connection)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -200,12 +271,18 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse another program's database."""
-    known = connection.execute("PRAGMA application_id").fetchone()[0]
+    """Refuse another program's database, and one that is ahead of this program."""
+    # In this order: between the two another process may turn an empty file into a store.
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    known = connection.execute("PRAGMA application_id").fetchone()[0]
     if known not in {0, APPLICATION_ID} or (known == 0 and tables):
         raise StoreError(
             f"{path} is a database of another program. Set traces.path to another file."
+        )
+    if (version := _version(connection)) > len(MIGRATIONS):
+        raise StoreError(
+            f"{path} comes from a newer timestep (version {version} of the tables, this one "
+            f"knows {len(MIGRATIONS)}). Install that one, or name another file in traces.path."
         )
 
 

@@ -14,7 +14,7 @@ from timestep.traces.maintenance import problems, prune
 from timestep.traces.queries import Filter, Hit, ModelStats
 from timestep.traces.records import Event, Span, Summary, Trace
 from timestep.traces.redaction import Redaction
-from timestep.traces.schema import StoreError, connect, connect_empty
+from timestep.traces.schema import StoreError, connect, connect_empty, connect_to_read, file_id
 from timestep.traces.writer import QUEUE_BYTES, Writer, insert
 
 _T = TypeVar("_T")
@@ -60,6 +60,7 @@ class TraceStore:
         )
         self._reading = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -243,8 +244,12 @@ class TraceStore:
     @contextmanager
     def _readable(self) -> Generator[sqlite3.Connection]:
         """The reading connection, or an empty store while there is no file."""
-        if self._connection is None and self.path.exists():
-            self._connection = connect(self.path)
+        if self._connection is not None and file_id(self.path) != self._opened:
+            self._connection.close()
+            self._connection = None
+        if self._connection is None:
+            self._connection = connect_to_read(self.path)
+            self._opened = file_id(self.path)
         if self._connection is not None:
             yield self._connection
             return

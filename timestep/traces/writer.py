@@ -21,7 +21,7 @@ from timestep.traces.records import (
     TraceStarted,
 )
 from timestep.traces.redaction import Redaction
-from timestep.traces.schema import StoreError, connect
+from timestep.traces.schema import StoreError, connect, file_id
 
 logger = logging.getLogger("timestep")
 
@@ -148,10 +148,15 @@ class Writer:
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
+        opened: tuple[int, int] | None = None
         while batch := self._take():
             try:
+                if connection is not None and file_id(self._path) != opened:
+                    connection.close()  # somebody deleted or moved the file
+                    connection = None
                 if connection is None:
                     connection = connect(self._path)
+                    opened = file_id(self._path)
                     if self._on_open is not None:
                         self._on_open(connection)
                 self._write(connection, batch)
@@ -212,7 +217,9 @@ class Writer:
     def _warn(self, reason: str) -> None:
         if reason not in self._warned:
             self._warned.add(reason)
-            logger.warning("Some steps of runs are not recorded in %s: %s.", self._path, reason)
+            logger.warning(
+                "Some steps of runs are not recorded in %s: %s.", self._path, reason.rstrip(".")
+            )
 
 
 def insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:

@@ -55,7 +55,10 @@ def export(place: Place, *, run: str, form: str, output: Path | None, url: str |
     if output is None:
         click.echo(text)
     else:
-        output.write_text(text + "\n", encoding="utf-8")
+        try:
+            output.write_text(text + "\n", encoding="utf-8")
+        except OSError as exc:
+            raise click.ClickException(f"{output} cannot be written: {exc.strerror}.") from exc
         click.echo(f"Wrote {output}.", err=True)
 
 
