@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import socket
 import subprocess
 import sys
@@ -155,9 +156,17 @@ def typing(start):
         process = start(*arguments, is_in_terminal=True, **streams, **variables)
         os.close(theirs)
         shown, waiting = b"", [*(f"{line}\n".encode() for line in lines), b"\x04"]
-        begin = 0
+        begin, again = 0, bool(types)
         with suppress(OSError):  # the last one has hung up
-            while piece := os.read(ours, 65536):
+            while True:
+                if not select.select([ours], [], [], 15.0)[0]:
+                    if at is None and again:  # as anybody would whose key was not heard
+                        again = not os.write(ours, types)
+                        continue
+                    process.kill()
+                    pytest.fail(f"nothing happens any more on the terminal, which shows {shown!r}")
+                if not (piece := os.read(ours, 65536)):
+                    break
                 shown += piece
                 if at is not None and at in shown:
                     at = None if os.write(ours, types) else at
