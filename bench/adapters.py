@@ -364,7 +364,7 @@ def main() -> None:
     # LiteLLM fetches a price list when it is imported, unless it is told not to.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore")  # the peers' own
     stdout, sys.stdout = sys.stdout, sys.stderr  # LiteLLM prints where it likes
     present = [adapter for adapter in ADAPTERS if find_spec(adapter.package)]
     shown = table(present)

@@ -203,7 +203,7 @@ def pool(fake, other):
 
 
 @forks
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # the server has a thread
 @pytest.mark.parametrize("kind", [single, pool])
 @pytest.mark.parametrize("is_same_loop", [True, False], ids=["same loop", "new loop"])
 def test_a_forked_worker_opens_connections_of_its_own(
@@ -229,7 +229,7 @@ def test_a_forked_worker_opens_connections_of_its_own(
 
 
 @forks
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # the server has a thread
 def test_a_forked_worker_that_ends_its_loop_does_not_hang_up_on_the_parent(
     fake_ollama, loop, connects
 ):
@@ -249,7 +249,7 @@ def test_a_forked_worker_that_ends_its_loop_does_not_hang_up_on_the_parent(
 
 
 @forks
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # the server has a thread
 def test_a_forked_worker_never_collects_what_its_parent_uses(fake_ollama, loop):
     """Collecting a connection takes it from the list of what the parent waits for."""
     fake_ollama.reply("hi", times=None)
@@ -269,7 +269,7 @@ def test_a_forked_worker_never_collects_what_its_parent_uses(fake_ollama, loop):
 
 
 @forks
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # the server has a thread
 def test_a_forked_worker_opens_connections_of_its_own_to_openais_api(openai_server, loop, connects):
     table = OpenAIProviderSettings(kind="openai", base_url=openai_server.base_url, api_key="sk")
     provider = OpenAICompatibleProvider(openai_endpoint(table))
@@ -311,7 +311,7 @@ def lock_of(holder):
 
 
 @forks
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # the server has a thread
 @pytest.mark.parametrize("number", range(5))
 def test_a_lock_that_was_held_during_the_fork_is_free_in_the_worker(fake_ollama, number):
     holder = holders(fake_ollama)[number]
@@ -325,7 +325,7 @@ def test_a_lock_that_was_held_during_the_fork_is_free_in_the_worker(fake_ollama,
 
 
 @forks
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # the server has a thread
 def test_a_forked_worker_forgets_what_its_parent_had_under_way(fake_ollama, other):
     source = pool(fake_ollama, other).get_model("m")._source
     taken = source.take("m", None, [])

@@ -561,7 +561,7 @@ def load_settings(
         )
     except (ValidationError, SettingsError) as exc:
         # The error tree imports agents, which takes a second: only a failure pays for it.
-        from timestep.errors import ConfigurationError  # noqa: PLC0415
+        from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
 
         lines = (
             [error["msg"] for error in exc.errors()]

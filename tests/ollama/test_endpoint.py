@@ -115,7 +115,7 @@ def test_names_and_keys_go_where_they_belong(asked, local, cloud):
 
 URLS = st.sampled_from(
     [None, LOCAL, CLOUD, "http://ollama.com", "https://gpu", "http://gpu:1", "https://evil/ollama.com"]
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 NAMES = st.text(string.ascii_letters + ":-/.", min_size=1) | st.sampled_from(["c:cloud", "c-cloud"])
 
 

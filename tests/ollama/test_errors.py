@@ -192,7 +192,7 @@ def test_a_page_of_a_megabyte_is_read_in_no_time(page):
         (400, "the input length exceeds the context length", (None, None)),
         (500, f"({'9' * 400} tokens) exceeds the available context size (1 tokens)", (None, None)),
     ],
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 def test_every_wording_of_an_overflow_is_recognised(status, words, numbers):
     error = refusal(status, {"error": words}, model="qwen3:4b")
     as_line = line_error({"error": words}, ORIGIN)
@@ -286,7 +286,7 @@ def test_a_remote_stub_s_refusal_is_unwrapped():
         (5, None),
         (None, None),
     ],
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 def test_a_sign_in_page_is_shown(url, shown):
     error = refusal(401, {"error": "unauthorized", "signin_url": url})
 

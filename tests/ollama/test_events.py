@@ -59,7 +59,7 @@ ANSWERS = {
     ],
     "empty": [last()],
     "cut": [chunk("Hel"), last(reason="length")],
-}  # fmt: skip
+}  # a table reads better in rows # fmt: skip
 
 scenario = pytest.mark.parametrize("chunks", ANSWERS.values(), ids=ANSWERS)
 

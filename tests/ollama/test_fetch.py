@@ -195,7 +195,7 @@ async def test_nothing_to_fetch_opens_nothing():
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"]
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 async def test_this_machine_is_not_asked_however_it_is_spelled(host):
     async with serving(cat=answer()) as site:
         assert "no public address" in await refusal(site.url("/cat", host))

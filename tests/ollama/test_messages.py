@@ -83,7 +83,7 @@ MESSAGES = {
         user([{"type": "input_audio", "input_audio": {"data": PNG, "format": "wav"}}]),
         {**user(""), "images": [PNG]},
     ),
-}  # fmt: skip
+}  # a table reads better in rows # fmt: skip
 
 
 @pytest.mark.parametrize(("item", "message"), MESSAGES.values(), ids=MESSAGES)
@@ -166,7 +166,7 @@ ASSISTANT = {
         },
         {"content": "yes"},
     ),
-}  # fmt: skip
+}  # a table reads better in rows # fmt: skip
 
 
 @pytest.mark.parametrize(("item", "message"), ASSISTANT.values(), ids=ASSISTANT)
@@ -225,7 +225,7 @@ def test_a_turn_is_one_message():
 
 @pytest.mark.parametrize(
     "origin", [{}, {"provider_data": None}, {"provider_data": {"model": "other"}}, {"provider_data": "m"}]
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 def test_reasoning_of_another_model_is_noted_and_not_replayed(origin):
     item = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "secret"}], **origin}
     conversation = build(user("q"), item)
@@ -719,7 +719,7 @@ def test_remote_images_are_found_where_images_may_be():
         output("call_3", {"image_url": "http://169.254.169.254/"}),
         user([{"type": "image_url", "image_url": {"url": "HTTP://a/3"}}, {"type": [], "image_url": "http://a"}]),
         {"role": "user", "content": REMOTE},
-    ]  # fmt: skip
+    ]  # a table reads better in rows # fmt: skip
 
     assert remote_images(items) == [REMOTE, "http://a/1", "http://a/2", "HTTP://a/3"]
     assert remote_images(REMOTE) == []
@@ -839,7 +839,7 @@ ODD = st.recursive(
         )
     ),
     max_leaves=15,
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 
 
 @given(st.lists(ODD, max_size=4) | ODD)

@@ -164,7 +164,7 @@ GOOD = {
     "emulated and required": (
         emulated(Reading.HELD, must_call=True), [last(PARIS)], [("weather", {"city": "Paris"})],
     ),
-}  # fmt: skip
+}  # a table reads better in rows # fmt: skip
 
 
 @pytest.mark.parametrize(("asked", "chunks", "items"), GOOD.values(), ids=GOOD)
@@ -189,7 +189,7 @@ BAD = {
     "the frame with a wrong answer": (
         emulated(Reading.HELD, output=OUTPUT), last('{"answer": "yes"}'),
     ),
-}  # fmt: skip
+}  # a table reads better in rows # fmt: skip
 
 
 @pytest.mark.parametrize(("asked", "chunk"), BAD.values(), ids=BAD)

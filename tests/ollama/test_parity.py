@@ -209,7 +209,7 @@ ANSWERS = {
         {**CALLS, "model_settings": ModelSettings(parallel_tool_calls=False)},
         [[last(calls=[call("weather"), call("weather")])]],
     ),
-}  # fmt: skip
+}  # a table reads better in rows # fmt: skip
 
 
 @pytest.mark.parametrize(("arguments", "replies"), ANSWERS.values(), ids=ANSWERS)
@@ -242,7 +242,7 @@ FAILURES = {
         [], {"error": "exceeds the available context size"}, errors.ContextWindowExceededError, None,
     ),
     "a cut before anything": ([chunk()], last(reason="length"), errors.ModelOutputError, None),
-}  # fmt: skip
+}  # a table reads better in rows # fmt: skip
 
 
 @pytest.mark.parametrize(("shown", "end", "error", "terminal"), FAILURES.values(), ids=FAILURES)

@@ -470,7 +470,7 @@ odd_calls = st.lists(
         },
     ),
     max_size=2,
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 odd_chunks = st.fixed_dictionaries(
     {},
     optional={
@@ -490,7 +490,7 @@ odd_chunks = st.fixed_dictionaries(
         "eval_count": json_values,
         "total_duration": json_values,
     },
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 readings = st.builds(
     request,
     st.sampled_from(Reading),

@@ -198,7 +198,7 @@ PROPERTIES = {
     "anchor": ({"$ref": "#name"}, {}, ["$ref"]),
     "reference that is no text": ({"$ref": 5}, {}, ["$ref"]),
     "reference to a missing place": ({"$ref": "#/$defs/None/x"}, {}, ["$ref"]),
-}  # fmt: skip
+}  # a table reads better in rows # fmt: skip
 
 
 @pytest.mark.parametrize(("schema", "kept", "lost"), PROPERTIES.values(), ids=PROPERTIES)
@@ -251,7 +251,7 @@ def test_references_in_words_and_items_are_inlined():
             "data": {"enum": [{"$ref": "#/$defs/A"}], "default": {"$ref": "x"}},
         },
         "$defs": {"A": {"type": "integer"}},
-    }  # fmt: skip
+    }  # a table reads better in rows # fmt: skip
     properties = narrow_parameters(schema).schema["properties"]
 
     assert properties["map"] == {"description": '(other properties: {"type": "integer"})'}
@@ -470,7 +470,7 @@ def test_what_pydantic_writes_is_kept_but_for_what_is_listed(kind):
         "type": "object",
         "properties": {"p": TypeAdapter(kind).json_schema(ref_template="#/properties/p/$defs/{model}")},
         "required": ["p"],
-    }  # fmt: skip
+    }  # a table reads better in rows # fmt: skip
     parameters = narrow_parameters(schema)
 
     accepted_by_server(parameters.schema)
@@ -595,7 +595,7 @@ JSON = st.recursive(
         | st.dictionaries(st.sampled_from(["type", "properties", "$ref", "allOf", "oneOf", "anyOf", "items", "required", "enum", "const", "$defs", "description", "x"]), below, max_size=4)
     ),
     max_leaves=20,
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 
 
 @given(JSON)

@@ -100,7 +100,7 @@ def test_the_recordings_hold_refusals_of_every_kind():
         ({"model": None}, "model is required"),
     ],
     ids=repr,
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 def test_a_wrong_type_is_refused_in_gos_words(fields, error):
     refusal = refusal_of(json.dumps({"model": "m", **fields}).encode())
 

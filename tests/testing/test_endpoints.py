@@ -130,7 +130,7 @@ def test_pulling_reports_progress_and_adds_the_model(fake_ollama, client):
     assert progress[0] == {"status": "pulling manifest"}
     assert [line.get("completed") for line in progress if "total" in line] == [
         None, progress[1]["total"] // 2, progress[1]["total"]
-    ]  # fmt: skip
+    ]  # a table reads better in rows # fmt: skip
     assert progress[-1] == {"status": "success"}
     assert client.get("/api/tags").json()["models"][0]["name"] == "new:1b"
     whole = client.post("/api/pull", json={"model": "new:1b", "stream": False})
@@ -150,7 +150,7 @@ def test_metadata_needs_no_script_and_is_recorded(fake_ollama, client):
 
     assert [str(request) for request in fake_ollama.requests] == [
         "GET /api/version", "POST /api/show"
-    ]  # fmt: skip
+    ]  # a table reads better in rows # fmt: skip
     assert fake_ollama.chats == []
 
 
@@ -243,7 +243,7 @@ def test_a_model_takes_what_asks_for_nothing_special(fake_ollama, client, fields
         ("/api/show", {"model": 5}, 400, "json: cannot unmarshal number into Go struct field ShowRequest.model of type string"),
         ("/api/pull", {"model": "bad name!"}, 400, "invalid model name"),
     ],
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 def test_an_invalid_request_is_refused_keeps_the_script_and_fails_the_test(
     path, body, status, error
 ):

@@ -54,7 +54,7 @@ def test_faults_follow_each_other():
 
     assert sent(stall, Split(every=3)) == [
         b"one", b"\n", stall, b"tw", b"o\nd", b"one", b"\n"
-    ]  # fmt: skip
+    ]  # a table reads better in rows # fmt: skip
     assert sent(stall, Reset(after_bytes=5)) == [b"one\n", stall, b"t", Cut.RESET]
     assert sent(stall, NoDone()) == [b"one\n", stall, b"two\n"]
 
@@ -72,7 +72,7 @@ def test_endless_pieces_stay_lazy():
 
     assert list(islice(Split(every=1).apply(NoDone().apply(endless)), 4)) == [
         b"0", b"\n", b"1", b"\n"
-    ]  # fmt: skip
+    ]  # a table reads better in rows # fmt: skip
 
 
 def test_a_stall_that_nobody_reaches_times_out():

@@ -11,7 +11,7 @@ FIXED = b"POST /api/chat?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\nX-A: 1\
 CHUNKED = (
     b"POST /api/chat HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     b'3;ext=1\r\n{\r\n\r\nA\r\n"a": 12345\r\n1\r\n}\r\n0\r\n\r\n'
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 BARE = b"GET / HTTP/1.1\r\n\r\n"
 
 

@@ -74,7 +74,7 @@ def test_a_client_sees_each_chunk_by_itself(fake_ollama, client):
 
     assert [json.loads(chunk)["message"]["content"] for chunk in chunks] == [
         "one", " two", " three", ""
-    ]  # fmt: skip
+    ]  # a table reads better in rows # fmt: skip
 
 
 def test_a_reply_can_wait_for_its_model(fake_ollama, client):
@@ -191,7 +191,7 @@ def test_a_failure_can_be_a_page_or_empty(fake_ollama, client):
 
     assert (page.status_code, page.headers["content-type"], page.text) == (
         502, "text/html", "<html>"
-    )  # fmt: skip
+    )  # a table reads better in rows # fmt: skip
     assert (empty.status_code, empty.content) == (403, b"")
 
 

@@ -103,7 +103,7 @@ def test_one_conversation_reads_the_same_in_every_dialect(value):
             [Message("assistant", "a")],
         ),
     ],
-)  # fmt: skip
+)  # a table reads better in rows # fmt: skip
 def test_nothing_is_dropped_and_nothing_fails(value, messages):
     assert read_messages(value) == messages
 
@@ -120,7 +120,7 @@ def call_span(number, given, output, **data):
     return Span(
         f"s{number}", "t", None, "generation", "m", float(number),
         data={"input": given, "output": output, **data},
-    )  # fmt: skip
+    )  # a table reads better in rows # fmt: skip
 
 
 FIRST = call_span(1, OLLAMA[:2], [*ITEMS[2:5]])

@@ -6,7 +6,7 @@ def run(*steps):
     spans = tuple(
         Span(f"s{number}", "t", None, kind, name, float(number), data=data, error=data.pop("error", None))
         for number, (kind, name, data) in enumerate(steps)
-    )  # fmt: skip
+    )  # a table reads better in rows # fmt: skip
     return Trace("t", "run", 0.0, spans=spans)
 
 
@@ -22,7 +22,7 @@ def rows(left, right):
             {difference.field: (difference.left, difference.right) for difference in pair.differences},
         )
         for pair in compare(left, right)
-    ]  # fmt: skip
+    ]  # a table reads better in rows # fmt: skip
 
 
 def test_a_run_is_the_same_as_itself():

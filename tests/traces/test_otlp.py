@@ -168,7 +168,7 @@ def test_without_the_extra_the_installation_is_named(tmp_path, monkeypatch):
 
 @pytest.fixture
 def free_port(monkeypatch):
-    import socket  # noqa: PLC0415
+    import socket  # noqa: PLC0415 - only here
 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as listener:

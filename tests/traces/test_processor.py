@@ -96,7 +96,7 @@ async def test_a_key_in_an_answer_never_reaches_the_disk(run_weather, installed)
 
 
 async def test_an_error_is_recorded_with_its_words(fake_ollama, installed):
-    from timestep.ollama.provider import OllamaModelProvider  # noqa: PLC0415
+    from timestep.ollama.provider import OllamaModelProvider  # noqa: PLC0415 - only here
 
     fake_ollama.fail(500, "the cat is on the keyboard")
     config = RunConfig(model_provider=OllamaModelProvider(base_url=fake_ollama.url))

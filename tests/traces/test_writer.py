@@ -183,7 +183,7 @@ def test_a_program_that_ends_loses_nothing(tmp_path):
         assert len(store.get("trace_1").spans) == 5
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the server has a thread
 def test_a_fork_goes_on_recording(store):
     store.record(SpanStarted("parent", "t", None, "agent", "a", 1.0))
     store.flush()

@@ -12,7 +12,7 @@ from timestep.cli.conversation import data_file
 try:
     import readline
 except ImportError:  # Windows has none
-    readline = None  # type: ignore[assignment]
+    readline = None  # type: ignore[assignment] # Windows has none
 
 _QUOTES = '"""'
 _HISTORY_LINES = 1000

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import click
 from agents import AgentOutputSchemaBase, ModelBehaviorError
-from jsonschema import exceptions, validators  # type: ignore[import-untyped,unused-ignore]
+from jsonschema import exceptions, validators  # type: ignore[import-untyped,unused-ignore] # its types may be missing
 
 _exceptions: Any = exceptions
 _validators: Any = validators

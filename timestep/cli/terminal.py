@@ -15,7 +15,7 @@ import click
 try:
     import termios
 except ImportError:  # Windows has none
-    termios = None  # type: ignore[assignment]
+    termios = None  # type: ignore[assignment] # Windows has none
 
 _MAX_WIDTH = 100
 _MIN_TEXT = 24

@@ -127,10 +127,10 @@ class _Stream(httpcore.AsyncNetworkStream):
         self._writer = writer
         self._unsent: list[bytes] = []
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's interface
         self._unsent.append(buffer)  # a request's head and body leave together, at the next read
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's interface
         try:
             if self._unsent:
                 unsent, self._unsent = b"".join(self._unsent), []

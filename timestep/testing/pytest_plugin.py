@@ -22,7 +22,7 @@ def fake_ollama(
 ) -> Iterator["FakeOllama"]:
     """A running :class:`~timestep.testing.FakeOllama`; what was not as scripted fails the test."""
     # Imported here: every pytest run of every project with timestep installed loads this module.
-    from timestep.testing import FakeOllama  # noqa: PLC0415
+    from timestep.testing import FakeOllama  # noqa: PLC0415 - pytest loads this everywhere
 
     failed = request.session.testsfailed
     with FakeOllama(recordings=fake_ollama_recordings) as fake:
