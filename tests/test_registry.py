@@ -428,3 +428,24 @@ def test_everything_wrong_is_a_configuration_error(build):
 def test_a_missing_openai_key_is_named(name):
     with pytest.raises(ConfigurationError, match="set OPENAI_API_KEY"):
         MultiModelProvider().get_model(name)
+
+
+@pytest.mark.parametrize("name", [b"gpt-4.1", 5, ["ollama/m"], {"a": 1}])
+def test_a_name_that_is_no_text_is_unknown(name):
+    with pytest.raises(UnknownModelError, match="A model's name is text"):
+        MultiModelProvider().get_model(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"default_model": 5}, "default_model is 5; write a model's name"),
+        ({"default_model": ["ollama/m", None]}, "or a list of names"),
+        ({"aliases": {"a": None}}, "The alias 'a' is None; write a model's name"),
+        ({"aliases": {"a": b"m"}}, "The alias 'a' is b'm'"),
+        ({"aliases": 5}, "aliases are int; pass a dict"),
+    ],
+)
+def test_names_of_a_wrong_type_are_refused_with_what_to_write(arguments, said):
+    with pytest.raises(ConfigurationError, match=said):
+        MultiModelProvider(**arguments)

@@ -9,8 +9,8 @@ import os
 import pkgutil
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from agents import (
     Model,
@@ -141,13 +141,19 @@ class MultiModelProvider(MultiProvider):
         )
         if openai_provider is not None:
             self.openai_provider = openai_provider
-        defaults = [] if default_model is None else targets(default_model)
+        defaults = [] if default_model is None else _names("default_model", default_model)
         if default_model is not None and not (defaults and all(map(str.strip, defaults))):
             raise ConfigurationError(
                 'default_model is empty; name a model such as "ollama/llama3.2", or leave it out'
             )
         self._default_model = defaults or None
-        self._aliases = {alias: targets(names) for alias, names in (aliases or {}).items()}
+        if not isinstance(cast("object", aliases), Mapping | None):
+            raise ConfigurationError(
+                f"aliases are {type(aliases).__name__}; pass a dict of model names by alias"
+            )
+        self._aliases = {
+            alias: _names(f"The alias {alias!r}", names) for alias, names in (aliases or {}).items()
+        }
         if empty := [alias for alias, names in self._aliases.items() if not names]:
             raise ConfigurationError(f"The alias {empty[0]!r} lists no model; name one.")
         if ring := find_ring(self._aliases):
@@ -228,6 +234,11 @@ class MultiModelProvider(MultiProvider):
             UnknownModelError: A name is empty, or nobody knows its prefix.
             ConfigurationError: A name is OpenAI's, and there is no key.
         """
+        if not isinstance(cast("object", model_name), str | None):
+            raise UnknownModelError(
+                f"A model's name is text, and {type(model_name).__name__} is none; write one such as "
+                "'gpt-4.1' or 'ollama/llama3.2'."
+            )
         names = chain(model_name, self._aliases, self._default_model)
         if not names:
             return self._from_sdk(None)
@@ -309,3 +320,12 @@ def _checked(prefix: str) -> str:
             "slash; write one such as 'groq'"
         )
     return prefix
+
+
+def _names(what: str, given: object) -> list[str]:
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list | tuple) or not all(
+        isinstance(name, str) for name in cast("Sequence[object]", names)
+    ):
+        raise ConfigurationError(f"{what} is {given!r}; write a model's name, or a list of names")
+    return targets(cast("Sequence[str]", names))
