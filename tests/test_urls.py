@@ -48,6 +48,7 @@ def test_a_usable_base_url_loses_only_its_last_slash(url, base):
         (f"https://{SECRET}@x", "holds no user name or password; set api_key instead"),
         ("https://@x", "holds no user name or password; set api_key instead"),
         ("http://", "the base URL has no host, as in 'http://localhost:11434'"),
+        ("http://a,http://b", "names one server, without a comma; several are a list"),
         ("http:///path", "the base URL has no host"),
         (f"http://x/v1?key={SECRET}", "remove what follows ? or #"),
         (f"http://x/v1#{SECRET}", "remove what follows ? or #"),

@@ -32,6 +32,8 @@ def check_base_url(url: str, *, ollama: bool = False) -> str:
         raise ValueError("a base URL holds no user name or password; set api_key instead")
     if not parts.hostname:
         raise ValueError("the base URL has no host, as in 'http://localhost:11434'")
+    if "," in parts.netloc:
+        raise ValueError("a base URL names one server, without a comma; several are a list")
     if parts.query or parts.fragment:
         raise ValueError("a base URL has no query and no fragment; remove what follows ? or #")
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
