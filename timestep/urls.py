@@ -38,13 +38,17 @@ def check_base_url(url: str, *, ollama: bool = False) -> str:
         raise ValueError("a base URL has no query and no fragment; remove what follows ? or #")
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
     if ollama:
-        for suffix in ("/v1", "/api", "/api/chat", "/v1/chat/completions"):
-            if base.endswith(suffix):
-                raise ValueError(
-                    f"the native Ollama API lives at the root; write {base.removesuffix(suffix)!r} "
-                    f"without {suffix!r}"
-                )
+        _check_root(base)
     return base
+
+
+def _check_root(base: str) -> None:
+    for suffix in ("/v1", "/api", "/api/chat", "/v1/chat/completions"):
+        if base.endswith(suffix):
+            raise ValueError(
+                f"the native Ollama API lives at the root; write {base.removesuffix(suffix)!r} "
+                f"without {suffix!r}"
+            )
 
 
 def parse_ollama_host(text: str) -> str:
