@@ -3,7 +3,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
+import threading
 
 import pytest
 
@@ -134,19 +134,21 @@ def test_four_processes_that_write_at_once_lose_nothing(tmp_path):
 
 
 PROGRAM = """
-import sys, time
-from timestep.traces import TraceStore, writer
+import os, signal, sys, time
+from timestep.traces import Exchange, TraceStore, writer
 from timestep.traces.records import SpanStarted, SpanEnded, TraceStarted
 writer._GATHER_SECONDS = 1000
 store = TraceStore(sys.argv[1])
 store.record(TraceStarted("trace_1", "killed", None, None, time.time()))
 store.record(SpanStarted("a", "trace_1", None, "agent", "a", time.time()))
-for kind, text in [("generation", "kept"), ("turn", ""), ("function", "")]:
+bodies = Exchange("u", 200, b"request", b"a\\nb")
+for kind, text in [("generation", "kept"), ("turn", "sk-1234567890abcdefgh"), ("function", "")]:
     store.record(SpanStarted(kind, "trace_1", "a", kind, "m", time.time()))
-    store.record(SpanEnded(kind, "trace_1", kind, "m", time.time(), None, "{}", text=text))
+    end = SpanEnded(kind, "trace_1", kind, "m", time.time(), None, "{}", text=text)
+    store.record(end._replace(exchanges=(bodies,)) if kind == "generation" else end)
 store.record(SpanStarted("open", "trace_1", "a", "function", "tool", time.time()))
 if len(sys.argv) > 2:
-    time.sleep(60)
+    os.kill(os.getpid(), getattr(signal, sys.argv[2]))
 """
 
 
@@ -154,24 +156,151 @@ def ended(store):
     return [span.span_id for span in store.get("trace_1").spans if span.ended_at]
 
 
+def spools(path):
+    return list(path.parent.glob(f"{path.name}-spool-*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
 def test_a_killed_process_loses_at_most_the_open_span(tmp_path):
     path = tmp_path / "traces.db"
-    with (
-        subprocess.Popen([sys.executable, "-c", PROGRAM, str(path), "stay"]) as process,
-        TraceStore(path) as store,
-    ):
-        try:
-            deadline = time.monotonic() + 30
-            # What ended is written although nothing follows that would hurry it.
-            while not store.search("kept") or len(ended(store)) < 3:
-                assert time.monotonic() < deadline
-        finally:
-            process.kill()
-            process.wait()
+    subprocess.run([sys.executable, "-c", PROGRAM, str(path), "SIGKILL"], check=False)
+    [spool] = spools(path)
+    assert spool.stat().st_mode & 0o777 == 0o600
+    assert b"sk-1234567890abcdefgh" not in spool.read_bytes()
 
+    with TraceStore(path) as store:
         trace = store.get("trace_1")
         assert ended(store) == ["generation", "turn", "function"]
         assert trace.seconds is None
+        [exchange] = trace.spans[1].exchanges
+        assert store.body(exchange.response) == b"a\nb"
+        assert store.verify() == []
+    assert spools(path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_who_records_next_takes_in_what_a_killed_process_left(tmp_path, record, store):
+    subprocess.run([sys.executable, "-c", PROGRAM, str(store.path), "SIGKILL"], check=False)
+    for event in run_events("next"):
+        store.record(event)
+    assert store.flush(10)
+
+    assert spools(store.path) == []
+    assert [run.name for run in store.traces()] == ["killed", "next"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+@pytest.mark.parametrize("cut", [2, 9, 150])
+def test_a_spool_that_is_cut_short_gives_what_is_whole_in_it(tmp_path, cut):
+    path = tmp_path / "traces.db"
+    subprocess.run([sys.executable, "-c", PROGRAM, str(path), "SIGKILL"], check=False)
+    [spool] = spools(path)
+    os.truncate(spool, spool.stat().st_size - cut)
+
+    with TraceStore(path) as store:
+        assert ended(store) == ["generation", "turn"]
+        assert store.verify() == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_what_was_written_before_the_kill_is_stored_once(tmp_path):
+    path = tmp_path / "traces.db"
+    subprocess.run([sys.executable, "-c", PROGRAM, str(path), "SIGKILL"], check=False)
+    [spool] = spools(path)
+    content = spool.read_bytes()
+    for _ in range(2):
+        with TraceStore(path) as store:
+            assert ended(store) == ["generation", "turn", "function"]
+            assert len(store.search("kept")) == 1
+            assert len(store.get("trace_1").spans[1].exchanges) == 1
+        spool.write_bytes(content)
+
+
+def test_the_spool_of_a_living_process_is_left_to_it(tmp_path):
+    path = tmp_path / "traces.db"
+    blocker = None
+    with TraceStore(path) as living, TraceStore(path) as reader:
+        living.write([])
+        blocker = sqlite3.connect(path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        for event in run_events("waits"):
+            living.record(event)
+        assert reader.traces() == []
+        assert len(spools(path)) in {1, 2}  # the batch that is being written has its own
+        blocker.execute("COMMIT")
+        blocker.close()
+        assert living.flush(30)
+        assert spools(path) == []
+        assert [run.name for run in reader.traces()] == ["waits"]
+
+
+def test_an_end_waits_little_for_a_locked_file_and_loses_nothing(tmp_path, caplog):
+    path = tmp_path / "traces.db"
+    store = TraceStore(path)
+    store.write([])
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    for event in run_events("late"):
+        store.record(event)
+    store.close(0)
+    assert "are taken in when it is opened next" in caplog.text
+    blocker.execute("COMMIT")
+    blocker.close()
+
+    for thread in threading.enumerate():
+        if thread.name == "timestep-traces":
+            thread.join(30)
+    assert spools(path) == []
+    with TraceStore(path) as later:
+        assert [run.name for run in later.traces()] == ["late"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"[]\n", b"not json", b"[1,2,3,4]\n", b'["SpanEnded",[],[],[]]\n', b"\xff\n" * 9],
+)
+def test_a_spool_of_nonsense_is_no_trouble(store, content):
+    store.path.with_name(f"{store.path.name}-spool-1-x").write_bytes(content)
+
+    assert store.traces() == []
+    assert spools(store.path) == []
+
+
+RECORD_AND_TELL = """
+import os, sys
+from agents.tracing import custom_span, trace
+from timestep.traces import install, writer
+writer._GATHER_SECONDS = float(sys.argv[2])
+install(sys.argv[1])
+with trace("endless"):
+    number = 0
+    while True:
+        number += 1
+        with custom_span(f"step {number}"):
+            pass
+        os.write(1, f"{number}\\n".encode())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+@pytest.mark.parametrize(("gather", "steps"), [(0, 700), (0.005, 200), (1000, 1), (1000, 50)])
+def test_every_step_that_ended_before_the_kill_is_in_the_store(tmp_path, gather, steps):
+    path = tmp_path / "traces.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", RECORD_AND_TELL, str(path), str(gather)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for _ in range(steps):
+            process.stdout.readline()
+        process.kill()
+        told = [f"step {steps}", *(f"step {line.strip()}" for line in process.stdout)]
+
+    with TraceStore(path) as store:
+        kept = {span.name for span in store.get("last").spans if span.ended_at}
+        assert set(told) <= kept
+        assert len(kept) >= steps
         assert store.verify() == []
 
 

@@ -178,7 +178,8 @@ class Redaction:
         everything = b"\n".join([*contents, *streams, *joined])
         if self._may_hold_secret(everything.decode(errors="replace")):
             return True
-        return _may_hold_key(_suspects(_unescaped(everything)).decode(errors="replace"))
+        suspects = _suspects(_unescaped(everything))
+        return bool(suspects) and _may_hold_key(suspects.decode(errors="replace"))
 
     def _may_hide(self, text: str) -> bool:
         """False when JSON *text* certainly holds nothing to hide.

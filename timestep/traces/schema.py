@@ -115,8 +115,12 @@ class StoreError(Exception):
     """The file cannot be used as a trace store; the message says what to do."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """A connection to the store at *path*, created or brought up to date; any thread may use it.
+
+    Args:
+        path: The file.
+        busy_seconds: How long to wait for another process's transaction.
 
     Raises:
         StoreError: The file is no trace store, comes from a newer timestep, or cannot be opened.
@@ -125,9 +129,9 @@ def connect(path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             path.touch(mode=0o600)  # prompts are private
-        connection = _open(path, "mode=rw")
+        connection = _open(path, "mode=rw", busy_seconds)
         with _closed_on_error(connection):
-            _prepare(connection, path)
+            _prepare(connection, path, busy_seconds)
         return connection
 
 
@@ -178,11 +182,11 @@ def _closed_on_error(connection: sqlite3.Connection) -> Generator[None]:
         raise
 
 
-def _open(path: Path, how: str) -> sqlite3.Connection:
+def _open(path: Path, how: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?{how}",
         uri=True,
-        timeout=BUSY_SECONDS,
+        timeout=busy_seconds,
         isolation_level=None,
         check_same_thread=False,
     )
@@ -229,9 +233,9 @@ def connect_empty() -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, busy_seconds: float) -> None:
     _check_ours(connection, path)  # before anything changes
-    _use_wal(connection)
+    _use_wal(connection, busy_seconds)
     connection.execute("PRAGMA synchronous = NORMAL")
     if _version(connection) < len(MIGRATIONS):
         _migrate(connection)
@@ -256,9 +260,9 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
+def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """Switch to WAL; SQLite does not wait for a lock here, so this does."""
-    deadline = time.monotonic() + BUSY_SECONDS
+    deadline = time.monotonic() + busy_seconds
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -1,5 +1,6 @@
 """`TraceStore`: the runs of this machine in one SQLite file."""
 
+import logging
 import sqlite3
 import threading
 import time
@@ -15,10 +16,14 @@ from timestep.traces.queries import Filter, Hit, ModelStats
 from timestep.traces.records import Event, Span, Summary, Trace
 from timestep.traces.redaction import Redaction
 from timestep.traces.schema import StoreError, connect, connect_empty, connect_to_read, file_id
+from timestep.traces.spool import take_in
 from timestep.traces.writer import QUEUE_BYTES, Writer, insert
 
 _T = TypeVar("_T")
 _DAY = 86_400.0
+_TAKE_IN_SECONDS = 1.0
+
+logger = logging.getLogger("timestep")
 
 
 class UnknownTraceError(StoreError):
@@ -56,8 +61,9 @@ class TraceStore:
         self._retention_days = retention_days
         self._redaction = Redaction(redact, secrets)
         self._writer = Writer(
-            self.path, self._redaction, queue_bytes=queue_bytes, on_open=self._prune_old
+            self.path, self._redaction, queue_bytes=queue_bytes, on_open=self._take_care
         )
+        self._take_in_at = 0.0
         self._reading = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
@@ -228,11 +234,15 @@ class TraceStore:
             connection.close()
         return count
 
-    def _prune_old(self, connection: sqlite3.Connection) -> None:
+    def _take_care(self, connection: sqlite3.Connection) -> None:
+        self._take_in()
         if self._retention_days is not None:
             prune(connection, time.time() - self._retention_days * _DAY)
 
     def _read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        if (now := time.monotonic()) >= self._take_in_at:
+            self._take_in_at = now + _TAKE_IN_SECONDS
+            self._take_in()
         with self._reading, self._readable() as connection:
             try:
                 return query(connection)
@@ -240,6 +250,14 @@ class TraceStore:
                 raise StoreError(
                     f"{self.path} cannot be read: {exc}. 'timestep traces verify' says more."
                 ) from exc
+
+    def _take_in(self) -> None:
+        """Take in what killed processes left beside the file."""
+        try:
+            take_in(self.path, self.write)
+        except StoreError as exc:
+            # Who may only read the store sees what is in it.
+            logger.debug("What was left beside %s stays there: %s", self.path, exc)
 
     @contextmanager
     def _readable(self) -> Generator[sqlite3.Connection]:

@@ -3,15 +3,14 @@
 import atexit
 import hashlib
 import logging
-import os
 import sqlite3
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from timestep.forks import forget_in_children
 from timestep.traces.records import (
     Event,
     Exchange,
@@ -22,6 +21,7 @@ from timestep.traces.records import (
 )
 from timestep.traces.redaction import Redaction
 from timestep.traces.schema import StoreError, connect, file_id
+from timestep.traces.spool import Spool
 
 logger = logging.getLogger("timestep")
 
@@ -29,11 +29,14 @@ QUEUE_BYTES = 64 * 2**20
 """How much may wait to be written. What comes on top is counted and lost."""
 
 _GATHER_SECONDS = 0.2
-"""How long beginnings may wait for company; what has ended never waits, lest a kill takes it."""
+"""How long events wait for company: a transaction costs more than what it writes."""
 
+_LOCKED_SECONDS = 3600.0
+"""How long the thread waits for another process's transaction."""
+
+_FLUSH_SECONDS = 30.0
 _EXIT_SECONDS = 5.0
 _EVENT_BYTES = 500
-_BATCH = 2_000
 
 _INSERT_TRACE = (
     "INSERT OR IGNORE INTO traces (trace_id, name, group_id, metadata, started_at) "
@@ -62,12 +65,13 @@ _TEXT_COLUMN = SpanEnded._fields.index("text")
 class Writer:
     """A bounded queue and the thread that empties it into the file at *path*.
 
-    Nothing happens before the first event. Nothing here raises into the caller: what cannot be
-    written is counted, logged once, and noted in the store as soon as that works again.
+    When `put` returns, what has ended is in a spool beside that file, so that not even a kill
+    takes it. Nothing happens before the first event. Nothing here raises into the caller: what
+    cannot be written is counted, logged once, and noted in the store as soon as that works again.
 
     Args:
         path: The store's file.
-        redaction: Applied to everything before it is written.
+        redaction: Applied to everything before it is written anywhere.
         queue_bytes: How much may wait.
         on_open: Called with the connection once the file is open, in the thread.
     """
@@ -84,14 +88,16 @@ class Writer:
         self._redaction = redaction
         self._queue_bytes = queue_bytes
         self._on_open = on_open
-        self._reset()
+        self._spool: Spool | None = None
+        self._begin()
+        forget_in_children(self)
         # Nothing that a run did may be lost because the program ends.
         atexit.register(_flush, weakref.ref(self))
 
-    def _reset(self) -> None:
-        self._pid = os.getpid()
+    def _begin(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: deque[Event] = deque()
+        self._begun: list[Event] = []  # not even in the spool yet
+        self._waiting: list[Event] = []
         self._waiting_bytes = 0
         self._is_urgent = False
         self._is_writing = False
@@ -100,10 +106,15 @@ class Writer:
         self._warned: set[str] = set()
         self._thread: threading.Thread | None = None
 
+    def forget_connections(self) -> None:
+        """Begin anew in a forked process: it has the parent's queue and file, but not its thread."""
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.close()
+        self._begin()
+
     def put(self, event: Event) -> None:
         """Have *event* written soon."""
-        if self._pid != os.getpid():
-            self._reset()  # a fork has the parent's queue, but not its thread
         size = _size(event)
         with self._changed:
             if self._waiting_bytes + size > self._queue_bytes or self._is_closing:
@@ -111,11 +122,12 @@ class Writer:
                 reason = "the store is closed" if self._is_closing else "the queue is full"
                 self._warn(reason)
                 return
-            self._waiting.append(event)
+            is_first = not (self._begun or self._waiting)
+            self._begun.append(event)
             self._waiting_bytes += size
             if isinstance(event, SpanEnded | TraceEnded):
-                self._is_urgent = True
-            if self._is_urgent or len(self._waiting) == 1:
+                self._save()
+            if is_first:
                 self._changed.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -124,25 +136,66 @@ class Writer:
                 self._thread.start()
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until everything so far is in the file; False when *timeout* seconds were short."""
-        if self._pid != os.getpid():
-            return True
+        """Wait until everything so far is in the file; False when *timeout* seconds were short.
+
+        Args:
+            timeout: 30 by default.
+        """
         with self._changed:
+            self._save()
             self._is_urgent = True
             self._changed.notify_all()
             return self._changed.wait_for(
-                lambda: self._thread is None or not (self._waiting or self._is_writing), timeout
+                lambda: self._thread is None or not (self._waiting or self._is_writing),
+                _FLUSH_SECONDS if timeout is None else timeout,
             )
 
     def close(self, timeout: float | None = None) -> None:
-        """Write what waits, and end the thread. Later events are lost, and counted."""
-        self.flush(timeout)
+        """Write what waits, and end the thread. Later events are lost, and counted.
+
+        Args:
+            timeout: How many seconds to wait, by default 5. What is not written then stays in
+                the spool: this process or the next that opens the store takes it in.
+        """
+        timeout = _EXIT_SECONDS if timeout is None else timeout
+        is_written = self.flush(timeout)
+        if not is_written:
+            logger.warning(
+                "%s cannot be written just now, another process may have it locked. The last "
+                "steps lie beside it and are taken in when it is opened next.",
+                self._path,
+            )
         with self._changed:
             self._is_closing = True
             thread, self._thread = self._thread, None
             self._changed.notify_all()
-        if thread is not None and self._pid == os.getpid():
+        if thread is not None and is_written:
             thread.join(timeout)
+
+    def _save(self) -> None:
+        """Bring what has begun into the spool, redacted; the lock is held."""
+        events, self._begun = self._redacted(self._begun), []
+        self._waiting += events
+        if not events:
+            return
+        try:
+            if self._spool is None:
+                self._spool = Spool(self._path)
+            self._spool.append(events)
+        except OSError:
+            # The store itself may be writable; if not, that is told when it is tried.
+            if self._spool is not None:
+                self._spool.delete()
+            self._spool = None
+
+    def _redacted(self, events: Sequence[Event]) -> Sequence[Event]:
+        try:
+            return self._redaction.events(events)
+        except Exception as exc:  # noqa: BLE001 - content may be anything, and a run must go on
+            if len(events) == 1:
+                self._lose(1, f"{type(exc).__name__} while redacting")
+                return []
+            return [clean for event in events for clean in self._redacted([event])]
 
     # In the thread
 
@@ -150,36 +203,41 @@ class Writer:
         connection: sqlite3.Connection | None = None
         opened: tuple[int, int] | None = None
         while batch := self._take():
+            events, spool = batch
             try:
                 if connection is not None and file_id(self._path) != opened:
                     connection.close()  # somebody deleted or moved the file
                     connection = None
                 if connection is None:
-                    connection = connect(self._path)
+                    connection = connect(self._path, busy_seconds=_LOCKED_SECONDS)
                     opened = file_id(self._path)
                     if self._on_open is not None:
                         self._on_open(connection)
-                self._write(connection, batch)
+                self._write(connection, events)
             except (sqlite3.Error, StoreError) as exc:
-                self._lose(len(batch), str(exc))
+                self._lose(len(events), str(exc))
             finally:
+                if spool is not None:
+                    spool.delete()
                 with self._changed:
                     self._is_writing = False
                     self._changed.notify_all()
         if connection is not None:
             connection.close()
 
-    def _take(self) -> list[Event]:
-        """The next events, as soon as there are some; none when the writer closes."""
+    def _take(self) -> tuple[list[Event], Spool | None] | None:
+        """The next events and their spool, as soon as there are some; None when the writer closes."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_closing)
+            self._changed.wait_for(lambda: self._begun or self._waiting or self._is_closing)
             if not self._is_urgent:
                 self._changed.wait_for(lambda: self._is_urgent or self._is_closing, _GATHER_SECONDS)
-            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            self._waiting_bytes -= sum(_size(event) for event in batch)
-            self._is_urgent = bool(self._waiting)
-            self._is_writing = bool(batch)
-            return batch
+            self._save()
+            events, self._waiting = self._waiting, []
+            spool, self._spool = self._spool, None
+            self._waiting_bytes = 0
+            self._is_urgent = False
+            self._is_writing = bool(events)
+            return (events, spool) if events or not self._is_closing else None
 
     def _write(self, connection: sqlite3.Connection, batch: Sequence[Event]) -> None:
         try:
@@ -194,14 +252,13 @@ class Writer:
                     self._write(connection, [event])
 
     def _commit(self, connection: sqlite3.Connection, batch: Sequence[Event]) -> None:
-        events = self._redaction.events(batch)
         connection.execute("BEGIN IMMEDIATE")
         try:
             lost = self._lost
             if lost:
                 reason = "; ".join(sorted(self._warned))
                 connection.execute(_INSERT_LOSS, (time.time(), lost, reason))
-            insert(connection, events)
+            insert(connection, batch)
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
