@@ -4,7 +4,7 @@ import sqlite3
 import stat
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -329,9 +329,39 @@ def test_a_record_that_may_not_be_written_can_be_read(foreign_directory):
         assert store.get("last").name == "holiday"
         assert len(store.search("needle")) == 1
         assert len(store.stats()) == 1
-        assert store.verify() == ["the search index: not checked, the file is read-only"]
+        assert store.verify() == []
         with pytest.raises(StoreError, match="writable"):
             store.write([])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are POSIX's")
+def test_a_damaged_index_is_found_in_a_file_that_may_not_be_written(foreign_directory):
+    path = foreign_directory / "ours.db"
+    with TraceStore(path) as store:
+        store.write(run_events(text="needle"))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM texts_content")
+    path.chmod(0o444)
+
+    with as_nobody(foreign_directory), TraceStore(path) as store:
+        assert any("the search index" in problem for problem in store.verify())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are POSIX's")
+def test_what_a_killed_process_left_does_not_keep_a_reader_without_rights_from_reading(
+    foreign_directory,
+):
+    path = foreign_directory / "ours.db"
+    with TraceStore(path) as store:
+        store.write(run_events("holiday"))
+    spool = path.with_name(f"{path.name}-spool-1-x")
+    spool.write_bytes(b"")
+    spool.chmod(0o600)
+    path.chmod(0o444)
+
+    with as_nobody(foreign_directory), TraceStore(path) as store:
+        assert [summary.name for summary in store.traces()] == ["holiday"]
+    assert spool.exists()
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+from contextlib import closing
 
 from timestep.traces.schema import statements
 
@@ -44,11 +45,9 @@ def problems(connection: sqlite3.Connection) -> list[str]:
     """What is wrong with the store, in words; nothing when it is sound."""
     found = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
     try:
-        connection.execute("INSERT INTO texts (texts) VALUES ('integrity-check')")
+        _check_index(connection)
     except sqlite3.DatabaseError as exc:
-        # For SQLite this check is writing.
-        why = "not checked, the file is read-only" if _is_refusal(exc) else exc
-        found.append(f"the search index: {why}")
+        found.append(f"the search index: {exc}")
     for what, query in _ORPHANS.items():
         count = connection.execute(query).fetchone()[0]
         if count:
@@ -61,8 +60,17 @@ def problems(connection: sqlite3.Connection) -> list[str]:
     return found
 
 
-def _is_refusal(exc: sqlite3.Error) -> bool:
-    return exc.sqlite_errorname.startswith("SQLITE_READONLY")
+def _check_index(connection: sqlite3.Connection) -> None:
+    check = "INSERT INTO texts (texts) VALUES ('integrity-check')"
+    try:
+        connection.execute(check)
+    except sqlite3.DatabaseError as exc:
+        if not exc.sqlite_errorname.startswith("SQLITE_READONLY"):
+            raise
+        # For SQLite this check is writing, so what may only be read is checked in a copy.
+        with closing(sqlite3.connect("")) as copy:
+            connection.backup(copy)
+            copy.execute(check)
 
 
 def prune(connection: sqlite3.Connection, before: float) -> int:
