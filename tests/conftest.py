@@ -5,6 +5,7 @@ import http.server
 import ipaddress
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -15,6 +16,9 @@ from hypothesis import settings
 
 settings.register_profile("timestep", deadline=None)  # a machine may be busy
 settings.load_profile("timestep")
+
+# A shell starts what it puts in the background deaf to Ctrl-C, and so would every child be.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
