@@ -94,41 +94,51 @@ def measure_load(directory: Path, count: int) -> None:
 
 
 def run_agents(url: str, runs: int, path: str) -> None:
-    """Run agents in this process, recorded in *path* if there is one; print the CPU seconds."""
+    """Run agents, by turns recorded in *path* and not; print the CPU seconds of a run of each."""
 
     @function_tool
     def get_weather(city: str) -> str:
         """The weather."""
         return f"{city}: sunny"
 
-    async def go(model: str, count: int) -> None:
+    async def go(model: str, count: int) -> float:
+        start = time.process_time()
         provider = OllamaModelProvider(base_url=url)
-        agent = Agent(name="a", model=model, tools=[get_weather], instructions="Be brief. " * 50)
-        config = RunConfig(model_provider=provider)
+        try:
+            agent = Agent(
+                name="a", model=model, tools=[get_weather], instructions="Be brief. " * 50
+            )
+            config = RunConfig(model_provider=provider)
 
-        async def run() -> None:
-            await Runner.run(agent, "The weather?", run_config=config)
+            async def run() -> None:
+                await Runner.run(agent, "The weather?", run_config=config)
 
-        if model == INSTANT:
-            for _ in range(count):
-                await run()
-        else:  # they mostly wait
-            await asyncio.gather(*(run() for _ in range(count)))
+            if model == INSTANT:
+                for _ in range(count):
+                    await run()
+            else:  # they mostly wait
+                await asyncio.gather(*(run() for _ in range(count)))
+        finally:
+            await provider.aclose()
+        return time.process_time() - start
 
     set_trace_processors([])
     asyncio.run(go(INSTANT, 10))
-    spent: dict[str, float] = {}
+    spent: dict[str, tuple[float, float]] = {}
     for model, count in ((INSTANT, runs), (PACED, min(runs, 30))):
-        if path:
-            install(f"{path}-{model}")
-        start = time.process_time()
-        asyncio.run(go(model, count))
-        if path:
+        bare, recorded = [], []
+        for _ in range(ROUNDS):
+            bare.append(asyncio.run(go(model, count)))
+            install(path)
+            spent_running = asyncio.run(go(model, count))
+            start = time.process_time()
             uninstall()
-        spent[model] = (time.process_time() - start) / count
+            recorded.append(spent_running + time.process_time() - start)
+        spent[model] = (statistics.median(bare) / count, statistics.median(recorded) / count)
     print(json.dumps(spent))
 
 
+ROUNDS = 9
 INSTANT, PACED = "instant", "paced"
 CHUNKS, INTERVAL = 300, 0.01
 """Of an answer with a pace: 100 tokens a second, which is quick for a model at home."""
@@ -147,22 +157,19 @@ def answer(request: Request) -> Reply:
 
 
 def measure_price(directory: Path, runs: int) -> None:
-    """CPU seconds of the same runs with and without recording, alternating."""
+    """CPU seconds of the same runs with and without recording."""
     with FakeOllama(strict=False) as fake:
         fake.reply(answer, times=None)
-        totals: dict[str, list[dict[str, float]]] = {"": [], "recorded": []}
-        for turn in range(5):
-            for name, spent in totals.items():
-                path = str(directory / f"price{turn}") if name else ""
-                child = [sys.executable, "-m", "bench.traces", "--child", fake.url, str(runs), path]
-                done = subprocess.run(child, capture_output=True, text=True, check=True)
-                spent.append(json.loads(done.stdout))
-    print("CPU of a run of 2 model calls and 1 tool call, least of 5 rounds:")
+        path = str(directory / "price")
+        child = [sys.executable, "-m", "bench.traces", "--child", fake.url, str(runs), path]
+        done = subprocess.run(child, capture_output=True, text=True, check=True)
+    spent = json.loads(done.stdout)
+    print(f"CPU of a run of 2 model calls and 1 tool call, median of {ROUNDS} rounds:")
     for model, what in (
         (INSTANT, "a server that answers at once"),
         (PACED, f"an answer of {CHUNKS} chunks, {INTERVAL * 1000:.0f} ms each"),
     ):
-        bare, recorded = (min(each[model] for each in spent) * 1000 for spent in totals.values())
+        bare, recorded = (seconds * 1000 for seconds in spent[model])
         more = recorded - bare
         print(
             f"  {what:<34} {bare:6.2f} ms bare, {recorded:6.2f} ms recorded: {more:+.2f} ms, "

@@ -33,6 +33,7 @@ _KINDS: dict[str, Callable[..., Event]] = {
     kind.__name__: kind for kind in (TraceStarted, SpanStarted, SpanEnded, TraceEnded)
 }
 _WITHOUT_EXCHANGES = -1
+_to_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes one each time
 
 
 class Spool:
@@ -128,8 +129,7 @@ def _frame(event: Event) -> bytes:
     bodies = [body for exchange in exchanges for body in (exchange.request, exchange.response)]
     ends = [(exchange.url, exchange.status) for exchange in exchanges]
     line = [type(event).__name__, fields, ends, [len(body) for body in bodies]]
-    text = json.dumps(line, ensure_ascii=False)
-    return b"".join([text.encode(errors="replace"), b"\n", *bodies])
+    return b"".join([_to_json(line).encode(errors="replace"), b"\n", *bodies])
 
 
 def _read(file: BinaryIO) -> list[Event]:
