@@ -15,9 +15,10 @@ from timestep.traces.maintenance import problems, prune
 from timestep.traces.queries import Filter, Hit, ModelStats
 from timestep.traces.records import Event, Span, Summary, Trace
 from timestep.traces.redaction import Redaction
+from timestep.traces.rows import insert
 from timestep.traces.schema import StoreError, connect, connect_empty, connect_to_read, file_id
 from timestep.traces.spool import take_in
-from timestep.traces.writer import QUEUE_BYTES, Writer, insert
+from timestep.traces.writer import QUEUE_BYTES, Writer
 
 _T = TypeVar("_T")
 _DAY = 86_400.0
