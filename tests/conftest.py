@@ -79,11 +79,14 @@ class OpenAIServer:
 
     Attributes:
         failure: A status and what the server says, instead of an answer.
+        error: What the server says under status 200, instead of an answer, as each of its APIs
+            says it.
         events: What a stream of the Responses API consists of.
     """
 
     base_url: str = ""
     failure: tuple[int, str] | None = None
+    error: dict | str | None = None
     events: list[dict] = field(default_factory=lambda: [DELTA, COMPLETED])
     requests: list[tuple[str, dict[str, str], dict]] = field(default_factory=list)
     connections: int = 0
@@ -111,14 +114,17 @@ def openai_server():
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             headers = {name.lower(): value for name, value in self.headers.items()}
             state.requests.append((self.path, headers, body))
-            answer = json.dumps(RESPONSE if self.path.endswith("/responses") else COMPLETION)
+            is_responses = self.path.endswith("/responses")
+            answer = json.dumps(RESPONSE if is_responses else COMPLETION)
             status, content_type = 307 if state.redirect_to else 200, "application/json"
             if state.failure:
                 status, answer = (
                     state.failure[0],
                     json.dumps({"error": {"message": state.failure[1]}}),
                 )
-            elif body.get("stream") and self.path.endswith("/responses"):
+            elif state.error is not None:
+                answer, content_type = refused(is_responses, body.get("stream"), state.error)
+            elif body.get("stream") and is_responses:
                 answer, content_type = event_stream(state.events), "text/event-stream"
             self.send_response(status)
             if state.redirect_to:
@@ -184,6 +190,20 @@ COMPLETED = {"type": "response.completed", "response": RESPONSE, "sequence_numbe
 
 def event_stream(events):
     return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+
+
+def refused(is_responses, is_streamed, error):
+    """The body that says *error* under status 200, and its content type."""
+    failed = {**RESPONSE, "status": "failed", "output": [], "error": error}
+    if is_responses and is_streamed:
+        last = {"type": "response.failed", "response": failed, "sequence_number": 0}
+        return event_stream([last]), "text/event-stream"
+    if is_responses:
+        return json.dumps(failed), "application/json"
+    answer = json.dumps({"error": error})
+    if is_streamed:
+        return f"data: {answer}\n\n", "text/event-stream"
+    return answer, "application/json"
 
 
 def _is_loopback(host):

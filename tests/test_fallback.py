@@ -22,6 +22,7 @@ from agents import (
 )
 from agents.testing import ScriptedModel, assistant_message
 from agents.tracing import TracingProcessor
+from openai import APIError
 
 from timestep import (
     AllModelsFailedError,
@@ -316,6 +317,60 @@ async def test_a_stream_that_begins_with_a_failure_of_the_caller_is_not(
     with pytest.raises(ModelBehaviorError, match="invalid_prompt"):
         async for _ in result.stream_events():
             pass
+
+
+RESPONSES, CHAT = {"use_responses": True}, {"use_responses": False}
+SAID = [
+    (RESPONSES, {"code": "server_error", "message": "sorry"}, "busy"),
+    (RESPONSES, {"code": "rate_limit_exceeded", "message": "slow down"}, "rate_limit"),
+    (RESPONSES, {"code": "insufficient_quota", "message": "pay"}, "rate_limit"),
+    (CHAT, {"code": None, "type": "server_error", "message": "sorry"}, "busy"),
+    (CHAT, {"code": "rate_limit_exceeded", "type": "tokens", "message": "slow down"}, "rate_limit"),
+    (CHAT, {"code": "insufficient_quota", "type": "insufficient_quota"}, "rate_limit"),
+    (CHAT, {"type": "overloaded_error", "message": "Overloaded"}, "busy"),
+    (CHAT, {"code": 502, "message": "the upstream is down"}, "busy"),
+    (CHAT, {"code": "429", "message": 'it\'s "busy"'}, "rate_limit"),
+]
+
+
+@pytest.mark.parametrize(("api", "error", "reason"), SAID)
+async def test_a_failure_that_is_said_under_status_200_is_one_whole_and_streamed(
+    openai_server, second, clock, run, api, error, reason, caplog
+):
+    openai_server.error = error
+    second.reply("from b")
+    provider = chained(clock, a=openai(openai_server, **api), b=ollama(second))
+
+    assert (await run(agent(provider))).final_output == "from b"
+    assert f"a/m did not answer: {reason}." in caplog.messages
+    assert len(openai_server.requests) == 1
+
+
+OWN = [
+    (RESPONSES, {"code": "invalid_prompt", "message": "server_error"}),
+    (RESPONSES, {"code": "image_too_large", "message": "code='server_error'"}),
+    (CHAT, {"code": None, "type": "invalid_request_error", "message": "'code': 'server_error'"}),
+    (CHAT, {"code": "context_length_exceeded", "type": "invalid_request_error"}),
+    (CHAT, {"code": "context_length_exceeded", "type": "server_error"}),
+    (CHAT, {"code": "content_policy_violation", "type": "server_error"}),
+    (CHAT, {"code": 400, "type": "server_error", "message": "no"}),
+    (CHAT, {"message": "who knows"}),
+    (CHAT, "{'code': 'server_error'"),
+]
+
+
+@pytest.mark.parametrize(("api", "error"), OWN)
+async def test_an_error_of_the_caller_that_is_said_under_status_200_goes_to_nobody_else(
+    openai_server, second, clock, run, api, error
+):
+    openai_server.error = error
+    provider = chained(clock, a=openai(openai_server, **api), b=ollama(second))
+
+    with pytest.raises((ModelBehaviorError, APIError)) as caught:
+        await run(agent(provider))
+
+    assert not isinstance(caught.value, AllModelsFailedError)
+    assert not second.requests
 
 
 STAYS = [
@@ -887,15 +942,13 @@ async def test_a_hundred_calls_at_once_ask_the_broken_model_at_most_once_each(
 def test_every_reason_has_an_error_that_gives_it():
     from typing import get_args  # noqa: PLC0415 - for this test alone
 
-    from timestep.fallback import _REASONS, _STATUS  # noqa: PLC0415 - as above
+    from timestep.reasons import _KINDS, _STATUS  # noqa: PLC0415 - as above
 
-    assert {reason for _, reason in _REASONS} | set(_STATUS.values()) == set(
-        get_args(FallbackReason)
-    )
+    assert {reason for _, reason in _KINDS} | set(_STATUS.values()) == set(get_args(FallbackReason))
 
 
 def test_the_errors_of_ollama_are_told_apart():
-    from timestep.fallback import reason_of  # noqa: PLC0415 - for this test alone
+    from timestep.reasons import reason_of  # noqa: PLC0415 - for this test alone
 
     silent = OllamaTimeoutError("x", phase="idle", seconds=1)
     assert reason_of(silent) == "timeout"

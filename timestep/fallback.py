@@ -6,12 +6,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableM
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
-import openai
 from agents import (
     AgentOutputSchemaBase,
     Handoff,
     Model,
-    ModelBehaviorError,
     ModelResponse,
     ModelRetryAdvice,
     ModelRetryAdviceRequest,
@@ -29,46 +27,16 @@ from openai.types.responses.response_prompt_param import ResponsePromptParam
 
 from timestep.errors import (
     AllModelsFailedError,
-    AuthenticationError,
     CapabilityError,
     ConfigurationError,
     Failure,
-    ModelNotFoundError,
-    OllamaConnectionError,
-    OllamaStatusError,
-    OllamaStreamError,
-    OllamaTimeoutError,
-    RateLimitError,
-    ServerBusyError,
     TimestepError,
 )
 from timestep.ollama.errors import retry_advice
-from timestep.routing import FallbackReason, FallbackRules
+from timestep.reasons import StreamFailureError, failure_in, reason_of
+from timestep.routing import FallbackRules
 
 logger = logging.getLogger("timestep")
-
-_REASONS: tuple[tuple[type[Exception], FallbackReason], ...] = (
-    (OllamaTimeoutError, "timeout"),
-    (OllamaConnectionError, "connection"),
-    (ModelNotFoundError, "not_found"),
-    (RateLimitError, "rate_limit"),
-    (ServerBusyError, "busy"),
-    (AuthenticationError, "authentication"),
-    (OllamaStreamError, "broken"),
-    (openai.APITimeoutError, "timeout"),  # an APIConnectionError too, so it comes first
-    (openai.APIConnectionError, "connection"),
-    (openai.AuthenticationError, "authentication"),
-    (openai.PermissionDeniedError, "authentication"),
-    (TimeoutError, "timeout"),
-    (ConnectionError, "connection"),
-)
-_STATUS: Mapping[int, FallbackReason] = {404: "not_found", 429: "rate_limit"}
-_CODES: Mapping[str, FallbackReason] = {
-    "insufficient_quota": "rate_limit",
-    "rate_limit_exceeded": "rate_limit",
-    "server_error": "busy",
-}
-"""What OpenAI's Responses API calls failures inside a stream."""
 
 _SHOWS_NOTHING = {"response.created", "response.in_progress", "response.queued"}
 _NOT_ASKED = {"attempts", "cooling_down"}
@@ -358,18 +326,6 @@ class _Round:
             logger.warning("%s did not answer: %s.", failure.model, failure.reason)
 
 
-class StreamFailureError(ModelBehaviorError):
-    """A stream whose first news was that it failed.
-
-    Attributes:
-        code: OpenAI's name for why, such as ``"server_error"``.
-    """
-
-    def __init__(self, code: str) -> None:
-        super().__init__(f"the answer began with the failure {code!r}")
-        self.code = code
-
-
 async def _opening(
     events: AsyncIterator[TResponseStreamEvent], round_: _Round
 ) -> list[TResponseStreamEvent]:
@@ -380,36 +336,13 @@ async def _opening(
     """
     opening: list[TResponseStreamEvent] = []
     async for event in events:
-        failure = _failure_in(event)
+        failure = failure_in(event)
         if failure is not None and round_.reason(failure) is not None:
             raise failure
         opening.append(event)
         if event.type not in _SHOWS_NOTHING:
             break
     return opening
-
-
-def _failure_in(event: TResponseStreamEvent) -> StreamFailureError | None:
-    """What went wrong, when *event* says so."""
-    if event.type == "error":
-        return StreamFailureError(event.code or "")
-    if event.type == "response.failed" and event.response.error is not None:
-        return StreamFailureError(event.response.error.code)
-    return None
-
-
-def reason_of(error: Exception) -> FallbackReason | None:
-    """Why another model may do better after *error*; None when it is the caller's to mend."""
-    for kind, reason in _REASONS:
-        if isinstance(error, kind):
-            return reason
-    if isinstance(error, StreamFailureError):
-        return _CODES.get(error.code)
-    if not isinstance(error, OllamaStatusError | openai.APIStatusError):
-        return None
-    if error.status_code >= 500:  # noqa: PLR2004 - HTTP's own number
-        return "busy"
-    return _STATUS.get(error.status_code)
 
 
 def _words(error: Exception) -> str:
