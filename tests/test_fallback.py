@@ -44,7 +44,7 @@ from timestep import (
 )
 from timestep.errors import Failure
 from timestep.factory import openai_endpoint
-from timestep.openai_compatible import OpenAICompatibleProvider
+from timestep.openai_compatible import OpenAICompatibleProvider, OpenAIEndpoint
 from timestep.routing import FallbackReason, chain
 from timestep.settings import OpenAIProviderSettings, load_settings
 from timestep.testing import ErrorLine, FakeOllama, NoDone, Reset, Stall
@@ -169,11 +169,36 @@ def test_an_empty_name_in_a_default_list_is_refused(default):
         MultiModelProvider(default_model=default)
 
 
-def test_a_chain_with_an_unknown_name_is_refused_when_it_is_asked_for():
-    provider = MultiModelProvider(aliases={"x": ["ollama/a", "grok/b"]})
+@pytest.mark.parametrize("asked", ["smart", None])
+@pytest.mark.parametrize(
+    ("later", "error", "next_step"),
+    [
+        ("grok/b", UnknownModelError, "configure it as [providers.grok]"),
+        ("ollama/", UnknownModelError, "write one such as"),
+        ("gpt-4.1", ConfigurationError, "set OPENAI_API_KEY"),
+        ("keyless/gpt-4.1", ConfigurationError, "api_key in the provider's table"),
+    ],
+)
+def test_a_chain_is_refused_when_it_is_asked_for_though_only_a_later_model_is_wrong(
+    asked, later, error, next_step
+):
+    provider_map = MultiModelProviderMap()
+    provider_map.add_provider(
+        "keyless", OpenAICompatibleProvider(OpenAIEndpoint("https://api.openai.com/v1"))
+    )
+    provider = MultiModelProvider(
+        provider_map=provider_map,
+        aliases={"smart": ["ollama/a", later]},
+        default_model=["ollama/a", later],
+    )
 
-    with pytest.raises(UnknownModelError, match="Unknown prefix: grok"):
-        provider.get_model("x")
+    with pytest.raises(error) as caught:
+        provider.get_model(asked)
+
+    name = "default_model" if asked is None else "'smart'"
+    assert str(caught.value).startswith(f"The chain {name} cannot ask {later!r}: ")
+    assert next_step in str(caught.value)
+    assert getattr(caught.value, "prefix", None) == getattr(caught.value.__cause__, "prefix", None)
 
 
 def test_an_empty_chain_is_refused():

@@ -232,7 +232,8 @@ class MultiModelProvider(MultiProvider):
 
         Raises:
             UnknownModelError: A name is empty, or nobody knows its prefix.
-            ConfigurationError: A name is OpenAI's, and there is no key.
+            ConfigurationError: A name is OpenAI's, and there is no key. In a chain the error names
+                the chain too, also where an earlier model of it would do.
         """
         if not isinstance(cast("object", model_name), str | None):
             raise UnknownModelError(
@@ -246,8 +247,19 @@ class MultiModelProvider(MultiProvider):
             return self._named(names[0])
         from timestep.fallback import FallbackModel  # noqa: PLC0415 - few want it
 
-        models = {name: self._named(name) for name in names}
+        chain_name = "default_model" if model_name is None else repr(model_name)
+        models = {name: self._link(name, chain_name) for name in names}
         return FallbackModel(models, self._fallback, rested=self._rested, clock=self._clock)
+
+    def _link(self, name: str, chain_name: str) -> Model:
+        """The model *name* of a chain; what is wrong with it is told before it is needed."""
+        where = f"The chain {chain_name} cannot ask {name!r}"
+        try:
+            return self._named(name)
+        except UnknownModelError as exc:
+            raise UnknownModelError(f"{where}: {exc}", prefix=exc.prefix, known=exc.known) from exc
+        except ConfigurationError as exc:
+            raise ConfigurationError(f"{where}: {exc}") from exc
 
     def _named(self, name: str) -> Model:
         prefix, rest = split_prefix(name)
