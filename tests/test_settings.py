@@ -31,6 +31,43 @@ def test_nothing_configured_is_a_valid_configuration():
     assert settings.default_model is None
 
 
+@pytest.mark.parametrize("variable", ["TIMESTEP_DEFAULT_MODEL", "TIMESTEP_ALIASES__FAST"])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ollama/a", "ollama/a"),
+        ("ollama/a,gpt-4.1", ["ollama/a", "gpt-4.1"]),
+        (" ollama/a , gpt-4.1 ,", ["ollama/a", "gpt-4.1"]),
+        ("ollama/a,", ["ollama/a"]),
+        ('["ollama/a", "gpt-4.1"]', ["ollama/a", "gpt-4.1"]),
+    ],
+)
+def test_commas_in_a_variable_list_models(variable, text, expected):
+    settings = load_settings(environment={variable: text})
+
+    assert (settings.default_model or settings.aliases["fast"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("busy", ["busy"]),
+        ("busy, timeout", ["busy", "timeout"]),
+        ('["busy", "timeout"]', ["busy", "timeout"]),
+    ],
+)
+def test_commas_in_a_variable_list_the_failures_of_a_chain(text, expected):
+    settings = load_settings(environment={"TIMESTEP_FALLBACK__ON": text})
+
+    assert settings.fallback.on == expected
+
+
+@pytest.mark.parametrize("variable", ["TIMESTEP_DEFAULT_MODEL", "TIMESTEP_ALIASES__FAST"])
+def test_commas_without_a_name_list_nothing(variable):
+    with pytest.raises(ConfigurationError, match="at least 1 item"):
+        load_settings(environment={variable: " , "})
+
+
 def test_sources_win_in_the_documented_order(monkeypatch, tmp_path):
     """All sources set the same key; without the strongest, the next one holds."""
     key = "TIMESTEP_DEFAULT_MODEL"

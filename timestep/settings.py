@@ -97,11 +97,17 @@ def _check_ollama_url(url: str) -> str:
     return check_base_url(url, ollama=True)
 
 
-def _split_urls(value: object) -> object:
+def _split(value: object) -> object:
     """*value*, where text with commas is a list: a variable has no other."""
     if not isinstance(value, str) or "," not in value:
         return value
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _split_always(value: object) -> object:
+    """As `_split`, where text without a comma is a list of one."""
+    parts = _split(value)
+    return [parts] if isinstance(parts, str) else parts
 
 
 def _check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
@@ -167,7 +173,7 @@ OllamaUrls: TypeAlias = Annotated[
     Annotated[OllamaUrl, Tag(":name")]
     | Annotated[list[OllamaUrl], Field(min_length=1), Tag(":list")],
     Discriminator(_tag_of_alias),
-    BeforeValidator(_split_urls),
+    BeforeValidator(_split),
 ]
 OllamaHost: TypeAlias = Annotated[str, AfterValidator(parse_ollama_host)]
 KeepAlive: TypeAlias = Annotated[str | int | float, BeforeValidator(_check_keep_alive)]
@@ -175,6 +181,7 @@ Options: TypeAlias = dict[str, Any]
 Alias: TypeAlias = Annotated[
     Annotated[Name, Tag(":name")] | Annotated[list[Name], Field(min_length=1), Tag(":list")],
     Discriminator(_tag_of_alias),
+    BeforeValidator(_split),
 ]
 
 
@@ -367,7 +374,7 @@ class TracesSettings(Section):
 class FallbackSettings(Section):
     """When a list of models, an alias or the default, goes on to its next one."""
 
-    on: list[FallbackReason] = list(USUAL_REASONS)
+    on: Annotated[list[FallbackReason], BeforeValidator(_split_always)] = list(USUAL_REASONS)
     """The failures after which the next model is asked; broken and authentication are left out unless named."""
     attempts: Annotated[int, Field(ge=1)] | None = Field(default=None, examples=[2])
     """How many models one call asks at most; all of the list when unset."""
