@@ -10,7 +10,7 @@ from bench.contenders import BASELINE, names
 from bench.report import ratio, write
 from bench.rounds import Results, run
 from bench.scenarios import SCENARIOS, named
-from timestep.ollama.reply import LineSplitter
+from timestep.ollama.lines import LineSplitter
 
 ROOT = Path(__file__).parents[2]
 

@@ -21,7 +21,7 @@ from timestep.errors import (
     OllamaStreamError,
     UnsupportedInputError,
 )
-from timestep.ollama import client, connection
+from timestep.ollama import client, connection, lines
 from timestep.ollama.client import Timeouts, Wire, encode
 from timestep.ollama.endpoint import Endpoint
 from timestep.testing import Close, Reset, Split
@@ -226,6 +226,22 @@ async def test_metadata_is_json(fake_ollama, wire, transport):
 
 async def test_metadata_that_is_no_json_is_an_error_of_the_tree(fake_ollama, wire, transport):
     fake_ollama.fail(200, body="<html>", path="/api/tags")
+
+    with pytest.raises(OllamaStatusError, match="answered 200"):
+        await wire.get("/api/tags")
+
+
+@pytest.mark.parametrize("path", ["/api/tags", "/api/ps", "/api/show"])
+async def test_metadata_without_an_end_is_refused(fake_ollama, wire, transport, path, monkeypatch):
+    monkeypatch.setattr(lines, "LONGEST", 1 << 20)
+    fake_ollama.fail(200, body=b"[" + b" " * (4 << 20) + b"]", path=path)
+
+    with pytest.raises(OllamaStreamError, match="an answer of more than 1 MiB"):
+        await (wire.post(path, {"model": "m"}) if path == "/api/show" else wire.get(path))
+
+
+async def test_metadata_that_is_nested_too_deep_is_an_error_of_the_tree(fake_ollama, wire):
+    fake_ollama.fail(200, body="[" * 10_000 + "]" * 10_000, path="/api/tags")
 
     with pytest.raises(OllamaStatusError, match="answered 200"):
         await wire.get("/api/tags")

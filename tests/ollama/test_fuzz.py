@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.ollama.answers import call, chunk, last, ndjson, new_reply, recordings
 from timestep import ConfigurationError, MultiModelProvider, TimestepError
 from timestep.errors import OllamaError, OllamaStreamError, UnsupportedInputError
-from timestep.ollama import reply as decoder
+from timestep.ollama import lines
 from timestep.ollama.client import encode
 from timestep.ollama.messages import build_conversation, remote_images
 from timestep.ollama.schema import inline_refs, narrow_parameters
@@ -269,7 +269,7 @@ def test_a_line_in_single_bytes_costs_no_more_than_its_size():
 
 
 def test_a_line_without_an_end_is_refused(monkeypatch):
-    monkeypatch.setattr(decoder, "LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(lines, "LONGEST", 1 << 20)
     pieces = itertools.repeat(b"x" * 65_536)
 
     error = decoded(*itertools.islice(pieces, 64))

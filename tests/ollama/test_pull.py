@@ -5,7 +5,13 @@ from contextlib import aclosing
 
 import pytest
 
-from timestep.errors import ModelNotFoundError, OllamaConnectionError, OllamaError
+from timestep.errors import (
+    ModelNotFoundError,
+    OllamaConnectionError,
+    OllamaError,
+    OllamaStreamError,
+)
+from timestep.ollama import lines as ollama_lines
 from timestep.ollama.client import Wire
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.pull import Progress, pull
@@ -54,6 +60,7 @@ async def test_a_last_line_without_its_newline_counts(fake_ollama):
         (lines({"status": "x"}, {"error": "disk full"}), "could not pull 'llama3.2': disk full"),
         ("<html>\n", "is no progress: '<html>'"),
         ("[]\n", "is no progress"),
+        ("[" * 10_000 + "]" * 10_000, "is no progress"),
     ],
 )
 async def test_what_is_no_success_is_an_error(fake_ollama, body, words):
@@ -63,6 +70,14 @@ async def test_what_is_no_success_is_an_error(fake_ollama, body, words):
         await collect(fake_ollama)
 
     assert words in str(caught.value)
+
+
+async def test_a_line_without_an_end_is_refused(fake_ollama, monkeypatch):
+    monkeypatch.setattr(ollama_lines, "LONGEST", 1 << 20)
+    fake_ollama.fail(200, body="x" * (4 << 20), path="/api/pull")
+
+    with pytest.raises(OllamaStreamError, match="a line of more than 1 MiB"):
+        await collect(fake_ollama)
 
 
 @pytest.mark.parametrize("status", [200, 500])

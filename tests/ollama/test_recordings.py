@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.ollama.answers import ORIGIN, decode, recorded, recordings
 from timestep import errors
 from timestep.ollama.errors import Origin, retry_advice, status_error
-from timestep.ollama.reply import LineSplitter
+from timestep.ollama.lines import LineSplitter
 
 CHATS = recordings("/api/chat", status=200)
 

@@ -20,7 +20,8 @@ from tests.ollama.answers import (
     request,
 )
 from timestep import errors, ids
-from timestep.ollama.reply import Ids, LineSplitter, Reply, claim_call_id
+from timestep.ollama.lines import LineSplitter
+from timestep.ollama.reply import Ids, Reply, claim_call_id
 from timestep.ollama.request import Reading
 
 

@@ -31,6 +31,7 @@ from timestep.forks import forget_in_children, keep_for_parent
 from timestep.ollama.connection import Answer, Connections, TransportError, open_connections
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Origin, secrets_in, status_error
+from timestep.ollama.lines import check_length
 from timestep.per_loop import PerLoop
 from timestep.urls import authority, is_ollama_cloud
 from timestep.wire_bytes import WireBytes
@@ -246,14 +247,17 @@ class Wire:
     ) -> Any:
         origin = self.origin(model, headers)
         stream = ChatStream(self, path, body, headers, origin, method=method)
+        text = bytearray()
         try:
-            text = b"".join([piece async for piece in stream])
+            async for piece in stream:
+                text += piece
+                check_length("an answer", len(text), origin)
         finally:
             await stream.aclose()
         try:
             return json.loads(text)
-        except ValueError as exc:
-            raise status_error(200, {}, text, origin) from exc
+        except (ValueError, RecursionError) as exc:
+            raise status_error(200, {}, bytes(text), origin) from exc
 
 
 def _closing(wire: "weakref.ref[Wire]") -> Callable[[Connections], Awaitable[None]]:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from timestep.errors import ModelNotFoundError, OllamaError, OllamaStatusError, OllamaStreamError
 from timestep.ollama.client import Wire
 from timestep.ollama.errors import Origin
-from timestep.ollama.reply import LineSplitter
+from timestep.ollama.lines import LineSplitter, check_length
 
 _SUCCESS = "success"
 
@@ -52,6 +52,7 @@ async def pull(wire: Wire, name: str) -> AsyncGenerator[Progress]:
             for progress in _read(lines.feed(piece), origin):
                 status = progress.status
                 yield progress
+            check_length("a line", lines.waiting, origin)
         for progress in _read(lines.flush(), origin):
             status = progress.status
             yield progress
@@ -75,7 +76,7 @@ def _read(lines: list[bytes], origin: Origin) -> Iterator[Progress]:
             continue
         try:
             document: Any = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, Mapping):
             raise OllamaStreamError(

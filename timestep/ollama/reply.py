@@ -28,6 +28,7 @@ from timestep.ollama.events import (
     reasoning_item,
     usage,
 )
+from timestep.ollama.lines import LineSplitter, check_length
 from timestep.ollama.request import ChatRequest, Reading
 
 _CALL_ID = re.compile(r"call_[A-Za-z0-9_-]{1,59}")  # OpenAI takes 64 characters at most
@@ -39,10 +40,6 @@ DURATIONS = (
     "eval_duration",
 )
 """What the server says about time, in nanoseconds, on the last line."""
-
-
-LONGEST_LINE = 128 << 20
-"""So many bytes without a newline are no answer; what never ends would fill the memory."""
 
 
 @dataclass(slots=True)
@@ -74,36 +71,6 @@ class Ids:
     message: Callable[[], str]
     function_call: Callable[[], str]
     call: Callable[[], str]
-
-
-class LineSplitter:
-    """Cuts a byte stream into its lines, at newlines and nowhere else."""
-
-    __slots__ = ("_rest",)
-
-    def __init__(self) -> None:
-        self._rest = bytearray()
-
-    @property
-    def waiting(self) -> int:
-        """How many bytes wait for the newline that ends their line."""
-        return len(self._rest)
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The lines that *data* completes."""
-        if b"\n" not in data:
-            self._rest += data
-            return []
-        lines = data.split(b"\n")
-        if self._rest:
-            lines[0] = bytes(self._rest + lines[0])
-        self._rest = bytearray(lines.pop())
-        return lines
-
-    def flush(self) -> list[bytes]:
-        """The last line, when no newline follows it."""
-        last, self._rest = bytes(self._rest), bytearray()
-        return [last] if last else []
 
 
 class Reply:
@@ -214,8 +181,7 @@ class Reply:
         """
         for line in self._lines.feed(data):
             self._line(line)
-        if self._lines.waiting > LONGEST_LINE:
-            raise self._strange(f"a line of more than {LONGEST_LINE >> 20} MiB")
+        check_length("a line", self._lines.waiting, self._origin)
 
     def end_of_body(self) -> None:
         """Decode what follows the last newline.
