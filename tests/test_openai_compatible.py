@@ -178,6 +178,18 @@ async def test_a_forgotten_provider_closes_its_client(openai_server):
     assert client.is_closed()
 
 
+@pytest.mark.parametrize("use_responses", [True, False])
+async def test_a_model_outlives_the_name_of_its_provider(openai_server, use_responses):
+    model = provider(openai_server, use_responses=use_responses).get_model("m")
+    gc.collect()
+    for _ in range(3):
+        await asyncio.sleep(0)  # as above
+
+    result = await Runner.run(Agent("a", model=model), "hi")
+
+    assert result.final_output == "hello"
+
+
 def test_construction_opens_nothing_and_leaving_it_open_warns_of_nothing(openai_server):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -129,7 +129,10 @@ class OpenAICompatibleProvider(OpenAIProvider):
         provider = OpenAIProvider(
             openai_client=self._client_of_this_loop(), use_responses=self._responses_api
         )
-        return provider.get_model(model_name)
+        model = provider.get_model(model_name)
+        # The client is closed when this provider is collected: not before its last model is.
+        vars(model)["opened_by"] = self
+        return model
 
     async def aclose(self) -> None:
         """Close the client of this event loop; others close with their own loops. Idempotent."""
