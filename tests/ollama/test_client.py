@@ -21,9 +21,11 @@ from timestep.errors import (
     OllamaStreamError,
     UnsupportedInputError,
 )
-from timestep.ollama import client, connection, lines
-from timestep.ollama.client import Timeouts, Wire, encode
+from timestep.ollama import connection, lines
+from timestep.ollama.client import Wire
+from timestep.ollama.encoding import encode
 from timestep.ollama.endpoint import Endpoint
+from timestep.ollama.timeouts import Timeouts, Watchdog
 from timestep.testing import Close, Reset, Split
 
 
@@ -299,7 +301,7 @@ async def test_a_limit_that_was_reached_a_moment_ago_counts_from_the_last_byte(f
     """The timer runs on while bytes arrive, and only then is set anew."""
     expired = []
     loop = asyncio.get_running_loop()
-    watch = client._Watchdog(Timeouts(None, 0.2, 0.2), expired.append)
+    watch = Watchdog(Timeouts(None, 0.2, 0.2), expired.append)
     watch.expect("first_byte")
     loop.call_later(0.1, watch.touch)  # now in the phase "idle", until 0.3
     loop.call_later(0.2, watch.touch)  # until 0.4, though the timer rings at 0.3

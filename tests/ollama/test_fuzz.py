@@ -15,7 +15,7 @@ from tests.ollama.answers import call, chunk, last, ndjson, new_reply, recording
 from timestep import ConfigurationError, MultiModelProvider, TimestepError
 from timestep.errors import OllamaError, OllamaStreamError, UnsupportedInputError
 from timestep.ollama import lines
-from timestep.ollama.client import encode
+from timestep.ollama.encoding import encode
 from timestep.ollama.messages import build_conversation, remote_images
 from timestep.ollama.schema import inline_refs, narrow_parameters
 from timestep.settings import load_settings

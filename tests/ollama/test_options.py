@@ -10,7 +10,7 @@ from openai import Omit
 from openai.types.shared import Reasoning
 
 from timestep.errors import TimestepError, UnsupportedInputError
-from timestep.ollama.client import encode
+from timestep.ollama.encoding import encode
 from timestep.ollama.options import (
     THINK,
     check_keep_alive,

@@ -32,9 +32,10 @@ from timestep import (
     ServerBusyError,
 )
 from timestep.ollama import pool as pools
-from timestep.ollama.client import Timeouts, Wire
+from timestep.ollama.client import Wire
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.pool import Pool
+from timestep.ollama.timeouts import Timeouts
 from timestep.settings import load_settings
 from timestep.testing import FakeOllama, Reply, Reset, Stall
 from timestep.wire_bytes import WireBytes

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.client import encode
+from timestep.ollama.encoding import encode
 from timestep.ollama.messages import build_conversation
 from timestep.ollama.options import settings_to_fields
 from timestep.ollama.request import (

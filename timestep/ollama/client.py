@@ -8,30 +8,26 @@ half made or half given back.
 
 import asyncio
 import json
-import math
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextvars import Context
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
-
-from pydantic_core import PydanticSerializationError, to_json
+from typing import TYPE_CHECKING, Any, Protocol
 
 from timestep import __version__
 from timestep.errors import (
-    ConfigurationError,
     OllamaConnectionError,
     OllamaError,
     OllamaTimeoutError,
     TimestepError,
-    UnsupportedInputError,
 )
 from timestep.forks import forget_in_children, keep_for_parent
 from timestep.ollama.connection import Answer, Connections, TransportError, open_connections
+from timestep.ollama.encoding import encode
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Origin, secrets_in, status_error
 from timestep.ollama.lines import check_length
+from timestep.ollama.timeouts import Timeouts, Watchdog
 from timestep.per_loop import PerLoop
 from timestep.urls import authority, is_ollama_cloud
 from timestep.wire_bytes import WireBytes
@@ -57,42 +53,6 @@ _HEADERS = {
     "content-type": "application/json",
     "user-agent": f"timestep/{__version__}",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds of silence before giving up; None waits for ever.
-
-    Attributes:
-        connect: Until the connection stands.
-        first_byte: Until the answer begins; loading a cold model happens here.
-        idle: Between two pieces of the answer.
-    """
-
-    connect: float | None = 5.0
-    first_byte: float | None = 600.0
-    idle: float | None = 300.0
-
-    @classmethod
-    def of(cls, value: "float | Mapping[str, float | None] | Timeouts | None") -> "Timeouts":
-        """The timeouts *value* means: one number for all three, or any of them by name.
-
-        Raises:
-            ConfigurationError: A name is unknown, or a value is not a positive number.
-        """
-        if isinstance(value, Timeouts):
-            return value
-        if value is None:
-            return cls()
-        if isinstance(value, Mapping):
-            unknown = sorted(set(value) - {"connect", "first_byte", "idle"})
-            if unknown:
-                raise ConfigurationError(
-                    f"timeout has no {unknown[0]!r}; it takes connect, first_byte and idle."
-                )
-            return cls(**{name: _seconds(name, limit) for name, limit in value.items()})
-        seconds = _seconds("timeout", value)
-        return cls(seconds, seconds, seconds)
 
 
 class ChatSource(Protocol):
@@ -297,7 +257,7 @@ class ChatStream:
         self._error: BaseException | None = None
         self._ended = False
         self._released = False
-        self._watch = _Watchdog(wire.timeouts, self._expire)
+        self._watch = Watchdog(wire.timeouts, self._expire)
         self._expired: str | None = None
         self._guarded = False  # connecting or closing, so not to be cancelled
         self._kept: WireBytes | None = None
@@ -517,115 +477,6 @@ class ChatStream:
         return OllamaConnectionError(advice, **self._origin.where())
 
 
-class _Watchdog:
-    """Says when nothing was heard for too long.
-
-    One timer for the whole exchange: hearing something costs a clock read, not a new timer.
-
-    Args:
-        timeouts: None waits for ever.
-        expire: Called with the phase, once, from the event loop.
-    """
-
-    _loop: asyncio.AbstractEventLoop
-
-    def __init__(self, timeouts: Timeouts | None, expire: Callable[[str], None]) -> None:
-        self._timeouts = timeouts
-        self._expire = expire
-        self._heard = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._phase = "first_byte"
-        self.limit: float | None = None
-
-    def expect(self, phase: str, limit: float | None = None) -> None:
-        """Start to wait in *phase*, by default for as long as the timeouts say."""
-        self.stop()
-        if limit is None and self._timeouts is not None:
-            limit = self._timeouts.first_byte if phase == "first_byte" else self._timeouts.idle
-        self._phase, self.limit = phase, limit
-        self._loop = asyncio.get_running_loop()
-        self._heard = self._loop.time()
-        if limit is not None:
-            self._timer = self._loop.call_at(self._heard + limit, self._check)
-
-    def touch(self) -> None:
-        """Note a sign of life."""
-        if self._phase == "first_byte":
-            self.expect("idle")
-        elif self._timer is None:
-            self.expect(self._phase)
-        else:
-            self._heard = self._loop.time()
-
-    def stop(self) -> None:
-        """Stop waiting, until `touch` or `expect`."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _check(self) -> None:
-        limit = self.limit or 0.0
-        due = self._heard + limit
-        if self._loop.time() < due:
-            self._timer = self._loop.call_at(due, self._check)
-        else:
-            self._expire(self._phase)
-
-
-def encode(body: Mapping[str, Any]) -> bytes:
-    """*body* as JSON.
-
-    Raises:
-        UnsupportedInputError: It holds what JSON cannot say, such as half a surrogate pair.
-    """
-    try:
-        text = to_json(body, inf_nan_mode="constants")
-    except (PydanticSerializationError, UnicodeEncodeError, RecursionError) as exc:
-        path = _unsendable(body, "")
-        raise UnsupportedInputError(
-            f"The request cannot be written as JSON: {path or 'a value in it'} holds half a "
-            "surrogate pair or a value of an unknown type, or is nested too deep. Decode text with "
-            "errors='replace', and pass plain JSON values."
-        ) from exc
-    if (b"NaN" in text or b"Infinity" in text) and (path := _not_finite(body, "")) is not None:
-        raise UnsupportedInputError(
-            f"The request cannot be written as JSON: {path} is not a finite number."
-        )
-    return text
-
-
-def _children(value: Any, path: str) -> list[tuple[str, Any]]:
-    """What is in *value*, with the path of each."""
-    if isinstance(value, Mapping):
-        mapping = cast("Mapping[Any, Any]", value)
-        return [(f"{path}.{key}" if path else str(key), mapping[key]) for key in mapping]
-    if isinstance(value, list | tuple):
-        return [(f"{path}[{at}]", item) for at, item in enumerate(cast("list[Any]", value))]
-    return []
-
-
-def _not_finite(value: Any, path: str) -> str | None:
-    """The path of the first number in *value* that is NaN or infinite."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return path
-    below = _children(value, path)
-    return next((found for p, child in below if (found := _not_finite(child, p))), None)
-
-
-def _unsendable(value: Any, path: str) -> str | None:
-    """The path of the first value that is no JSON, down to a sane depth."""
-    if not isinstance(value, Mapping | list | tuple):
-        try:
-            to_json(value)
-        except (PydanticSerializationError, UnicodeEncodeError):
-            return path
-        return None
-    if path.count(".") + path.count("[") > 50:  # noqa: PLR2004 - deeper than any request is
-        return path
-    below = _children(cast("Any", value), path)
-    return next((found for p, child in below if (found := _unsendable(child, p))), None)
-
-
 def _drop_frames(error: BaseException) -> None:
     """Take the frames of this task out of *error* and its causes.
 
@@ -641,14 +492,6 @@ def _drop_frames(error: BaseException) -> None:
 def _from(cause: BaseException, error: OllamaError) -> OllamaError:
     error.__cause__ = cause
     return error
-
-
-def _seconds(name: str, value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
-        return float(value)
-    raise ConfigurationError(f"{name} is {value!r}; write a positive number of seconds.")
 
 
 def _given(

@@ -18,10 +18,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
 from timestep.errors import ConfigurationError, OllamaConnectionError, OllamaStreamError
-from timestep.ollama.client import ChatSource, Timeouts, Wire
+from timestep.ollama.client import ChatSource, Wire
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Origin, line_error, status_error
 from timestep.ollama.pool import Pool
+from timestep.ollama.timeouts import Timeouts
 from timestep.urls import authority, is_ollama_cloud
 from timestep.wire_bytes import WireBytes
 

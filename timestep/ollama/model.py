@@ -32,7 +32,7 @@ from timestep.errors import (
     UnsupportedInputError,
 )
 from timestep.ollama.capabilities import Catalogue
-from timestep.ollama.client import ChatSource, Timeouts, Wire
+from timestep.ollama.client import ChatSource, Wire
 from timestep.ollama.endpoint import check_model_name
 from timestep.ollama.errors import retry_advice
 from timestep.ollama.events import Events
@@ -44,6 +44,7 @@ from timestep.ollama.pool import Pool
 from timestep.ollama.render import RenderedPrompt, read_rendered, render_body
 from timestep.ollama.reply import Ids, Reply
 from timestep.ollama.request import ChatRequest, build_request
+from timestep.ollama.timeouts import Timeouts
 from timestep.ollama.tools import ToolConversion
 from timestep.ollama.trace import (
     GenerationSpan,

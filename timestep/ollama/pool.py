@@ -23,7 +23,8 @@ from timestep.errors import (
     ServerBusyError,
 )
 from timestep.forks import forget_in_children
-from timestep.ollama.client import ChatStream, Wire, encode
+from timestep.ollama.client import ChatStream, Wire
+from timestep.ollama.encoding import encode
 from timestep.ollama.endpoint import Endpoint, tagged
 from timestep.ollama.errors import Origin
 from timestep.wire_bytes import WireBytes

@@ -10,12 +10,13 @@ from agents import ModelProvider
 from timestep.errors import ConfigurationError, UnsupportedInputError
 from timestep.forks import forget_in_children
 from timestep.ollama.capabilities import Catalogue
-from timestep.ollama.client import Timeouts, Wire
+from timestep.ollama.client import Wire
 from timestep.ollama.endpoint import Endpoint, build_endpoints, check_model_name
 from timestep.ollama.foreign import chat_source
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.options import check_keep_alive, check_options
 from timestep.ollama.pool import Pool
+from timestep.ollama.timeouts import Timeouts
 
 
 class OllamaModelProvider(ModelProvider):
