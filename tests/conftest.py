@@ -73,6 +73,57 @@ def own_loop():
     loop.close()
 
 
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@dataclass
+class Run:
+    """`Runner.run` or `Runner.run_streamed`, called alike.
+
+    Attributes:
+        is_streamed: Which of the two.
+        events: The raw events of the last streamed run.
+    """
+
+    is_streamed: bool
+    events: list = field(default_factory=list)
+
+    async def __call__(self, agent, asked="hi", **keywords):
+        from agents import Runner  # noqa: PLC0415 - other tests need not wait for the SDK
+
+        if not self.is_streamed:
+            return await Runner.run(agent, asked, **keywords)
+        self.events.clear()
+        result = Runner.run_streamed(agent, asked, **keywords)
+        async for event in result.stream_events():
+            if event.type == "raw_response_event":
+                self.events.append(event.data)
+        return result
+
+
+@pytest.fixture(params=["whole", "streamed"])
+def run(request):
+    return Run(request.param == "streamed")
+
+
+@pytest.fixture
+def whole_and_streamed():
+    """Both, for tests that compare them."""
+    return Run(False), Run(True)
+
+
 @dataclass
 class OpenAIServer:
     """A server that answers "hello" to both of OpenAI's APIs, and what was asked of it.

@@ -52,21 +52,6 @@ from timestep.testing import ErrorLine, FakeOllama, NoDone, Reset, Stall
 QUIET = RunConfig(tracing_disabled=True)
 
 
-class Clock:
-    """Time that passes when a test says so."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def second():
     """The server of the second choice; the first choice's is fake_ollama."""
@@ -78,23 +63,6 @@ def second():
 def third():
     with FakeOllama() as fake:
         yield fake
-
-
-@pytest.fixture(params=["whole", "streamed"])
-def run(request):
-    """`Runner.run` or `Runner.run_streamed`, called alike."""
-
-    async def ask(agent, asked="hi", **keywords):
-        keywords.setdefault("run_config", QUIET)
-        if request.param == "whole":
-            return await Runner.run(agent, asked, **keywords)
-        result = Runner.run_streamed(agent, asked, **keywords)
-        async for _ in result.stream_events():
-            pass
-        return result
-
-    ask.is_streamed = request.param == "streamed"
-    return ask
 
 
 def ollama(fake, **settings):

@@ -1,49 +1,11 @@
-"""The real Runner, whole and streamed, in front of a provider whose server is FakeOllama."""
-
-from dataclasses import dataclass, field
+"""A provider whose server is FakeOllama."""
 
 import pytest
 
 
-@dataclass
-class Run:
-    """`Runner.run` or `Runner.run_streamed`, called alike.
-
-    Attributes:
-        is_streamed: Which of the two.
-        events: The raw events of the last streamed run.
-    """
-
-    is_streamed: bool
-    events: list = field(default_factory=list)
-
-    async def __call__(self, agent, asked, **keywords):
-        from agents import Runner  # noqa: PLC0415 - other tests need not wait for the SDK
-
-        if not self.is_streamed:
-            return await Runner.run(agent, asked, **keywords)
-        self.events.clear()
-        result = Runner.run_streamed(agent, asked, **keywords)
-        async for event in result.stream_events():
-            if event.type == "raw_response_event":
-                self.events.append(event.data)
-        return result
-
-
-@pytest.fixture(params=["whole", "streamed"])
-def run(request):
-    return Run(request.param == "streamed")
-
-
-@pytest.fixture
-def whole_and_streamed():
-    """Both, for tests that compare them."""
-    return Run(False), Run(True)
-
-
 @pytest.fixture
 def provider(fake_ollama):
-    from timestep import OllamaModelProvider  # noqa: PLC0415 - as above
+    from timestep import OllamaModelProvider  # noqa: PLC0415 - other tests need not wait for the SDK
 
     return OllamaModelProvider(base_url=fake_ollama.url)
 

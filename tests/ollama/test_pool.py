@@ -43,21 +43,6 @@ from timestep.wire_bytes import WireBytes
 QUIET = RunConfig(tracing_disabled=True)
 
 
-class Clock:
-    """Time that passes when a test says so."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def servers():
     """Four servers that have nothing to say yet."""
