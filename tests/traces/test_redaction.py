@@ -135,6 +135,31 @@ def test_a_key_that_streams_between_thoughts_is_never_kept():
     assert body.count(b"Well!") == 2
 
 
+@pytest.mark.parametrize("rest", [b'{"message":{"con', b"<html>", b"\n{}\nsk-abcdefghijklmnop1234"])
+def test_a_key_of_a_stream_that_broke_off_is_never_kept(rest):
+    body = Redaction().body(stream("so sk-abcd", "efghijkl", "mnopq") + rest)
+
+    first, *others = body.split(b"\n")
+    assert texts(first) == [f"so {MASK}"]
+    for piece in (b"sk-abcd", b"efghijkl", b"mnopq"):
+        assert piece not in body
+    assert others[-1] == rest.replace(b"sk-abcdefghijklmnop1234", MASK.encode()).split(b"\n")[-1]
+
+
+def test_a_key_beside_half_a_surrogate_pair_is_never_kept():
+    body = json.dumps({"message": {"content": "\ud800 sk-abcdefghijklmnop1234"}}).encode()
+
+    assert json.loads(Redaction().body(body)) == {"message": {"content": f"\ud800 {MASK}"}}
+
+
+@pytest.mark.parametrize("depth", [200, 600, 10_000])
+def test_a_key_in_json_that_is_nested_deep_is_never_kept(depth):
+    text = "[" * depth + '"sk-abcdefghijklmnop1234"' + "]" * depth
+
+    assert Redaction().json(text) == text.replace("sk-abcdefghijklmnop1234", MASK)
+    assert Redaction().body(text.encode()).decode() == Redaction().json(text)
+
+
 def test_a_pattern_that_streams_in_pieces_is_never_kept():
     body = Redaction(["card <\\d+>"]).body(stream("my ca", "rd <12", "34> ok"))
 

@@ -118,7 +118,10 @@ class Redaction:
         """The JSON *text* with the strings in it redacted, names of members too."""
         if not self._may_hide(text):
             return text
-        return _dump(_map_strings(json.loads(text), self.text))
+        try:
+            return _dump(_map_strings(json.loads(text), self.text))
+        except RecursionError:  # no less is to be hidden where it is nested deep
+            return self.text(text)
 
     def body(self, body: bytes) -> bytes:
         """The *body* of a request or answer: JSON, lines of JSON, or anything else.
@@ -129,13 +132,21 @@ class Redaction:
             return body
         text = body.decode(errors="replace")
         try:
-            values = [json.loads(line) for line in text.split("\n") if line.strip()]
-        except ValueError:
+            values = [_parse(line) for line in text.split("\n") if line.strip()]
+            if all(isinstance(value, _NoJson) for value in values):
+                return self.text(text).encode()
+            if not self._hides(values):
+                return body
+            lines = [self._line(value) for value in self._join_stream(values)]
+        except RecursionError:  # as above
             return self.text(text).encode()
-        if not self._hides(values):
-            return body
-        lines = [_dump(_map_strings(value, self.text)) for value in self._join_stream(values)]
-        return "\n".join(lines).encode() + (b"\n" if body.endswith(b"\n") else b"")
+        # Half a surrogate pair is written as JSON escapes it.
+        cleaned = "\n".join(lines).encode(errors="backslashreplace")
+        return cleaned + (b"\n" if body.endswith(b"\n") else b"")
+
+    def _line(self, value: Any) -> str:
+        cleaned = _map_strings(value, self.text)
+        return cleaned if isinstance(value, _NoJson) else _dump(cleaned)
 
     def _event(self, event: Event) -> Event:
         match event:
@@ -216,6 +227,19 @@ class Redaction:
                     part[name] = ""
                 parts[0][name] = self.text(joined)
         return values
+
+
+class _NoJson(str):
+    """A line of a body that is no JSON, such as the last one of a stream that broke off."""
+
+    __slots__ = ()
+
+
+def _parse(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return _NoJson(line)
 
 
 def _contents(events: Iterable[Event]) -> tuple[list[bytes], list[bytes]]:
