@@ -313,6 +313,41 @@ def test_missing_explicit_files_are_refused(monkeypatch):
     assert message().startswith("the secrets directory 'nowhere' cannot be read (No such file")
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "words"),
+    [
+        (
+            "TIMESTEP_CONFIG",
+            "a\0b",
+            "a\0b cannot be read (embedded null byte); correct config_file",
+        ),
+        ("TIMESTEP_CONFIG", "~nobody-at-all/a", "~nobody-at-all/a does not exist; correct config"),
+        (
+            "TIMESTEP_SECRETS_DIR",
+            "a\0b",
+            "cannot be read (embedded null byte); correct TIMESTEP_SEC",
+        ),
+        ("TIMESTEP_SECRETS_DIR", "~nobody-at-all", "cannot be read (No such file or directory)"),
+        (
+            "TIMESTEP_TRACES__PATH",
+            "a\0b",
+            "traces.path (environment variable TIMESTEP_TRACES__PATH)",
+        ),
+        ("TIMESTEP_TRACES__PATH", "~nobody-at-all/a", "cannot be found; write the whole path"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_refused_by_its_name(name, path, words):
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environment={name: path})
+
+    assert words in str(caught.value)
+
+
+def test_an_unknown_key_that_looks_like_a_mark_is_named():
+    with pytest.raises(ConfigurationError, match=r'^":x" .*: unknown setting. Known here: aliases'):
+        load_settings(environment={"TIMESTEP_:X": "1"})
+
+
 def test_a_directory_is_no_explicit_file(tmp_path):
     assert "cannot be read (Is a directory)" in message(env_file=tmp_path)
     assert "cannot be read (Is a directory)" in message(config_file=tmp_path)

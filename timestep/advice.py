@@ -47,8 +47,11 @@ def _error(problems: Iterable[tuple[KeyPath, str, Origins]]) -> ValidationError:
 
 def _path(problem: ErrorDetails) -> KeyPath:
     """The key of *problem*, without the tags of unions (``:seconds``) and pydantic's marks."""
-    return tuple(
-        str(part) for part in problem["loc"] if not str(part).startswith(":") and part != "[key]"
+    parts = [str(part) for part in problem["loc"]]
+    unknown = [parts.pop()] if problem["type"] == "extra_forbidden" else []  # no tag, come what may
+    return (
+        *(part for part in parts if not part.startswith(":") and part != "[key]"),
+        *unknown,
     )
 
 

@@ -93,6 +93,16 @@ def _check_pattern(pattern: str) -> str:
     return pattern
 
 
+def _check_path(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("a path has no null byte; write it anew")
+    try:
+        path.expanduser()
+    except RuntimeError:
+        raise ValueError("the home directory cannot be found; write the whole path") from None
+    return path
+
+
 def _check_ollama_url(url: str) -> str:
     return check_base_url(url, ollama=True)
 
@@ -353,7 +363,9 @@ class TracesSettings(Section):
 
     enabled: bool = True
     """Record what the commands run."""
-    path: Path | None = Field(default=None, examples=["~/.local/share/timestep/traces.db"])
+    path: Annotated[Path, AfterValidator(_check_path)] | None = Field(
+        default=None, examples=["~/.local/share/timestep/traces.db"]
+    )
     """The file of the record; traces.db in the user's data directory when unset."""
     retention: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30
     """Days after which a run is deleted; 0 keeps all."""
@@ -630,10 +642,15 @@ def _named_paths(
     """The secrets directory and the TOML file that arguments or *variables* name."""
     secrets = secrets_dir or sources.control_text(sources.SECRETS_VARIABLE, variables)
     config = config_file or sources.control_text(sources.CONFIG_VARIABLE, variables)
-    return (
-        Path(secrets).expanduser() if secrets else None,
-        Path(config).expanduser() if config else None,
-    )
+    return (_home_path(secrets) if secrets else None, _home_path(config) if config else None)
+
+
+def _home_path(path: str | os.PathLike[str]) -> Path:
+    """*path* with the home directory in the place of ``~``; as it is where nobody has one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # the error about a file that is not there says it better
+        return Path(path)
 
 
 def _read(

@@ -148,9 +148,10 @@ def secret_variables(directory: Path) -> list[Variable]:
     """
     try:
         files = sorted(directory.iterdir())
-    except OSError as exc:
+    except (OSError, ValueError) as exc:  # the latter for a path with a null byte
+        reason = getattr(exc, "strerror", exc)
         raise SettingsError(
-            f"the secrets directory {str(directory)!r} cannot be read ({exc.strerror}); correct "
+            f"the secrets directory {str(directory)!r} cannot be read ({reason}); correct "
             f"{SECRETS_VARIABLE} (or _secrets_dir), or unset it"
         ) from exc
     return [
@@ -362,10 +363,11 @@ def read_text(path: Path, setting: str) -> str:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as exc:
         raise SettingsError(f"{path} does not exist; correct {setting}, or leave it out") from exc
-    except OSError as exc:
-        raise SettingsError(f"{path} cannot be read ({exc.strerror}); correct {setting}") from exc
     except UnicodeDecodeError as exc:
         raise SettingsError(f"{path} is not UTF-8 text; save it with that encoding") from exc
+    except (OSError, ValueError) as exc:  # the latter for a path with a null byte
+        reason = getattr(exc, "strerror", exc)
+        raise SettingsError(f"{path} cannot be read ({reason}); correct {setting}") from exc
 
 
 def _decoded(decode: Decode, path: KeyPath, text: str, origin: Origin) -> Any:
