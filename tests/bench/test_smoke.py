@@ -1,4 +1,5 @@
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 
 from bench.answers import TOOL, ollama_lines, openai_events, shown
 from bench.contenders import BASELINE, names
+from bench.fuzz import TARGETS, Draw
 from bench.report import ratio, write
 from bench.rounds import Results, run
 from bench.scenarios import SCENARIOS, named
@@ -71,3 +73,31 @@ def test_a_short_soak_ends_well():
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert " runs of 8 agents" in done.stdout
+
+
+class Chance(random.Random):
+    """Draws as the fuzzer's data does, guided by nothing."""
+
+    def ConsumeIntInRange(self, least, most):  # noqa: N802 - the fuzzer's name
+        return self.randint(least, most)
+
+    def ConsumeUnicode(self, length):  # noqa: N802 - as above
+        return "".join(map(chr, self.choices(range(0x110000), k=length)))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_whatever_is_fuzzed_takes_any_input(name):
+    target = TARGETS[name]()
+
+    for seed in range(50):
+        target(Draw(Chance(seed)))
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["reply"]])
+def test_the_fuzzer_says_what_it_needs(arguments):
+    blocked = "import sys; sys.modules['atheris'] = None; import bench.fuzz as f; f.main()"
+    command = [sys.executable, "-c", blocked, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Fuzzing needs" if arguments == ["reply"] else "usage: python -m")

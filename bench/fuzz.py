@@ -1,0 +1,249 @@
+"""Search for input that ends in anything but a result or an error of timestep's.
+
+    pip install atheris
+    python -m bench.fuzz reply -max_total_time=180
+
+The first argument names what is tried: reply, request, schema, settings, names or redaction. The
+others are libFuzzer's: a directory keeps what was learned, a file plays one input again. Coverage
+guides the search, so it finds what the random inputs of ``tests/ollama/test_fuzz.py`` rarely do.
+Input is built of the words that stand in the source of what reads it.
+"""
+
+# ruff: noqa: PLC0415 - atheris must see what is imported
+import ast
+import itertools
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1] / "timestep"
+ODD = ["", "{}", "[]", '{"a":1}', "NaN", "\ud800", "\x00", "é", "```json\n{}\n```", "http://[", "data:image/png;base64,iVBORw0KGgo=", "data:;base64,%", "[" * 2000, "9" * 5000]  # a table reads better in rows # fmt: skip
+SCALARS = [None, True, False, 0, -1, 1.5, float("nan"), float("inf"), 10**400]
+KEYS = ["sk-" + "a1" * 10, "ghp_" + "d4" * 12, "Bearer " + "f6" * 10, "://me:pass@db", "0" * 32 + "." + "g7" * 12, 's3cr3t/Key"x']  # as above # fmt: skip
+
+Target = Callable[["Draw"], None]
+
+
+class Draw:
+    """Values, drawn from the bytes that the fuzzer chose.
+
+    Args:
+        data: The fuzzer's ``FuzzedDataProvider``.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def below(self, limit: int) -> int:
+        """A number from 0 to *limit* - 1."""
+        return int(self._data.ConsumeIntInRange(0, limit - 1))
+
+    def one(self, choices: Sequence[Any]) -> Any:
+        """One of *choices*."""
+        return choices[self.below(len(choices))]
+
+    def text(self, words: Sequence[str]) -> str:
+        """A word, a few of them, or anything."""
+        kind = self.below(6)
+        if kind == 0:
+            return str(self._data.ConsumeUnicode(8))
+        return "".join(self.one(words) for _ in range(1 if kind < 5 else self.below(24)))
+
+    def json(self, words: Sequence[str], depth: int = 6) -> Any:
+        """A JSON value with *words* as its texts and the names of its members."""
+        match self.below(10 if depth else 6):
+            case 0 | 1:
+                return self.one(SCALARS)
+            case 2 | 3 | 4 | 5:
+                return self.text(words)
+            case 6 | 7:
+                return [self.json(words, depth - 1) for _ in range(self.below(5))]
+            case _:
+                return {self.text(words): self.json(words, depth - 1) for _ in range(self.below(6))}
+
+
+def words_of(*modules: str) -> list[str]:
+    """The short texts in the source of *modules*, and odd ones."""
+    found: set[str] = set()
+    for module in modules:
+        for node in ast.walk(ast.parse((PACKAGE / module).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found |= {node.value} if 0 < len(node.value) <= 30 else set()
+    return [*sorted(found), *ODD]
+
+
+def reply() -> Target:
+    """Answers are read or refused, alike however their bytes are split."""
+    from timestep.errors import OllamaError
+    from timestep.ollama.errors import Origin
+    from timestep.ollama.reply import Ids, Reply
+    from timestep.ollama.request import ChatRequest, Reading
+
+    words = words_of("ollama/reply.py", "ollama/events.py", "ollama/completion.py")
+
+    def read(pieces: Sequence[bytes]) -> object:
+        count = itertools.count(1)
+        ids = Ids(*[lambda: f"call_{next(count)}"] * 4)
+        asked = ChatRequest(body={"messages": []}, headers={}, reading=Reading.LIVE)
+        answer = Reply(asked, model="m", created_at=1.5, ids=ids, origin=Origin("m", "http://h"))
+        try:
+            for piece in pieces:
+                answer.feed(piece)
+            answer.end_of_body()
+        except OllamaError as exc:
+            answer.fail(str(exc))
+            return exc
+        answer.finish()
+        return [event.model_dump_json() for event in answer.take_events()]
+
+    def target(draw: Draw) -> None:
+        lines: list[Any] = []
+        for _ in range(draw.below(4)):
+            name = draw.one(["content", "thinking", "tool_calls"])
+            message = {"role": "assistant", name: draw.json(words)}
+            lines.append(draw.one([{"message": message}, draw.json(words)]))
+        lines.append({"message": {"content": ""}, "done": True, "done_reason": draw.text(words)})
+        body = "\n".join(map(json.dumps, lines)).encode()
+        at = draw.below(len(body) + 1)
+        assert repr(read([body])) == repr(read([body[:at], body[at:]]))
+
+    return target
+
+
+def request() -> Target:
+    """Input items become messages that JSON can say, or are refused."""
+    from timestep.errors import TimestepError
+    from timestep.ollama.encoding import encode
+    from timestep.ollama.messages import build_conversation, remote_images
+
+    words = words_of("ollama/messages.py", "ollama/images.py")
+
+    def target(draw: Draw) -> None:
+        items = [
+            {
+                **{name: draw.json(words, 3) for name in ("content", "output", "arguments")},
+                **{name: draw.text(words) for name in ("type", "role", "call_id", "name")},
+            }
+            if draw.below(4)
+            else draw.json(words)
+            for _ in range(draw.below(4))
+        ]
+        with suppress(TimestepError):
+            remote_images(items)
+        with suppress(TimestepError):
+            json.loads(encode({"messages": build_conversation(items, model="m").messages}))
+
+    return target
+
+
+def schema() -> Target:
+    """Schemas are narrowed once and for all, and stay as they were."""
+    from timestep.errors import UnsupportedInputError
+    from timestep.ollama.encoding import encode
+    from timestep.ollama.schema import inline_refs, narrow_parameters
+
+    words = [*words_of("ollama/schema.py"), "#", "#/$defs/a", "#/properties/a", "a"]
+
+    def target(draw: Draw) -> None:
+        source = {"properties": {"a": draw.json(words)}, "$defs": {"a": draw.json(words)}}
+        before = repr(source)
+        inline_refs(source)
+        narrowed = narrow_parameters(source)
+        assert repr(source) == before
+        with suppress(UnsupportedInputError):
+            assert len(encode(narrowed.schema)) < 2_000_000
+            assert repr(narrow_parameters(narrowed.schema).schema) == repr(narrowed.schema)
+
+    return target
+
+
+def settings() -> Target:
+    """Files and variables are a configuration, or an error of configuration."""
+    from timestep.errors import ConfigurationError
+    from timestep.settings import load_settings
+
+    os.chdir(directory := tempfile.mkdtemp())
+    os.environ["XDG_CONFIG_HOME"] = directory
+    common = [*words_of("settings.py", "sources.py"), "=", "\n", '"', "'", "[", "]", "{", "}", ","]
+    variables = [*common, "TIMESTEP_", "__", "ALIASES", "PROVIDERS__X__", "#", "${A}"]
+
+    def target(draw: Draw) -> None:
+        for name, words in (("timestep.toml", common), (".env", variables)):
+            text = "".join(draw.text(words) for _ in range(draw.below(12)))
+            Path(name).write_bytes(text.encode("utf-8", "surrogatepass"))
+        environment = {draw.text(variables): draw.text(common) for _ in range(draw.below(3))}
+        with suppress(ConfigurationError):
+            load_settings(environment=environment)
+
+    return target
+
+
+def names() -> Target:
+    """Names and aliases lead to a model, or to an error of ours."""
+    from timestep.errors import TimestepError
+    from timestep.registry import MultiModelProvider
+
+    words = ["a", "b", "/", "ollama/", "openai/", "litellm/", ":cloud", "..", ",", " ", *ODD]
+
+    def target(draw: Draw) -> None:
+        def names() -> Any:
+            several = [draw.text(words) for _ in range(draw.below(3))]
+            return draw.one([several, draw.text(words)])
+
+        aliases = {draw.text(words): names() for _ in range(draw.below(5))}
+        with suppress(TimestepError):
+            provider = MultiModelProvider(openai_api_key="k" * 12, aliases=aliases)
+            provider.get_model(draw.text(words))
+
+    return target
+
+
+def redaction() -> Target:
+    """Of what was redacted nothing is left to redact."""
+    from timestep.traces.redaction import Redaction
+
+    words = ["message", "content", "so ", "\n", "\\n", "\\", '"', "/", "-", "sk-", *KEYS, *ODD[:-2]]
+    clean = Redaction(secrets=KEYS[-1:])
+
+    def texts(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            return [*value, *texts(list(value.values()))]
+        if isinstance(value, list):
+            return [text for item in value for text in texts(item)]
+        return [str(value)]
+
+    def target(draw: Draw) -> None:
+        lines = [json.dumps(draw.json(words)) for _ in range(draw.below(4))]
+        body = clean.body("\n".join(lines).encode())
+        kept = [json.loads(line) for line in [*body.split(b"\n"), *map(clean.json, lines)] if line]
+        for text in texts(kept):
+            assert clean.text(text) == text
+
+    return target
+
+
+TARGETS = {each.__name__: each for each in (reply, request, schema, settings, names, redaction)}
+
+
+def main() -> None:
+    """Run the target that the first argument names, until it fails or time is up."""
+    if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
+        sys.exit(f"usage: python -m bench.fuzz {{{','.join(TARGETS)}}} [libFuzzer's arguments]")
+    try:
+        import atheris
+    except ImportError:
+        sys.exit("Fuzzing needs atheris, which is not installed: pip install atheris")
+    make = TARGETS[sys.argv.pop(1)]
+    with atheris.instrument_imports(include=["timestep"]):
+        target = make()
+    atheris.Setup(sys.argv, lambda data: target(Draw(atheris.FuzzedDataProvider(data))))
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
