@@ -52,6 +52,13 @@ async def test_a_last_line_without_its_newline_counts(fake_ollama):
     assert await collect(fake_ollama) == [Progress("success")]
 
 
+async def test_odd_values_of_a_step_are_left_out(fake_ollama):
+    odd = {"status": "pulling", "digest": ["x"], "total": "big", "completed": float("nan")}
+    fake_ollama.fail(200, body=lines(odd, {"status": "success"}), path="/api/pull")
+
+    assert await collect(fake_ollama) == [Progress("pulling"), Progress("success")]
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

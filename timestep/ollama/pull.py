@@ -12,6 +12,7 @@ from timestep.errors import ModelNotFoundError, OllamaError, OllamaStatusError, 
 from timestep.ollama.client import Wire
 from timestep.ollama.errors import Origin
 from timestep.ollama.lines import LineSplitter, check_length
+from timestep.ollama.reply import count
 
 _SUCCESS = "success"
 
@@ -87,11 +88,12 @@ def _read(lines: list[bytes], origin: Origin) -> Iterator[Progress]:
         fields = cast("Mapping[str, Any]", document)
         if "error" in fields:
             raise _refusal(origin.clean(str(fields["error"])), origin)
+        digest = fields.get("digest")
         yield Progress(
             str(fields.get("status", "")),
-            fields.get("digest"),
-            fields.get("total") or 0,
-            fields.get("completed") or 0,
+            digest if isinstance(digest, str) else None,
+            count(fields, "total"),
+            count(fields, "completed"),
         )
 
 
