@@ -253,7 +253,7 @@ async def test_the_next_answers_for_one_that_is_silent(fake_ollama, second, cloc
     assert (await run(agent(provider))).final_output == "from b"
 
 
-@pytest.mark.parametrize("status", [404, 429, 500, 503])
+@pytest.mark.parametrize("status", [402, 404, 408, 429, 500, 503])
 async def test_a_server_that_speaks_openais_api_is_replaced_too(
     openai_server, second, clock, run, status, monkeypatch
 ):

@@ -68,6 +68,20 @@ def test_commas_without_a_name_list_nothing(variable):
         load_settings(environment={variable: " , "})
 
 
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "TIMESTEP_DEFAULT_MODEL",
+        "TIMESTEP_ALIASES__FAST",
+        "OLLAMA_BASE_URL",
+        "TIMESTEP_FALLBACK__ON",
+    ],
+)
+def test_half_a_json_list_is_no_list_of_commas(variable):
+    with pytest.raises(ConfigurationError, match="begins as a JSON list and is none"):
+        load_settings(environment={variable: '["a", "b"'})
+
+
 def test_sources_win_in_the_documented_order(monkeypatch, tmp_path):
     """All sources set the same key; without the strongest, the next one holds."""
     key = "TIMESTEP_DEFAULT_MODEL"

@@ -42,8 +42,10 @@ _KINDS: tuple[tuple[type[Exception], FallbackReason], ...] = (
 )
 _STATUS: Mapping[int, FallbackReason] = {
     401: "authentication",
+    402: "rate_limit",  # payment required: no credit is left
     403: "authentication",
     404: "not_found",
+    408: "timeout",
     429: "rate_limit",
 }
 _WORDS: Mapping[str, FallbackReason | None] = {

@@ -111,6 +111,8 @@ def _split(value: object) -> object:
     """*value*, where text with commas is a list: a variable has no other."""
     if not isinstance(value, str) or "," not in value:
         return value
+    if value.lstrip().startswith("["):
+        raise ValueError('this begins as a JSON list and is none; write ["a", "b"], or a, b')
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
