@@ -7,7 +7,6 @@ imports neither ``agents`` nor ``openai`` nor ``ollama``.
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,17 +14,12 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import platformdirs
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
-    PlainSerializer,
     PrivateAttr,
     Secret,
-    SecretStr,
-    StringConstraints,
     Tag,
     ValidationError,
     model_validator,
@@ -42,8 +36,25 @@ from timestep import sources
 from timestep.advice import explain, refusal
 from timestep.fields import arms_at, is_table
 from timestep.provenance import DEFAULT, KeyOrigin, KeyPath, merge, to_tree
-from timestep.routing import USUAL_REASONS, FallbackReason, describe_ring, find_ring, targets
-from timestep.urls import check_base_url, check_key_transport, is_ollama_cloud, parse_ollama_host
+from timestep.routing import USUAL_REASONS, describe_ring, find_ring, targets
+from timestep.urls import check_key_transport, is_ollama_cloud
+from timestep.values import (
+    Alias,
+    AliasName,
+    ApiKey,
+    ApiUrl,
+    FilePath,
+    Headers,
+    KeepAlive,
+    Name,
+    OllamaHost,
+    OllamaUrls,
+    Options,
+    Pattern,
+    ProviderName,
+    Reasons,
+    Seconds,
+)
 
 OPENAI_URL = "https://api.openai.com/v1"
 PROVIDER_PLUGINS = "timestep.providers"
@@ -52,149 +63,6 @@ PROVIDER_PLUGINS = "timestep.providers"
 The entry point's name is the kind. It names a callable that takes the provider's table as a
 mapping (without ``kind``, secrets revealed) and returns an ``agents.ModelProvider``.
 """
-
-
-def _is_http_token(text: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text) is not None
-
-
-def _check_key(key: SecretStr | None) -> SecretStr | None:
-    """*key* without the line break a copy brings along; an empty one is none."""
-    text = key.get_secret_value().strip() if key else ""
-    if not text:
-        return None
-    if not (text.isascii() and text.isprintable()):
-        raise ValueError(
-            "the key holds a line break or a character that is not ASCII; copy it again"
-        )
-    return SecretStr(text)
-
-
-def _check_headers(headers: dict[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        if not _is_http_token(name):
-            raise ValueError(f"{name!r} is no header name; write one such as X-Title")
-        if not (value.isascii() and value.isprintable()):
-            raise ValueError(f"the value of {name!r} holds a line break or is not ASCII")
-    return headers
-
-
-def _hide_headers(headers: dict[str, str]) -> dict[str, SecretStr]:
-    return {name: SecretStr(value) for name, value in headers.items()}
-
-
-def _check_pattern(pattern: str) -> str:
-    try:
-        is_useless = re.compile(pattern).search("") is not None
-    except re.error as exc:
-        raise ValueError(f"this is no regular expression: {exc}") from None
-    if is_useless:
-        raise ValueError("this pattern matches nothing at all, and so everywhere")
-    return pattern
-
-
-def _check_path(path: Path) -> Path:
-    if "\0" in str(path):
-        raise ValueError("a path has no null byte; write it anew")
-    try:
-        path.expanduser()
-    except RuntimeError:
-        raise ValueError("the home directory cannot be found; write the whole path") from None
-    return path
-
-
-def _check_ollama_url(url: str) -> str:
-    return check_base_url(url, ollama=True)
-
-
-def _split(value: object) -> object:
-    """*value*, where text with commas is a list: a variable has no other."""
-    if not isinstance(value, str) or "," not in value:
-        return value
-    if value.lstrip().startswith("["):
-        raise ValueError('this begins as a JSON list and is none; write ["a", "b"], or a, b')
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _split_always(value: object) -> object:
-    """As `_split`, where text without a comma is a list of one."""
-    parts = _split(value)
-    return [parts] if isinstance(parts, str) else parts
-
-
-def _check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
-    if section.api_key and section.base_url and not section.allow_insecure:
-        for url in targets(section.base_url):
-            check_key_transport(url)
-    return section
-
-
-def _check_keep_alive(value: object) -> object:
-    """*value* with text that is a number made one: Ollama reads ``"300"`` as no duration."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError('write a duration such as "10m", seconds as a number, or -1 for ever')
-    if isinstance(value, int | float):
-        return value
-    text = value.strip()
-    if re.fullmatch(r"-?\d+", text):
-        return int(text)
-    if re.fullmatch(r"-?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+", text):
-        return text
-    raise ValueError('write a duration such as "10m", seconds as a number, or -1 for ever')
-
-
-def _check_provider_name(name: str) -> str:
-    is_plain = name.isprintable() and not {" ", "/"} & set(name)
-    if not name or not is_plain or name != name.lower():
-        near = re.sub(r"[^\w.-]+", "-", name.lower()).strip("-") or "groq"
-        raise ValueError(
-            f"{name!r} cannot be a prefix: it is lower case, not empty, and has neither slash nor "
-            f"space; write [providers.{near}]"
-        )
-    return name
-
-
-def _check_alias(name: str) -> str:
-    if not name or name != name.strip():
-        raise ValueError(
-            'an alias has a name without spaces around it, as in fast = "ollama/qwen3:4b"'
-        )
-    return name
-
-
-def _tag_of_timeout(value: object) -> str:
-    return ":table" if isinstance(value, Mapping | OllamaTimeouts) else ":seconds"
-
-
-def _tag_of_alias(value: object) -> str:
-    return ":list" if isinstance(value, list | tuple) else ":name"
-
-
-Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-ApiKey: TypeAlias = Annotated[SecretStr | None, AfterValidator(_check_key)]
-# Header values are often keys; they stay plain text for use and are masked when printed.
-Headers: TypeAlias = Annotated[
-    dict[str, str],
-    AfterValidator(_check_headers),
-    PlainSerializer(_hide_headers, return_type=dict[str, SecretStr]),
-]
-ApiUrl: TypeAlias = Annotated[str, AfterValidator(check_base_url)]
-OllamaUrl: TypeAlias = Annotated[str, AfterValidator(_check_ollama_url)]
-OllamaUrls: TypeAlias = Annotated[
-    Annotated[OllamaUrl, Tag(":name")]
-    | Annotated[list[OllamaUrl], Field(min_length=1), Tag(":list")],
-    Discriminator(_tag_of_alias),
-    BeforeValidator(_split),
-]
-OllamaHost: TypeAlias = Annotated[str, AfterValidator(parse_ollama_host)]
-KeepAlive: TypeAlias = Annotated[str | int | float, BeforeValidator(_check_keep_alive)]
-Options: TypeAlias = dict[str, Any]
-Alias: TypeAlias = Annotated[
-    Annotated[Name, Tag(":name")] | Annotated[list[Name], Field(min_length=1), Tag(":list")],
-    Discriminator(_tag_of_alias),
-    BeforeValidator(_split),
-]
 
 
 class _Frozen:
@@ -218,6 +86,13 @@ class Section(_Frozen, BaseModel):
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
     )
+
+
+def _check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
+    if section.api_key and section.base_url and not section.allow_insecure:
+        for url in targets(section.base_url):
+            check_key_transport(url)
+    return section
 
 
 class _OpenAIFields(Section):
@@ -257,6 +132,10 @@ class OllamaTimeouts(Section):
     """Seconds to wait for the first byte of an answer; loading a model counts."""
     idle: Seconds | None = Field(default=None, examples=[120])
     """Seconds to wait between two pieces of an answer."""
+
+
+def _tag_of_timeout(value: object) -> str:
+    return ":table" if isinstance(value, Mapping | OllamaTimeouts) else ":seconds"
 
 
 Timeout: TypeAlias = Annotated[
@@ -365,15 +244,11 @@ class TracesSettings(Section):
 
     enabled: bool = True
     """Record what the commands run."""
-    path: Annotated[Path, AfterValidator(_check_path)] | None = Field(
-        default=None, examples=["~/.local/share/timestep/traces.db"]
-    )
+    path: FilePath | None = Field(default=None, examples=["~/.local/share/timestep/traces.db"])
     """The file of the record; traces.db in the user's data directory when unset."""
     retention: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30
     """Days after which a run is deleted; 0 keeps all."""
-    redact: list[Annotated[str, AfterValidator(_check_pattern)]] = Field(
-        default_factory=list, examples=[[r"\d{4} \d{4} \d{4} \d{4}"]]
-    )
+    redact: list[Pattern] = Field(default_factory=list, examples=[[r"\d{4} \d{4} \d{4} \d{4}"]])
     """Regular expressions; what they match is never stored. Keys never are."""
     otlp: ApiUrl | None = Field(default=None, examples=["http://localhost:4318"])
     """An OTLP/HTTP receiver that gets every span too; needs timestep[otel]."""
@@ -388,7 +263,7 @@ class TracesSettings(Section):
 class FallbackSettings(Section):
     """When a list of models, an alias or the default, goes on to its next one."""
 
-    on: Annotated[list[FallbackReason], BeforeValidator(_split_always)] = list(USUAL_REASONS)
+    on: Reasons = list(USUAL_REASONS)
     """The failures after which the next model is asked; broken and authentication are left out unless named."""
     attempts: Annotated[int, Field(ge=1)] | None = Field(default=None, examples=[2])
     """How many models one call asks at most; all of the list when unset."""
@@ -465,11 +340,9 @@ class Settings(_Frozen, BaseSettings):
     """OpenAI, or the server that stands in for it."""
     ollama: OllamaSettings = OllamaSettings()
     """Ollama, local and cloud."""
-    providers: dict[Annotated[str, AfterValidator(_check_provider_name)], ProviderSettings] = Field(
-        default_factory=dict
-    )
+    providers: dict[ProviderName, ProviderSettings] = Field(default_factory=dict)
     """More providers; the name is the prefix of their models."""
-    aliases: dict[Annotated[str, AfterValidator(_check_alias)], Alias] = Field(
+    aliases: dict[AliasName, Alias] = Field(
         default_factory=dict, examples=[{"fast": "ollama/qwen3:4b"}]
     )
     """Names for models; of a list the next is asked when one cannot answer."""
