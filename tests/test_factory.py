@@ -12,8 +12,7 @@ import pytest
 from agents import Agent, ModelProvider, RunConfig, Runner
 from agents.testing import ScriptedModel
 
-from timestep import factory
-from timestep import settings as settings_module
+from timestep import factory, tables
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.factory import ollama_arguments, openai_arguments, provider_arguments
 from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
@@ -296,8 +295,8 @@ def plugin(monkeypatch):
     """Installs plug-ins; the calls that importlib.metadata answers are the real ones."""
 
     def install(target):
-        point = EntryPoint("greeter", target, settings_module.PROVIDER_PLUGINS)
-        for module in (settings_module, factory):
+        point = EntryPoint("greeter", target, tables.PROVIDER_PLUGINS)
+        for module in (tables, factory):
             monkeypatch.setattr(module, "entry_points", lambda **_: [point])
 
     monkeypatch.setitem(sys.modules, "test_factory_plugin", sys.modules[__name__])

@@ -46,7 +46,8 @@ from timestep.errors import Failure
 from timestep.factory import openai_endpoint
 from timestep.openai_compatible import OpenAICompatibleProvider, OpenAIEndpoint
 from timestep.routing import FallbackReason, chain
-from timestep.settings import OpenAIProviderSettings, load_settings
+from timestep.settings import load_settings
+from timestep.tables import OpenAIProviderSettings
 from timestep.testing import ErrorLine, FakeOllama, NoDone, Reset, Stall
 
 QUIET = RunConfig(tracing_disabled=True)

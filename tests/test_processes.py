@@ -20,7 +20,8 @@ from timestep.factory import openai_endpoint
 from timestep.ollama.client import Wire
 from timestep.ollama.pool import Pool
 from timestep.openai_compatible import OpenAICompatibleProvider
-from timestep.settings import OpenAIProviderSettings, load_settings
+from timestep.settings import load_settings
+from timestep.tables import OpenAIProviderSettings
 from timestep.testing import FakeOllama, Stall
 
 ROOT = Path(__file__).parents[1]

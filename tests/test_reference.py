@@ -1,13 +1,7 @@
 from timestep.reference import settings_table
-from timestep.settings import (
-    KINDS,
-    FallbackSettings,
-    OllamaSettings,
-    OpenAISettings,
-    Settings,
-    TracesSettings,
-)
+from timestep.settings import Settings
 from timestep.sources import SHORT_NAMES
+from timestep.tables import KINDS, FallbackSettings, OllamaSettings, OpenAISettings, TracesSettings
 
 
 def rows():

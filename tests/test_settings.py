@@ -10,7 +10,8 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
 from timestep.errors import ConfigurationError
-from timestep.settings import OllamaTimeouts, OpenAISettings, Settings, load_settings
+from timestep.settings import Settings, load_settings
+from timestep.tables import OllamaTimeouts, OpenAISettings
 
 
 def write(path, text):

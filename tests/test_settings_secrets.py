@@ -10,9 +10,10 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from timestep import settings as settings_module
+from timestep import tables
 from timestep.errors import ConfigurationError
-from timestep.settings import OpenAISettings, Settings, load_settings
+from timestep.settings import Settings, load_settings
+from timestep.tables import OpenAISettings
 
 SECRET = "s3cr3t-s3cr3t-s3cr3t"
 PROVIDERS = {
@@ -27,8 +28,8 @@ PROVIDERS = {
 @pytest.fixture(autouse=True)
 def own_kind(monkeypatch):
     """A plug-in that must not be imported to read settings."""
-    point = EntryPoint("own-kind", "no_such_module:build", settings_module.PROVIDER_PLUGINS)
-    monkeypatch.setattr(settings_module, "entry_points", lambda group: [point])
+    point = EntryPoint("own-kind", "no_such_module:build", tables.PROVIDER_PLUGINS)
+    monkeypatch.setattr(tables, "entry_points", lambda group: [point])
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai_compatible import OpenAICompatibleProvider, OpenAIEndpoint
 from timestep.routing import FallbackRules, targets
-from timestep.settings import (
+from timestep.settings import Settings
+from timestep.tables import (
     OPENAI_URL,
     PROVIDER_PLUGINS,
     AnyLLMProviderSettings,
@@ -25,7 +26,6 @@ from timestep.settings import (
     OpenAISettings,
     PluginProviderSettings,
     ProviderSettings,
-    Settings,
 )
 from timestep.urls import authority, is_ollama_cloud
 

@@ -10,8 +10,9 @@ from pydantic_core import PydanticUndefined
 
 from timestep.fields import arms_at, is_model
 from timestep.provenance import KeyPath, dotted
-from timestep.settings import KINDS, Settings
+from timestep.settings import Settings
 from timestep.sources import SHORT_NAMES, variable_name
+from timestep.tables import KINDS
 
 _HEADER = """\
 | environment | TOML | type | default | |

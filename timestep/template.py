@@ -9,8 +9,9 @@ from pydantic.fields import FieldInfo
 
 from timestep.fields import arms, is_model, is_table
 from timestep.provenance import KeyPath, dotted
-from timestep.settings import KINDS, Settings
+from timestep.settings import Settings
 from timestep.sources import SHORT_NAMES, variable_name
+from timestep.tables import KINDS
 from timestep.toml_text import toml_value
 
 SCHEMA_FILE = "timestep.schema.json"

@@ -14,7 +14,8 @@ from timestep.factory import openai_endpoint
 from timestep.ollama.client import Wire
 from timestep.openai_compatible import list_models
 from timestep.registry import MultiModelProvider
-from timestep.settings import OpenAIProviderSettings, OpenAISettings, Settings
+from timestep.settings import Settings
+from timestep.tables import OpenAIProviderSettings, OpenAISettings
 
 _AT_ONCE = 8
 _CONTEXT_KEYS = ("context_window", "context_length", "max_context_length", "max_model_len")

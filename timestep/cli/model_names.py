@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from timestep.routing import targets
-from timestep.settings import OllamaProviderSettings, OllamaSettings, Settings
+from timestep.settings import Settings
+from timestep.tables import OllamaProviderSettings, OllamaSettings
 from timestep.urls import LOCAL_OLLAMA
 
 _PATIENCE = 0.5

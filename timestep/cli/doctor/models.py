@@ -8,7 +8,8 @@ from timestep.cli.marks import Mark, same_model
 from timestep.ollama.endpoint import is_cloud_name
 from timestep.provenance import dotted
 from timestep.routing import split_prefix
-from timestep.settings import OllamaProviderSettings, OllamaSettings, Settings
+from timestep.settings import Settings
+from timestep.tables import OllamaProviderSettings, OllamaSettings
 from timestep.urls import OLLAMA_CLOUD
 
 _AREA = "models"
