@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+import uuid
+from pathlib import Path
 
 import pytest
 from agents import Agent, RunConfig, Runner, custom_span, trace
@@ -15,7 +17,7 @@ from agents.tracing import (
 )
 from openai.types.responses import Response
 
-from timestep import wire_bytes
+from timestep import OllamaModelProvider, wire_bytes
 from timestep.traces import TraceProcessor, TraceStore, install, uninstall
 
 
@@ -36,6 +38,43 @@ async def test_a_run_is_recorded_as_the_tree_it_was(run_weather):
     assert use.arguments == {"city": "Oslo"}
     assert use.data["output"] == "Oslo: sunny"
     assert run.seconds > 0
+
+
+def test_ids_and_names_of_other_types_are_recorded_as_text(installed):
+    ids = [uuid.uuid4() for _ in range(3)]
+    with trace(Path("a/b"), trace_id=ids[0], group_id=ids[1]), custom_span("x", span_id=ids[2]):
+        pass
+
+    installed.flush()
+    run = installed.get("last")
+    assert (run.trace_id, run.name, run.group_id) == (str(ids[0]), "a/b", str(ids[1]))
+    assert [span.span_id for span in run.spans] == [str(ids[2])]
+    assert installed.verify() == []
+
+
+async def test_counts_that_no_column_holds_are_left_out(fake_ollama, installed):
+    fake_ollama.reply(
+        chunks=[
+            {"model": "m", "message": {"role": "assistant", "content": "hello"}, "done": False},
+            {
+                "model": "m",
+                "message": {"role": "assistant", "content": ""},
+                "done": True,
+                "done_reason": "stop",
+                "prompt_eval_count": 3,
+                "eval_count": 10**30,
+                "eval_duration": 10**400,
+            },
+        ]
+    )
+    provider = OllamaModelProvider(base_url=fake_ollama.url)
+    agent = Agent(name="a", model="m")
+    await Runner.run(agent, "hi", run_config=RunConfig(model_provider=provider))
+
+    installed.flush()
+    [call] = installed.get("last").model_calls
+    assert (call.input_tokens, call.output_tokens, call.decode_seconds) == (3, None, None)
+    assert installed.verify() == []
 
 
 async def test_a_call_holds_its_bytes_and_its_measures(run_weather, fake_ollama, installed):

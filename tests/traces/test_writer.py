@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,91 @@ def test_an_event_that_cannot_be_written_takes_no_other_with_it(store, caplog):
     assert store.flush(10)
     assert [run.name for run in store.traces()] == ["good"]
     assert "while writing" in caplog.text
+
+
+def test_what_was_lost_before_the_end_is_told_in_the_record(tmp_path):
+    path = tmp_path / "traces.db"
+    with TraceStore(path) as store:
+        for event in [SpanEnded("bad", "t", "x", "x", 1.0, None, "\ud800"), *run_events("good")]:
+            store.record(event)
+
+    with TraceStore(path) as store:
+        assert [run.name for run in store.traces()] == ["good"]
+        [problem] = store.verify()
+        assert "1 events were lost while recording: UnicodeEncodeError" in problem
+
+
+def test_a_step_that_is_larger_than_the_queue_is_recorded_without_what_it_said(tmp_path):
+    events = run_events("large", text="needle" * 5000)
+    with TraceStore(tmp_path / "traces.db", queue_bytes=20_000) as store:
+        for event in events:
+            store.record(event)
+        assert store.flush(10)
+        trace = store.get("last")
+        assert [span.input_tokens for span in trace.spans if span.kind == "generation"] == [10]
+        assert all(span.ended_at for span in trace.spans)
+        [problem] = store.verify()
+        assert "larger than the queue" in problem
+
+
+def test_a_flush_waits_only_for_what_was_recorded_before_it(store):
+    done = threading.Event()
+
+    def record_on():
+        while not done.is_set():
+            for event in run_events("other"):
+                store.record(event)
+            done.wait(0.001)
+
+    threads = [threading.Thread(target=record_on) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            [*events] = run_events("mine")
+            for event in events:
+                store.record(event)
+            assert store.flush(30)
+            assert store.get(events[0].trace_id).name == "mine"
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+ON_A_FULL_DISK = """
+import resource, signal, sys
+from timestep.traces import TraceStore
+from timestep.traces.records import SpanEnded, SpanStarted, TraceStarted
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = TraceStore(sys.argv[1])
+store.write([])
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+for run in range(3):
+    store.record(TraceStarted(f"t{run}", "run", None, None, 1.0))
+    store.record(SpanStarted(f"s{run}", f"t{run}", None, "function", "f", 1.0))
+    store.record(SpanEnded(f"s{run}", f"t{run}", "function", "f", 2.0, None, "{}", "word " * 3000))
+    store.flush()
+store.close()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+def test_a_disk_that_was_full_for_a_while_costs_nothing_that_was_in_the_spool(tmp_path):
+    path = tmp_path / "traces.db"
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_FULL_DISK, str(path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert "taken in when it is opened next" in done.stderr
+    assert "rollback" not in done.stderr
+
+    with TraceStore(path) as store:
+        assert len([run for run in store.traces() if run.name == "run"]) == 3
+        assert store.verify() == []
+    assert spools(path) == []
 
 
 def test_recording_the_same_end_twice_stores_it_once(store):
@@ -190,7 +276,7 @@ def test_who_records_next_takes_in_what_a_killed_process_left(tmp_path, record, 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
-@pytest.mark.parametrize("cut", [2, 9, 150])
+@pytest.mark.parametrize("cut", [3, 9, 150])
 def test_a_spool_that_is_cut_short_gives_what_is_whole_in_it(tmp_path, cut):
     path = tmp_path / "traces.db"
     subprocess.run([sys.executable, "-c", PROGRAM, str(path), "SIGKILL"], check=False)
@@ -255,18 +341,6 @@ def test_an_end_waits_little_for_a_locked_file_and_loses_nothing(tmp_path, caplo
         assert [run.name for run in later.traces()] == ["late"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"\n", b"[]\n", b"not json", b"[1,2,3,4]\n", b'["SpanEnded",[],[],[]]\n', b"\xff\n" * 9],
-)
-def test_a_spool_of_nonsense_is_no_trouble(store, content):
-    store.path.with_name(f"{store.path.name}-spool-1-x").write_bytes(content)
-
-    assert store.traces() == []
-    assert spools(store.path) == []
-
-
 RECORD_AND_TELL = """
 import os, sys
 from agents.tracing import custom_span, trace
@@ -310,6 +384,36 @@ def test_a_program_that_ends_loses_nothing(tmp_path):
 
     with TraceStore(path) as store:
         assert len(store.get("trace_1").spans) == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what a process has open")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the writer is a thread
+def test_a_fork_keeps_no_spool_of_its_parent_locked(tmp_path):
+    path = tmp_path / "traces.db"
+    with TraceStore(path) as store:
+        store.write([])
+        blocker = sqlite3.connect(path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        for name in ("being written", "waits"):
+            for event in run_events(name):
+                store.record(event)
+            store.flush(0.5)
+        waiting, going_on = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(going_on)
+            os.read(waiting, 1)  # until the parent is done
+            os._exit(0)
+        blocker.execute("COMMIT")
+        blocker.close()
+        assert store.flush(30)
+        assert spools(path) == []
+        held = [str(link.readlink()) for link in Path(f"/proc/{child}/fd").iterdir()]
+        os.close(going_on)
+        os.close(waiting)
+        os.waitpid(child, 0)
+
+    assert not [name for name in held if "-spool-" in name]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the server has a thread

@@ -28,6 +28,7 @@ logger = logging.getLogger("timestep")
 
 _NANOSECONDS = 1e9
 _MOST_DEPTH = 30
+_TOO_LARGE = 2**63
 
 
 class TraceProcessor(TracingProcessor):
@@ -52,7 +53,7 @@ class TraceProcessor(TracingProcessor):
     def on_trace_end(self, trace: Trace) -> None:
         """Record that a run ended."""
         try:
-            self.store.record(TraceEnded(trace.trace_id, datetime.now().timestamp()))  # noqa: DTZ005 - a timestamp has no zone
+            self.store.record(TraceEnded(_encodable(trace.trace_id), datetime.now().timestamp()))  # noqa: DTZ005 - a timestamp has no zone
         except Exception as exc:  # noqa: BLE001 - recording must not break a run
             _report(exc)
 
@@ -152,9 +153,9 @@ def span_started(span: Span[Any]) -> SpanStarted:
     """The beginning of *span*, copied."""
     data: SpanData = span.span_data
     return SpanStarted(
-        span_id=span.span_id,
-        trace_id=span.trace_id,
-        parent_id=span.parent_id,
+        span_id=_encodable(span.span_id),
+        trace_id=_encodable(span.trace_id),
+        parent_id=None if span.parent_id is None else _encodable(span.parent_id),
         kind=data.type,
         name=_name(data),
         started_at=_seconds(span.started_at),
@@ -172,8 +173,8 @@ def span_ended(span: Span[Any]) -> SpanEnded:
     content = _content(data, with_input=not exchanges)
     error = span.error
     return SpanEnded(
-        span_id=span.span_id,
-        trace_id=span.trace_id,
+        span_id=_encodable(span.span_id),
+        trace_id=_encodable(span.trace_id),
         kind=data.type,
         name=_name(data),
         ended_at=_seconds(span.ended_at),
@@ -191,7 +192,7 @@ def trace_started(trace: Trace) -> TraceStarted:
     exported = trace.export() or {}
     metadata, group = exported.get("metadata"), exported.get("group_id")
     return TraceStarted(
-        trace_id=trace.trace_id,
+        trace_id=_encodable(trace.trace_id),
         name=_encodable(trace.name),
         group_id=None if group is None else _encodable(group),
         metadata=_json(metadata) if metadata else None,
@@ -239,7 +240,7 @@ def _numbers(data: SpanData) -> dict[str, Any]:
             "load_seconds": _of_nanoseconds(durations.get("load_duration")),
             "prefill_seconds": _of_nanoseconds(durations.get("prompt_eval_duration")),
             "decode_seconds": _of_nanoseconds(durations.get("eval_duration")),
-            "context_length": config.get("context_length"),
+            "context_length": _countable(config.get("context_length")),
         }
     if isinstance(data, ResponseSpanData):
         model = None if data.response is None else str(data.response.model)
@@ -255,12 +256,17 @@ def _usage_of(data: ResponseSpanData) -> dict[str, Any] | None:
 def _tokens(usage: Mapping[str, Any] | None) -> dict[str, Any]:
     if not usage:
         return {}
-    return {name: usage.get(name) for name in ("input_tokens", "output_tokens")}
+    return {name: _countable(usage.get(name)) for name in ("input_tokens", "output_tokens")}
 
 
-def _encodable(text: str) -> str:
+def _countable(number: Any) -> Any:
+    """*number*, or None when it is larger than a column holds: what a server counts may be anything."""
+    return None if isinstance(number, int) and abs(number) >= _TOO_LARGE else number
+
+
+def _encodable(text: object) -> str:
     """*text* with a question mark for each half of a surrogate pair, which no file can hold."""
-    return text.encode(errors="replace").decode()
+    return str(text).encode(errors="replace").decode()
 
 
 def _name(data: SpanData) -> str:
@@ -353,6 +359,7 @@ def _seconds(iso: str | None) -> float:
 
 
 def _of_nanoseconds(duration: int | None) -> float | None:
+    duration = _countable(duration)
     return None if duration is None else duration / _NANOSECONDS
 
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 
 from timestep.traces.records import (
     Event,
@@ -17,7 +18,12 @@ _INSERT_TRACE = (
     "INSERT OR IGNORE INTO traces (trace_id, name, group_id, metadata, started_at) "
     "VALUES (?, ?, ?, ?, ?)"
 )
-_INSERT_TRACE_END = "INSERT INTO trace_ends (trace_id, ended_at) VALUES (?, ?)"
+# An end that is told again is stored once; without a beginning, its run was deleted meanwhile.
+_INSERT_TRACE_END = (
+    "INSERT INTO trace_ends (trace_id, ended_at) SELECT ?1, ?2 "
+    "WHERE EXISTS (SELECT 1 FROM traces WHERE trace_id = ?1) "
+    "AND NOT EXISTS (SELECT 1 FROM trace_ends WHERE trace_id = ?1 AND ended_at = ?2)"
+)
 _INSERT_SPAN = (
     "INSERT OR IGNORE INTO spans (span_id, trace_id, parent_id, kind, name, started_at) "
     "VALUES (?, ?, ?, ?, ?, ?)"
@@ -26,22 +32,67 @@ _INSERT_SPAN_END = (
     "INSERT OR IGNORE INTO span_ends (span_id, trace_id, kind, name, ended_at, error, data, model, "
     "input_tokens, output_tokens, first_token_seconds, load_seconds, prefill_seconds, "
     "decode_seconds, context_length, seconds) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16 "
+    "WHERE EXISTS (SELECT 1 FROM spans WHERE span_id = ?1)"
 )
 _INSERT_TEXT = "INSERT INTO texts (rowid, text) VALUES (?, ?)"
 _INSERT_BODY = "INSERT OR IGNORE INTO bodies (hash, body) VALUES (?, ?)"
 _INSERT_EXCHANGE = (
     "INSERT INTO exchanges (span_id, url, status, request, response) VALUES (?, ?, ?, ?, ?)"
 )
+_INSERT_LOSS = "INSERT INTO losses (at, events, reason) VALUES (?, ?, ?)"
 _TEXT_COLUMN = SpanEnded._fields.index("text")
 
+_OF_THE_DATABASE = (sqlite3.OperationalError, sqlite3.NotSupportedError, sqlite3.InternalError)
+"""What has nothing to do with the event that is written; so has `sqlite3.DatabaseError` itself."""
 
-def insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
-    """Add *events* inside the transaction that the caller began.
+
+def write(
+    connection: sqlite3.Connection, events: Sequence[Event], losses: Mapping[str, int] | None = None
+) -> list[str]:
+    """Add *events*, and why how many others were lost, in one transaction.
+
+    An event that cannot be a row is counted in the store, and takes no other with it.
+
+    Returns:
+        Why events could not be written, once for each.
 
     Raises:
-        sqlite3.Error: The database refuses them.
+        sqlite3.Error: The database cannot be written; nothing was added.
     """
+    try:
+        _commit(connection, events, losses or {})
+    except Exception as exc:
+        if isinstance(exc, _OF_THE_DATABASE) or type(exc) is sqlite3.DatabaseError:
+            raise
+        if len(events) > 1:
+            half = len(events) // 2
+            return [
+                *write(connection, events[:half], losses),
+                *write(connection, events[half:]),
+            ]
+        reason = f"{type(exc).__name__} while writing"
+        _commit(connection, [], {**(losses or {}), reason: 1})
+        return [reason]
+    return []
+
+
+def _commit(
+    connection: sqlite3.Connection, events: Sequence[Event], losses: Mapping[str, int]
+) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for reason, count in losses.items():
+            connection.execute(_INSERT_LOSS, (time.time(), count, reason))
+        _insert(connection, events)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # a full disk ends it by itself
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
     starts = [event for event in events if isinstance(event, SpanStarted)]
     traces = [event for event in events if isinstance(event, TraceStarted)]
     connection.executemany(_INSERT_TRACE, traces)
@@ -64,7 +115,7 @@ def _insert_span_end(connection: sqlite3.Connection, event: SpanEnded) -> None:
         _INSERT_SPAN_END, (*event[:_TEXT_COLUMN], *event[_TEXT_COLUMN + 1 : -1])
     )
     if cursor.rowcount == 0:
-        return  # the same end twice
+        return  # the same end twice, or of a deleted run
     if event.text:
         connection.execute(_INSERT_TEXT, (cursor.lastrowid, event.text))
     for exchange in event.exchanges:

@@ -5,9 +5,10 @@ free and the file still there, that process is gone, and its events can be taken
 """
 
 import json
-import logging
 import os
+import re
 import secrets
+import stat
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,19 +22,20 @@ from timestep.traces.records import (
     TraceEnded,
     TraceStarted,
 )
+from timestep.traces.schema import StoreError
 
 try:
     import fcntl
 except ImportError:  # Windows has none, and deletes no file that is open
     fcntl = None  # type: ignore[assignment] # Windows has none
 
-logger = logging.getLogger("timestep")
-
 _KINDS: dict[str, Callable[..., Event]] = {
     kind.__name__: kind for kind in (TraceStarted, SpanStarted, SpanEnded, TraceEnded)
 }
 _WITHOUT_EXCHANGES = -1
-_to_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes one each time
+_HEADER = b"timestep spool 1 "
+# json.dumps makes an encoder each time. Ids may be anything that has a text.
+_to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class Spool:
@@ -44,19 +46,20 @@ class Spool:
     """
 
     def __init__(self, store: Path) -> None:
-        self._path = store.with_name(f"{_prefix(store)}{os.getpid()}-{secrets.token_hex(4)}")
         store.parent.mkdir(parents=True, exist_ok=True)
-        # It gets its name when it is locked, lest another process take it for an abandoned one.
-        unlocked = self._path.with_name(f".{self._path.name}")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
-        self._file = os.open(unlocked, flags, 0o600)  # prompts are private
-        try:
-            _lock(self._file)
-            unlocked.rename(self._path)
-        except BaseException:
-            os.close(self._file)
-            unlocked.unlink()
-            raise
+        while True:
+            name = f"{store.name}-spool-{os.getpid()}-{secrets.token_hex(4)}"
+            self._path = store.with_name(name)
+            self._file = os.open(self._path, flags, 0o600)  # prompts are private
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+            if os.fstat(self._file).st_nlink:
+                break
+            os.close(self._file)  # it was taken for an abandoned one before it was locked
+        # No content can tell what begins a frame, however a file is damaged.
+        self._sign = secrets.token_hex(8).encode()
+        self._write(_HEADER + self._sign + b"\n")
 
     def append(self, events: Sequence[Event]) -> None:
         """Have *events* in the file: from now on they survive this process.
@@ -64,9 +67,7 @@ class Spool:
         Raises:
             OSError: The disk refuses; some of the events may be in the file.
         """
-        left = memoryview(b"".join(_frame(event) for event in events))
-        while left:
-            left = left[os.write(self._file, left) :]
+        self._write(b"".join(self._sign + _frame(event) for event in events))
 
     def close(self) -> None:
         """Let go of the file and leave it for `take_in`."""
@@ -78,46 +79,80 @@ class Spool:
         with suppress(OSError):  # what is taken in again is stored once
             self._path.unlink()
 
+    def _write(self, content: bytes) -> None:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(self._file, left) :]
 
-def take_in(store: Path, write: Callable[[list[Event]], None]) -> None:
+
+def take_in(store: Path, write: Callable[[list[Event], int], object]) -> list[Path]:
     """Give *write* the events that killed processes left beside *store*; delete what is written.
 
     An event may come again, if a process was killed before it could delete its file.
+
+    Args:
+        store: The store's file.
+        write: Called for each file with its events, and with how many gaps the file has.
+
+    Returns:
+        The files that stay, because they cannot be read, written or deleted.
     """
-    try:
-        with os.scandir(store.parent) as entries:
-            names = [entry.name for entry in entries if entry.name.startswith(_prefix(store))]
-    except OSError:
-        return
-    for path in sorted(store.with_name(name) for name in names):
+    stay: list[Path] = []
+    for path in _spools(store):
         try:
             with _abandoned(path) as file:
-                if file is not None:
-                    write(_read(file))
-                    path.unlink()
-        except OSError as exc:
-            logger.debug("%s stays where it is: %s", path, exc)
+                if file is None:
+                    continue
+                content = _read(file)
+                if content is None:
+                    continue
+                if content != ([], 0):
+                    write(*content)
+                path.unlink()
+        except FileNotFoundError:
+            pass  # another process took it in
+        except (OSError, StoreError):
+            stay.append(path)
+    return stay
 
 
-def _prefix(store: Path) -> str:
-    return f"{store.name}-spool-"
+def _spools(store: Path) -> list[Path]:
+    name = re.compile(re.escape(store.name) + r"-spool-\d+-[0-9a-f]{8}")
+    try:
+        with os.scandir(store.parent) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if name.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            ]
+    except OSError:
+        return []
+    return sorted(store.with_name(name) for name in names)
 
 
 @contextmanager
 def _abandoned(path: Path) -> Generator[BinaryIO | None]:
     """The file at *path*, locked; None while another process uses it, or if it is a stranger's."""
-    with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
-        is_ours = not hasattr(os, "geteuid") or os.fstat(file.fileno()).st_uid == os.geteuid()
-        try:
-            _lock(file.fileno())
-        except BlockingIOError:
-            is_ours = False
-        yield file if is_ours else None
+    # Whatever it was a moment ago: nothing may keep this waiting.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags)
+    try:
+        yield os.fdopen(descriptor, "rb", closefd=False) if _is_free(descriptor) else None
+    finally:
+        os.close(descriptor)
 
 
-def _lock(file: int) -> None:
+def _is_free(descriptor: int) -> bool:
+    status = os.fstat(descriptor)
+    is_ours = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+    if not is_ours or not stat.S_ISREG(status.st_mode):
+        return False
     if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def _frame(event: Event) -> bytes:
@@ -129,24 +164,45 @@ def _frame(event: Event) -> bytes:
     bodies = [body for exchange in exchanges for body in (exchange.request, exchange.response)]
     ends = [(exchange.url, exchange.status) for exchange in exchanges]
     line = [type(event).__name__, fields, ends, [len(body) for body in bodies]]
-    return b"".join([_to_json(line).encode(errors="replace"), b"\n", *bodies])
+    # Behind the bodies a line ends, too: the next frame is found whatever is in between.
+    return b"".join([_to_json(line).encode(errors="replace"), b"\n", *bodies, b"\n"])
 
 
-def _read(file: BinaryIO) -> list[Event]:
-    """The events in *file*, up to the one that a kill cut short."""
+def _read(file: BinaryIO) -> tuple[list[Event], int] | None:
+    """The events in *file* and the number of gaps between them; None if it is no spool of ours."""
+    header = file.readline()
+    if header and not header.startswith(_HEADER):
+        return None
+    sign = header.removeprefix(_HEADER).rstrip(b"\n")
+    size = os.fstat(file.fileno()).st_size
     events: list[Event] = []
+    gaps = 0
+    is_in_gap = False
     while line := file.readline():
-        try:
-            kind, fields, ends, sizes = json.loads(line)
-            bodies = [file.read(size) for size in sizes]
-            if [len(body) for body in bodies] != sizes:
-                break
-            exchanges = [
-                Exchange(url, status, *bodies[2 * number : 2 * number + 2])
-                for number, (url, status) in enumerate(ends)
-            ]
-            more = {"exchanges": tuple(exchanges)} if exchanges else {}
-            events.append(_KINDS[kind](*fields, **more))
-        except (ValueError, TypeError, KeyError):
-            break
-    return events
+        behind = file.tell()
+        event = _event(line.removeprefix(sign), file, size) if line.startswith(sign) else None
+        if event is not None:
+            events.append(event)
+            gaps += is_in_gap  # what a kill cut short at the end is none: nobody was told it ended
+            is_in_gap = False
+        elif line != b"\n":
+            is_in_gap = True
+            file.seek(behind)
+    return events, gaps
+
+
+def _event(line: bytes, file: BinaryIO, size: int) -> Event | None:
+    """The event that *line* says, with its bodies from *file* of *size* bytes; None for nonsense."""
+    try:
+        kind, fields, ends, sizes = json.loads(line)
+        if min(sizes, default=0) < 0 or sum(sizes) > size - file.tell():
+            return None
+        bodies = [file.read(each) for each in sizes]
+        exchanges = [
+            Exchange(url, status, *bodies[2 * number : 2 * number + 2])
+            for number, (url, status) in enumerate(ends)
+        ]
+        more = {"exchanges": tuple(exchanges)} if exchanges else {}
+        return _KINDS[kind](*fields, **more)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None

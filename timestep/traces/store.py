@@ -1,10 +1,11 @@
 """`TraceStore`: the runs of this machine in one SQLite file."""
 
 import logging
+import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,14 +16,23 @@ from timestep.traces.maintenance import problems, prune
 from timestep.traces.queries import Filter, Hit, ModelStats
 from timestep.traces.records import Event, Span, Summary, Trace
 from timestep.traces.redaction import Redaction
-from timestep.traces.rows import insert
-from timestep.traces.schema import StoreError, connect, connect_empty, connect_to_read, file_id
+from timestep.traces.rows import write
+from timestep.traces.schema import (
+    BUSY_SECONDS,
+    StoreError,
+    connect,
+    connect_empty,
+    connect_to_read,
+    file_id,
+)
 from timestep.traces.spool import take_in
 from timestep.traces.writer import QUEUE_BYTES, Writer
 
 _T = TypeVar("_T")
 _DAY = 86_400.0
 _TAKE_IN_SECONDS = 1.0
+_TAKE_IN_LATER_SECONDS = 30.0
+_SHOWN = 3
 
 logger = logging.getLogger("timestep")
 
@@ -58,7 +68,8 @@ class TraceStore:
         secrets: Iterable[str] = (),
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
-        self.path = Path(path).expanduser()
+        # Once and for all: the program may change its directory, and a spool lies beside the file.
+        self.path = Path(os.path.realpath(Path(path).expanduser()))
         self._retention_days = retention_days
         self._redaction = Redaction(redact, secrets)
         self._writer = Writer(
@@ -83,24 +94,19 @@ class TraceStore:
     # Writing
 
     def record(self, event: Event) -> None:
-        """Have *event* written soon; never raises, never waits for the disk."""
+        """Have *event* written soon; never raises, never waits for another process.
+
+        When it is an end, it is in a file that survives a kill when this returns.
+        """
         self._writer.put(event)
 
     def write(self, events: Sequence[Event]) -> None:
-        """Write *events* now, in one transaction.
+        """Write *events* now, in one transaction; what cannot be written at all is counted.
 
         Raises:
             StoreError: The file cannot be written.
         """
-        connection = connect(self.path)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            insert(connection, self._redaction.events(events))
-            connection.execute("COMMIT")
-        except sqlite3.Error as exc:
-            raise StoreError(f"{self.path} cannot be written: {exc}.") from exc
-        finally:
-            connection.close()
+        self._write(events)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all recorded events are in the file; False when *timeout* was too short."""
@@ -215,7 +221,11 @@ class TraceStore:
 
     def verify(self) -> list[str]:
         """What is wrong with the file, in words; nothing when it is sound."""
-        return self._read(problems)
+        found = self._read(problems)
+        if stay := self._take_in():
+            names = ", ".join(path.name for path in stay[:_SHOWN])
+            found.append(f"{len(stay)} files of ended processes cannot be taken in: {names}")
+        return found
 
     def prune(self, *, before: float) -> int:
         """Delete the runs that began before the Unix time *before*; how many there were.
@@ -223,6 +233,7 @@ class TraceStore:
         Raises:
             StoreError: The file cannot be written.
         """
+        self._take_in()
         if not self.path.exists():
             return 0
         connection = connect(self.path)
@@ -242,8 +253,8 @@ class TraceStore:
 
     def _read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         if (now := time.monotonic()) >= self._take_in_at:
-            self._take_in_at = now + _TAKE_IN_SECONDS
-            self._take_in()
+            stay = self._take_in()
+            self._take_in_at = now + (_TAKE_IN_LATER_SECONDS if stay else _TAKE_IN_SECONDS)
         with self._reading, self._readable() as connection:
             try:
                 return query(connection)
@@ -252,13 +263,30 @@ class TraceStore:
                     f"{self.path} cannot be read: {exc}. 'timestep traces verify' says more."
                 ) from exc
 
-    def _take_in(self) -> None:
-        """Take in what killed processes left beside the file."""
+    def _take_in(self) -> list[Path]:
+        """Take in what ended processes left beside the file; what cannot be taken in."""
+        return take_in(self.path, self._write_left)
+
+    def _write_left(self, events: Sequence[Event], gaps: int) -> None:
+        # Who only looks waits for nobody, or hardly: it is taken in next time.
+        self._write(events, {"a spool was damaged": gaps} if gaps else {}, busy_seconds=1.0)
+
+    def _write(
+        self,
+        events: Sequence[Event],
+        losses: Mapping[str, int] | None = None,
+        *,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
+        connection = connect(self.path, busy_seconds=busy_seconds)
         try:
-            take_in(self.path, self.write)
-        except StoreError as exc:
-            # Who may only read the store sees what is in it.
-            logger.debug("What was left beside %s stays there: %s", self.path, exc)
+            reasons = write(connection, self._redaction.events(events), losses)
+        except sqlite3.Error as exc:
+            raise StoreError(f"{self.path} cannot be written: {exc}.") from exc
+        finally:
+            connection.close()
+        for reason in reasons:
+            logger.warning("Some steps of runs are not recorded in %s: %s.", self.path, reason)
 
     @contextmanager
     def _readable(self) -> Generator[sqlite3.Connection]:

@@ -1,19 +1,21 @@
 """Writes events to the store from a thread of its own, so that a run never waits for a disk."""
 
 import atexit
+import json
 import logging
 import sqlite3
 import threading
-import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from timestep.forks import forget_in_children
 from timestep.traces.records import Event, SpanEnded, TraceEnded
 from timestep.traces.redaction import Redaction
-from timestep.traces.rows import insert
-from timestep.traces.schema import StoreError, connect, file_id
+from timestep.traces.rows import write
+from timestep.traces.schema import connect, file_id
 from timestep.traces.spool import Spool
 
 logger = logging.getLogger("timestep")
@@ -30,8 +32,6 @@ _LOCKED_SECONDS = 3600.0
 _FLUSH_SECONDS = 30.0
 _EXIT_SECONDS = 5.0
 _EVENT_BYTES = 500
-
-_INSERT_LOSS = "INSERT INTO losses (at, events, reason) VALUES (?, ?, ?)"
 
 
 class Writer:
@@ -61,6 +61,7 @@ class Writer:
         self._queue_bytes = queue_bytes
         self._on_open = on_open
         self._spool: Spool | None = None
+        self._taken_spool: Spool | None = None  # of what is being written
         self._begin()
         forget_in_children(self)
         # Nothing that a run did may be lost because the program ends.
@@ -71,31 +72,36 @@ class Writer:
         self._begun: list[Event] = []  # not even in the spool yet
         self._waiting: list[Event] = []
         self._waiting_bytes = 0
+        self._recorded = self._taken = self._written = 0  # how many events, ever
         self._is_urgent = False
-        self._is_writing = False
         self._is_closing = False
-        self._lost = 0
+        self._losses: Counter[str] = Counter()
         self._warned: set[str] = set()
         self._thread: threading.Thread | None = None
 
     def forget_connections(self) -> None:
-        """Begin anew in a forked process: it has the parent's queue and file, but not its thread."""
-        spool, self._spool = self._spool, None
-        if spool is not None:
-            spool.close()
+        """Begin anew in a forked process: it has the parent's queue and files, but not its thread."""
+        for spool in (self._spool, self._taken_spool):
+            if spool is not None:
+                spool.close()
+        self._spool = self._taken_spool = None
         self._begin()
 
     def put(self, event: Event) -> None:
         """Have *event* written soon."""
         size = _size(event)
         with self._changed:
-            if self._waiting_bytes + size > self._queue_bytes or self._is_closing:
-                self._lost += 1
-                reason = "the store is closed" if self._is_closing else "the queue is full"
-                self._warn(reason)
-                return
+            if isinstance(event, SpanEnded) and size > self._queue_bytes:
+                event = _without_content(event)
+                size = _size(event)
+                self._lose(1, "a step is larger than the queue, and so what it said")
+            if self._is_closing:
+                return self._lose(1, "the store is closed")
+            if self._waiting_bytes + size > self._queue_bytes:
+                return self._lose(1, "the queue is full")
             is_first = not (self._begun or self._waiting)
             self._begun.append(event)
+            self._recorded += 1
             self._waiting_bytes += size
             if isinstance(event, SpanEnded | TraceEnded):
                 self._save()
@@ -106,6 +112,7 @@ class Writer:
                     target=self._run, name="timestep-traces", daemon=True
                 )
                 self._thread.start()
+            return None
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything so far is in the file; False when *timeout* seconds were short.
@@ -117,8 +124,9 @@ class Writer:
             self._save()
             self._is_urgent = True
             self._changed.notify_all()
+            recorded = self._recorded
             return self._changed.wait_for(
-                lambda: self._thread is None or not (self._waiting or self._is_writing),
+                lambda: self._thread is None or self._written >= recorded,
                 _FLUSH_SECONDS if timeout is None else timeout,
             )
 
@@ -150,15 +158,11 @@ class Writer:
         self._waiting += events
         if not events:
             return
-        try:
+        # The store itself may be writable; if not, that is told when it is tried.
+        with suppress(OSError):
             if self._spool is None:
                 self._spool = Spool(self._path)
             self._spool.append(events)
-        except OSError:
-            # The store itself may be writable; if not, that is told when it is tried.
-            if self._spool is not None:
-                self._spool.delete()
-            self._spool = None
 
     def _redacted(self, events: Sequence[Event]) -> Sequence[Event]:
         try:
@@ -174,8 +178,7 @@ class Writer:
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
         opened: tuple[int, int] | None = None
-        while batch := self._take():
-            events, spool = batch
+        while (events := self._take()) is not None:
             try:
                 if connection is not None and file_id(self._path) != opened:
                     connection.close()  # somebody deleted or moved the file
@@ -186,61 +189,71 @@ class Writer:
                     if self._on_open is not None:
                         self._on_open(connection)
                 self._write(connection, events)
-            except (sqlite3.Error, StoreError) as exc:
-                self._lose(len(events), str(exc))
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the thread must live
+                self._postpone_or_lose(len(events), exc)
+                if connection is not None:
+                    connection.close()
+                    connection = None
             finally:
-                if spool is not None:
-                    spool.delete()
                 with self._changed:
-                    self._is_writing = False
+                    self._written = self._taken
                     self._changed.notify_all()
         if connection is not None:
             connection.close()
 
-    def _take(self) -> tuple[list[Event], Spool | None] | None:
-        """The next events and their spool, as soon as there are some; None when the writer closes."""
+    def _take(self) -> list[Event] | None:
+        """The next events, as soon as there are some; None when the writer closes."""
         with self._changed:
-            self._changed.wait_for(lambda: self._begun or self._waiting or self._is_closing)
+            self._changed.wait_for(
+                lambda: (
+                    self._begun
+                    or self._waiting
+                    or (self._losses and self._is_urgent)
+                    or self._is_closing
+                )
+            )
             if not self._is_urgent:
                 self._changed.wait_for(lambda: self._is_urgent or self._is_closing, _GATHER_SECONDS)
             self._save()
             events, self._waiting = self._waiting, []
-            spool, self._spool = self._spool, None
+            self._taken_spool, self._spool = self._spool, None
             self._waiting_bytes = 0
             self._is_urgent = False
-            self._is_writing = bool(events)
-            return (events, spool) if events or not self._is_closing else None
+            self._taken = self._recorded
+            return None if self._is_closing and not events else events
 
-    def _write(self, connection: sqlite3.Connection, batch: Sequence[Event]) -> None:
-        try:
-            self._commit(connection, batch)
-        except sqlite3.Error:
-            raise
-        except Exception as exc:  # noqa: BLE001 - content may be anything, and the thread must live
-            if len(batch) == 1:
-                self._lose(1, f"{type(exc).__name__} while writing")
-            else:
-                for event in batch:
-                    self._write(connection, [event])
-
-    def _commit(self, connection: sqlite3.Connection, batch: Sequence[Event]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            lost = self._lost
-            if lost:
-                reason = "; ".join(sorted(self._warned))
-                connection.execute(_INSERT_LOSS, (time.time(), lost, reason))
-            insert(connection, batch)
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+    def _write(self, connection: sqlite3.Connection, events: Sequence[Event]) -> None:
         with self._changed:
-            self._lost -= lost
+            losses, self._losses = self._losses, Counter()
+        try:
+            reasons = write(connection, events, losses)
+        except BaseException:
+            with self._changed:
+                self._losses.update(losses)
+            raise
+        for reason in reasons:
+            self._warn(reason)
+        self._drop_spool(Spool.delete)
+
+    def _postpone_or_lose(self, count: int, exc: Exception) -> None:
+        # A disk may have room again, and a lock end: then who opens the store takes the spool in.
+        if isinstance(exc, sqlite3.OperationalError) and self._taken_spool is not None:
+            self._warn(f"{exc}; they lie beside it and are taken in when it is opened next")
+            self._drop_spool(Spool.close)
+        else:
+            self._lose(count, str(exc))
+            self._drop_spool(Spool.delete)
+
+    def _drop_spool(self, how: Callable[[Spool], None]) -> None:
+        spool, self._taken_spool = self._taken_spool, None
+        if spool is not None:
+            how(spool)
 
     def _lose(self, count: int, reason: str) -> None:
         with self._changed:
-            self._lost += count
+            if count:
+                self._losses[reason] += count
+                self._recorded += 1  # it is to be written, too
             self._warn(reason)
 
     def _warn(self, reason: str) -> None:
@@ -249,6 +262,10 @@ class Writer:
             logger.warning(
                 "Some steps of runs are not recorded in %s: %s.", self._path, reason.rstrip(".")
             )
+
+
+def _without_content(event: SpanEnded) -> SpanEnded:
+    return event._replace(data=json.dumps({"type": event.kind}), text="", exchanges=())
 
 
 def _size(event: Event) -> int:
