@@ -1,4 +1,4 @@
-"""The exact bytes of model calls, kept only for whoever asked. A leaf without dependencies.
+"""The exact bytes of model calls, kept only for whoever asked. A leaf.
 
 Adapters offer, recorders take: an adapter calls `begin` with the id of the span of a call and
 gets None unless somebody said `keep`. A recorder calls `take` when that span ends.
@@ -7,6 +7,8 @@ gets None unless somebody said `keep`. A recorder calls `take` when that span en
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from threading import Lock
+
+from timestep.forks import forget_in_children
 
 _MOST_SPANS = 256
 """So many calls are kept at once; what nobody takes makes room, oldest first."""
@@ -34,9 +36,21 @@ _lock = Lock()
 _askers = 0
 
 
+class _Fork:
+    """Gives a forked process a lock that nobody holds."""
+
+    def forget_connections(self) -> None:
+        global _lock  # noqa: PLW0603 - one lock for the process
+        _lock = Lock()
+
+
+_fork = _Fork()
+
+
 def keep() -> None:
     """Ask adapters to keep the bytes of their calls, until `stop`."""
     global _askers  # noqa: PLW0603 - one switch for the process
+    forget_in_children(_fork)
     with _lock:
         _askers += 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from timestep.traces import TraceStore
+from timestep.traces import StoreError, TraceStore
 from timestep.traces.records import Exchange, SpanEnded, SpanStarted, TraceStarted
 from timestep.traces.spool import Spool, take_in
 
@@ -90,33 +90,114 @@ def test_damage_in_the_middle_costs_what_is_damaged_and_is_told(store, leave):
 )
 def test_nonsense_in_a_spool_takes_nothing_else_with_it(store, leave, line):
     good = run_events("good")
-    spool = leave(*good[:1])
-    sign = spool.read_bytes().split(b"\n")[1].split(b"[")[0]
-    more = leave(*good[1:])
-    rest = more.read_bytes().replace(more.read_bytes().split(b"\n")[1].split(b"[")[0], sign)
-    spool.write_bytes(spool.read_bytes() + sign + line + b"\n" + rest.split(b"\n", 1)[1])
-    more.unlink()
+    spool = leave(*good)
+    content = spool.read_bytes()
+    header, rest = content.split(b"\n", 1)
+    sign = header.split()[-1]
+    spool.write_bytes(header + b"\n" + sign + line + b"\n" + rest)
 
     [run] = [run for run in store.traces() if run.name == "good"]
     assert run.seconds is not None
     assert spools(store.path) == []
 
 
+def test_spools_are_taken_in_in_the_order_in_which_they_were_begun(store, leave):
+    events = run_events("ordered")
+    for event in events:
+        leave(event)
+    seen = []
+
+    take_in(store.path, lambda events, gaps: seen.extend(events))
+
+    assert seen == events
+
+
+def test_a_spool_waits_for_an_earlier_one_of_its_process(store, leave):
+    begun, *rest = run_events("waits")
+    earlier = Spool(store.path)
+    earlier.append([begun])
+    later = leave(*rest)
+
+    assert store.traces() == []
+    assert later.exists()
+    earlier.close()
+    assert take_in(store.path, lambda events, gaps: store.write(events)) == []
+    assert [run.name for run in store.traces()] == ["waits"]
+
+
+@pytest.mark.parametrize("at", [3, 20], ids=["magic", "sign"])
+def test_a_spool_of_which_nothing_can_be_read_stays_and_is_told(store, leave, at):
+    spool = leave(*run_events("a"), *run_events("b"))
+    content = bytearray(spool.read_bytes())
+    content[at] ^= 1
+    spool.write_bytes(content)
+
+    [problem] = store.verify()
+    assert spool.name in problem
+    assert spool.exists()
+
+
+def test_zeros_at_the_end_are_a_loss_that_is_told(store, leave):
+    first, second = run_events("a"), run_events("b")
+    spool = leave(*first, *second)
+    content = spool.read_bytes()
+    at = content.rindex(b"\n", 0, content.index(second[0].trace_id.encode()))
+    spool.write_bytes(content[:at] + bytes(len(content) - at))
+
+    assert [run.name for run in store.traces()] == ["a"]
+    assert store.verify() == ["1 events were lost while recording: a spool was damaged"]
+
+
+def test_damage_inside_of_a_text_is_not_taken_for_json(tmp_path):
+    path = tmp_path / "traces.db"
+    with TraceStore(path, redact=[r"\d{4} \d{4}"]) as store:
+        spool = Spool(path)
+        spool.append(run_events("damaged"))
+        spool.close()
+        [left] = spools(path)
+        left.write_bytes(left.read_bytes().replace(b'output\\":', b'output\\";'))
+
+        assert [run.name for run in store.traces()] == ["damaged"]
+        assert store.get("last").spans
+        assert any("a spool was damaged" in problem for problem in store.verify())
+        for event in run_events("next"):
+            store.record(event)
+        assert store.flush(10)
+        assert len(store.traces()) == 2
+
+
+def test_a_spool_that_cannot_be_begun_leaves_nothing(store, monkeypatch):
+    write = os.write
+
+    def refuse(file, content):
+        if bytes(content).startswith(b"timestep spool"):
+            raise OSError(28, "No space left on device")
+        return write(file, content)
+
+    descriptors = open_descriptors()
+    monkeypatch.setattr(os, "write", refuse)
+    for _ in range(20):
+        with pytest.raises(OSError, match="No space"):
+            Spool(store.path)
+
+    assert spools(store.path) == []
+    assert open_descriptors() == descriptors
+
+
 def test_an_event_that_cannot_be_a_row_takes_no_other_with_it(store, leave):
     events = run_events("good")
     too_large = SpanEnded("x", "t", "function", "f", 1.0, None, "{}", input_tokens=10**30)
     odd = TraceStarted({"a": 1}, "odd", None, None, 1.0)
-    leave(odd)
-    leave(SpanStarted("x", "t", None, "function", "f", 0.5), too_large, *events)
+    leave(odd, SpanStarted("x", "t", None, "function", "f", 0.5), too_large, *events)
 
     assert {run.name for run in store.traces()} == {"good", "Agent workflow"}
     assert spools(store.path) == []
     told = "".join(store.verify())
     assert "OverflowError while writing" in told
-    assert "while writing" in told.replace("OverflowError while writing", "")
+    assert "a spool was damaged" in told
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "1-x", "12-abcdef01.bak"])
+@pytest.mark.parametrize("name", ["notes.txt", "1-x", f"{1:020d}-12-abcdef01.bak"])
 def test_a_file_of_the_user_s_is_left_alone(store, name):
     path = named(store, name, b"mine")
 
@@ -125,14 +206,14 @@ def test_a_file_of_the_user_s_is_left_alone(store, name):
 
 
 def test_a_file_with_a_spool_s_name_that_is_none_is_left_alone(store):
-    path = named(store, "1-abcdef01", b"mine")
+    path = named(store, f"{1:020d}-1-abcdef01", b"mine")
 
     assert store.traces() == []
     assert path.read_bytes() == b"mine"
 
 
 def test_an_empty_spool_goes(store):
-    named(store, "1-abcdef01")
+    named(store, f"{1:020d}-1-abcdef01")
 
     assert store.traces() == []
     assert spools(store.path) == []
@@ -140,7 +221,7 @@ def test_an_empty_spool_goes(store):
 
 @pytest.mark.parametrize("kind", ["fifo", "directory", "link"])
 def test_what_is_no_file_keeps_nobody_waiting(store, leave, kind, tmp_path):
-    path = store.path.with_name(f"{store.path.name}-spool-1-abcdef01")
+    path = store.path.with_name(f"{store.path.name}-spool-{1:020d}-1-abcdef01")
     if kind == "fifo":
         os.mkfifo(path)
     elif kind == "directory":
@@ -201,15 +282,37 @@ def test_deleting_all_runs_deletes_what_killed_processes_left(store, leave):
     assert b"my secret" not in store.path.read_bytes()
 
 
-def test_the_end_of_a_deleted_run_brings_nothing_back(store):
+def test_what_comes_of_a_deleted_run_later_is_not_stored(store):
     events = run_events("deleted", text="my secret")
     store.write(events[:3])
     assert store.prune(before=5000.0) == 1
-    store.write([event for event in events[3:] if not isinstance(event, SpanStarted)])
+    store.write(events[3:])
 
     assert store.traces() == []
     assert store.verify() == []
     assert b"my secret" not in store.path.read_bytes()
+
+
+def test_what_is_deleted_is_not_left_in_the_log_beside_the_record(store):
+    store.write(run_events("secret", text="my secret"))
+    with TraceStore(store.path) as other:
+        other.write(run_events("other", at=9000.0))
+        other.traces()
+        assert store.prune(before=5000.0) == 1
+
+        content = b"".join(path.read_bytes() for path in store.path.parent.glob("traces.db*"))
+        assert b"my secret" not in content
+
+
+def test_deleting_says_so_when_a_file_of_an_ended_process_stays(store, leave):
+    spool = leave(*run_events("a"))
+    content = bytearray(spool.read_bytes())
+    content[3] ^= 1
+    spool.write_bytes(content)
+    store.write(run_events("b"))
+
+    with pytest.raises(StoreError, match=r"1 runs are deleted, and maybe not all: .*-spool-"):
+        store.prune(before=5000.0)
 
 
 def test_a_link_to_a_record_and_the_record_are_one(tmp_path):

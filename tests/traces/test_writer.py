@@ -179,6 +179,90 @@ def test_a_disk_that_was_full_for_a_while_costs_nothing_that_was_in_the_spool(tm
     assert spools(path) == []
 
 
+def test_what_the_spool_holds_is_not_lost_when_the_store_cannot_be_opened(store, monkeypatch):
+    for event in run_events("before"):
+        store.record(event)
+    assert store.flush(10)
+    with monkeypatch.context() as patch:
+        patch.setattr("timestep.traces.schema._open", refuse_to_open)
+        patch.setattr("timestep.traces.writer.file_id", lambda _: None)
+        for event in run_events("told"):
+            store.record(event)
+        assert not store.flush(10)
+
+    assert {run.name for run in TraceStore(store.path).traces()} == {"before", "told"}
+    assert TraceStore(store.path).verify() == []
+
+
+def refuse_to_open(*_):
+    raise sqlite3.OperationalError("unable to open database file")
+
+
+def test_a_thread_that_does_not_start_costs_nothing(store, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse_to_start)
+        for event in run_events("first"):
+            store.record(event)
+        assert not store.flush(0)
+    for event in run_events("second"):
+        store.record(event)
+
+    assert store.flush(10)
+    assert {run.name for run in store.traces()} == {"first", "second"}
+
+
+def refuse_to_start(_):
+    raise RuntimeError("can't start new thread")
+
+
+def test_who_logs_may_record_too(tmp_path):
+    """A log that is written while the queue is locked would wait for itself for ever."""
+    logger = logging.getLogger("timestep")
+    reached, going_on = threading.Event(), threading.Event()
+    store = TraceStore(tmp_path / "traces.db", queue_bytes=10_000)
+
+    class Recording(logging.Handler):
+        def emit(self, record):
+            reached.set()
+            going_on.wait(10)
+            store.record(TraceStarted("t", "logged", None, None, 1.0))
+
+    handler = Recording()
+    logger.addHandler(handler)
+    try:
+        bad = SpanEnded("bad", "t", "x", "x", 1.0, None, "{}", "x" * 20_000)
+        losing = threading.Thread(target=store.record, args=(bad,))
+        losing.start()
+        assert reached.wait(10)
+        for event in run_events("meanwhile"):  # the queue is free
+            store.record(event)
+        going_on.set()
+        losing.join(10)
+        assert not losing.is_alive()
+    finally:
+        logger.removeHandler(handler)
+    with store:
+        assert store.flush(10)
+        assert {"meanwhile", "logged"} <= {run.name for run in store.traces()}
+
+
+CLOSE_BY_SIGNAL = """
+import os, signal, sys
+from timestep.traces import TraceStore, queries
+store = TraceStore(sys.argv[1])
+store.write([])
+signal.signal(signal.SIGTERM, lambda *_: (store.close(), os._exit(7)))
+store._read(lambda _: os.kill(os.getpid(), signal.SIGTERM))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_a_signal_may_close_the_store_that_it_interrupts(tmp_path):
+    command = [sys.executable, "-c", CLOSE_BY_SIGNAL, str(tmp_path / "traces.db")]
+
+    assert subprocess.run(command, check=False, timeout=50).returncode == 7
+
+
 def test_recording_the_same_end_twice_stores_it_once(store):
     events = run_events(text="once")
     store.write(events)
@@ -388,7 +472,8 @@ def test_a_program_that_ends_loses_nothing(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what a process has open")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the writer is a thread
-def test_a_fork_keeps_no_spool_of_its_parent_locked(tmp_path):
+def test_a_fork_keeps_no_spool_of_its_parent_locked(tmp_path, monkeypatch):
+    monkeypatch.setattr("timestep.traces.writer._FORK_SECONDS", 0.1)
     path = tmp_path / "traces.db"
     with TraceStore(path) as store:
         store.write([])
@@ -414,6 +499,81 @@ def test_a_fork_keeps_no_spool_of_its_parent_locked(tmp_path):
         os.waitpid(child, 0)
 
     assert not [name for name in held if "-spool-" in name]
+
+
+FORKS = """
+import os, sys
+from timestep.traces import TraceStore
+from timestep.traces.records import TraceEnded, TraceStarted
+
+def run(store, name):
+    store.record(TraceStarted(name, name, None, None, 1.0))
+    store.record(TraceEnded(name, 2.0))
+    assert store.flush(30), name
+
+store = TraceStore(sys.argv[1])
+run(store, "parent before")
+store.traces()
+ended, tell = os.pipe()
+ready, go = os.pipe()
+child = os.fork()
+if not child:
+    run(store, "child 1")
+    os.write(go, b"x")
+    os.read(ended, 1)
+    for number in range(2, 40):
+        run(store, f"child {number}")
+    store.close()
+    os._exit(0)
+os.read(ready, 1)
+run(store, "parent after")
+store.close()
+for number in range(40):
+    with TraceStore(sys.argv[1]) as other:
+        run(other, f"other {number}")
+os.write(tell, b"x")
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no fork")
+def test_a_fork_that_outlives_its_parent_overwrites_nothing(tmp_path):
+    path = tmp_path / "traces.db"
+    subprocess.run([sys.executable, "-c", FORKS, str(path)], check=True, timeout=55)
+
+    with TraceStore(path) as store:
+        assert len(store.traces(limit=1000)) == 2 + 39 + 40
+        assert store.verify() == []
+    assert [file.name for file in tmp_path.iterdir()] == ["traces.db"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the writer is a thread
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no fork")
+def test_a_fork_while_the_store_is_in_use_only_spools(tmp_path, monkeypatch):
+    monkeypatch.setattr("timestep.traces.store._FORK_SECONDS", 0.1)
+    path = tmp_path / "traces.db"
+    with TraceStore(path) as store:
+        store.write([])
+        with store._using:
+            forked, told = os.pipe()
+            thread = threading.Thread(target=fork_and_record, args=(store, told))
+            thread.start()
+            thread.join()
+        assert os.read(forked, 1) == b"n"  # not in the store, says the child
+        os.close(forked)
+        os.close(told)
+        assert [run.name for run in store.traces()] == ["of the child"]
+        assert store.verify() == []
+
+
+def fork_and_record(store, told):
+    child = os.fork()
+    if not child:
+        for event in run_events("of the child"):
+            store.record(event)
+        os.write(told, b"y" if store.flush(1) else b"n")
+        os._exit(0)
+    os.waitpid(child, 0)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the server has a thread

@@ -4,7 +4,7 @@ import hashlib
 import sqlite3
 from contextlib import closing
 
-from timestep.traces.schema import statements
+from timestep.traces.schema import statements, undo
 
 _ORPHANS = {
     "span ends without a beginning": (
@@ -27,6 +27,8 @@ _ORPHANS = {
 
 _PRUNE = """
 CREATE TEMP TABLE old AS SELECT trace_id FROM main.traces WHERE started_at < :before;
+INSERT OR IGNORE INTO deleted (trace_id) SELECT trace_id FROM old
+    WHERE trace_id NOT IN (SELECT trace_id FROM trace_ends);
 DELETE FROM texts WHERE rowid IN
     (SELECT id FROM span_ends WHERE trace_id IN (SELECT trace_id FROM old));
 DELETE FROM exchanges WHERE span_id IN
@@ -62,12 +64,13 @@ def problems(connection: sqlite3.Connection) -> list[str]:
 
 def _check_index(connection: sqlite3.Connection) -> None:
     check = "INSERT INTO texts (texts) VALUES ('integrity-check')"
+    connection.execute("PRAGMA busy_timeout = 1000")
     try:
         connection.execute(check)
     except sqlite3.DatabaseError as exc:
-        if not exc.sqlite_errorname.startswith("SQLITE_READONLY"):
+        if not exc.sqlite_errorname.startswith(("SQLITE_READONLY", "SQLITE_BUSY")):
             raise
-        # For SQLite this check is writing, so what may only be read is checked in a copy.
+        # For SQLite this check is writing, so what may not be written is checked in a copy.
         with closing(sqlite3.connect("")) as copy:
             connection.backup(copy)
             copy.execute(check)
@@ -91,6 +94,6 @@ def prune(connection: sqlite3.Connection, before: float) -> int:
             connection.execute(statement, {"before": before})
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        undo(connection)
         raise
     return int(count)

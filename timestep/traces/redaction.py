@@ -106,6 +106,18 @@ class Redaction:
             return events
         return [self._event(event) for event in events]
 
+    def each(self, events: Sequence[Event]) -> tuple[Sequence[Event], list[str]]:
+        """*events* as `events` gives them, without those it fails for, and why it did."""
+        try:
+            return self.events(events), []
+        except Exception as exc:  # noqa: BLE001 - content may be anything
+            if len(events) == 1:
+                return [], [f"{type(exc).__name__} while redacting"]
+        parts = [self.each([event]) for event in events]
+        return [clean for part, _ in parts for clean in part], [
+            why for _, whys in parts for why in whys
+        ]
+
     def text(self, text: str) -> str:
         """*text* without what must not be stored."""
         for secret in self._secrets:

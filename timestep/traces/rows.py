@@ -1,6 +1,7 @@
 """How events become rows of a trace store."""
 
 import hashlib
+import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -13,16 +14,15 @@ from timestep.traces.records import (
     TraceEnded,
     TraceStarted,
 )
+from timestep.traces.schema import undo
 
 _INSERT_TRACE = (
     "INSERT OR IGNORE INTO traces (trace_id, name, group_id, metadata, started_at) "
     "VALUES (?, ?, ?, ?, ?)"
 )
-# An end that is told again is stored once; without a beginning, its run was deleted meanwhile.
 _INSERT_TRACE_END = (
     "INSERT INTO trace_ends (trace_id, ended_at) SELECT ?1, ?2 "
-    "WHERE EXISTS (SELECT 1 FROM traces WHERE trace_id = ?1) "
-    "AND NOT EXISTS (SELECT 1 FROM trace_ends WHERE trace_id = ?1 AND ended_at = ?2)"
+    "WHERE NOT EXISTS (SELECT 1 FROM trace_ends WHERE trace_id = ?1 AND ended_at = ?2)"
 )
 _INSERT_SPAN = (
     "INSERT OR IGNORE INTO spans (span_id, trace_id, parent_id, kind, name, started_at) "
@@ -32,14 +32,14 @@ _INSERT_SPAN_END = (
     "INSERT OR IGNORE INTO span_ends (span_id, trace_id, kind, name, ended_at, error, data, model, "
     "input_tokens, output_tokens, first_token_seconds, load_seconds, prefill_seconds, "
     "decode_seconds, context_length, seconds) "
-    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16 "
-    "WHERE EXISTS (SELECT 1 FROM spans WHERE span_id = ?1)"
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_TEXT = "INSERT INTO texts (rowid, text) VALUES (?, ?)"
 _INSERT_BODY = "INSERT OR IGNORE INTO bodies (hash, body) VALUES (?, ?)"
 _INSERT_EXCHANGE = (
     "INSERT INTO exchanges (span_id, url, status, request, response) VALUES (?, ?, ?, ?, ?)"
 )
+_SELECT_DELETED = "SELECT trace_id FROM deleted WHERE trace_id IN (SELECT value FROM json_each(?))"
 _INSERT_LOSS = "INSERT INTO losses (at, events, reason) VALUES (?, ?, ?)"
 _TEXT_COLUMN = SpanEnded._fields.index("text")
 
@@ -87,12 +87,14 @@ def _commit(
         _insert(connection, events)
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # a full disk ends it by itself
-            connection.execute("ROLLBACK")
+        undo(connection)
         raise
 
 
 def _insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
+    ids = json.dumps(sorted({event.trace_id for event in events}))
+    deleted = {row[0] for row in connection.execute(_SELECT_DELETED, (ids,))}
+    events = [event for event in events if event.trace_id not in deleted]
     starts = [event for event in events if isinstance(event, SpanStarted)]
     traces = [event for event in events if isinstance(event, TraceStarted)]
     connection.executemany(_INSERT_TRACE, traces)
@@ -115,7 +117,7 @@ def _insert_span_end(connection: sqlite3.Connection, event: SpanEnded) -> None:
         _INSERT_SPAN_END, (*event[:_TEXT_COLUMN], *event[_TEXT_COLUMN + 1 : -1])
     )
     if cursor.rowcount == 0:
-        return  # the same end twice, or of a deleted run
+        return  # the same end twice
     if event.text:
         connection.execute(_INSERT_TEXT, (cursor.lastrowid, event.text))
     for exchange in event.exchanges:

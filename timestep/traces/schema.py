@@ -13,6 +13,9 @@ from pathlib import Path
 BUSY_SECONDS = 30.0
 """How long one process waits for another one's transaction."""
 
+_READ_SECONDS = 5.0
+"""The same for who only reads, and hardly ever has to."""
+
 APPLICATION_ID = 0x7473_7472
 """Marks the file as ours ("tstr"), as SQLite's ``application_id``."""
 
@@ -107,7 +110,14 @@ _APPEND_ONLY = "".join(
     for table in _TABLES
 )
 
-MIGRATIONS: tuple[str, ...] = (_FIRST + _APPEND_ONLY,)
+_DELETED_RUNS = """
+CREATE TABLE deleted (
+    trace_id TEXT PRIMARY KEY
+) WITHOUT ROWID;
+"""
+"""The runs that were deleted before they ended: what comes of them later is not stored."""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST + _APPEND_ONLY, _DELETED_RUNS)
 """Script number n brings a file from version n to n + 1. Never edit one that was released."""
 
 
@@ -194,7 +204,8 @@ def _open(path: Path, how: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.C
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
     """A connection that has read from the file at *path*."""
-    connection = _open(path, "mode=rw")  # SQLite takes less where it may not write
+    # SQLite takes less than "rw" where it may not write.
+    connection = _open(path, "mode=rw", _READ_SECONDS)
     with _closed_on_error(connection):
         try:
             _version(connection)
@@ -208,7 +219,7 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     return _open(path, "mode=ro&immutable=1")
 
 
-_NOT_WRITABLE = ("SQLITE_CANTOPEN", "SQLITE_READONLY")
+_NOT_WRITABLE = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_FULL")
 
 
 def _has_wal(path: Path) -> bool:
@@ -252,8 +263,14 @@ def _migrate(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        undo(connection)
         raise
+
+
+def undo(connection: sqlite3.Connection) -> None:
+    """End the transaction as if it had not begun; a full disk may have done that already."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _version(connection: sqlite3.Connection) -> int:

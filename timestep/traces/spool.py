@@ -9,10 +9,12 @@ import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from timestep.traces.records import (
     Event,
@@ -24,12 +26,15 @@ from timestep.traces.records import (
 )
 from timestep.traces.schema import StoreError
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 try:
     import fcntl
 except ImportError:  # Windows has none, and deletes no file that is open
     fcntl = None  # type: ignore[assignment] # Windows has none
 
-_KINDS: dict[str, Callable[..., Event]] = {
+_KINDS: dict[str, type[Event]] = {
     kind.__name__: kind for kind in (TraceStarted, SpanStarted, SpanEnded, TraceEnded)
 }
 _WITHOUT_EXCHANGES = -1
@@ -49,17 +54,22 @@ class Spool:
         store.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
         while True:
-            name = f"{store.name}-spool-{os.getpid()}-{secrets.token_hex(4)}"
-            self._path = store.with_name(name)
+            # Taken in by name, and so in the order in which they were begun.
+            began = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}"
+            self._path = store.with_name(f"{store.name}-spool-{began}")
             self._file = os.open(self._path, flags, 0o600)  # prompts are private
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX)
-            if os.fstat(self._file).st_nlink:
-                break
+            try:
+                if fcntl is not None:
+                    fcntl.flock(self._file, fcntl.LOCK_EX)
+                if os.fstat(self._file).st_nlink:
+                    # No content can tell what begins a frame, however a file is damaged.
+                    self._sign = secrets.token_hex(8).encode()
+                    self._write(_HEADER + self._sign + b"\n")
+                    return
+            except BaseException:
+                self.delete()
+                raise
             os.close(self._file)  # it was taken for an abandoned one before it was locked
-        # No content can tell what begins a frame, however a file is damaged.
-        self._sign = secrets.token_hex(8).encode()
-        self._write(_HEADER + self._sign + b"\n")
 
     def append(self, events: Sequence[Event]) -> None:
         """Have *events* in the file: from now on they survive this process.
@@ -67,7 +77,8 @@ class Spool:
         Raises:
             OSError: The disk refuses; some of the events may be in the file.
         """
-        self._write(b"".join(self._sign + _frame(event) for event in events))
+        # A line ends before each frame, too: it is found whatever was cut short before it.
+        self._write(b"".join(b"\n" + self._sign + _frame(event) for event in events))
 
     def close(self) -> None:
         """Let go of the file and leave it for `take_in`."""
@@ -98,26 +109,33 @@ def take_in(store: Path, write: Callable[[list[Event], int], object]) -> list[Pa
         The files that stay, because they cannot be read, written or deleted.
     """
     stay: list[Path] = []
-    for path in _spools(store):
+    busy: set[str] = set()
+    paths = _spools(store)
+    for number, path in enumerate(paths):
+        process = path.name.rsplit("-", 2)[1]
+        if process in busy:
+            continue  # a beginning comes before its end
         try:
             with _abandoned(path) as file:
                 if file is None:
-                    continue
-                content = _read(file)
-                if content is None:
-                    continue
-                if content != ([], 0):
-                    write(*content)
-                path.unlink()
+                    busy.add(process)
+                elif (content := _read(file)) is None:
+                    stay.append(path)
+                else:
+                    if content != ([], 0):
+                        write(*content)
+                    path.unlink()
         except FileNotFoundError:
             pass  # another process took it in
-        except (OSError, StoreError):
+        except OSError:
             stay.append(path)
+        except StoreError:
+            return [*stay, *paths[number:]]  # nor would the others be written
     return stay
 
 
 def _spools(store: Path) -> list[Path]:
-    name = re.compile(re.escape(store.name) + r"-spool-\d+-[0-9a-f]{8}")
+    name = re.compile(re.escape(store.name) + r"-spool-\d{20}-\d+-[0-9a-f]{8}")
     try:
         with os.scandir(store.parent) as entries:
             names = [
@@ -164,12 +182,11 @@ def _frame(event: Event) -> bytes:
     bodies = [body for exchange in exchanges for body in (exchange.request, exchange.response)]
     ends = [(exchange.url, exchange.status) for exchange in exchanges]
     line = [type(event).__name__, fields, ends, [len(body) for body in bodies]]
-    # Behind the bodies a line ends, too: the next frame is found whatever is in between.
-    return b"".join([_to_json(line).encode(errors="replace"), b"\n", *bodies, b"\n"])
+    return b"".join([_to_json(line).encode(errors="replace"), b"\n", *bodies])
 
 
 def _read(file: BinaryIO) -> tuple[list[Event], int] | None:
-    """The events in *file* and the number of gaps between them; None if it is no spool of ours."""
+    """The events in *file* and the number of gaps between them; None if nothing in it is readable."""
     header = file.readline()
     if header and not header.startswith(_HEADER):
         return None
@@ -177,18 +194,20 @@ def _read(file: BinaryIO) -> tuple[list[Event], int] | None:
     size = os.fstat(file.fileno()).st_size
     events: list[Event] = []
     gaps = 0
-    is_in_gap = False
+    gap = b""  # how the gap begins that this is in
     while line := file.readline():
         behind = file.tell()
         event = _event(line.removeprefix(sign), file, size) if line.startswith(sign) else None
         if event is not None:
             events.append(event)
-            gaps += is_in_gap  # what a kill cut short at the end is none: nobody was told it ended
-            is_in_gap = False
+            gaps += bool(gap)
+            gap = b""
         elif line != b"\n":
-            is_in_gap = True
+            gap = gap or line
             file.seek(behind)
-    return events, gaps
+    # What a kill cut short at the end is no gap: nobody was told that it ended.
+    gaps += not (gap.startswith(sign) or sign.startswith(gap))
+    return None if gaps and not events else (events, gaps)
 
 
 def _event(line: bytes, file: BinaryIO, size: int) -> Event | None:
@@ -202,7 +221,17 @@ def _event(line: bytes, file: BinaryIO, size: int) -> Event | None:
             Exchange(url, status, *bodies[2 * number : 2 * number + 2])
             for number, (url, status) in enumerate(ends)
         ]
-        more = {"exchanges": tuple(exchanges)} if exchanges else {}
-        return _KINDS[kind](*fields, **more)
+        event = _validator(kind).validate_python([*fields, exchanges] if exchanges else fields)
+        for text in (getattr(event, name, None) for name in ("data", "error", "metadata")):
+            if text is not None:
+                json.loads(text)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
+    return event
+
+
+@cache
+def _validator(kind: str) -> "TypeAdapter[Event]":
+    from pydantic import TypeAdapter  # noqa: PLC0415 - only after a kill
+
+    return TypeAdapter(_KINDS[kind])

@@ -5,12 +5,14 @@ import os
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from timestep.forks import hold_during_forks
 from timestep.traces import queries
 from timestep.traces.maintenance import problems, prune
 from timestep.traces.queries import Filter, Hit, ModelStats
@@ -33,6 +35,7 @@ _DAY = 86_400.0
 _TAKE_IN_SECONDS = 1.0
 _TAKE_IN_LATER_SECONDS = 30.0
 _SHOWN = 3
+_FORK_SECONDS = 5.0
 
 logger = logging.getLogger("timestep")
 
@@ -76,9 +79,10 @@ class TraceStore:
             self.path, self._redaction, queue_bytes=queue_bytes, on_open=self._take_care
         )
         self._take_in_at = 0.0
-        self._reading = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._using = threading.RLock()  # a signal may close what it interrupts
+        hold_during_forks(self)
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +110,8 @@ class TraceStore:
         Raises:
             StoreError: The file cannot be written.
         """
-        self._write(events)
+        with self._using:
+            self._write(events)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all recorded events are in the file; False when *timeout* was too short."""
@@ -115,10 +120,29 @@ class TraceStore:
     def close(self, timeout: float | None = None) -> None:
         """Flush, and let go of the file."""
         self._writer.close(timeout)
-        with self._reading:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        with self._using:
+            self._disconnect()
+
+    # Forks
+
+    def hold(self) -> None:
+        """Come to rest while the process forks."""
+        self._is_at_rest = self._using.acquire(timeout=_FORK_SECONDS)
+        if self._is_at_rest:
+            self._disconnect()
+        self._are_all_at_rest = self._writer.hold() and self._is_at_rest
+
+    def release(self) -> None:
+        """Go on after the process forked."""
+        self._writer.release()
+        if self._is_at_rest:
+            self._using.release()
+
+    def forget_connections(self) -> None:
+        """Begin anew in a forked process."""
+        self._using = threading.RLock()
+        self._connection = None
+        self._writer.begin_anew(is_cut_off=not self._are_all_at_rest)
 
     # Reading
 
@@ -221,11 +245,11 @@ class TraceStore:
 
     def verify(self) -> list[str]:
         """What is wrong with the file, in words; nothing when it is sound."""
-        found = self._read(problems)
-        if stay := self._take_in():
-            names = ", ".join(path.name for path in stay[:_SHOWN])
-            found.append(f"{len(stay)} files of ended processes cannot be taken in: {names}")
-        return found
+        with self._using:
+            stay = self._take_in()
+            self._take_in_at = time.monotonic() + _TAKE_IN_SECONDS
+            found = self._read(problems)
+        return [*found, *([_what_stays(stay)] if stay else [])]
 
     def prune(self, *, before: float) -> int:
         """Delete the runs that began before the Unix time *before*; how many there were.
@@ -233,13 +257,19 @@ class TraceStore:
         Raises:
             StoreError: The file cannot be written.
         """
-        self._take_in()
-        if not self.path.exists():
-            return 0
+        with self._using:
+            stay = self._take_in(BUSY_SECONDS)
+            count = self._prune(before) if self.path.exists() else 0
+        if stay:
+            raise StoreError(f"{count} runs are deleted, and maybe not all: {_what_stays(stay)}.")
+        return count
+
+    def _prune(self, before: float) -> int:
         connection = connect(self.path)
         try:
             count = prune(connection, before)
             connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what is deleted is there, too
         except sqlite3.Error as exc:
             raise StoreError(f"{self.path} cannot be pruned: {exc}.") from exc
         finally:
@@ -247,29 +277,39 @@ class TraceStore:
         return count
 
     def _take_care(self, connection: sqlite3.Connection) -> None:
-        self._take_in()
-        if self._retention_days is not None:
-            prune(connection, time.time() - self._retention_days * _DAY)
+        try:
+            self._take_in()
+            if self._retention_days is not None:
+                prune(connection, time.time() - self._retention_days * _DAY)
+        except Exception:
+            # It is no reason to lose what is to be written now.
+            logger.exception("%s is not looked after.", self.path)
 
     def _read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        if (now := time.monotonic()) >= self._take_in_at:
-            stay = self._take_in()
-            self._take_in_at = now + (_TAKE_IN_LATER_SECONDS if stay else _TAKE_IN_SECONDS)
-        with self._reading, self._readable() as connection:
-            try:
-                return query(connection)
-            except sqlite3.Error as exc:
-                raise StoreError(
-                    f"{self.path} cannot be read: {exc}. 'timestep traces verify' says more."
-                ) from exc
+        with self._using:
+            if (now := time.monotonic()) >= self._take_in_at:
+                stay = self._take_in()
+                self._take_in_at = now + (_TAKE_IN_LATER_SECONDS if stay else _TAKE_IN_SECONDS)
+            with self._readable() as connection:
+                try:
+                    return query(connection)
+                except sqlite3.Error as exc:
+                    raise StoreError(
+                        f"{self.path} cannot be read: {exc}. 'timestep traces verify' says more."
+                    ) from exc
 
-    def _take_in(self) -> list[Path]:
-        """Take in what ended processes left beside the file; what cannot be taken in."""
-        return take_in(self.path, self._write_left)
+    def _take_in(self, busy_seconds: float = 1.0) -> list[Path]:
+        """Take in what ended processes left beside the file; what cannot be taken in.
 
-    def _write_left(self, events: Sequence[Event], gaps: int) -> None:
-        # Who only looks waits for nobody, or hardly: it is taken in next time.
-        self._write(events, {"a spool was damaged": gaps} if gaps else {}, busy_seconds=1.0)
+        Args:
+            busy_seconds: Who only looks waits for nobody, or hardly: it is taken in next time.
+        """
+
+        def write_left(events: Sequence[Event], gaps: int) -> None:
+            losses = {"a spool was damaged": gaps} if gaps else {}
+            self._write(events, losses, busy_seconds=busy_seconds)
+
+        return take_in(self.path, write_left)
 
     def _write(
         self,
@@ -278,9 +318,11 @@ class TraceStore:
         *,
         busy_seconds: float = BUSY_SECONDS,
     ) -> None:
+        clean, reasons = self._redaction.each(events)
+        losses = Counter(losses or {}) + Counter(reasons)
         connection = connect(self.path, busy_seconds=busy_seconds)
         try:
-            reasons = write(connection, self._redaction.events(events), losses)
+            reasons += write(connection, clean, losses)
         except sqlite3.Error as exc:
             raise StoreError(f"{self.path} cannot be written: {exc}.") from exc
         finally:
@@ -291,17 +333,28 @@ class TraceStore:
     @contextmanager
     def _readable(self) -> Generator[sqlite3.Connection]:
         """The reading connection, or an empty store while there is no file."""
-        if self._connection is not None and file_id(self.path) != self._opened:
-            self._connection.close()
-            self._connection = None
+        if file_id(self.path) != self._opened:
+            self._disconnect()
         if self._connection is None:
             self._connection = connect_to_read(self.path)
             self._opened = file_id(self.path)
         if self._connection is not None:
             yield self._connection
+            if not os.access(self.path.parent, os.W_OK):
+                self._disconnect()  # it may see a copy that does not change
             return
         empty = connect_empty()
         try:
             yield empty
         finally:
             empty.close()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _what_stays(paths: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in paths[:_SHOWN])
+    return f"{len(paths)} files of ended processes cannot be taken in, such as {names}"
