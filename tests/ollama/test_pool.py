@@ -26,9 +26,12 @@ from timestep import (
     AuthenticationError,
     ConfigurationError,
     ModelNotFoundError,
+    ModelOutputError,
     MultiModelProvider,
     OllamaConnectionError,
+    OllamaError,
     OllamaModelProvider,
+    OllamaStreamError,
     ServerBusyError,
 )
 from timestep.ollama import pool as pools
@@ -37,7 +40,7 @@ from timestep.ollama.model import OllamaModel
 from timestep.ollama.pool import Pool
 from timestep.ollama.timeouts import Timeouts
 from timestep.settings import load_settings
-from timestep.testing import FakeOllama, Reply, Reset, Stall
+from timestep.testing import ErrorLine, FakeOllama, NoDone, Reply, Reset, Stall
 from timestep.wire_bytes import WireBytes
 
 QUIET = RunConfig(tracing_disabled=True)
@@ -552,6 +555,48 @@ async def test_one_that_lived_may_be_too_busy_to_tell_of_its_models(
 
     assert await ask(model) == "hi"
     assert chats(servers) == [2, 0, 0, 0]
+
+
+WRONG = {
+    "an error line": lambda server: server.reply("lost", fault=ErrorLine()),
+    "no end": lambda server: server.reply("lost words", fault=NoDone()),
+    "nothing": lambda server: server.fail(200, body=""),
+    "a page": lambda server: server.fail(200, body="<html>\n"),
+    "an empty answer": lambda server: server.reply(""),
+    "half an answer": lambda server: server.reply("lost words", fault=Reset(after=1)),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_an_error_names_the_one_server_it_was_with(servers, model, wrong):
+    @function_tool
+    def noop() -> str:
+        """Nothing."""
+        return ""
+
+    load(servers[2])
+    WRONG[wrong](servers[2])
+
+    with pytest.raises(OllamaError) as caught:
+        await ask(model, tools=[noop])
+
+    assert caught.value.host == servers[2].url
+    named = [server.url in str(caught.value) for server in servers]
+    assert named in ([False, False, True, False], [False] * 4)
+    assert any(named) or isinstance(caught.value, ModelOutputError)
+
+
+async def test_the_error_for_a_prompt_that_is_not_rendered_names_the_one_server(
+    openai_server, servers
+):
+    url = openai_server.base_url.removesuffix("/v1")
+    provider = OllamaModelProvider(base_url=[url, servers[0].url])
+
+    with pytest.raises(OllamaStreamError, match=f"^{url} does not show") as caught:
+        await provider.get_model("m").render("Be kind.", "hi", ModelSettings(), [], None, [])
+
+    assert (caught.value.host, caught.value.model) == (url, "m")
+    await provider.aclose()
 
 
 async def test_a_request_that_is_cancelled_at_any_step_leaves_nothing_behind(servers, clock):

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from math import inf
 from threading import Lock
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from timestep.errors import (
@@ -28,6 +28,8 @@ from timestep.ollama.encoding import encode
 from timestep.ollama.endpoint import Endpoint, tagged
 from timestep.ollama.errors import Origin
 from timestep.wire_bytes import WireBytes
+
+_Answer = TypeVar("_Answer")
 
 _FRESH = 5.0
 """How many seconds a host's list of loaded models is believed."""
@@ -124,7 +126,7 @@ class Pool:
         return self._hosts[0].wire.endpoint
 
     def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
-        """Who is asked for *model*: any of the servers."""
+        """Who may be asked for *model*: all of the servers. See `PoolStream.origin` for one."""
         origins = [wire.origin(model, headers) for wire in self.wires]
         secrets = tuple(secret for origin in origins for secret in origin.secrets)
         return Origin(model, ", ".join(origin.host for origin in origins), secrets)
@@ -153,8 +155,18 @@ class Pool:
         Raises:
             OllamaError: None did.
         """
+        return (await self.ask(path, body, headers))[0]
+
+    async def ask(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> tuple[Any, Origin]:
+        """The same, and the server that answered.
+
+        Raises:
+            OllamaError: None did.
+        """
         return await self._ask(
-            lambda wire: wire.post(path, body, headers), str(body.get("model") or "")
+            lambda wire: wire.ask(path, body, headers), str(body.get("model") or "")
         )
 
     async def aclose(self) -> None:
@@ -261,7 +273,7 @@ class Pool:
             host.refusals += 1
             host.rests = now + _pause(host.refusals)
 
-    async def _ask(self, ask: Callable[[Wire], Awaitable[Any]], model: str) -> Any:
+    async def _ask(self, ask: Callable[[Wire], Awaitable[_Answer]], model: str) -> _Answer:
         visit = _Visit(self, model, None)
         while True:
             host = await visit.next_host()
@@ -298,6 +310,12 @@ class PoolStream:
     def host(self) -> str | None:
         """The scheme and authority of the server that was asked last; None before that."""
         return None if self._stream is None else self._stream.host
+
+    @property
+    def origin(self) -> Origin:
+        """The server that was asked last; before that, all of them."""
+        _, headers, model = self._request
+        return self._pool.origin(model, headers) if self._stream is None else self._stream.origin
 
     def keep_bytes(self, kept: WireBytes) -> None:
         """Put the bytes of the request and of the answer that counts into *kept* as well."""
