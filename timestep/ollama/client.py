@@ -97,6 +97,10 @@ class Exchange(Protocol):
         """Put what goes over the wire into *kept* as well; called before iterating."""
         ...
 
+    def note_error(self, error: OllamaError) -> None:
+        """Hear of *error*, which the pieces turned out to be, or which iterating raised."""
+        ...
+
     async def aclose(self, *, finished: bool = False) -> None:
         """Hang up, or let the rest of a *finished* body run out; safe to call twice."""
         ...
@@ -295,6 +299,9 @@ class ChatStream:
         _, path, body, _ = self._request
         kept.url, kept.request = self._wire.endpoint.base_url + path, body
         self._kept = kept
+
+    def note_error(self, error: OllamaError) -> None:
+        """Nothing: there is no other server to prefer."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from timestep.errors import (
     ConfigurationError,
     OllamaConnectionError,
+    OllamaError,
     OllamaStreamError,
 )
 from timestep.ollama.client import ChatSource, Wire
@@ -147,6 +148,9 @@ class _Answer:
 
     def keep_bytes(self, kept: WireBytes) -> None:
         """Keep nothing: the foreign object has the bytes."""
+
+    def note_error(self, error: OllamaError) -> None:
+        """Nothing: there is no other object to prefer."""
 
     async def aclose(self, *, finished: bool = False) -> None:
         """Close the foreign stream."""

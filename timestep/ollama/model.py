@@ -356,8 +356,10 @@ class OllamaModel(Model):
                     break
             reply.origin = stream.origin  # also of an answer without a piece
             reply.end_of_body()
-        except CapabilityError:
-            self._catalogue.forget(self._served_as)
+        except OllamaError as exc:
+            stream.note_error(exc)
+            if isinstance(exc, CapabilityError):
+                self._catalogue.forget(self._served_as)
             raise
         finally:
             record_host(span, stream.host)
