@@ -26,9 +26,14 @@ from timestep import (
     AuthenticationError,
     ConfigurationError,
     ModelNotFoundError,
+    ModelOutputError,
     MultiModelProvider,
     OllamaConnectionError,
+    OllamaError,
     OllamaModelProvider,
+    OllamaStatusError,
+    OllamaStreamError,
+    OllamaTimeoutError,
     ServerBusyError,
 )
 from timestep.ollama import pool as pools
@@ -37,7 +42,7 @@ from timestep.ollama.model import OllamaModel
 from timestep.ollama.pool import Pool
 from timestep.ollama.timeouts import Timeouts
 from timestep.settings import load_settings
-from timestep.testing import FakeOllama, Reply, Reset, Stall
+from timestep.testing import ErrorLine, FakeOllama, NoDone, Reply, Reset, Stall
 from timestep.wire_bytes import WireBytes
 
 QUIET = RunConfig(tracing_disabled=True)
@@ -414,7 +419,7 @@ async def test_requests_that_die_together_tell_of_one_death(servers, clock):
     await asyncio.to_thread(servers[0].refuse)
 
     assert await asyncio.gather(*asking) == ["hi"] * 4
-    assert model._source._hosts[0].failures == 1
+    assert model._source._hosts[0].deaths == 1
 
 
 async def test_when_all_are_down_the_error_names_them_all(servers, model, run):
@@ -541,17 +546,237 @@ async def test_one_that_is_silent_from_the_beginning_is_taken_for_dead(
     assert asked == [servers[1].url]
 
 
-async def test_one_that_lived_may_be_too_busy_to_tell_of_its_models(
+async def test_one_that_lived_and_tells_no_longer_of_its_models_is_taken_for_dead(
     servers, model, clock, monkeypatch
 ):
-    servers[0].reply("hi", times=2)
+    answer_all(servers, "hi")
     await ask(model)
-    monkeypatch.setattr(pools, "_PATIENCE", 0.1)
+    monkeypatch.setattr(pools, "_PATIENCE", 0.5)
     servers[0].fail(200, body="{}", path="/api/ps", fault=Stall(0))
     clock.now += pools._FRESH
 
     assert await ask(model) == "hi"
-    assert chats(servers) == [2, 0, 0, 0]
+    assert chats(servers) == [1, 1, 0, 0]
+
+
+async def test_requests_are_shared_by_servers_that_are_all_silent_about_their_models(
+    servers, clock, monkeypatch
+):
+    monkeypatch.setattr(pools, "_PATIENCE", 0.1)
+    model = model_on(servers[:2], clock)
+    together = Stall(0)
+    for server in servers[:2]:
+        server.fail(200, body="{}", path="/api/ps", fault=Stall(0), times=None)
+        server.reply("hi", fault=together, times=None)
+
+    await ask_together(model, servers, together, [2, 2, 0, 0])
+
+
+# Servers that fail
+
+
+FAILURES = {
+    "is silent": lambda server: server.reply("lost", fault=Stall(0), times=None),
+    "falls silent": lambda server: server.reply("lost words", fault=Stall(1), times=None),
+    "breaks its connection": lambda server: server.reply("lost", fault=Reset(after=1), times=None),
+    "ends early": lambda server: server.reply("lost words", fault=NoDone(), times=None),
+    "sends an error line": lambda server: server.reply("lost", fault=ErrorLine(), times=None),
+    "answers 500": lambda server: server.fail(500, "CUDA error", times=None),
+    "answers 408": lambda server: server.fail(408, "too slow", times=None),
+}
+
+
+@pytest.fixture(params=FAILURES)
+async def failing(request, servers, clock):
+    """The model "m" on two servers; the first answered, and from now on fails every chat."""
+    model = model_on(servers[:2], clock)
+    servers[0].reply("hi")
+    await ask(model)
+    model._source.wires[0].timeouts = Timeouts.of({"first_byte": 0.2, "idle": 0.2})
+    FAILURES[request.param](servers[0])
+    servers[1].reply("hi", times=None)
+    return model
+
+
+async def ask_together(model, servers, stall, shares):
+    """Ask new questions, and release *stall* when each of *servers* has its share of them."""
+    asked = chats(servers)
+
+    def release():
+        for server, before, share in zip(servers, asked, shares, strict=False):
+            server.wait_until(lambda server=server, now=before + share: len(server.chats) >= now)
+        stall.release()
+
+    asking = (ask(model, f"question {sum(asked) + number}") for number in range(sum(shares)))
+    await asyncio.gather(asyncio.to_thread(release), *asking)
+    assert [now - before for now, before in zip(chats(servers), asked, strict=True)] == shares
+
+
+async def test_the_retry_of_what_failed_goes_to_another_server(servers, failing):
+    retry = ModelRetrySettings(
+        max_retries=1,
+        policy=retry_policies.provider_suggested(),
+        backoff={"initial_delay": 0.001, "jitter": False},
+    )
+
+    answer = await ask(failing, model_settings=ModelSettings(retry=retry))
+
+    assert answer == "hi"
+    assert chats(servers) == [2, 1, 0, 0]
+
+
+async def test_one_that_fails_draws_no_requests_away_from_one_that_answers(servers, failing, clock):
+    with pytest.raises(OllamaError):
+        await ask(failing)
+
+    for number in range(16):
+        assert await ask(failing, f"question {number}") == "hi"
+        clock.now += 0.6
+    assert chats(servers) == [2, 16, 0, 0]
+
+
+async def test_one_that_freezes_is_not_asked_again(servers, clock, monkeypatch):
+    monkeypatch.setattr(pools, "_PATIENCE", 0.5)
+    model = model_on(servers[:2], clock)
+    servers[0].reply("hi")
+    await ask(model)
+    model._source.wires[0].timeouts = Timeouts.of({"first_byte": 0.1})
+    servers[0].reply("lost", fault=Stall(0), times=None)
+    servers[0].fail(200, body="{}", path="/api/ps", fault=Stall(0), times=None)
+    servers[1].reply("hi", times=None)
+
+    with pytest.raises(OllamaTimeoutError):
+        await ask(model)
+    assert [await ask(model, f"question {number}") for number in range(4)] == ["hi"] * 4
+
+    assert chats(servers) == [2, 4, 0, 0]
+    assert looks(servers)[0] == 2  # at once, though what is known is fresh
+
+
+async def test_one_that_fails_is_tried_ever_more_rarely(servers, clock):
+    model = model_on(servers[:2], clock)
+    load(servers[0])
+    servers[0].fail(500, "CUDA error", times=None)
+    servers[1].reply("late", fault=Stall(0))
+    servers[1].reply("hi", times=None)
+    tried = []
+    begin = clock.now
+    with pytest.raises(OllamaStatusError):
+        await ask(model)
+    long = asyncio.create_task(ask(model))  # so that the other one is the busier one
+    await asyncio.to_thread(servers[1].wait_until, lambda: servers[1].chats)
+    for number in range(199):
+        clock.now += 1
+        try:
+            await ask(model, f"question {number}")
+        except OllamaStatusError:
+            tried.append(clock.now - begin)
+    long.cancel()
+    await asyncio.wait([long])
+
+    assert tried == [1, 3, 7, 15, 31, 63, 123, 183]
+
+
+async def test_one_that_failed_gets_one_request_at_a_time_until_it_answers(servers, clock):
+    model = model_on(servers[:2], clock)
+    for server in servers[:2]:
+        load(server)
+    servers[0].fail(500, "CUDA error")
+    with pytest.raises(OllamaStatusError):
+        await ask(model)
+    first, second = Stall(0), Stall(0)
+    clock.now += pools._FIRST_PAUSE
+
+    for server, times in zip(servers, (1, 3), strict=False):
+        server.reply("hi", fault=first, times=times)
+        server.reply("hi", fault=second, times=2)
+
+    await ask_together(model, servers, first, [1, 3, 0, 0])
+    await ask_together(model, servers, second, [2, 2, 0, 0])
+
+
+async def test_a_conversation_is_not_held_by_a_server_that_fails(servers, clock):
+    model = model_on(servers[:2], clock)
+    for server in servers[:2]:
+        load(server)
+    servers[0].reply("hi")
+    servers[0].fail(500, "CUDA error")
+    servers[1].reply("hi")
+    await ask(model, "story")
+    with pytest.raises(OllamaStatusError):
+        await ask(model, "another")
+    clock.now += pools._FIRST_PAUSE
+
+    assert await ask(model, "story") == "hi"
+    assert chats(servers) == [3, 2, 0, 0]
+
+
+async def test_when_all_fail_the_one_that_fails_least_is_asked(servers, clock):
+    model = model_on(servers[:2], clock)
+    for server in servers[:2]:
+        load(server)
+    servers[0].fail(500, "CUDA error", times=2)
+    servers[1].fail(500, "CUDA error")
+    servers[1].reply("hi")
+    for pause in (pools._FIRST_PAUSE, 0, 0):  # the first, the second, and the first again
+        with pytest.raises(OllamaStatusError):
+            await ask(model)
+        clock.now += pause
+    assert chats(servers) == [3, 2, 0, 0]
+
+    assert await ask(model) == "hi"
+
+
+async def test_what_the_model_wrote_is_not_held_against_its_server(servers, model):
+    servers[0].fail(500, "error parsing tool call: raw='{'")
+    servers[0].reply("hi")
+
+    with pytest.raises(ModelOutputError):
+        await ask(model)
+
+    assert await ask(model) == "hi"
+
+
+WRONG = {
+    "an error line": lambda server: server.reply("lost", fault=ErrorLine()),
+    "no end": lambda server: server.reply("lost words", fault=NoDone()),
+    "nothing": lambda server: server.fail(200, body=""),
+    "a page": lambda server: server.fail(200, body="<html>\n"),
+    "an empty answer": lambda server: server.reply(""),
+    "half an answer": lambda server: server.reply("lost words", fault=Reset(after=1)),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_an_error_names_the_one_server_it_was_with(servers, model, wrong):
+    @function_tool
+    def noop() -> str:
+        """Nothing."""
+        return ""
+
+    load(servers[2])
+    WRONG[wrong](servers[2])
+
+    with pytest.raises(OllamaError) as caught:
+        await ask(model, tools=[noop])
+
+    assert caught.value.host == servers[2].url
+    named = [server.url in str(caught.value) for server in servers]
+    assert named in ([False, False, True, False], [False] * 4)
+    assert any(named) or isinstance(caught.value, ModelOutputError)
+
+
+async def test_the_error_for_a_prompt_that_is_not_rendered_names_the_one_server(
+    openai_server, servers
+):
+    url = openai_server.base_url.removesuffix("/v1")
+    provider = OllamaModelProvider(base_url=[url, servers[0].url])
+
+    with pytest.raises(OllamaStreamError, match=f"^{url} does not show") as caught:
+        await provider.get_model("m").render("Be kind.", "hi", ModelSettings(), [], None, [])
+
+    assert (caught.value.host, caught.value.model) == (url, "m")
+    await provider.aclose()
 
 
 async def test_a_request_that_is_cancelled_at_any_step_leaves_nothing_behind(servers, clock):
@@ -647,6 +872,7 @@ async def test_a_provider_that_is_closed_asks_no_other_server(servers, model):
     with pytest.raises(OllamaConnectionError, match="cut off"):
         await task
     assert chats(servers) == [1, 0, 0, 0]
+    assert [(host.deaths, host.failures) for host in model._source._hosts] == [(0, 0)] * 4
 
 
 def test_one_pool_serves_loop_after_loop(servers, model):

@@ -579,7 +579,7 @@ def test_a_text_in_many_deltas_is_joined_once():
 
 def test_the_library_s_own_ids_have_openai_s_prefixes():
     made = Ids(ids.new_response_id, ids.new_message_id, ids.new_function_call_id, ids.new_call_id)
-    reply = Reply(request(), model="m", created_at=1, ids=made, origin=new_reply()._origin)
+    reply = Reply(request(), model="m", created_at=1, ids=made, origin=new_reply().origin)
     reply.feed(ndjson(chunk("Hi", calls=[call("f")]), last()))
     response = reply.finish()
 

@@ -84,12 +84,21 @@ class Exchange(Protocol):
         """The scheme and authority of who is asked; None where nobody knows."""
         ...
 
+    @property
+    def origin(self) -> Origin:
+        """Who is asked, for error texts."""
+        ...
+
     def __aiter__(self) -> AsyncIterator[bytes | list[Any]]:
         """The pieces; raises errors of the tree."""
         ...
 
     def keep_bytes(self, kept: WireBytes) -> None:
         """Put what goes over the wire into *kept* as well; called before iterating."""
+        ...
+
+    def note_error(self, error: OllamaError) -> None:
+        """Hear of *error*, which the pieces turned out to be, or which iterating raised."""
         ...
 
     async def aclose(self, *, finished: bool = False) -> None:
@@ -164,9 +173,20 @@ class Wire:
         Raises:
             OllamaError: It could not be had.
         """
+        return (await self.ask(path, body, headers))[0]
+
+    async def ask(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> tuple[Any, Origin]:
+        """The same, and who answered.
+
+        Raises:
+            OllamaError: It could not be had.
+        """
         name = body.get("model")
         model = name if isinstance(name, str) else None
-        return await self._json("POST", path, encode(body), headers or {}, model)
+        answer = await self._json("POST", path, encode(body), headers or {}, model)
+        return answer, self.origin(model, headers or {})
 
     def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
         """Who is asked for *model*, with *headers* beside the endpoint's own, for error texts."""
@@ -248,7 +268,7 @@ class ChatStream:
     ) -> None:
         self._wire = wire
         self._request = (method, path, body, headers)
-        self._origin = origin
+        self.origin = origin
         self._task: asyncio.Task[None] | None = None
         self._pieces: deque[bytes] = deque()
         self._waiting = 0
@@ -267,7 +287,7 @@ class ChatStream:
     @property
     def host(self) -> str:
         """The scheme and authority of the endpoint."""
-        return self._origin.host
+        return self.origin.host
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -279,6 +299,9 @@ class ChatStream:
         _, path, body, _ = self._request
         kept.url, kept.request = self._wire.endpoint.base_url + path, body
         self._kept = kept
+
+    def note_error(self, error: OllamaError) -> None:
+        """Nothing: there is no other server to prefer."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -355,9 +378,9 @@ class ChatStream:
             if self._expired is None:
                 self.was_cut_off = True
                 self._error = OllamaConnectionError(
-                    f"The request to {self._origin.host} was cut off: its provider or its event "
+                    f"The request to {self.origin.host} was cut off: its provider or its event "
                     "loop was closed. Close them when all runs are done.",
-                    **self._origin.where(),
+                    **self.origin.where(),
                 )
                 raise
             self._error = self._silence(self._expired, self._watch.limit)
@@ -406,7 +429,7 @@ class ChatStream:
                 break
         if self._kept is not None:
             self._kept.response.append(bytes(body))
-        return status_error(answer.status, answer.headers, bytes(body), self._origin)
+        return status_error(answer.status, answer.headers, bytes(body), self.origin)
 
     async def _hand_over(self, data: bytes) -> None:
         self._pieces.extend(data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
@@ -430,7 +453,7 @@ class ChatStream:
             self._reader.set_result(None)
 
     def _silence(self, phase: str, seconds: float | None) -> OllamaTimeoutError:
-        host = self._origin.host
+        host = self.origin.host
         text = {
             "connect": f"No connection to {host} within {seconds} s. Is the server running and the "
             "address right? ('ollama serve' starts it; timeout={'connect': …} waits longer.)",
@@ -439,7 +462,7 @@ class ChatStream:
             "idle": f"{host} fell silent in the middle of its answer"
             f"{f' for {seconds} s' if seconds else ''}. timeout={{'idle': …}} waits longer.",
         }[phase]
-        return OllamaTimeoutError(text, phase=phase, seconds=seconds, **self._origin.where())
+        return OllamaTimeoutError(text, phase=phase, seconds=seconds, **self.origin.where())
 
     def _failure(self, exc: TransportError) -> OllamaError:
         timeouts = self._wire.timeouts
@@ -454,8 +477,8 @@ class ChatStream:
         return _from(exc.__cause__ or exc, error)
 
     def _broken(self, exc: Exception) -> OllamaConnectionError:
-        host = self._origin.host
-        reason = self._origin.clean(str(exc) or type(exc).__name__)
+        host = self.origin.host
+        reason = self.origin.clean(str(exc) or type(exc).__name__)
         if isinstance(exc, RuntimeError):
             advice = (
                 f"The HTTP client for {host} cannot be used: {reason}. An ollama_client works in "
@@ -474,7 +497,7 @@ class ChatStream:
                 f"The connection to {host} broke: {reason}. The server or a proxy between may have "
                 "stopped; its log says more."
             )
-        return OllamaConnectionError(advice, **self._origin.where())
+        return OllamaConnectionError(advice, **self.origin.where())
 
 
 def _drop_frames(error: BaseException) -> None:

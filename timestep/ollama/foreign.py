@@ -17,7 +17,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
-from timestep.errors import ConfigurationError, OllamaConnectionError, OllamaStreamError
+from timestep.errors import (
+    ConfigurationError,
+    OllamaConnectionError,
+    OllamaError,
+    OllamaStreamError,
+)
 from timestep.ollama.client import ChatSource, Wire
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Origin, line_error, status_error
@@ -116,7 +121,8 @@ class StandIn:
     def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "_Answer":
         """One call of the object's ``chat``, always streamed."""
         arguments = _arguments(self._client, body)
-        return _Answer(_chunks(self._client, arguments, self.origin(model)))
+        origin = self.origin(model)
+        return _Answer(_chunks(self._client, arguments, origin), origin)
 
     def losses(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
         """What the object's ``chat`` does not take, a phrase each."""
@@ -133,14 +139,18 @@ class _Answer:
     host = None
     """Nobody knows whom the object asks."""
 
-    def __init__(self, pieces: AsyncGenerator[list[Any]]) -> None:
+    def __init__(self, pieces: AsyncGenerator[list[Any]], origin: Origin) -> None:
         self._pieces = pieces
+        self.origin = origin
 
     def __aiter__(self) -> AsyncIterator[list[Any]]:
         return self._pieces
 
     def keep_bytes(self, kept: WireBytes) -> None:
         """Keep nothing: the foreign object has the bytes."""
+
+    def note_error(self, error: OllamaError) -> None:
+        """Nothing: there is no other object to prefer."""
 
     async def aclose(self, *, finished: bool = False) -> None:
         """Close the foreign stream."""

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agents import (
@@ -287,8 +287,9 @@ class OllamaModel(Model):
                 "hides; give base_url, or a plain ollama.AsyncClient."
             )
         request = await self._prepare(call)
-        answer = await self._source.post("/api/chat", render_body(request.body), request.headers)
-        return read_rendered(answer, request.body, self._source.origin(self.model))
+        asked = render_body(request.body)
+        answer, origin = await self._source.ask("/api/chat", asked, request.headers)
+        return read_rendered(answer, request.body, replace(origin, model=self.model))
 
     async def _whole(self, call: _Call, span: GenerationSpan) -> Reply:
         """The finished reply: read as if it was streamed, with nobody looking."""
@@ -304,13 +305,12 @@ class OllamaModel(Model):
     ) -> AsyncGenerator[Events]:
         """Batches of events as they arrive; the last one ends with the response's last event."""
         first = await self._prepare(call)
-        origin = self._source.origin(self.model, first.headers)
         reply = progress.reply = Reply(
             first,
             model=self.model,
             created_at=time.time(),
             ids=_IDS,
-            origin=origin,
+            origin=self._source.origin(self.model, first.headers),
             is_streamed=progress.is_streamed,
         )
         request: ChatRequest | None = first
@@ -326,7 +326,7 @@ class OllamaModel(Model):
                 # The frames hold what the server said, which may repeat the key in it; a crash
                 # report would show them.
                 raise exc.with_traceback(None) from exc.__cause__
-            request = settle(reply, origin)
+            request = settle(reply, reply.origin)
             if request is not None:
                 reply.restart(request)
             if events := reply.take_events():
@@ -345,6 +345,7 @@ class OllamaModel(Model):
         keep_bytes(span, tracing, stream)
         try:
             async for piece in stream:
+                reply.origin = stream.origin
                 if isinstance(piece, bytes):
                     reply.feed(piece)
                 else:
@@ -353,9 +354,12 @@ class OllamaModel(Model):
                 yield reply.take_events()
                 if reply.done:
                     break
+            reply.origin = stream.origin  # also of an answer without a piece
             reply.end_of_body()
-        except CapabilityError:
-            self._catalogue.forget(self._served_as)
+        except OllamaError as exc:
+            stream.note_error(exc)
+            if isinstance(exc, CapabilityError):
+                self._catalogue.forget(self._served_as)
             raise
         finally:
             record_host(span, stream.host)

@@ -1,8 +1,10 @@
 """Several Ollama servers used as one: where a request goes, and what happens when one is down.
 
 A request goes to the living host where it costs least: requests under way there, and what it has
-to load again (the model, the conversation's prompt). A host that cannot be reached is left alone
-for a while and then asked for its list of models before anybody is sent there again.
+to load again (the model, the conversation's prompt). A host that cannot be reached, or does not tell
+its models, is dead: it is left alone for a while and then asked for them before anybody is sent there
+again. One that fails a request in any other way rests: it is chosen last for a while, and then for
+one request at a time until it completes an answer.
 """
 
 import asyncio
@@ -12,11 +14,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from math import inf
 from threading import Lock
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from timestep.errors import (
     ModelNotFoundError,
+    ModelOutputError,
     OllamaConnectionError,
     OllamaError,
     OllamaTimeoutError,
@@ -26,8 +29,10 @@ from timestep.forks import forget_in_children
 from timestep.ollama.client import ChatStream, Wire
 from timestep.ollama.encoding import encode
 from timestep.ollama.endpoint import Endpoint, tagged
-from timestep.ollama.errors import Origin
+from timestep.ollama.errors import Origin, retry_advice
 from timestep.wire_bytes import WireBytes
+
+_Answer = TypeVar("_Answer")
 
 _FRESH = 5.0
 """How many seconds a host's list of loaded models is believed."""
@@ -39,13 +44,16 @@ _LACKING = 60.0
 """For how many seconds a host that has no such model is not asked for it again."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-"""How many seconds a dead host is left alone, and a busy one chosen last: doubled each time."""
+"""How many seconds a dead host is left alone, and a failing one chosen last: doubled each time."""
 
 _COLD_MODEL = 8
 """A host that has to load the model counts as if it had so many more requests under way."""
 
 _COLD_PROMPT = 4
 """The same for a host that did not see the beginning of the conversation."""
+
+_FAILED = 8
+"""The same among hosts that are chosen last, for each request in a row that failed there."""
 
 _MOST_CONVERSATIONS = 10_000
 """So many conversations are remembered, the latest ones."""
@@ -60,10 +68,10 @@ class _Host:
         loaded: The models that are loaded, by full name.
         seen: When its list was last asked for.
         is_asked: Somebody is asking for it just now.
-        failures: How often in a row it was found dead; 0 for a living one.
+        deaths: How often in a row it was found dead; 0 for a living one.
         due: When a dead one may be asked again.
-        refusals: How often in a row it said that it is busy; 0 for one that took the last request.
-        rests: Until when a busy one is chosen last.
+        failures: How often in a row a request failed there; 0 once it has completed an answer.
+        rests: Until when one that failed is chosen last.
         lacking: Models it does not have, with the time until which that is believed.
     """
 
@@ -72,9 +80,9 @@ class _Host:
     loaded: set[str] = field(default_factory=set[str])
     seen: float = -inf
     is_asked: bool = False
-    failures: int = 0
+    deaths: int = 0
     due: float = -inf
-    refusals: int = 0
+    failures: int = 0
     rests: float = -inf
     lacking: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -124,7 +132,7 @@ class Pool:
         return self._hosts[0].wire.endpoint
 
     def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
-        """Who is asked for *model*: any of the servers."""
+        """Who may be asked for *model*: all of the servers. See `PoolStream.origin` for one."""
         origins = [wire.origin(model, headers) for wire in self.wires]
         secrets = tuple(secret for origin in origins for secret in origin.secrets)
         return Origin(model, ", ".join(origin.host for origin in origins), secrets)
@@ -153,8 +161,18 @@ class Pool:
         Raises:
             OllamaError: None did.
         """
+        return (await self.ask(path, body, headers))[0]
+
+    async def ask(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> tuple[Any, Origin]:
+        """The same, and the server that answered.
+
+        Raises:
+            OllamaError: None did.
+        """
         return await self._ask(
-            lambda wire: wire.post(path, body, headers), str(body.get("model") or "")
+            lambda wire: wire.ask(path, body, headers), str(body.get("model") or "")
         )
 
     async def aclose(self) -> None:
@@ -174,7 +192,7 @@ class Pool:
                     host
                     for host in self._hosts
                     if not host.is_asked
-                    and (host.due <= now if host.failures else host.seen + _FRESH <= now)
+                    and (host.due <= now if host.deaths else host.seen + _FRESH <= now)
                 ]
                 for host in unknown:
                     host.is_asked = True
@@ -188,17 +206,14 @@ class Pool:
         try:
             async with asyncio.timeout(_PATIENCE):
                 listed = await host.wire.get("/api/ps")
-        except (OllamaConnectionError, OllamaTimeoutError):
+        except (OllamaConnectionError, OllamaTimeoutError, TimeoutError):
             self._bury(host)
-        except TimeoutError:
-            if host.failures or host.seen == -inf:  # one that lived may be too busy to tell
-                self._bury(host)
         except OllamaError as exc:
-            host.failures = 0  # it lives, and is a proxy that tells nothing
+            host.deaths = 0  # it lives, and is a proxy that tells nothing
             if isinstance(exc, ServerBusyError):
                 self._rest(host)
         else:
-            host.loaded, host.failures = _names(listed), 0
+            host.loaded, host.deaths = _names(listed), 0
         host.seen = self._clock()
 
     def take(self, model: str, key: int | None, tried: Sequence[_Host]) -> _Host | None:
@@ -210,12 +225,12 @@ class Pool:
             if not having and tried:
                 return None
             left = having or left
-            living = [host for host in left if not host.failures]
+            living = [host for host in left if not host.deaths]
             if living:
                 home = None if key is None else self._homes.get(key)
-                best = min(living, key=lambda host: (host.rests > now, _cost(host, name, home)))
+                best = min(living, key=lambda host: _rank(host, name, home, now))
             else:  # hope beats certain failure, one host after the other
-                best = min(left, key=lambda host: host.due)
+                best = min(left, key=lambda host: (host.in_flight, host.due))
             best.in_flight += 1
             if key is not None:
                 self._homes[key] = best
@@ -231,26 +246,31 @@ class Pool:
 
     def note_answer(self, host: _Host, model: str) -> None:
         """Note that *host* answers with *model*, which therefore is loaded."""
-        host.failures = host.refusals = 0
-        host.rests = -inf
+        host.deaths = 0
         host.loaded.add(tagged(model))
+
+    def note_end(self, host: _Host) -> None:
+        """Note that *host* completed an answer."""
+        host.failures, host.rests = 0, -inf
 
     def note_error(self, host: _Host, model: str, error: OllamaError) -> None:
         """Note what *error* tells about *host*."""
         if _is_unreachable(error):
             self._bury(host)
-        elif isinstance(error, ServerBusyError):
-            self._rest(host)
+        elif isinstance(error, OllamaTimeoutError):
+            host.seen = -inf  # frozen, or loading a model: /api/ps tells, before the next request
         elif isinstance(error, ModelNotFoundError):
             host.lacking[tagged(model)] = self._clock() + _LACKING
+        if _is_of_the_host(error):
+            self._rest(host)
 
     def _bury(self, host: _Host) -> None:
         with self._lock:
             now = self._clock()
-            if host.failures and now < host.due:
+            if host.deaths and now < host.due:
                 return  # all requests that were under way there tell of the same death
-            host.failures += 1
-            host.due = now + _pause(host.failures)
+            host.deaths += 1
+            host.due = now + _pause(host.deaths)
             host.loaded = set()
 
     def _rest(self, host: _Host) -> None:
@@ -258,10 +278,10 @@ class Pool:
             now = self._clock()
             if now < host.rests:
                 return  # as above
-            host.refusals += 1
-            host.rests = now + _pause(host.refusals)
+            host.failures += 1
+            host.rests = now + _pause(host.failures)
 
-    async def _ask(self, ask: Callable[[Wire], Awaitable[Any]], model: str) -> Any:
+    async def _ask(self, ask: Callable[[Wire], Awaitable[_Answer]], model: str) -> _Answer:
         visit = _Visit(self, model, None)
         while True:
             host = await visit.next_host()
@@ -299,6 +319,17 @@ class PoolStream:
         """The scheme and authority of the server that was asked last; None before that."""
         return None if self._stream is None else self._stream.host
 
+    @property
+    def origin(self) -> Origin:
+        """The server that was asked last; before that, all of them."""
+        _, headers, model = self._request
+        return self._pool.origin(model, headers) if self._stream is None else self._stream.origin
+
+    def note_error(self, error: OllamaError) -> None:
+        """Hear of *error* in the answer, or raised here."""
+        if self._visit is not None and self._stream is not None and not self._stream.was_cut_off:
+            self._visit.note_error(error)
+
     def keep_bytes(self, kept: WireBytes) -> None:
         """Put the bytes of the request and of the answer that counts into *kept* as well."""
         self._kept = kept
@@ -322,6 +353,8 @@ class PoolStream:
 
     async def aclose(self, *, finished: bool = False) -> None:
         """Hang up, or let the rest of a *finished* body run out; safe to call twice."""
+        if finished and self._visit is not None:
+            self._visit.note_end()
         try:
             if self._stream is not None:
                 await self._stream.aclose(finished=finished)
@@ -391,10 +424,19 @@ class _Visit:
         if self._host is not None:
             self._pool.note_answer(self._host, self._model)
 
-    def moves_on(self, error: OllamaError) -> bool:
-        """Note *error* of the current host; True when another host may do better."""
+    def note_end(self) -> None:
+        """Note that the current host completed its answer."""
+        if self._host is not None:
+            self._pool.note_end(self._host)
+
+    def note_error(self, error: OllamaError) -> None:
+        """Note *error* of the current host."""
         if self._host is not None:
             self._pool.note_error(self._host, self._model, error)
+
+    def moves_on(self, error: OllamaError) -> bool:
+        """Note *error* of the current host; True when another host may be asked instead."""
+        self.note_error(error)
         # When the next one is busy too, all are, and asking all of them would make it worse.
         was_busy = any(isinstance(known, ServerBusyError) for known in self._errors)
         self._errors.append(error)
@@ -413,15 +455,27 @@ def _pause(times: int) -> float:
     return float(min(_FIRST_PAUSE * 2 ** min(times - 1, 10), _LONGEST_PAUSE))
 
 
-def _cost(host: _Host, model: str, home: _Host | None) -> int:
+def _rank(host: _Host, model: str, home: _Host | None, now: float) -> tuple[bool, int, int]:
+    """What is least for the host to choose."""
+    is_last = host.rests > now or (host.failures > 0 and host.in_flight > 0)
     cold_model = 0 if model in host.loaded else _COLD_MODEL
-    cold_prompt = 0 if home is None or home is host else _COLD_PROMPT
-    return host.in_flight + cold_model + cold_prompt
+    # Nobody is drawn to a failing host by what it may have in its cache.
+    is_home = home is None or home.failures > 0 or home is host
+    cost = host.in_flight + cold_model + (0 if is_home else _COLD_PROMPT)
+    return is_last, cost + (host.failures * _FAILED if is_last else 0), host.failures
 
 
 def _is_unreachable(error: OllamaError) -> bool:
     return isinstance(error, OllamaConnectionError) or (
         isinstance(error, OllamaTimeoutError) and error.phase == "connect"
+    )
+
+
+def _is_of_the_host(error: OllamaError) -> bool:
+    """True for what another host may not have: all that is worth a retry, but the model's words."""
+    advice = retry_advice(error)
+    return (
+        advice is not None and advice.suggested is True and not isinstance(error, ModelOutputError)
     )
 
 

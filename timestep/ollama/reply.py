@@ -83,7 +83,7 @@ class Reply:
         model: The name the caller asked for.
         created_at: Unix time.
         ids: For what the server does not name.
-        origin: For error texts.
+        origin: For error texts; another one once it is known who answers.
         is_streamed: False when nobody looks at the events.
     """
 
@@ -108,7 +108,7 @@ class Reply:
             response_id=ids.response(), model=model, created_at=created_at, is_read=is_streamed
         )
         self._ids = ids
-        self._origin = origin
+        self.origin = origin
         self._used_ids = set(request.call_ids)
         self._kind = ""  # of the open item: "", "reasoning" or "message"
         self._item_id = ""
@@ -181,7 +181,7 @@ class Reply:
         """
         for line in self._lines.feed(data):
             self._line(line)
-        check_length("a line", self._lines.waiting, self._origin)
+        check_length("a line", self._lines.waiting, self.origin)
 
     def end_of_body(self) -> None:
         """Decode what follows the last newline.
@@ -193,10 +193,10 @@ class Reply:
             self._line(line)
         if not self.done:
             raise OllamaStreamError(
-                f"The answer of {self._origin.host} ended without its last line (done: true), so "
+                f"The answer of {self.origin.host} ended without its last line (done: true), so "
                 "it is not complete. The model was stopped, for instance for repeating itself, or "
                 "a proxy cut the connection; the server's log says more.",
-                **self._origin.where(),
+                **self.origin.where(),
             )
 
     def feed_chunk(self, chunk: Any) -> None:
@@ -323,7 +323,7 @@ class Reply:
         if chunk.get("message") is not None and not is_error:
             raise self._strange("a message that is no object")
         if chunk.get("done") is not True or is_error:
-            raise line_error(chunk, self._origin)
+            raise line_error(chunk, self.origin)
         if not self._begun:
             self._begin()
         self._done(chunk)
@@ -452,16 +452,16 @@ class Reply:
 
     def _unusable(self, call: str) -> ModelOutputError:
         return ModelOutputError(
-            f"{self._origin.model!r} called {self._origin.clean(call)}. Another try may do better: "
+            f"{self.origin.model!r} called {self.origin.clean(call)}. Another try may do better: "
             "ModelSettings(retry=…) repeats it.",
-            **self._origin.where(),
+            **self.origin.where(),
         )
 
     def _strange(self, what: str) -> OllamaStreamError:
         return OllamaStreamError(
-            f"{self._origin.host} sent {self._origin.clean(what)} where a line of an Ollama answer "
+            f"{self.origin.host} sent {self.origin.clean(what)} where a line of an Ollama answer "
             "belongs. Is base_url the root of an Ollama server?",
-            **self._origin.where(),
+            **self.origin.where(),
         )
 
 
