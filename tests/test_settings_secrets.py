@@ -12,6 +12,7 @@ from pydantic_settings import SettingsError
 
 from timestep import tables
 from timestep.errors import ConfigurationError
+from timestep.factory import configured_keys
 from timestep.settings import Settings, load_settings
 from timestep.tables import OpenAISettings
 
@@ -48,6 +49,12 @@ def test_secrets_are_there_when_asked_for(full):
     assert full.openai.headers == full.ollama.headers == {"X-Key": SECRET}
     assert full.providers["gpu"].headers == {"Authorization": SECRET}
     assert full.providers["own"].keys_of_plugin["nested"].get_secret_value() == {"token": SECRET}
+
+
+def test_every_text_in_the_table_of_a_plugin_is_a_key():
+    table = {"kind": "own-kind", "a": "key-of-text", "b": {"c": ["key-in-list", 3], "d": "short"}}
+
+    assert configured_keys(Settings(providers={"own": table})) == ["key-of-text", "key-in-list"]
 
 
 SHOWN = {
