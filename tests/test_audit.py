@@ -23,7 +23,11 @@ def audit(tmp_path):
             (commands / name).write_text(f"#!/bin/sh\n{script}\n")
             (commands / name).chmod(0o755)
         return subprocess.run(
-            [tmp_path / "scripts" / "audit"], capture_output=True, text=True, timeout=30, check=False
+            [tmp_path / "scripts" / "audit"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
 
     return run

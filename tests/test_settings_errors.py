@@ -119,13 +119,13 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         (
             {"providers": {"groq": {"kind": "opnai"}}},
             (
-                "providers.groq (argument): unknown kind 'opnai'; known kinds: any-llm, litellm, ollama, "
+                "providers.groq (argument): unknown kind; known kinds: any-llm, litellm, ollama, "
                 'openai. Did you mean "openai"?'
             ),
         ),
         (
             {"providers": {"groq": {"kind": "zz"}}},
-            "unknown kind 'zz'; known kinds: any-llm, litellm, ollama, openai",
+            "unknown kind; known kinds: any-llm, litellm, ollama, openai",
         ),
         (
             {"providers": {"groq": {"base_url": "https://x"}}},
@@ -170,8 +170,8 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         (
             {"openai": {"base_url": "api.example.com/v1"}},
             (
-                "openai.base_url (argument): a base URL starts with http:// or https://, as in "
-                "'https://api.example.com/v1'"
+                "openai.base_url (argument): a base URL starts with http:// or https://; write "
+                "https:// before it"
             ),
         ),
         (
@@ -182,12 +182,12 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
             {"ollama": {"base_url": "http://gpu:11434/v1"}},
             (
                 "ollama.base_url (argument): the native Ollama API lives at the root; write "
-                "'http://gpu:11434' without '/v1'"
+                "the URL without '/v1' at its end"
             ),
         ),
         (
             {"ollama": {"base_url": "http://gpu:11434/api"}},
-            "write 'http://gpu:11434' without '/api'",
+            "write the URL without '/api' at its end",
         ),
         (
             {"providers": {"gpu": {"kind": "ollama", "base_url": "http://gpu/api"}}},

@@ -346,9 +346,12 @@ def follow_pointer(entry: Entry, variables: Mapping[str, str], decode: Decode) -
     name = entry.value.removeprefix("env:").strip()
     text = variables.get(name, "").strip()
     if not text:
+        where = f"{dotted(entry.path)} ({entry.origin})"
+        if not name.isidentifier():  # a key that was pasted here is not repeated
+            raise SettingsError(f"{where}: write the name of a variable after 'env:'")
         raise SettingsError(
-            f"{dotted(entry.path)} ({entry.origin}): the variable {name!r}, which {entry.value!r} "
-            "points at, is not set; set it in the environment or in .env"
+            f"{where}: the variable {name!r}, which 'env:{name}' points at, is not set; set it in "
+            "the environment or in .env"
         )
     return replace(entry, value=_decoded(decode, entry.path, text, entry.origin))
 

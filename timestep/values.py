@@ -52,7 +52,8 @@ def _check_pattern(pattern: str) -> str:
     try:
         is_useless = re.compile(pattern).search("") is not None
     except re.error as exc:
-        raise ValueError(f"this is no regular expression: {exc}") from None
+        reason = re.sub(r"'.*'|\".*\"", "…", str(exc))  # which repeats names of the pattern
+        raise ValueError(f"this is no regular expression: {reason}") from None
     if is_useless:
         raise ValueError("this pattern matches nothing at all, and so everywhere")
     return pattern
