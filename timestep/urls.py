@@ -65,7 +65,7 @@ def parse_ollama_host(text: str) -> str:
     value = text.strip().strip("\"'").strip()
     if not value:
         return LOCAL_OLLAMA
-    if value.rstrip("/").lower() == "ollama.com":
+    if value.rstrip("/").rstrip(".").lower() == "ollama.com":
         return OLLAMA_CLOUD
     scheme, separator, rest = value.partition("://")
     if not separator:
@@ -79,7 +79,7 @@ def parse_ollama_host(text: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("OLLAMA_HOST holds no user name or password; set OLLAMA_API_KEY instead")
     host = parts.hostname or "localhost"
-    if _is_unspecified(host):
+    if _is_unspecified(host.rstrip(".")):
         host = "127.0.0.1" if "." in host else "[::1]"
     elif ":" in host:
         host = f"[{host}]"
@@ -98,7 +98,7 @@ def authority(url: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """True when *url* names this machine."""
-    host = (_split(url).hostname or "").rstrip(".")
+    host = _host(_split(url))
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -112,7 +112,7 @@ def is_ollama_cloud(url: str) -> bool:
     parts = _split(url)
     return (
         parts.scheme == "https"
-        and (parts.hostname or "") in {"ollama.com", "www.ollama.com"}
+        and _host(parts) in {"ollama.com", "www.ollama.com"}
         and parts.port in {None, 443}
     )
 
@@ -138,6 +138,11 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         pass  # its message may repeat the URL
     raise ValueError("the URL has no valid host and port (1 to 65535)")
+
+
+def _host(parts: SplitResult) -> str:
+    """The host without the dot that may end a full name: it is the same host."""
+    return (parts.hostname or "").rstrip(".")
 
 
 def _scheme_for(text: str) -> str:
