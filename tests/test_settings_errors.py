@@ -1,5 +1,7 @@
 """Each mistake is a `ConfigurationError` that names the key, the place, and what to write instead."""
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -311,6 +313,51 @@ def test_missing_explicit_files_are_refused(monkeypatch):
 
     monkeypatch.setenv("TIMESTEP_SECRETS_DIR", "nowhere")
     assert message().startswith("the secrets directory 'nowhere' cannot be read (No such file")
+
+
+@pytest.mark.parametrize(
+    ("environment", "shorter", "longer"),
+    [
+        (
+            {"TIMESTEP_OLLAMA__TIMEOUT": "5", "TIMESTEP_OLLAMA__TIMEOUT__IDLE": "3"},
+            "environment variable TIMESTEP_OLLAMA__TIMEOUT",
+            "environment variable TIMESTEP_OLLAMA__TIMEOUT__IDLE",
+        ),
+        (
+            {"TIMESTEP_OLLAMA": '{"timeout": 5}', "TIMESTEP_OLLAMA__TIMEOUT__IDLE": "3"},
+            "environment variable TIMESTEP_OLLAMA",
+            "environment variable TIMESTEP_OLLAMA__TIMEOUT__IDLE",
+        ),
+    ],
+)
+def test_a_number_and_a_table_for_one_key_are_refused(environment, shorter, longer):
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environment=environment)
+
+    assert str(caught.value) == (
+        f"ollama.timeout: a plain value ({shorter}) and a table ({longer}) for one key; unset one "
+        "of them"
+    )
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "directory"])
+def test_a_secret_is_read_from_a_regular_file_only(monkeypatch, kind):
+    path = Path("secrets/OPENAI_API_KEY")
+    path.parent.mkdir()
+    monkeypatch.setenv("TIMESTEP_SECRETS_DIR", "secrets")
+    with socket.socket(socket.AF_UNIX) as bound:
+        match kind:
+            case "pipe":
+                os.mkfifo(path)
+            case "socket":
+                bound.bind(str(path))
+            case _:
+                path.mkdir()
+
+        assert message() == (
+            "secrets/OPENAI_API_KEY is no regular file; a secret is the text of one, so put it "
+            "into a file of that name"
+        )
 
 
 @pytest.mark.parametrize(
