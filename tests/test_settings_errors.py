@@ -103,6 +103,14 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
             "'a b' is no header name; write one such as X-Title",
         ),
         ({"openai": {"headers": {"X-A": "a\nb"}}}, "the value of 'X-A' holds a line break"),
+        (
+            {"openai": {"headers": {"Content-Length": "3"}}},
+            "openai.headers (argument): 'Content-Length' is the connection's own header",
+        ),
+        (
+            {"providers": {"a": {"kind": "ollama", "headers": {"transfer-encoding": "chunked"}}}},
+            "providers.a.headers (argument): 'transfer-encoding' is the connection's own header",
+        ),
         ({"openai": {"api_key": "a\nb"}}, "openai.api_key (argument): the key holds a line break"),
         ({"openai": {"api_key": "schlüssel"}}, "not ASCII; copy it again"),
         (

@@ -15,12 +15,9 @@ from pydantic import (
     Tag,
 )
 
+from timestep.headers import check_not_framing, is_header_name
 from timestep.routing import FallbackReason
 from timestep.urls import check_base_url, parse_ollama_host
-
-
-def _is_http_token(text: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text) is not None
 
 
 def _check_key(key: SecretStr | None) -> SecretStr | None:
@@ -37,8 +34,9 @@ def _check_key(key: SecretStr | None) -> SecretStr | None:
 
 def _check_headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
-        if not _is_http_token(name):
+        if not is_header_name(name):
             raise ValueError(f"{name!r} is no header name; write one such as X-Title")
+        check_not_framing(name)
         if not (value.isascii() and value.isprintable()):
             raise ValueError(f"the value of {name!r} holds a line break or is not ASCII")
     return headers

@@ -176,6 +176,7 @@ def test_headers_go_to_the_configured_server_alone():
         ({"headers": {"X A": "1"}}, "'x a' cannot be sent"),
         ({"headers": {"X-A": "1\n2"}}, "'x-a' cannot be sent"),
         ({"headers": {"X-A": 1}}, "'x-a' cannot be sent"),
+        ({"headers": {"Content-Length": "3"}}, "'content-length' is the connection's own"),
         ({"headers": {1: "1"}, "base_url": "http://gpu", "api_key": "k"}, "https://"),
     ],
 )

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard, cast
 from agents import ModelSettings
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.endpoint import is_header
+from timestep.headers import check_not_framing, is_header
 
 Json = dict[str, Any]
 
@@ -255,6 +255,10 @@ def _extra_headers(settings: ModelSettings, fields: RequestFields) -> None:
                 f"extra_headers[{name!r}] cannot be sent: names are letters, digits and dashes, "
                 "values are printable ASCII."
             )
+        try:
+            check_not_framing(name)
+        except ValueError as exc:
+            raise UnsupportedInputError(f"extra_headers: {exc}.") from exc
         fields.headers[name] = value
 
 
