@@ -58,6 +58,16 @@ def test_every_text_in_the_table_of_a_plugin_is_a_key():
     assert configured_keys(Settings(providers={"own": table})) == ["key-of-text", "key-in-list"]
 
 
+def test_the_table_of_a_plugin_changes_no_more_than_others(full):
+    keys = full.providers["own"].keys_of_plugin
+
+    with pytest.raises(TypeError):
+        keys["x"] = 1
+    for nested in (keys["nested"], keys["list"]):
+        with pytest.raises(TypeError, match="cannot be changed"):
+            nested.get_secret_value().clear()
+
+
 SHOWN = {
     "repr": repr,
     "str": str,
