@@ -115,15 +115,14 @@ def test_settings_are_read_once(fake_ollama, other, monkeypatch):
     assert fake_ollama.chats[0]["model"] == "m"
 
 
-async def test_a_provider_keeps_its_settings_whatever_is_done_to_their_tables(fake_ollama):
+async def test_a_provider_keeps_its_settings_whatever_is_done_to_the_callers_tables(fake_ollama):
     fake_ollama.reply("one")
     options = {"stop": ["x"], "num_ctx": 1024}
-    settings, provider = configured(fake_ollama, "key", options=options)
+    settings, _ = configured(fake_ollama, "key", options=options)
 
-    settings.ollama.options["stop"].append("y")
-    settings.ollama.options["num_ctx"] = 1
-    settings.aliases["fast"][0] = "ollama/other"
+    options["stop"].append("y")
     options["num_ctx"] = 2
+    provider = build_provider(settings)
 
     assert await ask(provider, "fast") == "one"
     assert fake_ollama.chats[0]["model"] == "m"

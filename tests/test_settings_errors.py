@@ -1,5 +1,7 @@
 """Each mistake is a `ConfigurationError` that names the key, the place, and what to write instead."""
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,14 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
             "'a b' is no header name; write one such as X-Title",
         ),
         ({"openai": {"headers": {"X-A": "a\nb"}}}, "the value of 'X-A' holds a line break"),
+        (
+            {"openai": {"headers": {"Content-Length": "3"}}},
+            "openai.headers (argument): 'Content-Length' is the connection's own header",
+        ),
+        (
+            {"providers": {"a": {"kind": "ollama", "headers": {"transfer-encoding": "chunked"}}}},
+            "providers.a.headers (argument): 'transfer-encoding' is the connection's own header",
+        ),
         ({"openai": {"api_key": "a\nb"}}, "openai.api_key (argument): the key holds a line break"),
         ({"openai": {"api_key": "schlüssel"}}, "not ASCII; copy it again"),
         (
@@ -119,13 +129,13 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         (
             {"providers": {"groq": {"kind": "opnai"}}},
             (
-                "providers.groq (argument): unknown kind 'opnai'; known kinds: any-llm, litellm, ollama, "
+                "providers.groq (argument): unknown kind; known kinds: any-llm, litellm, ollama, "
                 'openai. Did you mean "openai"?'
             ),
         ),
         (
             {"providers": {"groq": {"kind": "zz"}}},
-            "unknown kind 'zz'; known kinds: any-llm, litellm, ollama, openai",
+            "unknown kind; known kinds: any-llm, litellm, ollama, openai",
         ),
         (
             {"providers": {"groq": {"base_url": "https://x"}}},
@@ -170,8 +180,8 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         (
             {"openai": {"base_url": "api.example.com/v1"}},
             (
-                "openai.base_url (argument): a base URL starts with http:// or https://, as in "
-                "'https://api.example.com/v1'"
+                "openai.base_url (argument): a base URL starts with http:// or https://; write "
+                "https:// before it"
             ),
         ),
         (
@@ -182,12 +192,12 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
             {"ollama": {"base_url": "http://gpu:11434/v1"}},
             (
                 "ollama.base_url (argument): the native Ollama API lives at the root; write "
-                "'http://gpu:11434' without '/v1'"
+                "the URL without '/v1' at its end"
             ),
         ),
         (
             {"ollama": {"base_url": "http://gpu:11434/api"}},
-            "write 'http://gpu:11434' without '/api'",
+            "write the URL without '/api' at its end",
         ),
         (
             {"providers": {"gpu": {"kind": "ollama", "base_url": "http://gpu/api"}}},
@@ -311,6 +321,51 @@ def test_missing_explicit_files_are_refused(monkeypatch):
 
     monkeypatch.setenv("TIMESTEP_SECRETS_DIR", "nowhere")
     assert message().startswith("the secrets directory 'nowhere' cannot be read (No such file")
+
+
+@pytest.mark.parametrize(
+    ("environment", "shorter", "longer"),
+    [
+        (
+            {"TIMESTEP_OLLAMA__TIMEOUT": "5", "TIMESTEP_OLLAMA__TIMEOUT__IDLE": "3"},
+            "environment variable TIMESTEP_OLLAMA__TIMEOUT",
+            "environment variable TIMESTEP_OLLAMA__TIMEOUT__IDLE",
+        ),
+        (
+            {"TIMESTEP_OLLAMA": '{"timeout": 5}', "TIMESTEP_OLLAMA__TIMEOUT__IDLE": "3"},
+            "environment variable TIMESTEP_OLLAMA",
+            "environment variable TIMESTEP_OLLAMA__TIMEOUT__IDLE",
+        ),
+    ],
+)
+def test_a_number_and_a_table_for_one_key_are_refused(environment, shorter, longer):
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environment=environment)
+
+    assert str(caught.value) == (
+        f"ollama.timeout: a plain value ({shorter}) and a table ({longer}) for one key; unset one "
+        "of them"
+    )
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "directory"])
+def test_a_secret_is_read_from_a_regular_file_only(monkeypatch, kind):
+    path = Path("secrets/OPENAI_API_KEY")
+    path.parent.mkdir()
+    monkeypatch.setenv("TIMESTEP_SECRETS_DIR", "secrets")
+    with socket.socket(socket.AF_UNIX) as bound:
+        match kind:
+            case "pipe":
+                os.mkfifo(path)
+            case "socket":
+                bound.bind(str(path))
+            case _:
+                path.mkdir()
+
+        assert message() == (
+            "secrets/OPENAI_API_KEY is no regular file; a secret is the text of one, so put it "
+            "into a file of that name"
+        )
 
 
 @pytest.mark.parametrize(

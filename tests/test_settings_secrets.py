@@ -10,12 +10,14 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from timestep import tables
+from timestep import build_provider, tables
 from timestep.errors import ConfigurationError
+from timestep.factory import configured_keys
 from timestep.settings import Settings, load_settings
 from timestep.tables import OpenAISettings
 
 SECRET = "s3cr3t-s3cr3t-s3cr3t"
+NUMBER = int("1357924680" * 40)
 PROVIDERS = {
     "groq": {"kind": "openai", "base_url": "https://api.groq.com/openai/v1", "api_key": SECRET},
     "gpu": {"kind": "ollama", "api_key": SECRET, "headers": {"Authorization": SECRET}},
@@ -48,6 +50,22 @@ def test_secrets_are_there_when_asked_for(full):
     assert full.openai.headers == full.ollama.headers == {"X-Key": SECRET}
     assert full.providers["gpu"].headers == {"Authorization": SECRET}
     assert full.providers["own"].keys_of_plugin["nested"].get_secret_value() == {"token": SECRET}
+
+
+def test_every_text_in_the_table_of_a_plugin_is_a_key():
+    table = {"kind": "own-kind", "a": "key-of-text", "b": {"c": ["key-in-list", 3], "d": "short"}}
+
+    assert configured_keys(Settings(providers={"own": table})) == ["key-of-text", "key-in-list"]
+
+
+def test_the_table_of_a_plugin_changes_no_more_than_others(full):
+    keys = full.providers["own"].keys_of_plugin
+
+    with pytest.raises(TypeError):
+        keys["x"] = 1
+    for nested in (keys["nested"], keys["list"]):
+        with pytest.raises(TypeError, match="cannot be changed"):
+            nested.get_secret_value().clear()
 
 
 SHOWN = {
@@ -83,6 +101,20 @@ WRONG = [
     {"ollama": {"host": f"http://me:{SECRET}@gpu"}},
     {"ollama": {"host": f"http://gpu:{SECRET}"}},
     {"ollama": {"keep_alive": SECRET}},
+    {"ollama": {"options": {"num_ctx": SECRET}}},
+    {"ollama": {"options": {"temperature": [SECRET]}}},
+    {"ollama": {"models": {"m": {"num_ctx": SECRET}}}},
+    {"ollama": {"base_url": f"https://example.com/{SECRET}/v1"}},
+    {"ollama": {"base_url": f"{SECRET}://example.com"}},
+    {"ollama": {"host": f"{SECRET}://example.com"}},
+    {"ollama": {"on_context_overflow": SECRET}},
+    {"providers": {"a": {"kind": SECRET}}},
+    {"providers": {"a": {"kind": "ollama", "options": {"num_ctx": SECRET}}}},
+    {"traces": {"otlp": SECRET}},
+    {"traces": {"redact": [f"(?P<{SECRET}>x)"]}},
+    {"traces": {"retention": SECRET}},
+    {"fallback": {"on": [SECRET]}},
+    {"fallback": {"attempts": SECRET}},
     {"providers": {"groq": SECRET}},
     {"providers": {"groq": {"kind": "openai", "api_key": SECRET}}},
     {"aliases": {"a": [[SECRET]]}},
@@ -138,14 +170,40 @@ def test_no_secret_in_an_error_of_a_section():
         assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"keep_alive": NUMBER}, "keep_alive is of type int"),
+        ({"options": {"num_ctx": NUMBER}}, "'num_ctx' must be a whole number"),
+        ({"models": {"m": {"top_p": NUMBER}}}, "'top_p' must be a number"),
+        ({"timeout": NUMBER}, "ollama.timeout (argument): must be"),
+    ],
+)
+def test_a_number_is_in_no_error_either(table, words):
+    with pytest.raises(ConfigurationError) as refused:
+        build_provider(load_settings(ollama=table))
+
+    assert words in str(refused.value)
+    assert str(NUMBER) not in "".join(traceback.format_exception(refused.value))
+
+
+def test_what_follows_env_is_named_only_when_it_can_be_a_variable():
+    Path("timestep.toml").write_text(f'[openai]\napi_key = "env:{SECRET}"\n')
+    check_errors({})
+
+
 def check_errors(arguments):
     with pytest.raises(ConfigurationError) as configuration:
-        load_settings(**arguments)
-    with pytest.raises((ValidationError, SettingsError)) as pydantic:
+        build_provider(load_settings(**arguments))
+    errors = [configuration.value]
+    try:
         Settings(**arguments)
-    for error in (configuration.value, pydantic.value):
+    except (ValidationError, SettingsError) as exc:
+        errors.append(exc)
+    for error in errors:
         assert SECRET not in "".join(traceback.format_exception(error))
         assert SECRET not in repr(error)
     assert SECRET not in str(configuration.value.args)
-    if isinstance(pydantic.value, ValidationError):
-        assert SECRET not in str(pydantic.value.errors()) + pydantic.value.json()
+    for error in errors:
+        if isinstance(error, ValidationError):
+            assert SECRET not in str(error.errors()) + error.json()

@@ -35,15 +35,17 @@ def test_a_usable_base_url_loses_only_its_last_slash(url, base):
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("", "starts with http:// or https://, as in 'https://example.com'"),
-        ("localhost:11434", "as in 'http://localhost:11434'"),
-        ("127.0.0.1", "as in 'http://127.0.0.1'"),
-        ("gpu:11434", "as in 'http://gpu:11434'"),
-        ("[::1]:11434", "as in 'http://[::1]:11434'"),
-        ("api.example.com/v1", "as in 'https://api.example.com/v1'"),
-        (f"me:{SECRET}@example.com/v1", "as in 'https://example.com/v1'"),
-        (f"example.com/v1?key={SECRET}#{SECRET}", "as in 'https://example.com/v1'"),
-        ("ftp://x", "the scheme 'ftp' is not supported; use http:// or https://"),
+        ("", "starts with http:// or https://; write https:// before it"),
+        ("localhost:11434", "write http:// before it"),
+        ("127.0.0.1", "write http:// before it"),
+        ("gpu:11434", "write http:// before it"),
+        ("[::1]:11434", "write http:// before it"),
+        ("api.example.com/v1", "write https:// before it"),
+        (SECRET, "write https:// before it"),
+        (f"me:{SECRET}@example.com/v1", "write https:// before it"),
+        (f"example.com/v1?key={SECRET}#{SECRET}", "write https:// before it"),
+        ("ftp://x", "the scheme is not supported; use http:// or https://"),
+        (f"{SECRET}://x", "the scheme is not supported; use http:// or https://"),
         (f"https://me:{SECRET}@x", "holds no user name or password; set api_key instead"),
         (f"https://{SECRET}@x", "holds no user name or password; set api_key instead"),
         ("https://@x", "holds no user name or password; set api_key instead"),
@@ -80,7 +82,7 @@ def test_an_unusable_base_url_is_refused_with_advice(url, advice):
     ],
 )
 def test_an_ollama_url_ends_before_the_api(path, suffix):
-    with pytest.raises(ValueError, match=f"write 'http://gpu:11434' without '{suffix}'"):
+    with pytest.raises(ValueError, match=f"write the URL without '{suffix}' at its end"):
         check_base_url(f"http://gpu:11434{path}", ollama=True)
 
     assert check_base_url(f"http://gpu:11434{path}") == f"http://gpu:11434{path.rstrip('/')}"
@@ -113,6 +115,9 @@ def test_an_ollama_url_ends_before_the_api(path, suffix):
         ("gpu/ollama/", "http://gpu:11434/ollama"),
         ("ollama.com", OLLAMA_CLOUD),
         ("ollama.com/", OLLAMA_CLOUD),
+        ("ollama.com.", OLLAMA_CLOUD),
+        ("0.0.0.0.", "http://127.0.0.1:11434"),
+        ("gpu.lab.", "http://gpu.lab.:11434"),
         ("https://ollama.com", OLLAMA_CLOUD),
         ("http://", "http://localhost"),
     ],
@@ -129,8 +134,8 @@ def test_ollama_host_names_the_local_server_as_ollama_reads_it(text, url):
         (f"me:{SECRET}@gpu", "set OLLAMA_API_KEY instead"),
         ("gpu:99999", "no valid host and port"),
         ("gpu:port", "no valid host and port"),
-        ("ftp://gpu", "the scheme 'ftp' is not supported"),
-        ("http://gpu/v1", "write 'http://gpu' without '/v1'"),
+        ("ftp://gpu", "the scheme is not supported"),
+        ("http://gpu/v1", "write the URL without '/v1'"),
         ("gpu box", "holds no space"),
     ],
 )
@@ -187,6 +192,9 @@ def test_only_this_machine_is_loopback(url, local):
         ("https://ollama.com", True),
         ("https://OLLAMA.com:443/", True),
         ("https://www.ollama.com", True),
+        ("https://ollama.com.", True),
+        ("https://OLLAMA.com.:443/", True),
+        ("http://ollama.com.", False),
         ("http://ollama.com", False),
         ("https://ollama.com:8443", False),
         ("https://ollama.com.example.com", False),

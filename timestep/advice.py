@@ -73,7 +73,7 @@ def _reason(
             kind = str(context["tag"]).strip("':")
             near = difflib.get_close_matches(kind, kinds, n=1)
             hint = f'. Did you mean "{near[0]}"?' if near else ""
-            return f"unknown kind {kind!r}; known kinds: {', '.join(sorted(kinds))}{hint}"
+            return f"unknown kind; known kinds: {', '.join(sorted(kinds))}{hint}"
         case "dict_type" | "model_type":
             return f"must be a table of settings{_example(path, model)}"
         case _:

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    field_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -26,12 +27,12 @@ from pydantic_settings import (
 from timestep import sources
 from timestep.advice import explain, refusal
 from timestep.fields import arms_at, is_table
+from timestep.frozen import Frozen, freeze
 from timestep.provenance import DEFAULT, KeyOrigin, KeyPath, merge, to_tree
 from timestep.routing import describe_ring, find_ring, targets
 from timestep.tables import (
     KINDS,
     FallbackSettings,
-    Frozen,
     OllamaSettings,
     OpenAISettings,
     ProviderSettings,
@@ -92,6 +93,7 @@ class Settings(Frozen, BaseSettings):
     traces: TracesSettings = TracesSettings()
     """The record of what agents did."""
 
+    _frozen = field_validator("*")(freeze)
     _origins: dict[str, KeyOrigin] = PrivateAttr(default_factory=dict)
 
     def __init__(

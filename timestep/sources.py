@@ -9,7 +9,7 @@ import difflib
 import io
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -144,7 +144,8 @@ def secret_variables(directory: Path) -> list[Variable]:
     Only files with a name of ours are opened: the directory may hold other secrets.
 
     Raises:
-        SettingsError: There is no such directory, or a file of ours cannot be read.
+        SettingsError: There is no such directory, or a file of ours cannot be read or is no
+            regular file.
     """
     try:
         files = sorted(directory.iterdir())
@@ -157,12 +158,21 @@ def secret_variables(directory: Path) -> list[Variable]:
     return [
         Variable(
             path.name,
-            read_text(path, SECRETS_VARIABLE).strip(),
+            _read_secret(path),
             Origin("secrets", f"secrets file {path}", path.name.upper()),
         )
         for path in files
         if Variable(path.name, "", Origin("secrets", "")).path is not None
     ]
+
+
+def _read_secret(path: Path) -> str:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise SettingsError(
+            f"{path} is no regular file; a secret is the text of one, so put it into a file of "
+            "that name"
+        )
+    return read_text(path, SECRETS_VARIABLE).strip()
 
 
 def variable_entries(variables: Iterable[Variable], decode: Decode) -> list[Entry]:
@@ -172,7 +182,8 @@ def variable_entries(variables: Iterable[Variable], decode: Decode) -> list[Entr
     a shorter one that holds it as JSON, and an upper-case name over other spellings.
 
     Raises:
-        SettingsError: The text of a variable cannot be what its path wants.
+        SettingsError: The text of a variable cannot be what its path wants; or one variable sets
+            a plain value where another writes a table.
     """
     ours = [(variable, variable.path) for variable in variables if variable.text.strip()]
     ranked = sorted(
@@ -187,7 +198,23 @@ def variable_entries(variables: Iterable[Variable], decode: Decode) -> list[Entr
     for variable, path in ranked:
         value = _decoded(decode, path, variable.text.strip(), variable.origin)
         entries += [Entry(leaf, below, variable.origin) for leaf, below in flatten(value, path)]
+    _check_one_form(entries)
     return entries
+
+
+def _check_one_form(entries: Sequence[Entry]) -> None:
+    """Refuse a plain value and a table for one key: neither of them is the stronger one."""
+    tables = {
+        entry.path[:length]: entry.origin
+        for entry in entries
+        for length in range(1, len(entry.path))
+    }
+    for entry in entries:
+        if entry.path in tables and not entry.is_table:
+            raise SettingsError(
+                f"{dotted(entry.path)}: a plain value ({entry.origin}) and a table "
+                f"({tables[entry.path]}) for one key; unset one of them"
+            )
 
 
 def control_text(name: str, variables: Iterable[Variable]) -> str | None:
@@ -346,9 +373,12 @@ def follow_pointer(entry: Entry, variables: Mapping[str, str], decode: Decode) -
     name = entry.value.removeprefix("env:").strip()
     text = variables.get(name, "").strip()
     if not text:
+        where = f"{dotted(entry.path)} ({entry.origin})"
+        if not name.isidentifier():  # a key that was pasted here is not repeated
+            raise SettingsError(f"{where}: write the name of a variable after 'env:'")
         raise SettingsError(
-            f"{dotted(entry.path)} ({entry.origin}): the variable {name!r}, which {entry.value!r} "
-            "points at, is not set; set it in the environment or in .env"
+            f"{where}: the variable {name!r}, which 'env:{name}' points at, is not set; set it in "
+            "the environment or in .env"
         )
     return replace(entry, value=_decoded(decode, entry.path, text, entry.origin))
 

@@ -3,21 +3,23 @@
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import platformdirs
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
     Field,
     Secret,
     Tag,
-    ValidationError,
+    field_validator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails
 
+from timestep.frozen import Frozen, freeze
 from timestep.routing import USUAL_REASONS, targets
 from timestep.urls import check_key_transport
 from timestep.values import (
@@ -44,18 +46,6 @@ mapping (without ``kind``, secrets revealed) and returns an ``agents.ModelProvid
 """
 
 
-class Frozen:
-    """Refuses assignment without repeating the value, which may be a key; pydantic repeats it."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_"):
-            problem: InitErrorDetails = {"type": "frozen_instance", "loc": (name,), "input": None}
-            raise ValidationError.from_exception_data(
-                type(self).__name__, [problem], hide_input=True
-            )
-        super().__setattr__(name, value)
-
-
 class Section(Frozen, BaseModel):
     """A table of settings: frozen, unknown keys refused, no input in its errors."""
 
@@ -64,7 +54,10 @@ class Section(Frozen, BaseModel):
         frozen=True,
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
+        validate_default=True,
     )
+
+    _frozen = field_validator("*")(freeze)
 
 
 def _check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
@@ -202,12 +195,15 @@ class AnyLLMProviderSettings(Section):
     """The base URL of the API; the choice of the gateway when unset."""
 
 
+_Hidden: TypeAlias = Secret[Annotated[Any, AfterValidator(freeze)]]
+
+
 class PluginProviderSettings(Section):
     """A kind from an entry point in ``timestep.providers``; the plug-in reads its own keys."""
 
     model_config = ConfigDict(extra="allow")
     # Nobody here knows which of a plug-in's keys are secret, so all of them are.
-    __pydantic_extra__: dict[str, Secret[Any]] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride] - pydantic's way to type extra keys
+    __pydantic_extra__: dict[str, _Hidden] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride] - pydantic's way to type extra keys
 
     kind: str
     """The name of the entry point."""
@@ -215,7 +211,7 @@ class PluginProviderSettings(Section):
     @property
     def keys_of_plugin(self) -> Mapping[str, Secret[Any]]:
         """The keys besides ``kind``, with their values hidden."""
-        return self.__pydantic_extra__
+        return MappingProxyType(self.__pydantic_extra__)
 
 
 class TracesSettings(Section):

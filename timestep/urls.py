@@ -1,7 +1,7 @@
 """Rules for the URLs a configuration may name.
 
 Pure: text in, text out; a `ValueError` says what to write instead. Messages never repeat the
-part of a URL that may hold credentials.
+URL, which may be a key in the wrong place; of a valid one they may name the server.
 """
 
 import ipaddress
@@ -22,12 +22,14 @@ def check_base_url(url: str, *, ollama: bool = False) -> str:
     """
     text = url.strip()
     if "://" not in text:
-        raise ValueError(f"a base URL starts with http:// or https://, as in {_suggest(text)!r}")
+        raise ValueError(
+            f"a base URL starts with http:// or https://; write {_scheme_for(text)}:// before it"
+        )
     if re.search(r"\s", text):
         raise ValueError("a base URL holds no space, as in 'http://localhost:11434'")
     parts = _split(text)
     if parts.scheme not in {"http", "https"}:
-        raise ValueError(f"the scheme {parts.scheme!r} is not supported; use http:// or https://")
+        raise ValueError("the scheme is not supported; use http:// or https://")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a base URL holds no user name or password; set api_key instead")
     if not parts.hostname:
@@ -46,8 +48,7 @@ def _check_root(base: str) -> None:
     for suffix in ("/v1", "/api", "/api/chat", "/v1/chat/completions"):
         if base.endswith(suffix):
             raise ValueError(
-                f"the native Ollama API lives at the root; write {base.removesuffix(suffix)!r} "
-                f"without {suffix!r}"
+                f"the native Ollama API lives at the root; write the URL without {suffix!r} at its end"
             )
 
 
@@ -64,7 +65,7 @@ def parse_ollama_host(text: str) -> str:
     value = text.strip().strip("\"'").strip()
     if not value:
         return LOCAL_OLLAMA
-    if value.rstrip("/").lower() == "ollama.com":
+    if value.rstrip("/").rstrip(".").lower() == "ollama.com":
         return OLLAMA_CLOUD
     scheme, separator, rest = value.partition("://")
     if not separator:
@@ -78,7 +79,7 @@ def parse_ollama_host(text: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("OLLAMA_HOST holds no user name or password; set OLLAMA_API_KEY instead")
     host = parts.hostname or "localhost"
-    if _is_unspecified(host):
+    if _is_unspecified(host.rstrip(".")):
         host = "127.0.0.1" if "." in host else "[::1]"
     elif ":" in host:
         host = f"[{host}]"
@@ -97,7 +98,7 @@ def authority(url: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """True when *url* names this machine."""
-    host = (_split(url).hostname or "").rstrip(".")
+    host = _host(_split(url))
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -111,7 +112,7 @@ def is_ollama_cloud(url: str) -> bool:
     parts = _split(url)
     return (
         parts.scheme == "https"
-        and (parts.hostname or "") in {"ollama.com", "www.ollama.com"}
+        and _host(parts) in {"ollama.com", "www.ollama.com"}
         and parts.port in {None, 443}
     )
 
@@ -139,12 +140,17 @@ def _split(url: str) -> SplitResult:
     raise ValueError("the URL has no valid host and port (1 to 65535)")
 
 
-def _suggest(text: str) -> str:
-    """*text* with the scheme it probably wants, without what may be secret in it."""
-    address = re.split(r"[?#\s]", text, maxsplit=1)[0].rpartition("@")[2] or "example.com"
+def _host(parts: SplitResult) -> str:
+    """The host without the dot that may end a full name: it is the same host."""
+    return (parts.hostname or "").rstrip(".")
+
+
+def _scheme_for(text: str) -> str:
+    """The scheme that *text*, a URL without one, probably wants."""
+    address = re.split(r"[?#\s]", text, maxsplit=1)[0].rpartition("@")[2]
     # Servers of one's own are named by number or with a port, and rarely have a certificate.
     own = re.match(r"localhost|[\d.]+(:|/|$)|\[|[^/]+:\d", address)
-    return f"{'http' if own else 'https'}://{address}"
+    return "http" if own else "https"
 
 
 def _is_bare_ipv6(authority: str) -> bool:

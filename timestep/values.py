@@ -15,12 +15,9 @@ from pydantic import (
     Tag,
 )
 
+from timestep.headers import check_not_framing, is_header_name
 from timestep.routing import FallbackReason
 from timestep.urls import check_base_url, parse_ollama_host
-
-
-def _is_http_token(text: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text) is not None
 
 
 def _check_key(key: SecretStr | None) -> SecretStr | None:
@@ -37,8 +34,9 @@ def _check_key(key: SecretStr | None) -> SecretStr | None:
 
 def _check_headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
-        if not _is_http_token(name):
+        if not is_header_name(name):
             raise ValueError(f"{name!r} is no header name; write one such as X-Title")
+        check_not_framing(name)
         if not (value.isascii() and value.isprintable()):
             raise ValueError(f"the value of {name!r} holds a line break or is not ASCII")
     return headers
@@ -52,7 +50,8 @@ def _check_pattern(pattern: str) -> str:
     try:
         is_useless = re.compile(pattern).search("") is not None
     except re.error as exc:
-        raise ValueError(f"this is no regular expression: {exc}") from None
+        reason = re.sub(r"'.*'|\".*\"", "…", str(exc))  # which repeats names of the pattern
+        raise ValueError(f"this is no regular expression: {reason}") from None
     if is_useless:
         raise ValueError("this pattern matches nothing at all, and so everywhere")
     return pattern

@@ -40,17 +40,21 @@ def test_configured_keys_and_patterns_never_reach_the_disk(invoke, fake_ollama, 
         "[traces]\nredact = ['\\d{4}-\\d{4}']\n"
         "[providers.other]\nkind = 'openai'\nbase_url = 'https://x.example'\n"
         "api_key = 'an-odd-key-of-mine'\n"
-        "[providers.other.headers]\nX-Title = 'plain'\n"
+        "[providers.other.headers]\nX-Title = 'plain enough'\nX-S = 'hdr-sekret-value-0003'\n"
     )
-    fake_ollama.reply("Your key is an-odd-key-of-mine, your card 1234-5678. Plain enough.")
+    fake_ollama.reply(
+        "Your key is an-odd-key-of-mine, your card 1234-5678, the header hdr-sekret-value-0003. "
+        "It is plain enough."
+    )
 
     assert invoke("run", "Hi", *MODEL).exit_code == 0
 
     files = (tmp_path / "data" / "timestep").glob("traces.db*")
     stored = b"".join(file.read_bytes() for file in files)
     shown = invoke("traces", "show", "--full").stdout
-    assert "Your key is [redacted], your card [redacted]. Plain enough." in shown
-    for secret in (b"an-odd-key-of-mine", b"1234-5678"):
+    words = "Your key is [redacted], your card [redacted], the header [redacted]."
+    assert f"{words} It is plain enough." in " ".join(shown.split())
+    for secret in (b"an-odd-key-of-mine", b"1234-5678", b"hdr-sekret-value-0003"):
         assert secret not in stored
 
 
@@ -74,3 +78,27 @@ def test_every_kind_of_key_is_known():
     )
 
     assert configured_keys(settings) == ["openai-key", "ollama-key", "provider-key"]
+
+
+HEADERS = {
+    "X-S": "a-value-of-a-header",
+    "Authorization": "Bearer key-in-a-header",
+    "x-short": "plain",
+    "ACCEPT": "application/json",
+    "User-Agent": "agents of mine",
+    "Content-Type": "application/json",
+    "X-Title": "my application",
+}
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"openai": {"headers": HEADERS}},
+        {"ollama": {"headers": HEADERS}},
+        {"providers": {"a": {"kind": "ollama", "headers": HEADERS}}},
+        {"providers": {"a": {"kind": "openai", "base_url": "https://a", "headers": HEADERS}}},
+    ],
+)
+def test_a_header_is_a_key_unless_its_name_says_otherwise(tables):
+    assert configured_keys(load_settings(**tables)) == ["a-value-of-a-header", "key-in-a-header"]

@@ -132,6 +132,17 @@ async def test_headers_of_the_endpoint_and_of_the_call_go_along(fake_ollama, tra
     assert headers["accept-encoding"] == "identity"
 
 
+async def test_a_header_of_the_call_replaces_the_same_one_in_another_case(fake_ollama, transport):
+    fake_ollama.reply("hi")
+    provider = OllamaModelProvider(base_url=fake_ollama.url, headers={"X-Team": "a"}, api_key="k")
+    own = {"X-TEAM": "b", "Authorization": "Bearer own", "Host": "localhost", "User-Agent": "me"}
+
+    await whole(provider.get_model("m"), ModelSettings(extra_headers=own))
+
+    headers = fake_ollama.requests[0].headers
+    assert {name: headers[name.lower()] for name in own} == own
+
+
 async def test_an_impossible_header_is_refused_before_the_request(fake_ollama):
     provider = OllamaModelProvider(base_url=fake_ollama.url)
     settings = ModelSettings(extra_headers={"x-call": "a\r\nx-evil: b"})

@@ -126,6 +126,7 @@ def test_one_url_is_no_pool(fake_ollama):
         ([], "empty list"),
         (["http://a:1", "not a url"], "starts with http"),
         (["https://ollama.com", "http://a:1"], "ollama.com beside other servers"),
+        (["https://ollama.com.", "http://a:1"], "ollama.com beside other servers"),
         (["http://a:1", 7], "is int, not text"),
     ],
 )

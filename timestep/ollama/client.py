@@ -403,7 +403,8 @@ class ChatStream:
         connections = self._wire.connections()
         method, path, body, headers = self._request
         url = self._wire.endpoint.base_url + path
-        headers = {**_HEADERS, **self._wire.endpoint.headers, **headers}
+        own = {name.lower(): value for name, value in headers.items()}  # none is sent twice
+        headers = {**_HEADERS, **self._wire.endpoint.headers, **own}
         self._watch.expect("first_byte")
         answer = await connections.send(method, url, headers, body, self._guard)
         if self._kept is not None:

@@ -5,12 +5,12 @@ one is that URL's. Names of cloud models go to ollama.com unless a base URL is c
 everything.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 from timestep.errors import ConfigurationError, UnknownModelError
+from timestep.headers import check_not_framing, is_header
 from timestep.urls import (
     LOCAL_OLLAMA,
     OLLAMA_CLOUD,
@@ -19,8 +19,6 @@ from timestep.urls import (
     is_loopback,
     is_ollama_cloud,
 )
-
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +139,6 @@ def tagged(name: str) -> str:
     return (name if ":" in name.rpartition("/")[2] else f"{name}:latest").lower()
 
 
-def is_header(name: str, value: object) -> bool:
-    """True when HTTP can carry a header *name* with *value*."""
-    return (
-        _HEADER_NAME.fullmatch(name) is not None
-        and isinstance(value, str)
-        and value.isascii()
-        and value.isprintable()
-    )
-
-
 def check_model_name(name: object) -> str:
     """*name*, when it can name a model.
 
@@ -200,6 +188,10 @@ def _endpoint(url: str, key: str, extra: object, allow_insecure: bool) -> Endpoi
                 f"The Ollama header {name!r} cannot be sent: names are letters, digits and dashes, "
                 "values are printable ASCII."
             )
+        try:
+            check_not_framing(name)
+        except ValueError as exc:
+            raise ConfigurationError(f"The Ollama header {exc}.") from exc
     if key:
         headers.setdefault("authorization", f"Bearer {key}")
     if "authorization" in headers and not allow_insecure:

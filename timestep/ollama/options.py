@@ -15,7 +15,7 @@ from typing import Any, TypeGuard, cast
 from agents import ModelSettings
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.endpoint import is_header
+from timestep.headers import check_not_framing, is_header
 
 Json = dict[str, Any]
 
@@ -133,7 +133,8 @@ def check_options(options: Mapping[str, Any], ignored: list[str] | None = None) 
     Names Ollama does not know are sent all the same, for newer servers, and added to *ignored*.
 
     Raises:
-        UnsupportedInputError: A value has a type the server answers with HTTP 500.
+        UnsupportedInputError: A value has a type the server answers with HTTP 500. It says which
+            type, and not the value: a configuration may hold a key where a number belongs.
     """
     checked: Json = {}
     for name, value in _as_options(options).items():
@@ -149,7 +150,8 @@ def check_options(options: Mapping[str, Any], ignored: list[str] | None = None) 
                 ignored.append(f"options.{name} (no option of Ollama{hint})")
         elif (wanted := _wrong_type(name, value)) is not None:
             raise UnsupportedInputError(
-                f"The Ollama option {name!r} must be {wanted}, and is {value!r}."
+                f"The Ollama option {name!r} must be {wanted}, and is of type "
+                f"{type(value).__name__}."
             )
         checked[name] = value
     return checked
@@ -170,8 +172,8 @@ def check_keep_alive(value: object) -> float | str:
     elif _is_number(value, sys.float_info.max):
         return value
     raise UnsupportedInputError(
-        f"keep_alive is {value!r}; write seconds (300), a duration ('10m', '1h30m'), -1 to keep "
-        "the model loaded or 0 to unload it."
+        f"keep_alive is of type {type(value).__name__} and no duration; write seconds (300), text "
+        "such as '10m' or '1h30m', -1 to keep the model loaded or 0 to unload it."
     )
 
 
@@ -253,6 +255,10 @@ def _extra_headers(settings: ModelSettings, fields: RequestFields) -> None:
                 f"extra_headers[{name!r}] cannot be sent: names are letters, digits and dashes, "
                 "values are printable ASCII."
             )
+        try:
+            check_not_framing(name)
+        except ValueError as exc:
+            raise UnsupportedInputError(f"extra_headers: {exc}.") from exc
         fields.headers[name] = value
 
 
@@ -302,20 +308,23 @@ def _checked_think(value: Any, where: str) -> Any:
 
 
 def _as_options(options: Any) -> Mapping[str, Any]:
+    given = type(options).__name__
     if isinstance(options, Mapping):
         named = cast("Mapping[Any, Any]", options)
         if all(isinstance(name, str) for name in named):
             return named
-    raise UnsupportedInputError(f"options are {options!r}; pass a dict of Ollama options by name.")
+    raise UnsupportedInputError(
+        f"options are of type {given}; pass a dict of Ollama options by name."
+    )
 
 
 def _wrong_type(name: str, value: Any) -> str | None:
     """What *value* should have been, or None when it is right."""
     if name in _INTEGERS:
         whole = _is_number(value, _LARGEST_INTEGER) and float(value).is_integer()
-        return None if whole else "a whole number"
+        return None if whole else "a whole number of at most 64 bits"
     if name in _FLOATS:
-        return None if _is_number(value, _LARGEST_FLOAT) else "a number"
+        return None if _is_number(value, _LARGEST_FLOAT) else "a number of at most 32 bits"
     if name in _BOOLEANS:
         return None if isinstance(value, bool) else "true or false"
     texts = isinstance(value, list | tuple) and all(
