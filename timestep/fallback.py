@@ -47,8 +47,8 @@ class FallbackModel(Model):
 
     A call goes to the first model; when that cannot be reached, is not there, is out of quota or
     busy, and nothing was shown yet, to the next. An error of the caller goes to nobody else. A
-    model that failed is passed over for a while, unless every model failed of late; then all of
-    them are asked again. One call asks each model once at most.
+    model that failed is passed over for a while, and asked only when no other could answer. One
+    call asks each model once at most.
 
     A request that continues state a server keeps (``previous_response_id``, ``conversation_id``,
     ``prompt``) goes to the first model alone, because no other has that state.
@@ -242,23 +242,32 @@ class _Round:
         return [self._reports[name] for name in self._models if name in self._reports]
 
     def __iter__(self) -> Iterator[tuple[str, Model]]:
-        """The models to ask, one by one."""
+        """The models to ask, one by one: those that cool down when no other could answer."""
         now = self._clock()
-        cooling = {name for name in self._models if self._rested.get(name, now) > now}
+        cooling = {
+            name: end - now for name in self._models if (end := self._rested.get(name, now)) > now
+        }
         if len(cooling) == len(self._models):
-            cooling.clear()  # asking one that failed beats asking nobody
-        most = self._rules.attempts if self._rules else None
+            cooling.clear()  # then all of them are what is left, and the first comes first
         for name, model in self._models.items():
             if name in cooling:
-                seconds = self._rested.get(name, now) - now
-                text = f"it failed of late and is passed over for {seconds:.0f} s more"
-                self._report(Failure(name, "cooling_down", text))
-            elif most is not None and self._asked >= most:
-                text = f"it was not asked, because attempts is {most}"
-                self._report(Failure(name, "attempts", text))
-            else:
+                text = f"it failed of late and is passed over for {cooling[name]:.0f} s more"
+                self._report(Failure(name, "cooling_down", text, is_passing=True))
+            elif self._has_attempts():
                 self._current = name
                 yield name, model
+            else:
+                text = f"it was not asked, because attempts is {self._asked}"
+                self._report(Failure(name, "attempts", text))
+        for name in cooling:
+            if self._has_attempts():
+                del self._reports[name]
+                self._current = name
+                yield name, self._models[name]
+
+    def _has_attempts(self) -> bool:
+        most = self._rules.attempts if self._rules else None
+        return most is None or self._asked < most
 
     def reason(self, error: Exception) -> str | None:
         """Why the next model should be asked after *error*; None when it should not."""
