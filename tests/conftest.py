@@ -130,6 +130,7 @@ class OpenAIServer:
 
     Attributes:
         failure: A status and what the server says, instead of an answer.
+        failure_headers: What comes with it.
         error: What the server says under status 200, instead of an answer, as each of its APIs
             says it.
         events: What a stream of the Responses API consists of.
@@ -137,6 +138,7 @@ class OpenAIServer:
 
     base_url: str = ""
     failure: tuple[int, str] | None = None
+    failure_headers: dict[str, str] = field(default_factory=dict)
     error: dict | str | None = None
     events: list[dict] = field(default_factory=lambda: [DELTA, COMPLETED])
     requests: list[tuple[str, dict[str, str], dict]] = field(default_factory=list)
@@ -178,6 +180,8 @@ def openai_server():
             elif body.get("stream") and is_responses:
                 answer, content_type = event_stream(state.events), "text/event-stream"
             self.send_response(status)
+            for name, value in state.failure_headers.items():
+                self.send_header(name, value)
             if state.redirect_to:
                 self.send_header("Location", state.redirect_to)
             self.send_header("Content-Type", content_type)

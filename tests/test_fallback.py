@@ -40,6 +40,7 @@ from timestep import (
     OllamaStatusError,
     OllamaTimeoutError,
     RateLimitError,
+    ServerBusyError,
     UnknownModelError,
     UnsupportedInputError,
 )
@@ -811,6 +812,49 @@ async def test_the_policy_hears_when_the_first_of_them_may_answer(
         await run(agent(provider, model_settings=retrying(1, policy)))
 
     assert heard == [(True, wait)]
+
+
+YEARS = {"Retry-After": "99999999"}
+
+
+@pytest.mark.parametrize("policy", ["provider_suggested", "retry_after"])
+@pytest.mark.parametrize("name", [None, "a/m"])
+async def test_nobody_waits_for_years(fake_ollama, second, provider, run, name, policy):
+    fake_ollama.fail(503, "busy", headers=YEARS)
+    if name is None:
+        second.fail(503, "busy", headers=YEARS)
+    settings = retrying(2, getattr(retry_policies, policy)())
+
+    async with asyncio.timeout(5):
+        with pytest.raises(AllModelsFailedError if name is None else ServerBusyError) as caught:
+            await run(Agent("a", model=provider.get_model(name), model_settings=settings))
+
+    assert requests_of(fake_ollama) == 1
+    if name is None:
+        assert [f.retry_after for f in caught.value.failures] == [99999999.0] * 2
+    else:
+        assert caught.value.retry_after == 99999999.0
+
+
+@pytest.mark.parametrize("on", [["rate_limit"], ["connection"]])
+@pytest.mark.parametrize("policy", ["provider_suggested", "retry_after", "http_status"])
+async def test_nobody_waits_for_years_for_a_server_that_speaks_openais_api(
+    openai_server, clock, run, on, policy, monkeypatch
+):
+    monkeypatch.setattr("openai._base_client.BaseClient._should_retry", lambda *_: False)
+    openai_server.failure, openai_server.failure_headers = (429, "slow down"), YEARS
+    apis = {"a": openai(openai_server), "b": openai(openai_server, use_responses=True)}
+    provider = chained(clock, FallbackRules(on=on, cool_down=0), **apis)
+    policies = {"http_status": lambda: retry_policies.http_status([429])}
+    settings = retrying(1, policies.get(policy, getattr(retry_policies, policy))())
+
+    async with asyncio.timeout(5):
+        with pytest.raises((AllModelsFailedError, APIError)):
+            await run(agent(provider, model_settings=settings))
+
+    asked = 2 if on == ["rate_limit"] else 1
+    times = 2 if policy == "http_status" else 1  # a policy of the caller's own, with its backoff
+    assert len(openai_server.requests) == asked * times
 
 
 async def test_the_policy_hears_of_a_network_that_is_down(fake_ollama, second, provider, run):

@@ -30,9 +30,10 @@ from timestep.errors import (
     CapabilityError,
     ConfigurationError,
     Failure,
+    OllamaStatusError,
     TimestepError,
 )
-from timestep.ollama.errors import retry_advice
+from timestep.ollama.errors import retry_advice, within_bounds
 from timestep.reasons import StreamFailureError, failure_in, reason_of
 from timestep.routing import FallbackRules
 
@@ -102,7 +103,7 @@ class FallbackModel(Model):
         if advice is None:
             answers = (model.get_retry_advice(request) for model in self.models.values())
             advice = next((answer for answer in answers if answer is not None), None)
-        return advice
+        return None if advice is None else within_bounds(advice)
 
     async def get_response(
         self,
@@ -295,8 +296,10 @@ class _Round:
             self._asked += 1
             self._rested[name] = self._clock() + self._rules.cool_down
         self.last_error = error
-        is_passing = advice is not None and advice.suggested is True
+        is_passing = advice is not None and within_bounds(advice).suggested is True
         wait = advice.retry_after if advice is not None else None
+        if isinstance(error, OllamaStatusError):
+            wait = error.retry_after  # also where that is too long to advise it
         self._report(Failure(name, reason, _words(error), is_passing, wait))
         return True
 
