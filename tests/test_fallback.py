@@ -177,12 +177,57 @@ def test_an_empty_chain_is_refused():
         FallbackModel({})
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"on": ["wrong"]}, {"attempts": 0}, {"cool_down": -1}, {"cool_down": float("nan")}]
-)
-def test_rules_that_cannot_be_used_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"known are|write"):
+WRONG_RULES = [
+    ({"on": ["wrong"]}, "after 'wrong'; known are"),
+    ({"on": ["busy", 1, []]}, "after 1; known are"),
+    ({"on": [[]]}, r"after \[\]; known are"),
+    ({"on": "connection"}, r"write a list, as in \['connection'\]"),
+    ({"on": None}, "write a list"),
+    ({"on": b"busy"}, "write a list"),
+    ({"attempts": 0}, "write 1 or more"),
+    ({"attempts": 1.5}, "write 1 or more"),
+    ({"attempts": True}, "write 1 or more"),
+    ({"attempts": "2"}, "write 1 or more"),
+    ({"cool_down": -1}, "write 0 or more"),
+    ({"cool_down": "30"}, "write 0 or more"),
+    ({"cool_down": True}, "write 0 or more"),
+    ({"cool_down": None}, "write 0 or more"),
+    ({"cool_down": float("nan")}, "write 0 or more"),
+    ({"cool_down": float("inf")}, "write 0 or more"),
+    ({"cool_down": 10**400}, "write 0 or more"),
+    ({"cool_down": 10**5000}, "write 0 or more"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "words"), WRONG_RULES, ids=range(len(WRONG_RULES)))
+def test_rules_that_cannot_be_used_are_refused(wrong, words):
+    with pytest.raises(ValueError, match=words):
         FallbackRules(**wrong)
+
+
+def test_rules_keep_what_they_were_built_from():
+    on = ["busy"]
+    rules = FallbackRules(on=on)
+
+    on.clear()
+
+    assert rules.on == ("busy",)
+    assert hash(rules) == hash(FallbackRules(on=["busy"]))
+
+
+@pytest.mark.parametrize(
+    ("models", "rules", "words"),
+    [
+        ({"a": None}, None, "'a' is NoneType, and no agents.Model"),
+        ({1: ScriptedModel([])}, None, "name 1 is no text"),
+        (["a", "b"], None, "is list"),
+        (None, None, "is NoneType"),
+        ({"a": ScriptedModel([])}, {"on": ["busy"]}, r"rules .* dict; write FallbackRules"),
+    ],
+)
+def test_a_chain_that_cannot_be_used_is_refused_when_it_is_built(models, rules, words):
+    with pytest.raises(ConfigurationError, match=words):
+        FallbackModel(models, rules)
 
 
 def test_the_settings_say_when_a_chain_goes_on(monkeypatch):

@@ -62,7 +62,7 @@ class FallbackModel(Model):
         clock: Counts seconds.
 
     Raises:
-        ConfigurationError: There are no *models*.
+        ConfigurationError: There are no *models*, one of them is none, or *rules* are none.
     """
 
     def __init__(
@@ -73,8 +73,7 @@ class FallbackModel(Model):
         rested: MutableMapping[str, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not models:
-            raise ConfigurationError("A chain of models is empty; name one model at least.")
+        _check(models, rules)
         self.models = dict(models)
         self.rules = rules or FallbackRules()
         # One item is read or written at a time, which a dict does safely in any thread.
@@ -336,6 +335,28 @@ class _Round:
         span.finish()
         if failure.reason not in _NOT_ASKED:
             logger.warning("%s did not answer: %s.", failure.model, failure.reason)
+
+
+def _check(models: object, rules: object) -> None:
+    """Refuse what would only fail when it is called."""
+    if not isinstance(models, Mapping):
+        raise ConfigurationError(
+            f"A chain of models is {type(models).__name__}; write a dict of models by name."
+        )
+    if not models:
+        raise ConfigurationError("A chain of models is empty; name one model at least.")
+    for name, model in cast("Mapping[object, object]", models).items():
+        if not isinstance(name, str):
+            raise ConfigurationError(f"In a chain of models the name {name!r} is no text.")
+        if not isinstance(model, Model):
+            raise ConfigurationError(
+                f"In a chain of models {name!r} is {type(model).__name__}, and no agents.Model; "
+                "provider.get_model(name) gives one."
+            )
+    if not isinstance(rules, FallbackRules | None):
+        raise ConfigurationError(
+            f"The rules of a chain of models are {type(rules).__name__}; write FallbackRules(…)."
+        )
 
 
 async def _opening(
