@@ -129,7 +129,8 @@ class OpenAIServer:
     """A server that answers "hello" to both of OpenAI's APIs, and what was asked of it.
 
     Attributes:
-        failure: A status and what the server says, instead of an answer.
+        failure: A status and what the server says, instead of an answer; its words may be an object
+            with a code.
         failure_headers: What comes with it.
         error: What the server says under status 200, instead of an answer, as each of its APIs
             says it.
@@ -137,7 +138,7 @@ class OpenAIServer:
     """
 
     base_url: str = ""
-    failure: tuple[int, str] | None = None
+    failure: tuple[int, str | dict] | None = None
     failure_headers: dict[str, str] = field(default_factory=dict)
     error: dict | str | None = None
     events: list[dict] = field(default_factory=lambda: [DELTA, COMPLETED])
@@ -171,10 +172,9 @@ def openai_server():
             answer = json.dumps(RESPONSE if is_responses else COMPLETION)
             status, content_type = 307 if state.redirect_to else 200, "application/json"
             if state.failure:
-                status, answer = (
-                    state.failure[0],
-                    json.dumps({"error": {"message": state.failure[1]}}),
-                )
+                status, said = state.failure
+                error = said if isinstance(said, dict) else {"message": said}
+                answer = json.dumps({"error": error})
             elif state.error is not None:
                 answer, content_type = refused(is_responses, body.get("stream"), state.error)
             elif body.get("stream") and is_responses:

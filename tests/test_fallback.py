@@ -22,7 +22,7 @@ from agents import (
 )
 from agents.testing import ScriptedModel, assistant_message
 from agents.tracing import TracingProcessor
-from openai import APIError
+from openai import APIError, APIStatusError
 
 from timestep import (
     AllModelsFailedError,
@@ -312,6 +312,41 @@ async def test_a_server_that_speaks_openais_api_is_replaced_too(
 
     assert (await run(agent(provider))).final_output == "from b"
     assert len(openai_server.requests) == 1
+
+
+CODES = [
+    (413, "rate_limit_exceeded", "rate_limit"),
+    (403, "insufficient_quota", "rate_limit"),
+    (400, "insufficient_quota", "rate_limit"),
+    (400, "model_not_found", "not_found"),
+    (422, "model_not_found", "not_found"),
+    (429, "context_length_exceeded", None),
+    (500, "context_length_exceeded", None),
+    (503, "content_filter", None),
+    (503, "sunspots", "busy"),
+    (503, 400, "busy"),
+    (400, 503, None),
+    (400, ["server_error"], None),
+    (400, None, None),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "reason"), CODES)
+async def test_a_known_code_decides_before_the_status(
+    openai_server, second, clock, run, status, code, reason, monkeypatch, caplog
+):
+    monkeypatch.setattr("openai._base_client.BaseClient._should_retry", lambda *_: False)
+    openai_server.failure = (status, {"message": "no", "code": code, "type": "server_error"})
+    provider = chained(clock, a=openai(openai_server), b=ollama(second))
+
+    if reason is None:
+        with pytest.raises(APIStatusError):
+            await run(agent(provider))
+        assert not second.requests
+    else:
+        second.reply("from b")
+        assert (await run(agent(provider))).final_output == "from b"
+        assert f"a/m did not answer: {reason}." in caplog.messages
 
 
 async def test_a_server_that_speaks_openais_api_replaces_another(
