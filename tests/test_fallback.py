@@ -22,7 +22,7 @@ from agents import (
 )
 from agents.testing import ScriptedModel, assistant_message
 from agents.tracing import TracingProcessor
-from openai import APIError, APIStatusError
+from openai import APIError, APIStatusError, BadRequestError
 
 from timestep import (
     AllModelsFailedError,
@@ -605,6 +605,18 @@ async def test_when_no_model_has_tools_the_error_says_so_of_each(
         ("b/m", "tools"),
     ]
     assert isinstance(caught.value.__cause__, CapabilityError)
+
+
+async def test_a_server_that_speaks_openais_api_is_not_asked_what_it_can_do(
+    openai_server, second, clock, run
+):
+    openai_server.failure = (400, "m does not support tools")
+    provider = chained(clock, a=openai(openai_server), b=ollama(second))
+
+    with pytest.raises(BadRequestError, match="does not support tools"):
+        await run(agent(provider, tools=[weather]))
+
+    assert not second.requests
 
 
 async def test_a_chain_within_a_chain_is_left_for_the_next_model(
