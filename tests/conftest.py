@@ -129,14 +129,17 @@ class OpenAIServer:
     """A server that answers "hello" to both of OpenAI's APIs, and what was asked of it.
 
     Attributes:
-        failure: A status and what the server says, instead of an answer.
+        failure: A status and what the server says, instead of an answer; its words may be an object
+            with a code.
+        failure_headers: What comes with it.
         error: What the server says under status 200, instead of an answer, as each of its APIs
             says it.
         events: What a stream of the Responses API consists of.
     """
 
     base_url: str = ""
-    failure: tuple[int, str] | None = None
+    failure: tuple[int, str | dict] | None = None
+    failure_headers: dict[str, str] = field(default_factory=dict)
     error: dict | str | None = None
     events: list[dict] = field(default_factory=lambda: [DELTA, COMPLETED])
     requests: list[tuple[str, dict[str, str], dict]] = field(default_factory=list)
@@ -169,15 +172,16 @@ def openai_server():
             answer = json.dumps(RESPONSE if is_responses else COMPLETION)
             status, content_type = 307 if state.redirect_to else 200, "application/json"
             if state.failure:
-                status, answer = (
-                    state.failure[0],
-                    json.dumps({"error": {"message": state.failure[1]}}),
-                )
+                status, said = state.failure
+                error = said if isinstance(said, dict) else {"message": said}
+                answer = json.dumps({"error": error})
             elif state.error is not None:
                 answer, content_type = refused(is_responses, body.get("stream"), state.error)
             elif body.get("stream") and is_responses:
                 answer, content_type = event_stream(state.events), "text/event-stream"
             self.send_response(status)
+            for name, value in state.failure_headers.items():
+                self.send_header(name, value)
             if state.redirect_to:
                 self.send_header("Location", state.redirect_to)
             self.send_header("Content-Type", content_type)

@@ -22,7 +22,7 @@ from agents import (
 )
 from agents.testing import ScriptedModel, assistant_message
 from agents.tracing import TracingProcessor
-from openai import APIError
+from openai import APIError, APIStatusError, BadRequestError
 
 from timestep import (
     AllModelsFailedError,
@@ -37,8 +37,10 @@ from timestep import (
     MultiModelProviderMap,
     OllamaModel,
     OllamaModelProvider,
+    OllamaStatusError,
     OllamaTimeoutError,
     RateLimitError,
+    ServerBusyError,
     UnknownModelError,
     UnsupportedInputError,
 )
@@ -175,12 +177,57 @@ def test_an_empty_chain_is_refused():
         FallbackModel({})
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"on": ["wrong"]}, {"attempts": 0}, {"cool_down": -1}, {"cool_down": float("nan")}]
-)
-def test_rules_that_cannot_be_used_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"known are|write"):
+WRONG_RULES = [
+    ({"on": ["wrong"]}, "after 'wrong'; known are"),
+    ({"on": ["busy", 1, []]}, "after 1; known are"),
+    ({"on": [[]]}, r"after \[\]; known are"),
+    ({"on": "connection"}, r"write a list, as in \['connection'\]"),
+    ({"on": None}, "write a list"),
+    ({"on": b"busy"}, "write a list"),
+    ({"attempts": 0}, "write 1 or more"),
+    ({"attempts": 1.5}, "write 1 or more"),
+    ({"attempts": True}, "write 1 or more"),
+    ({"attempts": "2"}, "write 1 or more"),
+    ({"cool_down": -1}, "write 0 or more"),
+    ({"cool_down": "30"}, "write 0 or more"),
+    ({"cool_down": True}, "write 0 or more"),
+    ({"cool_down": None}, "write 0 or more"),
+    ({"cool_down": float("nan")}, "write 0 or more"),
+    ({"cool_down": float("inf")}, "write 0 or more"),
+    ({"cool_down": 10**400}, "write 0 or more"),
+    ({"cool_down": 10**5000}, "write 0 or more"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "words"), WRONG_RULES, ids=range(len(WRONG_RULES)))
+def test_rules_that_cannot_be_used_are_refused(wrong, words):
+    with pytest.raises(ValueError, match=words):
         FallbackRules(**wrong)
+
+
+def test_rules_keep_what_they_were_built_from():
+    on = ["busy"]
+    rules = FallbackRules(on=on)
+
+    on.clear()
+
+    assert rules.on == ("busy",)
+    assert hash(rules) == hash(FallbackRules(on=["busy"]))
+
+
+@pytest.mark.parametrize(
+    ("models", "rules", "words"),
+    [
+        ({"a": None}, None, "'a' is NoneType, and no agents.Model"),
+        ({1: ScriptedModel([])}, None, "name 1 is no text"),
+        (["a", "b"], None, "is list"),
+        (None, None, "is NoneType"),
+        ({"a": ScriptedModel([])}, {"on": ["busy"]}, r"rules .* dict; write FallbackRules"),
+    ],
+)
+def test_a_chain_that_cannot_be_used_is_refused_when_it_is_built(models, rules, words):
+    with pytest.raises(ConfigurationError, match=words):
+        FallbackModel(models, rules)
 
 
 def test_the_settings_say_when_a_chain_goes_on(monkeypatch):
@@ -200,6 +247,12 @@ def test_the_settings_and_the_code_have_the_same_defaults():
     settings = load_settings(environment={}).fallback
 
     assert FallbackRules(**settings.model_dump()) == FallbackRules(list(FallbackRules().on))
+
+
+@pytest.mark.parametrize("seconds", ["1e10", "inf", "-1"])
+def test_a_cool_down_that_rules_refuse_is_refused_in_the_settings_too(seconds):
+    with pytest.raises(ConfigurationError, match=r"fallback\.cool_down"):
+        load_settings(environment={"TIMESTEP_FALLBACK__COOL_DOWN": seconds})
 
 
 def test_a_reason_nobody_knows_is_a_configuration_error():
@@ -265,6 +318,41 @@ async def test_a_server_that_speaks_openais_api_is_replaced_too(
 
     assert (await run(agent(provider))).final_output == "from b"
     assert len(openai_server.requests) == 1
+
+
+CODES = [
+    (413, "rate_limit_exceeded", "rate_limit"),
+    (403, "insufficient_quota", "rate_limit"),
+    (400, "insufficient_quota", "rate_limit"),
+    (400, "model_not_found", "not_found"),
+    (422, "model_not_found", "not_found"),
+    (429, "context_length_exceeded", None),
+    (500, "context_length_exceeded", None),
+    (503, "content_filter", None),
+    (503, "sunspots", "busy"),
+    (503, 400, "busy"),
+    (400, 503, None),
+    (400, ["server_error"], None),
+    (400, None, None),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "reason"), CODES)
+async def test_a_known_code_decides_before_the_status(
+    openai_server, second, clock, run, status, code, reason, monkeypatch, caplog
+):
+    monkeypatch.setattr("openai._base_client.BaseClient._should_retry", lambda *_: False)
+    openai_server.failure = (status, {"message": "no", "code": code, "type": "server_error"})
+    provider = chained(clock, a=openai(openai_server), b=ollama(second))
+
+    if reason is None:
+        with pytest.raises(APIStatusError):
+            await run(agent(provider))
+        assert not second.requests
+    else:
+        second.reply("from b")
+        assert (await run(agent(provider))).final_output == "from b"
+        assert f"a/m did not answer: {reason}." in caplog.messages
 
 
 async def test_a_server_that_speaks_openais_api_replaces_another(
@@ -525,6 +613,18 @@ async def test_when_no_model_has_tools_the_error_says_so_of_each(
     assert isinstance(caught.value.__cause__, CapabilityError)
 
 
+async def test_a_server_that_speaks_openais_api_is_not_asked_what_it_can_do(
+    openai_server, second, clock, run
+):
+    openai_server.failure = (400, "m does not support tools")
+    provider = chained(clock, a=openai(openai_server), b=ollama(second))
+
+    with pytest.raises(BadRequestError, match="does not support tools"):
+        await run(agent(provider, tools=[weather]))
+
+    assert not second.requests
+
+
 async def test_a_chain_within_a_chain_is_left_for_the_next_model(
     fake_ollama, second, third, clock, run
 ):
@@ -584,6 +684,107 @@ async def test_when_all_are_cooling_down_all_are_asked_again(
     fake_ollama.reply("from a")
 
     assert (await run(agent(provider))).final_output == "from a"
+
+
+@pytest.mark.parametrize("backup", ["no tools", "busy"])
+async def test_a_model_that_cools_down_is_asked_when_nobody_else_could_answer(
+    fake_ollama, second, provider, run, backup
+):
+    fake_ollama.fail(503, "busy")
+    second.reply("from b")
+    await run(agent(provider))
+    fake_ollama.reply("well again")
+    if backup == "no tools":
+        second.add_model("m", capabilities=["completion"])
+    else:
+        second.fail(503, "busy")
+
+    result = await run(agent(provider, tools=[weather]))
+
+    assert result.final_output == "well again"
+    failed = {"b/m": "tools" if backup == "no tools" else "busy"}
+    provenance = result.raw_responses[0].output[0].provider_data["fallback"]
+    assert provenance == {"model": "a/m", "failed": failed}
+
+
+@pytest.mark.parametrize("is_well", [True, False])
+async def test_those_that_cool_down_are_asked_last_in_order_and_once(
+    fake_ollama, second, third, clock, run, is_well
+):
+    provider = chained(clock, a=ollama(fake_ollama), b=ollama(second), c=ollama(third))
+    fake_ollama.fail(503, "busy")
+    second.fail(503, "busy")
+    third.reply("from c")
+    await run(agent(provider))
+    third.fail(503, "busy")
+
+    if is_well:
+        fake_ollama.reply("well again")
+        assert (await run(agent(provider))).final_output == "well again"
+    else:
+        fake_ollama.fail(503, "busy")
+        second.fail(503, "busy")
+        with pytest.raises(AllModelsFailedError) as caught:
+            await run(agent(provider))
+        assert [f.reason for f in caught.value.failures] == ["busy"] * 3
+
+    asked = [requests_of(fake) for fake in (fake_ollama, second, third)]
+    assert asked == [2, 1 if is_well else 2, 2]
+
+
+@pytest.mark.parametrize("status", [400, 401])
+async def test_an_error_of_the_caller_ends_the_chain_before_those_that_cool_down(
+    fake_ollama, second, provider, run, status
+):
+    fake_ollama.fail(503, "busy")
+    second.fail(status, "no", times=2)
+    for _ in range(2):
+        with pytest.raises(OllamaStatusError, match=f"answered {status}"):
+            await run(agent(provider))
+
+    assert requests_of(fake_ollama) == 1
+
+
+async def test_a_chain_whose_backup_cannot_is_retried_like_its_first_model(
+    fake_ollama, second, provider, run
+):
+    second.add_model("m", capabilities=["completion"])
+    fake_ollama.fail(503, "busy")
+    fake_ollama.reply("well again", times=2)
+    spoiled = agent(provider, tools=[weather], model_settings=retrying(2))
+
+    assert (await run(spoiled)).final_output == "well again"
+    assert (await run(spoiled)).final_output == "well again"
+    assert (requests_of(fake_ollama), requests_of(second)) == (3, 0)
+
+
+async def test_attempts_bound_those_that_cool_down_too(fake_ollama, second, clock, run):
+    rules = FallbackRules(attempts=1)
+    provider = chained(clock, rules, a=ollama(fake_ollama), b=ollama(second))
+    fake_ollama.fail(503, "busy")
+    with pytest.raises(AllModelsFailedError):
+        await run(agent(provider))
+    second.fail(404, "model 'm' not found")
+
+    with pytest.raises(AllModelsFailedError) as caught:
+        await run(agent(provider))
+
+    assert [f.reason for f in caught.value.failures] == ["cooling_down", "not_found"]
+    assert requests_of(fake_ollama) == 1
+
+
+async def test_a_retry_reaches_a_model_that_cooled_down_and_was_not_asked(
+    fake_ollama, second, clock, run
+):
+    rules = FallbackRules(attempts=1)
+    provider = chained(clock, rules, a=ollama(fake_ollama), b=ollama(second))
+    fake_ollama.fail(503, "busy")
+    second.fail(404, "model 'm' not found")
+    fake_ollama.reply("well again")
+
+    result = await run(agent(provider, model_settings=retrying(2)))
+
+    assert result.final_output == "well again"
 
 
 async def test_without_a_cool_down_the_first_is_always_asked_first(fake_ollama, second, clock, run):
@@ -709,6 +910,49 @@ async def test_the_policy_hears_when_the_first_of_them_may_answer(
         await run(agent(provider, model_settings=retrying(1, policy)))
 
     assert heard == [(True, wait)]
+
+
+YEARS = {"Retry-After": "99999999"}
+
+
+@pytest.mark.parametrize("policy", ["provider_suggested", "retry_after"])
+@pytest.mark.parametrize("name", [None, "a/m"])
+async def test_nobody_waits_for_years(fake_ollama, second, provider, run, name, policy):
+    fake_ollama.fail(503, "busy", headers=YEARS)
+    if name is None:
+        second.fail(503, "busy", headers=YEARS)
+    settings = retrying(2, getattr(retry_policies, policy)())
+
+    async with asyncio.timeout(30):
+        with pytest.raises(AllModelsFailedError if name is None else ServerBusyError) as caught:
+            await run(Agent("a", model=provider.get_model(name), model_settings=settings))
+
+    assert requests_of(fake_ollama) == 1
+    if name is None:
+        assert [f.retry_after for f in caught.value.failures] == [99999999.0] * 2
+    else:
+        assert caught.value.retry_after == 99999999.0
+
+
+@pytest.mark.parametrize("on", [["rate_limit"], ["connection"]])
+@pytest.mark.parametrize("policy", ["provider_suggested", "retry_after", "http_status"])
+async def test_nobody_waits_for_years_for_a_server_that_speaks_openais_api(
+    openai_server, clock, run, on, policy, monkeypatch
+):
+    monkeypatch.setattr("openai._base_client.BaseClient._should_retry", lambda *_: False)
+    openai_server.failure, openai_server.failure_headers = (429, "slow down"), YEARS
+    apis = {"a": openai(openai_server), "b": openai(openai_server, use_responses=True)}
+    provider = chained(clock, FallbackRules(on=on, cool_down=0), **apis)
+    policies = {"http_status": lambda: retry_policies.http_status([429])}
+    settings = retrying(1, policies.get(policy, getattr(retry_policies, policy))())
+
+    async with asyncio.timeout(30):
+        with pytest.raises((AllModelsFailedError, APIError)):
+            await run(agent(provider, model_settings=settings))
+
+    asked = 2 if on == ["rate_limit"] else 1
+    times = 2 if policy == "http_status" else 1  # a policy of the caller's own, with its backoff
+    assert len(openai_server.requests) == asked * times
 
 
 async def test_the_policy_hears_of_a_network_that_is_down(fake_ollama, second, provider, run):

@@ -90,7 +90,7 @@ class Failure:
         model: Its name, with its prefix.
         reason: In a word, such as ``"connection"``, ``"tools"`` or ``"cooling_down"``.
         message: In a sentence, without secrets.
-        is_passing: True when the model says that asking it again may help.
+        is_passing: True when asking it again may help: the model says so, or it is cooling down.
         retry_after: Seconds it asks to wait, where it said so.
     """
 

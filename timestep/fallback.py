@@ -30,9 +30,10 @@ from timestep.errors import (
     CapabilityError,
     ConfigurationError,
     Failure,
+    OllamaStatusError,
     TimestepError,
 )
-from timestep.ollama.errors import retry_advice
+from timestep.ollama.errors import retry_advice, within_bounds
 from timestep.reasons import StreamFailureError, failure_in, reason_of
 from timestep.routing import FallbackRules
 
@@ -47,8 +48,8 @@ class FallbackModel(Model):
 
     A call goes to the first model; when that cannot be reached, is not there, is out of quota or
     busy, and nothing was shown yet, to the next. An error of the caller goes to nobody else. A
-    model that failed is passed over for a while, unless every model failed of late; then all of
-    them are asked again. One call asks each model once at most.
+    model that failed is passed over for a while, and asked only when no other could answer. One
+    call asks each model once at most.
 
     A request that continues state a server keeps (``previous_response_id``, ``conversation_id``,
     ``prompt``) goes to the first model alone, because no other has that state.
@@ -61,7 +62,7 @@ class FallbackModel(Model):
         clock: Counts seconds.
 
     Raises:
-        ConfigurationError: There are no *models*.
+        ConfigurationError: There are no *models*, one of them is none, or *rules* are none.
     """
 
     def __init__(
@@ -72,8 +73,7 @@ class FallbackModel(Model):
         rested: MutableMapping[str, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not models:
-            raise ConfigurationError("A chain of models is empty; name one model at least.")
+        _check(models, rules)
         self.models = dict(models)
         self.rules = rules or FallbackRules()
         # One item is read or written at a time, which a dict does safely in any thread.
@@ -102,7 +102,7 @@ class FallbackModel(Model):
         if advice is None:
             answers = (model.get_retry_advice(request) for model in self.models.values())
             advice = next((answer for answer in answers if answer is not None), None)
-        return advice
+        return None if advice is None else within_bounds(advice)
 
     async def get_response(
         self,
@@ -242,23 +242,32 @@ class _Round:
         return [self._reports[name] for name in self._models if name in self._reports]
 
     def __iter__(self) -> Iterator[tuple[str, Model]]:
-        """The models to ask, one by one."""
+        """The models to ask, one by one: those that cool down when no other could answer."""
         now = self._clock()
-        cooling = {name for name in self._models if self._rested.get(name, now) > now}
+        cooling = {
+            name: end - now for name in self._models if (end := self._rested.get(name, now)) > now
+        }
         if len(cooling) == len(self._models):
-            cooling.clear()  # asking one that failed beats asking nobody
-        most = self._rules.attempts if self._rules else None
+            cooling.clear()  # then all of them are what is left, and the first comes first
         for name, model in self._models.items():
             if name in cooling:
-                seconds = self._rested.get(name, now) - now
-                text = f"it failed of late and is passed over for {seconds:.0f} s more"
-                self._report(Failure(name, "cooling_down", text))
-            elif most is not None and self._asked >= most:
-                text = f"it was not asked, because attempts is {most}"
-                self._report(Failure(name, "attempts", text))
-            else:
+                text = f"it failed of late and is passed over for {cooling[name]:.0f} s more"
+                self._report(Failure(name, "cooling_down", text, is_passing=True))
+            elif self._has_attempts():
                 self._current = name
                 yield name, model
+            else:
+                text = f"it was not asked, because attempts is {self._asked}"
+                self._report(Failure(name, "attempts", text))
+        for name in cooling:
+            if self._has_attempts():
+                del self._reports[name]
+                self._current = name
+                yield name, self._models[name]
+
+    def _has_attempts(self) -> bool:
+        most = self._rules.attempts if self._rules else None
+        return most is None or self._asked < most
 
     def reason(self, error: Exception) -> str | None:
         """Why the next model should be asked after *error*; None when it should not."""
@@ -286,8 +295,10 @@ class _Round:
             self._asked += 1
             self._rested[name] = self._clock() + self._rules.cool_down
         self.last_error = error
-        is_passing = advice is not None and advice.suggested is True
+        is_passing = advice is not None and within_bounds(advice).suggested is True
         wait = advice.retry_after if advice is not None else None
+        if isinstance(error, OllamaStatusError):
+            wait = error.retry_after  # also where that is too long to advise it
         self._report(Failure(name, reason, _words(error), is_passing, wait))
         return True
 
@@ -324,6 +335,28 @@ class _Round:
         span.finish()
         if failure.reason not in _NOT_ASKED:
             logger.warning("%s did not answer: %s.", failure.model, failure.reason)
+
+
+def _check(models: object, rules: object) -> None:
+    """Refuse what would only fail when it is called."""
+    if not isinstance(models, Mapping):
+        raise ConfigurationError(
+            f"A chain of models is {type(models).__name__}; write a dict of models by name."
+        )
+    if not models:
+        raise ConfigurationError("A chain of models is empty; name one model at least.")
+    for name, model in cast("Mapping[object, object]", models).items():
+        if not isinstance(name, str):
+            raise ConfigurationError(f"In a chain of models the name {name!r} is no text.")
+        if not isinstance(model, Model):
+            raise ConfigurationError(
+                f"In a chain of models {name!r} is {type(model).__name__}, and no agents.Model; "
+                "provider.get_model(name) gives one."
+            )
+    if not isinstance(rules, FallbackRules | None):
+        raise ConfigurationError(
+            f"The rules of a chain of models are {type(rules).__name__}; write FallbackRules(…)."
+        )
 
 
 async def _opening(

@@ -1,8 +1,9 @@
 """Why another model may do better after an error. Pure.
 
-A failure has a status, or comes under status 200: in the body of a whole answer, which the SDK
-turns into the text of a `ModelBehaviorError`; as an event of a stream of the Responses API; or as
-an error object in a stream of chat completions, which is an `openai.APIError` without a status.
+A failure has a status, which a known code overrules, or comes under status 200: in the body of a
+whole answer, which the SDK turns into the text of a `ModelBehaviorError`; as an event of a stream
+of the Responses API; or as an error object in a stream of chat completions, which is an
+`openai.APIError` without a status.
 All of them are read alike, so that whole and streamed answers end alike.
 """
 
@@ -74,7 +75,7 @@ _WORDS: Mapping[str, FallbackReason | None] = {
     "context_length_exceeded": None,
     "invalid_prompt": None,
 }
-"""What OpenAI, and those who speak its API, call failures that have no status."""
+"""What OpenAI, and those who speak its API, call failures."""
 
 _FAILED = re.compile(
     r"Responses stream ended with terminal event `response\.failed`\. "
@@ -114,8 +115,11 @@ def reason_of(error: Exception) -> FallbackReason | None:
         if isinstance(error, kind):
             return reason
     match error:
-        case OllamaStatusError() | openai.APIStatusError():
+        case OllamaStatusError():
             return _of_status(error.status_code)
+        case openai.APIStatusError():
+            code = str(error.code)
+            return _WORDS[code] if code in _WORDS else _of_status(error.status_code)
         case openai.APIError():
             return _of_words(error.code, error.type)
         case StreamFailureError():

@@ -1,9 +1,9 @@
 """From a requested model name to the names providers are asked for. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 Aliases = Mapping[str, str | Sequence[str]]
 
@@ -11,6 +11,10 @@ FallbackReason: TypeAlias = Literal[
     "connection", "timeout", "not_found", "busy", "rate_limit", "broken", "authentication"
 ]
 """Why a chain of models may go on to its next one."""
+
+_REASONS: tuple[FallbackReason, ...] = get_args(FallbackReason)
+_LONGEST = 1e9
+"""Seconds, some thirty years; any clock can add as much."""
 
 USUAL_REASONS: tuple[FallbackReason, ...] = (
     "connection",
@@ -26,9 +30,9 @@ class FallbackRules:
     """When a chain of models goes on to its next one.
 
     Attributes:
-        on: The failures after which it does.
+        on: The failures after which it does; kept as a tuple.
         attempts: How many models one call asks at most; None for all of them.
-        cool_down: For how many seconds a model that failed is passed over.
+        cool_down: For how many seconds a model that failed is passed over; 0 for not at all.
 
     Raises:
         ValueError: One of them cannot be used.
@@ -39,13 +43,35 @@ class FallbackRules:
     cool_down: float = 30.0
 
     def __post_init__(self) -> None:
-        if unknown := sorted({*self.on} - {*get_args(FallbackReason)}):
-            known = ", ".join(get_args(FallbackReason))
-            raise ValueError(f"no chain goes on after {unknown[0]!r}; known are {known}")
-        if self.attempts is not None and self.attempts < 1:
-            raise ValueError(f"attempts is {self.attempts}; write 1 or more, or leave it out")
-        if not self.cool_down >= 0:
-            raise ValueError(f"cool_down is {self.cool_down}; write 0 or more seconds")
+        object.__setattr__(self, "on", _reasons(self.on))
+        attempts: object = self.attempts
+        if attempts is not None and (type(attempts) is not int or attempts < 1):
+            raise ValueError(f"attempts is {_shown(attempts)}; write 1 or more, or leave it out")
+        seconds: object = self.cool_down
+        if type(seconds) not in {int, float} or not 0 <= self.cool_down <= _LONGEST:
+            raise ValueError(f"cool_down is {_shown(seconds)}; write 0 or more seconds, to 1e9")
+
+
+def _reasons(given: object) -> tuple[FallbackReason, ...]:
+    """The reasons that *given* lists, copied.
+
+    Raises:
+        ValueError: It is no list, or holds what is no reason.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        example = given if isinstance(given, str) and given in _REASONS else "busy"
+        raise ValueError(f"on is {_shown(given)}; write a list, as in [{example!r}]")
+    reasons = tuple(cast("Iterable[FallbackReason]", given))
+    for reason in reasons:
+        if reason not in _REASONS:
+            known = ", ".join(_REASONS)
+            raise ValueError(f"no chain goes on after {_shown(reason)}; known are {known}")
+    return reasons
+
+
+def _shown(value: object) -> str:
+    """*value* for an error; an integer may be too long to be written down."""
+    return "too large" if isinstance(value, int) and abs(value) > _LONGEST else repr(value)
 
 
 def split_prefix(name: str) -> tuple[str | None, str]:

@@ -242,7 +242,7 @@ class FallbackSettings(Section):
     """The failures after which the next model is asked; broken and authentication are left out unless named."""
     attempts: Annotated[int, Field(ge=1)] | None = Field(default=None, examples=[2])
     """How many models one call asks at most; all of the list when unset."""
-    cool_down: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30
+    cool_down: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 30
     """Seconds for which a model that failed is passed over."""
 
 

@@ -7,7 +7,8 @@ Source: ollama ``server/routes.go``, ``llm/llama_server.go``, v0.33.0, and the e
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
@@ -53,6 +54,9 @@ _NO_MODEL = re.compile(r"\bmodel\b.*\bnot found\b")
 _TAGS = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>?", re.DOTALL | re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
+
+LONGEST_WAIT = 60.0
+"""The most seconds of ``Retry-After`` that a retry waits, as in OpenAI's own client."""
 
 _SHOWN = 600
 """How many characters of the server's own words an error repeats."""
@@ -186,12 +190,38 @@ def retry_advice(error: Exception) -> ModelRetryAdvice | None:
         is_network_error=isinstance(error, OllamaConnectionError),
         is_timeout=isinstance(error, OllamaTimeoutError),
     )
-    return ModelRetryAdvice(
-        suggested=suggested,
-        retry_after=retry_after,
-        # A chat request changes nothing on the server, so asking again is safe.
-        replay_safety="safe" if suggested else None,
-        reason=str(error),
+    return within_bounds(
+        ModelRetryAdvice(
+            suggested=suggested,
+            retry_after=retry_after,
+            # A chat request changes nothing on the server, so asking again is safe.
+            replay_safety="safe" if suggested else None,
+            reason=str(error),
+            normalized=normalized,
+        )
+    )
+
+
+def within_bounds(advice: ModelRetryAdvice) -> ModelRetryAdvice:
+    """*advice*, or against a retry when the server asks to wait for longer than `LONGEST_WAIT`.
+
+    To wait less is impolite, and to wait that long is a hang. The wait is left out, because the
+    SDK's policies sleep for whatever stands there.
+    """
+    wait = advice.retry_after
+    if wait is None or wait <= LONGEST_WAIT:
+        return advice
+    normalized = copy(advice.normalized) or ModelRetryNormalizedError(retry_after=None)
+    normalized.retry_after = None
+    return replace(
+        advice,
+        suggested=False,
+        retry_after=None,
+        replay_safety=None if advice.replay_safety == "safe" else advice.replay_safety,
+        reason=(
+            f"{advice.reason} The server asks to wait {wait:g} s, which is longer than the "
+            f"{LONGEST_WAIT:g} s that a retry waits at most."
+        ),
         normalized=normalized,
     )
 
