@@ -78,6 +78,15 @@ async def test_what_is_configured_reaches_the_server(openai_server, use_response
     assert "openais-own" not in str(openai_server.requests)
 
 
+@pytest.mark.parametrize("use_responses", [True, False])
+async def test_without_a_key_no_authorization_is_sent(openai_server, use_responses, run):
+    subject = provider(openai_server, use_responses=use_responses)
+    await run(AGENT, run_config=RunConfig(model_provider=subject))
+    await subject.aclose()
+
+    assert "authorization" not in openai_server.headers
+
+
 async def test_an_authorization_header_of_ones_own_wins_over_the_key(openai_server):
     subject = provider(openai_server, api_key="sk-own", headers={"authorization": "Basic x"})
     await ask(subject)

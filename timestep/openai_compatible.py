@@ -73,7 +73,7 @@ class OpenAIEndpoint:
         own = {name.lower(): value for name, value in headers.items()}
         ambient += [
             (name, value)
-            for name, value in client.default_headers.items()
+            for name, value in (*client.auth_headers.items(), *client.default_headers.items())
             if isinstance(value, str)
             and name.lower() not in _SENT_BY_EVERY_CLIENT
             and not name.lower().startswith("x-stainless-")
