@@ -31,6 +31,14 @@ def test_a_refusal_without_a_message_is_told_in_the_client_s_words(body):
     assert "answered 429: Error code. " in explain(answered(openai.RateLimitError, 429, body))
 
 
+def test_an_error_in_the_place_of_an_answer_names_the_server():
+    request = httpx2.Request("POST", "http://localhost:8000/v1/chat/completions")
+
+    text = explain(openai.APIError("Overloaded.", request, body=None))
+
+    assert text == "http://localhost:8000 answered with an error: Overloaded."
+
+
 def test_a_lost_connection_says_where_to_and_why():
     error = openai.APIConnectionError(request=REQUEST)
     error.__cause__ = OSError("no route")

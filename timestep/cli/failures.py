@@ -27,6 +27,9 @@ def explain(error: Exception) -> str:
             )
         case openai.APIStatusError():
             return _explain_status(error)
+        case openai.APIError():  # said in the place of an answer, or in the middle of one
+            host = authority(str(error.request.url))
+            return f"{host} answered with an error: {error.message.rstrip('.')}."
         case openai.OpenAIError():
             return f"{error} Or name an Ollama model: --model ollama/llama3.2"
         case _:
