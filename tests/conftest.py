@@ -131,17 +131,22 @@ class OpenAIServer:
     Attributes:
         failure: A status and what the server says, instead of an answer; its words may be an object
             with a code.
-        failure_headers: What comes with it.
         error: What the server says under status 200, instead of an answer, as each of its APIs
             says it.
         events: What a stream of the Responses API consists of.
+        body: What is sent with *status*, instead of an answer, as it is.
+        content_type: Of the body.
+        answer_headers: Of every answer.
     """
 
     base_url: str = ""
     failure: tuple[int, str | dict] | None = None
-    failure_headers: dict[str, str] = field(default_factory=dict)
     error: dict | str | None = None
     events: list[dict] = field(default_factory=lambda: [DELTA, COMPLETED])
+    body: bytes | None = None
+    status: int = 200
+    content_type: str | None = "text/event-stream"
+    answer_headers: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str], dict]] = field(default_factory=list)
     connections: int = 0
     redirect_to: str | None = None
@@ -150,6 +155,26 @@ class OpenAIServer:
     def headers(self):
         """The headers of the last request, names in lower case."""
         return self.requests[-1][1]
+
+
+def answer_of(state, path, is_streamed):
+    """The status, the body and the content type with which *state* answers."""
+    is_responses = path.endswith("/responses")
+    status, content_type = 200, "text/event-stream" if is_streamed else "application/json"
+    if state.redirect_to:
+        status, answer = 307, ""
+    elif state.body is not None:
+        return state.status, state.body, state.content_type
+    elif state.failure:
+        status, said = state.failure
+        answer = json.dumps({"error": said if isinstance(said, dict) else {"message": said}})
+    elif state.error is not None:
+        answer, content_type = refused(is_responses, is_streamed, state.error)
+    elif is_streamed:
+        answer = event_stream(state.events) if is_responses else chat_stream(CHUNKS)
+    else:
+        answer = json.dumps(RESPONSE if is_responses else COMPLETION)
+    return status, answer.encode(), content_type
 
 
 @pytest.fixture
@@ -168,26 +193,17 @@ def openai_server():
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             headers = {name.lower(): value for name, value in self.headers.items()}
             state.requests.append((self.path, headers, body))
-            is_responses = self.path.endswith("/responses")
-            answer = json.dumps(RESPONSE if is_responses else COMPLETION)
-            status, content_type = 307 if state.redirect_to else 200, "application/json"
-            if state.failure:
-                status, said = state.failure
-                error = said if isinstance(said, dict) else {"message": said}
-                answer = json.dumps({"error": error})
-            elif state.error is not None:
-                answer, content_type = refused(is_responses, body.get("stream"), state.error)
-            elif body.get("stream") and is_responses:
-                answer, content_type = event_stream(state.events), "text/event-stream"
+            status, answer, content_type = answer_of(state, self.path, body.get("stream"))
             self.send_response(status)
-            for name, value in state.failure_headers.items():
-                self.send_header(name, value)
             if state.redirect_to:
                 self.send_header("Location", state.redirect_to)
-            self.send_header("Content-Type", content_type)
+            if content_type is not None:
+                self.send_header("Content-Type", content_type)
+            for name, value in state.answer_headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(answer.encode())
+            self.wfile.write(answer)
 
         def log_message(self, *args):
             pass
@@ -241,6 +257,17 @@ DELTA = {
     "sequence_number": 0,
 }
 COMPLETED = {"type": "response.completed", "response": RESPONSE, "sequence_number": 1}
+
+
+CHUNK = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+CHUNKS = [
+    {**CHUNK, "choices": [{"index": 0, "delta": {"role": "assistant", "content": "hello"}}]},
+    {**CHUNK, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+]
+
+
+def chat_stream(chunks, end="data: [DONE]\n\n"):
+    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + end
 
 
 def event_stream(events):

@@ -940,7 +940,7 @@ async def test_nobody_waits_for_years_for_a_server_that_speaks_openais_api(
     openai_server, clock, run, on, policy, monkeypatch
 ):
     monkeypatch.setattr("openai._base_client.BaseClient._should_retry", lambda *_: False)
-    openai_server.failure, openai_server.failure_headers = (429, "slow down"), YEARS
+    openai_server.failure, openai_server.answer_headers = (429, "slow down"), YEARS
     apis = {"a": openai(openai_server), "b": openai(openai_server, use_responses=True)}
     provider = chained(clock, FallbackRules(on=on, cool_down=0), **apis)
     policies = {"http_status": lambda: retry_policies.http_status([429])}

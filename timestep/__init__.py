@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from timestep.errors import (
         AllModelsFailedError,
         AuthenticationError,
+        BrokenAnswerError,
         CapabilityError,
         ConfigurationError,
         ContextWindowExceededError,
@@ -50,6 +51,7 @@ _HOME = {
 __all__ = [
     "AllModelsFailedError",
     "AuthenticationError",
+    "BrokenAnswerError",
     "CapabilityError",
     "ConfigurationError",
     "ContextWindowExceededError",

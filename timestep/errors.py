@@ -5,6 +5,7 @@ TimestepError (agents.AgentsException)
 ├── UnknownModelError                no provider for a model name (also agents.UserError)
 ├── UnsupportedInputError            the request holds what the model cannot take (also agents.UserError)
 ├── AllModelsFailedError             no model of a chain answered; says why, model by model
+├── BrokenAnswerError                a server that speaks OpenAI's API sent half an answer, or none
 └── OllamaError                      the server, the wire or the model failed
     ├── OllamaConnectionError        no connection, or it broke before the first output
     ├── OllamaTimeoutError           the server stayed silent too long
@@ -115,6 +116,18 @@ class AllModelsFailedError(TimestepError):
             f"wrong with one of them, or add another to the list:{listed}"
         )
         self.failures = tuple(failures)
+
+
+class BrokenAnswerError(TimestepError):
+    """A server that speaks OpenAI's API broke off its answer, or sent what is none.
+
+    Attributes:
+        host: The scheme and authority of the endpoint; never credentials.
+    """
+
+    def __init__(self, message: str, *, host: str | None = None) -> None:
+        super().__init__(message)
+        self.host = host
 
 
 class OllamaError(TimestepError):

@@ -12,10 +12,11 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from agents import Model, OpenAIProvider
-from openai import AsyncOpenAI, DefaultAsyncHttpx2Client, not_given
+from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, not_given
 
 from timestep.errors import ConfigurationError
 from timestep.forks import forget_in_children, keep_for_parent
+from timestep.openai_answers import CheckedClient
 from timestep.per_loop import PerLoop
 from timestep.urls import authority, is_loopback
 
@@ -59,7 +60,9 @@ class OpenAIEndpoint:
             base_url=self.base_url,
             default_headers=headers,
             timeout=not_given if self.timeout is None else self.timeout,
-            http_client=DefaultAsyncHttpx2Client(
+            http_client=CheckedClient(
+                secret_headers=self.headers,
+                limits=DEFAULT_CONNECTION_LIMITS,
                 # A redirect would carry headers, and so keys, to another host.
                 follow_redirects=False,
                 # No proxy belongs between this machine and itself.

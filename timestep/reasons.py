@@ -18,6 +18,7 @@ from agents.items import TResponseStreamEvent
 
 from timestep.errors import (
     AuthenticationError,
+    BrokenAnswerError,
     ModelNotFoundError,
     OllamaConnectionError,
     OllamaStatusError,
@@ -36,6 +37,7 @@ _KINDS: tuple[tuple[type[Exception], FallbackReason], ...] = (
     (ServerBusyError, "busy"),
     (AuthenticationError, "authentication"),
     (OllamaStreamError, "broken"),
+    (BrokenAnswerError, "broken"),
     (openai.APITimeoutError, "timeout"),  # an APIConnectionError too, so it comes first
     (openai.APIConnectionError, "connection"),
     (TimeoutError, "timeout"),

@@ -1,0 +1,325 @@
+"""What servers that speak OpenAI's API answer, checked before the SDK sees it.
+
+The SDK takes what comes under status 200 for an answer: a page of HTML for an empty one, and a
+stream that was cut for a whole one, whose half tool call it runs. And whatever a server says of
+a failure stands in errors, spans and logs, so a key it repeats is taken out first.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, cast
+
+import httpx2
+from openai import APIError
+
+from timestep.errors import BrokenAnswerError
+from timestep.ollama.errors import secrets_in
+from timestep.urls import authority
+
+MOST_BYTES = 128 * 1024 * 1024
+"""The longest answer that is read, decompressed."""
+
+_MASK = "***"
+_KEY = 8
+"""A shorter header value may stand anywhere by chance."""
+
+_CHECKED = ("/chat/completions", "/responses")
+_TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
+_ENDS_OF_EVENTS = (b"\n\n", b"\n\r\n", b"\r\r")
+_FIELDS = {b"", b"data", b"event", b"id", b"retry"}  # a comment has an empty name
+
+
+class CheckedClient(httpx2.AsyncClient):
+    """A client whose answers are whole or an error, and whose errors show no secret.
+
+    Args:
+        secret_headers: Headers of every request whose values no error may repeat.
+        options: As `httpx2.AsyncClient` takes them.
+    """
+
+    def __init__(self, *, secret_headers: Mapping[str, str], **options: Any) -> None:
+        super().__init__(**options)
+        self._secret_headers = secret_headers
+
+    async def send(
+        self, request: httpx2.Request, *, stream: bool = False, **options: Any
+    ) -> httpx2.Response:
+        """The response to *request*, not yet read when *stream* is True.
+
+        Raises:
+            BrokenAnswerError: The body is no answer; or later, from a stream, it broke off.
+            openai.APIError: The body is an error; or later, from a stream.
+        """
+        response = await super().send(request, stream=True, **options)
+        try:
+            answer = await self._checked(response, is_stream=stream)
+        except BaseException:
+            await response.aclose()
+            raise
+        return answer
+
+    async def _checked(self, response: httpx2.Response, *, is_stream: bool) -> httpx2.Response:
+        request = response.request
+        answer = _Answer(request, self._mask(request))
+        if not response.is_success:
+            return await _masked_refusal(response, answer)
+        if not request.url.path.endswith(_CHECKED):
+            if not is_stream:
+                await response.aread()
+            return response
+        if is_stream:
+            return _like(response, answer.mask, stream=_Events(response, answer))
+        body = answer.check_whole(await _read(response, answer))
+        return _like(response, answer.mask, content=body)
+
+    def _mask(self, request: httpx2.Request) -> Callable[[str], str]:
+        """What takes the secrets of *request* out of a text."""
+        secrets = {
+            part
+            for value in self._secret_headers.values()
+            for part in (value, value.rpartition(" ")[2])
+            if len(part) >= _KEY
+        }
+        secrets.update(secrets_in({"authorization": request.headers.get("authorization", "")}))
+        longest_first = sorted(secrets, key=len, reverse=True)
+
+        def mask(text: str) -> str:
+            for secret in longest_first:
+                text = text.replace(secret, _MASK)
+            return text
+
+        return mask
+
+
+class _Answer:
+    """One answer under status 200: what it must be, and the errors for what it is not.
+
+    Attributes:
+        mask: Takes secrets out of a text.
+        is_whole: True once a stream may end.
+    """
+
+    def __init__(self, request: httpx2.Request, mask: Callable[[str], str]) -> None:
+        self.mask = mask
+        self.is_whole = False
+        self._is_begun = self._is_ended = False  # after its last event, nothing counts
+        self._request = request
+        self._is_chat = request.url.path.endswith("/chat/completions")
+
+    def broken(self, what: str) -> BrokenAnswerError:
+        """The error for an answer that *what* says what is wrong with."""
+        host = authority(str(self._request.url))
+        return BrokenAnswerError(
+            f"{host} {what}. Try again; if it goes on, check base_url and the server's log.",
+            host=host,
+        )
+
+    def check_whole(self, body: bytes) -> bytes:
+        """The whole answer *body* as it is passed on."""
+        document = self._object_in(body)
+        entries = document.get("choices" if self._is_chat else "output")
+        is_refusal = not entries if self._is_chat else entries is None
+        if is_refusal and document.get("error"):
+            raise self._refusal(document["error"])
+        objects = _objects(entries)
+        if objects is None or (self._is_chat and not objects):
+            raise self.broken("answered with JSON that is no answer")
+        if self._is_chat and not all(isinstance(each.get("message"), dict) for each in objects):
+            raise self.broken("answered with a choice that has no message")
+        return self._masked_json(document) if document.get("error") else body
+
+    def not_events(self, body: bytes) -> Exception:
+        """The error for *body*, which came in the place of a stream of events."""
+        try:
+            document = self._object_in(body)
+        except BrokenAnswerError as exc:
+            return exc
+        if document.get("error"):
+            return self._refusal(document["error"])
+        return self.broken("answered with JSON and not with the stream it was asked for")
+
+    def check_event(self, raw: bytes) -> bytes:
+        """The event *raw* as it is passed on; nothing when it has no data."""
+        if self._is_ended:
+            return b""
+        data = _data_in(raw)
+        if data is None:
+            raise self.not_events(raw)
+        if not data:
+            return b""  # such as a comment that keeps the connection open
+        if data.startswith(b"[DONE]"):
+            if not (self.is_whole or (self._is_chat and self._is_begun)):
+                raise self.broken("ended its stream before the answer")
+            self._is_ended = self.is_whole = True
+            return b"data: [DONE]\n\n"
+        event = self._event_in(raw, data)
+        if event.get("error"):
+            raise self._refusal(event["error"])
+        return raw if self._note(event) else b"data: " + self._masked_json(event) + b"\n\n"
+
+    def _note(self, event: dict[str, Any]) -> bool:
+        """Note how far *event* brings the answer; False when it tells of a failure."""
+        if self._is_chat:
+            choices = _objects(event.get("choices") or [])
+            if choices is None:
+                raise self.broken("sent an event that is no piece of an answer")
+            self._is_begun = True
+            self.is_whole = self.is_whole or any(each.get("finish_reason") for each in choices)
+            return True
+        kind = event.get("type")
+        if not isinstance(kind, str):
+            raise self.broken("sent an event that is no piece of an answer")
+        self._is_ended = self.is_whole = kind in _TERMINAL
+        return kind not in {"response.failed", "error"}
+
+    def _event_in(self, raw: bytes, data: bytes) -> dict[str, Any]:
+        try:
+            raw.decode()
+            event = json.loads(data.decode())
+        except (ValueError, RecursionError) as exc:
+            raise self.broken("sent an event that is no JSON") from exc
+        if not isinstance(event, dict):
+            raise self.broken("sent an event that is no JSON object")
+        return cast("dict[str, Any]", event)
+
+    def _object_in(self, body: bytes) -> dict[str, Any]:
+        if not body.strip():
+            raise self.broken("answered with nothing")
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError) as exc:
+            what = "a page of HTML" if body.lstrip().startswith(b"<") else "what is no JSON"
+            raise self.broken(f"answered with {what}") from exc
+        if not isinstance(document, dict):
+            raise self.broken("answered with JSON that is no object")
+        return cast("dict[str, Any]", document)
+
+    def _refusal(self, error: object) -> APIError:
+        said = masked(error, self.mask)
+        message = cast("dict[str, Any]", said).get("message") if _is_object(said) else said
+        if not isinstance(message, str) or not message:
+            message = "the server answered with an error that says nothing"
+        return APIError(message, self._request, body=said)
+
+    def _masked_json(self, document: object) -> bytes:
+        return json.dumps(masked(document, self.mask)).encode()
+
+
+class _Events(httpx2.AsyncByteStream):
+    """The events of *response* as they come, each checked; one is held at a time.
+
+    A second iteration goes on where the first stopped, as with a connection.
+    """
+
+    def __init__(self, response: httpx2.Response, answer: _Answer) -> None:
+        self._response = response
+        self._answer = answer
+        self._events = self._checked()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._events
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+    async def _checked(self) -> AsyncIterator[bytes]:
+        answer, held, looked_through = self._answer, bytearray(), 0
+        async for piece in _pieces(self._response, answer):
+            held += piece
+            while end := _end_of_event(held, max(0, looked_through - 2)):
+                event = bytes(held[:end])
+                del held[:end]
+                looked_through = 0
+                if passed_on := answer.check_event(event):
+                    yield passed_on
+            looked_through = len(held)
+        if held.strip() and (passed_on := answer.check_event(bytes(held))):
+            yield passed_on + b"\n\n"  # the SDK would drop an event without its end
+        if not answer.is_whole:
+            raise answer.broken("broke off its answer")
+
+
+async def _pieces(response: httpx2.Response, answer: _Answer) -> AsyncIterator[bytes]:
+    size = 0
+    async for piece in response.aiter_bytes():
+        size += len(piece)
+        if size > MOST_BYTES:
+            raise answer.broken(f"sent more than {MOST_BYTES:,} bytes for one answer")
+        yield piece
+
+
+async def _read(response: httpx2.Response, answer: _Answer) -> bytes:
+    body = b"".join([piece async for piece in _pieces(response, answer)])
+    await response.aclose()
+    return body
+
+
+async def _masked_refusal(response: httpx2.Response, answer: _Answer) -> httpx2.Response:
+    """*response*, which is no success, with nothing secret in it."""
+    body = await _read(response, answer)
+    try:
+        document = json.loads(body)
+        said = json.dumps(masked(document, answer.mask)).encode()
+    except (ValueError, RecursionError):
+        said = answer.mask(body.decode(errors="replace")).encode()
+    return _like(response, answer.mask, content=said)
+
+
+def masked(value: object, mask: Callable[[str], str]) -> object:
+    """The JSON *value* with *mask* put on each of its texts."""
+    match value:
+        case str():
+            return mask(value)
+        case list():
+            return [masked(each, mask) for each in cast("list[object]", value)]
+        case dict():
+            pairs = cast("dict[str, object]", value).items()
+            return {mask(name): masked(each, mask) for name, each in pairs}
+        case _:
+            return value
+
+
+def _end_of_event(held: bytearray, start: int) -> int:
+    """Where the first event that *held* has whole ends, looked for from *start*; else 0."""
+    found = ((held.find(mark, start), mark) for mark in _ENDS_OF_EVENTS)
+    return min((at + len(mark) for at, mark in found if at >= 0), default=0)
+
+
+def _data_in(event: bytes) -> bytes | None:
+    """The data of *event*, empty when it has none; None when *event* is something else."""
+    line = event.rstrip(b"\r\n")
+    if line.startswith(b"data:") and b"\n" not in line and b"\r" not in line:
+        return line[5:].lstrip(b" ")  # as nearly all events are
+    fields = [line.partition(b":")[::2] for line in event.splitlines() if line]
+    if fields and not any(name in _FIELDS for name, _ in fields):
+        return None
+    return b"\n".join(value.removeprefix(b" ") for name, value in fields if name == b"data")
+
+
+def _objects(entries: object) -> list[dict[str, Any]] | None:
+    """*entries* when they are a list of JSON objects."""
+    if not isinstance(entries, list):
+        return None
+    objects = cast("list[dict[str, Any]]", entries)
+    return objects if all(map(_is_object, objects)) else None
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _like(response: httpx2.Response, mask: Callable[[str], str], **body: Any) -> httpx2.Response:
+    """*response* with *mask* put on its headers, and another body, which is not encoded."""
+    encoded = {"content-encoding", "content-length", "transfer-encoding"}
+    return httpx2.Response(
+        response.status_code,
+        headers=[
+            (name, mask(value))
+            for name, value in response.headers.multi_items()
+            if name.lower() not in encoded
+        ],
+        request=response.request,
+        extensions=response.extensions,
+        default_encoding=response.default_encoding,
+        **body,
+    )
