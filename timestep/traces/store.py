@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from timestep.forks import hold_during_forks
+from timestep.forks import hold_during_forks, keep_for_parent
 from timestep.traces import queries
 from timestep.traces.maintenance import problems, prune
 from timestep.traces.queries import Filter, Hit, ModelStats
@@ -141,6 +141,7 @@ class TraceStore:
     def forget_connections(self) -> None:
         """Begin anew in a forked process."""
         self._using = threading.RLock()
+        keep_for_parent(self._connection)
         self._connection = None
         self._writer.begin_anew(is_cut_off=not self._are_all_at_rest)
 

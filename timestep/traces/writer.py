@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from timestep.forks import keep_for_parent
 from timestep.traces.records import Event, SpanEnded, TraceEnded
 from timestep.traces.redaction import Redaction
 from timestep.traces.rows import write
@@ -113,6 +114,7 @@ class Writer:
             if spool is not None:
                 spool.close()
         self._spool = self._taken_spool = None
+        keep_for_parent(self._connection)
         self._is_cut_off |= is_cut_off
         self._begin()
 
