@@ -4,7 +4,7 @@ from enum import Enum
 from typing import Annotated, Literal, Optional
 
 import pytest
-from hypothesis import given, reject
+from hypothesis import example, given, reject
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -564,6 +564,12 @@ def has_property_a(schema):
 @given(
     st.one_of(PLAIN.map(lambda root: document(root, {})), DOCUMENTS),
     st.lists(VALUES, min_size=1, max_size=5),
+)
+@example(document({"prefixItems": [{"$ref": "#/$defs/A"}]}, {"A": False}), [[None]])
+@example(document({"$ref": "#/$defs/A"}, {"A": False}), [None])
+@example(
+    document({"prefixItems": [{"$ref": "#/$defs/A"}]}, {"A": {"items": {"$ref": "#/$defs/A"}}}),
+    [[]],
 )
 def test_what_the_tool_accepts_the_narrowed_schema_accepts_and_without_losses_nothing_else(
     schema, values

@@ -273,7 +273,7 @@ class _Narrowing:
                 folded[key] = f"{known} {value}"
             elif key not in _ANNOTATIONS and _canonical(known) != _canonical(value):
                 self.lose(path, key)
-                words.append(self._told(key, value))
+                words.append(self._told(key, value, path))
         return words
 
     def _keywords(self, node: Schema, words: list[str], path: str) -> Schema:
@@ -301,14 +301,18 @@ class _Narrowing:
             if key not in _ANNOTATIONS:
                 self.lose(path, key)
             if key != "additionalProperties" or not isinstance(value, bool):
-                words.append(self._told(key, value))
+                words.append(self._told(key, value, path))
         said = str(node.get("description") or "")
         if text := f"{said} ({'; '.join(words)})".strip() if words else said:
             narrowed["description"] = text
         return narrowed
 
-    def _told(self, key: str, value: Any) -> str:
-        return f"{_WORDS.get(key, key)}: {_json(self.inline.expand_keyword(key, value))}"
+    def _told(self, key: str, value: Any, path: str) -> str:
+        cuts = self.inline.cuts
+        told = _json(self.inline.expand_keyword(key, value))
+        if self.inline.cuts > cuts:
+            self.lose(_join(path, key), "$ref")
+        return f"{_WORDS.get(key, key)}: {told}"
 
 
 def _is_texts(value: Any) -> bool:
@@ -339,8 +343,8 @@ def _resolve(root: Any, ref: Any) -> Mapping[str, Any] | None:
     node = root
     for part in unquote(ref).split("/")[1:]:
         node = _child(node, part.replace("~1", "/").replace("~0", "~"))
-    if node is True:
-        return {}
+    if isinstance(node, bool):
+        return {} if node else {"not": {}}
     return cast("Mapping[str, Any]", node) if isinstance(node, Mapping) else None
 
 
