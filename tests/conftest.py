@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import settings
 
-settings.register_profile("timestep", deadline=None)  # a machine may be busy
+# No deadlines, for a machine may be busy. The same cases each time, for a suite that passes by
+# chance says nothing; `pytest --hypothesis-profile explore` looks for new ones.
+settings.register_profile("timestep", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("timestep")
 
 # A shell starts what it puts in the background deaf to Ctrl-C, and so would every child be.
