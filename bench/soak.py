@@ -240,8 +240,9 @@ def main() -> None:
             stdin.write("\n")
             stdin.flush()
 
-        # Of the SDK's coroutines, when a run is cancelled before its first step.
-        warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
+        # The SDK's coroutines, when a run is cancelled before its first step.
+        never_awaited = "coroutine .* was never awaited"
+        warnings.filterwarnings("ignore", message=never_awaited)  # the SDK's, see above
         is_well = asyncio.run(soak(url, options, tick))
         stdin.close()
     sys.exit(0 if is_well else 1)

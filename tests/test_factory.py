@@ -18,7 +18,7 @@ from timestep.factory import ollama_arguments, openai_arguments, provider_argume
 from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai_compatible import OpenAICompatibleProvider
-from timestep.registry import MultiModelProvider
+from timestep.registry import MultiModelProvider, build_provider
 from timestep.routing import FallbackRules
 from timestep.settings import Settings
 from timestep.testing import FakeOllama
@@ -388,3 +388,10 @@ def test_construction_opens_nothing_outside_an_event_loop(monkeypatch):
     )
     for name in ("m", "a/m", "b/m", "ollama/m"):
         assert provider.get_model(name).model == "m"
+
+
+@pytest.mark.parametrize("given", [None, {}, "timestep.toml"])
+@pytest.mark.parametrize("build", [build_provider, MultiModelProvider.from_settings])
+def test_what_are_no_settings_is_refused_in_words(build, given):
+    with pytest.raises(ConfigurationError, match=f"The settings are {type(given).__name__}; pass"):
+        build(given)

@@ -40,6 +40,10 @@ def provider_arguments(settings: Settings) -> dict[str, Any]:
     Raises:
         ConfigurationError: An Ollama option or a plug-in cannot be used.
     """
+    if not isinstance(cast("object", settings), Settings):
+        raise ConfigurationError(
+            f"The settings are {type(settings).__name__}; pass Settings, such as load_settings() gives."
+        )
     return {
         **openai_arguments(settings.openai),
         "provider_map": {

@@ -382,3 +382,18 @@ def test_a_path_that_cannot_be_made_is_refused(tmp_path):
 def test_the_schema_is_as_released():
     """A released migration never changes; add a new one instead."""
     assert len(MIGRATIONS) == 2
+
+
+@pytest.mark.parametrize("name", ["redact", "secrets"])
+@pytest.mark.parametrize("given", ["sk-abc", ["sk-abc", 5], [None], [b"x"]])
+def test_what_is_no_list_of_texts_is_refused_and_not_taken_letter_by_letter(tmp_path, name, given):
+    with pytest.raises(ValueError, match=f"{name} is no list of texts") as caught:
+        TraceStore(tmp_path / "x.db", **{name: given})
+
+    assert "sk-abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("days", [0, -1, "30", float("nan"), float("inf"), True])
+def test_what_is_no_number_of_days_deletes_nothing(tmp_path, days):
+    with pytest.raises(ValueError, match="no number of days"):
+        TraceStore(tmp_path / "x.db", retention_days=days)

@@ -89,13 +89,13 @@ class Redaction:
         secrets: Exact texts that must never be stored, such as the configured keys.
 
     Raises:
-        ValueError: A pattern is no regular expression.
+        ValueError: A pattern is no regular expression, or one of the two no list of texts.
     """
 
     def __init__(self, patterns: Iterable[str] = (), secrets: Iterable[str] = ()) -> None:
-        self._secrets = [secret for secret in secrets if secret]
+        self._secrets = [secret for secret in _texts("secrets", secrets) if secret]
         try:
-            self._patterns = [re.compile(pattern) for pattern in patterns]
+            self._patterns = [re.compile(pattern) for pattern in _texts("redact", patterns)]
         except re.error as exc:
             raise ValueError(f"{exc.pattern!r} is no regular expression: {exc}.") from exc
 
@@ -252,6 +252,14 @@ def _parse(line: str) -> Any:
         return json.loads(line)
     except ValueError:
         return _NoJson(line)
+
+
+def _texts(name: str, given: Iterable[str]) -> list[str]:
+    """*given* as a list; one text alone would be taken for its letters."""
+    texts: list[Any] = [given] if isinstance(given, str) else list(given)
+    if isinstance(given, str) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} is no list of texts; write one, as in {name}=['...'].")
+    return texts
 
 
 def _contents(events: Iterable[Event]) -> tuple[list[bytes], list[bytes]]:

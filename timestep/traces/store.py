@@ -1,6 +1,7 @@
 """`TraceStore`: the runs of this machine in one SQLite file."""
 
 import logging
+import math
 import os
 import sqlite3
 import threading
@@ -59,7 +60,8 @@ class TraceStore:
         queue_bytes: How much may wait to be written before steps are lost (and counted).
 
     Raises:
-        ValueError: A pattern in *redact* is no regular expression.
+        ValueError: A pattern in *redact* is no regular expression, one of the lists is none, or
+            *retention_days* is no number of days.
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class TraceStore:
     ) -> None:
         # Once and for all: the program may change its directory, and a spool lies beside the file.
         self.path = Path(os.path.realpath(Path(path).expanduser()))
+        if retention_days is not None and not _is_duration(retention_days):
+            raise ValueError("retention_days is no number of days; leave it out to keep all.")
         self._retention_days = retention_days
         self._redaction = Redaction(redact, secrets)
         self._writer = Writer(
@@ -354,6 +358,10 @@ class TraceStore:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _is_duration(days: object) -> bool:
+    return isinstance(days, int | float) and not isinstance(days, bool) and 0 < days < math.inf
 
 
 def _what_stays(paths: Sequence[Path]) -> str:
