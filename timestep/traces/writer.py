@@ -230,10 +230,10 @@ class Writer:
                 except Exception as exc:  # noqa: BLE001 - whatever it is, the thread must live
                     self._postpone_or_lose(len(events), exc)
                     self._disconnect()
+            self._tell()  # who waits for a flush has been told
             with self._changed:
                 self._written = self._taken
                 self._changed.notify_all()
-            self._tell()
         with self._using:
             self._disconnect()
 
