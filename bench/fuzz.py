@@ -79,10 +79,10 @@ def words_of(*modules: str) -> list[str]:
 
 def reply() -> Target:
     """Answers are read or refused, alike however their bytes are split."""
+    from timestep.answer.reply import Ids, Reply
     from timestep.errors import OllamaError
     from timestep.ollama.errors import Origin
-    from timestep.ollama.reply import Ids, Reply
-    from timestep.ollama.request import ChatRequest, Reading
+    from timestep.ollama.request.build import ChatRequest, Reading
 
     words = words_of("ollama/reply.py", "ollama/events.py", "ollama/completion.py")
 
@@ -118,8 +118,8 @@ def reply() -> Target:
 def request() -> Target:
     """Input items become messages that JSON can say, or are refused."""
     from timestep.errors import TimestepError
-    from timestep.ollama.encoding import encode
-    from timestep.ollama.messages import build_conversation, remote_images
+    from timestep.ollama.request.encoding import encode
+    from timestep.ollama.request.messages import build_conversation, remote_images
 
     words = words_of("ollama/messages.py", "ollama/images.py")
 
@@ -144,8 +144,8 @@ def request() -> Target:
 def schema() -> Target:
     """Schemas are narrowed once and for all, and stay as they were."""
     from timestep.errors import UnsupportedInputError
-    from timestep.ollama.encoding import encode
-    from timestep.ollama.schema import inline_refs, narrow_parameters
+    from timestep.ollama.request.encoding import encode
+    from timestep.ollama.request.schema import inline_refs, narrow_parameters
 
     words = [*words_of("ollama/schema.py"), "#", "#/$defs/a", "#/properties/a", "a"]
 
@@ -164,8 +164,8 @@ def schema() -> Target:
 
 def settings() -> Target:
     """Files and variables are a configuration, or an error of configuration."""
+    from timestep.config.settings import load_settings
     from timestep.errors import ConfigurationError
-    from timestep.settings import load_settings
 
     os.chdir(directory := tempfile.mkdtemp())
     os.environ["XDG_CONFIG_HOME"] = directory

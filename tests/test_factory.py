@@ -12,15 +12,16 @@ import pytest
 from agents import Agent, ModelProvider, RunConfig, Runner
 from agents.testing import ScriptedModel
 
-from timestep import factory, tables
+from timestep import factory
+from timestep.config import schema as tables
+from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.factory import ollama_arguments, openai_arguments, provider_arguments
 from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
 from timestep.ollama.provider import OllamaModelProvider
-from timestep.openai_compatible import OpenAICompatibleProvider
+from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.registry import MultiModelProvider, build_provider
 from timestep.routing import FallbackRules
-from timestep.settings import Settings
 from timestep.testing import FakeOllama
 
 SECRET = "s3cr3t"

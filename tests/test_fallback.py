@@ -44,12 +44,12 @@ from timestep import (
     UnknownModelError,
     UnsupportedInputError,
 )
+from timestep.config.schema import OpenAIProviderSettings
+from timestep.config.settings import load_settings
 from timestep.errors import Failure
 from timestep.factory import openai_endpoint
-from timestep.openai_compatible import OpenAICompatibleProvider, OpenAIEndpoint
+from timestep.openai.provider import OpenAICompatibleProvider, OpenAIEndpoint
 from timestep.routing import FallbackReason, chain
-from timestep.settings import load_settings
-from timestep.tables import OpenAIProviderSettings
 from timestep.testing import ErrorLine, FakeOllama, NoDone, Reset, Stall
 
 QUIET = RunConfig(tracing_disabled=True)
@@ -1180,13 +1180,13 @@ async def test_a_hundred_calls_at_once_ask_the_broken_model_at_most_once_each(
 def test_every_reason_has_an_error_that_gives_it():
     from typing import get_args  # noqa: PLC0415 - for this test alone
 
-    from timestep.reasons import _KINDS, _STATUS  # noqa: PLC0415 - as above
+    from timestep.fallback.reasons import _KINDS, _STATUS  # noqa: PLC0415 - as above
 
     assert {reason for _, reason in _KINDS} | set(_STATUS.values()) == set(get_args(FallbackReason))
 
 
 def test_the_errors_of_ollama_are_told_apart():
-    from timestep.reasons import reason_of  # noqa: PLC0415 - for this test alone
+    from timestep.fallback.reasons import reason_of  # noqa: PLC0415 - for this test alone
 
     silent = OllamaTimeoutError("x", phase="idle", seconds=1)
     assert reason_of(silent) == "timeout"

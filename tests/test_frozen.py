@@ -9,7 +9,7 @@ import pickle
 import pytest
 from pydantic import BaseModel
 
-from timestep.settings import Settings
+from timestep.config.settings import Settings
 
 FULL = {
     "ollama": {"options": {"stop": ["a"]}, "models": {"m": {"num_ctx": 1}}, "headers": {"X": "y"}},

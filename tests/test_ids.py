@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from timestep import ids
+from timestep.answer import ids
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from agents import Agent, ModelSettings, OpenAIResponsesModel, RunConfig, Runner
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 
 from timestep.errors import ConfigurationError
-from timestep.openai_compatible import OpenAICompatibleProvider, OpenAIEndpoint
+from timestep.openai.provider import OpenAICompatibleProvider, OpenAIEndpoint
 
 AGENT = Agent(name="a", model="m")
 

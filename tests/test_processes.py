@@ -16,12 +16,12 @@ import pytest
 from agents import Agent, RunConfig, Runner
 
 from timestep import MultiModelProvider, OllamaModelProvider, build_provider
+from timestep.config.schema import OpenAIProviderSettings
+from timestep.config.settings import load_settings
 from timestep.factory import openai_endpoint
 from timestep.ollama.client import Wire
 from timestep.ollama.pool import Pool
-from timestep.openai_compatible import OpenAICompatibleProvider
-from timestep.settings import load_settings
-from timestep.tables import OpenAIProviderSettings
+from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.testing import FakeOllama, Stall
 
 ROOT = Path(__file__).parents[1]

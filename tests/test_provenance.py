@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timestep.provenance import Entry, Origin, dotted, flatten, merge, to_tree
+from timestep.config.provenance import Entry, Origin, dotted, flatten, merge, to_tree
 
 trees = st.recursive(
     st.integers() | st.lists(st.integers()),

@@ -41,10 +41,10 @@ def test_an_unknown_name_is_an_attribute_error():
     "statement",
     [
         "import timestep",
-        "import timestep.settings",
-        "import timestep.routing, timestep.provenance, timestep.reference, timestep.urls",
+        "import timestep.config.settings",
+        "import timestep.routing, timestep.config.provenance, timestep.config.reference, timestep.net.urls",
         "from timestep import Settings; Settings()",
-        "from timestep.settings import load_settings; load_settings()",
+        "from timestep.config.settings import load_settings; load_settings()",
     ],
 )
 def test_settings_load_without_agents_openai_and_ollama(statement):

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 import timestep
 from timestep.cli import main
-from timestep.reference import settings_table
-from timestep.settings import load_settings
+from timestep.config.reference import settings_table
+from timestep.config.settings import load_settings
 from timestep.testing import Reply
 
 ROOT = Path(__file__).parents[1]

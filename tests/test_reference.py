@@ -1,7 +1,13 @@
-from timestep.reference import settings_table
-from timestep.settings import Settings
-from timestep.sources import SHORT_NAMES
-from timestep.tables import KINDS, FallbackSettings, OllamaSettings, OpenAISettings, TracesSettings
+from timestep.config.reference import settings_table
+from timestep.config.schema import (
+    KINDS,
+    FallbackSettings,
+    OllamaSettings,
+    OpenAISettings,
+    TracesSettings,
+)
+from timestep.config.settings import Settings
+from timestep.config.sources import SHORT_NAMES
 
 
 def rows():

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
+from timestep.config.schema import OllamaTimeouts, OpenAISettings
+from timestep.config.settings import Settings, load_settings
 from timestep.errors import ConfigurationError
-from timestep.settings import Settings, load_settings
-from timestep.tables import OllamaTimeouts, OpenAISettings
 
 
 def write(path, text):

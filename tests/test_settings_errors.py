@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from timestep.config.settings import Settings, load_settings
 from timestep.errors import ConfigurationError
-from timestep.settings import Settings, load_settings
 
 
 def message(**arguments):

@@ -10,11 +10,12 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from timestep import build_provider, tables
+from timestep import build_provider
+from timestep.config import schema as tables
+from timestep.config.schema import OpenAISettings
+from timestep.config.settings import Settings, load_settings
 from timestep.errors import ConfigurationError
 from timestep.factory import configured_keys
-from timestep.settings import Settings, load_settings
-from timestep.tables import OpenAISettings
 
 SECRET = "s3cr3t-s3cr3t-s3cr3t"
 NUMBER = int("1357924680" * 40)

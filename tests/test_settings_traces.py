@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from timestep.config.settings import Settings, load_settings
 from timestep.errors import ConfigurationError
-from timestep.settings import Settings, load_settings
 
 
 def test_runs_are_recorded_in_the_data_directory_unless_told_otherwise(tmp_path):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timestep.provenance import Origin, dotted
-from timestep.settings import Settings
-from timestep.sources import SHORT_NAMES, Variable, key_lines, variable_name
+from timestep.config.provenance import Origin, dotted
+from timestep.config.settings import Settings
+from timestep.config.sources import SHORT_NAMES, Variable, key_lines, variable_name
 
 TOML = '''\
 # [not.a.table]

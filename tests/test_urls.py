@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timestep.urls import (
+from timestep.net.urls import (
     LOCAL_OLLAMA,
     OLLAMA_CLOUD,
     authority,

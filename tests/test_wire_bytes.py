@@ -1,12 +1,12 @@
-"""What `timestep.wire_bytes` keeps, and that nobody pays who did not ask."""
+"""What `timestep.net.wire_bytes` keeps, and that nobody pays who did not ask."""
 
 import pytest
 from agents import Agent, RunConfig, Runner, function_tool, set_trace_processors
 from agents.tracing import TracingProcessor
 from pydantic import BaseModel
 
-from timestep import wire_bytes
 from timestep.errors import OllamaStatusError
+from timestep.net import wire_bytes
 from timestep.ollama.provider import OllamaModelProvider
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from timestep.config.settings import Settings
     from timestep.errors import (
         AllModelsFailedError,
         AuthenticationError,
@@ -28,23 +29,22 @@ if TYPE_CHECKING:
         UnknownModelError,
         UnsupportedInputError,
     )
-    from timestep.fallback import FallbackModel
+    from timestep.fallback.model import FallbackModel
     from timestep.ollama.model import OllamaModel
     from timestep.ollama.provider import OllamaModelProvider
     from timestep.registry import MultiModelProvider, MultiModelProviderMap, build_provider
     from timestep.routing import FallbackRules
-    from timestep.settings import Settings
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "FallbackModel": "timestep.fallback",
+    "FallbackModel": "timestep.fallback.model",
     "FallbackRules": "timestep.routing",
     "MultiModelProvider": "timestep.registry",
     "MultiModelProviderMap": "timestep.registry",
     "OllamaModel": "timestep.ollama.model",
     "OllamaModelProvider": "timestep.ollama.provider",
-    "Settings": "timestep.settings",
+    "Settings": "timestep.config.settings",
     "build_provider": "timestep.registry",
 }
 

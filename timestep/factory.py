@@ -8,13 +8,7 @@ from typing import Any, assert_never, cast
 from agents import ModelProvider
 from pydantic import BaseModel, Secret, SecretStr
 
-from timestep.errors import ConfigurationError, TimestepError
-from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
-from timestep.ollama.provider import OllamaModelProvider
-from timestep.openai_compatible import OpenAICompatibleProvider, OpenAIEndpoint
-from timestep.routing import FallbackRules, targets
-from timestep.settings import Settings
-from timestep.tables import (
+from timestep.config.schema import (
     OPENAI_URL,
     PROVIDER_PLUGINS,
     AnyLLMProviderSettings,
@@ -27,7 +21,13 @@ from timestep.tables import (
     PluginProviderSettings,
     ProviderSettings,
 )
-from timestep.urls import authority, is_ollama_cloud
+from timestep.config.settings import Settings
+from timestep.errors import ConfigurationError, TimestepError
+from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
+from timestep.net.urls import authority, is_ollama_cloud
+from timestep.ollama.provider import OllamaModelProvider
+from timestep.openai.provider import OpenAICompatibleProvider, OpenAIEndpoint
+from timestep.routing import FallbackRules, targets
 
 logger = logging.getLogger("timestep")
 

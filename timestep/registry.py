@@ -28,7 +28,7 @@ from agents.models.multi_provider import (
 from openai import AsyncOpenAI, OpenAIError
 
 from timestep.errors import ConfigurationError, UnknownModelError
-from timestep.forks import forget_in_children
+from timestep.net.forks import forget_in_children
 from timestep.routing import (
     Aliases,
     FallbackRules,
@@ -40,7 +40,7 @@ from timestep.routing import (
 )
 
 if TYPE_CHECKING:
-    from timestep.settings import Settings
+    from timestep.config.settings import Settings
 
 _BUILT_IN = {
     "any-llm": "timestep.gateways:AnyLLMModelProvider",
@@ -198,7 +198,7 @@ class MultiModelProvider(MultiProvider):
         Raises:
             ConfigurationError: The configuration cannot be used.
         """
-        from timestep.settings import load_settings  # noqa: PLC0415 - see above
+        from timestep.config.settings import load_settings  # noqa: PLC0415 - see above
 
         return cls.from_settings(
             load_settings(env_file=env_file, config_file=config_file, **overrides)
@@ -245,7 +245,7 @@ class MultiModelProvider(MultiProvider):
             return self._from_sdk(None)
         if len(names) == 1:
             return self._named(names[0])
-        from timestep.fallback import FallbackModel  # noqa: PLC0415 - few want it
+        from timestep.fallback.model import FallbackModel  # noqa: PLC0415 - few want it
 
         chain_name = "default_model" if model_name is None else repr(model_name)
         models = {name: self._link(name, chain_name) for name in names}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from timestep.settings import load_settings
-from timestep.template import settings_template
-from timestep.toml_text import toml_value
+from timestep.config.settings import load_settings
+from timestep.config.starter import settings_template
+from timestep.config.toml_text import toml_value
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_config_imports_neither_the_sdk_nor_a_client(arguments, start):
     imported = {line.split("|")[-1].strip() for line in stderr.splitlines()}
 
     assert process.returncode == 0
-    assert "timestep.settings" in imported
+    assert "timestep.config.settings" in imported
     assert not imported & {"agents", "openai", "ollama", "httpx", "timestep.ollama"}
 
 

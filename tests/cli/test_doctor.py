@@ -17,7 +17,7 @@ from timestep.cli.doctor.servers import Server, check_openai, check_server
 from timestep.cli.inventory import Inventory, Offer
 from timestep.cli.loop import run_without_waiting
 from timestep.cli.marks import Mark
-from timestep.settings import load_settings, misspelled_variables
+from timestep.config.settings import load_settings, misspelled_variables
 from timestep.testing import FakeOllama, Stall
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from openai.types.responses import Response
 
+from timestep.answer.reply import Ids, Reply
 from timestep.ollama.errors import Origin
-from timestep.ollama.reply import Ids, Reply
-from timestep.ollama.request import ChatRequest, Reading
+from timestep.ollama.request.build import ChatRequest, Reading
 from timestep.testing import Recording
 
 ORIGIN = Origin("m", "http://localhost:11434")

@@ -22,7 +22,7 @@ def cloud_like(fake_ollama):
     from timestep.ollama.capabilities import Catalogue  # noqa: PLC0415 - as above
     from timestep.ollama.client import Wire  # noqa: PLC0415 - as above
     from timestep.ollama.endpoint import Endpoint  # noqa: PLC0415 - as above
-    from timestep.ollama.request import Abilities  # noqa: PLC0415 - as above
+    from timestep.ollama.request.build import Abilities  # noqa: PLC0415 - as above
 
     class CloudLike(Catalogue):
         async def abilities(self, model, *, ask):

@@ -21,11 +21,12 @@ from timestep.errors import (
     OllamaStreamError,
     UnsupportedInputError,
 )
-from timestep.ollama import connection, lines
+from timestep.net import connection
+from timestep.net.timeouts import Timeouts, Watchdog
+from timestep.ollama import lines
 from timestep.ollama.client import Wire
-from timestep.ollama.encoding import encode
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.timeouts import Timeouts, Watchdog
+from timestep.ollama.request.encoding import encode
 from timestep.testing import Close, Reset, Split
 
 

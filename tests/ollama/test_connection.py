@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from timestep.ollama import connection, over_httpcore
+from timestep.net import connection, over_httpcore
+from timestep.net.connection import TransportError, open_connections
+from timestep.net.over_aiohttp import AiohttpSession
+from timestep.net.over_httpcore import HttpcoreConnections, parse
+from timestep.net.over_httpx import HttpxClient
 from timestep.ollama.client import Wire
-from timestep.ollama.connection import TransportError, open_connections
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.over_aiohttp import AiohttpSession
-from timestep.ollama.over_httpcore import HttpcoreConnections, parse
-from timestep.ollama.over_httpx import HttpxClient
 
 LINES = b'{"done": false}\n{"done": true}\n'
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama import fetch
-from timestep.ollama.fetch import MAX_BYTES, fetch_images, is_public
+from timestep.ollama.request import fetch
+from timestep.ollama.request.fetch import MAX_BYTES, fetch_images, is_public
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from tests.ollama.answers import call, chunk, last, ndjson, new_reply, recordings
 from timestep import ConfigurationError, MultiModelProvider, TimestepError
+from timestep.config.settings import load_settings
 from timestep.errors import OllamaError, OllamaStreamError, UnsupportedInputError
 from timestep.ollama import lines
-from timestep.ollama.encoding import encode
-from timestep.ollama.messages import build_conversation, remote_images
-from timestep.ollama.schema import inline_refs, narrow_parameters
-from timestep.settings import load_settings
+from timestep.ollama.request.encoding import encode
+from timestep.ollama.request.messages import build_conversation, remote_images
+from timestep.ollama.request.schema import inline_refs, narrow_parameters
 
 DEEP = 10_000
 

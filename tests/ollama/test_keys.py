@@ -18,7 +18,7 @@ from timestep import (
     OllamaModelProvider,
     OllamaStatusError,
 )
-from timestep.ollama import connection
+from timestep.net import connection
 from timestep.testing import FakeOllama, Reset, Stall
 
 KEY = "sk-very-secret-0123456789"

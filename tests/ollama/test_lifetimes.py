@@ -13,7 +13,8 @@ from agents import Agent, ModelSettings, ModelTimeoutError, ModelTracing, Runner
 
 from timestep import OllamaModelProvider
 from timestep.errors import OllamaConnectionError, OllamaTimeoutError
-from timestep.ollama import client, connection
+from timestep.net import connection
+from timestep.ollama import client
 from timestep.testing import Stall
 
 HUNDRED = range(100)

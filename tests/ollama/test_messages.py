@@ -15,8 +15,8 @@ from openai.types.responses import (
 from openai.types.responses.response_input_param import ResponseInputItemParam
 
 from timestep.errors import TimestepError, UnsupportedInputError
-from timestep.ollama.encoding import encode
-from timestep.ollama.messages import build_conversation, decode_arguments, remote_images
+from timestep.ollama.request.encoding import encode
+from timestep.ollama.request.messages import build_conversation, decode_arguments, remote_images
 from timestep.testing.checks import check_chat
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()

@@ -10,8 +10,8 @@ from openai import Omit
 from openai.types.shared import Reasoning
 
 from timestep.errors import TimestepError, UnsupportedInputError
-from timestep.ollama.encoding import encode
-from timestep.ollama.options import (
+from timestep.ollama.request.encoding import encode
+from timestep.ollama.request.options import (
     THINK,
     check_keep_alive,
     check_options,

@@ -8,10 +8,10 @@ from agents.agent_output import AgentOutputSchemaBase
 from pydantic import BaseModel
 
 from tests.ollama.answers import ORIGIN, call, chunk, last, ndjson, new_reply, request
+from timestep.answer.outcome import settle
 from timestep.errors import ModelOutputError
-from timestep.ollama.outcome import settle
-from timestep.ollama.request import Reading
-from timestep.ollama.tools import ToolConversion
+from timestep.ollama.request.build import Reading
+from timestep.ollama.request.tools import ToolConversion
 
 
 @function_tool

@@ -36,14 +36,14 @@ from timestep import (
     OllamaTimeoutError,
     ServerBusyError,
 )
+from timestep.config.settings import load_settings
+from timestep.net.timeouts import Timeouts
+from timestep.net.wire_bytes import WireBytes
 from timestep.ollama import pool as pools
 from timestep.ollama.client import Wire
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.pool import Pool
-from timestep.ollama.timeouts import Timeouts
-from timestep.settings import load_settings
 from timestep.testing import ErrorLine, FakeOllama, NoDone, Reply, Reset, Stall
-from timestep.wire_bytes import WireBytes
 
 QUIET = RunConfig(tracing_disabled=True)
 

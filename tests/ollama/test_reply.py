@@ -19,10 +19,11 @@ from tests.ollama.answers import (
     new_reply,
     request,
 )
-from timestep import errors, ids
+from timestep import errors
+from timestep.answer import ids
+from timestep.answer.reply import Ids, Reply, claim_call_id
 from timestep.ollama.lines import LineSplitter
-from timestep.ollama.reply import Ids, Reply, claim_call_id
-from timestep.ollama.request import Reading
+from timestep.ollama.request.build import Reading
 
 
 @pytest.mark.parametrize(

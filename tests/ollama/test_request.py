@@ -18,10 +18,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.encoding import encode
-from timestep.ollama.messages import build_conversation
-from timestep.ollama.options import settings_to_fields
-from timestep.ollama.request import (
+from timestep.ollama.request.build import (
     Abilities,
     Reading,
     build_request,
@@ -31,7 +28,10 @@ from timestep.ollama.request import (
     repair,
     unfence,
 )
-from timestep.ollama.tools import ToolConversion
+from timestep.ollama.request.encoding import encode
+from timestep.ollama.request.messages import build_conversation
+from timestep.ollama.request.options import settings_to_fields
+from timestep.ollama.request.tools import ToolConversion
 from timestep.testing import checks
 
 NO_TOOLS = Abilities(capabilities=frozenset({"completion"}))

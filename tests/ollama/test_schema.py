@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from timestep.ollama.schema import MAX_DEPTH, MAX_NODES, inline_refs, narrow_parameters
+from timestep.ollama.request.schema import MAX_DEPTH, MAX_NODES, inline_refs, narrow_parameters
 from timestep.testing.checks import check_chat
 
 KEPT = {"type", "description", "enum", "anyOf", "items", "properties", "required"}

@@ -21,7 +21,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.tools import ToolConversion, describe_tools, named
+from timestep.ollama.request.tools import ToolConversion, describe_tools, named
 from timestep.testing.checks import check_chat
 
 

@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from tests.ollama.answers import ORIGIN, call, chunk, last, logprob, ndjson, request
-from timestep.ollama.reply import Ids, Reply
+from timestep.answer.reply import Ids, Reply
 
 ANSWERS = {
     "text": [chunk("one "), chunk("two"), last()],

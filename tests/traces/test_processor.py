@@ -17,7 +17,8 @@ from agents.tracing import (
 )
 from openai.types.responses import Response
 
-from timestep import OllamaModelProvider, wire_bytes
+from timestep import OllamaModelProvider
+from timestep.net import wire_bytes
 from timestep.traces import TraceProcessor, TraceStore, install, uninstall
 
 
@@ -292,10 +293,10 @@ with trace("mine"): pass
 
 def test_importing_changes_nothing():
     program = """
-import timestep.traces, timestep.traces.processor, timestep.wire_bytes
+import timestep.traces, timestep.traces.processor, timestep.net.wire_bytes
 from agents.tracing import setup
 assert setup.GLOBAL_TRACE_PROVIDER is None
-assert timestep.wire_bytes.begin("x") is None
+assert timestep.net.wire_bytes.begin("x") is None
 """
     subprocess.run([sys.executable, "-c", program], check=True)
 

@@ -9,9 +9,9 @@ from agents import Agent, AgentOutputSchemaBase, Model, ModelSettings, RunConfig
 from timestep.cli.agent_options import AgentOptions
 from timestep.cli.agents import load_agent
 from timestep.cli.model_settings import parse_settings
+from timestep.config.settings import Settings
 from timestep.registry import MultiModelProvider
 from timestep.routing import resolve
-from timestep.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from timestep.config.settings import Settings
     from timestep.registry import MultiModelProvider
-    from timestep.settings import Settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -44,7 +44,7 @@ def load(*, config_file: str | None, env_file: str) -> "Settings":
     Raises:
         ConfigurationProblem: They cannot be used.
     """
-    from timestep.settings import load_settings
+    from timestep.config.settings import load_settings
 
     try:
         return load_settings(env_file=env_file, config_file=config_file)

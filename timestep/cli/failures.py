@@ -10,7 +10,7 @@ import openai
 from agents import AgentsException
 
 from timestep.errors import UnknownModelError
-from timestep.urls import authority
+from timestep.net.urls import authority
 
 
 def explain(error: Exception) -> str:

@@ -9,13 +9,13 @@ import openai
 
 from timestep.cli.failures import explain
 from timestep.cli.naming import ollama_providers
+from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
+from timestep.config.settings import Settings
 from timestep.errors import OllamaError, TimestepError
 from timestep.factory import openai_endpoint
 from timestep.ollama.client import Wire
-from timestep.openai_compatible import list_models
+from timestep.openai.provider import list_models
 from timestep.registry import MultiModelProvider
-from timestep.settings import Settings
-from timestep.tables import OpenAIProviderSettings, OpenAISettings
 
 _AT_ONCE = 8
 _CONTEXT_KEYS = ("context_window", "context_length", "max_context_length", "max_model_len")

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from timestep.config.settings import Settings
 from timestep.routing import chain, split_prefix
-from timestep.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

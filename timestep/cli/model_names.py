@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from timestep.config.schema import OllamaProviderSettings, OllamaSettings
+from timestep.config.settings import Settings
+from timestep.net.urls import LOCAL_OLLAMA
 from timestep.routing import targets
-from timestep.settings import Settings
-from timestep.tables import OllamaProviderSettings, OllamaSettings
-from timestep.urls import LOCAL_OLLAMA
 
 _PATIENCE = 0.5
 """Seconds that all servers have together; nobody waits longer for a key press."""

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from timestep.config.settings import Settings
     from timestep.ollama.provider import OllamaModelProvider
     from timestep.registry import MultiModelProvider
-    from timestep.settings import Settings
 
 
 def ollama_providers(provider: "MultiModelProvider") -> "dict[str, OllamaModelProvider]":

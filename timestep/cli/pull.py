@@ -34,9 +34,9 @@ def pull(*, name: str, as_json: bool, config_file: str | None, env_file: str) ->
     settings, provider = configure(config_file=config_file, env_file=env_file)
     prefix, ollama, model = find_ollama(name, settings, provider)
     from timestep.errors import TimestepError
+    from timestep.net.timeouts import Timeouts
     from timestep.ollama.client import Wire
     from timestep.ollama.endpoint import check_model_name
-    from timestep.ollama.timeouts import Timeouts
 
     try:
         endpoints = [wire.endpoint for wire in ollama.wires(check_model_name(model))]

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from agents import set_trace_processors
 
+from timestep.config.settings import Settings
 from timestep.factory import configured_keys
-from timestep.settings import Settings
 from timestep.traces import install, uninstall
 
 

@@ -20,7 +20,7 @@ from timestep.errors import (
 from timestep.ollama.client import ChatSource, Wire
 from timestep.ollama.endpoint import is_cloud_name, tagged
 from timestep.ollama.pool import Pool
-from timestep.ollama.request import Abilities
+from timestep.ollama.request.build import Abilities
 
 _PATIENCE = 10.0
 """How many seconds a request waits to hear what its model can do."""

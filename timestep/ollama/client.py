@@ -21,16 +21,16 @@ from timestep.errors import (
     OllamaTimeoutError,
     TimestepError,
 )
-from timestep.forks import forget_in_children, keep_for_parent
-from timestep.ollama.connection import Answer, Connections, TransportError, open_connections
-from timestep.ollama.encoding import encode
+from timestep.net.connection import Answer, Connections, TransportError, open_connections
+from timestep.net.forks import forget_in_children, keep_for_parent
+from timestep.net.per_loop import PerLoop
+from timestep.net.timeouts import Timeouts, Watchdog
+from timestep.net.urls import authority, is_ollama_cloud
+from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Origin, secrets_in, status_error
 from timestep.ollama.lines import check_length
-from timestep.ollama.timeouts import Timeouts, Watchdog
-from timestep.per_loop import PerLoop
-from timestep.urls import authority, is_ollama_cloud
-from timestep.wire_bytes import WireBytes
+from timestep.ollama.request.encoding import encode
 
 if TYPE_CHECKING:
     import httpx
@@ -523,7 +523,7 @@ def _given(
 ) -> Connections:
     import httpx  # noqa: PLC0415 - imported on use
 
-    from timestep.ollama.over_httpx import HttpxClient  # noqa: PLC0415 - as above
+    from timestep.net.over_httpx import HttpxClient  # noqa: PLC0415 - as above
 
     # The watchdog waits for bytes; the client only has to connect in time.
     limits = None if timeouts is None else httpx.Timeout(None, connect=timeouts.connect)

@@ -7,11 +7,11 @@ from typing import Any, cast
 from openai.types.chat import ChatCompletion
 from pydantic import ValidationError
 
-from timestep import ids
+from timestep.answer import ids
+from timestep.answer.events import read_logprobs
+from timestep.answer.reply import claim_call_id, count, text_of_arguments
 from timestep.errors import OllamaStreamError
 from timestep.ollama.errors import Origin, line_error
-from timestep.ollama.events import read_logprobs
-from timestep.ollama.reply import claim_call_id, count, text_of_arguments
 
 
 def to_chat_completion(response: object, *, model: str | None = None) -> ChatCompletion:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from timestep.errors import ConfigurationError, UnknownModelError
-from timestep.headers import check_not_framing, is_header
-from timestep.urls import (
+from timestep.net.headers import check_not_framing, is_header
+from timestep.net.urls import (
     LOCAL_OLLAMA,
     OLLAMA_CLOUD,
     check_base_url,

@@ -23,7 +23,10 @@ from agents import (
 from agents.items import TResponseStreamEvent
 from openai.types.responses.response_prompt_param import ResponsePromptParam
 
-from timestep import ids
+from timestep.answer import ids
+from timestep.answer.events import Events
+from timestep.answer.outcome import settle
+from timestep.answer.reply import Ids, Reply
 from timestep.errors import (
     CapabilityError,
     ConfigurationError,
@@ -31,21 +34,19 @@ from timestep.errors import (
     OllamaError,
     UnsupportedInputError,
 )
+from timestep.net.timeouts import Timeouts
+from timestep.net.urls import authority
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.client import ChatSource, Wire
 from timestep.ollama.endpoint import check_model_name
 from timestep.ollama.errors import retry_advice
-from timestep.ollama.events import Events
 from timestep.ollama.foreign import chat_source
-from timestep.ollama.messages import build_conversation, remote_images
-from timestep.ollama.options import check_keep_alive, check_options, settings_to_fields
-from timestep.ollama.outcome import settle
 from timestep.ollama.pool import Pool
 from timestep.ollama.render import RenderedPrompt, read_rendered, render_body
-from timestep.ollama.reply import Ids, Reply
-from timestep.ollama.request import ChatRequest, build_request
-from timestep.ollama.timeouts import Timeouts
-from timestep.ollama.tools import ToolConversion
+from timestep.ollama.request.build import ChatRequest, build_request
+from timestep.ollama.request.messages import build_conversation, remote_images
+from timestep.ollama.request.options import check_keep_alive, check_options, settings_to_fields
+from timestep.ollama.request.tools import ToolConversion
 from timestep.ollama.trace import (
     GenerationSpan,
     keep_bytes,
@@ -56,7 +57,6 @@ from timestep.ollama.trace import (
     record_request,
     recorded_errors,
 )
-from timestep.urls import authority
 
 logger = logging.getLogger("timestep")
 
@@ -440,7 +440,7 @@ class OllamaModel(Model):
     async def _fetch(self, items: str | list[TResponseInputItem]) -> dict[str, bytes]:
         if not self._allow_remote_images or isinstance(items, str):
             return {}
-        from timestep.ollama.fetch import fetch_images  # noqa: PLC0415 - few want it, it loads httpx
+        from timestep.ollama.request.fetch import fetch_images  # noqa: PLC0415 - few want it, it loads httpx
 
         return await fetch_images(remote_images(items))
 

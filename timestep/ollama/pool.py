@@ -25,12 +25,12 @@ from timestep.errors import (
     OllamaTimeoutError,
     ServerBusyError,
 )
-from timestep.forks import forget_in_children
+from timestep.net.forks import forget_in_children
+from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.client import ChatStream, Wire
-from timestep.ollama.encoding import encode
 from timestep.ollama.endpoint import Endpoint, tagged
 from timestep.ollama.errors import Origin, retry_advice
-from timestep.wire_bytes import WireBytes
+from timestep.ollama.request.encoding import encode
 
 _Answer = TypeVar("_Answer")
 

@@ -8,15 +8,15 @@ from typing import Any, Literal, cast
 from agents import ModelProvider
 
 from timestep.errors import ConfigurationError, UnsupportedInputError
-from timestep.forks import forget_in_children
+from timestep.net.forks import forget_in_children
+from timestep.net.timeouts import Timeouts
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.client import Wire
 from timestep.ollama.endpoint import Endpoint, build_endpoints, check_model_name
 from timestep.ollama.foreign import chat_source
 from timestep.ollama.model import OllamaModel
-from timestep.ollama.options import check_keep_alive, check_options
 from timestep.ollama.pool import Pool
-from timestep.ollama.timeouts import Timeouts
+from timestep.ollama.request.options import check_keep_alive, check_options
 
 
 class OllamaModelProvider(ModelProvider):

@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from timestep.answer.reply import count
 from timestep.errors import ModelNotFoundError, OllamaError, OllamaStatusError, OllamaStreamError
 from timestep.ollama.client import Wire
 from timestep.ollama.errors import Origin
 from timestep.ollama.lines import LineSplitter, check_length
-from timestep.ollama.reply import count
 
 _SUCCESS = "success"
 

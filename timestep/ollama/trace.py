@@ -8,10 +8,10 @@ from typing import Any
 from agents import GenerationSpanData, ModelSettings, ModelTracing, Span, generation_span
 from agents.tracing import SpanError
 
-from timestep import wire_bytes
+from timestep.answer.reply import Counts
+from timestep.net import wire_bytes
 from timestep.ollama.client import Exchange
-from timestep.ollama.reply import Counts
-from timestep.ollama.request import ChatRequest
+from timestep.ollama.request.build import ChatRequest
 
 REDACTED = "Error details are redacted."
 

@@ -19,8 +19,8 @@ from agents.tracing import (
 )
 from pydantic_core import PydanticSerializationError, to_json
 
-from timestep import wire_bytes
 from timestep.errors import ConfigurationError
+from timestep.net import wire_bytes
 from timestep.traces.records import Exchange, SpanEnded, SpanStarted, TraceEnded, TraceStarted
 from timestep.traces.store import TraceStore
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from timestep.forks import hold_during_forks, keep_for_parent
+from timestep.net.forks import hold_during_forks, keep_for_parent
 from timestep.traces import queries
 from timestep.traces.maintenance import problems, prune
 from timestep.traces.queries import Filter, Hit, ModelStats

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from timestep.forks import keep_for_parent
+from timestep.net.forks import keep_for_parent
 from timestep.traces.records import Event, SpanEnded, TraceEnded
 from timestep.traces.redaction import Redaction
 from timestep.traces.rows import write

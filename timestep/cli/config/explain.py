@@ -9,7 +9,7 @@ from timestep.cli.output import clean, json_option, print_json
 
 if TYPE_CHECKING:
     from timestep.cli.config.leaves import Leaf
-    from timestep.provenance import KeyPath, Origin
+    from timestep.config.provenance import KeyPath, Origin
 
 
 @click.command()
@@ -45,8 +45,8 @@ def _parse(key: str, leaves: "list[Leaf]") -> "KeyPath":
     """The path that *key* names, spelled as in *leaves*."""
     import tomllib
 
-    from timestep.provenance import DEFAULT, Entry, flatten
-    from timestep.sources import Variable, respelled
+    from timestep.config.provenance import DEFAULT, Entry, flatten
+    from timestep.config.sources import Variable, respelled
 
     variable = Variable(key, "", DEFAULT).path
     if variable is not None:
@@ -66,9 +66,9 @@ def _check(path: "KeyPath", leaves: "list[Leaf]") -> None:
     """Refuse a *path* that no setting can have."""
     import difflib
 
-    from timestep.fields import arms_at
-    from timestep.provenance import dotted
-    from timestep.settings import Settings
+    from timestep.config.fields import arms_at
+    from timestep.config.provenance import dotted
+    from timestep.config.settings import Settings
 
     if not arms_at(Settings, path):
         near = difflib.get_close_matches(dotted(path), [leaf.key for leaf in leaves], n=1)
@@ -78,7 +78,7 @@ def _check(path: "KeyPath", leaves: "list[Leaf]") -> None:
 
 def _describe(leaf: "Leaf") -> str:
     from timestep.cli.terminal import width
-    from timestep.template import variables_of
+    from timestep.config.starter import variables_of
 
     origin = leaf.origin
     rows = [("from", str(origin.winner))]
@@ -94,8 +94,8 @@ def _describe(leaf: "Leaf") -> str:
 
 
 def _description(path: "KeyPath") -> str:
-    from timestep.fields import arms_at, is_model
-    from timestep.settings import Settings
+    from timestep.config.fields import arms_at, is_model
+    from timestep.config.settings import Settings
 
     for arm in arms_at(Settings, path[:-1]):
         if is_model(arm) and path[-1] in arm.model_fields:
@@ -104,7 +104,7 @@ def _description(path: "KeyPath") -> str:
 
 
 def _as_json(leaf: "Leaf") -> dict[str, Any]:
-    from timestep.template import variables_of
+    from timestep.config.starter import variables_of
 
     return {
         "key": leaf.key,

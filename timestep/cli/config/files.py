@@ -10,7 +10,7 @@ from timestep.cli.configuration import ConfigurationProblem, configuration_optio
 from timestep.cli.output import clean, json_option, print_json
 
 if TYPE_CHECKING:
-    from timestep.sources import SourceFile
+    from timestep.config.sources import SourceFile
 
 
 @click.command()
@@ -22,7 +22,7 @@ def init(*, directory: Path) -> None:
 
     The schema goes beside it, for completion in editors. Existing files are left alone.
     """
-    from timestep.template import SCHEMA_FILE, settings_template
+    from timestep.config.starter import SCHEMA_FILE, settings_template
 
     _write(directory / "timestep.toml", settings_template())
     try:
@@ -44,7 +44,7 @@ def path(*, as_json: bool, config_file: str | None, env_file: str) -> None:
     """Show the files that settings are read from, strongest first, and which exist."""
     from pydantic_settings import SettingsError
 
-    from timestep.settings import source_files
+    from timestep.config.settings import source_files
 
     try:
         files = source_files(env_file=env_file, config_file=config_file)
@@ -65,7 +65,7 @@ def _state(file: "SourceFile") -> str:
 
 
 def _schema() -> str:
-    from timestep.settings import Settings
+    from timestep.config.settings import Settings
 
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from timestep.provenance import KeyOrigin, KeyPath, dotted, flatten
-from timestep.settings import Settings
-from timestep.toml_text import toml_value
+from timestep.config.provenance import KeyOrigin, KeyPath, dotted, flatten
+from timestep.config.settings import Settings
+from timestep.config.toml_text import toml_value
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ from openai.types.responses import (
 
 from timestep.cli.demo.scenes import SCENES, Scene
 from timestep.cli.terminal import Transcript, width
+from timestep.config.settings import Settings, load_settings
 from timestep.registry import MultiModelProvider, build_provider
-from timestep.settings import Settings, load_settings
 from timestep.testing import FakeOllama
 
 _CONFIGURATION = Path(__file__).parent / "timestep.toml"

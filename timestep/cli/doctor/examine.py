@@ -12,10 +12,10 @@ from timestep.cli.failures import explain
 from timestep.cli.inventory import take_inventory
 from timestep.cli.loop import run_without_waiting
 from timestep.cli.marks import Mark, read_marks
+from timestep.config.settings import Settings, misspelled_variables, source_files
 from timestep.errors import ConfigurationError
 from timestep.registry import MultiModelProvider
 from timestep.routing import chain, split_prefix, targets
-from timestep.settings import Settings, misspelled_variables, source_files
 
 _CONFIGURATION = "configuration"
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from timestep.cli.doctor.findings import Finding
 from timestep.cli.inventory import Inventory, Offer
 from timestep.cli.marks import Mark, same_model
+from timestep.config.provenance import dotted
+from timestep.config.schema import OllamaProviderSettings, OllamaSettings
+from timestep.config.settings import Settings
+from timestep.net.urls import OLLAMA_CLOUD
 from timestep.ollama.endpoint import is_cloud_name
-from timestep.provenance import dotted
 from timestep.routing import split_prefix
-from timestep.settings import Settings
-from timestep.tables import OllamaProviderSettings, OllamaSettings
-from timestep.urls import OLLAMA_CLOUD
 
 _AREA = "models"
 _LITTLE = 4096

@@ -11,11 +11,11 @@ from urllib.request import getproxies, proxy_bypass
 from timestep.cli.doctor.findings import Finding, Status
 from timestep.cli.inventory import Inventory
 from timestep.cli.naming import ollama_providers
+from timestep.config.settings import Settings
 from timestep.errors import AuthenticationError, OllamaError
+from timestep.net.urls import OLLAMA_CLOUD, is_loopback
 from timestep.ollama.client import Wire
 from timestep.registry import MultiModelProvider
-from timestep.settings import Settings
-from timestep.urls import OLLAMA_CLOUD, is_loopback
 
 # Source: ollama's tags, each fault gone with the release named.
 _FAULTS = (

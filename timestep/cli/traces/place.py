@@ -12,7 +12,7 @@ import click
 from timestep.cli.configuration import load
 
 if TYPE_CHECKING:
-    from timestep.settings import Settings
+    from timestep.config.settings import Settings
     from timestep.traces import TraceStore
 
 

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from timestep.fields import arms_at, is_model, names_at
-from timestep.provenance import KeyOrigin, KeyPath, Origin, dotted
-from timestep.sources import CONTROL_VARIABLES, variable_name
-from timestep.toml_text import toml_value
+from timestep.config.fields import arms_at, is_model, names_at
+from timestep.config.provenance import KeyOrigin, KeyPath, Origin, dotted
+from timestep.config.sources import CONTROL_VARIABLES, variable_name
+from timestep.config.toml_text import toml_value
 
 Origins = Mapping[str, KeyOrigin]
 

@@ -7,12 +7,12 @@ from typing import Any, cast
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from timestep.fields import arms, is_model, is_table
-from timestep.provenance import KeyPath, dotted
-from timestep.settings import Settings
-from timestep.sources import SHORT_NAMES, variable_name
-from timestep.tables import KINDS
-from timestep.toml_text import toml_value
+from timestep.config.fields import arms, is_model, is_table
+from timestep.config.provenance import KeyPath, dotted
+from timestep.config.schema import KINDS
+from timestep.config.settings import Settings
+from timestep.config.sources import SHORT_NAMES, variable_name
+from timestep.config.toml_text import toml_value
 
 SCHEMA_FILE = "timestep.schema.json"
 _HEADER = f"""\

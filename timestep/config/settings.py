@@ -24,13 +24,12 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from timestep import sources
-from timestep.advice import explain, refusal
-from timestep.fields import arms_at, is_table
-from timestep.frozen import Frozen, freeze
-from timestep.provenance import DEFAULT, KeyOrigin, KeyPath, merge, to_tree
-from timestep.routing import describe_ring, find_ring, targets
-from timestep.tables import (
+from timestep.config import sources
+from timestep.config.fields import arms_at, is_table
+from timestep.config.frozen import Frozen, freeze
+from timestep.config.problems import explain, refusal
+from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, merge, to_tree
+from timestep.config.schema import (
     KINDS,
     FallbackSettings,
     OllamaSettings,
@@ -39,12 +38,13 @@ from timestep.tables import (
     TracesSettings,
     plugin_kinds,
 )
-from timestep.urls import check_key_transport, is_ollama_cloud
-from timestep.values import (
+from timestep.config.types import (
     Alias,
     AliasName,
     ProviderName,
 )
+from timestep.net.urls import check_key_transport, is_ollama_cloud
+from timestep.routing import describe_ring, find_ring, targets
 
 
 class Settings(Frozen, BaseSettings):

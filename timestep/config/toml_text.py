@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from timestep.provenance import dotted
+from timestep.config.provenance import dotted
 
 
 def toml_value(value: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard, cast
 from agents import ModelSettings
 
 from timestep.errors import UnsupportedInputError
-from timestep.headers import check_not_framing, is_header
+from timestep.net.headers import check_not_framing, is_header
 
 Json = dict[str, Any]
 

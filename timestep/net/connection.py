@@ -91,14 +91,14 @@ def open_connections(endpoint: Endpoint, connect_timeout: float | None) -> Conne
     tls = _tls() if secure else None
     proxied = _is_proxied(endpoint)
     if not proxied and find_spec("aiohttp") is not None:
-        from timestep.ollama.over_aiohttp import AiohttpSession  # noqa: PLC0415 - see above
+        from timestep.net.over_aiohttp import AiohttpSession  # noqa: PLC0415 - see above
 
         return AiohttpSession(tls, connect_timeout)
     if proxied or secure:
-        from timestep.ollama.over_httpx import own_client  # noqa: PLC0415 - see above
+        from timestep.net.over_httpx import own_client  # noqa: PLC0415 - see above
 
         return own_client(tls, connect_timeout)
-    from timestep.ollama.over_httpcore import HttpcoreConnections  # noqa: PLC0415 - see above
+    from timestep.net.over_httpcore import HttpcoreConnections  # noqa: PLC0415 - see above
 
     return HttpcoreConnections(connect_timeout)
 

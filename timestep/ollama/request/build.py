@@ -15,10 +15,10 @@ from agents.exceptions import ModelBehaviorError
 from pydantic_core import from_json
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.messages import Conversation, Message
-from timestep.ollama.options import RequestFields
-from timestep.ollama.schema import inline_refs
-from timestep.ollama.tools import FunctionTool, describe_tools, named
+from timestep.ollama.request.messages import Conversation, Message
+from timestep.ollama.request.options import RequestFields
+from timestep.ollama.request.schema import inline_refs
+from timestep.ollama.request.tools import FunctionTool, describe_tools, named
 
 Json = dict[str, Any]
 

@@ -1,7 +1,7 @@
 """The sources of settings, each read into a list of `Entry`.
 
 Variables (environment, ``.env``, secrets directory) share one naming scheme; TOML and arguments
-are trees already. Every function takes what it needs as a parameter: `timestep.settings` is the
+are trees already. Every function takes what it needs as a parameter: `timestep.config.settings` is the
 only reader of the environment itself.
 """
 
@@ -19,7 +19,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic_settings import SettingsError
 
-from timestep.provenance import Entry, KeyPath, Origin, SourceKind, dotted, flatten
+from timestep.config.provenance import Entry, KeyPath, Origin, SourceKind, dotted, flatten
 
 PREFIX = "TIMESTEP_"
 CONFIG_VARIABLE = "TIMESTEP_CONFIG"

@@ -33,8 +33,8 @@ from timestep.errors import (
     OllamaStatusError,
     TimestepError,
 )
+from timestep.fallback.reasons import StreamFailureError, failure_in, reason_of
 from timestep.ollama.errors import retry_advice, within_bounds
-from timestep.reasons import StreamFailureError, failure_in, reason_of
 from timestep.routing import FallbackRules
 
 logger = logging.getLogger("timestep")

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.images import Fetched, audio_to_base64, image_to_base64, is_remote
+from timestep.ollama.request.images import Fetched, audio_to_base64, image_to_base64, is_remote
 
 Item = Mapping[str, Any]
 Message = dict[str, Any]

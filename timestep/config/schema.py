@@ -19,10 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from timestep.frozen import Frozen, freeze
-from timestep.routing import USUAL_REASONS, targets
-from timestep.urls import check_key_transport
-from timestep.values import (
+from timestep.config.frozen import Frozen, freeze
+from timestep.config.types import (
     ApiKey,
     ApiUrl,
     FilePath,
@@ -36,6 +34,8 @@ from timestep.values import (
     Reasons,
     Seconds,
 )
+from timestep.net.urls import check_key_transport
+from timestep.routing import USUAL_REASONS, targets
 
 OPENAI_URL = "https://api.openai.com/v1"
 PROVIDER_PLUGINS = "timestep.providers"

@@ -15,10 +15,8 @@ from typing import Any, cast
 import jiter
 from openai.types.responses import Response, ResponseOutputItem
 
-from timestep.errors import ModelOutputError, OllamaStreamError
-from timestep.ollama.answer_text import AnswerText
-from timestep.ollama.errors import Origin, line_error
-from timestep.ollama.events import (
+from timestep.answer.answer_text import AnswerText
+from timestep.answer.events import (
     Events,
     EventWriter,
     Logprobs,
@@ -28,8 +26,10 @@ from timestep.ollama.events import (
     reasoning_item,
     usage,
 )
+from timestep.errors import ModelOutputError, OllamaStreamError
+from timestep.ollama.errors import Origin, line_error
 from timestep.ollama.lines import LineSplitter, check_length
-from timestep.ollama.request import ChatRequest, Reading
+from timestep.ollama.request.build import ChatRequest, Reading
 
 _CALL_ID = re.compile(r"call_[A-Za-z0-9_-]{1,59}")  # OpenAI takes 64 characters at most
 

@@ -15,10 +15,10 @@ from agents import Model, OpenAIProvider
 from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, not_given
 
 from timestep.errors import ConfigurationError
-from timestep.forks import forget_in_children, keep_for_parent
-from timestep.openai_answers import CheckedClient
-from timestep.per_loop import PerLoop
-from timestep.urls import authority, is_loopback
+from timestep.net.forks import forget_in_children, keep_for_parent
+from timestep.net.per_loop import PerLoop
+from timestep.net.urls import authority, is_loopback
+from timestep.openai.answers import CheckedClient
 
 _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}
 

@@ -8,7 +8,7 @@ from io import BytesIO
 import aiohttp
 from yarl import URL
 
-from timestep.ollama.connection import KEPT_SECONDS, Answer, Guard, TransportError
+from timestep.net.connection import KEPT_SECONDS, Answer, Guard, TransportError
 
 _IN_ONE_WRITE = 1 << 20
 """Bytes that aiohttp writes at once without a warning."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from timestep.ollama.connection import (
+from timestep.net.connection import (
     KEPT_CONNECTIONS,
     KEPT_SECONDS,
     Answer,

@@ -14,7 +14,7 @@ from agents import Handoff, Tool, UserError
 from agents.models.chatcmpl_converter import Converter
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.schema import Schema, inline_refs, narrow_parameters
+from timestep.ollama.request.schema import Schema, inline_refs, narrow_parameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from threading import Lock
 
-from timestep.forks import forget_in_children
+from timestep.net.forks import forget_in_children
 
 _MOST_SPANS = 256
 """So many calls are kept at once; what nobody takes makes room, oldest first."""

@@ -5,17 +5,17 @@ from typing import Any, cast
 
 from agents import AgentOutputSchemaBase
 
+from timestep.answer.reply import Reply
 from timestep.errors import ModelOutputError
 from timestep.ollama.errors import Origin
-from timestep.ollama.reply import Reply
-from timestep.ollama.request import (
+from timestep.ollama.request.build import (
     ChatRequest,
     read_call,
     read_json,
     read_output,
     repair,
 )
-from timestep.ollama.tools import named
+from timestep.ollama.request.tools import named
 
 
 def settle(reply: Reply, origin: Origin) -> ChatRequest | None:

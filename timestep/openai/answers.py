@@ -13,8 +13,8 @@ import httpx2
 from openai import APIError
 
 from timestep.errors import BrokenAnswerError
+from timestep.net.urls import authority
 from timestep.ollama.errors import secrets_in
-from timestep.urls import authority
 
 MOST_BYTES = 128 * 1024 * 1024
 """The longest answer that is read, decompressed."""

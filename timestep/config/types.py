@@ -15,9 +15,9 @@ from pydantic import (
     Tag,
 )
 
-from timestep.headers import check_not_framing, is_header_name
+from timestep.net.headers import check_not_framing, is_header_name
+from timestep.net.urls import check_base_url, parse_ollama_host
 from timestep.routing import FallbackReason
-from timestep.urls import check_base_url, parse_ollama_host
 
 
 def _check_key(key: SecretStr | None) -> SecretStr | None:

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import httpcore
 
-from timestep.ollama.connection import KEPT_CONNECTIONS, KEPT_SECONDS, Answer, Guard, TransportError
+from timestep.net.connection import KEPT_CONNECTIONS, KEPT_SECONDS, Answer, Guard, TransportError
 
 
 class HttpcoreConnections:

@@ -1,0 +1,1 @@
+"""One answer of a model, decoded: chunks in, output items and Responses events out."""

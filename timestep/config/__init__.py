@@ -1,0 +1,1 @@
+"""The configuration: its tables, its sources, and where each value came from."""

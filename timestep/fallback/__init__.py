@@ -1,0 +1,1 @@
+"""Chains of models: when one cannot answer, the next is asked."""
