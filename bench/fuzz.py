@@ -81,7 +81,7 @@ def reply() -> Target:
     """Answers are read or refused, alike however their bytes are split."""
     from timestep.answer.reply import Ids, Reply
     from timestep.errors import OllamaError
-    from timestep.ollama.errors import Origin
+    from timestep.net.origin import Origin
     from timestep.ollama.request.build import ChatRequest, Reading
 
     words = words_of("ollama/reply.py", "ollama/events.py", "ollama/completion.py")

@@ -10,7 +10,7 @@ from pathlib import Path
 from openai.types.responses import Response
 
 from timestep.answer.reply import Ids, Reply
-from timestep.ollama.errors import Origin
+from timestep.net.origin import Origin
 from timestep.ollama.request.build import ChatRequest, Reading
 from timestep.testing import Recording
 

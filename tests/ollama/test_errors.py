@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.ollama.answers import ORIGIN
 from timestep import errors
-from timestep.ollama.errors import Origin, line_error, retry_advice, secrets_in, status_error
+from timestep.net.origin import Origin
+from timestep.ollama.errors import line_error, retry_advice, secrets_in, status_error
 
 LLAMA_SERVER = (
     '{"error":{"code":400,"message":"request (9412 tokens) exceeds the available context size '

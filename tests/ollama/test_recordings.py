@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.ollama.answers import ORIGIN, decode, recorded, recordings
 from timestep import errors
-from timestep.ollama.errors import Origin, retry_advice, status_error
+from timestep.net.origin import Origin
+from timestep.ollama.errors import retry_advice, status_error
 from timestep.ollama.lines import LineSplitter
 
 CHATS = recordings("/api/chat", status=200)

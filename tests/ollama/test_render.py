@@ -5,7 +5,7 @@ import pytest
 from agents import ModelSettings, ModelTracing, function_tool
 
 from timestep import ConfigurationError, OllamaModel, OllamaModelProvider, OllamaStreamError
-from timestep.ollama.errors import Origin
+from timestep.net.origin import Origin
 from timestep.ollama.render import read_rendered
 
 WIRE = Path(__file__).parents[1] / "wire"

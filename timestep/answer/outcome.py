@@ -7,7 +7,7 @@ from agents import AgentOutputSchemaBase
 
 from timestep.answer.reply import Reply
 from timestep.errors import ModelOutputError
-from timestep.ollama.errors import Origin
+from timestep.net.origin import Origin
 from timestep.ollama.request.build import (
     ChatRequest,
     read_call,

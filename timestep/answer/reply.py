@@ -27,7 +27,8 @@ from timestep.answer.events import (
     usage,
 )
 from timestep.errors import ModelOutputError, OllamaStreamError
-from timestep.ollama.errors import Origin, line_error
+from timestep.net.origin import Origin
+from timestep.ollama.errors import line_error
 from timestep.ollama.lines import LineSplitter, check_length
 from timestep.ollama.request.build import ChatRequest, Reading
 

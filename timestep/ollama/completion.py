@@ -11,7 +11,8 @@ from timestep.answer import ids
 from timestep.answer.events import read_logprobs
 from timestep.answer.reply import claim_call_id, count, text_of_arguments
 from timestep.errors import OllamaStreamError
-from timestep.ollama.errors import Origin, line_error
+from timestep.net.origin import Origin
+from timestep.ollama.errors import line_error
 
 
 def to_chat_completion(response: object, *, model: str | None = None) -> ChatCompletion:

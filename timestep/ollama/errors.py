@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
@@ -29,6 +29,7 @@ from timestep.errors import (
     RateLimitError,
     ServerBusyError,
 )
+from timestep.net.origin import Origin
 
 _CONTEXT = re.compile(
     r"exceeds? the available context size"
@@ -52,14 +53,10 @@ _QUOTA = re.compile(r"usage limit|quota|upgrade", re.IGNORECASE)
 _NO_MODEL = re.compile(r"\bmodel\b.*\bnot found\b")
 # An unclosed script runs to the end and a tag to the next one, so that no page takes long.
 _TAGS = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>?", re.DOTALL | re.IGNORECASE)
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
 
 LONGEST_WAIT = 60.0
 """The most seconds of ``Retry-After`` that a retry waits, as in OpenAI's own client."""
-
-_SHOWN = 600
-"""How many characters of the server's own words an error repeats."""
 
 _NESTED = 8
 """How deep errors are looked for in errors; llama-server's stand three deep in Ollama's."""
@@ -69,32 +66,6 @@ _LONG = 12
 
 _KEY, _WORD = 8, 4
 """No key is shorter than the first; shorter than the second, anything may stand in an error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Who was asked for what, for error texts.
-
-    Attributes:
-        model: The name the caller asked for.
-        host: Scheme and authority of the endpoint.
-        secrets: The key in use and the like, taken out of whatever the server says.
-    """
-
-    model: str | None
-    host: str
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-
-    def clean(self, text: str) -> str:
-        """*text* without secrets and control characters, cut to a readable length."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        text = _UNPRINTABLE.sub("\ufffd", text)
-        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
-
-    def where(self) -> dict[str, Any]:
-        """Keywords every error of the tree takes."""
-        return {"model": self.model, "host": self.host}
 
 
 def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:

@@ -23,12 +23,13 @@ from timestep.errors import (
     OllamaError,
     OllamaStreamError,
 )
+from timestep.net.origin import Origin
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority, is_ollama_cloud
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.client import ChatSource, Wire
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.errors import Origin, line_error, status_error
+from timestep.ollama.errors import line_error, status_error
 from timestep.ollama.pool import Pool
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The lines of an answer, and how long one may be. Pure."""
 
 from timestep.errors import OllamaStreamError
-from timestep.ollama.errors import Origin
+from timestep.net.origin import Origin
 
 LONGEST = 128 << 20
 """So many bytes without an end are no answer; what never ends would fill the memory."""

@@ -26,10 +26,11 @@ from timestep.errors import (
     ServerBusyError,
 )
 from timestep.net.forks import forget_in_children
+from timestep.net.origin import Origin
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.client import ChatStream, Wire
 from timestep.ollama.endpoint import Endpoint, tagged
-from timestep.ollama.errors import Origin, retry_advice
+from timestep.ollama.errors import retry_advice
 from timestep.ollama.request.encoding import encode
 
 _Answer = TypeVar("_Answer")

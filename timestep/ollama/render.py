@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from timestep.errors import OllamaStreamError
-from timestep.ollama.errors import Origin
+from timestep.net.origin import Origin
 
 
 @dataclass(frozen=True, slots=True)
