@@ -67,11 +67,11 @@ class Draw:
                 return {self.text(words): self.json(words, depth - 1) for _ in range(self.below(6))}
 
 
-def words_of(*modules: str) -> list[str]:
-    """The short texts in the source of *modules*, and odd ones."""
+def words_of(*packages: str) -> list[str]:
+    """The short texts in the source of *packages*, and odd ones."""
     found: set[str] = set()
-    for module in modules:
-        for node in ast.walk(ast.parse((PACKAGE / module).read_text(encoding="utf-8"))):
+    for module in (module for package in packages for module in (PACKAGE / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found |= {node.value} if 0 < len(node.value) <= 30 else set()
     return [*sorted(found), *ODD]
@@ -84,7 +84,7 @@ def reply() -> Target:
     from timestep.net.origin import Origin
     from timestep.ollama.request.build import ChatRequest, Reading
 
-    words = words_of("ollama/reply.py", "ollama/events.py", "ollama/completion.py")
+    words = words_of("answer", "ollama")
 
     def read(pieces: Sequence[bytes]) -> object:
         count = itertools.count(1)
@@ -121,7 +121,7 @@ def request() -> Target:
     from timestep.ollama.request.encoding import encode
     from timestep.ollama.request.messages import build_conversation, remote_images
 
-    words = words_of("ollama/messages.py", "ollama/images.py")
+    words = words_of("ollama/request")
 
     def target(draw: Draw) -> None:
         items = [
@@ -147,7 +147,7 @@ def schema() -> Target:
     from timestep.ollama.request.encoding import encode
     from timestep.ollama.request.schema import inline_refs, narrow_parameters
 
-    words = [*words_of("ollama/schema.py"), "#", "#/$defs/a", "#/properties/a", "a"]
+    words = [*words_of("ollama/request"), "#", "#/$defs/a", "#/properties/a", "a"]
 
     def target(draw: Draw) -> None:
         source = {"properties": {"a": draw.json(words)}, "$defs": {"a": draw.json(words)}}
@@ -169,7 +169,7 @@ def settings() -> Target:
 
     os.chdir(directory := tempfile.mkdtemp())
     os.environ["XDG_CONFIG_HOME"] = directory
-    common = [*words_of("settings.py", "sources.py"), "=", "\n", '"', "'", "[", "]", "{", "}", ","]
+    common = [*words_of("config"), "=", "\n", '"', "'", "[", "]", "{", "}", ","]
     variables = [*common, "TIMESTEP_", "__", "ALIASES", "PROVIDERS__X__", "#", "${A}"]
 
     def target(draw: Draw) -> None:
