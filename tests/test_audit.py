@@ -26,7 +26,7 @@ def audit(tmp_path):
             [tmp_path / "scripts" / "audit"],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=240,
             check=False,
         )
 

@@ -361,7 +361,7 @@ if __name__ == "__main__":
     said = context.Queue()
     worker = context.Process(target=work, args=(settings, said))
     worker.start()
-    print(said.get(timeout=60))
+    print(said.get(timeout=240))
     worker.join()
 """
 
@@ -376,7 +376,7 @@ def test_a_spawned_worker_builds_its_own_provider_from_the_settings_it_is_sent(f
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=True,
     )
 

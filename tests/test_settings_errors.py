@@ -1,6 +1,7 @@
 """Each mistake is a `ConfigurationError` that names the key, the place, and what to write instead."""
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -374,19 +375,19 @@ def test_a_secret_is_read_from_a_regular_file_only(monkeypatch, kind):
         (
             "TIMESTEP_CONFIG",
             "a\0b",
-            "a\0b cannot be read (embedded null byte); correct config_file",
+            "a\0b cannot be read \\(.*null.*\\); correct config_file",
         ),
         ("TIMESTEP_CONFIG", "~nobody-at-all/a", "~nobody-at-all/a does not exist; correct config"),
         (
             "TIMESTEP_SECRETS_DIR",
             "a\0b",
-            "cannot be read (embedded null byte); correct TIMESTEP_SEC",
+            r"cannot be read \(.*null.*\); correct TIMESTEP_SECRETS_DIR",
         ),
-        ("TIMESTEP_SECRETS_DIR", "~nobody-at-all", "cannot be read (No such file or directory)"),
+        ("TIMESTEP_SECRETS_DIR", "~nobody-at-all", r"cannot be read \(No such file or directory\)"),
         (
             "TIMESTEP_TRACES__PATH",
             "a\0b",
-            "traces.path (environment variable TIMESTEP_TRACES__PATH)",
+            r"traces\.path \(environment variable TIMESTEP_TRACES__PATH\)",
         ),
         ("TIMESTEP_TRACES__PATH", "~nobody-at-all/a", "cannot be found; write the whole path"),
     ],
@@ -395,7 +396,7 @@ def test_a_path_that_leads_nowhere_is_refused_by_its_name(name, path, words):
     with pytest.raises(ConfigurationError) as caught:
         load_settings(environment={name: path})
 
-    assert words in str(caught.value)
+    assert re.search(words, str(caught.value))
 
 
 def test_an_unknown_key_that_looks_like_a_mark_is_named():

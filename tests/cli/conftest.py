@@ -159,7 +159,7 @@ def typing(start):
         begin, again = 0, bool(types)
         with suppress(OSError):  # the last one has hung up
             while True:
-                if not select.select([ours], [], [], 15.0)[0]:
+                if not select.select([ours], [], [], 60.0)[0]:
                     if at is None and again:  # as anybody would whose key was not heard
                         again = not os.write(ours, types)
                         continue

@@ -49,26 +49,56 @@ def test_help_and_version_import_no_sdk(arguments, start):
     assert not imported & {"agents", "openai", "ollama", "httpx", "pydantic"}
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"],
-        ["config", "schema"],
-        ["run", "Hi", "--model", "ollama/m"],
-        ["run", "Hi", "--model", "ollama/m", "--jsonl"],
-    ],
-)
-def test_a_full_disk_is_told_without_a_traceback(arguments, start, fake_ollama, monkeypatch):
-    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
-    if arguments[0] == "run":
-        fake_ollama.reply("Hello.")
+UNBUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"])
+HAS_FULL_DISK = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+
+
+@HAS_FULL_DISK
+@UNBUFFERED
+@pytest.mark.parametrize("arguments", [["--help"], ["config", "schema"], ["completion", "bash"]])
+def test_a_full_disk_is_told_without_a_traceback(arguments, unbuffered, start):
     with Path("/dev/full").open("w") as full:
-        process = start(*arguments, stdout=full)
+        process = start(*arguments, stdout=full, PYTHONUNBUFFERED=unbuffered)
         stderr = process.stderr.read()
 
     assert process.wait() == 1
     assert stderr == "Error: Standard output cannot be written: No space left on device.\n"
+
+
+@HAS_FULL_DISK
+@pytest.mark.parametrize("form", [[], ["--jsonl"]])
+def test_an_answer_that_a_full_disk_loses_is_told(form, start, fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+    fake_ollama.reply("Hello.")
+    with Path("/dev/full").open("w") as full:
+        arguments = ["run", "Hi", "--model", "ollama/m", *form]
+        process = start(*arguments, stdout=full, PYTHONUNBUFFERED="")
+        stderr = process.stderr.read()
+
+    assert process.wait() == 1
+    assert stderr == "Error: Standard output cannot be written: No space left on device.\n"
+
+
+@UNBUFFERED
+@pytest.mark.parametrize("arguments", [["--help"], ["config", "schema"]])
+def test_a_pipe_that_nobody_reads_is_told_without_a_traceback(arguments, unbuffered, start):
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = start(*arguments, stdout=writing, PYTHONUNBUFFERED=unbuffered)
+    os.close(writing)
+
+    assert process.stderr.read() == "Error: Standard output cannot be written: Broken pipe.\n"
+    assert process.wait() == 1
+
+
+@HAS_FULL_DISK
+@UNBUFFERED
+@pytest.mark.parametrize("arguments", [["nosuch"], ["config", "init"]])
+def test_messages_that_a_full_disk_loses_fail_the_command(arguments, unbuffered, start):
+    with Path("/dev/full").open("w") as full:
+        process = start(*arguments, stderr=full, PYTHONUNBUFFERED=unbuffered)
+
+    assert process.wait() == 1
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_serve_shows_the_record_until_it_is_interrupted(start, record):
     with urllib.request.urlopen(f"{url}api/events") as events:
         assert events.readline() == b"retry: 1000\n"
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(240)
     assert process.returncode == 130
     assert "Traceback" not in process.stderr.read()
 

@@ -359,7 +359,7 @@ def test_a_script_that_closes_nothing_ends_without_a_word(fake_ollama):
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=240,
         env={**os.environ, "PYTHONPATH": str(Path(timestep.__file__).parent.parent)},
     )
 

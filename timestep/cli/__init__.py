@@ -4,7 +4,6 @@ import io
 import os
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, cast
 
 import click
@@ -19,7 +18,7 @@ from timestep.cli.models import models
 from timestep.cli.pull import pull
 from timestep.cli.render import render
 from timestep.cli.run import run
-from timestep.cli.terminal import is_output_lost
+from timestep.cli.streams import checked_output, named_loss, open_closed_streams
 from timestep.cli.traces import traces
 
 INTERRUPTED = 130
@@ -33,18 +32,16 @@ class Commands(click.Group):
         """Run the command, and leave.
 
         Raises:
-            SystemExit: With 1, when standard output cannot be written; says why.
+            SystemExit: With 1, when the output cannot be written.
         """
-        for name, mode in [("stdin", "r"), ("stdout", "w"), ("stderr", "w")]:
-            if getattr(sys, name) is None:  # as after ">&-"; nobody is at the other end
-                setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open to the end
-        try:
+        open_closed_streams()
+        with checked_output():
             return super().main(*args, **keywords)
-        except OSError as exc:
-            if not is_output_lost(exc):
-                raise
-            click.echo(f"Error: Standard output cannot be written: {exc.strerror}.", err=True)
-            sys.exit(1)
+
+    def make_context(self, *args: Any, **keywords: Any) -> click.Context:
+        """Read the options; ``--help`` and ``--version`` print here."""
+        with named_loss():
+            return super().make_context(*args, **keywords)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command.
@@ -53,7 +50,8 @@ class Commands(click.Group):
             Exit: With 130, after Ctrl-C.
         """
         try:
-            return super().invoke(ctx)
+            with named_loss():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo(err=True)
             ctx.exit(INTERRUPTED)

@@ -11,7 +11,7 @@ import click
 from agents import Agent
 
 from timestep.cli.failures import explain
-from timestep.cli.terminal import foreign_code
+from timestep.cli.streams import foreign_code
 
 
 def load_agent(reference: str) -> Agent[Any]:

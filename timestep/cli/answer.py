@@ -18,7 +18,8 @@ from timestep.cli.lines import ask_decision
 from timestep.cli.loop import impatient_runner
 from timestep.cli.output import print_aside, print_json, print_lines
 from timestep.cli.screen import Screen
-from timestep.cli.terminal import is_output_lost, write_answer
+from timestep.cli.streams import is_output_lost
+from timestep.cli.terminal import write_answer
 from timestep.cli.turn import Event, Turn, as_json
 
 

@@ -19,7 +19,8 @@ from agents import (
 
 from timestep.cli.asking import Asking
 from timestep.cli.screen import call_text
-from timestep.cli.terminal import foreign_code, unheard
+from timestep.cli.streams import foreign_code
+from timestep.cli.terminal import unheard
 from timestep.cli.turn import Turn, field_of, read_arguments
 
 

@@ -22,7 +22,7 @@ from timestep.cli.lines import UnendedMessageError, ask_decision, history, read_
 from timestep.cli.loop import impatient_runner
 from timestep.cli.output import print_aside, print_rows
 from timestep.cli.screen import Screen, call_text
-from timestep.cli.terminal import is_output_lost
+from timestep.cli.streams import is_output_lost
 from timestep.cli.turn import Turn, read_arguments
 
 _PROMPT = "> "

@@ -11,7 +11,7 @@ from agents.items import ModelResponse, TResponseStreamEvent
 
 from timestep.cli.agents import load_agent
 from timestep.cli.failures import explain
-from timestep.cli.terminal import foreign_code
+from timestep.cli.streams import foreign_code
 from timestep.config.settings import Settings
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.render import RenderedPrompt

@@ -1,12 +1,11 @@
 """Words on a terminal: wrapped, dimmed, and without what would steer it."""
 
-import errno
 import os
 import re
 import shutil
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -22,13 +21,6 @@ _MIN_TEXT = 24
 # Everything but line break and tab that a terminal acts on instead of showing it, and what turns
 # the direction of the text round it.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-_LOST = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-
-
-def is_output_lost(error: Exception) -> bool:
-    """True when *error* says that nothing more can be written: a full disk, a pipe without reader."""
-    return isinstance(error, OSError) and error.errno in _LOST and error.filename is None
 
 
 def width() -> int:
@@ -72,13 +64,6 @@ def _is_in_front() -> bool:
         return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
     except OSError:
         return False
-
-
-@contextmanager
-def foreign_code() -> Generator[None]:
-    """What agents and tools print in the block goes to stderr; stdout is for the answer."""
-    with redirect_stdout(sys.stderr):
-        yield
 
 
 def write_answer(text: str, file: TextIO | None = None) -> None:
