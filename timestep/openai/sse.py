@@ -1,0 +1,101 @@
+"""Server-sent events, read from the bytes of a body. Pure.
+
+Source: the WHATWG HTML standard, section "Server-sent events" (parsing an event stream). One rule is
+milder than the standard: an event that the end of the body cuts off is kept, because servers leave
+out the last blank line.
+"""
+
+from typing import NamedTuple
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class ServerSentEvent(NamedTuple):
+    """One event.
+
+    Attributes:
+        name: The value of its ``event`` field; empty when the server sent none.
+        data: The values of its ``data`` fields, joined by newlines.
+    """
+
+    name: str
+    data: bytes
+
+
+class EventSplitter:
+    """Cuts a byte stream into its events, for every split of the bytes.
+
+    Lines end at CR, LF or CRLF and at no other character. Comments, unknown fields and events without
+    data are skipped; so are keepalives such as a line of one space or of NUL bytes.
+    """
+
+    __slots__ = ("_after_cr", "_data", "_name", "_rest", "_started", "_waiting")
+
+    def __init__(self) -> None:
+        self._rest = bytearray()  # of a line without its end
+        self._data: list[bytes] = []
+        self._name = ""
+        self._waiting = 0  # bytes in _data
+        self._after_cr = False
+        self._started = False
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait for the end of their event."""
+        return len(self._rest) + self._waiting
+
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
+        """The events that *data* completes."""
+        if not self._started:
+            data = self._without_bom(data)
+        if self._after_cr or b"\r" in data:
+            data = self._with_plain_line_ends(data)
+        if b"\n" not in data:
+            self._rest += data
+            return []
+        lines = data.split(b"\n")
+        if self._rest:
+            lines[0] = bytes(self._rest + lines[0])
+        self._rest = bytearray(lines.pop())
+        return self._events(lines)
+
+    def flush(self) -> list[ServerSentEvent]:
+        """The last event, when the body ended without a blank line behind it."""
+        rest, self._rest = bytes(self._rest), bytearray()
+        return self._events([rest, b""])
+
+    def _without_bom(self, data: bytes) -> bytes:
+        data = bytes(self._rest) + data
+        self._rest.clear()
+        if len(data) < len(_BOM) and _BOM.startswith(data):
+            self._rest += data
+            return b""
+        self._started = True
+        return data.removeprefix(_BOM)
+
+    def _with_plain_line_ends(self, data: bytes) -> bytes:
+        if not data:
+            return data
+        if self._after_cr and data.startswith(b"\n"):
+            data = data[1:]
+            self._after_cr = False
+            if not data:
+                return data
+        self._after_cr = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _events(self, lines: list[bytes]) -> list[ServerSentEvent]:
+        events: list[ServerSentEvent] = []
+        for line in lines:
+            if not line:
+                if self._data:
+                    events.append(ServerSentEvent(self._name, b"\n".join(self._data)))
+                self._data, self._name, self._waiting = [], "", 0
+            elif line.startswith(b"data:"):
+                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+                self._waiting += len(line)
+            elif line.startswith(b"event:"):
+                self._name = line[6:].removeprefix(b" ").decode("utf-8", "replace")
+            elif line == b"data":
+                self._data.append(b"")
+        return events
