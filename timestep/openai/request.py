@@ -1,0 +1,240 @@
+"""The body of a request to ``/chat/completions``. Pure.
+
+The SDK's public `Converter` writes messages, tools and the response format; this module adds the
+settings. The body equals the one that the SDK's `OpenAIChatCompletionsModel` sends, with these
+differences, each on purpose: the answer is always streamed, usage is asked for, and what cannot be sent
+is refused or listed in `ChatBody.ignored`.
+
+Source: openai-agents 0.24.0 ``models/openai_chatcompletions.py`` (``_fetch_response``); openai 3.57
+``types/chat/completion_create_params.py``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
+
+from agents import (
+    AgentOutputSchemaBase,
+    Handoff,
+    ModelSettings,
+    Tool,
+    TResponseInputItem,
+    UserError,
+)
+from agents.models.chatcmpl_converter import Converter
+from openai import Omit
+
+from timestep.errors import UnsupportedInputError
+
+Json: TypeAlias = dict[str, Any]
+
+_ADVICE = (
+    'To send it with the SDK\'s own model, write adapter = "sdk" in the table of the provider.'
+)
+_SENT = (
+    "temperature",
+    "top_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "max_tokens",
+    "store",
+    "verbosity",
+    "top_logprobs",
+    "prompt_cache_retention",
+    "prompt_cache_options",
+    "metadata",
+)
+"""Fields of `ModelSettings` that the API calls by the same name."""
+_ONLY_RESPONSES = ("truncation", "response_include", "context_management")
+"""Fields of `ModelSettings` that only the Responses API has."""
+_EXTRA_ARGS = frozenset(
+    {
+        "audio",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "metadata",
+        "modalities",
+        "moderation",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "response_format",
+        "safety_identifier",
+        "seed",
+        "service_tier",
+        "stop",
+        "store",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "user",
+        "verbosity",
+        "web_search_options",
+    }
+)
+"""The keywords of openai's ``chat.completions.create`` that go into the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the SDK wants to know from a model.
+
+    Attributes:
+        instructions: The system message; None for none.
+        input: The history, oldest item first, or the user's words alone.
+        output: The schema of the answer; None for plain text.
+    """
+
+    instructions: str | None
+    input: str | list[TResponseInputItem]
+    settings: ModelSettings
+    tools: Sequence[Tool] = ()
+    output: AgentOutputSchemaBase | None = None
+    handoffs: Sequence[Handoff[Any, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatBody:
+    """One request.
+
+    Attributes:
+        body: The JSON object.
+        headers: Headers of this request alone, which win over the endpoint's.
+        query: Fields for the URL of this request alone.
+        ignored: Settings that the API has no place for, by name.
+    """
+
+    body: Json
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    query: Mapping[str, object] = field(default_factory=dict[str, object])
+    ignored: tuple[str, ...] = ()
+
+
+def chat_body(
+    ask: Ask, *, model: str, base_url: str, is_openai: bool = False, include_usage: bool = True
+) -> ChatBody:
+    """The request that puts *ask* to *model*.
+
+    Args:
+        ask: The question.
+        model: The name the server knows the model by.
+        base_url: Decides which thinking the SDK's converter sends back.
+        is_openai: Stores the answer where the settings do not say, as OpenAI's own API wants it.
+        include_usage: Asks for token counts where the settings do not say.
+
+    Raises:
+        UnsupportedInputError: An item, a tool or a setting cannot be sent.
+    """
+    settings = ask.settings
+    try:
+        messages = _messages(ask, model, base_url)
+        tools = [Converter.tool_to_openai(tool) for tool in ask.tools]
+        tools += [Converter.convert_handoff_tool(handoff) for handoff in ask.handoffs]
+        choices = {
+            "tool_choice": Converter.convert_tool_choice(settings.tool_choice),
+            "response_format": Converter.convert_response_format(ask.output),
+        }
+    except UserError as exc:
+        raise UnsupportedInputError(f"{exc} {_ADVICE}") from exc
+    body: Json = {"messages": messages, "model": model, "stream": True}
+    if tools:
+        body["tools"] = _plain(tools)
+    body |= {name: value for name, value in choices.items() if not isinstance(value, Omit)}
+    body |= _settings(settings, has_tools=bool(tools), is_openai=is_openai)
+    if settings.include_usage is not None or include_usage:
+        body["stream_options"] = {"include_usage": settings.include_usage is not False}
+    _add_extra_args(body, settings.extra_args or {})
+    return ChatBody(
+        body={**body, **_object(settings.extra_body, "extra_body")},
+        headers={
+            name: value
+            for name, value in (settings.extra_headers or {}).items()
+            if isinstance(value, str)
+        },
+        query=_object(settings.extra_query, "extra_query"),
+        ignored=tuple(_ignored(settings)),
+    )
+
+
+def _messages(ask: Ask, model: str, base_url: str) -> list[Json]:
+    converted = cast(
+        "list[Json]", Converter.items_to_messages(ask.input, model=model, base_url=base_url)
+    )
+    if ask.instructions:
+        converted.insert(0, {"content": ask.instructions, "role": "system"})
+    return cast("list[Json]", _plain(converted))
+
+
+def _settings(settings: ModelSettings, *, has_tools: bool, is_openai: bool) -> Json:
+    """The fields of the body that *settings* give a value."""
+    found: Json = {
+        name: value for name in _SENT if (value := getattr(settings, name, None)) is not None
+    }
+    if settings.store is None and is_openai:
+        found["store"] = True
+    if settings.reasoning is not None and settings.reasoning.effort is not None:
+        found["reasoning_effort"] = settings.reasoning.effort
+    if has_tools and settings.parallel_tool_calls is not None:
+        found["parallel_tool_calls"] = settings.parallel_tool_calls
+    if settings.top_logprobs is not None and "logprobs" not in (settings.extra_args or {}):
+        found["logprobs"] = True  # the API wants both
+    return found
+
+
+def _add_extra_args(body: Json, extra: Mapping[str, Any]) -> None:
+    for name, value in extra.items():
+        if name in body:
+            raise UnsupportedInputError(
+                f"extra_args[{name!r}] is set by another setting too; leave one of them out."
+            )
+        if name not in _EXTRA_ARGS:
+            raise UnsupportedInputError(
+                f"extra_args[{name!r}] is not an argument of chat.completions.create(); write a "
+                "field that only this server knows into extra_body."
+            )
+        if not isinstance(value, Omit):
+            body[name] = value
+
+
+def _ignored(settings: ModelSettings) -> Iterable[str]:
+    for name in _ONLY_RESPONSES:
+        if getattr(settings, name, None) is not None:
+            yield name
+    for name, value in (settings.reasoning.to_dict() if settings.reasoning else {}).items():
+        if name != "effort" and value is not None:
+            yield f"reasoning.{name}"
+
+
+def _object(value: object, name: str) -> Json:
+    """*value* of the setting *name*, which has to be a mapping; empty for None."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UnsupportedInputError(f"{name} is {type(value).__name__}; pass a dict.")
+    return dict(cast("Mapping[str, Any]", value))
+
+
+def _plain(value: Any) -> Any:
+    """*value* with lists in the place of other iterables, which JSON cannot hold."""
+    match value:
+        case str() | bytes() | int() | float() | None:
+            return value
+        case Mapping():
+            found = cast("Mapping[str, Any]", value)
+            return {name: _plain(below) for name, below in found.items()}
+        case Iterable():
+            return [_plain(below) for below in cast("Iterable[Any]", value)]
+        case _:
+            return value
