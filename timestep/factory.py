@@ -1,12 +1,12 @@
 """From settings to providers: the only place that reveals secrets. Opens nothing."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any, assert_never, cast
 
 from agents import ModelProvider
-from pydantic import BaseModel, Secret, SecretStr
+from pydantic import SecretStr
 
 from timestep.config.schema import (
     OPENAI_URL,
@@ -24,10 +24,13 @@ from timestep.config.schema import (
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError, TimestepError
 from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
+from timestep.net.secrets import configured_keys
 from timestep.net.urls import authority, is_ollama_cloud
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai.provider import OpenAICompatibleProvider, OpenAIEndpoint
 from timestep.routing import FallbackRules, targets
+
+__all__ = ["configured_keys"]
 
 logger = logging.getLogger("timestep")
 
@@ -197,73 +200,3 @@ def _ollama_key(settings: Settings) -> SecretStr | None:
 
 def _reveal(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
-
-
-def configured_keys(settings: Settings) -> list[str]:
-    """Every key in *settings*, in the clear, for whoever must keep them out of files.
-
-    Header values count as keys too, but for headers that by their name hold none, such as
-    ``Accept``. What is shorter than eight characters is left out.
-    """
-    return [key for key in _keys_in(settings) if len(key) >= _SHORTEST_KEY]
-
-
-_SHORTEST_KEY = 8
-"""A shorter text may stand anywhere by chance."""
-_PLAIN_HEADERS = frozenset(
-    {
-        "accept",
-        "accept-encoding",
-        "accept-language",
-        "cache-control",
-        "content-type",
-        "host",
-        "http-referer",
-        "origin",
-        "referer",
-        "user-agent",
-        "x-title",
-    }
-)
-"""Headers that say who asks for what, in words that an answer may hold too."""
-
-
-def _keys_in(value: object) -> Iterator[str]:
-    match value:
-        case SecretStr():
-            yield value.get_secret_value()
-        case Secret():  # of a plug-in, of any type
-            yield from _texts_in(cast("Secret[object]", value).get_secret_value())
-        case BaseModel():
-            for name in type(value).model_fields:
-                below = getattr(value, name)
-                yield from _header_keys(below) if name == "headers" else _keys_in(below)
-            for extra in (value.__pydantic_extra__ or {}).values():
-                yield from _keys_in(extra)
-        case dict():
-            for below in cast("dict[str, object]", value).values():
-                yield from _keys_in(below)
-        case _:
-            pass
-
-
-def _header_keys(headers: Mapping[str, str]) -> Iterator[str]:
-    for name, value in headers.items():
-        if name.lower().endswith("authorization"):
-            yield value.rpartition(" ")[2]  # without the scheme, which a server may leave out
-        elif name.lower() not in _PLAIN_HEADERS:
-            yield value.strip()
-
-
-def _texts_in(value: object) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case Mapping():
-            for below in cast("Mapping[str, object]", value).values():
-                yield from _texts_in(below)
-        case list():
-            for below in cast("list[object]", value):
-                yield from _texts_in(below)
-        case _:
-            pass

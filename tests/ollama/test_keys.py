@@ -19,7 +19,7 @@ from timestep import (
     OllamaStatusError,
 )
 from timestep.net import connection
-from timestep.testing import FakeOllama, Reset, Stall
+from timestep.testing import ErrorLine, FakeOllama, Reset, Stall
 
 KEY = "sk-very-secret-0123456789"
 QUIET = RunConfig(tracing_disabled=True)
@@ -207,6 +207,30 @@ async def test_headers_the_server_repeats_are_in_no_error(fake_ollama):
     for text in (str(caught.value), repr(ours), repr(pickle.dumps(caught.value))):
         assert "gateway-key" not in text
         assert "call-key" not in text
+
+
+@pytest.mark.parametrize(
+    ("header", "said", "secret"),
+    [
+        ({"X-Api-Key": "s3cret12345"}, "no such key: s3cret12345", "s3cret12345"),
+        ({"X-Api-Key": "abc123"}, "no such key: abc123", "abc123"),
+        ({"Cookie": "session=SECRET; theme=dark"}, "the session SECRET is over", "SECRET"),
+        ({"X-Pass": "my secret phrase"}, "wrong phrase", "phrase"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 500, None])
+async def test_no_part_of_a_header_is_repeated(fake_ollama, header, said, secret, status):
+    if status is None:
+        fake_ollama.reply("one two", fault=ErrorLine(said, after=0))
+    else:
+        fake_ollama.fail(status, said)
+    provider = OllamaModelProvider(base_url=fake_ollama.url, headers=header)
+
+    with pytest.raises(OllamaError) as caught:
+        await Runner.run(Agent("a", model=provider.get_model("m")), "hi", run_config=QUIET)
+
+    assert "***" in str(caught.value)
+    assert secret not in f"{caught.value} {pickle.dumps(caught.value)!r}"
 
 
 def test_a_provider_copies_and_pickles_without_its_connections():

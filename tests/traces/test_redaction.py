@@ -4,8 +4,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from timestep.net.secrets import KEY_PATTERNS
 from timestep.traces.records import Exchange, SpanEnded, SpanStarted, TraceEnded, TraceStarted
-from timestep.traces.redaction import _KEYS, MASK, Redaction
+from timestep.traces.redaction import MASK, Redaction
 
 KEYS = [
     "sk-proj-abcdefghijklmnop1234",
@@ -35,7 +36,9 @@ def test_a_key_is_never_kept(key):
     assert key.encode() not in redaction.body(json.dumps({"a": {key: 1}}).encode())
 
 
-SIGNS = [sign for signs, _ in _KEYS for sign in signs if sign[0].islower() and sign[-1] in "-_"]
+SIGNS = [
+    sign for signs, _ in KEY_PATTERNS for sign in signs if sign[0].islower() and sign[-1] in "-_"
+]
 
 
 @pytest.mark.parametrize("sign", SIGNS)
@@ -83,7 +86,7 @@ def test_a_private_key_behind_a_broken_off_one_is_never_kept():
 
 
 BEGINNINGS = [
-    *(sign for signs, _ in _KEYS for sign in signs),
+    *(sign for signs, _ in KEY_PATTERNS for sign in signs),
     *("eyJ", "-eyJ", "-a.eyJ", "eyJaaaaaaaa.", "-eyJaaaaaaaa.eyJ-", "a.aaaaaaaaaaaaaaaaaaaaa"),
     *("-----BEGIN ", "-----BEGIN A", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"),
     *("://a:", "@://a", "Bearer ", "Bearer a", "AKIAA", "0123456789abcdef.", "-", "\\n"),
@@ -187,7 +190,7 @@ def test_a_pattern_that_is_none_is_refused():
 
 
 @given(
-    st.one_of(*(st.from_regex(pattern, fullmatch=True) for _, pattern in _KEYS)),
+    st.one_of(*(st.from_regex(pattern, fullmatch=True) for _, pattern in KEY_PATTERNS)),
     st.sampled_from([", ", "=", "\n", "\\n", "(", " Bearer "]),
 )
 def test_whatever_a_pattern_describes_is_taken_out_of_every_part_of_an_event(key, before):

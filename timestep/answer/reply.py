@@ -316,7 +316,7 @@ class Reply:
         except ValueError as exc:
             if self.done or not line.strip():
                 return
-            raise self._strange(f"no JSON: {_excerpt(line)}") from exc
+            raise self._strange(f"no JSON: {self.origin.quote(line)}") from exc
         self.feed_chunk(chunk)
 
     def _no_message(self, chunk: dict[str, Any]) -> None:
@@ -495,8 +495,3 @@ def count(chunk: Mapping[str, Any], name: str) -> int:
     """The count *name* of the last line; 0 when it is absent, because the server omits zeros."""
     value = chunk.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _excerpt(line: bytes) -> str:
-    text = line[:120].decode("utf-8", "replace")
-    return repr(text if len(line) <= 120 else f"{text}…")  # noqa: PLR2004 - the cut above

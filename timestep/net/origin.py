@@ -4,10 +4,15 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from timestep.net.secrets import masked_json, masker
+
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _SHOWN = 600
 """How many characters of the server's own words an error repeats."""
+
+_SEARCHED = 1 << 20
+"""How many bytes at the head of a line are searched for secrets before the line is quoted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +31,18 @@ class Origin:
 
     def clean(self, text: str) -> str:
         """Return *text* without secrets and control characters, cut to a readable length."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        text = _UNPRINTABLE.sub("\ufffd", text)
+        # Masked before it is cut: half a secret would no longer be found.
+        text = _UNPRINTABLE.sub("\ufffd", masker(self.secrets)(text))
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+
+    def quote(self, line: bytes, *, shown: int = 120) -> str:
+        """Return the first *shown* characters of *line* in quotes, without secrets."""
+        text = masker(self.secrets)(line[:_SEARCHED].decode("utf-8", "replace"))
+        return repr(text if len(text) <= shown else f"{text[:shown]}…")
+
+    def masked(self, document: object) -> object:
+        """Return the JSON *document* without secrets."""
+        return masked_json(document, masker(self.secrets))
 
     def where(self) -> dict[str, Any]:
         """Return the keywords that every error of the tree takes."""

@@ -25,11 +25,12 @@ from timestep.net.connection import Answer, Connections, TransportError, open_co
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.origin import Origin
 from timestep.net.per_loop import PerLoop
+from timestep.net.secrets import secrets_in
 from timestep.net.timeouts import Timeouts, Watchdog
 from timestep.net.urls import authority, is_ollama_cloud
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.errors import secrets_in, status_error
+from timestep.ollama.errors import status_error
 from timestep.ollama.lines import check_length
 from timestep.ollama.request.encoding import encode
 

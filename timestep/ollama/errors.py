@@ -30,6 +30,7 @@ from timestep.errors import (
     ServerBusyError,
 )
 from timestep.net.origin import Origin
+from timestep.net.secrets import without_private
 
 _CONTEXT = re.compile(
     r"exceeds? the available context size"
@@ -53,7 +54,6 @@ _QUOTA = re.compile(r"usage limit|quota|upgrade", re.IGNORECASE)
 _NO_MODEL = re.compile(r"\bmodel\b.*\bnot found\b")
 # An unclosed script runs to the end and a tag to the next one, so that no page takes long.
 _TAGS = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>?", re.DOTALL | re.IGNORECASE)
-_PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
 
 LONGEST_WAIT = 60.0
 """The most seconds of ``Retry-After`` that a retry waits, as in OpenAI's own client."""
@@ -61,42 +61,18 @@ LONGEST_WAIT = 60.0
 _NESTED = 8
 """How deep errors are looked for in errors; llama-server's stand three deep in Ollama's."""
 
-_LONG = 12
-"""Shorter header values are words, not keys, and may stand in an error."""
-
-_KEY, _WORD = 8, 4
-"""No key is shorter than the first; shorter than the second, anything may stand in an error."""
-
-
-def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """What in request *headers* no error may repeat: the key, and any other long value."""
-    found = (
-        value.rpartition(" ")[2]
-        for name, value in headers.items()
-        if name.lower() == "authorization" or len(value) >= _LONG
-    )
-    return tuple(filter(_is_secret, found))
-
-
-def _is_secret(value: str) -> bool:
-    """False for what stands where a key has to be, as "ollama" does, and in any sentence."""
-    return len(value) >= _KEY or (len(value) >= _WORD and not value.isalpha())
-
 
 def status_error(
     status: int, headers: Mapping[str, str], body: bytes, origin: Origin
 ) -> OllamaError:
     """The error for a response that is no success."""
-    document = _parse(body)
-    said = origin.clean(_page_text(body) if document is None else _server_words(document))
+    document = origin.masked(_parse(body))
+    words = _page_text(body, origin) if document is None else _server_words(document)
+    said = origin.clean(words)
     lowered = {name.lower(): value for name, value in headers.items()}
     facts: dict[str, Any] = {
         "status_code": status,
-        "headers": {
-            name: origin.clean(value)
-            for name, value in lowered.items()
-            if name not in _PRIVATE_HEADERS
-        },
+        "headers": {name: origin.clean(value) for name, value in without_private(headers).items()},
         "server_message": said,
         "retry_after": _retry_after(lowered),
         **origin.where(),
@@ -124,7 +100,7 @@ def status_error(
 
 def line_error(document: Mapping[str, Any], origin: Origin) -> OllamaError:
     """The error for a line of a 200 answer that is an error, not a chunk."""
-    said = origin.clean(_server_words(document))
+    said = origin.clean(_server_words(origin.masked(document)))
     if (error := _by_words(said, document, origin, None)) is not None:
         return error
     return OllamaStreamError(
@@ -335,9 +311,10 @@ def _server_words(document: Any) -> str:
     return words.strip() if isinstance(words, str) else _json(words)
 
 
-def _page_text(body: bytes) -> str:
-    """The words of a body that is no JSON, such as a proxy's page of HTML."""
-    return " ".join(_TAGS.sub(" ", body.decode("utf-8", "replace")).split())
+def _page_text(body: bytes, origin: Origin) -> str:
+    """Return the words of a body that is not JSON, such as a proxy's page of HTML."""
+    text = origin.masked(body.decode("utf-8", "replace"))
+    return " ".join(_TAGS.sub(" ", str(text)).split())
 
 
 def _numbers(said: str, document: Any) -> tuple[int, int] | None:

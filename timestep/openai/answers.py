@@ -13,15 +13,11 @@ import httpx2
 from openai import APIError
 
 from timestep.errors import BrokenAnswerError
+from timestep.net.secrets import masked_json, masker, secrets_in
 from timestep.net.urls import authority
-from timestep.ollama.errors import secrets_in
 
 MOST_BYTES = 128 * 1024 * 1024
 """The longest answer that is read, decompressed."""
-
-_MASK = "***"
-_KEY = 8
-"""A shorter header value may stand anywhere by chance."""
 
 _CHECKED = ("/chat/completions", "/responses")
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
@@ -73,22 +69,9 @@ class CheckedClient(httpx2.AsyncClient):
         return _like(response, answer.mask, content=body)
 
     def _mask(self, request: httpx2.Request) -> Callable[[str], str]:
-        """What takes the secrets of *request* out of a text."""
-        secrets = {
-            part
-            for value in self._secret_headers.values()
-            for part in (value, value.rpartition(" ")[2])
-            if len(part) >= _KEY
-        }
-        secrets.update(secrets_in({"authorization": request.headers.get("authorization", "")}))
-        longest_first = sorted(secrets, key=len, reverse=True)
-
-        def mask(text: str) -> str:
-            for secret in longest_first:
-                text = text.replace(secret, _MASK)
-            return text
-
-        return mask
+        """Return what takes the secrets of *request* out of a text."""
+        key = {"authorization": request.headers.get("authorization", "")}
+        return masker((*secrets_in(self._secret_headers), *secrets_in(key)))
 
 
 class _Answer:
@@ -126,7 +109,7 @@ class _Answer:
             raise self.broken("answered with JSON that is no answer")
         if self._is_chat and not all(isinstance(each.get("message"), dict) for each in objects):
             raise self.broken("answered with a choice that has no message")
-        return self._masked_json(document) if document.get("error") else body
+        return self._masked_text(document) if document.get("error") else body
 
     def not_events(self, body: bytes) -> Exception:
         """The error for *body*, which came in the place of a stream of events."""
@@ -155,7 +138,7 @@ class _Answer:
         event = self._event_in(raw, data)
         if event.get("error"):
             raise self._refusal(event["error"])
-        return raw if self._note(event) else b"data: " + self._masked_json(event) + b"\n\n"
+        return raw if self._note(event) else b"data: " + self._masked_text(event) + b"\n\n"
 
     def _note(self, event: dict[str, Any]) -> bool:
         """Note how far *event* brings the answer; False when it tells of a failure."""
@@ -195,14 +178,14 @@ class _Answer:
         return cast("dict[str, Any]", document)
 
     def _refusal(self, error: object) -> APIError:
-        said = masked(error, self.mask)
+        said = masked_json(error, self.mask)
         message = cast("dict[str, Any]", said).get("message") if _is_object(said) else said
         if not isinstance(message, str) or not message:
             message = "the server answered with an error that says nothing"
         return APIError(message, self._request, body=said)
 
-    def _masked_json(self, document: object) -> bytes:
-        return json.dumps(masked(document, self.mask)).encode()
+    def _masked_text(self, document: object) -> bytes:
+        return json.dumps(masked_json(document, self.mask)).encode()
 
 
 class _Events(httpx2.AsyncByteStream):
@@ -259,24 +242,10 @@ async def _masked_refusal(response: httpx2.Response, answer: _Answer) -> httpx2.
     body = await _read(response, answer)
     try:
         document = json.loads(body)
-        said = json.dumps(masked(document, answer.mask)).encode()
+        said = json.dumps(masked_json(document, answer.mask)).encode()
     except (ValueError, RecursionError):
         said = answer.mask(body.decode(errors="replace")).encode()
     return _like(response, answer.mask, content=said)
-
-
-def masked(value: object, mask: Callable[[str], str]) -> object:
-    """The JSON *value* with *mask* put on each of its texts."""
-    match value:
-        case str():
-            return mask(value)
-        case list():
-            return [masked(each, mask) for each in cast("list[object]", value)]
-        case dict():
-            pairs = cast("dict[str, object]", value).items()
-            return {mask(name): masked(each, mask) for name, each in pairs}
-        case _:
-            return value
 
 
 def _end_of_event(held: bytearray, start: int) -> int:

@@ -11,57 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any, cast
 
+from timestep.net.secrets import KEY_BOUNDARY, KEY_PATTERNS, OLLAMA_KEY, masker
 from timestep.traces.records import Event, Exchange, SpanEnded, SpanStarted, TraceStarted
 
 MASK = "[redacted]"
 
-# The beginning of letters, digits, "_" and "-" in a row; the letter of an escape is none of them.
-_RUN = r"(?:(?<![A-Za-z0-9_-])(?!(?<=\\)[nrt])|(?<=\\[nrt]))"
-
-# No text may make a search slow, for a model or a tool chooses it: what one attempt reads before
-# it fails must not be read again by many others.
-# Each with texts one of which stands in every match: looking for those costs next to nothing.
-_KEYS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("sk-",), r"\bsk-[A-Za-z0-9_-]{16,}"),  # OpenAI, Anthropic, OpenRouter, Langfuse
-    (
-        (
-            "gsk_",
-            "xai-",
-            "r8_",
-            "hf_",
-            "pplx-",
-            "nvapi-",
-            "fw_",
-            "glpat-",
-            "npm_",
-            "pypi-",
-            "dop_v1_",
-            "tvly-",
-        ),
-        r"\b(?:gsk|xai|r8|hf|pplx|nvapi|fw|glpat|npm|pypi|dop_v1|tvly)[-_][A-Za-z0-9_-]{16,}",
-    ),
-    (
-        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
-        r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}",
-    ),
-    (("xox",), r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
-    (("AIza",), r"\bAIza[A-Za-z0-9_-]{30,}"),
-    (("AKIA", "ASIA"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    (  # a JSON Web Token, with what it is glued to
-        (".eyJ",),
-        _RUN + r"(?>[A-Za-z0-9_-]*?eyJ)[A-Za-z0-9_-]{8,}+\.eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]+",
-    ),
-    (("earer ", "EARER "), r"\b(?:[Bb]earer|BEARER) [A-Za-z0-9._~+/=-]{16,}"),
-    (("://",), r"(?<=://)[^\s/:@\"'\\]++:[^\s/@\"'\\]++(?=@)"),  # credentials in a URL
-    (
-        ("PRIVATE KEY-----",),
-        (
-            r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
-            r"(?:[^\"-]|-(?!----))*+-----END [A-Z ]*PRIVATE KEY-----"
-        ),
-    ),
-)
-_OLLAMA_KEY = r"\b[0-9a-f]{32}\.[A-Za-z0-9_-]{20,}"
 _OLLAMA_SIGN = re.compile(r"\.[A-Za-z0-9_-]{20}")
 
 _STREAMED_NAMES = ("content", "thinking")
@@ -94,6 +48,7 @@ class Redaction:
 
     def __init__(self, patterns: Iterable[str] = (), secrets: Iterable[str] = ()) -> None:
         self._secrets = [secret for secret in _texts("secrets", secrets) if secret]
+        self._masked = masker(self._secrets, MASK)
         try:
             self._patterns = [re.compile(pattern) for pattern in _texts("redact", patterns)]
         except re.error as exc:
@@ -120,8 +75,7 @@ class Redaction:
 
     def text(self, text: str) -> str:
         """*text* without what must not be stored."""
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
+        text = self._masked(text)
         for pattern in (*self._patterns, *_possible_keys(text)):
             text = pattern.sub(MASK, text)
         return text
@@ -325,15 +279,12 @@ def _possible_keys(text: str) -> list[re.Pattern[str]]:
     return [*found, _COMPILED_OLLAMA_KEY] if _OLLAMA_SIGN.search(text) else found
 
 
-# Arguments are JSON in a string: there, and in JSON anyway, a key at the beginning of a line
-# follows the letter of an escape, and that is no boundary of words.
-_BOUNDARY = r"(?:\b|(?<=\\[nrt]))"
 _COMPILED_KEYS = [
-    (signs, re.compile(pattern.replace(r"\b", _BOUNDARY))) for signs, pattern in _KEYS
+    (signs, re.compile(pattern.replace(r"\b", KEY_BOUNDARY))) for signs, pattern in KEY_PATTERNS
 ]
-_KEYS_ANYWHERE = [re.compile(pattern.replace(r"\b", "")) for _, pattern in _KEYS]
-_COMPILED_OLLAMA_KEY = re.compile(_OLLAMA_KEY.replace(r"\b", _BOUNDARY))
-_OLLAMA_KEY_ANYWHERE = re.compile(_OLLAMA_KEY.replace(r"\b", ""))
+_KEYS_ANYWHERE = [re.compile(pattern.replace(r"\b", "")) for _, pattern in KEY_PATTERNS]
+_COMPILED_OLLAMA_KEY = re.compile(OLLAMA_KEY.replace(r"\b", KEY_BOUNDARY))
+_OLLAMA_KEY_ANYWHERE = re.compile(OLLAMA_KEY.replace(r"\b", ""))
 _ESCAPE = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
 
 

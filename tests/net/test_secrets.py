@@ -1,0 +1,90 @@
+"""What is secret in headers and texts, and what is left in the clear."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from timestep.net.origin import Origin
+from timestep.net.secrets import configured_keys, masked_json, masker, secrets_in, without_private
+
+SECRETS = [
+    ("X-Api-Key", "s3cret12345", ["s3cret12345"]),
+    ("X-Api-Key", "abc123", ["abc123"]),
+    ("X-Api-Key", "secret", ["secret"]),
+    ("X-Api-Key", "abc12", []),
+    ("X-Api-Key", "  padded-key ", ["padded-key"]),
+    ("X-Pass", "a b c d", ["a b c d"]),
+    ("X-Pass", "my secret phrase", ["my secret phrase", "phrase", "secret"]),
+    (
+        "Cookie",
+        "session=SECRET; theme=dark",
+        ["session=SECRET; theme=dark", "session=SECRET", "theme=dark", "SECRET"],
+    ),
+    ("Cookie", 'id="in quotes"; a=b', ['id="in quotes"; a=b', "quotes"]),
+    ("Authorization", "Bearer sk-123", ["sk-123"]),
+    ("Authorization", "Bearer s3cr", ["s3cr"]),
+    ("Authorization", "Bearer abcd", []),
+    ("Authorization", "Bearer ollama", []),
+    ("Authorization", "no-scheme", ["no-scheme"]),
+    ("AUTHORIZATION", "Basic YW5uOnBhc3M=", ["YW5uOnBhc3M="]),
+    ("Proxy-Authorization", "Basic YW5uOnBhc3M=", ["YW5uOnBhc3M="]),
+    ("X-Api-Authorization", "Bearer sk-123", ["sk-123"]),
+    ("Content-Type", "application/json", []),
+    ("User-Agent", "agents of mine", []),
+    ("X-Title", "my application", []),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "secrets"), SECRETS)
+def test_every_part_of_a_header_is_secret(name, value, secrets):
+    found = secrets_in({name: value})
+
+    assert set(secrets) <= set(found)
+    assert all(secret in value for secret in found)
+    assert (not found) is (not secrets)
+    assert sorted(found, key=len, reverse=True) == list(found)
+
+
+@given(
+    st.text("abcdefghijklmnopqrstuvwxyz0123456789-_.~", min_size=6, max_size=40),
+    st.sampled_from(["{}", "k={}", "a=b; k={}; c=d", "x {}", "Token {}", 'k="{}"', "{}, y"]),
+    st.sampled_from(["X-Api-Key", "Cookie", "Authorization", "x-anything"]),
+)
+def test_no_part_of_six_characters_is_ever_repeated(part, shape, name):
+    value = shape.format(part)
+    masked = masker(secrets_in({name: value}))
+
+    assert part not in masked(f"{part} and {value}")
+
+
+def test_the_longest_secret_is_masked_first():
+    assert masker(["secret", "secret-key"])("a secret-key and a secret") == "a *** and a ***"
+
+
+def test_json_is_masked_in_names_and_values():
+    document = {"sk-key-1": ["sk-key-1", 1, None, {"a": "x sk-key-1"}]}
+
+    assert masked_json(document, masker(["sk-key-1"])) == {"***": ["***", 1, None, {"a": "x ***"}]}
+
+
+def test_cookies_and_credentials_of_an_answer_are_left_out():
+    headers = {"Set-Cookie": "a=b", "AUTHORIZATION": "k", "X-Request-Id": "r"}
+
+    assert without_private(headers) == {"x-request-id": "r"}
+
+
+@pytest.mark.parametrize("before", [0, 100, 590, 598, 600, 5000])
+def test_a_text_is_masked_before_it_is_cut(before):
+    secret = "k-" + "1234567890" * 4
+    origin = Origin("m", "http://h", (secret,))
+    text = "." * before + secret
+
+    assert "1234567890" not in origin.clean(text)
+    assert "1234567890" not in origin.quote(text.encode())
+    assert "1234567890" not in json.dumps(origin.masked([text]))
+
+
+def test_what_is_not_a_table_of_settings_has_no_keys():
+    assert configured_keys(None) == configured_keys({"a": 1, "b": "text"}) == []

@@ -1,0 +1,224 @@
+"""What is secret in headers and texts, and how it is masked. Pure.
+
+Two things are secret: the keys and headers that somebody configured, which are known exactly, and
+whatever looks like a key of a well-known service, which patterns find.
+
+A header's value is secret as a whole and in each of its parts, because a server may repeat only
+one of them: ``Cookie: session=SECRET; theme=dark`` makes ``session=SECRET`` and ``SECRET`` secret.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol, cast, runtime_checkable
+
+MASK = "***"
+"""Stands in an error where a secret was."""
+
+SHORTEST = 6
+"""A shorter text may stand in a sentence by chance, so it is not masked."""
+
+SHORTEST_KEY = 4
+"""The same for the credentials of a request, unless they are a word of letters only."""
+
+_PRIVATE = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
+_PLAIN = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "content-type",
+        "host",
+        "http-referer",
+        "origin",
+        "referer",
+        "user-agent",
+        "x-title",
+    }
+)
+"""Headers that say who asks for what. An answer may hold the same words."""
+
+_SCHEMES = frozenset({"apikey", "basic", "bearer", "digest", "negotiate", "token"})
+_PLACEHOLDERS = frozenset({"lm-studio", "not-needed", "ollama"})
+"""What people write where a client wants a key and the server does not."""
+
+_SEPARATORS = re.compile(r"[\s;,]+")
+
+KEY_BOUNDARY = r"(?:\b|(?<=\\[nrt]))"
+"""Where a key begins. JSON may hold it behind ``\\n``, whose letter ``n`` belongs to no word."""
+
+_RUN = r"(?:(?<![A-Za-z0-9_-])(?!(?<=\\)[nrt])|(?<=\\[nrt]))"
+
+KEY_PATTERNS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("sk-",), r"\bsk-[A-Za-z0-9_-]{16,}"),  # OpenAI, Anthropic, OpenRouter, Langfuse
+    (
+        (
+            "gsk_",
+            "xai-",
+            "r8_",
+            "hf_",
+            "pplx-",
+            "nvapi-",
+            "fw_",
+            "glpat-",
+            "npm_",
+            "pypi-",
+            "dop_v1_",
+            "tvly-",
+        ),
+        r"\b(?:gsk|xai|r8|hf|pplx|nvapi|fw|glpat|npm|pypi|dop_v1|tvly)[-_][A-Za-z0-9_-]{16,}",
+    ),
+    (
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+        r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}",
+    ),
+    (("xox",), r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    (("AIza",), r"\bAIza[A-Za-z0-9_-]{30,}"),
+    (("AKIA", "ASIA"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    (  # a JSON Web Token, with what it is glued to
+        (".eyJ",),
+        _RUN + r"(?>[A-Za-z0-9_-]*?eyJ)[A-Za-z0-9_-]{8,}+\.eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]+",
+    ),
+    (("earer ", "EARER "), r"\b(?:[Bb]earer|BEARER) [A-Za-z0-9._~+/=-]{16,}"),
+    (("://",), r"(?<=://)[^\s/:@\"'\\]++:[^\s/@\"'\\]++(?=@)"),  # credentials in a URL
+    (
+        ("PRIVATE KEY-----",),
+        (
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+            r"(?:[^\"-]|-(?!----))*+-----END [A-Z ]*PRIVATE KEY-----"
+        ),
+    ),
+)
+"""What keys of well-known services look like, each with texts of which every match holds one.
+
+A model or a tool chooses the text that is searched, so no text may make a search slow: what one
+attempt reads before it fails is not read again by many others. Looking for the short texts first
+costs next to nothing.
+"""
+
+OLLAMA_KEY = r"\b[0-9a-f]{32}\.[A-Za-z0-9_-]{20,}"
+"""What a key of ollama.com looks like. It has no short text that stands in every match."""
+
+
+def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what no text may repeat of request *headers*, the longest first."""
+    found = {
+        secret for name, value in headers.items() for secret in _secrets_of(name.lower(), value)
+    }
+    return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
+
+
+def _secrets_of(name: str, value: str) -> Iterator[str]:
+    if name in _PLAIN:
+        return
+    shortest = SHORTEST
+    if name.endswith("authorization"):
+        value = _without_scheme(value)
+        shortest = SHORTEST_KEY
+    for part in _parts(value):
+        if is_secret(part, shortest=shortest):
+            yield part
+
+
+def _without_scheme(value: str) -> str:
+    """Return the credentials of an ``Authorization`` header; a server may leave the scheme out."""
+    scheme, _, credentials = value.strip().partition(" ")
+    return credentials if scheme.lower() in _SCHEMES else value
+
+
+def _parts(value: str) -> Iterator[str]:
+    """Yield *value*, each of its words, and of ``name=word`` the word as well."""
+    yield value.strip()
+    for word in _SEPARATORS.split(value):
+        yield word.strip('"')
+        yield word.partition("=")[2].strip('"')
+
+
+def is_secret(text: str, *, shortest: int = SHORTEST) -> bool:
+    """Return whether *text*, which stands where a secret does, must be masked.
+
+    Words of letters only need `SHORTEST` characters whatever *shortest* is: a shorter one stands
+    in any sentence.
+    """
+    if len(text) < shortest or text.lower() in _SCHEMES | _PLACEHOLDERS:
+        return False
+    return len(text) >= SHORTEST or not text.isalpha()
+
+
+def without_private(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return *headers* with names in lower case and without cookies and credentials."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    return {name: value for name, value in lowered.items() if name not in _PRIVATE}
+
+
+def masker(secrets: Iterable[str], mask: str = MASK) -> Callable[[str], str]:
+    """Return a function that puts *mask* in the place of each of *secrets* in a text."""
+    longest_first = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+
+    def masked(text: str) -> str:
+        for secret in longest_first:
+            text = text.replace(secret, mask)
+        return text
+
+    return masked
+
+
+def masked_json(value: object, mask: Callable[[str], str]) -> object:
+    """Return the JSON *value* with *mask* applied to each of its texts, names of members too."""
+    match value:
+        case str():
+            return mask(value)
+        case list():
+            return [masked_json(each, mask) for each in cast("list[object]", value)]
+        case dict():
+            pairs = cast("dict[str, object]", value).items()
+            return {mask(name): masked_json(each, mask) for name, each in pairs}
+        case _:
+            return value
+
+
+@runtime_checkable
+class _Secret(Protocol):
+    """A `pydantic.Secret`, which this module does not import: a reader of traces needs none."""
+
+    def get_secret_value(self) -> object: ...
+
+
+def configured_keys(settings: object) -> list[str]:
+    """Return every secret in *settings*, in the clear, to keep them out of files and logs.
+
+    These are all keys, and the values of all headers but those that hold no secret by their
+    name, such as ``Accept``. A text of fewer than six characters is left out.
+
+    Args:
+        settings: A `timestep.Settings`, or a part of one.
+    """
+    return list(dict.fromkeys(filter(is_secret, _keys_in(settings))))
+
+
+def _keys_in(value: object) -> Iterator[str]:
+    match value:
+        case _Secret():
+            yield from _texts_in(value.get_secret_value())
+        case Mapping():
+            for below in cast("Mapping[str, object]", value).values():
+                yield from _keys_in(below)
+        case _:
+            for name in getattr(type(value), "model_fields", ()):  # of a pydantic model
+                below = getattr(value, name)
+                yield from secrets_in(below) if name == "headers" else _keys_in(below)
+            yield from _keys_in(getattr(value, "model_extra", None) or {})
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for below in cast("Mapping[str, object]", value).values():
+                yield from _texts_in(below)
+        case list():
+            for below in cast("list[object]", value):
+                yield from _texts_in(below)
+        case _:
+            pass
