@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from agents import ModelBehaviorError
 
-from timestep.cli.images import user_message
-from timestep.cli.output_schema import read_output_schema
+from timestep.cli.run.images import user_message
+from timestep.cli.run.output_schema import read_output_schema
 
 MODEL = ("--model", "ollama/llama3.2")
 PIXEL = base64.b64decode(

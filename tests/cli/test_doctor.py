@@ -12,11 +12,11 @@ from types import ModuleType
 import httpx
 import pytest
 
+from timestep.cli.configured_models import Mark
 from timestep.cli.doctor.models import check_models
 from timestep.cli.doctor.servers import Server, check_openai, check_server
+from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import Inventory, Offer
-from timestep.cli.loop import run_without_waiting
-from timestep.cli.marks import Mark
 from timestep.config.settings import load_settings, misspelled_variables
 from timestep.testing import FakeOllama, Stall
 

@@ -3,7 +3,7 @@ import openai
 import pytest
 from agents.exceptions import MaxTurnsExceeded
 
-from timestep.cli.failures import explain
+from timestep.cli.errors import explain
 
 REQUEST = httpx2.Request("POST", "https://api.groq.com/openai/v1/responses")
 

@@ -55,7 +55,7 @@ def complete_recorded(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> "list[str | CompletionItem[str]]":
     """What begins with *incomplete* among the recorded values that *param* chooses from."""
-    from timestep.cli.traces.place import Place
+    from timestep.cli.traces.record import Place
 
     options = _options(ctx)
     place = Place(options.get("file"), options.get("config_file"), options.get("env_file", ".env"))

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import openai
 
-from timestep.cli.failures import explain
+from timestep.cli.errors import explain
 from timestep.cli.naming import ollama_providers
 from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
 from timestep.config.settings import Settings

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from timestep.cli.configuration import configuration_options, configure
+from timestep.cli.context import configuration_options, configure
 from timestep.cli.output import clean, file_size, json_option, print_aside, print_json, print_rows
 
 if TYPE_CHECKING:
+    from timestep.cli.configured_models import Mark
     from timestep.cli.inventory import Inventory, Offer
-    from timestep.cli.marks import Mark
 
 _HIDDEN = {"completion"}  # every model listed can do that much
 
@@ -32,9 +32,9 @@ def models(*, timeout: float, as_json: bool, config_file: str | None, env_file: 
     array of providers.
     """
     settings, provider = configure(config_file=config_file, env_file=env_file)
+    from timestep.cli.configured_models import read_marks
+    from timestep.cli.event_loop import run_without_waiting
     from timestep.cli.inventory import take_inventory
-    from timestep.cli.loop import run_without_waiting
-    from timestep.cli.marks import read_marks
 
     inventories = run_without_waiting(take_inventory(settings, provider, patience=timeout))
     marks = read_marks(settings)
@@ -77,7 +77,7 @@ def _row(offer: "Offer", marks: "list[Mark]") -> list[str]:
 
 
 def _marks_of(offer: "Offer", marks: "list[Mark]", everything: "list[Inventory]") -> "list[Mark]":
-    from timestep.cli.marks import same_model
+    from timestep.cli.configured_models import same_model
 
     ollama = {inventory.prefix for inventory in everything if inventory.kind == "ollama"}
     return [mark for mark in marks if same_model(mark.model, offer.name, ollama)]
@@ -85,7 +85,7 @@ def _marks_of(offer: "Offer", marks: "list[Mark]", everything: "list[Inventory]"
 
 def _show_missing(inventories: "list[Inventory]", marks: "list[Mark]") -> None:
     """Tell of names that lead to a server that was asked and does not have the model."""
-    from timestep.cli.marks import same_model
+    from timestep.cli.configured_models import same_model
     from timestep.ollama.endpoint import is_cloud_name
     from timestep.routing import split_prefix
 

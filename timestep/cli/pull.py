@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from timestep.cli.completion import complete_model
-from timestep.cli.configuration import configuration_options, configure
+from timestep.cli.context import configuration_options, configure
 from timestep.cli.naming import find_ollama
 from timestep.cli.output import clean, file_size, json_option, print_json
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from timestep.cli.completion import complete_file, complete_model
-from timestep.cli.configuration import configuration_options, configure
+from timestep.cli.context import configuration_options, configure
 from timestep.cli.output import json_option, print_aside, print_json
 from timestep.cli.prompt import read_prompt
 from timestep.cli.terminal import write_answer

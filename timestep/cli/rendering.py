@@ -9,8 +9,8 @@ import click
 from agents import Agent, Model, RunConfig, Runner, set_trace_processors
 from agents.items import ModelResponse, TResponseStreamEvent
 
-from timestep.cli.agents import load_agent
-from timestep.cli.failures import explain
+from timestep.cli.agent.load import load_agent
+from timestep.cli.errors import explain
 from timestep.cli.streams import foreign_code
 from timestep.config.settings import Settings
 from timestep.ollama.model import OllamaModel

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from timestep.cli.configuration import configuration_options, load
+from timestep.cli.context import configuration_options, load
 from timestep.cli.output import clean, json_option, print_json
 
 if TYPE_CHECKING:

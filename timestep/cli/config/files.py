@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.configuration import ConfigurationProblem, configuration_options
+from timestep.cli.context import ConfigurationProblem, configuration_options
 from timestep.cli.output import clean, json_option, print_json
 
 if TYPE_CHECKING:

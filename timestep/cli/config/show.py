@@ -2,7 +2,7 @@
 
 import click
 
-from timestep.cli.configuration import configuration_options, load
+from timestep.cli.context import configuration_options, load
 from timestep.cli.output import json_option, print_json, print_rows
 
 

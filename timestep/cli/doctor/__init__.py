@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.configuration import configuration_options
+from timestep.cli.context import configuration_options
 from timestep.cli.output import clean, json_option, print_json
 from timestep.cli.terminal import width
 
@@ -32,7 +32,7 @@ def doctor(*, timeout: float, as_json: bool, config_file: str | None, env_file: 
 
     The exit code is 1 when something is broken; notes and warnings break nothing.
     """
-    from timestep.cli.doctor.examine import examine
+    from timestep.cli.doctor.checks import examine
 
     findings = examine(config_file=config_file, env_file=env_file, patience=timeout)
     problems = [finding for finding in findings if finding.status == "problem"]

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from timestep.cli.configured_models import Mark, same_model
 from timestep.cli.doctor.findings import Finding
 from timestep.cli.inventory import Inventory, Offer
-from timestep.cli.marks import Mark, same_model
 from timestep.config.provenance import dotted
 from timestep.config.schema import OllamaProviderSettings, OllamaSettings
 from timestep.config.settings import Settings

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from timestep.cli.configuration import configuration_options
-from timestep.cli.traces.care import prune, verify
-from timestep.cli.traces.compare import diff
+from timestep.cli.context import configuration_options
+from timestep.cli.traces.diff import diff
 from timestep.cli.traces.export import export
-from timestep.cli.traces.listing import list_runs, search, stats, tail
-from timestep.cli.traces.place import Place
-from timestep.cli.traces.rerun import replay
+from timestep.cli.traces.list import list_runs, search, stats, tail
+from timestep.cli.traces.prune import prune, verify
+from timestep.cli.traces.record import Place
+from timestep.cli.traces.replay import replay
 from timestep.cli.traces.serve import serve
 from timestep.cli.traces.show import show
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from timestep.cli.traces.place import Place
+from timestep.cli.traces.record import Place
 
 
 @click.command()

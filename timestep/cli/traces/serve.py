@@ -2,7 +2,7 @@
 
 import click
 
-from timestep.cli.traces.place import Place
+from timestep.cli.traces.record import Place
 
 
 @click.command()

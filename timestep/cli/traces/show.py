@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from timestep.cli.output import clean, console, print_json, print_lines
-from timestep.cli.traces.output import clock, duration, short, tokens
-from timestep.cli.traces.place import Place
+from timestep.cli.traces.format import clock, duration, short, tokens
+from timestep.cli.traces.record import Place
 
 if TYPE_CHECKING:
     from rich.text import Text

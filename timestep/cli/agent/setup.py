@@ -6,9 +6,9 @@ from typing import Any
 import click
 from agents import Agent, AgentOutputSchemaBase, Model, ModelSettings, RunConfig
 
-from timestep.cli.agent_options import AgentOptions
-from timestep.cli.agents import load_agent
-from timestep.cli.model_settings import parse_settings
+from timestep.cli.agent.load import load_agent
+from timestep.cli.agent.model_settings import parse_settings
+from timestep.cli.agent.options import AgentOptions
 from timestep.config.settings import Settings
 from timestep.registry import MultiModelProvider
 from timestep.routing import resolve

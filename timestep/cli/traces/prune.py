@@ -4,7 +4,7 @@ import time
 
 import click
 
-from timestep.cli.traces.place import Place
+from timestep.cli.traces.record import Place
 
 _DAY = 86_400.0
 

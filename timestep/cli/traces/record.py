@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.configuration import load
+from timestep.cli.context import load
 
 if TYPE_CHECKING:
     from timestep.config.settings import Settings

@@ -9,9 +9,9 @@ import click
 
 from timestep.cli.completion import complete_model
 from timestep.cli.output import print_json
-from timestep.cli.traces.compare import print_comparison
-from timestep.cli.traces.output import short
-from timestep.cli.traces.place import Place
+from timestep.cli.traces.diff import print_comparison
+from timestep.cli.traces.format import short
+from timestep.cli.traces.record import Place
 
 if TYPE_CHECKING:
     from agents import ModelProvider

@@ -32,7 +32,7 @@ from openai.types.responses import (
     ResponseTextDeltaEvent,
 )
 
-from timestep.cli.costs import Costs
+from timestep.cli.agent.costs import Costs
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,17 @@ from uuid import uuid4
 import click
 from agents import TResponseInputItem
 
-from timestep.cli.answer import is_text, print_costs, print_typed, quiet_sdk, why
-from timestep.cli.approval import Approver, Decision, run_to_answer, with_approval
-from timestep.cli.asking import Asking
-from timestep.cli.conversation import Conversation, load_conversation, said
-from timestep.cli.failures import explain
-from timestep.cli.lines import UnendedMessageError, ask_decision, history, read_message
-from timestep.cli.loop import impatient_runner
+from timestep.cli.agent.approval import Approver, Decision, run_to_answer, with_approval
+from timestep.cli.agent.conversation import Conversation, load_conversation, said
+from timestep.cli.agent.run import Turn, read_arguments
+from timestep.cli.agent.screen import Screen, call_text
+from timestep.cli.agent.setup import Asking
+from timestep.cli.errors import explain
+from timestep.cli.event_loop import impatient_runner
+from timestep.cli.input import UnendedMessageError, ask_decision, history, read_message
 from timestep.cli.output import print_aside, print_rows
-from timestep.cli.screen import Screen, call_text
+from timestep.cli.run.answer import is_text, print_costs, print_typed, quiet_sdk, why
 from timestep.cli.streams import is_output_lost
-from timestep.cli.turn import Turn, read_arguments
 
 _PROMPT = "> "
 _HELP = (

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import click
 
+from timestep.cli.agent.run import Event, Handoff, MessageEnd, Text, Thinking, ToolCall, ToolResult
 from timestep.cli.output import clean
 from timestep.cli.terminal import Transcript, is_styled, width, write_answer, write_aside
-from timestep.cli.turn import Event, Handoff, MessageEnd, Text, Thinking, ToolCall, ToolResult
 
 _LABELS = 9
 _LONGEST = 1000

@@ -10,17 +10,17 @@ import click
 from agents import Agent, MaxTurnsExceeded, RunResultStreaming, TResponseInputItem
 from pydantic_core import to_jsonable_python
 
-from timestep.cli.approval import Approver, Decision, run_to_answer
-from timestep.cli.asking import Asking
-from timestep.cli.conversation import load_conversation, said
-from timestep.cli.failures import explain
-from timestep.cli.lines import ask_decision
-from timestep.cli.loop import impatient_runner
+from timestep.cli.agent.approval import Approver, Decision, run_to_answer
+from timestep.cli.agent.conversation import load_conversation, said
+from timestep.cli.agent.run import Event, Turn, as_json
+from timestep.cli.agent.screen import Screen
+from timestep.cli.agent.setup import Asking
+from timestep.cli.errors import explain
+from timestep.cli.event_loop import impatient_runner
+from timestep.cli.input import ask_decision
 from timestep.cli.output import print_aside, print_json, print_lines
-from timestep.cli.screen import Screen
 from timestep.cli.streams import is_output_lost
 from timestep.cli.terminal import write_answer
-from timestep.cli.turn import Event, Turn, as_json
 
 
 class Form(Enum):

@@ -10,7 +10,7 @@ from typing import Any, cast
 import click
 from agents import Agent
 
-from timestep.cli.failures import explain
+from timestep.cli.errors import explain
 from timestep.cli.streams import foreign_code
 
 

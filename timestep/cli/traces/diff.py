@@ -7,8 +7,8 @@ import click
 
 from timestep.cli.output import clean, json_option, print_json
 from timestep.cli.terminal import printable
-from timestep.cli.traces.output import duration, short, tokens
-from timestep.cli.traces.place import Place
+from timestep.cli.traces.format import duration, short, tokens
+from timestep.cli.traces.record import Place
 
 if TYPE_CHECKING:
     from timestep.traces import Span, Trace

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from timestep.cli.agent_options import AgentOptions, agent_options
-from timestep.cli.configuration import configuration_options, configure
+from timestep.cli.agent.options import AgentOptions, agent_options
+from timestep.cli.context import configuration_options, configure
 
 
 @click.command()
@@ -19,9 +19,9 @@ def chat(*, approve: bool, config_file: str | None, env_file: str, **options: An
     begin and end a message of many lines. /help shows the commands. Ctrl-C stops an answer, Ctrl-D
     leaves. Piped in, every line is a message too.
     """
-    from timestep.cli.asking import prepare
-    from timestep.cli.dialogue import talk
-    from timestep.cli.recording import recorded
+    from timestep.cli.agent.recording import recorded
+    from timestep.cli.agent.setup import prepare
+    from timestep.cli.chat.loop import talk
 
     asked = AgentOptions(**options)
     settings, provider = configure(config_file=config_file, env_file=env_file)

@@ -4,14 +4,14 @@ import asyncio
 
 from pydantic_settings import SettingsError
 
-from timestep.cli.configuration import ConfigurationProblem, configure
+from timestep.cli.configured_models import Mark, read_marks
+from timestep.cli.context import ConfigurationProblem, configure
 from timestep.cli.doctor.findings import Finding
 from timestep.cli.doctor.models import check_models
 from timestep.cli.doctor.servers import Server, check_openai, check_proxies, check_server, visit
-from timestep.cli.failures import explain
+from timestep.cli.errors import explain
+from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import take_inventory
-from timestep.cli.loop import run_without_waiting
-from timestep.cli.marks import Mark, read_marks
 from timestep.config.settings import Settings, misspelled_variables, source_files
 from timestep.errors import ConfigurationError
 from timestep.registry import MultiModelProvider

@@ -5,7 +5,7 @@ from typing import Any
 
 from openai.types.responses import ResponseUsage
 
-from timestep.cli.traces.output import duration
+from timestep.cli.traces.format import duration
 
 _NANOSECONDS = 1e9
 

@@ -17,11 +17,11 @@ from agents import (
     TResponseInputItem,
 )
 
-from timestep.cli.asking import Asking
-from timestep.cli.screen import call_text
+from timestep.cli.agent.run import Turn, field_of, read_arguments
+from timestep.cli.agent.screen import call_text
+from timestep.cli.agent.setup import Asking
 from timestep.cli.streams import foreign_code
 from timestep.cli.terminal import unheard
-from timestep.cli.turn import Turn, field_of, read_arguments
 
 
 class Decision(Enum):

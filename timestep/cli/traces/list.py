@@ -7,8 +7,8 @@ import click
 
 from timestep.cli.completion import complete_recorded
 from timestep.cli.output import clean, console, print_json, print_lines
-from timestep.cli.traces.output import clock, duration, json_options, short, tokens
-from timestep.cli.traces.place import Place
+from timestep.cli.traces.format import clock, duration, json_options, short, tokens
+from timestep.cli.traces.record import Place
 
 if TYPE_CHECKING:
     from rich.table import Table

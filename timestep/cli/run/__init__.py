@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from timestep.cli.agent_options import AgentOptions, agent_options
-from timestep.cli.configuration import configuration_options, configure
+from timestep.cli.agent.options import AgentOptions, agent_options
+from timestep.cli.context import configuration_options, configure
 from timestep.cli.prompt import read_prompt
 
 
@@ -51,16 +51,16 @@ def run(
         raise click.UsageError("The prompt is empty.")
     if as_json and as_lines:
         raise click.UsageError("--json and --jsonl exclude each other.")
-    from timestep.cli.answer import Form, print_answer
-    from timestep.cli.asking import prepare
-    from timestep.cli.images import user_message
-    from timestep.cli.recording import recorded
+    from timestep.cli.agent.recording import recorded
+    from timestep.cli.agent.setup import prepare
+    from timestep.cli.run.answer import Form, print_answer
+    from timestep.cli.run.images import user_message
 
     asked = AgentOptions(**options)
     question = user_message(prompt, images)
     output = None
     if output_schema is not None:
-        from timestep.cli.output_schema import read_output_schema
+        from timestep.cli.run.output_schema import read_output_schema
 
         output = read_output_schema(output_schema)
     settings, provider = configure(config_file=config_file, env_file=env_file)

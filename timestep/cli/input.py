@@ -6,8 +6,8 @@ from contextlib import contextmanager, suppress
 
 import click
 
-from timestep.cli.approval import Decision
-from timestep.cli.conversation import data_file
+from timestep.cli.agent.approval import Decision
+from timestep.cli.agent.conversation import data_file
 
 try:
     import readline

@@ -1,0 +1,1 @@
+"""Running an agent: what ``run`` and ``chat`` share."""
