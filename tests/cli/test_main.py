@@ -81,13 +81,13 @@ def test_an_answer_that_a_full_disk_loses_is_told(form, start, fake_ollama, monk
 
 @UNBUFFERED
 @pytest.mark.parametrize("arguments", [["--help"], ["config", "schema"]])
-def test_a_pipe_that_nobody_reads_is_told_without_a_traceback(arguments, unbuffered, start):
+def test_a_pipe_that_nobody_reads_ends_a_command_without_a_word(arguments, unbuffered, start):
     reading, writing = os.pipe()
     os.close(reading)
     process = start(*arguments, stdout=writing, PYTHONUNBUFFERED=unbuffered)
     os.close(writing)
 
-    assert process.stderr.read() == "Error: Standard output cannot be written: Broken pipe.\n"
+    assert process.stderr.read() == ""
     assert process.wait() == 1
 
 

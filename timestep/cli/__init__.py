@@ -18,7 +18,7 @@ from timestep.cli.models import models
 from timestep.cli.pull import pull
 from timestep.cli.render import render
 from timestep.cli.run import run
-from timestep.cli.streams import checked_output, named_loss, open_closed_streams
+from timestep.cli.streams import checked_output, open_closed_streams
 from timestep.cli.traces import traces
 
 INTERRUPTED = 130
@@ -38,11 +38,6 @@ class Commands(click.Group):
         with checked_output():
             return super().main(*args, **keywords)
 
-    def make_context(self, *args: Any, **keywords: Any) -> click.Context:
-        """Read the options; ``--help`` and ``--version`` print here."""
-        with named_loss():
-            return super().make_context(*args, **keywords)
-
     def invoke(self, ctx: click.Context) -> object:
         """Run the command.
 
@@ -50,8 +45,7 @@ class Commands(click.Group):
             Exit: With 130, after Ctrl-C.
         """
         try:
-            with named_loss():
-                return super().invoke(ctx)
+            return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo(err=True)
             ctx.exit(INTERRUPTED)

@@ -24,68 +24,51 @@ def is_output_lost(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _LOST and error.filename is None
 
 
-class OutputLostError(Exception):
-    """Output can no longer be written. The message is the system's reason."""
-
-
-@contextmanager
-def named_loss() -> Generator[None]:
-    """Raise `OutputLostError` where the block's output is lost.
-
-    click itself would exit without a message for a closed pipe.
-    """
-    try:
-        yield
-    except OSError as exc:
-        if not is_output_lost(exc):
-            raise
-        raise OutputLostError(exc.strerror) from exc
-
-
 @contextmanager
 def checked_output() -> Generator[None]:
     """Write all that the block prints, also what Python still buffers when the block ends.
 
     Raises:
-        SystemExit: With 1, when the output cannot be written; standard error says why.
+        SystemExit: With 1, when the output cannot be written. Standard error says why, except for
+            a closed pipe, whose reader has seen enough.
     """
+    lost: OSError | None = None
     try:
-        try:
-            with named_loss():
-                yield
-        except SystemExit:
-            _flush()
+        yield
+    except OSError as exc:
+        if not is_output_lost(exc):
             raise
-        _flush()
-    except OutputLostError as exc:
-        with suppress(OutputLostError):
-            _flush()
+        lost = exc
+    except SystemExit:
+        lost = _flush()
+        if lost is None:
+            raise
+    lost = lost or _flush()
+    if lost is None:
+        return
+    _flush()
+    if lost.errno != errno.EPIPE:
         with suppress(OSError):
-            click.echo(f"Error: Standard output cannot be written: {exc}.", err=True)
-        with suppress(OutputLostError):
-            _flush()
-        sys.exit(1)
+            click.echo(f"Error: Standard output cannot be written: {lost.strerror}.", err=True)
+        _flush()
+    sys.exit(1)
 
 
-def _flush() -> None:
-    """Flush both output streams.
+def _flush() -> OSError | None:
+    """Flush both output streams. Return the first error.
 
     The null device replaces a stream that fails: otherwise the interpreter would flush it again
     at its end, print a message of its own and exit with 120.
-
-    Raises:
-        OutputLostError: A stream failed.
     """
-    lost: OSError | None = None
+    first: OSError | None = None
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError as exc:
-            lost = lost or exc
+            first = first or exc
             with suppress(OSError), Path(os.devnull).open("w") as null:
                 os.dup2(null.fileno(), stream.fileno())
-    if lost is not None:
-        raise OutputLostError(lost.strerror) from lost
+    return first
 
 
 @contextmanager
