@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import pickle
+from typing import get_args
 
 import pytest
 from agents import (
@@ -47,7 +48,9 @@ from timestep import (
 from timestep.config.schema import OpenAIProviderSettings
 from timestep.config.settings import load_settings
 from timestep.errors import Failure
+from timestep.errors.meaning import FAILED, MEANINGS, STATUSES
 from timestep.factory import openai_endpoint
+from timestep.fallback.reasons import reason_of
 from timestep.openai.provider import OpenAICompatibleProvider, OpenAIEndpoint
 from timestep.routing import FallbackReason, chain
 from timestep.testing import ErrorLine, FakeOllama, NoDone, Reset, Stall
@@ -218,8 +221,8 @@ def test_rules_keep_what_they_were_built_from():
 @pytest.mark.parametrize(
     ("models", "rules", "words"),
     [
-        ({"a": None}, None, "'a' is NoneType, and no agents.Model"),
-        ({1: ScriptedModel([])}, None, "name 1 is no text"),
+        ({"a": None}, None, "'a' is NoneType, not an agents.Model"),
+        ({1: ScriptedModel([])}, None, "name 1 is not a string"),
         (["a", "b"], None, "is list"),
         (None, None, "is NoneType"),
         ({"a": ScriptedModel([])}, {"on": ["busy"]}, r"rules .* dict; write FallbackRules"),
@@ -1178,16 +1181,12 @@ async def test_a_hundred_calls_at_once_ask_the_broken_model_at_most_once_each(
 
 
 def test_every_reason_has_an_error_that_gives_it():
-    from typing import get_args  # noqa: PLC0415 - for this test alone
+    known = {meaning.reason for meaning in (*MEANINGS.values(), *STATUSES.values(), FAILED)}
 
-    from timestep.fallback.reasons import _KINDS, _STATUS  # noqa: PLC0415 - as above
-
-    assert {reason for _, reason in _KINDS} | set(_STATUS.values()) == set(get_args(FallbackReason))
+    assert known - {None} == set(get_args(FallbackReason))
 
 
 def test_the_errors_of_ollama_are_told_apart():
-    from timestep.fallback.reasons import reason_of  # noqa: PLC0415 - for this test alone
-
     silent = OllamaTimeoutError("x", phase="idle", seconds=1)
     assert reason_of(silent) == "timeout"
     assert reason_of(ModelNotFoundError("x", status_code=404)) == "not_found"

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from tests.ollama.answers import ORIGIN
 from timestep import errors
+from timestep.errors.retry import retry_advice
 from timestep.net.origin import Origin
 from timestep.net.secrets import secrets_in
-from timestep.ollama.errors import line_error, retry_advice, status_error
+from timestep.ollama.errors import line_error, status_error
 
 LLAMA_SERVER = (
     '{"error":{"code":400,"message":"request (9412 tokens) exceeds the available context size '

@@ -1,4 +1,4 @@
-"""Errors as a command reports them: what happened, and the next step. Never a traceback."""
+"""Errors as a command reports them: what happened and the next step, never a traceback."""
 
 import difflib
 import traceback
@@ -10,11 +10,12 @@ import openai
 from agents import AgentsException
 
 from timestep.errors import UnknownModelError
+from timestep.fallback.reasons import reason_of
 from timestep.net.urls import authority
 
 
 def explain(error: Exception) -> str:
-    """What to tell a user about *error*, which a model or the Runner raised."""
+    """Return what to tell a user about *error*, which a model or the Runner raised."""
     match error:
         case UnknownModelError() if error.prefix and error.prefix not in error.known:
             return _explain_prefix(error.prefix, error.known)
@@ -27,7 +28,7 @@ def explain(error: Exception) -> str:
             )
         case openai.APIStatusError():
             return _explain_status(error)
-        case openai.APIError():  # said in the place of an answer, or in the middle of one
+        case openai.APIError():  # came instead of an answer, or in the middle of one
             host = authority(str(error.request.url))
             return f"{host} answered with an error: {error.message.rstrip('.')}."
         case openai.OpenAIError():
@@ -41,28 +42,29 @@ def _explain_prefix(prefix: str, known: Sequence[str]) -> str:
     hint = f" Did you mean {near[0]}/?" if near else ""
     return (
         f"Unknown prefix: {prefix}. Known prefixes: {', '.join(known)}.{hint} 'timestep models' "
-        f"lists the models; another server becomes known by [providers.{prefix}] in timestep.toml."
+        f"lists the models; [providers.{prefix}] in timestep.toml adds another server."
     )
+
+
+_STEPS: dict[str | None, str] = {
+    "authentication": "Check the key: OPENAI_API_KEY for OpenAI, api_key for your own provider.",
+    "not_found": "Check the model's name and the base URL.",
+    "rate_limit": "Wait a moment, or check your quota with the provider.",
+    "busy": "The server failed; try again in a moment.",
+    "timeout": "The server took too long; try again in a moment.",
+    None: "The server refused the request; its words say why.",
+}
+"""The next step by the reason of a failure."""
 
 
 def _explain_status(error: openai.APIStatusError) -> str:
     host = authority(str(error.request.url))
-    match error:
-        case openai.AuthenticationError() | openai.PermissionDeniedError():
-            step = "Check the key: OPENAI_API_KEY for OpenAI, api_key for a provider of your own."
-        case openai.NotFoundError():
-            step = "Check the model's name and the base URL."
-        case openai.RateLimitError():
-            step = "Wait a moment, or look at your quota there."
-        case openai.InternalServerError():
-            step = "The fault is the server's; try again in a moment."
-        case _:
-            step = "The server refused the request; its words say why."
+    step = _STEPS.get(reason_of(error), _STEPS[None])
     return f"{host} answered {error.status_code}: {_words(error)}. {step}"
 
 
 def _words(error: openai.APIStatusError) -> str:
-    """What the server said, without the frame the client puts around it."""
+    """Return the server's own words, without what the client adds."""
     said = cast("dict[str, object]", error.body).get("message") if _is_object(error.body) else None
     return str(said or error.message).rstrip(".")
 
@@ -72,7 +74,7 @@ def _is_object(body: object) -> bool:
 
 
 def _explain_unknown(error: Exception) -> str:
-    """*error* of a kind nobody expected, with the place a bug report needs."""
+    """Return an unexpected *error* with the place that a bug report needs."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(frame.filename).name}:{frame.lineno}"
     return f"{type(error).__name__} in {place}: {error}"

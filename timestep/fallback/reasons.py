@@ -1,56 +1,37 @@
 """Why another model may do better after an error. Pure.
 
-A failure has a status, which a known code overrules, or comes under status 200: in the body of a
-whole answer, which the SDK turns into the text of a `ModelBehaviorError`; as an event of a stream
-of the Responses API; or as an error object in a stream of chat completions, which is an
-`openai.APIError` without a status.
+`timestep.errors.meaning` says it for timestep's own errors. This module adds the errors of OpenAI's
+client and of the SDK. Such a failure comes in one of four ways:
+
+- with an HTTP status, which a known code overrules;
+- under status 200 in the body of a whole answer, which the SDK turns into the text of a
+  `ModelBehaviorError`;
+- as an event in a stream of the Responses API;
+- as an error object in a stream of chat completions, which is an `openai.APIError` without a status.
+
 All of them are read alike, so that whole and streamed answers end alike.
 """
 
 import ast
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import openai
 from agents import ModelBehaviorError
 from agents.items import TResponseStreamEvent
 
-from timestep.errors import (
-    AuthenticationError,
-    BrokenAnswerError,
-    ModelNotFoundError,
-    OllamaConnectionError,
-    OllamaStatusError,
-    OllamaStreamError,
-    OllamaTimeoutError,
-    RateLimitError,
-    ServerBusyError,
-)
+from timestep.errors.meaning import meaning_of, meaning_of_status
 from timestep.routing import FallbackReason
 
-_KINDS: tuple[tuple[type[Exception], FallbackReason], ...] = (
-    (OllamaTimeoutError, "timeout"),
-    (OllamaConnectionError, "connection"),
-    (ModelNotFoundError, "not_found"),
-    (RateLimitError, "rate_limit"),
-    (ServerBusyError, "busy"),
-    (AuthenticationError, "authentication"),
-    (OllamaStreamError, "broken"),
-    (BrokenAnswerError, "broken"),
+_FOREIGN: tuple[tuple[type[Exception], FallbackReason], ...] = (
     (openai.APITimeoutError, "timeout"),  # an APIConnectionError too, so it comes first
     (openai.APIConnectionError, "connection"),
     (TimeoutError, "timeout"),
     (ConnectionError, "connection"),
 )
-_STATUS: Mapping[int, FallbackReason] = {
-    401: "authentication",
-    402: "rate_limit",  # payment required: no credit is left
-    403: "authentication",
-    404: "not_found",
-    408: "timeout",
-    429: "rate_limit",
-}
+"""Errors that are not of our tree; `timestep.errors.meaning` has ours."""
+
 _WORDS: Mapping[str, FallbackReason | None] = {
     "api_error": "busy",
     "internal_error": "busy",
@@ -71,13 +52,13 @@ _WORDS: Mapping[str, FallbackReason | None] = {
     "authentication_error": "authentication",
     "invalid_api_key": "authentication",
     "permission_error": "authentication",
-    # The caller's, also where the type next to it claims that the server failed.
+    # The caller has to act, even when the type beside the code says that the server failed.
     "content_filter": None,
     "content_policy_violation": None,
     "context_length_exceeded": None,
     "invalid_prompt": None,
 }
-"""What OpenAI, and those who speak its API, call failures."""
+"""What failures are called by OpenAI and by other servers that speak its API."""
 
 _FAILED = re.compile(
     r"Responses stream ended with terminal event `response\.failed`\. "
@@ -87,41 +68,46 @@ _NO_CHOICES = re.compile(
     r"ChatCompletion response has no choices \(possible provider error payload\): (\{.{,10000})",
     re.DOTALL,
 )
-"""How the SDK writes down a failure in the body of a whole answer, of either API."""
+"""The two texts in which the SDK tells of a failure in the body of a whole answer."""
 
 
 class StreamFailureError(ModelBehaviorError):
-    """A stream whose first news was that it failed.
+    """A stream that began with its failure.
 
     Attributes:
-        code: OpenAI's name for why, such as ``"server_error"``.
+        code: OpenAI's name for the failure, such as ``"server_error"``.
     """
 
-    def __init__(self, code: str) -> None:
-        super().__init__(f"the answer began with the failure {code!r}")
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
         self.code = code
+
+    @classmethod
+    def of(cls, code: str | None) -> Self:
+        """Return the error for a stream that failed with *code*."""
+        return cls(f"the answer began with the failure {code or ''!r}", code=code or "")
 
 
 def failure_in(event: TResponseStreamEvent) -> StreamFailureError | None:
-    """What went wrong, when *event* says so."""
+    """Return the failure that *event* tells of, if it tells of one."""
     if event.type == "error":
-        return StreamFailureError(event.code or "")
+        return StreamFailureError.of(event.code)
     if event.type == "response.failed" and event.response.error is not None:
-        return StreamFailureError(event.response.error.code)
+        return StreamFailureError.of(event.response.error.code)
     return None
 
 
 def reason_of(error: Exception) -> FallbackReason | None:
-    """Why another model may do better after *error*; None when it is the caller's to mend."""
-    for kind, reason in _KINDS:
+    """Return why another model may do better after *error*; None when the caller has to act."""
+    if (meaning := meaning_of(error)) is not None:
+        return meaning.reason
+    for kind, reason in _FOREIGN:
         if isinstance(error, kind):
             return reason
     match error:
-        case OllamaStatusError():
-            return _of_status(error.status_code)
         case openai.APIStatusError():
             code = str(error.code)
-            return _WORDS[code] if code in _WORDS else _of_status(error.status_code)
+            return _WORDS[code] if code in _WORDS else meaning_of_status(error.status_code).reason
         case openai.APIError():
             return _of_words(error.code, error.type)
         case StreamFailureError():
@@ -132,24 +118,18 @@ def reason_of(error: Exception) -> FallbackReason | None:
             return None
 
 
-def _of_status(status: int) -> FallbackReason | None:
-    if status >= 500:  # noqa: PLR2004 - HTTP's own number
-        return "busy"
-    return _STATUS.get(status)
-
-
 def _of_words(*words: object) -> FallbackReason | None:
-    """The reason that the first of *words* gives that says something: a status, or a name."""
+    """Return the reason for the first of *words* that is known: a status or a name."""
     for word in map(str, words):
         if re.fullmatch(r"[45]\d\d", word):
-            return _of_status(int(word))
+            return meaning_of_status(int(word)).reason
         if word in _WORDS:
             return _WORDS[word]
     return None
 
 
 def _words_in(text: str) -> tuple[object, ...]:
-    """The code and the type of the failure that *text* of the SDK tells of."""
+    """Return the code and the type of the failure in the SDK's *text*."""
     if failed := _FAILED.match(text):
         return (failed[1],)
     if no_choices := _NO_CHOICES.fullmatch(text):

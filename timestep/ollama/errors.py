@@ -7,13 +7,9 @@ Source: ollama ``server/routes.go``, ``llm/llama_server.go``, v0.33.0, and the e
 import json
 import re
 from collections.abc import Mapping
-from copy import copy
-from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import jiter
-from agents import ModelRetryAdvice, ModelRetryNormalizedError
 
 from timestep.errors import (
     AuthenticationError,
@@ -21,14 +17,13 @@ from timestep.errors import (
     ContextWindowExceededError,
     ModelNotFoundError,
     ModelOutputError,
-    OllamaConnectionError,
     OllamaError,
     OllamaStatusError,
     OllamaStreamError,
-    OllamaTimeoutError,
     RateLimitError,
     ServerBusyError,
 )
+from timestep.errors.retry import retry_after
 from timestep.net.origin import Origin
 from timestep.net.secrets import without_private
 
@@ -55,9 +50,6 @@ _NO_MODEL = re.compile(r"\bmodel\b.*\bnot found\b")
 # An unclosed script runs to the end and a tag to the next one, so that no page takes long.
 _TAGS = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>?", re.DOTALL | re.IGNORECASE)
 
-LONGEST_WAIT = 60.0
-"""The most seconds of ``Retry-After`` that a retry waits, as in OpenAI's own client."""
-
 _NESTED = 8
 """How deep errors are looked for in errors; llama-server's stand three deep in Ollama's."""
 
@@ -74,7 +66,7 @@ def status_error(
         "status_code": status,
         "headers": {name: origin.clean(value) for name, value in without_private(headers).items()},
         "server_message": said,
-        "retry_after": _retry_after(lowered),
+        "retry_after": retry_after(lowered),
         **origin.where(),
     }
     at = f"{origin.host} answered {status}"
@@ -108,68 +100,6 @@ def line_error(document: Mapping[str, Any], origin: Origin) -> OllamaError:
         "server's log says more.",
         server_message=said,
         **origin.where(),
-    )
-
-
-def retry_advice(error: Exception) -> ModelRetryAdvice | None:
-    """What the SDK should know about repeating a request that ended in *error*."""
-    match error:
-        case RateLimitError():
-            suggested = not error.is_quota
-        case ServerBusyError() | OllamaConnectionError() | OllamaTimeoutError():
-            suggested = True
-        case ModelOutputError() | OllamaStreamError():
-            suggested = True
-        case CapabilityError() | ModelNotFoundError() | AuthenticationError():
-            suggested = False
-        case OllamaStatusError():
-            suggested = error.status_code >= 500 or error.status_code in {408, 409}  # noqa: PLR2004 - HTTP's
-        case OllamaError():
-            suggested = False
-        case _:
-            return None
-    retry_after = getattr(error, "retry_after", None)
-    normalized = ModelRetryNormalizedError(
-        status_code=getattr(error, "status_code", None),
-        message=str(error),
-        retry_after=retry_after,
-        is_abort=False,
-        is_network_error=isinstance(error, OllamaConnectionError),
-        is_timeout=isinstance(error, OllamaTimeoutError),
-    )
-    return within_bounds(
-        ModelRetryAdvice(
-            suggested=suggested,
-            retry_after=retry_after,
-            # A chat request changes nothing on the server, so asking again is safe.
-            replay_safety="safe" if suggested else None,
-            reason=str(error),
-            normalized=normalized,
-        )
-    )
-
-
-def within_bounds(advice: ModelRetryAdvice) -> ModelRetryAdvice:
-    """*advice*, or against a retry when the server asks to wait for longer than `LONGEST_WAIT`.
-
-    To wait less is impolite, and to wait that long is a hang. The wait is left out, because the
-    SDK's policies sleep for whatever stands there.
-    """
-    wait = advice.retry_after
-    if wait is None or wait <= LONGEST_WAIT:
-        return advice
-    normalized = copy(advice.normalized) or ModelRetryNormalizedError(retry_after=None)
-    normalized.retry_after = None
-    return replace(
-        advice,
-        suggested=False,
-        retry_after=None,
-        replay_safety=None if advice.replay_safety == "safe" else advice.replay_safety,
-        reason=(
-            f"{advice.reason} The server asks to wait {wait:g} s, which is longer than the "
-            f"{LONGEST_WAIT:g} s that a retry waits at most."
-        ),
-        normalized=normalized,
     )
 
 
@@ -327,25 +257,6 @@ def _numbers(said: str, document: Any) -> tuple[int, int] | None:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from ``Retry-After`` in seconds or, against ``Date``, as a date."""
-    value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        pass
-    else:
-        return seconds if 0 <= seconds < float("inf") else None
-    try:
-        at = parsedate_to_datetime(value)
-        now = parsedate_to_datetime(headers.get("date", ""))
-        return max((at - now).total_seconds(), 0.0)
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _round_up(tokens: int) -> int:

@@ -34,12 +34,12 @@ from timestep.errors import (
     OllamaError,
     UnsupportedInputError,
 )
+from timestep.errors.retry import retry_advice
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.client import ChatSource, Wire
 from timestep.ollama.endpoint import check_model_name
-from timestep.ollama.errors import retry_advice
 from timestep.ollama.foreign import chat_source
 from timestep.ollama.pool import Pool
 from timestep.ollama.render import RenderedPrompt, read_rendered, render_body

@@ -19,18 +19,17 @@ from weakref import WeakKeyDictionary
 
 from timestep.errors import (
     ModelNotFoundError,
-    ModelOutputError,
     OllamaConnectionError,
     OllamaError,
     OllamaTimeoutError,
     ServerBusyError,
 )
+from timestep.errors.meaning import meaning_of
 from timestep.net.forks import forget_in_children
 from timestep.net.origin import Origin
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.client import ChatStream, Wire
 from timestep.ollama.endpoint import Endpoint, tagged
-from timestep.ollama.errors import retry_advice
 from timestep.ollama.request.encoding import encode
 
 _Answer = TypeVar("_Answer")
@@ -473,11 +472,9 @@ def _is_unreachable(error: OllamaError) -> bool:
 
 
 def _is_of_the_host(error: OllamaError) -> bool:
-    """True for what another host may not have: all that is worth a retry, but the model's words."""
-    advice = retry_advice(error)
-    return (
-        advice is not None and advice.suggested is True and not isinstance(error, ModelOutputError)
-    )
+    """Return whether *error* passes and is the host's, so that another host may not have it."""
+    meaning = meaning_of(error)
+    return meaning is not None and meaning.passes and meaning.fault == "host"
 
 
 def _nobody(errors: Sequence[OllamaError]) -> OllamaError:

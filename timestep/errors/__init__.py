@@ -1,12 +1,12 @@
-"""Every error timestep raises on purpose.
+"""Every error that timestep raises on purpose.
 
 TimestepError (agents.AgentsException)
 ├── ConfigurationError               the configuration cannot be used
-├── UnknownModelError                no provider for a model name (also agents.UserError)
-├── UnsupportedInputError            the request holds what the model cannot take (also agents.UserError)
-├── AllModelsFailedError             no model of a chain answered; says why, model by model
-├── BrokenAnswerError                a server that speaks OpenAI's API sent half an answer, or none
-└── OllamaError                      the server, the wire or the model failed
+├── UnknownModelError                a model name leads to no provider (also agents.UserError)
+├── UnsupportedInputError            the model cannot take what the request holds (also agents.UserError)
+├── AllModelsFailedError             every model of a chain failed; says why, model by model
+├── BrokenAnswerError                a server that speaks OpenAI's API broke off, or sent no answer
+└── OllamaError                      the server, the connection or the model failed
     ├── OllamaConnectionError        no connection, or it broke before the first output
     ├── OllamaTimeoutError           the server stayed silent too long
     ├── OllamaStatusError            the server answered 4xx or 5xx
@@ -19,14 +19,16 @@ TimestepError (agents.AgentsException)
     ├── OllamaStreamError            an error line, or an end without ``done``
     └── ModelOutputError             the model's answer cannot be used (also agents.ModelBehaviorError)
 
-Class names are stable: durable engines list them as non-retryable. A message says what
-happened, where, and the next step, and never holds a secret. All of them pickle.
+`timestep.errors.meaning` says what each class means for a retry, a chain of models and a pool of
+servers. Class names are stable: durable engines list them as non-retryable. A message says what
+happened, where, and the next step, and never holds a secret. Every error can be pickled, copied
+and rebuilt from its message alone.
 """
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from agents import AgentsException, ModelBehaviorError, UserError
 
@@ -39,10 +41,10 @@ def _restore(cls: type["TimestepError"], args: tuple[Any, ...], state: dict[str,
 
 
 class TimestepError(AgentsException):
-    """Base of all errors raised by timestep."""
+    """Base of every error that timestep raises on purpose."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The Runner hangs the whole run on an error: agents and locks, which cannot travel.
+        # The Runner attaches the whole run, whose agents and locks cannot be pickled.
         return _restore, (type(self), self.args, {**self.__dict__, "run_data": None})
 
 
@@ -54,8 +56,8 @@ class UnknownModelError(TimestepError, UserError):
     """A model name leads to no provider.
 
     Attributes:
-        prefix: The prefix as written, without the slash; ``None`` when the name has none.
-        known: The prefixes that are registered, sorted.
+        prefix: The prefix as written, without the slash; None for a name without a prefix.
+        known: The registered prefixes, sorted.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class UnknownModelError(TimestepError, UserError):
 
     @classmethod
     def for_prefix(cls, prefix: str, known: Collection[str]) -> Self:
-        """The error for *prefix* when only the *known* ones are registered."""
+        """Return the error for *prefix* when only the *known* prefixes are registered."""
         near = difflib.get_close_matches(prefix, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return cls(
@@ -88,11 +90,11 @@ class Failure:
     """Why one model of a chain did not answer.
 
     Attributes:
-        model: Its name, with its prefix.
-        reason: In a word, such as ``"connection"``, ``"tools"`` or ``"cooling_down"``.
-        message: In a sentence, without secrets.
-        is_passing: True when asking it again may help: the model says so, or it is cooling down.
-        retry_after: Seconds it asks to wait, where it said so.
+        model: The model's name, with its prefix.
+        reason: One word, such as ``"connection"``, ``"tools"`` or ``"cooling_down"``.
+        message: A sentence that says what happened, without secrets.
+        is_passing: True when asking the same model again may help.
+        retry_after: How many seconds the server asks to wait, if it says so.
     """
 
     model: str
@@ -103,23 +105,32 @@ class Failure:
 
 
 class AllModelsFailedError(TimestepError):
-    """No model of a chain could answer; the cause is the last error.
+    """Every model of a chain failed; the cause is the last model's error.
+
+    Args:
+        failures: One for each model of the chain; or only a message, which lists none.
 
     Attributes:
-        failures: Why, one for each model, in the order of the chain.
+        failures: Why each model failed, in the order of the chain.
     """
 
-    def __init__(self, failures: Sequence[Failure]) -> None:
-        listed = "".join(f"\n- {each.model} ({each.reason}): {each.message}" for each in failures)
-        super().__init__(
-            f"None of the {len(failures)} models of the chain could answer. Put right what is "
-            f"wrong with one of them, or add another to the list:{listed}"
-        )
+    def __init__(self, failures: Sequence[Failure] | str) -> None:
+        if isinstance(failures, str):
+            message, failures = failures, ()
+        else:
+            message = (
+                f"None of the {len(failures)} models of the chain could answer. Fix the problem "
+                "of one of them, or add another model to the list:"
+            )
+            message += "".join(
+                f"\n- {each.model} ({each.reason}): {each.message}" for each in failures
+            )
+        super().__init__(message)
         self.failures = tuple(failures)
 
 
 class BrokenAnswerError(TimestepError):
-    """A server that speaks OpenAI's API broke off its answer, or sent what is none.
+    """A server that speaks OpenAI's API broke off its answer, or sent something else.
 
     Attributes:
         host: The scheme and authority of the endpoint; never credentials.
@@ -134,8 +145,8 @@ class OllamaError(TimestepError):
     """Ollama, the connection to it, or its model failed.
 
     Attributes:
-        model: The model the caller asked for, where known.
-        host: The scheme and authority of the endpoint, where known; never credentials.
+        model: The model the caller asked for, if known.
+        host: The scheme and authority of the endpoint, if known; never credentials.
     """
 
     def __init__(self, message: str, *, model: str | None = None, host: str | None = None) -> None:
@@ -152,11 +163,14 @@ class OllamaTimeoutError(OllamaError):
     """The endpoint stayed silent for longer than the configured timeout.
 
     Attributes:
-        phase: ``"connect"``, ``"first_byte"`` (a cold load counts here) or ``"idle"``.
-        seconds: The limit that was exceeded.
+        phase: ``"connect"``, ``"first_byte"`` (loading a model counts here) or ``"idle"``; empty
+            when it is not known.
+        seconds: The limit that was exceeded, if known.
     """
 
-    def __init__(self, message: str, *, phase: str, seconds: float | None, **where: Any) -> None:
+    def __init__(
+        self, message: str, *, phase: str = "", seconds: float | None = None, **where: Any
+    ) -> None:
         super().__init__(message, **where)
         self.phase = phase
         self.seconds = seconds
@@ -166,24 +180,26 @@ class OllamaStatusError(OllamaError):
     """The endpoint refused the request.
 
     Attributes:
-        status_code: The HTTP status.
-        headers: The response headers, names in lower case; cookies and credentials removed.
+        status_code: The HTTP status; without one, the usual one of the class, or 0.
+        headers: The response headers, names in lower case, without cookies and credentials.
         server_message: The server's own words.
-        retry_after: Seconds the server asks to wait, where it said so.
+        retry_after: How many seconds the server asks to wait, if it says so.
     """
+
+    usual_status: ClassVar[int] = 0
 
     def __init__(
         self,
         message: str,
         *,
-        status_code: int,
+        status_code: int | None = None,
         headers: Mapping[str, str] | None = None,
         server_message: str = "",
         retry_after: float | None = None,
         **where: Any,
     ) -> None:
         super().__init__(message, **where)
-        self.status_code = status_code
+        self.status_code = self.usual_status if status_code is None else status_code
         self.headers = dict(headers or {})
         self.server_message = server_message
         self.retry_after = retry_after
@@ -192,13 +208,17 @@ class OllamaStatusError(OllamaError):
 class ModelNotFoundError(OllamaStatusError):
     """The endpoint does not have the model."""
 
+    usual_status = 404
+
 
 class AuthenticationError(OllamaStatusError):
     """The endpoint wants a key, a sign-in or a subscription.
 
     Attributes:
-        signin_url: Where to sign in, when the server names it.
+        signin_url: Where to sign in, if the server says so.
     """
+
+    usual_status = 401
 
     def __init__(self, message: str, *, signin_url: str | None = None, **status: Any) -> None:
         super().__init__(message, **status)
@@ -206,11 +226,13 @@ class AuthenticationError(OllamaStatusError):
 
 
 class RateLimitError(OllamaStatusError):
-    """The endpoint limits the caller.
+    """The endpoint limits how much the caller may ask.
 
     Attributes:
-        is_quota: True for a used-up plan, where trying again in seconds is useless.
+        is_quota: True for a used-up plan, where trying again in a few seconds is useless.
     """
+
+    usual_status = 429
 
     def __init__(self, message: str, *, is_quota: bool = False, **status: Any) -> None:
         super().__init__(message, **status)
@@ -220,19 +242,21 @@ class RateLimitError(OllamaStatusError):
 class ServerBusyError(OllamaStatusError):
     """The endpoint is overloaded or its queue is full; the same request may work shortly."""
 
+    usual_status = 503
+
 
 class CapabilityError(OllamaStatusError):
     """The model cannot do what the request needs.
 
     Attributes:
-        capability: ``"tools"``, ``"thinking"``, ``"vision"``, ``"completion"`` or another name
-            of the server's.
+        capability: ``"tools"``, ``"thinking"``, ``"vision"``, ``"completion"``, or another name
+            that the server uses; empty when it is not known.
     """
 
-    def __init__(
-        self, message: str, *, capability: str, status_code: int = 400, **status: Any
-    ) -> None:
-        super().__init__(message, status_code=status_code, **status)
+    usual_status = 400
+
+    def __init__(self, message: str, *, capability: str = "", **status: Any) -> None:
+        super().__init__(message, **status)
         self.capability = capability
 
 
@@ -240,9 +264,9 @@ class ContextWindowExceededError(OllamaError):
     """The prompt does not fit the context window.
 
     Attributes:
-        prompt_tokens: The size of the prompt, where the server says it.
-        context_length: The size of the window, where the server says it.
-        status_code: The HTTP status of the refusal.
+        prompt_tokens: The size of the prompt in tokens, if known.
+        context_length: The size of the window in tokens, if known.
+        status_code: The HTTP status of the refusal; None when it came in a line of an answer.
     """
 
     def __init__(
@@ -261,10 +285,10 @@ class ContextWindowExceededError(OllamaError):
 
 
 class OllamaStreamError(OllamaError):
-    """The answer broke off: an error line, a line that is no chunk, or an end without ``done``.
+    """The answer broke off: an error line, an unreadable line, or an end without ``done``.
 
     Attributes:
-        server_message: The server's own words, when it sent any.
+        server_message: The server's own words, if it sent any.
     """
 
     def __init__(self, message: str, *, server_message: str = "", **where: Any) -> None:
@@ -273,10 +297,10 @@ class OllamaStreamError(OllamaError):
 
 
 class ModelOutputError(OllamaError, ModelBehaviorError):
-    """The model answered, and the answer cannot be used. Another sample may do better.
+    """The model's answer cannot be used. Another try may do better.
 
     Attributes:
-        server_message: The server's own words, when it refused the model's output.
+        server_message: The server's own words, if it refused the model's output.
     """
 
     def __init__(self, message: str, *, server_message: str = "", **where: Any) -> None:

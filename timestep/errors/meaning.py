@@ -1,0 +1,106 @@
+"""What each error means for whoever may ask again: one table for all of them. Pure.
+
+Retry advice, chains of models, pools of servers, exit texts and durable engines read it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from timestep.errors import (
+    AllModelsFailedError,
+    AuthenticationError,
+    BrokenAnswerError,
+    CapabilityError,
+    ConfigurationError,
+    ContextWindowExceededError,
+    ModelNotFoundError,
+    ModelOutputError,
+    OllamaConnectionError,
+    OllamaError,
+    OllamaStatusError,
+    OllamaStreamError,
+    OllamaTimeoutError,
+    RateLimitError,
+    ServerBusyError,
+    TimestepError,
+    UnknownModelError,
+    UnsupportedInputError,
+)
+from timestep.routing import FallbackReason
+
+Fault = Literal["caller", "host", "model"]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What an error means for whoever may ask again.
+
+    Attributes:
+        fault: Who has to change something: the caller, the server, or the model.
+        passes: True when the same request to the same server may work the next time.
+        reason: Why a chain may ask its next model; None when another model does not help.
+        wait: How many seconds the server asks to wait, if it says so.
+    """
+
+    fault: Fault
+    passes: bool = False
+    reason: FallbackReason | None = None
+    wait: float | None = None
+
+
+_CALLER = Meaning("caller")
+
+MEANINGS: Mapping[type[TimestepError], Meaning] = {
+    ConfigurationError: _CALLER,
+    UnknownModelError: _CALLER,
+    UnsupportedInputError: _CALLER,
+    AllModelsFailedError: _CALLER,  # a chain looks at its failures one by one
+    BrokenAnswerError: Meaning("host", passes=True, reason="broken"),
+    OllamaError: _CALLER,
+    OllamaConnectionError: Meaning("host", passes=True, reason="connection"),
+    OllamaTimeoutError: Meaning("host", passes=True, reason="timeout"),
+    OllamaStatusError: _CALLER,  # the status decides, see `STATUSES`
+    ModelNotFoundError: Meaning("host", reason="not_found"),
+    AuthenticationError: Meaning("caller", reason="authentication"),
+    RateLimitError: Meaning("host", passes=True, reason="rate_limit"),  # a used-up plan is not
+    ServerBusyError: Meaning("host", passes=True, reason="busy"),
+    CapabilityError: Meaning("model"),  # a chain passes over a model without the capability
+    ContextWindowExceededError: _CALLER,
+    OllamaStreamError: Meaning("host", passes=True, reason="broken"),
+    ModelOutputError: Meaning("model", passes=True),
+}
+"""By class of error. A class that is not listed means what its nearest base class means."""
+
+STATUSES: Mapping[int, Meaning] = {
+    401: Meaning("caller", reason="authentication"),
+    402: Meaning("caller", reason="rate_limit"),  # payment required: no credit is left
+    403: Meaning("caller", reason="authentication"),
+    404: Meaning("caller", reason="not_found"),
+    408: Meaning("host", passes=True, reason="timeout"),
+    409: Meaning("host", passes=True),
+    429: Meaning("host", passes=True, reason="rate_limit"),
+}
+"""By HTTP status, where no class says more. From 500 on it is `FAILED`, else the caller's."""
+
+FAILED = Meaning("host", passes=True, reason="busy")
+
+
+def meaning_of(error: Exception) -> Meaning | None:
+    """Return what *error* means; None for an error that timestep did not raise."""
+    kind = next((kind for kind in type(error).__mro__ if kind in MEANINGS), None)
+    if kind is None:
+        return None
+    meaning = MEANINGS[kind]
+    if isinstance(error, OllamaStatusError):
+        if kind is OllamaStatusError:
+            meaning = meaning_of_status(error.status_code)
+        elif isinstance(error, RateLimitError) and error.is_quota:
+            meaning = replace(meaning, passes=False)
+        meaning = replace(meaning, wait=error.retry_after)
+    return meaning
+
+
+def meaning_of_status(status: int) -> Meaning:
+    """Return what a refusal with the HTTP *status* means."""
+    return FAILED if status >= 500 else STATUSES.get(status, _CALLER)  # noqa: PLR2004 - HTTP's own number

@@ -1,0 +1,207 @@
+"""One call of a chain: which model is asked next, and what is told about those that failed.
+
+A round goes through the models in the order of the chain. A model is asked, or cools down and
+waits until every other one has failed, or is left out because `FallbackRules.attempts` is used up.
+For each model that did not answer, the round keeps a `Failure`, ends a span, and logs a warning.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any, cast
+
+from agents import (
+    Model,
+    ModelResponse,
+    ModelRetryAdvice,
+    ModelRetryAdviceRequest,
+    ModelTracing,
+    Usage,
+    custom_span,
+)
+from agents.items import TResponseStreamEvent
+from agents.usage import RequestUsage
+
+from timestep.errors import AllModelsFailedError, CapabilityError, Failure, TimestepError
+from timestep.errors.meaning import meaning_of
+from timestep.errors.retry import within_bounds
+from timestep.fallback.reasons import StreamFailureError, reason_of
+from timestep.routing import FallbackRules
+
+logger = logging.getLogger("timestep")
+
+_NOT_ASKED = {"attempts", "cooling_down"}
+
+
+class Round:
+    """Iterate the models to ask, and say after each failure whether to go on.
+
+    Args:
+        models: By name, the first choice first.
+        rules: When the next model is asked; None for never.
+        rested: By name, the time on *clock* when a cool-down ends.
+        clock: Counts seconds.
+        tracing: The call's tracing setting.
+
+    Attributes:
+        last_error: The error of the model that failed last.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        rules: FallbackRules | None,
+        rested: MutableMapping[str, float],
+        clock: Callable[[], float],
+        tracing: ModelTracing,
+    ) -> None:
+        self._models = models
+        self._rules = rules
+        self._rested = rested
+        self._clock = clock
+        self._tracing = tracing
+        self._current = ""
+        self._asked = 0
+        self._reports: dict[str, Failure] = {}
+        self.last_error: Exception | None = None
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Why models did not answer, in the order of the chain."""
+        return [self._reports[name] for name in self._models if name in self._reports]
+
+    def __iter__(self) -> Iterator[tuple[str, Model]]:
+        """Yield the models to ask. Those that cool down come last."""
+        cooling = self._cooling()
+        for name, model in self._models.items():
+            if name in cooling:
+                text = f"it failed recently and is passed over for {cooling[name]:.0f} s more"
+                self._report(Failure(name, "cooling_down", text, is_passing=True))
+            elif self._has_attempts():
+                self._current = name
+                yield name, model
+            else:
+                text = f"it was not asked, because attempts is {self._asked}"
+                self._report(Failure(name, "attempts", text))
+        for name in cooling:
+            if self._has_attempts():
+                del self._reports[name]
+                self._current = name
+                yield name, self._models[name]
+
+    def _cooling(self) -> dict[str, float]:
+        """Return how many seconds each model has to cool down; nothing when all of them have to."""
+        now = self._clock()
+        cooling = {
+            name: end - now for name in self._models if (end := self._rested.get(name, now)) > now
+        }
+        return {} if len(cooling) == len(self._models) else cooling
+
+    def _has_attempts(self) -> bool:
+        most = self._rules.attempts if self._rules else None
+        return most is None or self._asked < most
+
+    def reason(self, error: Exception) -> str | None:
+        """Return why the next model should be asked after *error*; None when it should not."""
+        if self._rules is None:
+            return None
+        if isinstance(error, AllModelsFailedError) and isinstance(error.__cause__, Exception):
+            return self.reason(error.__cause__)  # a chain within this one
+        if isinstance(error, CapabilityError):
+            return error.capability
+        found = reason_of(error)
+        return found if found in self._rules.on else None
+
+    def goes_on(self, error: Exception) -> bool:
+        """Note the *error* of the current model; return whether the next one should be asked."""
+        reason = self.reason(error)
+        if reason is None:
+            return False
+        name = self._current
+        advice = self._models[name].get_retry_advice(
+            ModelRetryAdviceRequest(error=error, attempt=1, stream=False)
+        )
+        if advice is not None and advice.replay_safety == "unsafe":
+            return False
+        self.last_error = error
+        if not isinstance(error, CapabilityError):  # the server may never have been asked
+            self._asked += 1
+            self._rest(name)
+        self._report(_failure(name, reason, error, advice))
+        return True
+
+    def _rest(self, name: str) -> None:
+        if self._rules is not None:
+            self._rested[name] = self._clock() + self._rules.cool_down
+
+    def noted_response(self, response: ModelResponse) -> ModelResponse:
+        """Return *response* with the earlier failures noted in its items and its usage."""
+        if self._reports:
+            for item in response.output:
+                self._note(item)
+            _count(response.usage, self._asked)
+        return response
+
+    def noted_event(self, event: TResponseStreamEvent) -> TResponseStreamEvent:
+        """Return *event* with the earlier failures noted in its items."""
+        if self._reports:
+            self._note(getattr(event, "item", None))
+            for item in getattr(getattr(event, "response", None), "output", ()):
+                self._note(item)
+        return event
+
+    def _note(self, item: Any) -> None:
+        # OpenAI's own items have no such field, and its API refuses unknown ones.
+        data = getattr(item, "provider_data", None)
+        if isinstance(data, dict):
+            failed = {failure.model: failure.reason for failure in self.failures}
+            known = cast("dict[str, Any]", data)
+            item.provider_data = {**known, "fallback": {"model": self._current, "failed": failed}}
+
+    def _report(self, failure: Failure) -> None:
+        self._reports[failure.model] = failure
+        data = {"model": failure.model, "reason": failure.reason}
+        name = f"fallback: {failure.model} ({failure.reason})"
+        span = custom_span(name, data, disabled=self._tracing.is_disabled())
+        span.start()
+        span.finish()
+        if failure.reason not in _NOT_ASKED:
+            logger.warning("%s did not answer: %s.", failure.model, failure.reason)
+
+
+def _failure(name: str, reason: str, error: Exception, advice: ModelRetryAdvice | None) -> Failure:
+    meaning = meaning_of(error)
+    if meaning is not None and meaning.wait is not None:
+        wait: float | None = meaning.wait  # even when it is too long for the advice to have it
+    else:
+        wait = advice.retry_after if advice is not None else None
+    is_passing = advice is not None and within_bounds(advice).suggested is True
+    return Failure(name, reason, _words(error), is_passing, wait)
+
+
+def _words(error: Exception) -> str:
+    """Return what *error* says. The words of other people's errors may hold secrets, so only
+    their class and status are told.
+    """
+    if isinstance(error, TimestepError | StreamFailureError):
+        return str(error)
+    status = getattr(error, "status_code", None)
+    return f"{type(error).__name__}{f', status {status}' if isinstance(status, int) else ''}"
+
+
+def _count(usage: Usage, failed: int) -> None:
+    """Count *failed* requests in *usage*, as the SDK counts repeated ones."""
+    if not failed:
+        return
+    done = usage.request_usage_entries or [_entry(usage)]
+    usage.request_usage_entries = [*(_entry(Usage()) for _ in range(failed)), *done]
+    usage.requests = max(usage.requests, 1) + failed
+
+
+def _entry(usage: Usage) -> RequestUsage:
+    return RequestUsage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=usage.total_tokens,
+        input_tokens_details=usage.input_tokens_details,
+        output_tokens_details=usage.output_tokens_details,
+    )
