@@ -1,7 +1,6 @@
 """Completion of commands, options and model names in bash, zsh and fish."""
 
 import os
-from typing import Any
 
 import click
 from click.shell_completion import (
@@ -11,6 +10,8 @@ from click.shell_completion import (
     get_completion_class,
     split_arg_string,
 )
+
+from timestep.cli.context import find_context
 
 _VARIABLE = "_TIMESTEP_COMPLETE"
 
@@ -37,10 +38,8 @@ def complete_model(
     """The names of models that begin with *incomplete*."""
     from timestep.cli.model_names import model_names
 
-    options = _options(ctx)
-    names = model_names(
-        config_file=options.get("config_file"), env_file=options.get("env_file", ".env")
-    )
+    context = find_context(ctx)
+    names = model_names(config_file=context.config_file, env_file=context.env_file)
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -55,24 +54,17 @@ def complete_recorded(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> "list[str | CompletionItem[str]]":
     """What begins with *incomplete* among the recorded values that *param* chooses from."""
-    from timestep.cli.traces.record import Place
+    from timestep.cli.traces.record import open_record, record_file
 
-    options = _options(ctx)
-    place = Place(options.get("file"), options.get("config_file"), options.get("env_file", ".env"))
+    context = find_context(ctx)
     try:
-        if not place.path.exists():  # nothing is created by a key press
+        if not record_file(context).exists():  # a key press creates no file
             return []
-        with place.store() as store:
+        with open_record(context) as store:
             values = store.values()
     except click.ClickException:
         return []
     return [value for value in values[param.name or ""] if value.startswith(incomplete)]
-
-
-def _options(ctx: click.Context) -> dict[str, Any]:
-    """The options so far, of the groups above too."""
-    above = _options(ctx.parent) if ctx.parent else {}
-    return above | ctx.params
 
 
 class _ColonBash(BashComplete):

@@ -1,7 +1,10 @@
-"""The options and the steps that lead commands to a configured provider."""
+"""What every command shares: the options that name the configuration, and what they lead to."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,65 +12,95 @@ if TYPE_CHECKING:
     from timestep.config.settings import Settings
     from timestep.registry import MultiModelProvider
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
 
 class ConfigurationProblem(click.ClickException):
-    """The configuration cannot be used; like wrong options, it ends a command with 2."""
+    """The configuration cannot be used. Exits with 2, as wrong options do."""
 
     exit_code = 2
 
 
-def configuration_options(command: _Command) -> _Command:
-    """*command* with ``--config`` and ``--env-file``."""
+@dataclass(frozen=True)
+class Context:
+    """The options shared by commands. Nothing is read until it is needed.
+
+    Attributes:
+        config_file: The value of ``--config``.
+        env_file: The value of ``--env-file``.
+        trace_file: The value of ``traces --file``.
+    """
+
+    config_file: str | None = None
+    env_file: str = ".env"
+    trace_file: Path | None = None
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The settings of this directory and environment, loaded without importing the SDK.
+
+        Raises:
+            ConfigurationProblem: The settings are wrong.
+        """
+        from timestep.config.settings import load_settings
+
+        try:
+            return load_settings(env_file=self.env_file, config_file=self.config_file)
+        except Exception as exc:
+            # The class takes a second to import; only a failure pays for it.
+            from timestep.errors import ConfigurationError
+
+            if isinstance(exc, ConfigurationError):
+                raise ConfigurationProblem(str(exc)) from exc
+            raise
+
+    def build_provider(self) -> "MultiModelProvider":
+        """Return a new provider for the settings.
+
+        Raises:
+            ConfigurationProblem: The settings are wrong.
+        """
+        from timestep.errors import ConfigurationError
+        from timestep.registry import build_provider
+
+        try:
+            return build_provider(self.settings)
+        except ConfigurationError as exc:
+            raise ConfigurationProblem(str(exc)) from exc
+
+
+pass_context = click.make_pass_decorator(Context, ensure=True)
+"""Give a command the `Context` as its first argument."""
+
+
+def find_context(ctx: click.Context) -> Context:
+    """Return the `Context` of *ctx*, or one with the defaults."""
+    return ctx.find_object(Context) or Context()
+
+
+def keep_option(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keep the value of an option in the field of its name: an option's ``callback``."""
+    if value is not None:
+        ctx.obj = replace(find_context(ctx), **{str(param.name): value})
+
+
+def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--config`` and ``--env-file`` to *command* and give it the `Context`."""
     env_file = click.option(
         "--env-file",
         metavar="FILE",
         type=click.Path(),
         default=".env",
         show_default=True,
-        help="Read variables from FILE too.",
+        expose_value=False,
+        callback=keep_option,
+        help="Also read variables from FILE.",
     )
     config_file = click.option(
         "--config",
         "config_file",
         metavar="FILE",
         type=click.Path(),
-        help="Read this TOML file instead of the one that is searched for.",
+        expose_value=False,
+        callback=keep_option,
+        help="Read this TOML file instead of searching for one.",
     )
-    return config_file(env_file(command))
-
-
-def load(*, config_file: str | None, env_file: str) -> "Settings":
-    """The settings of this directory and environment; imports no SDK.
-
-    Raises:
-        ConfigurationProblem: They cannot be used.
-    """
-    from timestep.config.settings import load_settings
-
-    try:
-        return load_settings(env_file=env_file, config_file=config_file)
-    except Exception as exc:
-        # The class itself takes a second to import, and only a failure pays for it.
-        from timestep.errors import ConfigurationError
-
-        if isinstance(exc, ConfigurationError):
-            raise ConfigurationProblem(str(exc)) from exc
-        raise
-
-
-def configure(*, config_file: str | None, env_file: str) -> tuple["Settings", "MultiModelProvider"]:
-    """The settings of this directory and environment, and the provider they describe.
-
-    Raises:
-        ConfigurationProblem: They cannot be used.
-    """
-    from timestep.errors import ConfigurationError
-    from timestep.registry import build_provider
-
-    settings = load(config_file=config_file, env_file=env_file)
-    try:
-        return settings, build_provider(settings)
-    except ConfigurationError as exc:
-        raise ConfigurationProblem(str(exc)) from exc
+    return config_file(env_file(pass_context(command)))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from timestep.cli.context import configuration_options, configure
+from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import clean, file_size, json_option, print_aside, print_json, print_rows
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ _HIDDEN = {"completion"}  # every model listed can do that much
 )
 @json_option
 @configuration_options
-def models(*, timeout: float, as_json: bool, config_file: str | None, env_file: str) -> None:
+def models(context: Context, *, timeout: float, as_json: bool) -> None:
     """List the models of every provider, what they can do, and which are loaded.
 
     A provider that cannot be asked is told on standard error, with the next step. With --json one
     array of providers.
     """
-    settings, provider = configure(config_file=config_file, env_file=env_file)
+    settings, provider = context.settings, context.build_provider()
     from timestep.cli.configured_models import read_marks
     from timestep.cli.event_loop import run_without_waiting
     from timestep.cli.inventory import take_inventory

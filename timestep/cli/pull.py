@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from timestep.cli.completion import complete_model
-from timestep.cli.context import configuration_options, configure
+from timestep.cli.context import Context, configuration_options
 from timestep.cli.naming import find_ollama
 from timestep.cli.output import clean, file_size, json_option, print_json
 
@@ -24,15 +24,14 @@ _PATIENCE = 600.0
 @click.argument("name", shell_complete=complete_model)
 @json_option
 @configuration_options
-def pull(*, name: str, as_json: bool, config_file: str | None, env_file: str) -> None:
+def pull(context: Context, *, name: str, as_json: bool) -> None:
     """Pull the model NAME to its Ollama server.
 
     NAME is Ollama's (llama3.2, hf.co/user/repository), has a prefix (ollama/llama3.2), or is an
     alias. A pull that was stopped goes on where it ended. Where base_url lists several servers,
     each of them gets the model.
     """
-    settings, provider = configure(config_file=config_file, env_file=env_file)
-    prefix, ollama, model = find_ollama(name, settings, provider)
+    prefix, ollama, model = find_ollama(name, context.settings, context.build_provider())
     from timestep.errors import TimestepError
     from timestep.net.timeouts import Timeouts
     from timestep.ollama.client import Wire

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from timestep.cli.completion import complete_file, complete_model
-from timestep.cli.context import configuration_options, configure
+from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import json_option, print_aside, print_json
 from timestep.cli.prompt import read_prompt
 from timestep.cli.terminal import write_answer
@@ -38,14 +38,13 @@ if TYPE_CHECKING:
 @json_option
 @configuration_options
 def render(
+    context: Context,
     *,
     prompt: str | None,
     reference: str | None,
     model: str | None,
     instructions: str | None,
     as_json: bool,
-    config_file: str | None,
-    env_file: str,
 ) -> None:
     """Show the exact prompt that an Ollama model would read, without running it.
 
@@ -55,11 +54,9 @@ def render(
     prompt = read_prompt(prompt)
     from timestep.cli.rendering import render_prompt
 
-    settings, provider = configure(config_file=config_file, env_file=env_file)
     name, rendered = render_prompt(
+        context,
         prompt,
-        settings,
-        provider,
         reference=reference,
         model=model,
         instructions=instructions,

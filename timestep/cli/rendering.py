@@ -10,18 +10,17 @@ from agents import Agent, Model, RunConfig, Runner, set_trace_processors
 from agents.items import ModelResponse, TResponseStreamEvent
 
 from timestep.cli.agent.load import load_agent
+from timestep.cli.context import Context
 from timestep.cli.errors import explain
 from timestep.cli.streams import foreign_code
-from timestep.config.settings import Settings
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.render import RenderedPrompt
 from timestep.registry import MultiModelProvider
 
 
 def render_prompt(
+    context: Context,
     prompt: str,
-    settings: Settings,
-    provider: MultiModelProvider,
     *,
     reference: str | None,
     model: str | None,
@@ -33,9 +32,8 @@ def render_prompt(
     Input guardrails do not run.
 
     Args:
+        context: The configuration.
         prompt: The user's input.
-        settings: Of the default model.
-        provider: Of the model; closed afterwards.
         reference: Of an agent; None for a plain one.
         model: Instead of the agent's own.
         instructions: Instead of the agent's own.
@@ -43,6 +41,7 @@ def render_prompt(
     Raises:
         ClickException: There is no prompt; says why, and the next step.
     """
+    settings, provider = context.settings, context.build_provider()
     set_trace_processors([])
     logging.getLogger("openai.agents").setLevel(logging.CRITICAL)
     agent: Agent[Any] = load_agent(reference) if reference else Agent(name="timestep render")

@@ -9,6 +9,7 @@ from agents import Agent, AgentOutputSchemaBase, Model, ModelSettings, RunConfig
 from timestep.cli.agent.load import load_agent
 from timestep.cli.agent.model_settings import parse_settings
 from timestep.cli.agent.options import AgentOptions
+from timestep.cli.context import Context
 from timestep.config.settings import Settings
 from timestep.registry import MultiModelProvider
 from timestep.routing import resolve
@@ -51,8 +52,7 @@ class Asking:
 
 def prepare(
     options: AgentOptions,
-    settings: Settings,
-    provider: MultiModelProvider,
+    context: Context,
     *,
     name: str,
     output: AgentOutputSchemaBase | None = None,
@@ -61,14 +61,14 @@ def prepare(
 
     Args:
         options: What the command line says.
-        settings: Of the default model.
-        provider: Of the models.
+        context: The configuration.
         name: Of the command; also of an agent that has no other.
         output: The type of the answer, instead of the agent's own.
 
     Raises:
         ClickException: There is no such agent, model or setting; says the next step.
     """
+    settings, provider = context.settings, context.build_provider()
     agent: Agent[Any] = load_agent(options.reference) if options.reference else Agent(name=name)
     if options.instructions is not None:
         agent = agent.clone(instructions=options.instructions)

@@ -5,14 +5,14 @@ from typing import Any
 import click
 
 from timestep.cli.agent.options import AgentOptions, agent_options
-from timestep.cli.context import configuration_options, configure
+from timestep.cli.context import Context, configuration_options
 
 
 @click.command()
 @agent_options
 @click.option("--approve", is_flag=True, help="Ask before every tool call.")
 @configuration_options
-def chat(*, approve: bool, config_file: str | None, env_file: str, **options: Any) -> None:
+def chat(context: Context, *, approve: bool, **options: Any) -> None:
     r"""Talk to a configured model or an agent, answer by answer.
 
     A line is a message. It goes on in the next line after a \ at its end, and three double quotes
@@ -24,7 +24,6 @@ def chat(*, approve: bool, config_file: str | None, env_file: str, **options: An
     from timestep.cli.chat.loop import talk
 
     asked = AgentOptions(**options)
-    settings, provider = configure(config_file=config_file, env_file=env_file)
-    asking = prepare(asked, settings, provider, name="timestep chat")
-    with recorded(settings):
+    asking = prepare(asked, context, name="timestep chat")
+    with recorded(context.settings):
         talk(asking, session=asked.session, approves=approve)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from timestep.cli.context import configuration_options, load
+from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import clean, json_option, print_json
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.argument("key")
 @json_option
 @configuration_options
-def explain(*, key: str, as_json: bool, config_file: str | None, env_file: str) -> None:
+def explain(context: Context, *, key: str, as_json: bool) -> None:
     """Show the value of KEY, the place that set it, and the places it won over.
 
     KEY is a key as TOML writes it (ollama.base_url), a table (ollama), or a variable
@@ -24,7 +24,7 @@ def explain(*, key: str, as_json: bool, config_file: str | None, env_file: str) 
     """
     from timestep.cli.config.leaves import Leaf, read_leaves
 
-    settings = load(config_file=config_file, env_file=env_file)
+    settings = context.settings
     leaves = list(read_leaves(settings))
     path = _parse(key, leaves)
     found = [leaf for leaf in leaves if leaf.path[: len(path)] == path]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.context import ConfigurationProblem, configuration_options
+from timestep.cli.context import ConfigurationProblem, Context, configuration_options
 from timestep.cli.output import clean, json_option, print_json
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ def schema() -> None:
 @click.command()
 @json_option
 @configuration_options
-def path(*, as_json: bool, config_file: str | None, env_file: str) -> None:
+def path(context: Context, *, as_json: bool) -> None:
     """Show the files that settings are read from, strongest first, and which exist."""
     from pydantic_settings import SettingsError
 
     from timestep.config.settings import source_files
 
     try:
-        files = source_files(env_file=env_file, config_file=config_file)
+        files = source_files(env_file=context.env_file, config_file=context.config_file)
     except SettingsError as exc:
         raise ConfigurationProblem(str(exc)) from exc
     if as_json:

@@ -2,7 +2,7 @@
 
 import click
 
-from timestep.cli.context import configuration_options, load
+from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import json_option, print_json, print_rows
 
 
@@ -10,12 +10,12 @@ from timestep.cli.output import json_option, print_json, print_rows
 @click.option("-a", "--all", "everything", is_flag=True, help="Show defaults too.")
 @json_option
 @configuration_options
-def show(*, everything: bool, as_json: bool, config_file: str | None, env_file: str) -> None:
+def show(context: Context, *, everything: bool, as_json: bool) -> None:
     """Show the settings in force as TOML, and where each came from.
 
     With --json all of them, defaults too, as one object.
     """
-    settings = load(config_file=config_file, env_file=env_file)
+    settings = context.settings
     if as_json:
         print_json(settings.model_dump(mode="json"))
         return

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.context import configuration_options
+from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import clean, json_option, print_json
 from timestep.cli.terminal import width
 
@@ -27,14 +27,14 @@ _LABEL_WIDTH = 11
 )
 @json_option
 @configuration_options
-def doctor(*, timeout: float, as_json: bool, config_file: str | None, env_file: str) -> None:
+def doctor(context: Context, *, timeout: float, as_json: bool) -> None:
     """Check the configuration, the servers and the models, and say what to do.
 
     The exit code is 1 when something is broken; notes and warnings break nothing.
     """
     from timestep.cli.doctor.checks import examine
 
-    findings = examine(config_file=config_file, env_file=env_file, patience=timeout)
+    findings = examine(context, patience=timeout)
     problems = [finding for finding in findings if finding.status == "problem"]
     if as_json:
         print_json([asdict(finding) for finding in findings])

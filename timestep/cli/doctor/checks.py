@@ -5,7 +5,7 @@ import asyncio
 from pydantic_settings import SettingsError
 
 from timestep.cli.configured_models import Mark, read_marks
-from timestep.cli.context import ConfigurationProblem, configure
+from timestep.cli.context import ConfigurationProblem, Context
 from timestep.cli.doctor.findings import Finding
 from timestep.cli.doctor.models import check_models
 from timestep.cli.doctor.servers import Server, check_openai, check_proxies, check_server, visit
@@ -20,7 +20,7 @@ from timestep.routing import chain, split_prefix, targets
 _CONFIGURATION = "configuration"
 
 
-def examine(*, config_file: str | None, env_file: str, patience: float) -> list[Finding]:
+def examine(context: Context, *, patience: float) -> list[Finding]:
     """Everything that was found; no server is waited for longer than *patience* seconds."""
     findings = [
         Finding(
@@ -32,8 +32,8 @@ def examine(*, config_file: str | None, env_file: str, patience: float) -> list[
         for name, meant in misspelled_variables().items()
     ]
     try:
-        files = source_files(env_file=env_file, config_file=config_file)
-        settings, provider = configure(config_file=config_file, env_file=env_file)
+        files = source_files(env_file=context.env_file, config_file=context.config_file)
+        settings, provider = context.settings, context.build_provider()
     except (SettingsError, ConfigurationProblem) as exc:
         lines = str(exc.args[0] if isinstance(exc, SettingsError) else exc.message).splitlines()
         wrong = [Finding(_CONFIGURATION, "problem", line) for line in lines]

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from timestep.cli.agent.options import AgentOptions, agent_options
-from timestep.cli.context import configuration_options, configure
+from timestep.cli.context import Context, configuration_options
 from timestep.cli.prompt import read_prompt
 
 
@@ -30,14 +30,13 @@ from timestep.cli.prompt import read_prompt
 @click.option("--jsonl", "as_lines", is_flag=True, help="Print every event as a line of JSON.")
 @configuration_options
 def run(
+    context: Context,
     *,
     prompt: str | None,
     output_schema: str | None,
     images: tuple[str, ...],
     as_json: bool,
     as_lines: bool,
-    config_file: str | None,
-    env_file: str,
     **options: Any,
 ) -> None:
     """Ask a configured model or an agent, and print the answer as it arrives.
@@ -63,8 +62,7 @@ def run(
         from timestep.cli.run.output_schema import read_output_schema
 
         output = read_output_schema(output_schema)
-    settings, provider = configure(config_file=config_file, env_file=env_file)
-    asking = prepare(asked, settings, provider, name="timestep run", output=output)
+    asking = prepare(asked, context, name="timestep run", output=output)
     form = Form.JSON if as_json else Form.LINES if as_lines else Form.TEXT
-    with recorded(settings):
+    with recorded(context.settings):
         print_answer(question, asking, session=asked.session, form=form)

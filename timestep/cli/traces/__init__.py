@@ -4,12 +4,11 @@ from pathlib import Path
 
 import click
 
-from timestep.cli.context import configuration_options
+from timestep.cli.context import Context, configuration_options, keep_option
 from timestep.cli.traces.diff import diff
 from timestep.cli.traces.export import export
 from timestep.cli.traces.list import list_runs, search, stats, tail
 from timestep.cli.traces.prune import prune, verify
-from timestep.cli.traces.record import Place
 from timestep.cli.traces.replay import replay
 from timestep.cli.traces.serve import serve
 from timestep.cli.traces.show import show
@@ -18,21 +17,20 @@ from timestep.cli.traces.show import show
 @click.group()
 @click.option(
     "--file",
+    "trace_file",
+    expose_value=False,
+    callback=keep_option,
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Read this record instead of the configured one.",
 )
 @configuration_options
-@click.pass_context
-def traces(
-    ctx: click.Context, *, file: Path | None, config_file: str | None, env_file: str
-) -> None:
+def traces(context: Context) -> None:
     """See what agents did.
 
     Every command that takes an ID takes its beginning, or "last", or "last-1" for the run before
     that.
     """
-    ctx.obj = Place(file=file, config_file=config_file, env_file=env_file)
 
 
 for command in (list_runs, show, tail, search, stats, export, replay, diff, serve, prune, verify):

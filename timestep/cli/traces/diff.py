@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from timestep.cli.context import Context, pass_context
 from timestep.cli.output import clean, json_option, print_json
 from timestep.cli.terminal import printable
 from timestep.cli.traces.format import duration, short, tokens
-from timestep.cli.traces.record import Place
+from timestep.cli.traces.record import open_record
 
 if TYPE_CHECKING:
     from timestep.traces import Span, Trace
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 @click.argument("right", metavar="ID", default="last")
 @click.option("--exit-code", is_flag=True, help="End with 1 when the runs differ.")
 @json_option
-@click.pass_obj
-def diff(place: Place, *, left: str, right: str, exit_code: bool, as_json: bool) -> None:
+@pass_context
+def diff(context: Context, *, left: str, right: str, exit_code: bool, as_json: bool) -> None:
     """Compare two runs, step by step; the second is the last one when left out."""
     from timestep.traces.export import view_diff
 
-    with place.store() as store:
+    with open_record(context) as store:
         ours, theirs = store.get(left), store.get(right)
     compared = view_diff(ours, theirs)
     if as_json:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from timestep.cli.traces.record import Place
+from timestep.cli.context import Context, pass_context
+from timestep.cli.traces.record import open_record
 
 
 @click.command()
@@ -30,19 +31,19 @@ from timestep.cli.traces.record import Place
     metavar="URL",
     help="The OTLP/HTTP receiver for --format otlp; [traces] otlp when left out.",
 )
-@click.pass_obj
-def export(place: Place, *, run: str, form: str, output: Path | None, url: str | None) -> None:
+@pass_context
+def export(context: Context, *, run: str, form: str, output: Path | None, url: str | None) -> None:
     """Write one run, with the exact requests and answers of its models.
 
     HTML is one file that needs nothing else. OTLP sends the run to a receiver.
     """
     if form == "otlp":
-        _send(place, run, url)
+        _send(context, run, url)
         return
     from timestep.traces.export import export_lines, export_trace, view_trace
     from timestep.traces.viewer.page import run_page
 
-    with place.store() as store:
+    with open_record(context) as store:
         trace = store.get(run)
         whole = export_trace(trace, store.body)
         if form == "json":
@@ -62,8 +63,8 @@ def export(place: Place, *, run: str, form: str, output: Path | None, url: str |
         click.echo(f"Wrote {output}.", err=True)
 
 
-def _send(place: Place, run: str, url: str | None) -> None:
-    receiver = url or place.settings.traces.otlp
+def _send(context: Context, run: str, url: str | None) -> None:
+    receiver = url or context.settings.traces.otlp
     if receiver is None:
         raise click.UsageError("Name the receiver: --to http://localhost:4318")
     try:
@@ -72,6 +73,6 @@ def _send(place: Place, run: str, url: str | None) -> None:
         raise click.ClickException(
             f"Sending runs needs {exc.name}: pip install 'timestep[otel]'"
         ) from exc
-    with place.store() as store:
+    with open_record(context) as store:
         count = send([store.get(run)], receiver)
     click.echo(f"Sent {count} spans to {receiver}.", err=True)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from timestep.cli.completion import complete_recorded
+from timestep.cli.context import Context, pass_context
 from timestep.cli.output import clean, console, print_json, print_lines
 from timestep.cli.traces.format import clock, duration, json_options, short, tokens
-from timestep.cli.traces.record import Place
+from timestep.cli.traces.record import open_record
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,9 +43,9 @@ _LOOK_SECONDS = 0.2
 @click.option("--running", is_flag=True, default=None, help="Only runs that have not ended.")
 @click.option("-q", "--query", metavar="TEXT", help="Only runs with a step of these words.")
 @json_options
-@click.pass_obj
+@pass_context
 def list_runs(
-    place: Place,
+    context: Context,
     *,
     limit: int,
     model: str | None,
@@ -62,7 +63,7 @@ def list_runs(
     from timestep.traces.export import plain
 
     wanted = Filter(query, model, agent, tool, group, failed=errors, running=running)
-    with place.store() as store:
+    with open_record(context) as store:
         runs = store.traces(wanted, limit=limit)
     if as_json:
         print_json([plain(run) for run in runs])
@@ -94,12 +95,12 @@ def list_runs(
 @click.argument("text")
 @click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1))
 @json_options
-@click.pass_obj
-def search(place: Place, *, text: str, limit: int, as_json: bool, as_lines: bool) -> None:
+@pass_context
+def search(context: Context, *, text: str, limit: int, as_json: bool, as_lines: bool) -> None:
     """Find the steps that contain all words of TEXT, newest first."""
     from timestep.traces.export import plain
 
-    with place.store() as store:
+    with open_record(context) as store:
         hits = store.search(text, limit=limit)
     if as_json:
         print_json([plain(hit) for hit in hits])
@@ -118,12 +119,12 @@ def search(place: Place, *, text: str, limit: int, as_json: bool, as_lines: bool
 @click.command()
 @click.option("--days", type=click.FloatRange(0), help="Only the last DAYS days.")
 @json_options
-@click.pass_obj
-def stats(place: Place, *, days: float | None, as_json: bool, as_lines: bool) -> None:
+@pass_context
+def stats(context: Context, *, days: float | None, as_json: bool, as_lines: bool) -> None:
     """Show calls, errors, tokens and latency of every model."""
     from timestep.traces.export import plain
 
-    with place.store() as store:
+    with open_record(context) as store:
         models = store.stats(since=0.0 if days is None else time.time() - days * _DAY)
     if as_json:
         print_json([plain(model) for model in models])
@@ -152,12 +153,12 @@ def stats(place: Place, *, days: float | None, as_json: bool, as_lines: bool) ->
 
 @click.command()
 @click.option("--jsonl", "as_lines", is_flag=True, help="Print one JSON value a line.")
-@click.pass_obj
-def tail(place: Place, *, as_lines: bool) -> None:
+@pass_context
+def tail(context: Context, *, as_lines: bool) -> None:
     """Show steps as they end, until Ctrl-C."""
     from timestep.traces.export import plain
 
-    with place.store() as store:
+    with open_record(context) as store:
         cursor = store.latest()
         click.echo(f"Waiting for runs in {store.path} …", err=True)
         for span in store.follow(cursor, pause=lambda: time.sleep(_LOOK_SECONDS)):

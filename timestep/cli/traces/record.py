@@ -1,60 +1,38 @@
-"""Where the record is, and how its troubles are told."""
+"""The file in which runs are recorded."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.context import load
+from timestep.cli.context import Context
 
 if TYPE_CHECKING:
-    from timestep.config.settings import Settings
     from timestep.traces import TraceStore
 
 
-@dataclass
-class Place:
-    """The record that the options and the configuration name; nothing is read before it is used.
+def record_file(context: Context) -> Path:
+    """Return the path of the record: that of ``--file``, or the configured one.
 
-    Attributes:
-        file: What ``--file`` said.
-        config_file: What ``--config`` said.
-        env_file: What ``--env-file`` said.
+    Raises:
+        ConfigurationProblem: The settings that name it are wrong.
     """
+    return context.trace_file or context.settings.traces.file
 
-    file: Path | None
-    config_file: str | None
-    env_file: str
 
-    @cached_property
-    def settings(self) -> "Settings":
-        """The configuration.
+@contextmanager
+def open_record(context: Context) -> "Generator[TraceStore]":
+    """Open the record for the block.
 
-        Raises:
-            ConfigurationProblem: It cannot be used.
-        """
-        return load(config_file=self.config_file, env_file=self.env_file)
+    Raises:
+        ClickException: The record cannot be read or written.
+    """
+    from timestep.traces import StoreError, TraceStore
 
-    @property
-    def path(self) -> Path:
-        """The file of the record.
-
-        Raises:
-            ConfigurationProblem: The configuration would have to name it, and cannot be used.
-        """
-        return self.file or self.settings.traces.file
-
-    @contextmanager
-    def store(self) -> "Generator[TraceStore]":
-        """The record, open; its troubles end the command with their words."""
-        from timestep.traces import StoreError, TraceStore
-
-        try:
-            with TraceStore(self.path) as store:
-                yield store
-        except StoreError as exc:
-            raise click.ClickException(str(exc)) from exc
+    try:
+        with TraceStore(record_file(context)) as store:
+            yield store
+    except StoreError as exc:
+        raise click.ClickException(str(exc)) from exc

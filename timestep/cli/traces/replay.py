@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from timestep.cli.completion import complete_model
+from timestep.cli.context import Context, pass_context
 from timestep.cli.output import print_json
 from timestep.cli.traces.diff import print_comparison
 from timestep.cli.traces.format import short
-from timestep.cli.traces.record import Place
+from timestep.cli.traces.record import open_record
 
 if TYPE_CHECKING:
     from agents import ModelProvider
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     help="Ask this model instead of the stored answers.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.pass_obj
-def replay(place: Place, *, run: str, step: int, model: str | None, as_json: bool) -> None:
+@pass_context
+def replay(context: Context, *, run: str, step: int, model: str | None, as_json: bool) -> None:
     """Run a recorded run again, and compare.
 
     Without --model the stored answers are served again: offline, without any model. Tools are not
@@ -53,7 +54,7 @@ def replay(place: Place, *, run: str, step: int, model: str | None, as_json: boo
     from timestep.traces.replay import from_step
     from timestep.traces.replay import replay as run_again
 
-    with place.store() as store, ExitStack() as stack:
+    with open_record(context) as store, ExitStack() as stack:
         trace = store.get(run)
         if step > len(trace.model_calls):
             raise click.UsageError(
@@ -62,12 +63,12 @@ def replay(place: Place, *, run: str, step: int, model: str | None, as_json: boo
         provider = (
             _recorded_models(stack, store, trace.model_calls[step - 1 :])
             if model is None
-            else _configured_models(place)
+            else _configured_models(context)
         )
         install(
             store.path,
-            redact=place.settings.traces.redact,
-            secrets=configured_keys(place.settings),
+            redact=context.settings.traces.redact,
+            secrets=configured_keys(context.settings),
         )
         try:
             done = asyncio.run(run_again(trace, provider, body=store.body, step=step, model=model))
@@ -100,10 +101,10 @@ def _report(
     click.echo(f"Recorded as {short(after.trace_id)}.", err=True)
 
 
-def _configured_models(place: Place) -> "ModelProvider":
+def _configured_models(context: Context) -> "ModelProvider":
     from timestep.registry import build_provider
 
-    return build_provider(place.settings)
+    return build_provider(context.settings)
 
 
 def _recorded_models(stack: ExitStack, store: "TraceStore", calls: "list[Span]") -> "ModelProvider":

@@ -2,7 +2,8 @@
 
 import click
 
-from timestep.cli.traces.record import Place
+from timestep.cli.context import Context, pass_context
+from timestep.cli.traces.record import open_record
 
 
 @click.command()
@@ -15,8 +16,8 @@ from timestep.cli.traces.record import Place
     help="The port on 127.0.0.1; 0 takes a free one.",
 )
 @click.option("--open", "is_opened", is_flag=True, help="Open a browser, too.")
-@click.pass_obj
-def serve(place: Place, *, port: int, is_opened: bool) -> None:
+@pass_context
+def serve(context: Context, *, port: int, is_opened: bool) -> None:
     """Show runs in a browser: a list with search, live updates, conversations, comparisons.
 
     The page is for this machine only; Ctrl-C ends it.
@@ -33,7 +34,7 @@ def serve(place: Place, *, port: int, is_opened: bool) -> None:
         if is_opened:
             click.launch(url)
 
-    with place.store() as store:
+    with open_record(context) as store:
         try:
             run_server(store, port, on_start=tell)
         except OSError as exc:

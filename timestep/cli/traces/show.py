@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from timestep.cli.context import Context, pass_context
 from timestep.cli.output import clean, console, print_json, print_lines
 from timestep.cli.traces.format import clock, duration, short, tokens
-from timestep.cli.traces.record import Place
+from timestep.cli.traces.record import open_record
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -26,9 +27,9 @@ _MARKS = {"agent": "cyan", "generation": "green", "response": "green", "function
 @click.option("--full", is_flag=True, help="Print questions, answers and results in full.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--jsonl", "as_lines", is_flag=True, help="Print one JSON value a line.")
-@click.pass_obj
+@pass_context
 def show(
-    place: Place,
+    context: Context,
     *,
     run: str,
     raw: bool,
@@ -40,7 +41,7 @@ def show(
     """Show one run as a tree of agents, turns, model calls, tools, handoffs and guardrails."""
     from timestep.traces.export import export_lines, export_trace
 
-    with place.store() as store:
+    with open_record(context) as store:
         trace = store.get(run)
         if raw:
             _print_raw(store, _chosen(trace, step))
