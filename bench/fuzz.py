@@ -79,22 +79,25 @@ def words_of(*packages: str) -> list[str]:
 
 def reply() -> Target:
     """Answers are read or refused, alike however their bytes are split."""
-    from timestep.answer.reply import Ids, Reply
+    from timestep.answer.items import Ids
+    from timestep.answer.reply import Reply
+    from timestep.answer.rules import Rules
     from timestep.errors import OllamaError
     from timestep.net.origin import Origin
-    from timestep.ollama.request.build import ChatRequest, Reading
+    from timestep.ollama.lines import ChatLines
 
     words = words_of("answer", "ollama")
 
     def read(pieces: Sequence[bytes]) -> object:
         count = itertools.count(1)
         ids = Ids(*[lambda: f"call_{next(count)}"] * 4)
-        asked = ChatRequest(body={"messages": []}, headers={}, reading=Reading.LIVE)
-        answer = Reply(asked, model="m", created_at=1.5, ids=ids, origin=Origin("m", "http://h"))
+        origin = Origin("m", "http://h")
+        lines = ChatLines(origin)
+        answer = Reply(Rules(), model="m", created_at=1.5, ids=ids, origin=origin)
         try:
             for piece in pieces:
-                answer.feed(piece)
-            answer.end_of_body()
+                answer.feed(lines.feed(piece))
+            answer.feed(lines.end_of_body())
         except OllamaError as exc:
             answer.fail(str(exc))
             return exc

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from openai.types.responses import Response
 
-from timestep.answer.reply import Ids, Reply
+from timestep.answer.items import Ids
+from timestep.answer.reply import Reply
+from timestep.answer.rules import Reading, Rules
 from timestep.net.origin import Origin
-from timestep.ollama.request.build import ChatRequest, Reading
+from timestep.ollama.lines import ChatLines
+from timestep.ollama.request.build import ChatRequest
 from timestep.testing import Recording
 
 ORIGIN = Origin("m", "http://localhost:11434")
@@ -70,12 +73,47 @@ def ndjson(*chunks):
     )
 
 
-def request(reading=Reading.LIVE, *, body=None, **fields):
+def rules(reading=Reading.LIVE, *, tools=(), **fields):
+    """The rules for an answer; *tools* by name or converted."""
+    names = tuple(getattr(tool, "name", tool) for tool in tools)
+    return Rules(reading=reading, tools=names, **fields)
+
+
+def request(reading=Reading.LIVE, *, body=None, tools=(), **fields):
     """A request, for how its answer is to be read."""
-    return ChatRequest(body=body or {"messages": []}, headers={}, reading=reading, **fields)
+    return ChatRequest(
+        body=body or {"messages": []},
+        headers={},
+        rules=rules(reading, tools=tools, **fields),
+        tools=tools,
+    )
 
 
-def new_reply(asked=None, *, origin=ORIGIN):
+class Decoder:
+    """A reply that is fed the bytes of an Ollama answer."""
+
+    def __init__(self, reply):
+        self.reply = reply
+        self.lines = ChatLines(reply.origin)
+
+    def __getattr__(self, name):
+        return getattr(self.reply, name)
+
+    def feed(self, data):
+        self.reply.feed(self.lines.feed(data))
+
+    def feed_parsed(self, *lines):
+        self.reply.feed(self.lines.feed_parsed(lines))
+
+    def end_of_body(self):
+        self.reply.feed(self.lines.end_of_body())
+
+    def restart(self, asked):
+        self.reply.restart(asked.rules)
+        self.lines = ChatLines(self.reply.origin)
+
+
+def new_reply(asked=None, *, origin=ORIGIN, is_streamed=True):
     """A reply with ids that are the same in every run."""
     counter = itertools.count(1)
     ids = Ids(
@@ -84,14 +122,17 @@ def new_reply(asked=None, *, origin=ORIGIN):
         function_call=lambda: f"fc_{next(counter)}",
         call=lambda: f"call_new{next(counter)}",
     )
-    return Reply(asked or request(), model="m", created_at=1.5, ids=ids, origin=origin)
+    read_by = (asked or request()).rules
+    return Decoder(
+        Reply(read_by, model="m", created_at=1.5, ids=ids, origin=origin, is_streamed=is_streamed)
+    )
 
 
 @dataclass
 class Decoded:
     """A whole answer, decoded."""
 
-    reply: Reply
+    reply: Decoder
     events: list
     response: Response
 

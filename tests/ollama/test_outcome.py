@@ -7,10 +7,11 @@ from agents import AgentOutputSchema, function_tool
 from agents.agent_output import AgentOutputSchemaBase
 from pydantic import BaseModel
 
-from tests.ollama.answers import ORIGIN, call, chunk, last, ndjson, new_reply, request
+from tests.ollama.answers import call, chunk, last, ndjson, new_reply, request
 from timestep.answer.outcome import settle
+from timestep.answer.rules import Reading
 from timestep.errors import ModelOutputError
-from timestep.ollama.request.build import Reading
+from timestep.ollama.request.build import repair
 from timestep.ollama.request.tools import ToolConversion
 
 
@@ -47,7 +48,8 @@ def settled(asked, *chunks):
     reply = new_reply(asked)
     reply.feed(ndjson(*chunks))
     reply.end_of_body()
-    return reply, settle(reply, ORIGIN)
+    bad = settle(reply)
+    return reply, bad and repair(asked, bad)
 
 
 def shown(reply):
@@ -197,17 +199,19 @@ def test_a_bad_answer_is_repaired_once_and_then_an_error(asked, chunk):
     reply, again = settled(asked, chunk)
 
     assert again is not None
-    assert again.is_repair
-    assert again.reading is Reading.HELD
+    assert again.rules.is_repair
+    assert again.rules.reading is Reading.HELD
     assert again.body["format"]
     assert "tools" not in again.body
 
     reply.restart(again)
     reply.feed(ndjson(chunk))
     with pytest.raises(ModelOutputError, match="not even when asked again") as raised:
-        settle(reply, ORIGIN)
+        settle(reply)
     assert (raised.value.model, raised.value.host) == ("m", "http://localhost:11434")
-    wanted = " or ".join(repr(tool.name) for tool in asked.tools) if asked.must_call else "Verdict"
+    wanted = (
+        " or ".join(repr(tool.name) for tool in asked.tools) if asked.rules.must_call else "Verdict"
+    )
     assert f" {wanted}" in str(raised.value)
 
 
@@ -227,9 +231,9 @@ def test_a_repaired_answer_is_shown(asked, bad, good, items):
     reply.restart(again)
     reply.feed(ndjson(last(good)))
 
-    assert settle(reply, ORIGIN) is None
+    assert settle(reply) is None
     assert shown(reply) == items
-    assert reply.counts.requests == 2
+    assert reply.usage.requests == 2
 
 
 def test_a_repair_shows_the_model_its_answer():
@@ -281,7 +285,7 @@ def test_calls_that_were_not_asked_for_are_counted():
     reply.restart(again)
     reply.feed(ndjson(last(calls=[call("clock"), call("weather", {"city": "Rome"})])))
 
-    assert settle(reply, ORIGIN) is None
+    assert settle(reply) is None
     assert reply.dropped_calls == 3
     assert shown(reply) == [("weather", {"city": "Rome"})]
 

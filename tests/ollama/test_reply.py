@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ollama.answers import (
+    ORIGIN,
     answer,
     call,
     chunk,
@@ -18,12 +19,16 @@ from tests.ollama.answers import (
     ndjson,
     new_reply,
     request,
+    rules,
 )
 from timestep import errors
 from timestep.answer import ids
-from timestep.answer.reply import Ids, Reply, claim_call_id
+from timestep.answer.chunks import Call, End, Text, Usage
+from timestep.answer.ids import claim_call_id
+from timestep.answer.items import Ids
+from timestep.answer.reply import Reply
+from timestep.answer.rules import Reading
 from timestep.ollama.lines import LineSplitter
-from timestep.ollama.request.build import Reading
 
 
 @pytest.mark.parametrize(
@@ -62,28 +67,28 @@ def test_lines_do_not_depend_on_pieces(pieces):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (b"<html>502</html>", "no JSON: '<html>502</html>'"),
-        (b": ping", "no JSON: ': ping'"),
-        (b'{"message":', "no JSON"),
-        (b'{"message":{"content":"\\ud800"},"done":false}', "no JSON"),
-        (b"\xff\xfe", "no JSON"),
-        (b"\xef\xbb\xbf{}", "no JSON"),
-        (b"[" * 10_000 + b"]" * 10_000, "no JSON"),
+        (b"<html>502</html>", "'<html>502</html>', which is not JSON,"),
+        (b": ping", "': ping', which is not JSON,"),
+        (b'{"message":', "which is not JSON"),
+        (b'{"message":{"content":"\\ud800"},"done":false}', "which is not JSON"),
+        (b"\xff\xfe", "which is not JSON"),
+        (b"\xef\xbb\xbf{}", "which is not JSON"),
+        (b"[" * 10_000 + b"]" * 10_000, "which is not JSON"),
         (b"null", "NoneType instead of an object"),
         (b"5", "int instead of an object"),
         (b"[]", "list instead of an object"),
         (b'"text"', "str instead of an object"),
-        (b'{"message":5}', "a message that is no object"),
-        (b'{"message":[],"done":true}', "a message that is no object"),
-        (b'{"message":{"content":5}}', "content that is no text"),
-        (b'{"message":{"content":["a"]}}', "content that is no text"),
-        (b'{"message":{"thinking":{"a":1}}}', "thinking that is no text"),
-        (b'{"message":{"tool_calls":{"a":1}}}', "tool_calls that are no list"),
-        (b'{"message":{"tool_calls":"f"}}', "tool_calls that are no list"),
+        (b'{"message":5}', "a message that is not an object"),
+        (b'{"message":[],"done":true}', "a message that is not an object"),
+        (b'{"message":{"content":5}}', "content that is not text"),
+        (b'{"message":{"content":["a"]}}', "content that is not text"),
+        (b'{"message":{"thinking":{"a":1}}}', "thinking that is not text"),
+        (b'{"message":{"tool_calls":{"a":1}}}', "tool_calls that are not a list"),
+        (b'{"message":{"tool_calls":"f"}}', "tool_calls that are not a list"),
         (b'{"message":{"tool_calls":[5]}}', "a tool call without a function"),
         (b'{"message":{"tool_calls":[{"function":"f"}]}}', "a tool call without a function"),
-        (b'{"message":{"content":"a"},"logprobs":5}', "logprobs that are no list of tokens"),
-        (b'{"message":{"content":"a"},"logprobs":[5]}', "logprobs that are no list of tokens"),
+        (b'{"message":{"content":"a"},"logprobs":5}', "logprobs that are not a list of tokens"),
+        (b'{"message":{"content":"a"},"logprobs":[5]}', "logprobs that are not a list of tokens"),
         (b"{}", "broke off its answer: {}"),
         (b'{"message":null}', 'broke off its answer: {"message": null}'),
         (b'{"done":false}', 'broke off its answer: {"done": false}'),
@@ -114,13 +119,13 @@ def test_a_call_without_a_name_is_a_model_s_mistake(function):
 def test_arguments_that_json_cannot_say_are_a_model_s_mistake(number):
     sent = ndjson(chunk(calls=[call("f", {"a": "HERE"})]), last())
 
-    with pytest.raises(errors.ModelOutputError, match="'f' with arguments that are no JSON"):
+    with pytest.raises(errors.ModelOutputError, match="'f' with arguments that are not JSON"):
         decode(sent.replace(b'"HERE"', number.encode()))
 
 
 def test_an_object_that_no_json_holds_is_a_model_s_mistake():
-    with pytest.raises(errors.ModelOutputError, match="arguments that are no JSON"):
-        new_reply().feed_chunk(chunk(calls=[call("f", {"a": object()})]))
+    with pytest.raises(errors.ModelOutputError, match="arguments that are not JSON"):
+        new_reply().feed_parsed(chunk(calls=[call("f", {"a": object()})]))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +275,7 @@ def test_held_text_is_shown_when_it_is_found_right():
     )
 
     assert reply.held == '{"a": 1}'
-    assert not reply.has_text
+    assert not reply.items.has_text
     reply.add_text(reply.held)
     reply.finish()
 
@@ -284,7 +289,7 @@ def test_calls_wait_when_a_call_is_required():
     reply = new_reply(request(Reading.HELD, must_call=True))
     reply.feed(ndjson(chunk("words", calls=[call("f", {"a": 1}, "call_1")]), last()))
 
-    assert reply.held_calls == [("f", {"a": 1}, "call_1")]
+    assert reply.held_calls == [Call("f", {"a": 1}, "call_1")]
     assert not reply.has_output
 
 
@@ -305,28 +310,28 @@ def test_an_emulated_call_is_held():
 
     assert reply.held == '{"name": "f", "arguments": {}}'
     assert not reply.has_output
-    reply.release()
-    assert reply.held == ""
 
 
 def test_a_repair_adds_a_message_to_the_one_that_was_shown():
     reply = new_reply()
     costs = {"prompt_eval_cached_count": 4, "total_duration": 5}
     reply.feed(
-        ndjson(chunk("no JSON", logprobs=[logprob("no")]), last(prompt=10, answer=2, **costs))
+        ndjson(
+            chunk("which is not JSON", logprobs=[logprob("no")]), last(prompt=10, answer=2, **costs)
+        )
     )
     reply.restart(request(Reading.HELD, is_repair=True))
     reply.feed(ndjson(chunk("{}"), last(prompt=20, answer=3, **costs)))
     reply.add_text(reply.held)
     response = reply.finish()
 
-    assert [item.content[0].text for item in response.output] == ["no JSON", "{}"]
+    assert [item.content[0].text for item in response.output] == ["which is not JSON", "{}"]
     assert len({item.id for item in response.output}) == 2
-    assert reply.last_text == "{}"
+    assert reply.items.last_text == "{}"
     assert response.usage.total_tokens == 35
-    assert reply.counts.requests == 2
-    assert reply.counts.cached_tokens == 8
-    assert reply.counts.durations == {"total_duration": 10}
+    assert reply.usage.requests == 2
+    assert reply.usage.cached_tokens == 8
+    assert reply.usage.figures["total_duration"] == 10
 
 
 def test_thinking_of_a_repair_is_an_item_of_its_own():
@@ -355,13 +360,13 @@ def test_logprobs_of_a_text_that_was_never_shown_are_forgotten():
 
 def test_the_newest_text_is_the_last_message_s():
     reply = new_reply()
-    assert reply.last_text == ""
+    assert reply.items.last_text == ""
     reply.feed(ndjson(chunk("a"), chunk(thinking="b")))
-    assert reply.last_text == "a"
+    assert reply.items.last_text == "a"
     reply.feed(ndjson(chunk("c"), chunk("d")))
-    assert reply.last_text == "cd"
+    assert reply.items.last_text == "cd"
     reply.feed(ndjson(chunk(calls=[call("f")])))
-    assert reply.last_text == "cd"
+    assert reply.items.last_text == "cd"
 
 
 def test_counts_and_durations_are_the_last_line_s():
@@ -378,12 +383,12 @@ def test_counts_and_durations_are_the_last_line_s():
         ),
     )
 
-    assert decoded.reply.raw_usage() == {
+    assert decoded.reply.usage.figures == {
         "prompt_eval_count": 26,
         "eval_count": 7,
         "total_duration": 10,
     }
-    assert decoded.reply.counts.cached_tokens == 20
+    assert decoded.reply.usage.cached_tokens == 20
 
 
 @pytest.mark.parametrize("count", [None, 0, -1, True, 1.5, "7", [7], {}])
@@ -402,7 +407,7 @@ def test_all_durations_of_the_server_are_kept():
         "eval_duration": 4,
     }
 
-    assert answer(last(**durations)).reply.counts.durations == durations
+    assert answer(last(**durations)).reply.usage.figures.items() > durations.items()
 
 
 @pytest.mark.parametrize("raw", [True, False])
@@ -575,13 +580,13 @@ def test_a_text_in_many_deltas_is_joined_once():
 
     reply.finish()
 
-    assert len(reply.last_text) == 100_000
+    assert len(reply.items.last_text) == 100_000
 
 
 def test_the_library_s_own_ids_have_openai_s_prefixes():
     made = Ids(ids.new_response_id, ids.new_message_id, ids.new_function_call_id, ids.new_call_id)
-    reply = Reply(request(), model="m", created_at=1, ids=made, origin=new_reply().origin)
-    reply.feed(ndjson(chunk("Hi", calls=[call("f")]), last()))
+    reply = Reply(rules(), model="m", created_at=1, ids=made, origin=ORIGIN)
+    reply.feed([Text("Hi"), Call("f"), End("stop", Usage())])
     response = reply.finish()
 
     message, function_call = response.output

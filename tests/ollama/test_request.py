@@ -17,17 +17,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
+from timestep.answer.outcome import Repair
+from timestep.answer.rules import Reading
+from timestep.answer.written import read_call, read_json, read_output, unfence
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.request.build import (
-    Abilities,
-    Reading,
-    build_request,
-    read_call,
-    read_json,
-    read_output,
-    repair,
-    unfence,
-)
+from timestep.ollama.request.build import Abilities, build_request, repair
 from timestep.ollama.request.encoding import encode
 from timestep.ollama.request.messages import build_conversation
 from timestep.ollama.request.options import settings_to_fields
@@ -124,7 +118,7 @@ def test_a_plain_request_is_its_messages():
         "stream": True,
         "truncate": False,
     }
-    assert (built.reading, built.tools, built.must_call) == (Reading.LIVE, (), False)
+    assert (built.rules.reading, built.tools, built.rules.must_call) == (Reading.LIVE, (), False)
     assert (built.ignored, built.notes, built.headers) == ((), (), {})
 
 
@@ -167,8 +161,8 @@ def test_tool_choice_decides_what_is_offered_and_what_has_to_come(choice):
 
     assert names(built) == offered
     assert [one.name for one in built.tools] == offered
-    assert built.must_call is must_call
-    assert built.reading is (Reading.HELD if must_call else Reading.LIVE)
+    assert built.rules.must_call is must_call
+    assert built.rules.reading is (Reading.HELD if must_call else Reading.LIVE)
     assert ("format" in built.body) is must_call
     assert built.ignored == ()
 
@@ -201,21 +195,21 @@ def test_a_choice_that_nobody_offers_is_refused_with_what_is_offered(choice):
 def test_a_required_call_without_tools_is_listed_as_ignored():
     built = request(tool_choice="required")
 
-    assert not built.must_call
+    assert not built.rules.must_call
     assert built.ignored == ("tool_choice='required' (the agent has no tools)",)
 
 
 @pytest.mark.parametrize(("parallel", "one_call"), [(None, False), (True, False), (False, True)])
 def test_parallel_tool_calls_decide_how_many_count(parallel, one_call):
-    assert request(tools=TWO, parallel_tool_calls=parallel).one_call is one_call
+    assert request(tools=TWO, parallel_tool_calls=parallel).rules.one_call is one_call
 
 
 def test_an_output_without_tools_is_enforced_and_shown_as_it_comes():
     built = request(output=OUTPUT)
 
     assert built.body["format"] == OUTPUT.json_schema()
-    assert built.reading is Reading.LIVE
-    assert built.output is OUTPUT
+    assert built.rules.reading is Reading.LIVE
+    assert built.rules.output is OUTPUT
     assert system(built) == ""
 
 
@@ -224,7 +218,7 @@ def test_an_output_beside_tools_is_told_and_blocks_no_call():
 
     assert "format" not in built.body
     assert names(built) == ["f", "g"]
-    assert built.reading is Reading.HELD
+    assert built.rules.reading is Reading.HELD
     assert system(built).startswith("Be kind.\n\nWhen you give your final answer")
     assert json.dumps(OUTPUT.json_schema()) in system(built)
 
@@ -266,7 +260,7 @@ def test_an_output_where_nobody_enforces_a_format_is_told_and_held():
     built = request(output=OUTPUT, abilities=CLOUD)
 
     assert built.body["format"] == OUTPUT.json_schema()
-    assert built.reading is Reading.HELD
+    assert built.rules.reading is Reading.HELD
     assert json.dumps(OUTPUT.json_schema()) in system(built)
 
 
@@ -274,17 +268,17 @@ def test_a_required_call_where_nobody_enforces_a_format_is_listed_and_the_output
     built = request(tools=TWO, output=OUTPUT, abilities=CLOUD, tool_choice="f")
 
     assert names(built) == ["f"]
-    assert not built.must_call
+    assert not built.rules.must_call
     assert "format" not in built.body
     assert built.ignored == ("tool_choice (this endpoint cannot enforce it)",)
     assert json.dumps(OUTPUT.json_schema()) in system(built)
-    assert built.reading is Reading.HELD
+    assert built.rules.reading is Reading.HELD
 
 
 def test_a_plain_text_output_is_no_output():
     built = request(output=AgentOutputSchema(str))
 
-    assert built.output is None
+    assert built.rules.output is None
     assert "format" not in built.body
 
 
@@ -330,7 +324,7 @@ def test_a_model_without_tools_is_told_the_history_in_words():
     built = request(HISTORY, abilities=NO_TOOLS)
 
     assert built.body["messages"] == TOLD
-    assert built.call_ids == {"call_1", "call_2"}
+    assert built.rules.call_ids == {"call_1", "call_2"}
     assert built.notes == ("calls and results are told in words: the model has no tool support",)
     assert request("hi", abilities=NO_TOOLS).notes == ()
     assert "tool_calls" in request(HISTORY).body["messages"][1]
@@ -343,7 +337,7 @@ def test_emulated_tools_are_described_and_called_in_json():
     assert built.body["messages"][1:] == TOLD
     assert "- f: Does f.\n" in system(built)
     assert '{"answer": …}' in system(built)
-    assert (built.is_emulated, built.reading) == (True, Reading.EMULATED)
+    assert (built.rules.is_emulated, built.rules.reading) == (True, Reading.EMULATED)
     assert "tools are emulated: the model has no tool support" in built.notes
     schema = built.body["format"]
     assert allows(schema, call("f", x=1))
@@ -360,8 +354,8 @@ def test_an_emulated_required_call_leaves_no_answer():
     either = request(tools=TWO, abilities=NO_TOOLS, emulate_tools=True, tool_choice="required")
 
     for built in (one, either):
-        assert built.must_call
-        assert built.reading is Reading.HELD
+        assert built.rules.must_call
+        assert built.rules.reading is Reading.HELD
         assert allows(built.body["format"], call("f", x=1))
         assert not allows(built.body["format"], {"answer": "words"})
     assert not allows(one.body["format"], call("g"))
@@ -371,7 +365,7 @@ def test_an_emulated_required_call_leaves_no_answer():
 def test_an_emulated_answer_may_have_a_schema():
     built = request(tools=TWO, abilities=NO_TOOLS, emulate_tools=True, output=OUTPUT)
 
-    assert built.reading is Reading.HELD
+    assert built.rules.reading is Reading.HELD
     assert allows(built.body["format"], {"answer": {"words": "w"}})
     assert not allows(built.body["format"], {"answer": "w"})
 
@@ -381,12 +375,12 @@ def test_a_model_with_tools_needs_no_emulation():
         built = request(tools=TWO, abilities=abilities, emulate_tools=True)
 
         assert names(built) == ["f", "g"]
-        assert not built.is_emulated
+        assert not built.rules.is_emulated
 
 
 def test_a_missing_call_is_asked_for_once_more_by_its_schema():
     first = request(tools=TWO, tool_choice="f", reasoning={"effort": "high"}, max_tokens=5)
-    second = repair(first, "No.")
+    second = repair(first, Repair("No."))
     accepted(second)
 
     assert second.body["messages"][:-2] == first.body["messages"]
@@ -398,13 +392,17 @@ def test_a_missing_call_is_asked_for_once_more_by_its_schema():
     assert second.body["think"] is False
     assert second.body["options"] == {"num_predict": 5}
     assert allows(second.body["format"], call("f", x=1))
-    assert (second.reading, second.is_repair, second.must_call) == (Reading.HELD, True, True)
+    assert (second.rules.reading, second.rules.is_repair, second.rules.must_call) == (
+        Reading.HELD,
+        True,
+        True,
+    )
     assert first.body["tools"]
-    assert not first.is_repair
+    assert not first.rules.is_repair
 
 
 def test_a_wrong_output_is_asked_for_once_more_by_its_schema():
-    second = repair(request(tools=TWO, output=OUTPUT), "")
+    second = repair(request(tools=TWO, output=OUTPUT), Repair(""))
     accepted(second)
 
     assert second.body["messages"][-1]["content"].startswith(
@@ -417,10 +415,10 @@ def test_a_wrong_output_is_asked_for_once_more_by_its_schema():
 
 def test_an_emulated_request_is_repaired_without_emulation():
     first = request(tools=TWO, abilities=NO_TOOLS, emulate_tools=True, output=OUTPUT)
-    second = repair(first, "x")
+    second = repair(first, Repair("x"))
 
     assert second.body["format"] == OUTPUT.json_schema()
-    assert not second.is_emulated
+    assert not second.rules.is_emulated
 
 
 FENCED = '```python\nprint("hi")\n```'
@@ -454,7 +452,7 @@ TOOLS = tuple(CONVERSION.convert(TWO, []))
     ids=itertools.count(),
 )
 def test_a_call_is_read_out_of_text(text, found):
-    assert read_call(text, TOOLS) == found
+    assert read_call(text, {tool.name for tool in TOOLS}) == found
 
 
 @pytest.mark.parametrize(
@@ -558,7 +556,7 @@ def test_any_text_is_json_or_none(text):
     value = read_json(text)
 
     assert value is None or read_json(json.dumps(value)) == value
-    assert read_call(text, TOOLS) is None
+    assert read_call(text, {tool.name for tool in TOOLS}) is None
     unfence(text)
 
 

@@ -1,11 +1,8 @@
-"""A whole answer is read without making the events nobody looks at, and is no other answer."""
-
-from itertools import count
+"""A whole answer makes no events, and is the same answer as a streamed one."""
 
 import pytest
 
-from tests.ollama.answers import ORIGIN, call, chunk, last, logprob, ndjson, request
-from timestep.answer.reply import Ids, Reply
+from tests.ollama.answers import call, chunk, last, logprob, ndjson, new_reply
 
 ANSWERS = {
     "text": [chunk("one "), chunk("two"), last()],
@@ -17,11 +14,7 @@ ANSWERS = {
 
 
 def read(chunks, *, is_streamed):
-    numbers = count()
-    ids = Ids(*(lambda kind=kind: f"{kind}_{next(numbers)}" for kind in ("r", "msg", "fc", "call")))
-    reply = Reply(
-        request(), model="m", created_at=1.0, ids=ids, origin=ORIGIN, is_streamed=is_streamed
-    )
+    reply = new_reply(is_streamed=is_streamed)
     reply.feed(ndjson(*chunks))
     reply.end_of_body()
     return reply.finish(), reply.take_events()

@@ -33,10 +33,15 @@ class AnswerText:
     def __init__(self) -> None:
         self._state = "opening"
         self._buffer = ""  # what cannot be decoded yet
-        self._other: list[str] = []  # a text that is no answer
+        self._other: list[str] = []  # a text that is not an answer
+
+    @property
+    def is_open(self) -> bool:
+        """True once there is an answer to show."""
+        return self._state in {"string", "closed"}
 
     def feed(self, text: str) -> str:
-        """What *text* adds to the answer; empty while it is unclear whether there is one."""
+        """Take *text*; return what it adds to the answer, nothing while that is unclear."""
         if self._state == "other":
             self._other.append(text)
         elif self._state != "closed":
@@ -48,8 +53,8 @@ class AnswerText:
         return ""
 
     def rest(self) -> str:
-        """The whole text when it was no answer, empty when it was one."""
-        return self._buffer + "".join(self._other) if self._state in {"opening", "other"} else ""
+        """Return the whole text when it was not an answer, nothing when it was one."""
+        return "" if self.is_open else self._buffer + "".join(self._other)
 
     def _open(self) -> None:
         if match := _OPENING.match(self._buffer, 0, _LONGEST_OPENING):

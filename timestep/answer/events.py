@@ -43,11 +43,12 @@ from openai.types.responses.response_text_done_event import Logprob as DoneLogpr
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 from pydantic import BaseModel
 
+from timestep.answer.chunks import Logprobs
+
 REASONING_ID = "__fake_id__"
 """The id of reasoning items: the SDK's own placeholder, which it strips before OpenAI sees it."""
 
 Events = list[TResponseStreamEvent]
-Logprobs = list[Mapping[str, Any]]
 
 _HUGE = 1e300
 """Beyond any logprob; NaN and infinity are no JSON, and cannot be passed on."""
@@ -224,7 +225,7 @@ class EventWriter:
         self.item_done(index, item)
 
     def call(self, index: int, item: ResponseFunctionToolCall) -> None:
-        """Announce, fill and close a function call: Ollama sends calls whole."""
+        """Announce, fill and close a function call."""
         begun = item.model_copy(update={"arguments": "", "status": "in_progress"})
         self.item_added(index, begun)
         at = {"item_id": item.id, "output_index": index}

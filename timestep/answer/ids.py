@@ -1,11 +1,23 @@
 """New ids, in the forms OpenAI's APIs use. The one place that asks for randomness."""
 
+import re
 import secrets
 import string
+from collections.abc import Callable
 
 _ALPHABET = (string.ascii_letters + string.digits).encode()
 # One random byte picks one character; the slight bias of 256 over 62 is harmless in an id.
 _CHARACTERS = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
+_CALL_ID = re.compile(r"call_[A-Za-z0-9_-]{1,59}")  # OpenAI takes 64 characters at most
+
+
+def claim_call_id(call_id: object, used: set[str], new: Callable[[], str]) -> str:
+    """Return *call_id* when it is valid and not *used*, else a *new* one, and mark it as used."""
+    claimed = call_id if isinstance(call_id, str) and _CALL_ID.fullmatch(call_id) else new()
+    if claimed in used:
+        claimed = new()
+    used.add(claimed)
+    return claimed
 
 
 def _random(length: int) -> str:
@@ -13,25 +25,25 @@ def _random(length: int) -> str:
 
 
 def new_call_id() -> str:
-    """A tool call id: ``call_`` and 24 letters and digits."""
+    """Return a tool call id: ``call_`` and 24 letters and digits."""
     return f"call_{_random(24)}"
 
 
 def new_completion_id() -> str:
-    """A chat completion id: ``chatcmpl-`` and 29 letters and digits."""
+    """Return a chat completion id: ``chatcmpl-`` and 29 letters and digits."""
     return f"chatcmpl-{_random(29)}"
 
 
 def new_response_id() -> str:
-    """A response id: ``resp_`` and 24 letters and digits."""
+    """Return a response id: ``resp_`` and 24 letters and digits."""
     return f"resp_{_random(24)}"
 
 
 def new_message_id() -> str:
-    """An output message's id: ``msg_`` and 24 letters and digits."""
+    """Return an output message's id: ``msg_`` and 24 letters and digits."""
     return f"msg_{_random(24)}"
 
 
 def new_function_call_id() -> str:
-    """An output function call's item id (not its call id): ``fc_`` and 24 letters and digits."""
+    """Return an output function call's item id (not its call id): ``fc_`` and 24 letters and digits."""
     return f"fc_{_random(24)}"

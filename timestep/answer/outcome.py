@@ -1,60 +1,66 @@
 """What a finished answer amounts to: good as it is, worth one repair, or an error. Pure."""
 
 import json
+from dataclasses import dataclass
 from typing import Any, cast
 
 from agents import AgentOutputSchemaBase
 
+from timestep.answer.chunks import Call
 from timestep.answer.reply import Reply
+from timestep.answer.written import read_call, read_json, read_output
 from timestep.errors import ModelOutputError
 from timestep.net.origin import Origin
-from timestep.ollama.request.build import (
-    ChatRequest,
-    read_call,
-    read_json,
-    read_output,
-    repair,
-)
-from timestep.ollama.request.tools import named
 
 
-def settle(reply: Reply, origin: Origin) -> ChatRequest | None:
-    """Show what *reply* held back; return the request that repairs it when it has to be repaired.
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """An answer that has to be asked for again.
+
+    Attributes:
+        answer: What the model wrote instead.
+    """
+
+    answer: str
+
+
+def settle(reply: Reply) -> Repair | None:
+    """Show what *reply* held back; return what to repair when its answer has to be repaired.
 
     Raises:
         ModelOutputError: The answer cannot be used, and was repaired already or cannot be.
     """
-    request = reply.request
-    if request.must_call:
-        return _settle_call(reply, origin)
-    if request.is_emulated:
-        _settle_emulated(reply, origin)
-    if request.output is not None and not reply.has_calls:
-        return _settle_output(reply, request.output, origin)
-    if reply.holds and reply.held:
+    rules = reply.rules
+    if rules.must_call:
+        return _settle_call(reply)
+    if rules.is_emulated and _settle_emulated(reply):
+        return None
+    if rules.output is not None and not reply.has_calls:
+        return _settle_output(reply, rules.output)
+    if reply.held:
         reply.add_text(reply.held)  # words beside a call
-    _refuse_empty(reply, origin)
+    _refuse_empty(reply)
     return None
 
 
-def _settle_call(reply: Reply, origin: Origin) -> ChatRequest | None:
-    request = reply.request
-    calls = [call for call in reply.held_calls if named(request.tools, str(call[0]))]
+def _settle_call(reply: Reply) -> Repair | None:
+    rules, origin = reply.rules, reply.origin
+    calls = [call for call in reply.held_calls if call.name in rules.tools]
     reply.dropped_calls += len(reply.held_calls) - len(calls)
     for call in calls:
-        reply.add_call(*call)
+        reply.add_call(call)
     if calls:
         if reply.held.strip():
             reply.add_text(reply.held)
         return None
-    if (written := read_call(reply.held, request.tools)) is not None:
-        reply.add_call(*written)
+    if (written := read_call(reply.held, rules.tools)) is not None:
+        reply.add_call(Call(*written))
         return None
     if reply.was_cut:
         raise _cut(origin)
-    if not request.is_repair:
-        return repair(request, reply.held)
-    names = " or ".join(repr(tool.name) for tool in request.tools)
+    if not rules.is_repair:
+        return Repair(reply.held)
+    names = " or ".join(map(repr, rules.tools))
     raise ModelOutputError(
         f"{origin.model!r} did not call {names}, which tool_choice requires, not even when asked "
         "again. Another try may do better: ModelSettings(retry=…) repeats it.",
@@ -62,25 +68,22 @@ def _settle_call(reply: Reply, origin: Origin) -> ChatRequest | None:
     )
 
 
-def _settle_emulated(reply: Reply, origin: Origin) -> None:
-    """Turn the JSON of a model without tool support into a call or an answer."""
+def _settle_emulated(reply: Reply) -> bool:
+    """Turn the JSON of a model without tool support into a call or an answer, if it is one."""
     if not reply.held:
-        return
-    if (written := read_call(reply.held, reply.request.tools)) is not None:
-        reply.add_call(*written)
-        reply.release()
-    elif reply.request.output is None:
-        if reply.was_cut and reply.held.lstrip().startswith("{"):
-            raise _cut(origin)  # half a call is no answer
-        reply.add_text(reply.held)  # a model that ignores the format answered in its own way
+        return False
+    if (written := read_call(reply.held, reply.rules.tools)) is not None:
+        reply.add_call(Call(*written))
+        return True
+    if reply.rules.output is None and reply.was_cut and reply.held.lstrip().startswith("{"):
+        raise _cut(reply.origin)  # half a call is not an answer
+    return False  # a model that ignores the format answered in its own way
 
 
-def _settle_output(
-    reply: Reply, output: AgentOutputSchemaBase, origin: Origin
-) -> ChatRequest | None:
-    request = reply.request
-    text = reply.held if reply.holds else reply.last_text
-    if request.is_emulated:
+def _settle_output(reply: Reply, output: AgentOutputSchemaBase) -> Repair | None:
+    rules, origin = reply.rules, reply.origin
+    text = reply.held if reply.holds else reply.items.last_text
+    if rules.is_emulated:
         text = _emulated_answer(text)
     right = read_output(text, output)
     if right is not None:
@@ -95,8 +98,8 @@ def _settle_output(
             "may do better: ModelSettings(retry=…) repeats it.",
             **origin.where(),
         )
-    if not request.is_repair:
-        return repair(request, text)
+    if not rules.is_repair:
+        return Repair(text)
     raise ModelOutputError(
         f"{origin.model!r} did not answer with {output.name()} as JSON, not even when asked again. "
         "A larger model, or a simpler output type, may do better.",
@@ -111,18 +114,19 @@ def _emulated_answer(text: str) -> str:
     return text
 
 
-def _refuse_empty(reply: Reply, origin: Origin) -> None:
-    if reply.has_text or reply.has_calls:
+def _refuse_empty(reply: Reply) -> None:
+    origin = reply.origin
+    if reply.items.has_text or reply.has_calls:
         return
     if reply.was_cut:
         raise _cut(origin)
-    if reply.request.no_calls and reply.dropped_calls:
+    if reply.rules.no_calls and reply.dropped_calls:
         raise ModelOutputError(
             f"{origin.model!r} called a tool and said nothing, though tool_choice is 'none'. Another "
             "try may do better: ModelSettings(retry=…) repeats it.",
             **origin.where(),
         )
-    if reply.request.tools:
+    if reply.rules.tools:
         raise ModelOutputError(
             f"{origin.model!r} gave an empty answer. It probably called a tool that does not "
             "exist, which the server swallows. Another try may do better: ModelSettings(retry=…) "

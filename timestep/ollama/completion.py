@@ -9,14 +9,15 @@ from pydantic import ValidationError
 
 from timestep.answer import ids
 from timestep.answer.events import read_logprobs
-from timestep.answer.reply import claim_call_id, count, text_of_arguments
+from timestep.answer.reply import text_of_arguments
 from timestep.errors import OllamaStreamError
 from timestep.net.origin import Origin
 from timestep.ollama.errors import line_error
+from timestep.ollama.lines import read_usage
 
 
 def to_chat_completion(response: object, *, model: str | None = None) -> ChatCompletion:
-    """The native answer *response* in OpenAI's chat.completion format.
+    """Return the native answer *response* in OpenAI's chat.completion format.
 
     Args:
         response: A mapping, or a pydantic model such as ``ollama.ChatResponse``: one whole answer.
@@ -29,7 +30,7 @@ def to_chat_completion(response: object, *, model: str | None = None) -> ChatCom
 
     Raises:
         OllamaError: The answer is an error.
-        OllamaStreamError: It is no answer, or says itself that it is not done.
+        OllamaStreamError: It is not an answer, or says itself that it is not done.
 
     Source: openai ``types/chat/chat_completion.py`` (3.52); ollama ``openai/openai.go``
     (``ToChatCompletion``) v0.33.0.
@@ -41,7 +42,7 @@ def to_chat_completion(response: object, *, model: str | None = None) -> ChatCom
         raise line_error(answer, origin)
     if answer.get("done") is False:
         raise OllamaStreamError(
-            "The answer says done: false, so it broke off; nothing complete can be made of it.",
+            "The answer says done: false, so it is not complete; pass a whole answer.",
             **origin.where(),
         )
     try:
@@ -58,7 +59,7 @@ def to_chat_completion(response: object, *, model: str | None = None) -> ChatCom
     except ValueError as exc:
         what = exc.errors()[0]["loc"] if isinstance(exc, ValidationError) else (exc,)
         raise OllamaStreamError(
-            f"This is no Ollama answer ({'.'.join(map(str, what))} is wrong); pass the object that "
+            f"This is not an Ollama answer ({'.'.join(map(str, what))} is wrong); pass the object that "
             "/api/chat sent.",
             **origin.where(),
         ) from exc
@@ -90,7 +91,7 @@ def _calls(calls: Any) -> list[dict[str, Any]]:
         function = _mapping(sent.get("function"))
         converted.append(
             {
-                "id": claim_call_id(sent.get("id"), used, ids.new_call_id),
+                "id": ids.claim_call_id(sent.get("id"), used, ids.new_call_id),
                 "type": "function",
                 "function": {
                     "name": function.get("name"),
@@ -108,19 +109,19 @@ def _finish_reason(answer: Mapping[str, Any], *, has_calls: bool) -> str:
 
 
 def _usage(answer: Mapping[str, Any]) -> dict[str, Any]:
-    prompt, completion = count(answer, "prompt_eval_count"), count(answer, "eval_count")
+    counted = read_usage(answer)
     usage: dict[str, Any] = {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
+        "prompt_tokens": counted.input_tokens,
+        "completion_tokens": counted.output_tokens,
+        "total_tokens": counted.total_tokens,
     }
-    if cached := count(answer, "prompt_eval_cached_count"):
-        usage["prompt_tokens_details"] = {"cached_tokens": cached}
+    if counted.cached_tokens:
+        usage["prompt_tokens_details"] = {"cached_tokens": counted.cached_tokens}
     return usage
 
 
 def _created(stamp: Any) -> int:
-    """Unix seconds; 0 when the server gave no usable time."""
+    """Return Unix seconds; 0 when the server gave no usable time."""
     if isinstance(stamp, str):
         try:
             stamp = datetime.fromisoformat(stamp)
@@ -137,6 +138,6 @@ def _mapping(value: object) -> Mapping[str, Any]:
     found: Any = dump() if callable(dump) else value
     if not isinstance(found, Mapping):
         raise OllamaStreamError(
-            f"{type(found).__name__} is no Ollama answer; pass the object that /api/chat sent."
+            f"{type(found).__name__} is not an Ollama answer; pass the object that /api/chat sent."
         )
     return cast("Mapping[str, Any]", found)

@@ -1,10 +1,26 @@
-"""The lines of an answer, and how long one may be. Pure."""
+"""The lines of an Ollama answer, read into chunks. Pure.
 
-from timestep.errors import OllamaStreamError
+Source: ollama ``api/types.go`` (``ChatResponse``) v0.33.0 and the recordings in ``tests/wire``.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from jiter import from_json
+
+from timestep.answer.chunks import Call, Chunk, End, Failure, Text, Thinking, TokenLogprobs, Usage
+from timestep.answer.events import read_logprobs
+from timestep.errors import OllamaError, OllamaStreamError
 from timestep.net.origin import Origin
+from timestep.ollama.errors import line_error
 
 LONGEST = 128 << 20
-"""So many bytes without an end are no answer; what never ends would fill the memory."""
+"""A line of more bytes than this is not an answer, and would fill the memory."""
+
+DURATIONS = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
+"""What the last line says about time, in nanoseconds."""
+
+_COUNTS = ("prompt_eval_count", "eval_count")
 
 
 class LineSplitter:
@@ -21,7 +37,7 @@ class LineSplitter:
         return len(self._rest)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that *data* completes."""
+        """Return the lines that *data* completes."""
         if b"\n" not in data:
             self._rest += data
             return []
@@ -32,20 +48,179 @@ class LineSplitter:
         return lines
 
     def flush(self) -> list[bytes]:
-        """The last line, when no newline follows it."""
+        """Return the last line, when no newline follows it."""
         last, self._rest = bytes(self._rest), bytearray()
         return [last] if last else []
 
 
+class ChatLines:
+    """Reads one answer of ``/api/chat``.
+
+    A line that is an error, or not a line of an answer, becomes a `Failure`, so that the chunks
+    before it are not lost.
+
+    Args:
+        origin: Names the model and host in errors; may change once it is known who answers.
+    """
+
+    __slots__ = ("_has_ended", "_lines", "origin")
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        self._lines = LineSplitter()
+        self._has_ended = False
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """Return the chunks of the lines that *data* completes."""
+        if lines := self._lines.feed(data):
+            return self._read(lines)
+        if self._lines.waiting > LONGEST:
+            return [Failure(too_long("a line", self.origin))]
+        return []
+
+    def feed_parsed(self, lines: Iterable[Any]) -> list[Chunk]:
+        """Return the chunks of *lines* that a foreign client has parsed."""
+        chunks: list[Chunk] = []
+        try:
+            for line in lines:
+                self._line(line, chunks)
+        except OllamaError as exc:
+            chunks.append(Failure(exc))
+        return chunks
+
+    def end_of_body(self) -> list[Chunk]:
+        """Return the chunks of what follows the last newline; a `Failure` if the answer goes on."""
+        chunks = self._read(self._lines.flush())
+        if not self._has_ended:
+            chunks.append(Failure(self._broken_off()))
+        return chunks
+
+    def _read(self, lines: list[bytes]) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        try:
+            for line in lines:
+                try:
+                    parsed = from_json(line)
+                except ValueError as exc:
+                    if self._has_ended or not line.strip():
+                        continue
+                    raise self._strange(f"{self.origin.quote(line)}, which is not JSON,") from exc
+                self._line(parsed, chunks)
+        except OllamaError as exc:
+            chunks.append(Failure(exc))
+        return chunks
+
+    def _line(self, line: Any, chunks: list[Chunk]) -> None:
+        if self._has_ended:
+            return  # nothing after the last line belongs to the answer
+        if not isinstance(line, dict):
+            raise self._strange(f"{type(line).__name__} instead of an object")
+        fields = cast("dict[str, Any]", line)
+        message = fields.get("message")
+        if not isinstance(message, dict) or fields.get("error") is not None:
+            chunks.append(self._without_message(fields))
+            return
+        parts = cast("dict[str, Any]", message)
+        before = len(chunks)
+        if logprobs := fields.get("logprobs"):
+            chunks.append(TokenLogprobs(self._logprobs(logprobs)))
+        if thinking := parts.get("thinking"):
+            chunks.append(Thinking(self._text(thinking, "thinking")))
+        if content := parts.get("content"):
+            chunks.append(Text(content if type(content) is str else self._text(content, "content")))
+        if calls := parts.get("tool_calls"):
+            chunks += self._calls(calls)
+        if fields.get("done") is True:
+            chunks.append(self._end(fields))
+        elif len(chunks) == before:
+            chunks.append(Text(""))
+
+    def _without_message(self, fields: dict[str, Any]) -> Chunk:
+        is_error = fields.get("error") is not None
+        if fields.get("message") is not None and not is_error:
+            raise self._strange("a message that is not an object")
+        if fields.get("done") is not True or is_error:
+            raise line_error(fields, self.origin)
+        return self._end(fields)
+
+    def _calls(self, calls: Any) -> list[Chunk]:
+        if not isinstance(calls, list):
+            raise self._strange("tool_calls that are not a list")
+        return [self._call(call) for call in cast("list[Any]", calls)]
+
+    def _call(self, call: Any) -> Call:
+        sent = cast("Mapping[str, Any]", call) if isinstance(call, Mapping) else {}
+        function = sent.get("function")
+        if not isinstance(function, Mapping):
+            raise self._strange("a tool call without a function")
+        asked = cast("Mapping[str, Any]", function)
+        return Call(asked.get("name"), asked.get("arguments"), sent.get("id"))
+
+    def _end(self, fields: Mapping[str, Any]) -> End:
+        self._has_ended = True
+        reason = fields.get("done_reason")
+        return End(reason if isinstance(reason, str) else None, read_usage(fields))
+
+    def _text(self, text: Any, name: str) -> str:
+        if isinstance(text, str):
+            return text
+        raise self._strange(f"{name} that is not text")
+
+    def _logprobs(self, entries: Any) -> list[Mapping[str, Any]]:
+        try:
+            return read_logprobs(entries)
+        except ValueError as exc:
+            raise self._strange("logprobs that are not a list of tokens") from exc
+
+    def _broken_off(self) -> OllamaStreamError:
+        return OllamaStreamError(
+            f"The answer of {self.origin.host} ended without its last line (done: true), so it is "
+            "not complete. The model was stopped, for instance for repeating itself, or a proxy "
+            "cut the connection; the server's log says more.",
+            **self.origin.where(),
+        )
+
+    def _strange(self, what: str) -> OllamaStreamError:
+        return OllamaStreamError(
+            f"{self.origin.host} sent {self.origin.clean(what)} where a line of an Ollama answer "
+            "belongs. Is base_url the root of an Ollama server?",
+            **self.origin.where(),
+        )
+
+
+def read_usage(line: Mapping[str, Any]) -> Usage:
+    """Return what the last *line* of an answer says it cost."""
+    figures = {name: count(line, name) for name in _COUNTS}
+    figures |= {name: value for name in DURATIONS if (value := count(line, name))}
+    return Usage(
+        requests=1,
+        input_tokens=figures["prompt_eval_count"],
+        output_tokens=figures["eval_count"],
+        cached_tokens=count(line, "prompt_eval_cached_count"),
+        figures=figures,
+    )
+
+
+def count(fields: Mapping[str, Any], name: str) -> int:
+    """Return the count *name*; 0 when it is absent, because the server omits zeros."""
+    value = fields.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
 def check_length(what: str, size: int, origin: Origin) -> None:
-    """Refuse *what* of *size* bytes, of which more may come, when it cannot be an answer.
+    """Refuse *what* of *size* bytes when it is too long for an answer.
 
     Raises:
         OllamaStreamError: It is longer than `LONGEST`.
     """
     if size > LONGEST:
-        raise OllamaStreamError(
-            f"{origin.host} sent {what} of more than {LONGEST >> 20} MiB, which no Ollama server "
-            "does. Is base_url the root of an Ollama server?",
-            **origin.where(),
-        )
+        raise too_long(what, origin)
+
+
+def too_long(what: str, origin: Origin) -> OllamaStreamError:
+    """Return the error for *what* that is longer than `LONGEST`."""
+    return OllamaStreamError(
+        f"{origin.host} sent {what} of more than {LONGEST >> 20} MiB, which no Ollama server "
+        "does. Is base_url the root of an Ollama server?",
+        **origin.where(),
+    )

@@ -25,8 +25,9 @@ from openai.types.responses.response_prompt_param import ResponsePromptParam
 
 from timestep.answer import ids
 from timestep.answer.events import Events
+from timestep.answer.items import Ids
 from timestep.answer.outcome import settle
-from timestep.answer.reply import Ids, Reply
+from timestep.answer.reply import Reply
 from timestep.errors import (
     CapabilityError,
     ConfigurationError,
@@ -41,9 +42,10 @@ from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.client import ChatSource, Wire
 from timestep.ollama.endpoint import check_model_name
 from timestep.ollama.foreign import chat_source
+from timestep.ollama.lines import ChatLines
 from timestep.ollama.pool import Pool
 from timestep.ollama.render import RenderedPrompt, read_rendered, render_body
-from timestep.ollama.request.build import ChatRequest, build_request
+from timestep.ollama.request.build import ChatRequest, build_request, repair
 from timestep.ollama.request.messages import build_conversation, remote_images
 from timestep.ollama.request.options import check_keep_alive, check_options, settings_to_fields
 from timestep.ollama.request.tools import ToolConversion
@@ -182,12 +184,12 @@ class OllamaModel(Model):
         span = self._span(call)
         with span, recorded_errors(span, tracing, "Error getting response"):
             reply = await self._whole(call, span)
-            counts = reply.counts
+            counts = reply.usage
             usage = Usage(
                 requests=counts.requests,
                 input_tokens=counts.input_tokens,
                 output_tokens=counts.output_tokens,
-                total_tokens=counts.input_tokens + counts.output_tokens,
+                total_tokens=counts.total_tokens,
             )
             usage.input_tokens_details.cached_tokens = counts.cached_tokens
             keeps_usage = model_settings.preserve_raw_usage is True
@@ -195,7 +197,7 @@ class OllamaModel(Model):
                 output=reply.output,
                 usage=usage,
                 response_id=None,
-                raw_usage=reply.raw_usage() if keeps_usage else None,
+                raw_usage=counts.figures if keeps_usage else None,
             )
 
     async def stream_response(
@@ -304,17 +306,16 @@ class OllamaModel(Model):
         self, call: _Call, span: GenerationSpan, progress: _Progress
     ) -> AsyncGenerator[Events]:
         """Batches of events as they arrive; the last one ends with the response's last event."""
-        first = await self._prepare(call)
+        request = await self._prepare(call)
         reply = progress.reply = Reply(
-            first,
+            request.rules,
             model=self.model,
             created_at=time.time(),
             ids=_IDS,
-            origin=self._source.origin(self.model, first.headers),
+            origin=self._source.origin(self.model, request.headers),
             is_streamed=progress.is_streamed,
         )
-        request: ChatRequest | None = first
-        while request is not None:
+        while True:
             record_request(span, call.tracing, request)
             try:
                 async with aclosing(self._exchange(request, reply, call.tracing, span)) as batches:
@@ -326,15 +327,17 @@ class OllamaModel(Model):
                 # The frames hold what the server said, which may repeat the key in it; a crash
                 # report would show them.
                 raise exc.with_traceback(None) from exc.__cause__
-            request = settle(reply, reply.origin)
-            if request is not None:
-                reply.restart(request)
+            bad = settle(reply)
+            if bad is None:
+                break
+            request = repair(request, bad)
+            reply.restart(request.rules)
             if events := reply.take_events():
                 yield events
         reply.finish(raw_usage=call.settings.preserve_raw_usage is True)
         # The consumer may stop at the last event, so everything is recorded before it.
         self._record(call, span, progress, reply)
-        self._warn_full_window(reply)
+        self._warn_full_window(request, reply)
         yield reply.take_events()
 
     async def _exchange(
@@ -343,19 +346,19 @@ class OllamaModel(Model):
         """Ask, and read the answer into *reply*."""
         stream = self._source.chat(request.body, request.headers, self.model)
         keep_bytes(span, tracing, stream)
+        lines = ChatLines(stream.origin)
         try:
             async for piece in stream:
-                reply.origin = stream.origin
+                reply.origin = lines.origin = stream.origin
                 if isinstance(piece, bytes):
-                    reply.feed(piece)
+                    reply.feed(lines.feed(piece))
                 else:
-                    for chunk in piece:
-                        reply.feed_chunk(chunk)
+                    reply.feed(lines.feed_parsed(piece))
                 yield reply.take_events()
                 if reply.done:
                     break
-            reply.origin = stream.origin  # also of an answer without a piece
-            reply.end_of_body()
+            reply.origin = lines.origin = stream.origin  # also of an answer without a piece
+            reply.feed(lines.end_of_body())
         except OllamaError as exc:
             stream.note_error(exc)
             if isinstance(exc, CapabilityError):
@@ -382,7 +385,7 @@ class OllamaModel(Model):
         record_answer(
             span,
             call.tracing,
-            counts=reply.counts,
+            usage=reply.usage,
             output=reply.output,
             first_token_seconds=progress.first_token_seconds,
             dropped_calls=reply.dropped_calls,
@@ -458,16 +461,11 @@ class OllamaModel(Model):
                 self._warned.add(phrase)
                 logger.warning("Ollama model %r ignores %s.", self.model, phrase)
 
-    def _warn_full_window(self, reply: Reply) -> None:
+    def _warn_full_window(self, request: ChatRequest, reply: Reply) -> None:
         """Warn when prompt and answer filled the window: the server may have cut something."""
-        window = reply.request.body.get("options", {}).get("num_ctx")
-        used = reply.counts.input_tokens + reply.counts.output_tokens
-        if (
-            window
-            and reply.counts.requests == 1
-            and used >= window
-            and "window" not in self._warned
-        ):
+        window = request.body.get("options", {}).get("num_ctx")
+        used = reply.usage.total_tokens
+        if window and reply.usage.requests == 1 and used >= window and "window" not in self._warned:
             self._warned.add("window")
             logger.warning(
                 "Ollama model %r used %d of the %d tokens of its window, so the beginning may have "

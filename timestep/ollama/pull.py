@@ -8,11 +8,10 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from timestep.answer.reply import count
 from timestep.errors import ModelNotFoundError, OllamaError, OllamaStatusError, OllamaStreamError
 from timestep.net.origin import Origin
 from timestep.ollama.client import Wire
-from timestep.ollama.lines import LineSplitter, check_length
+from timestep.ollama.lines import LineSplitter, check_length, count
 
 _SUCCESS = "success"
 

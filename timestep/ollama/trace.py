@@ -8,9 +8,10 @@ from typing import Any
 from agents import GenerationSpanData, ModelSettings, ModelTracing, Span, generation_span
 from agents.tracing import SpanError
 
-from timestep.answer.reply import Counts
+from timestep.answer.chunks import Usage
 from timestep.net import wire_bytes
 from timestep.ollama.client import Exchange
+from timestep.ollama.lines import DURATIONS
 from timestep.ollama.request.build import ChatRequest
 
 REDACTED = "Error details are redacted."
@@ -64,7 +65,7 @@ def record_request(span: GenerationSpan, tracing: ModelTracing, request: ChatReq
     if data.model_config is not None:
         config = dict(data.model_config)
         config["think"] = request.body.get("think")
-        config["repaired"] = request.is_repair
+        config["repaired"] = request.rules.is_repair
         config["context_length"] = request.body.get("options", {}).get("num_ctx")
         if request.ignored or request.notes:
             config["ignored"] = [*request.ignored, *request.notes]
@@ -90,7 +91,7 @@ def record_answer(
     span: GenerationSpan,
     tracing: ModelTracing,
     *,
-    counts: Counts,
+    usage: Usage,
     output: list[Any],
     first_token_seconds: float | None,
     dropped_calls: int,
@@ -100,15 +101,17 @@ def record_answer(
         return  # nobody records this span
     data = span.span_data
     data.usage = {
-        "requests": max(counts.requests, 1),
-        "input_tokens": counts.input_tokens,
-        "output_tokens": counts.output_tokens,
-        "total_tokens": counts.input_tokens + counts.output_tokens,
-        "input_tokens_details": {"cached_tokens": counts.cached_tokens},
+        "requests": max(usage.requests, 1),
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens},
         "output_tokens_details": {"reasoning_tokens": 0},
     }
     config = dict(data.model_config or {})
-    config["durations_ns"] = dict(counts.durations)
+    config["durations_ns"] = {
+        name: usage.figures[name] for name in DURATIONS if name in usage.figures
+    }
     config["time_to_first_token_seconds"] = first_token_seconds
     if dropped_calls:
         config["dropped_calls"] = dropped_calls

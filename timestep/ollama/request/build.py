@@ -7,13 +7,12 @@ has to be (`repair`).
 
 import json
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 from agents import AgentOutputSchemaBase, ModelSettings
-from agents.exceptions import ModelBehaviorError
-from pydantic_core import from_json
 
+from timestep.answer.outcome import Repair
+from timestep.answer.rules import Reading, Rules
 from timestep.errors import UnsupportedInputError
 from timestep.ollama.request.messages import Conversation, Message
 from timestep.ollama.request.options import RequestFields
@@ -21,20 +20,6 @@ from timestep.ollama.request.schema import inline_refs
 from timestep.ollama.request.tools import FunctionTool, describe_tools, named
 
 Json = dict[str, Any]
-
-
-class Reading(Enum):
-    """How the text of an answer is read.
-
-    Attributes:
-        LIVE: It is the answer, shown as it arrives.
-        HELD: It has to be a call or to match a schema, and is shown once it does.
-        EMULATED: It is JSON: a call, or an object whose ``answer`` is shown as it arrives.
-    """
-
-    LIVE = "live"
-    HELD = "held"
-    EMULATED = "emulated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +46,18 @@ class ChatRequest:
     Attributes:
         body: Of ``POST /api/chat``.
         headers: Beside the endpoint's own.
-        reading: How the answer's text is read.
+        rules: How the answer is read.
         tools: The functions the answer may call.
-        must_call: True when the answer has to be a call.
-        one_call: True when only the first call counts.
-        no_calls: True when calls do not count: ``tool_choice`` is ``"none"``.
-        output: The schema the final text has to match, if any.
-        call_ids: Call ids of the history.
         ignored: What was left out and deserves a warning, a phrase each.
         notes: What was left out by convention or changed, for the span.
-        is_emulated: True when tools are described in words and calls come as JSON text.
-        is_repair: True for the second attempt at an answer; there is no third.
     """
 
     body: Json
     headers: dict[str, str]
-    reading: Reading
+    rules: Rules
     tools: tuple[FunctionTool, ...] = ()
-    must_call: bool = False
-    one_call: bool = False
-    no_calls: bool = False
-    output: AgentOutputSchemaBase | None = None
-    call_ids: frozenset[str] = frozenset()
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    is_emulated: bool = False
-    is_repair: bool = False
 
 
 @dataclass(slots=True)
@@ -159,86 +130,45 @@ def build_request(
     return ChatRequest(
         body=draft.body,
         headers=fields.headers,
-        reading=draft.reading,
+        rules=Rules(
+            reading=draft.reading,
+            tools=tuple(tool.name for tool in draft.tools),
+            must_call=draft.must_call,
+            one_call=settings.parallel_tool_calls is False,
+            no_calls=settings.tool_choice == "none",
+            output=output,
+            call_ids=conversation.call_ids,
+            is_emulated=draft.is_emulated,
+        ),
         tools=tuple(draft.tools),
-        must_call=draft.must_call,
-        one_call=settings.parallel_tool_calls is False,
-        no_calls=settings.tool_choice == "none",
-        output=output,
-        call_ids=conversation.call_ids,
         ignored=tuple(dict.fromkeys(draft.ignored)),
         notes=tuple(dict.fromkeys(draft.notes)),
-        is_emulated=draft.is_emulated,
     )
 
 
-def repair(request: ChatRequest, answer: str) -> ChatRequest:
-    """The request that asks once more, after *answer* was not what *request* needs.
+def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
+    """Return the request that asks once more, after the answer to *request* was *bad*.
 
     The answer is in the history, the shape is enforced by ``format``, and no tool is offered that
     could get in its way.
     """
-    if request.must_call:
+    rules = request.rules
+    if rules.must_call:
         schema = calls_schema(request.tools)
-        names = " or ".join(tool.name for tool in request.tools)
-        wanted = f"That was no call. Call {names} now"
+        wanted = f"That was no call. Call {' or '.join(rules.tools)} now"
     else:
-        schema = _output_schema(request)
+        schema = {} if rules.output is None else rules.output.json_schema()
         wanted = "That was not the JSON that was asked for. Give the same answer again"
     body = {key: value for key, value in request.body.items() if key != "tools"}
     messages: list[Message] = list(body["messages"])
-    if answer:
-        messages.append({"role": "assistant", "content": answer})
+    if bad.answer:
+        messages.append({"role": "assistant", "content": bad.answer})
     ask = f"{wanted}, as one JSON object and nothing else, that matches this JSON schema:\n"
     messages.append({"role": "user", "content": ask + _json(schema)})
     # Thinking first would only delay the constrained text; every model accepts false.
     body |= {"messages": messages, "format": schema, "think": False}
-    return replace(request, body=body, reading=Reading.HELD, is_emulated=False, is_repair=True)
-
-
-def read_call(text: str, tools: tuple[FunctionTool, ...]) -> tuple[str, Json] | None:
-    """The call that *text* is: its name and arguments; None when it is no call to *tools*."""
-    value = read_json(text)
-    if not isinstance(value, dict):
-        return None
-    call = cast("Json", value)
-    name, arguments = call.get("name"), call.get("arguments", {})
-    if not isinstance(name, str) or not isinstance(arguments, dict) or not named(tools, name):
-        return None
-    return name, cast("Json", arguments)
-
-
-def read_output(text: str, output: AgentOutputSchemaBase) -> str | None:
-    """The JSON text in *text* that matches *output*, without its fence; None when it does not."""
-    # Only JSON is put to the test: the SDK notes every failed one on the span.
-    found = _json_in(text)
-    if found is None:
-        return None
-    try:
-        output.validate_json(found)
-    except ModelBehaviorError:
-        return None
-    except NotImplementedError:
-        pass  # durable engines hand over a schema that cannot validate; JSON is all we can ask for
-    return found
-
-
-def read_json(text: str) -> Any:
-    """The value of the JSON in *text*; None when there is none."""
-    found = _json_in(text)
-    return None if found is None else from_json(found)
-
-
-def unfence(text: str) -> str:
-    """What stands in the one Markdown fence of *text*, or *text* trimmed when it has none."""
-    stripped = text.strip()
-    opening = stripped.find("```")
-    closing = stripped.rfind("```")
-    if opening == -1 or closing <= opening:
-        return stripped
-    inside = stripped[opening + 3 : closing]
-    language, newline, rest = inside.partition("\n")
-    return (rest if newline and language.strip().isalnum() else inside).strip()
+    again = replace(rules, reading=Reading.HELD, is_emulated=False, is_repair=True)
+    return replace(request, body=body, rules=again)
 
 
 def calls_schema(tools: tuple[FunctionTool, ...] | list[FunctionTool]) -> Json:
@@ -356,22 +286,6 @@ def _instruct(draft: _Draft) -> None:
         draft.messages = [system, *draft.messages[1:]]
     else:
         draft.messages = [{"role": "system", "content": words}, *draft.messages]
-
-
-def _output_schema(request: ChatRequest) -> Json:
-    return {} if request.output is None else request.output.json_schema()
-
-
-def _json_in(text: str) -> str | None:
-    """The JSON that *text* is, bare or in a Markdown fence; None when it is neither."""
-    # A fence may stand inside JSON too, so it counts only when there is no other way.
-    for candidate in (text, unfence(text)):
-        try:
-            from_json(candidate, allow_inf_nan=False)
-        except (TypeError, ValueError):  # the first for half a surrogate pair
-            continue
-        return candidate
-    return None
 
 
 def _json(value: Json) -> str:

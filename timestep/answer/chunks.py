@@ -1,0 +1,103 @@
+"""What a wire's reader tells the decoder: one answer as a sequence of chunks.
+
+An answer is any number of `Text`, `Thinking`, `TokenLogprobs` and `Call` chunks, then one `End`
+or one `Failure`; nothing after that counts. Text and thinking come once for every token, so chunks
+are plain slotted objects that cost next to nothing to make.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+Logprobs: TypeAlias = list[Mapping[str, Any]]
+"""Tokens with their logprobs, each in the shape of openai's ``Logprob``."""
+
+
+@dataclass(slots=True)
+class Text:
+    """More of the text. An empty one says that the answer has begun."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Thinking:
+    """More of the thinking."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class TokenLogprobs:
+    """Logprobs of the next text, thinking or call."""
+
+    entries: Logprobs
+
+
+@dataclass(slots=True)
+class Call:
+    """One whole tool call, unchecked, as the server sent it.
+
+    Attributes:
+        name: Should be text.
+        arguments: JSON text, or the value itself.
+        call_id: Any value that is not a valid, unused call id is replaced.
+    """
+
+    name: object
+    arguments: object = None
+    call_id: object = None
+
+
+@dataclass(slots=True)
+class Usage:
+    """What answers cost: one answer, or the sum of several.
+
+    Attributes:
+        requests: How many answers are counted.
+        figures: The provider's own figures by their own names, such as durations.
+    """
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    figures: dict[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output tokens together."""
+        return self.input_tokens + self.output_tokens
+
+    def add(self, other: "Usage") -> None:
+        """Add what *other* counts."""
+        self.requests += other.requests
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cached_tokens += other.cached_tokens
+        for name, value in other.figures.items():
+            self.figures[name] = self.figures.get(name, 0) + value
+
+
+@dataclass(slots=True)
+class End:
+    """The end of the answer.
+
+    Attributes:
+        reason: The finish reason: ``stop``, ``length`` (the token limit cut the answer) or
+            another word of the server; None when the server gave none.
+        usage: What the answer cost.
+    """
+
+    reason: str | None
+    usage: Usage
+
+
+@dataclass(slots=True)
+class Failure:
+    """What the reader found instead of more of the answer, as the error to raise."""
+
+    error: Exception
+
+
+Chunk: TypeAlias = Text | Thinking | TokenLogprobs | Call | End | Failure

@@ -1,0 +1,169 @@
+"""The output items of one response, assembled and told in events as they grow. Pure.
+
+One item is open at a time: thinking, text and calls follow one another in any order, as the
+model wrote them. A call is never open, because it arrives whole.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from openai.types.responses import Response, ResponseOutputItem, ResponseUsage
+
+from timestep.answer.chunks import Logprobs
+from timestep.answer.events import Events, EventWriter, call_item, message_item, reasoning_item
+from timestep.answer.ids import claim_call_id
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Where new ids come from."""
+
+    response: Callable[[], str]
+    message: Callable[[], str]
+    function_call: Callable[[], str]
+    call: Callable[[], str]
+
+
+class Items:
+    """The items of one response.
+
+    Args:
+        model: The name the caller asked for.
+        created_at: Unix time.
+        ids: Makes the ids that the server does not give.
+        used_ids: Call ids that no new call may have.
+        is_streamed: False when nobody reads the events; then none are made.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        created_at: float,
+        ids: Ids,
+        used_ids: Iterable[str],
+        is_streamed: bool,
+    ) -> None:
+        self.output: list[ResponseOutputItem] = []
+        self._writer = EventWriter(
+            response_id=ids.response(), model=model, created_at=created_at, is_read=is_streamed
+        )
+        self._data: dict[str, Any] = {"model": model}
+        self._ids = ids
+        self._used_ids = set(used_ids)
+        self._has_begun = False
+        self._kind = ""  # of the open item: "", "reasoning" or "message"
+        self._item_id = ""
+        self._texts: list[str] = []
+        self._logprobs: Logprobs = []
+        self._waiting: Logprobs = []
+
+    @property
+    def has_output(self) -> bool:
+        """True once an item was shown."""
+        return bool(self.output or self._kind)
+
+    @property
+    def has_text(self) -> bool:
+        """True once a message was opened."""
+        return self._kind == "message" or any(item.type == "message" for item in self.output)
+
+    @property
+    def last_text(self) -> str:
+        """The text of the newest message."""
+        if self._kind == "message":
+            return "".join(self._texts)
+        for item in reversed(self.output):
+            if item.type == "message":
+                return "".join(part.text for part in item.content if part.type == "output_text")
+        return ""
+
+    def take_events(self) -> Events:
+        """Return the events since the last call."""
+        return self._writer.take()
+
+    def begin(self) -> None:
+        """Open the response, unless it is open."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._writer.created()
+
+    def wait_for(self, logprobs: Logprobs) -> None:
+        """Keep *logprobs* for the next text, thinking or call."""
+        self._waiting += logprobs
+
+    def forget_logprobs(self) -> None:
+        """Drop logprobs of text that was never shown."""
+        self._waiting = []
+
+    def think(self, text: str) -> None:
+        """Add *text* to the open reasoning item, or open one."""
+        if self._kind != "reasoning":
+            self.close()
+            self._kind = "reasoning"
+            self._writer.reasoning_opened(len(self.output), self._data)
+        if self._waiting:
+            self._logprobs += self._take_waiting()
+        self._texts.append(text)
+        self._writer.reasoning_delta(len(self.output), text)
+
+    def write(self, text: str) -> None:
+        """Add *text* to the open message, or open one."""
+        if self._kind != "message":
+            self.open_message()
+        logprobs = None
+        if self._waiting:
+            logprobs = self._take_waiting()
+            self._logprobs += logprobs
+        self._texts.append(text)
+        self._writer.text_delta(len(self.output), self._item_id, text, logprobs)
+
+    def open_message(self) -> None:
+        """Open a message without text."""
+        self.close()
+        self._kind = "message"
+        self._item_id = self._ids.message()
+        self._writer.message_opened(len(self.output), self._item_id, self._data)
+
+    def call(self, name: str, arguments: str, call_id: object) -> None:
+        """Add a call, its *arguments* as JSON text; *call_id* is kept when it is valid and unused."""
+        self.close()
+        data: dict[str, Any] = self._data
+        if self._waiting:
+            data = {**data, "logprobs": self._take_waiting()}
+        claimed = claim_call_id(call_id, self._used_ids, self._ids.call)
+        item = call_item(self._ids.function_call(), claimed, name, arguments, data)
+        self._writer.call(len(self.output), item)
+        self.output.append(item)
+
+    def close(self, status: str = "completed", **more: Any) -> None:
+        """Close the open item, if there is one; *more* goes into its provider data."""
+        if not self._kind:
+            self.begin()
+            return
+        index, text, data = len(self.output), "".join(self._texts), {**self._data, **more}
+        if self._kind == "message":
+            message = message_item(self._item_id, text, self._logprobs, data, status)
+            self._writer.message_closed(index, message, self._logprobs)
+            self.output.append(message)
+        else:
+            if self._logprobs:
+                data["logprobs"] = self._logprobs
+            reasoning = reasoning_item(text, data, None if status == "completed" else status)
+            self._writer.reasoning_closed(index, reasoning)
+            self.output.append(reasoning)
+        self._kind, self._texts, self._logprobs = "", [], []
+
+    def finish(self, status: str, usage: ResponseUsage | None, more: Mapping[str, Any]) -> Response:
+        """Close the last item and the response; *more* are further fields of the response."""
+        # Waiting logprobs are the open item's, or of markers behind the last call.
+        self._logprobs += self._take_waiting()
+        self.close("completed" if status == "completed" else "incomplete")
+        response = self._writer.response(status, self.output, usage=usage, **more)
+        self._writer.terminal(response)
+        return response
+
+    def _take_waiting(self) -> Logprobs:
+        logprobs, self._waiting = self._waiting, []
+        return logprobs

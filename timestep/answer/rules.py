@@ -1,0 +1,47 @@
+"""What the request says about its answer: the rules the decoder reads it by."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from agents import AgentOutputSchemaBase
+
+
+class Reading(Enum):
+    """How the text of an answer is read.
+
+    Attributes:
+        LIVE: The text is the answer and is shown as it arrives.
+        HELD: The text has to be a call or to match a schema, and is shown once it does.
+        EMULATED: The text is JSON: a call, or an object whose ``answer`` is shown as it arrives.
+    """
+
+    LIVE = "live"
+    HELD = "held"
+    EMULATED = "emulated"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules for one answer.
+
+    Attributes:
+        reading: How the text is read.
+        tools: The names of the functions the answer may call.
+        must_call: True when the answer has to be a call.
+        one_call: True when only the first call counts.
+        no_calls: True when calls do not count: ``tool_choice`` is ``"none"``.
+        output: The schema the final text has to match, if any.
+        call_ids: The call ids of the history, which no new call may have.
+        is_emulated: True when tools are described in words and calls come as JSON text.
+        is_repair: True for the second attempt at an answer; there is no third.
+    """
+
+    reading: Reading = Reading.LIVE
+    tools: tuple[str, ...] = ()
+    must_call: bool = False
+    one_call: bool = False
+    no_calls: bool = False
+    output: AgentOutputSchemaBase | None = None
+    call_ids: frozenset[str] = frozenset()
+    is_emulated: bool = False
+    is_repair: bool = False
