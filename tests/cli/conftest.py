@@ -1,5 +1,6 @@
 """Commands run in this process, or in one of their own where that is the point."""
 
+import io
 import os
 import pty
 import select
@@ -86,26 +87,6 @@ def start():
 
 
 @pytest.fixture
-def in_terminal(start):
-    """Run a command in a terminal of some columns; what the terminal gets to see."""
-
-    def run(columns, *arguments, **variables):
-        ours, theirs = pty.openpty()
-        variables = {"COLUMNS": str(columns), "TERM": "xterm", **variables}
-        process = start(*arguments, stdout=theirs, stderr=theirs, **variables)
-        os.close(theirs)
-        shown = b""
-        with suppress(OSError):  # the last one has hung up
-            while piece := os.read(ours, 65536):
-                shown += piece
-        os.close(ours)
-        process.wait()
-        return shown.decode().replace("\r\n", "\n")
-
-    return run
-
-
-@pytest.fixture
 def on_screen(monkeypatch):
     """Run a command in this process, in a terminal of some columns.
 
@@ -138,6 +119,44 @@ def on_screen(monkeypatch):
         return text if raw else seen(text), left.value.code
 
     return run
+
+
+@pytest.fixture
+def in_terminal(on_screen):
+    """Run a command in this process, in a terminal of some columns; all that the terminal got."""
+
+    def run(columns, *arguments, **variables):
+        text, _ = on_screen(columns, *arguments, raw=True, **variables)
+        return text.replace("\r\n", "\n")
+
+    return run
+
+
+@pytest.fixture
+def invoke_into(monkeypatch):
+    """Run a command in this process with a file as its output; the exit code and the errors."""
+
+    def run(file, *arguments):
+        errors = io.StringIO()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", file)
+            patch.setattr(sys, "stderr", errors)
+            with pytest.raises(SystemExit) as left:
+                main(arguments, prog_name="timestep")
+        return left.value.code, errors.getvalue()
+
+    return run
+
+
+@pytest.fixture
+def closed_pipe():
+    """A pipe to write into, whose reader has left."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    file = os.fdopen(writing, "w")
+    yield file
+    with suppress(BrokenPipeError):
+        file.close()
 
 
 @pytest.fixture
@@ -203,3 +222,25 @@ def proxy(monkeypatch):
             yield visits
             end.connect(listener.getsockname())
             thread.join()
+
+
+@pytest.fixture
+def exported(proxy, monkeypatch):
+    """The SDK exports traces to OpenAI, as in every process with a key; who came to the proxy."""
+    from agents import set_trace_processors  # noqa: PLC0415 - other tests need not wait for the SDK
+    from agents.tracing.processors import (  # noqa: PLC0415
+        BackendSpanExporter,
+        BatchTraceProcessor,
+    )
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    processor = BatchTraceProcessor(BackendSpanExporter())
+    set_trace_processors([processor])
+
+    def flushed():
+        processor.force_flush()
+        return proxy
+
+    yield flushed
+    processor.shutdown()
+    set_trace_processors([])

@@ -1,9 +1,9 @@
-import os
-import pty
 import re
 from pathlib import Path
 
 import pytest
+
+from timestep.cli.demo import play
 
 SCENES = """\
 1. Two tool calls at once, streamed
@@ -95,37 +95,20 @@ def test_nothing_of_the_user_s_changes_what_it_shows(invoke, monkeypatch, output
     assert without_durations(invoke("demo").stdout) == output
 
 
-def test_no_trace_leaves_the_machine(start, proxy):
-    """The SDK exports traces to OpenAI as soon as it finds a key."""
-    process = start("demo", OPENAI_API_KEY="sk-test")
-    _, stderr = process.communicate()
+def test_no_trace_leaves_the_machine(invoke, exported):
+    result = invoke("demo")
 
-    assert proxy == []
-    assert (process.returncode, stderr) == (0, "")
+    assert exported() == []
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_a_pipe_gets_no_escape_codes(output):
     assert "\x1b" not in output
 
 
-def on_a_terminal(start, **variables):
-    """What a terminal is sent."""
-    primary, secondary = pty.openpty()
-    with os.fdopen(secondary, "w") as terminal:
-        process = start("demo", stdout=terminal, **variables)
-    sent = b""
-    while True:
-        try:
-            sent += os.read(primary, 4096)
-        except OSError:  # Linux's way to say that the other end is closed
-            break
-    os.close(primary)
-    assert process.wait() == 0
-    return sent.decode().replace("\r\n", "\n")
-
-
-def test_a_terminal_gets_bold_labels_and_dim_thinking(start):
-    shown = on_a_terminal(start, TERM="xterm", COLUMNS="60")
+def test_a_terminal_gets_bold_labels_and_dim_thinking(in_terminal, monkeypatch):
+    monkeypatch.setattr(play, "_READING_SPEED", 0.001)
+    shown = in_terminal(60, "demo")
 
     assert "\x1b[1mthinking  \x1b[0m\x1b[2mTwo\x1b[0m" in shown
     plain = re.sub(r"\x1b\[\d+m", "", shown)
@@ -141,10 +124,5 @@ def test_a_terminal_without_colours_gets_none(invoke, monkeypatch, name, value):
     assert "\x1b" not in invoke("demo", color=True).stdout
 
 
-def test_a_reader_that_leaves_is_no_error(start):
-    process = start("demo")
-    process.stdout.readline()
-    process.stdout.close()
-
-    assert process.stderr.read() == ""
-    assert process.wait() == 1
+def test_a_reader_that_leaves_is_no_error(invoke_into, closed_pipe):
+    assert invoke_into(closed_pipe, "demo") == (1, "")
