@@ -7,7 +7,7 @@ from timestep.config.schema import (
     TracesSettings,
 )
 from timestep.config.settings import Settings
-from timestep.config.sources import SHORT_NAMES
+from timestep.config.sources.variables import SHORT_NAMES
 
 
 def rows():

@@ -17,7 +17,8 @@ from timestep.cli.doctor.models import check_models
 from timestep.cli.doctor.servers import Server, check_openai, check_server
 from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import Inventory, Offer
-from timestep.config.settings import load_settings, misspelled_variables
+from timestep.config.files import misspelled_variables
+from timestep.config.settings import load_settings
 from timestep.testing import FakeOllama, Stall
 
 

@@ -1,4 +1,4 @@
-"""Errors of pydantic, turned into what to write instead. No message holds a value."""
+"""Errors of pydantic, turned into what to write instead. No message repeats a value."""
 
 import difflib
 import re
@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_settings import SettingsError
 
-from timestep.config.fields import arms_at, is_model, names_at
 from timestep.config.provenance import KeyOrigin, KeyPath, Origin, dotted
-from timestep.config.sources import CONTROL_VARIABLES, variable_name
+from timestep.config.shape import arms_at, field_at, is_model, names_at
+from timestep.config.sources.variables import CONTROL_VARIABLES, variable_name
 from timestep.config.toml_text import toml_value
 
 Origins = Mapping[str, KeyOrigin]
@@ -20,7 +20,7 @@ Origins = Mapping[str, KeyOrigin]
 def explain(
     error: ValidationError, model: type[BaseModel], kinds: Collection[str], origins: Origins
 ) -> ValidationError:
-    """*error* with every message saying the key, the place and the fix, and no input."""
+    """Return *error* with messages that name the key, the place and the fix, and no input."""
     problems = error.errors(include_input=False, include_url=False)
     return _error(
         (_path(problem), _reason(problem, model, kinds, origins), origins) for problem in problems
@@ -28,8 +28,15 @@ def explain(
 
 
 def refusal(path: KeyPath, reason: str, origins: Origins) -> ValidationError:
-    """An error for the key at *path* that only the whole configuration shows."""
+    """Return the error for the key at *path*; *reason* says what is wrong and what to do."""
     return _error([(path, reason, origins)])
+
+
+def message_of(error: ValidationError | SettingsError) -> str:
+    """Return the messages of *error*, one a line."""
+    if isinstance(error, ValidationError):
+        return "\n".join(problem["msg"] for problem in error.errors())
+    return "\n".join(map(str, error.args))
 
 
 def _error(problems: Iterable[tuple[KeyPath, str, Origins]]) -> ValidationError:
@@ -38,7 +45,7 @@ def _error(problems: Iterable[tuple[KeyPath, str, Origins]]) -> ValidationError:
         origin = _origin(path, origins)
         place = f" ({origin})" if origin else ""
         text = f"{dotted(path) or 'settings'}{place}: {reason}"
-        # A variable may hold bytes that are no text; pydantic's messages may not.
+        # A variable may hold bytes that are not text; pydantic's messages may not.
         text = text.encode(errors="backslashreplace").decode()
         problem = PydanticCustomError("configuration", "{text}", {"text": text})
         lines.append({"type": problem, "loc": path, "input": None})
@@ -46,9 +53,10 @@ def _error(problems: Iterable[tuple[KeyPath, str, Origins]]) -> ValidationError:
 
 
 def _path(problem: ErrorDetails) -> KeyPath:
-    """The key of *problem*, without the tags of unions (``:seconds``) and pydantic's marks."""
+    """Return the key of *problem*, without tags of unions (``:seconds``) and pydantic's marks."""
     parts = [str(part) for part in problem["loc"]]
-    unknown = [parts.pop()] if problem["type"] == "extra_forbidden" else []  # no tag, come what may
+    # The name of an unknown key may look like a tag.
+    unknown = [parts.pop()] if problem["type"] == "extra_forbidden" else []
     return (
         *(part for part in parts if not part.startswith(":") and part != "[key]"),
         *unknown,
@@ -81,7 +89,7 @@ def _reason(
 
 
 def _names(problem: ErrorDetails, model: type[BaseModel]) -> list[str]:
-    """The names that the table with the unknown key of *problem* knows."""
+    """Return the names that are known in the table with the unknown key of *problem*."""
     *table, _ = _path(problem)
     tags = {str(part)[1:] for part in problem["loc"] if str(part).startswith(":")}
     return sorted(
@@ -120,25 +128,14 @@ def _suggestion(
 
 
 def _example(path: KeyPath, model: type[BaseModel]) -> str:
-    field = _field(path, model) if path else None
+    field = field_at(model, path)
     if field is None or not field.examples:
         return ""
     return f", for example {path[-1]} = {toml_value(field.examples[0])}"
 
 
-def _field(path: KeyPath, model: type[BaseModel]) -> FieldInfo | None:
-    return next(
-        (
-            arm.model_fields[path[-1]]
-            for arm in arms_at(model, path[:-1])
-            if is_model(arm) and path[-1] in arm.model_fields
-        ),
-        None,
-    )
-
-
 def _origin(path: KeyPath, origins: Origins) -> Origin | None:
-    """Where the key at *path* is set; else where something below it, or around it, is."""
+    """Return where the key at *path* is set, or else a key below it, or else a table around it."""
     key = dotted(path)
     if key in origins:
         return origins[key].winner

@@ -1,8 +1,7 @@
-"""Where each setting came from, and how the sources become one tree.
+"""Where each setting came from. Pure: nothing here reads a file or the environment.
 
-Every source is a list of `Entry`: a path, a value and an `Origin`. `merge` takes the entries of
-all sources, strongest first, and keeps the first value of every path; so tables merge deeply and
-an override touches only the key it names. Pure: nothing here reads a file or the environment.
+A source records an `Entry` for each of its values: a path, a value and an `Origin`. The library
+merges the trees of the sources; `trace_origins` says, by the same rule, which entry won each key.
 """
 
 import re
@@ -15,9 +14,9 @@ from pydantic_settings import SettingsError
 
 KeyPath: TypeAlias = tuple[str, ...]
 _DEEPEST = 50
-"""No setting is nested so deep, and what is deeper would overflow the stack."""
+"""No setting is nested this deep. Deeper tables would overflow the stack."""
 
-SourceKind = Literal["argument", "environment", "dotenv", "secrets", "toml", "default"]
+SourceKind = Literal["argument", "environment", "dotenv", "secrets", "toml", "foreign", "default"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +24,11 @@ class Origin:
     """One place that gives a value.
 
     Attributes:
-        kind: The kind of source.
+        kind: The kind of source; ``"foreign"`` for a source that an application added.
         location: Where a reader finds it: ``"argument"``, ``"environment variable NAME"``,
-            ``".env:3"``, ``"secrets file /run/secrets/NAME"``, ``"timestep.toml:12"``,
-            ``"default"``.
-        variable: The name of the variable or secrets file, in upper case, where there is one.
+            ``".env:3"``, ``"secrets file /run/secrets/NAME"``, ``"timestep.toml:12"``, the class of
+            a foreign source, or ``"default"``.
+        variable: The name of the variable or of the secrets file in upper case, or None.
     """
 
     kind: SourceKind
@@ -60,28 +59,28 @@ class KeyOrigin:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One value from one source; an empty table is an entry too, so that it is not lost."""
+    """One value from one source. An empty table is an entry too, so that it is not lost."""
 
     path: KeyPath
     value: Any = field(repr=False)
     origin: Origin
 
     @property
-    def is_table(self) -> bool:
+    def is_empty_table(self) -> bool:
         """True for an empty table, which gives way to any value below it."""
-        return isinstance(self.value, Mapping)
+        return bool(self.value == {})
 
 
 def flatten(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """The leaves of *value* with their paths: tables and sections are opened, lists are not.
+    """Yield the leaves of *value* with their paths. Tables and sections are opened, lists are not.
 
     Raises:
         SettingsError: Tables are nested too deep.
     """
     if len(path) > _DEEPEST:
         raise SettingsError(
-            f"{dotted(path[:4])}…: tables are nested more than {_DEEPEST} deep, which no setting "
-            "is; take that key out"
+            f"{dotted(path[:4])}…: tables are nested more than {_DEEPEST} deep, and no setting is; "
+            "take that key out"
         )
     if isinstance(value, BaseModel):
         value = {name: getattr(value, name) for name in value.model_fields_set}
@@ -92,46 +91,47 @@ def flatten(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
         yield path, value
 
 
-def merge(entries: Iterable[Entry]) -> tuple[list[Entry], dict[str, KeyOrigin]]:
-    """The entries that win, and the origin of every key; *entries* come strongest first."""
-    winners: dict[KeyPath, Entry] = {}
-    losers: dict[KeyPath, list[Origin]] = {}
-    tables: set[KeyPath] = set()
-    for entry in entries:
-        above = [entry.path[:length] for length in range(len(entry.path) + 1)]
-        rival = next(
-            (path for path in above if path in winners and not winners[path].is_table), None
-        )
-        if rival is not None:
-            losers.setdefault(rival, []).append(entry.origin)
-        elif entry.path in winners or entry.path in tables:
-            continue  # an empty table, or a value where stronger sources hold a table
-        else:
-            winners[entry.path] = entry
-            tables.update(above[:-1])
-    origins = {
-        dotted(path): KeyOrigin(dotted(path), entry.origin, tuple(losers.get(path, ())))
-        for path, entry in winners.items()
-    }
-    return list(winners.values()), origins
-
-
 def to_tree(entries: Iterable[Entry]) -> dict[str, Any]:
-    """The nested tables that winning *entries* describe."""
+    """Return the nested tables that *entries* describe; of two entries for a path the last wins."""
     root: dict[str, Any] = {}
     for entry in entries:
         node = root
         for key in entry.path[:-1]:
             node = node.setdefault(key, {})
-        if entry.is_table:
+        if entry.is_empty_table:
             node.setdefault(entry.path[-1], {})
         else:
             node[entry.path[-1]] = entry.value
     return root
 
 
+def trace_origins(entries: Iterable[Entry]) -> dict[str, KeyOrigin]:
+    """Return the origin of every key by its dotted name. *entries* come strongest first.
+
+    Tables merge key by key. A plain value hides what weaker sources have at or below its path.
+    """
+    winners: dict[KeyPath, Entry] = {}
+    losers: dict[KeyPath, list[Origin]] = {}
+    tables: set[KeyPath] = set()
+    for entry in entries:
+        above = [entry.path[:length] for length in range(len(entry.path) + 1)]
+        rival = next(
+            (path for path in above if path in winners and not winners[path].is_empty_table), None
+        )
+        if rival is not None:
+            losers.setdefault(rival, []).append(entry.origin)
+        elif entry.path not in winners and entry.path not in tables:
+            winners[entry.path] = entry
+            tables.update(above[:-1])
+    return {
+        dotted(path): KeyOrigin(dotted(path), entry.origin, tuple(losers.get(path, ())))
+        for path, entry in winners.items()
+        if not (entry.is_empty_table and path in tables)  # a weaker source fills it
+    }
+
+
 def dotted(path: Iterable[object]) -> str:
-    """*path* as a TOML key: bare where TOML allows it, else quoted."""
+    """Return *path* as a TOML key: parts are quoted where TOML asks for it."""
     return ".".join(
         str(key) if re.fullmatch(r"[A-Za-z0-9_-]+", str(key)) else f'"{key}"' for key in path
     )

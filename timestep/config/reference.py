@@ -8,11 +8,11 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from timestep.config.fields import arms_at, is_model
 from timestep.config.provenance import KeyPath, dotted
 from timestep.config.schema import KINDS
 from timestep.config.settings import Settings
-from timestep.config.sources import SHORT_NAMES, variable_name
+from timestep.config.shape import arms_at, is_model
+from timestep.config.sources.variables import SHORT_NAMES, variable_name
 
 _HEADER = """\
 | environment | TOML | type | default | |

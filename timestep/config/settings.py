@@ -1,22 +1,15 @@
-"""The configuration: validated, frozen, and the only reader of the environment.
+"""The settings: validated, frozen, and the only reader of the environment.
 
-Precedence, first wins: arguments, environment, ``.env``, secrets directory, one TOML file,
-defaults. Tables merge deeply, so an override touches only the key it names. Importing this module
-imports neither ``agents`` nor ``openai`` nor ``ollama``.
+The first source that sets a key wins: arguments, environment, ``.env``, secrets directory, one TOML
+file, defaults. Tables merge key by key. Importing this module imports neither ``agents`` nor
+``openai`` nor ``ollama``.
 """
 
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from pydantic import (
-    Field,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,11 +17,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from timestep.config import sources
-from timestep.config.fields import arms_at, is_table
 from timestep.config.frozen import Frozen, freeze
-from timestep.config.problems import explain, refusal
-from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, merge, to_tree
+from timestep.config.problems import explain, message_of, refusal
+from timestep.config.provenance import DEFAULT, KeyOrigin, trace_origins
 from timestep.config.schema import (
     KINDS,
     FallbackSettings,
@@ -38,33 +29,40 @@ from timestep.config.schema import (
     TracesSettings,
     plugin_kinds,
 )
-from timestep.config.types import (
-    Alias,
-    AliasName,
-    ProviderName,
-)
+from timestep.config.sources.arguments import ArgumentsSource
+from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, named_path
+from timestep.config.sources.dotenv import DotenvSource
+from timestep.config.sources.library import entries_of, observed, spell_alike
+from timestep.config.sources.secrets import SecretsSource
+from timestep.config.sources.toml import TomlSource
+from timestep.config.sources.variables import VariablesSource, environment_variables, texts_of
+from timestep.config.types import Alias, AliasName, ProviderName
 from timestep.net.urls import check_key_transport, is_ollama_cloud
 from timestep.routing import describe_ring, find_ring, targets
 
+_OF_THE_CLASS = ""
+"""The file or directory that ``model_config`` names."""
+
 
 class Settings(Frozen, BaseSettings):
-    """Everything timestep can be told.
+    """Everything that configures timestep.
 
-    ``Settings()`` reads the environment, ``.env`` and the TOML file of the working directory;
-    keyword arguments win over all of them. `load_settings` does the same and raises
-    `ConfigurationError` only.
+    ``Settings()`` reads the environment, ``.env`` and the TOML file of the working directory.
+    Keyword arguments win over all of them. `load_settings` does the same and raises
+    `ConfigurationError` only. A subclass may add or reorder sources in
+    ``settings_customise_sources``, and set ``env_file`` and ``secrets_dir`` in its ``model_config``.
 
     Args:
-        _env_file: The ``.env`` file; None for none. Only the default may be missing.
-        _secrets_dir: A directory of secret files named like the variables; unset, the variable
-            ``TIMESTEP_SECRETS_DIR``.
+        _env_file: The ``.env`` file; None for none. Only ``.env`` itself may be missing.
+        _secrets_dir: A directory of secret files that are named like the variables; unset, the
+            variable ``TIMESTEP_SECRETS_DIR``.
         _config_file: The TOML file; unset, the variable ``TIMESTEP_CONFIG``, ``timestep.toml``,
             ``[tool.timestep]`` in ``pyproject.toml``, the user's configuration directory.
         _environment: The variables to read instead of the process's own.
 
     Raises:
-        ValidationError: A key is unknown or its value is wrong; names the key, the place and the
-            fix, and holds no value.
+        ValidationError: A key is unknown or its value is wrong. The message names the key, the
+            place and the fix, and repeats no value.
         SettingsError: A file or a variable cannot be read.
     """
 
@@ -74,6 +72,8 @@ class Settings(Frozen, BaseSettings):
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
         title="timestep settings",
+        env_file=".env",
+        env_nested_delimiter="__",  # for sources of the library, which a subclass may add
     )
 
     openai: OpenAISettings = OpenAISettings()
@@ -99,24 +99,35 @@ class Settings(Frozen, BaseSettings):
     def __init__(
         self,
         *,
-        _env_file: str | os.PathLike[str] | None = ".env",
+        _env_file: str | os.PathLike[str] | None = _OF_THE_CLASS,
         _secrets_dir: str | os.PathLike[str] | None = None,
         _config_file: str | os.PathLike[str] | None = None,
         _environment: Mapping[str, str] | None = None,
         **values: Any,
     ) -> None:
-        tree, origins = _read(
-            values,
-            os.environ if _environment is None else _environment,
-            env_file=_env_file,
-            secrets_dir=_secrets_dir,
-            config_file=_config_file,
+        cls = type(self)
+        configured = cls.model_config
+        env_file = configured.get("env_file") if _env_file == _OF_THE_CLASS else _env_file
+        variables = environment_variables(os.environ if _environment is None else _environment)
+        arguments = ArgumentsSource(cls, values, config_file=_config_file, secrets_dir=_secrets_dir)
+        environment = VariablesSource(cls, variables)
+        dotenv = DotenvSource(cls, env_file)
+        secrets_dir = named_path(SECRETS_VARIABLE, (arguments, environment, dotenv))
+        sources = cls.settings_customise_sources(
+            cls,
+            init_settings=arguments,
+            env_settings=environment,
+            dotenv_settings=dotenv,
+            file_secret_settings=SecretsSource(cls, secrets_dir or configured.get("secrets_dir")),
         )
+        spell_alike(sources)
+        sources = tuple(observed(cls, sources))
         try:
-            super().__init__(**tree)
+            super().__init__(_build_sources=(sources, {}))
         except ValidationError as exc:
-            raise explain(exc, Settings, {*KINDS, *plugin_kinds()}, origins) from None
-        self._origins = origins
+            origins = trace_origins(entries_of(sources))
+            raise explain(exc, cls, {*KINDS, *plugin_kinds()}, origins) from None
+        self._origins = trace_origins(entries_of(sources))
         self._check_aliases()
         self._check_ollama_transport()
 
@@ -129,21 +140,27 @@ class Settings(Frozen, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The one source: what ``__init__`` merged from all of them."""
-        return (init_settings,)
+        """Return the sources, strongest first. A subclass may add to them and reorder them.
+
+        The arguments are the sources of ``timestep.config.sources``; the TOML file is the last one
+        of the result.
+        """
+        named = (init_settings, env_settings, dotenv_settings)
+        toml = TomlSource(settings_cls, named_path(CONFIG_VARIABLE, named), texts_of(named))
+        return (init_settings, env_settings, dotenv_settings, file_secret_settings, toml)
 
     @property
     def origins(self) -> Mapping[str, KeyOrigin]:
-        """Where every key that is set came from, by dotted key; see `origin_of` for the rest."""
+        """The origin of every key that a source sets, by dotted key. See `origin_of` for defaults."""
         return dict(self._origins)
 
     def origin_of(self, key: str) -> KeyOrigin:
-        """Where the value of the dotted *key* came from; ``"default"`` when nothing sets it."""
+        """Return where the value of the dotted *key* came from; ``"default"`` when nothing sets it."""
         return self._origins.get(key, KeyOrigin(key, DEFAULT))
 
     @property
     def ollama_key_is_for_cloud_only(self) -> bool:
-        """True when the key of `ollama` is the plain ``OLLAMA_API_KEY``: meant for ollama.com.
+        """True when the key of `ollama` is the plain ``OLLAMA_API_KEY``, which is for ollama.com.
 
         A key from TOML, ``TIMESTEP_OLLAMA__API_KEY`` or an argument was written for this
         configuration, and so for its base_url.
@@ -175,7 +192,7 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     **overrides: Any,
 ) -> Settings:
-    """The settings, with *overrides* as the strongest source.
+    """Return the settings, with *overrides* as the strongest source.
 
     Args:
         env_file: The ``.env`` file; None for none.
@@ -184,7 +201,8 @@ def load_settings(
         overrides: Settings that win over all sources.
 
     Raises:
-        ConfigurationError: Anything is wrong; says what, where, and what to write instead.
+        ConfigurationError: The configuration cannot be used. The message says what is wrong, where,
+            and what to write instead.
     """
     try:
         _check_overrides(overrides)
@@ -198,126 +216,9 @@ def load_settings(
         # The error tree imports agents, which takes a second: only a failure pays for it.
         from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
 
-        lines = (
-            [error["msg"] for error in exc.errors()]
-            if isinstance(exc, ValidationError)
-            else exc.args
-        )
-        raise ConfigurationError("\n".join(lines)) from exc
+        raise ConfigurationError(message_of(exc)) from exc
 
 
 def _check_overrides(overrides: Mapping[str, Any]) -> None:
     for name in overrides.keys() & {"_env_file", "_config_file", "_environment"}:
         raise SettingsError(f"{name} (argument): unknown setting. Did you mean {name[1:]}?")
-
-
-def source_files(
-    *,
-    env_file: str | os.PathLike[str] | None = ".env",
-    config_file: str | os.PathLike[str] | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> list[sources.SourceFile]:
-    """The files that `load_settings` with these arguments looks for, strongest first.
-
-    Raises:
-        SettingsError: One that is needed to find the others cannot be read.
-    """
-    process = sources.environment_variables(os.environ if environment is None else environment)
-    dotenv = _dotenv(env_file)
-    secrets, config = _named_paths([*process, *dotenv], None, config_file)
-    read = sources.find_toml(config)
-    files: list[sources.SourceFile] = []
-    if env_file is not None:
-        path = Path(env_file)
-        files.append(sources.SourceFile("dotenv", path, (), path.is_file()))
-    if secrets is not None:
-        files.append(sources.SourceFile("secrets", secrets, (), secrets.is_dir()))
-    return files + [
-        sources.SourceFile("toml", *place, place == read and place[0].is_file())
-        for place in sources.toml_places(config)
-    ]
-
-
-def misspelled_variables(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Variables that nobody reads, by name, with the ones they were probably meant to be."""
-    names = os.environ if environment is None else environment
-    return {name: meant for name in names if (meant := sources.meant_variable(name))}
-
-
-def _dotenv(env_file: str | os.PathLike[str] | None) -> list[sources.Variable]:
-    if env_file is None:
-        return []
-    return sources.dotenv_variables(Path(env_file), required=Path(env_file) != Path(".env"))
-
-
-def _named_paths(
-    variables: list[sources.Variable],
-    secrets_dir: str | os.PathLike[str] | None,
-    config_file: str | os.PathLike[str] | None,
-) -> tuple[Path | None, Path | None]:
-    """The secrets directory and the TOML file that arguments or *variables* name."""
-    secrets = secrets_dir or sources.control_text(sources.SECRETS_VARIABLE, variables)
-    config = config_file or sources.control_text(sources.CONFIG_VARIABLE, variables)
-    return (_home_path(secrets) if secrets else None, _home_path(config) if config else None)
-
-
-def _home_path(path: str | os.PathLike[str]) -> Path:
-    """*path* with the home directory in the place of ``~``; as it is where nobody has one."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # the error about a file that is not there says it better
-        return Path(path)
-
-
-def _read(
-    values: Mapping[str, Any],
-    process: Mapping[str, str],
-    *,
-    env_file: str | os.PathLike[str] | None,
-    secrets_dir: str | os.PathLike[str] | None,
-    config_file: str | os.PathLike[str] | None,
-) -> tuple[dict[str, Any], dict[str, KeyOrigin]]:
-    """The merged tree of all sources, and where each of its keys came from."""
-    environment = sources.environment_variables(process)
-    dotenv = _dotenv(env_file)
-    secrets_path, config_path = _named_paths([*environment, *dotenv], secrets_dir, config_file)
-    secrets = sources.secret_variables(secrets_path) if secrets_path else []
-    toml = sources.find_toml(config_path)
-    arguments = sources.argument_entries(values)
-    written = sources.toml_entries(*toml) if toml else []
-    named = [
-        entry
-        for variables in (environment, dotenv, secrets)
-        for entry in sources.variable_entries(variables, _decode)
-    ]
-    winners, origins = merge(
-        [*arguments, *sources.respelled(named, [*arguments, *written]), *written]
-    )
-    texts = {
-        variable.name: variable.text
-        for variable in [*dotenv, *environment]
-        if variable.text.strip()
-    }
-    return to_tree(sources.follow_pointer(entry, texts, _decode) for entry in winners), origins
-
-
-def _decode(path: KeyPath, text: str) -> Any:
-    """*text* of a variable as what the key at *path* wants: JSON for tables, lists and options."""
-    allowed = arms_at(Settings, path)
-    tables = [arm for arm in allowed if is_table(arm)]
-    may_be_json = (
-        Any in allowed
-        or bool(tables)
-        or any(getattr(arm, "__origin__", None) is list for arm in allowed)
-    )
-    if may_be_json and (text[0] in "[{" or Any in allowed):
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            pass  # not JSON after all: text, where text is allowed
-    if tables and len(tables) == len(allowed):
-        raise ValueError(
-            "a table is written as a JSON object, or better key by key in variables such as "
-            f"{sources.variable_name(path)}__NAME"
-        )
-    return text

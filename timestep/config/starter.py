@@ -7,11 +7,11 @@ from typing import Any, cast
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from timestep.config.fields import arms, is_model, is_table
 from timestep.config.provenance import KeyPath, dotted
 from timestep.config.schema import KINDS
 from timestep.config.settings import Settings
-from timestep.config.sources import SHORT_NAMES, variable_name
+from timestep.config.shape import arms, is_model, is_table
+from timestep.config.sources.variables import names_of
 from timestep.config.toml_text import toml_value
 
 SCHEMA_FILE = "timestep.schema.json"
@@ -99,13 +99,7 @@ def _key(path: KeyPath, field: FieldInfo, *, with_variables: bool = True) -> str
 
 
 def _described(path: KeyPath, field: FieldInfo, suffix: str = "") -> str:
-    return f"{field.description} ({', '.join(variables_of(path))}{suffix})"
-
-
-def variables_of(path: KeyPath) -> list[str]:
-    """The variables that set the key at *path*, strongest first; none where no shell could."""
-    names = [variable_name(path), *(name for name, target in SHORT_NAMES.items() if target == path)]
-    return [name for name in names if name.isidentifier()]
+    return f"{field.description} ({', '.join(names_of(path))}{suffix})"
 
 
 def _example(path: KeyPath, field: FieldInfo) -> Any:

@@ -45,13 +45,12 @@ def _parse(key: str, leaves: "list[Leaf]") -> "KeyPath":
     """The path that *key* names, spelled as in *leaves*."""
     import tomllib
 
-    from timestep.config.provenance import DEFAULT, Entry, flatten
-    from timestep.config.sources import Variable, respelled
+    from timestep.config.provenance import flatten
+    from timestep.config.sources.variables import respelled, variable_path
 
-    variable = Variable(key, "", DEFAULT).path
-    if variable is not None:
-        written = [Entry(leaf.path, None, DEFAULT) for leaf in leaves]
-        return respelled([Entry(variable, None, DEFAULT)], written)[0].path
+    path = variable_path(key)
+    if path is not None:
+        return respelled(path, {leaf.path[:2] for leaf in leaves})
     try:
         [(path, _)] = flatten(tomllib.loads(f"{key} = 0"))
     except ValueError as exc:
@@ -66,9 +65,9 @@ def _check(path: "KeyPath", leaves: "list[Leaf]") -> None:
     """Refuse a *path* that no setting can have."""
     import difflib
 
-    from timestep.config.fields import arms_at
     from timestep.config.provenance import dotted
     from timestep.config.settings import Settings
+    from timestep.config.shape import arms_at
 
     if not arms_at(Settings, path):
         near = difflib.get_close_matches(dotted(path), [leaf.key for leaf in leaves], n=1)
@@ -78,12 +77,12 @@ def _check(path: "KeyPath", leaves: "list[Leaf]") -> None:
 
 def _describe(leaf: "Leaf") -> str:
     from timestep.cli.terminal import width
-    from timestep.config.starter import variables_of
+    from timestep.config.sources.variables import names_of
 
     origin = leaf.origin
     rows = [("from", str(origin.winner))]
     rows += [("wins over" if not n else "", str(loser)) for n, loser in enumerate(origin.losers)]
-    rows += [("variable" if not n else "", name) for n, name in enumerate(variables_of(leaf.path))]
+    rows += [("variable" if not n else "", name) for n, name in enumerate(names_of(leaf.path))]
     lines = [click.style(clean(leaf.line), bold=True)]
     lines += [f"  {label:<11}{clean(text)}" for label, text in rows]
     if description := _description(leaf.path):
@@ -94,8 +93,8 @@ def _describe(leaf: "Leaf") -> str:
 
 
 def _description(path: "KeyPath") -> str:
-    from timestep.config.fields import arms_at, is_model
     from timestep.config.settings import Settings
+    from timestep.config.shape import arms_at, is_model
 
     for arm in arms_at(Settings, path[:-1]):
         if is_model(arm) and path[-1] in arm.model_fields:
@@ -104,14 +103,14 @@ def _description(path: "KeyPath") -> str:
 
 
 def _as_json(leaf: "Leaf") -> dict[str, Any]:
-    from timestep.config.starter import variables_of
+    from timestep.config.sources.variables import names_of
 
     return {
         "key": leaf.key,
         "value": leaf.value,
         "winner": _place(leaf.origin.winner),
         "losers": [_place(loser) for loser in leaf.origin.losers],
-        "variables": variables_of(leaf.path),
+        "variables": names_of(leaf.path),
         "description": _description(leaf.path),
     }
 

@@ -10,7 +10,7 @@ from timestep.cli.context import ConfigurationProblem, Context, configuration_op
 from timestep.cli.output import clean, json_option, print_json
 
 if TYPE_CHECKING:
-    from timestep.config.sources import SourceFile
+    from timestep.config.files import SourceFile
 
 
 @click.command()
@@ -44,7 +44,7 @@ def path(context: Context, *, as_json: bool) -> None:
     """Show the files that settings are read from, strongest first, and which exist."""
     from pydantic_settings import SettingsError
 
-    from timestep.config.settings import source_files
+    from timestep.config.files import source_files
 
     try:
         files = source_files(env_file=context.env_file, config_file=context.config_file)

@@ -12,7 +12,8 @@ from timestep.cli.doctor.servers import Server, check_openai, check_proxies, che
 from timestep.cli.errors import explain
 from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import take_inventory
-from timestep.config.settings import Settings, misspelled_variables, source_files
+from timestep.config.files import misspelled_variables, source_files
+from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError
 from timestep.registry import MultiModelProvider
 from timestep.routing import chain, split_prefix, targets

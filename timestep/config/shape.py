@@ -1,7 +1,6 @@
-"""The settings model read as a tree: which names a table knows, and what a value may be.
+"""The shape of the settings, read from their models: the names of a table, the types of a value.
 
-Pure functions over pydantic models; used to decode variables, to suggest names, and to write the
-reference table.
+Pure. Used to decode variables, to suggest names, and to describe the settings.
 """
 
 import types
@@ -9,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 
 def arms(annotation: Any) -> Iterator[Any]:
-    """The plain types *annotation* allows: unions are opened, ``Annotated`` is peeled off."""
+    """Yield the plain types that *annotation* allows, without ``Annotated`` and unions."""
     origin = get_origin(annotation)
     if origin is Annotated:
         yield from arms(get_args(annotation)[0])
@@ -24,17 +24,17 @@ def arms(annotation: Any) -> Iterator[Any]:
 
 
 def is_model(arm: Any) -> bool:
-    """True when *arm* is a section, not a plain type."""
+    """Return True when *arm* is a section."""
     return isinstance(arm, type) and issubclass(arm, BaseModel)
 
 
 def is_table(arm: Any) -> bool:
-    """True when *arm* is written as a table: a section or a mapping."""
+    """Return True when *arm* is written as a table: a section or a mapping."""
     return is_model(arm) or get_origin(arm) is dict
 
 
 def arms_at(model: type[BaseModel], path: Sequence[str]) -> list[Any]:
-    """The types allowed at *path* below *model*; empty when nothing is known there."""
+    """Return the types that *model* allows at *path*; empty when there is no such key."""
     allowed: list[Any] = [model]
     for name in path:
         allowed = [below for arm in allowed for below in _below(arm, name)]
@@ -42,9 +42,21 @@ def arms_at(model: type[BaseModel], path: Sequence[str]) -> list[Any]:
 
 
 def names_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
-    """The names that the table at *path* knows; empty for a table with free names."""
+    """Return the names that the table at *path* knows; empty for a table with free names."""
     return sorted(
         {name for arm in arms_at(model, path) if is_model(arm) for name in arm.model_fields}
+    )
+
+
+def field_at(model: type[BaseModel], path: Sequence[str]) -> FieldInfo | None:
+    """Return the field that describes the key at *path*, or None when no field does."""
+    return next(
+        (
+            arm.model_fields[path[-1]]
+            for arm in arms_at(model, path[:-1])
+            if path and is_model(arm) and path[-1] in arm.model_fields
+        ),
+        None,
     )
 
 

@@ -364,8 +364,8 @@ def test_a_secret_is_read_from_a_regular_file_only(monkeypatch, kind):
                 path.mkdir()
 
         assert message() == (
-            "secrets/OPENAI_API_KEY is no regular file; a secret is the text of one, so put it "
-            "into a file of that name"
+            "secrets/OPENAI_API_KEY is not a regular file; put the secret into a "
+            "text file of that name"
         )
 
 

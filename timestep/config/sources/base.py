@@ -1,0 +1,82 @@
+"""The base of our sources."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
+
+from timestep.config.provenance import Entry, to_tree
+
+CONFIG_VARIABLE = "TIMESTEP_CONFIG"
+SECRETS_VARIABLE = "TIMESTEP_SECRETS_DIR"
+
+
+class Source(PydanticBaseSettingsSource):
+    """A source that knows where each of its values was written.
+
+    Attributes:
+        entries: The values, strongest first. A source that decodes text has them after its call.
+        paths: The paths that this source names, by variable: ``TIMESTEP_CONFIG`` and
+            ``TIMESTEP_SECRETS_DIR``.
+    """
+
+    def __init__(
+        self,
+        settings_cls: type[BaseSettings],
+        entries: Sequence[Entry] = (),
+        paths: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(settings_cls)
+        self.entries = entries
+        self.paths = paths or {}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the value of one field. The library asks for the whole tree instead."""
+        return self().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the tree of settings."""
+        return to_tree(self.entries)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"  # values may be secret
+
+
+def named_path(variable: str, sources: Iterable[object]) -> Path | None:
+    """Return the path of the first of *sources* that names one, or None.
+
+    Args:
+        variable: ``TIMESTEP_CONFIG`` or ``TIMESTEP_SECRETS_DIR``.
+        sources: The sources to ask, strongest first. Foreign ones are passed over.
+    """
+    named = (source.paths.get(variable) for source in sources if isinstance(source, Source))
+    path = next(filter(None, named), None)
+    return expanded(path) if path else None
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return *path* with the home directory in the place of ``~``."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is no such user; the error about a missing file says it better
+        return Path(path)
+
+
+def read_text(path: Path, setting: str) -> str:
+    """Return the UTF-8 text of the file at *path*. *setting* says what named the file.
+
+    Raises:
+        SettingsError: The file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as exc:
+        raise SettingsError(f"{path} does not exist; correct {setting}, or leave it out") from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"{path} is not UTF-8 text; save it with that encoding") from exc
+    except (OSError, ValueError) as exc:  # ValueError: a path with a null byte
+        reason = getattr(exc, "strerror", exc)
+        raise SettingsError(f"{path} cannot be read ({reason}); correct {setting}") from exc

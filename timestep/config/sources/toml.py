@@ -1,0 +1,227 @@
+"""The TOML file: where it is, what it says, and on which line."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import platformdirs
+from pydantic_settings import BaseSettings, SettingsError
+
+from timestep.config.provenance import Entry, KeyPath, Origin, dotted, flatten, to_tree
+from timestep.config.sources.base import CONFIG_VARIABLE, Source, read_text
+from timestep.config.sources.variables import decode
+
+_TABLE = ("tool", "timestep")
+_PIECES = re.compile(
+    r'''
+      """(?:[^"\\]|\\.|"(?!""))*+"{3,5}   # a string of many lines may end in two quotes of its own
+    | \'\'\'(?:[^']|'(?!''))*+'{3,5}
+    | "(?:[^"\\]|\\.)*+"
+    | '[^']*+'
+    | \#[^\n]*+
+    | [^"'\#\[\]{}=\n]++
+    | .                                   # a bracket, an equals sign, the end of a line
+    ''',
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TomlFile:
+    """A TOML file that holds settings.
+
+    Attributes:
+        path: Where it is.
+        table: The table in it that holds the settings; empty for the whole file.
+        text: What it says.
+        tree: The same as tables.
+    """
+
+    path: Path
+    table: KeyPath
+    text: str
+    tree: Mapping[str, Any]
+
+    @property
+    def settings(self) -> object:
+        """What `table` holds, or None when there is no such table."""
+        found: object = self.tree
+        for name in self.table:
+            found = found.get(name) if _is_table(found) else None
+        return found
+
+
+class TomlSource(Source):
+    """The settings of one TOML file.
+
+    Args:
+        settings_cls: The settings class.
+        config_file: The file; None for the first one that `toml_places` lists and that exists.
+        variables: The texts of the variables that values such as ``"env:GROQ_API_KEY"`` point at.
+
+    Raises:
+        SettingsError: The file cannot be read or is not TOML.
+    """
+
+    def __init__(
+        self,
+        settings_cls: type[BaseSettings],
+        config_file: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        file = find_toml(config_file)
+        super().__init__(settings_cls, _entries(file) if file else ())
+        self._variables = variables or {}
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the tree of settings, with the text of a variable in the place of its pointer.
+
+        Raises:
+            SettingsError: A pointer leads to no variable, and no stronger source sets its key.
+        """
+        return to_tree(map(self._followed, self.entries))
+
+    def _followed(self, entry: Entry) -> Entry:
+        value = entry.value
+        if not isinstance(value, str) or not value.startswith("env:"):
+            return entry
+        if _is_set(entry.path, self.current_state):
+            return entry  # a stronger source wins
+        name = value.removeprefix("env:").strip()
+        text = self._variables.get(name, "").strip()
+        if not text:
+            raise SettingsError(f"{dotted(entry.path)} ({entry.origin}): {_lost_pointer(name)}")
+        decoded = decode(self.settings_cls, entry.path, text, entry.origin)
+        return Entry(entry.path, decoded, entry.origin)
+
+
+def _is_set(path: KeyPath, tree: object) -> bool:
+    """Return True when *tree* has a value at *path*, or a plain value above it."""
+    for key in path:
+        if not _is_table(tree):
+            return True
+        if key not in tree:
+            return False
+        tree = tree[key]
+    return True
+
+
+def _lost_pointer(name: str) -> str:
+    if not name.isidentifier():  # this may be a key that was pasted here: do not repeat it
+        return "write the name of a variable after 'env:'"
+    return (
+        f"the variable {name!r}, which 'env:{name}' points at, is not set; set it in the "
+        "environment or in .env"
+    )
+
+
+def toml_places(config_file: Path | None) -> list[tuple[Path, KeyPath]]:
+    """Return the files that may hold settings, in the order of the search, each with its table.
+
+    That is only *config_file* when it is given. Otherwise ``./timestep.toml``, ``[tool.timestep]``
+    in ``./pyproject.toml``, and ``timestep.toml`` in the user's configuration directory.
+    """
+    if config_file is not None:
+        return [(config_file, _TABLE if config_file.name == "pyproject.toml" else ())]
+    user = platformdirs.user_config_path("timestep") / "timestep.toml"
+    return [(Path("timestep.toml"), ()), (Path("pyproject.toml"), _TABLE), (user, ())]
+
+
+def find_toml(config_file: Path | None) -> TomlFile | None:
+    """Return the TOML file that holds the settings, or None. Each file is read once.
+
+    Raises:
+        SettingsError: A file cannot be read or is not TOML; or *config_file* is a
+            ``pyproject.toml`` without the table.
+    """
+    for path, table in toml_places(config_file):
+        if config_file is None and not path.is_file():
+            continue
+        text = read_text(path, f"config_file or {CONFIG_VARIABLE}")
+        file = TomlFile(path, table, text, parse_toml(path, text))
+        if file.settings is not None:
+            return file
+        if config_file is not None:
+            raise SettingsError(f"{path} has no [{dotted(table)}]; add that table to it")
+    return None
+
+
+def parse_toml(path: Path, text: str) -> dict[str, Any]:
+    """Return the tables in *text*.
+
+    Raises:
+        SettingsError: The text is not TOML; names the line.
+    """
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as exc:  # ValueError: also an integer of 5000 digits
+        found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(exc), re.DOTALL)
+        place, reason = (
+            (f"{path}:{found[2]}", f"{found[1]}, column {found[3]}") if found else (path, exc)
+        )
+        raise SettingsError(
+            f"{place} is not valid TOML: {reason}; text values need quotes, as in "
+            'default_model = "ollama/llama3.2"'
+        ) from None
+
+
+def _entries(file: TomlFile) -> list[Entry]:
+    settings = file.settings
+    if not _is_table(settings):
+        raise SettingsError(f"{file.path}: [{dotted(file.table)}] must be a table of settings")
+    lines = key_lines(file.text)
+    return [
+        Entry(path, value, Origin("toml", f"{file.path}:{_line_of((*file.table, *path), lines)}"))
+        for path, value in flatten(settings)
+        if path
+    ]
+
+
+def _line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:
+    """Return the line of the key at *path*, or of the inline table that holds it."""
+    return next(lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines)
+
+
+def key_lines(text: str) -> dict[KeyPath, int]:
+    """Return the line on which each key of the valid TOML *text* is first written, from 1.
+
+    The work is linear in the length of the text. Keys inside an inline table are left out.
+    """
+    lines: dict[KeyPath, int] = {}
+    header: KeyPath = ()
+    for line, key in _written_keys(text):
+        is_header = key.startswith("[")
+        tree = tomllib.loads(key if is_header else f"{key} = 0")
+        path = next(path for path, _ in flatten(tree))
+        if is_header:
+            header = path
+        base = () if is_header else header
+        for length in range(1, len(path) + 1):
+            lines.setdefault(base + path[:length], line)
+    return lines
+
+
+def _written_keys(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the key or the header that begins each statement, as written, with its line."""
+    line, depth, begin = 1, 0, 1
+    key, is_value = "", False
+    for match in _PIECES.finditer(f"{text}\n"):
+        piece = match[0]
+        if piece == "\n" and depth == 0:
+            if key:
+                yield begin, key
+            key, is_value = "", False
+        elif piece == "=":
+            is_value = True
+        elif not is_value and not piece.startswith("#"):
+            begin = begin if key else line
+            key = (key + piece).strip()
+        depth += (piece in "[{") - (piece in "]}")
+        line += piece.count("\n")
+
+
+def _is_table(value: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(value, dict)

@@ -1,0 +1,213 @@
+"""Variables: how they are named, what their text means, and the source that reads them.
+
+The environment, ``.env`` and the secrets directory share these names. A name is ``TIMESTEP_`` and
+the path of the key in upper case, with two underscores between its parts; or one of `SHORT_NAMES`.
+"""
+
+import difflib
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_origin
+
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings, SettingsError
+
+from timestep.config.provenance import Entry, KeyPath, Origin, dotted, flatten, to_tree
+from timestep.config.shape import arms_at, is_table
+from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, Source
+
+PREFIX = "TIMESTEP_"
+CONTROL_VARIABLES: dict[str, KeyPath] = {
+    CONFIG_VARIABLE: ("config",),
+    SECRETS_VARIABLE: ("secrets_dir",),
+}
+"""The variables that say where to look. They set no key."""
+SHORT_NAMES: dict[str, KeyPath] = {
+    "OPENAI_API_KEY": ("openai", "api_key"),
+    "OPENAI_BASE_URL": ("openai", "base_url"),
+    "OPENAI_ORG_ID": ("openai", "organization"),
+    "OPENAI_PROJECT_ID": ("openai", "project"),
+    "OLLAMA_API_KEY": ("ollama", "api_key"),
+    "OLLAMA_BASE_URL": ("ollama", "base_url"),
+    "OLLAMA_HOST": ("ollama", "host"),
+}
+"""The variables that other tools read too. ``TIMESTEP_OPENAI__API_KEY`` and so on win over them."""
+_OTHER_NAMES = {
+    "OPENAI_API_BASE": "OPENAI_BASE_URL",
+    "OPENAI_ORGANIZATION": "OPENAI_ORG_ID",
+    "OPENAI_PROJECT": "OPENAI_PROJECT_ID",
+    "OLLAMA_API_BASE": "OLLAMA_BASE_URL",
+    "OLLAMA_URL": "OLLAMA_BASE_URL",
+}
+"""What other tools call the same things."""
+_CLOSE = 0.88
+
+
+def variable_path(name: str) -> KeyPath | None:
+    """Return the key that the variable *name* sets, or None when it sets no key of ours."""
+    name = name.upper()
+    if name in SHORT_NAMES:
+        return SHORT_NAMES[name]
+    if not name.startswith(PREFIX) or name in CONTROL_VARIABLES:
+        return None
+    path = tuple(name.removeprefix(PREFIX).lower().split("__"))
+    # A shell allows no hyphen in a name; a header has hyphens and hardly ever an underscore.
+    return (*path[:-1], path[-1].replace("_", "-")) if "headers" in path[:-1] else path
+
+
+def variable_name(path: Iterable[object]) -> str:
+    """Return the name of the variable that sets the key at *path*."""
+    return PREFIX + "__".join(str(key).upper().replace("-", "_") for key in path)
+
+
+def names_of(path: KeyPath) -> list[str]:
+    """Return the variables that set the key at *path*, strongest first.
+
+    The list is empty when no shell can spell the name.
+    """
+    names = [variable_name(path), *(name for name, target in SHORT_NAMES.items() if target == path)]
+    return [name for name in names if name.isidentifier()]
+
+
+def meant_variable(name: str) -> str | None:
+    """Return the variable of ours that the foreign *name* was probably meant to be."""
+    name = name.upper()
+    if name in SHORT_NAMES or name.startswith(PREFIX):
+        return None  # ours; the settings say what is wrong with it
+    if name in _OTHER_NAMES:
+        return _OTHER_NAMES[name]
+    head, _, tail = name.partition("_")
+    if tail and difflib.get_close_matches(head, [PREFIX.rstrip("_")], cutoff=_CLOSE):
+        return PREFIX + tail
+    return next(iter(difflib.get_close_matches(name, SHORT_NAMES, n=1, cutoff=_CLOSE)), None)
+
+
+def respelled(path: KeyPath, written: Collection[KeyPath]) -> KeyPath:
+    """Return the *path* of a variable, with its provider or alias spelled as in *written*.
+
+    A variable has no hyphen and no case: ``TIMESTEP_PROVIDERS__MY_LLM__API_KEY`` belongs to
+    ``[providers.my-llm]`` when a file has that table.
+
+    Args:
+        path: The path.
+        written: The first two parts of the paths that other sources set.
+    """
+    if path[:2] in written or path[0] not in {"providers", "aliases"}:
+        return path
+    spelled = {tuple(part.lower().replace("-", "_") for part in name): name for name in written}
+    return (*spelled.get(path[:2], path[:2]), *path[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable of one source."""
+
+    name: str
+    text: str = field(repr=False)
+    origin: Origin
+
+
+def environment_variables(environment: Mapping[str, str]) -> list[Variable]:
+    """Return the variables of the process."""
+    return [
+        Variable(name, text, Origin("environment", f"environment variable {name}", name.upper()))
+        for name, text in environment.items()
+    ]
+
+
+def texts_of(sources: Iterable[object]) -> dict[str, str]:
+    """Return the text of every variable in *sources*, which come strongest first."""
+    texts: dict[str, str] = {}
+    for source in sources:
+        if isinstance(source, VariablesSource):
+            texts = {v.name: v.text for v in reversed(source.variables)} | texts
+    return texts
+
+
+class VariablesSource(Source):
+    """Settings from variables.
+
+    Within the source a long name wins over a short one, a longer path over JSON that holds it, and
+    an upper-case name over other spellings.
+
+    Attributes:
+        variables: The variables that have text; an empty one counts as unset.
+        written: How other sources spell providers and aliases, see `respelled`.
+    """
+
+    def __init__(self, settings_cls: type[BaseSettings], variables: Iterable[Variable]) -> None:
+        self.variables = [variable for variable in variables if variable.text.strip()]
+        self.written: Collection[KeyPath] = ()
+        named = {v.name.upper(): v.text.strip() for v in reversed(self.variables)}
+        super().__init__(
+            settings_cls, paths={name: named[name] for name in CONTROL_VARIABLES if name in named}
+        )
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the tree of settings.
+
+        Raises:
+            SettingsError: The text of a variable is not what its key wants; or one variable sets
+                a plain value and another one a table for the same key.
+        """
+        self.entries = [
+            entry for variable, path in self._ranked() for entry in self._read(variable, path)
+        ]
+        _check_one_form(self.entries)
+        return to_tree(reversed(self.entries))  # the strongest is written last
+
+    def _ranked(self) -> list[tuple[Variable, KeyPath]]:
+        ours = [(variable, variable_path(variable.name)) for variable in self.variables]
+        return sorted(
+            [(variable, path) for variable, path in ours if path is not None],
+            key=lambda pair: (
+                pair[0].name.upper() in SHORT_NAMES,
+                -len(pair[1]),
+                not pair[0].name.isupper(),
+            ),
+        )
+
+    def _read(self, variable: Variable, path: KeyPath) -> Iterable[Entry]:
+        value = decode(self.settings_cls, path, variable.text.strip(), variable.origin)
+        for leaf, below in flatten(value, path):
+            yield Entry(respelled(leaf, self.written), below, variable.origin)
+
+
+def _check_one_form(entries: Iterable[Entry]) -> None:
+    """Refuse a plain value and a table for one key: neither is the stronger one."""
+    tables = {
+        entry.path[:length]: entry.origin
+        for entry in entries
+        for length in range(1, len(entry.path))
+    }
+    for entry in entries:
+        if entry.path in tables and not entry.is_empty_table:
+            raise SettingsError(
+                f"{dotted(entry.path)}: a plain value ({entry.origin}) and a table "
+                f"({tables[entry.path]}) for one key; unset one of them"
+            )
+
+
+def decode(settings_cls: type[BaseModel], path: KeyPath, text: str, origin: Origin) -> Any:
+    """Return the *text* of a variable as the key at *path* wants it.
+
+    JSON is read where the key may be a table, a list or an option of any type.
+
+    Raises:
+        SettingsError: The key wants a table, and the text is not JSON.
+    """
+    allowed = arms_at(settings_cls, path)
+    tables = [arm for arm in allowed if is_table(arm)]
+    may_be_json = Any in allowed or tables or any(get_origin(arm) is list for arm in allowed)
+    if may_be_json and (text[0] in "[{" or Any in allowed):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            pass  # plain text, where text is allowed
+    if tables and len(tables) == len(allowed):
+        raise SettingsError(
+            f"{dotted(path)} ({origin}): a table is written as a JSON object, or better key by key "
+            f"in variables such as {variable_name(path)}__NAME"
+        )
+    return text
