@@ -1,0 +1,266 @@
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from agents import Agent, function_tool
+from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
+
+from timestep import MultiModelProvider, MultiModelProviderMap, OllamaModelProvider
+from timestep.batch import Defaults, Output, OutputError, read_values, run
+from timestep.batch.rate import Rate
+from timestep.testing import Stall
+
+
+@pytest.fixture
+def provider(fake_ollama):
+    mapping = MultiModelProviderMap()
+    mapping.add_provider("ollama", OllamaModelProvider(base_url=fake_ollama.url))
+    return MultiModelProvider(provider_map=mapping, default_model="ollama/m")
+
+
+def prompts(count):
+    return [{"id": f"q{at}", "prompt": f"question {at}"} for at in range(count)]
+
+
+async def results(lines, provider, **keywords):
+    return [result async for result in run(lines, provider, **keywords)]
+
+
+def echo(request):
+    return request.json["messages"][-1]["content"].upper()
+
+
+async def test_every_line_gets_its_own_answer(fake_ollama, provider):
+    fake_ollama.reply(echo, times=None)
+    found = await results(prompts(40), provider, concurrency=7)
+    assert {result.line.custom_id: result.text for result in found} == {
+        f"q{at}": f"QUESTION {at}" for at in range(40)
+    }
+
+
+async def test_no_more_lines_are_under_way_than_allowed(fake_ollama, provider):
+    fake_ollama.reply(echo, times=None)
+    taken = 0
+
+    def lines():
+        nonlocal taken
+        for line in prompts(30):
+            taken += 1
+            yield line
+
+    batch = run(lines(), provider, concurrency=3)
+    await anext(batch)
+    assert taken <= 3 + 3 + 1  # asked, waiting to be read, and the one that was read
+    await batch.aclose()
+
+
+async def test_an_answer_is_a_chat_completion_that_openai_reads(fake_ollama, provider):
+    fake_ollama.reply("Hello!", thinking="hm", prompt_eval_count=5, eval_count=2)
+    [result] = await results(prompts(1), provider)
+    assert result.error is None
+    assert result.row["custom_id"] == "q0"
+    assert result.row["response"]["status_code"] == 200
+    completion = ChatCompletion.model_validate(result.row["response"]["body"], strict=True)
+    assert completion.choices[0].message.content == "Hello!"
+    assert completion.choices[0].finish_reason == "stop"
+    assert completion.usage.total_tokens == 7
+
+
+async def test_calls_are_part_of_the_answer(fake_ollama, provider):
+    fake_ollama.reply(tool_calls=[("f", {"a": 1})])
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}}  # fmt: skip
+    body = {"messages": [{"role": "user", "content": "x"}], "tools": [tool]}
+    line = {"custom_id": "a", "url": "/v1/chat/completions", "body": body}
+    [result] = await results([line], provider)
+    choice = ChatCompletion.model_validate(result.row["response"]["body"]).choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert json.loads(choice.message.tool_calls[0].function.arguments) == {"a": 1}
+
+
+async def test_a_line_for_the_responses_api_gets_a_response(fake_ollama, provider):
+    fake_ollama.reply("Hello!")
+    line = {"custom_id": "a", "url": "/v1/responses", "body": {"input": "x"}}
+    [result] = await results([line], provider)
+    body = result.row["response"]["body"]
+    response = Response.model_validate(
+        {**body, "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+    )
+    assert response.output_text == result.text == "Hello!"
+
+
+async def test_an_agent_answers_with_its_tools(fake_ollama, provider):
+    @function_tool
+    def double(number: int) -> int:
+        """Twice *number*."""
+        return 2 * number
+
+    fake_ollama.reply(tool_calls=[("double", {"number": 4})])
+    fake_ollama.reply("It is 8.")
+    agent = Agent(name="a", tools=[double])
+    [result] = await results(prompts(1), provider, agent=agent)
+    assert result.text == "It is 8."
+    assert fake_ollama.chats[1]["messages"][-1]["content"] == "8"
+
+
+async def test_a_failure_is_a_row_and_the_others_go_on(fake_ollama, provider):
+    fake_ollama.reply(echo, times=None)
+    lines = [*prompts(2), {"id": "bad", "prompt": "x", "model": "nowhere/m"}]
+    found = {result.line.custom_id: result for result in await results(lines, provider)}
+    assert found["q1"].error is None
+    assert found["bad"].row["error"]["code"] == "UnknownModelError"
+    assert "nowhere" in found["bad"].row["error"]["message"]
+    assert found["bad"].row["response"] is None
+
+
+async def test_a_status_of_the_server_stands_in_the_row(fake_ollama, provider):
+    fake_ollama.fail(404, "model 'm' not found")
+    [result] = await results(prompts(1), provider)
+    assert result.attempts == 1
+    assert result.row["response"]["status_code"] == 404
+    assert result.row["error"]["code"] == "ModelNotFoundError"
+
+
+async def test_a_failure_that_may_pass_is_tried_again(fake_ollama, provider):
+    fake_ollama.fail(503, "server busy", headers={"Retry-After": "0"})
+    fake_ollama.reply("ok")
+    [result] = await results(prompts(1), provider)
+    assert (result.text, result.attempts) == ("ok", 2)
+
+
+async def test_retries_end(fake_ollama, provider):
+    for _ in range(3):
+        fake_ollama.fail(503, "server busy", headers={"Retry-After": "0"})
+    [result] = await results(prompts(1), provider, retries=2)
+    assert result.attempts == 3
+    assert result.row["error"]["code"] == "ServerBusyError"
+
+
+async def test_a_reader_that_leaves_cancels_what_is_under_way(fake_ollama, provider):
+    stall = Stall(after=1)
+    fake_ollama.reply("first")
+    fake_ollama.reply("a long story", fault=stall, times=2)
+    batch = run(prompts(3), provider, concurrency=3)
+    await anext(batch)
+    await stall.reached()
+    await batch.aclose()
+    fake_ollama.strict = False
+    await fake_ollama.disconnected()
+
+
+async def test_an_error_of_the_callers_iterable_leaves_the_batch(fake_ollama, provider):
+    def lines():
+        yield {"prompt": "a"}
+        raise RuntimeError("the source broke")
+
+    fake_ollama.reply(echo, times=None)
+    with pytest.raises(RuntimeError, match="the source broke"):
+        await results(lines(), provider)
+
+
+async def test_a_bad_mapping_leaves_the_batch_with_its_number(fake_ollama, provider):
+    fake_ollama.reply(echo, times=None)
+    with pytest.raises(ValueError, match="line 2: 'prompt' is missing"):
+        await results([{"prompt": "a"}, {"text": "b"}], provider, concurrency=1)
+
+
+async def test_less_than_one_at_once_is_refused(provider):
+    with pytest.raises(ValueError, match="concurrency is 0"):
+        await results([], provider, concurrency=0)
+
+
+async def test_a_rate_spreads_requests_and_pays_for_tokens(clock):
+    waits = []
+
+    async def sleep(seconds):
+        waits.append(seconds)
+        clock.now += seconds
+
+    rate = Rate(requests=60, tokens=600, clock=clock, sleep=sleep)
+    for _ in range(3):
+        await rate.begin()
+    assert waits == [1.0, 1.0]
+    rate.used(100)  # ten seconds of 600 a minute
+    await rate.begin()
+    assert waits == [1.0, 1.0, 11.0]
+
+
+def lines_of(*values):
+    return list(read_values(values, Defaults(model="ollama/m")))
+
+
+def row(line, error=None):
+    return {
+        "id": f"batch_req_{line.key}",
+        "custom_id": line.custom_id,
+        "response": {},
+        "error": error,
+    }
+
+
+def test_rows_of_an_earlier_run_are_known(tmp_path):
+    path = tmp_path / "out.jsonl"
+    first, second, third = lines_of(*prompts(3))
+    with Output(path) as output:
+        output.write(row(first), failed=False)
+        output.write(row(second, {"code": "X"}), failed=True)
+    with Output(path) as output:
+        assert [output.has(line) for line in (first, second, third)] == [True, True, False]
+        assert (output.done_before, output.failed_before) == (1, 1)
+    with Output(path, retry_errors=True) as output:
+        assert [output.has(line) for line in (first, second, third)] == [True, False, False]
+
+
+def test_a_torn_last_line_is_cut_off(tmp_path):
+    path = tmp_path / "out.jsonl"
+    first, second = lines_of(*prompts(2))
+    with Output(path) as output:
+        output.write(row(first), failed=False)
+    whole = path.read_bytes()
+    path.write_bytes(whole + json.dumps(row(second)).encode()[:-5])
+    with Output(path) as output:
+        assert [output.has(line) for line in (first, second)] == [True, False]
+    assert path.read_bytes() == whole
+
+
+def test_a_changed_line_is_noticed(tmp_path):
+    path = tmp_path / "out.jsonl"
+    [line] = lines_of({"id": "a", "prompt": "before"})
+    [changed] = lines_of({"id": "a", "prompt": "after"})
+    with Output(path) as output:
+        output.write(row(line), failed=False)
+    with Output(path) as output:
+        assert not output.has_changed(line)
+        assert output.has_changed(changed)
+
+
+def test_two_runs_do_not_share_an_output(tmp_path):
+    with Output(tmp_path / "out.jsonl"), pytest.raises(OutputError, match="Another run writes"):
+        Output(tmp_path / "out.jsonl")
+    Output(tmp_path / "out.jsonl").close()
+
+
+def test_a_file_of_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "notes.jsonl"
+    path.write_text('{"custom_id": 5}\n')
+    with pytest.raises(OutputError, match=r"notes.jsonl:1 is not a row of a batch"):
+        Output(path)
+    assert path.read_text() == '{"custom_id": 5}\n'
+
+
+@pytest.mark.parametrize("place", ["missing/out.jsonl", "."])
+def test_an_output_that_cannot_be_written_is_refused(tmp_path, place):
+    with pytest.raises(OutputError, match="cannot be written"):
+        Output(tmp_path / Path(place))
+
+
+async def test_cancelling_a_batch_ends_it(fake_ollama, provider):
+    stall = Stall(after=1)
+    fake_ollama.reply("a long story", fault=stall, times=None)
+    running = asyncio.create_task(results(prompts(5), provider, concurrency=2))
+    await stall.reached()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    fake_ollama.strict = False

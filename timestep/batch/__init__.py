@@ -1,0 +1,46 @@
+"""Many prompts through any model: OpenAI's batch files, on this machine.
+
+The way of a line, a room a step: `lines` (the input), `question` with `chat` and `responses` (what is
+asked), `answer` (one line asked, with retries), `run` (many at once), `output` (the files).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from timestep.batch.answer import Result
+    from timestep.batch.lines import BadLine, Defaults, Line, read_file, read_values
+    from timestep.batch.output import Output, OutputError
+    from timestep.batch.run import run
+
+__all__ = [
+    "BadLine",
+    "Defaults",
+    "Line",
+    "Output",
+    "OutputError",
+    "Result",
+    "read_file",
+    "read_values",
+    "run",
+]
+
+_HOME = {
+    "BadLine": "lines",
+    "Defaults": "lines",
+    "Line": "lines",
+    "Output": "output",
+    "OutputError": "output",
+    "Result": "answer",
+    "read_file": "lines",
+    "read_values": "lines",
+    "run": "run",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,179 @@
+"""One line of a batch, asked until it is answered or given up.
+
+Every runner of a batch calls `answer_line`: the loop of this process and the workers of a cluster.
+"""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents import (
+    Agent,
+    ItemHelpers,
+    Model,
+    ModelProvider,
+    ModelResponse,
+    ModelRetryAdvice,
+    ModelRetryAdviceRequest,
+    ModelRetrySettings,
+    ModelSettings,
+    ModelTracing,
+    RunConfig,
+    Runner,
+    Usage,
+    retry_policies,
+)
+from openai.types.responses import ResponseOutputMessage, ResponseOutputText
+
+from timestep.batch.chat import write_chat
+from timestep.batch.lines import CHAT, Line
+from timestep.batch.output import row_id
+from timestep.batch.question import Json
+from timestep.batch.responses import write_responses
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
+"""Seconds before a retry when the server does not name any; each wait is twice the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one line.
+
+    Attributes:
+        line: What was asked.
+        row: OpenAI's output line, ready for the file.
+        text: The words of the answer; empty when it failed, or is nothing but calls.
+        error: Why it was given up; None when it was answered.
+        usage: Of all its model calls.
+        attempts: How often it was asked.
+        seconds: From the first attempt to the end.
+    """
+
+    line: Line
+    row: Json = field(repr=False)
+    text: str
+    error: Exception | None
+    usage: Usage
+    attempts: int
+    seconds: float
+
+
+async def answer_line(
+    line: Line, provider: ModelProvider, *, agent: Agent[Any] | None = None, retries: int = 3
+) -> Result:
+    """*line*, answered by the model that it names, or by *agent* with its tools.
+
+    A failure that may pass is retried up to *retries* times, after the wait that the server asks for.
+    No failure of a model leaves this function; it becomes the row's error.
+    """
+    started = time.monotonic()
+    attempts = 0
+    response = None
+    try:
+        if agent is not None:
+            attempts = 1
+            response = await _run_agent(line, provider, agent, retries)
+        while response is None:
+            attempts += 1
+            model = provider.get_model(line.question.model)
+            response = await _attempt(line, model, attempts, is_last=attempts > retries)
+    except Exception as exc:  # noqa: BLE001 - one line never ends a batch
+        row = _failure_row(line, exc)
+        return Result(line, row, "", exc, Usage(), attempts, time.monotonic() - started)
+    row = _answer_row(line, response, model=line.question.model or "")
+    seconds = time.monotonic() - started
+    text = "\n".join(text for item in response.output if (text := ItemHelpers.extract_text(item)))
+    return Result(line, row, text, None, response.usage, attempts, seconds)
+
+
+async def _attempt(
+    line: Line, model: Model, attempt: int, *, is_last: bool
+) -> ModelResponse | None:
+    """The answer of *model*; None after the wait that a failure asks for, when it may pass."""
+    try:
+        return await _ask(line, model)
+    except Exception as exc:
+        request = ModelRetryAdviceRequest(error=exc, attempt=attempt, stream=False)
+        advice = model.get_retry_advice(request)
+        if is_last or advice is None or not advice.suggested:
+            raise
+        await asyncio.sleep(_wait(advice, attempt))
+        return None
+
+
+async def _ask(line: Line, model: Model) -> ModelResponse:
+    question = line.question
+    return await model.get_response(
+        system_instructions=question.instructions,
+        input=question.input,
+        model_settings=question.settings,
+        tools=list(question.tools),
+        output_schema=question.output,
+        handoffs=[],
+        tracing=ModelTracing.DISABLED,
+        previous_response_id=None,
+        conversation_id=None,
+        prompt=None,
+    )
+
+
+async def _run_agent(
+    line: Line, provider: ModelProvider, agent: Agent[Any], retries: int
+) -> ModelResponse:
+    """The last words of *agent*, as the answer of a model."""
+    question = line.question
+    retry = ModelRetrySettings(max_retries=retries, policy=retry_policies.provider_suggested())
+    config = RunConfig(
+        model=question.model,
+        model_provider=provider,
+        model_settings=ModelSettings(retry=retry).resolve(question.settings),
+        tracing_disabled=True,
+    )
+    result = await Runner.run(agent, question.input, run_config=config)
+    text = ResponseOutputText(annotations=[], text=str(result.final_output), type="output_text")
+    message = ResponseOutputMessage(
+        id="msg_final", content=[text], role="assistant", status="completed", type="message"
+    )
+    usage = result.context_wrapper.usage
+    return ModelResponse(output=[message], usage=usage, response_id=None)
+
+
+def _wait(advice: ModelRetryAdvice, attempt: int) -> float:
+    """Seconds until the next attempt; a little different for each line, so that they spread."""
+    if advice.retry_after is not None:
+        return advice.retry_after
+    wait: float = min(_FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT)
+    return wait * random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
+
+
+def _answer_row(line: Line, response: ModelResponse, *, model: str) -> Json:
+    write = write_chat if line.url == CHAT else write_responses
+    prefix = "chatcmpl" if line.url == CHAT else "resp"
+    body = write(response, model=model, answer_id=f"{prefix}-{line.key}", created=int(time.time()))
+    answered = {"status_code": 200, "request_id": f"req_{line.key}", "body": body}
+    return {
+        "id": row_id(line.key),
+        "custom_id": line.custom_id,
+        "response": answered,
+        "error": None,
+    }
+
+
+def _failure_row(line: Line, error: Exception) -> Json:
+    said = {"code": type(error).__name__, "message": str(error)}
+    status = getattr(error, "status_code", None)
+    response = None
+    if isinstance(status, int):
+        response = {
+            "status_code": status,
+            "request_id": f"req_{line.key}",
+            "body": {"error": {**said, "type": said["code"], "param": None}},
+        }
+    return {
+        "id": row_id(line.key),
+        "custom_id": line.custom_id,
+        "response": response,
+        "error": said,
+    }

@@ -1,0 +1,248 @@
+"""Bodies of ``/v1/chat/completions``: read as a question, and written as an answer. Pure.
+
+Source: openai 3.57 ``types/chat/completion_create_params.py`` and ``types/chat/chat_completion.py``.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agents import ModelResponse, ModelSettings
+from openai.types.responses import (
+    ResponseFunctionToolCall,
+    ResponseOutputMessage,
+    ResponseReasoningItem,
+)
+
+from timestep.batch.question import (
+    BadLineError,
+    Json,
+    Question,
+    mapping,
+    named,
+    objects,
+    offered_tool,
+    output_of,
+    text_or_none,
+)
+
+_SETTINGS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "parallel_tool_calls": "parallel_tool_calls",
+    "top_logprobs": "top_logprobs",
+    "metadata": "metadata",
+    "store": "store",
+    "verbosity": "verbosity",
+    "prompt_cache_retention": "prompt_cache_retention",
+}
+"""Fields of a body and the `ModelSettings` that mean the same."""
+_ARGUMENTS = frozenset(
+    {"logit_bias", "prompt_cache_key", "safety_identifier", "seed", "service_tier", "stop", "user"}
+)
+"""Fields that every model of the SDK takes as ``extra_args``."""
+_READ = frozenset(
+    {"model", "messages", "tools", "tool_choice", "response_format", "reasoning_effort", "logprobs"}
+)
+
+
+def read_chat(body: Json) -> Question:
+    """The question that *body* asks.
+
+    Raises:
+        BadLineError: It is not a body that can be answered; the message names the field.
+    """
+    if body.get("stream"):
+        raise BadLineError("body.stream: a batch does not stream; leave it out")
+    if body.get("n") not in {None, 1}:
+        raise BadLineError("body.n: a line gets one answer; write a line for each")
+    messages = objects(body.get("messages"), "body.messages")
+    where, response_format = "body.response_format", mapping(body.get("response_format"))
+    if not messages:
+        raise BadLineError("body.messages is empty")
+    return Question(
+        model=text_or_none(body.get("model"), "body.model"),
+        instructions=None,
+        input=[item for at, message in enumerate(messages) for item in _items(message, at)],
+        settings=_settings(body),
+        tools=tuple(
+            offered_tool(_function(tool, at), at)
+            for at, tool in enumerate(objects(body.get("tools") or [], "body.tools"))
+        ),
+        output=output_of(response_format.get("type"), response_format.get("json_schema"), where),
+    )
+
+
+def write_chat(response: ModelResponse, *, model: str, answer_id: str, created: int) -> Json:
+    """*response* as the chat completion that OpenAI's readers take."""
+    texts: list[str] = []
+    thinking: list[str] = []
+    calls: list[Json] = []
+    cut = False
+    refusal: str | None = None
+    for item in response.output:
+        match item:
+            case ResponseOutputMessage():
+                cut = cut or item.status == "incomplete"
+                for part in item.content:
+                    if part.type == "output_text":
+                        texts.append(part.text)
+                    else:
+                        refusal = part.refusal
+            case ResponseFunctionToolCall():
+                function = {"name": item.name, "arguments": item.arguments}
+                calls.append({"id": item.call_id, "type": "function", "function": function})
+            case ResponseReasoningItem():
+                thinking += [part.text for part in item.content or []]
+            case _:
+                pass
+    message: Json = {
+        "role": "assistant",
+        "content": "\n".join(texts) if texts or not calls else None,
+        "refusal": refusal,
+    }
+    if thinking:
+        message["reasoning"] = "\n".join(thinking)
+    if calls:
+        message["tool_calls"] = calls
+    reason = "length" if cut else "tool_calls" if calls else "stop"
+    return {
+        "id": answer_id,
+        "object": "chat.completion",
+        "created": created,
+        "model": model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
+        "usage": {
+            "prompt_tokens": response.usage.input_tokens,
+            "completion_tokens": response.usage.output_tokens,
+            "total_tokens": response.usage.total_tokens,
+        },
+    }
+
+
+def _items(message: Json, at: int) -> Iterator[Json]:
+    """The input items that the message number *at* stands for."""
+    where = f"body.messages[{at}]"
+    content = message.get("content")
+    match message.get("role"):
+        case "system" | "developer" as role:
+            yield {"role": role, "content": _text(content, where)}
+        case "user":
+            yield {"role": "user", "content": _parts(content, where)}
+        case "assistant":
+            if content:
+                text: Json = {
+                    "type": "output_text",
+                    "text": _text(content, where),
+                    "annotations": [],
+                }
+                yield {
+                    "id": f"msg_{at}",
+                    "type": "message",
+                    "role": "assistant",
+                    "status": "completed",
+                    "content": [text],
+                }
+            for call in objects(message.get("tool_calls") or [], f"{where}.tool_calls"):
+                function = named(call.get("function"), f"{where}.tool_calls.function")
+                yield {
+                    "type": "function_call",
+                    "call_id": text_or_none(call.get("id"), f"{where}.tool_calls.id") or "",
+                    "name": function["name"],
+                    "arguments": function.get("arguments") or "{}",
+                }
+        case "tool":
+            yield {
+                "type": "function_call_output",
+                "call_id": text_or_none(message.get("tool_call_id"), f"{where}.tool_call_id") or "",
+                "output": _text(content, where),
+            }
+        case role:
+            raise BadLineError(f"{where}.role: {role!r} is not a role of a chat")
+
+
+def _text(content: object, where: str) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(
+        text_or_none(part.get("text"), f"{where}.content") or ""
+        for part in objects(content or [], f"{where}.content")
+    )
+
+
+def _parts(content: object, where: str) -> str | list[Json]:
+    if isinstance(content, str):
+        return content
+    return [_part(part, where) for part in objects(content, f"{where}.content")]
+
+
+def _part(part: Json, where: str) -> Json:
+    kind = part.get("type")
+    match kind:
+        case "text":
+            return {"type": "input_text", "text": part.get("text") or ""}
+        case "image_url":
+            image = mapping(part.get("image_url"))
+            return {
+                "type": "input_image",
+                "image_url": image.get("url"),
+                "detail": image.get("detail") or "auto",
+            }
+        case "input_audio":
+            return {"type": "input_audio", "input_audio": part.get("input_audio")}
+        case "file":
+            return {"type": "input_file", **mapping(part.get("file"))}
+        case _:
+            raise BadLineError(f"{where}.content: parts are text, image_url, input_audio or file")
+
+
+def _settings(body: Json) -> ModelSettings:
+    given: Json = {}
+    for name, value in body.items():
+        if value is None or name in _READ | {"stream", "n"}:
+            continue
+        if name in _SETTINGS:
+            given[_SETTINGS[name]] = value
+        elif name in _ARGUMENTS:
+            given.setdefault("extra_args", {})[name] = value
+        else:
+            given.setdefault("extra_body", {})[name] = value
+    if effort := body.get("reasoning_effort"):
+        given["reasoning"] = {"effort": effort}
+    if body.get("logprobs") and "top_logprobs" not in given:
+        given["top_logprobs"] = 0
+    if (choice := body.get("tool_choice")) is not None:
+        given["tool_choice"] = _tool_choice(choice)
+    return settings_of(given)
+
+
+def settings_of(given: Json) -> ModelSettings:
+    """*given* as model settings.
+
+    Raises:
+        BadLineError: A value has the wrong type.
+    """
+    try:
+        return ModelSettings(**given)
+    except (TypeError, ValueError) as exc:
+        name = str(getattr(exc, "errors", lambda: [{"loc": ["?"]}])()[0]["loc"][0])
+        raise BadLineError(f"body.{name} has a value that the setting does not take") from exc
+
+
+def _tool_choice(choice: object) -> str:
+    match choice:
+        case str():
+            return choice
+        case {"type": "function", "function": {"name": str(name)}}:
+            return name
+        case _:
+            raise BadLineError("body.tool_choice: write auto, required, none or a function")
+
+
+def _function(tool: Json, at: int) -> Mapping[str, Any]:
+    if tool.get("type") != "function":
+        raise BadLineError(f"body.tools[{at}].type: only functions can be offered")
+    return named(tool.get("function"), f"body.tools[{at}].function")

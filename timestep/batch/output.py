@@ -1,0 +1,148 @@
+"""The files of a batch: ``OUT.jsonl`` for answers and ``OUT.errors.jsonl`` for failures.
+
+States of an output: *locked* by `Output.open`; *read*, when the ids that are done are known and a torn
+last line is cut off; then a row is appended for each line that ends, until `Output.close`. A row is
+written by one call, so a killed process leaves whole rows and at most one torn one.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Self
+
+from filelock import FileLock, Timeout
+
+from timestep.batch.lines import Line
+from timestep.batch.question import Json
+
+
+class OutputError(Exception):
+    """The files cannot be used; the message says why and what to do."""
+
+
+class Output:
+    """Where the rows of one batch go.
+
+    Args:
+        path: Of the answers; the failures stand beside it.
+        retry_errors: Forget the failures of earlier runs, so that their lines are asked again.
+
+    Raises:
+        OutputError: Another run writes there, or a file is not the output of a batch.
+    """
+
+    def __init__(self, path: Path, *, retry_errors: bool = False) -> None:
+        self.path = path
+        self.errors_path = path.with_name(f"{path.name.removesuffix('.jsonl')}.errors.jsonl")
+        if not path.parent.is_dir():
+            raise OutputError(f"{path} cannot be written: there is no folder {path.parent}.")
+        self._lock = FileLock(f"{path}.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as exc:
+            raise OutputError(
+                f"Another run writes to {path}. Wait for its end, or choose another file."
+            ) from exc
+        except OSError as exc:
+            raise OutputError(f"{path} cannot be written: {exc.strerror}.") from exc
+        try:
+            self._done = _read(path)
+            if retry_errors:
+                self.errors_path.unlink(missing_ok=True)
+            self._failed = _read(self.errors_path)
+            self._answers: IO[bytes] = path.open("ab", buffering=0)
+            self._errors: IO[bytes] | None = None
+        except OSError as exc:
+            self._lock.release()
+            raise OutputError(f"{exc.filename} cannot be written: {exc.strerror}.") from exc
+        except OutputError:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files and let other runs have them."""
+        self._answers.close()
+        if self._errors is not None:
+            self._errors.close()
+        self._lock.release()
+
+    @property
+    def done_before(self) -> int:
+        """How many lines earlier runs answered."""
+        return len(self._done)
+
+    @property
+    def failed_before(self) -> int:
+        """How many lines earlier runs gave up."""
+        return len(self._failed)
+
+    def has(self, line: Line) -> bool:
+        """True when *line* has its row, so that it need not be asked."""
+        return line.custom_id in self._done or line.custom_id in self._failed
+
+    def has_changed(self, line: Line) -> bool:
+        """True when *line* was asked with another text before."""
+        key = self._done.get(line.custom_id) or self._failed.get(line.custom_id)
+        return key is not None and key != line.key
+
+    def write(self, row: Json, *, failed: bool) -> None:
+        """Append *row*.
+
+        Raises:
+            OSError: The disk is full, or the file went away.
+        """
+        text = json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        if not failed:
+            _write_all(self._answers, text)
+            return
+        if self._errors is None:
+            self._errors = self.errors_path.open("ab", buffering=0)
+        _write_all(self._errors, text)
+
+
+def row_id(key: str) -> str:
+    """The ``id`` of the row of a line with *key*."""
+    return f"batch_req_{key}"
+
+
+def _write_all(file: IO[bytes], text: bytes) -> None:
+    left = memoryview(text)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _read(path: Path) -> dict[str, str]:
+    """The keys of the rows at *path* by custom id; a torn last line is cut off."""
+    if not path.exists():
+        return {}
+    with path.open("r+b") as file:
+        whole = 0
+        found: dict[str, str] = {}
+        for number, text in enumerate(file, 1):
+            if not text.endswith(b"\n"):
+                os.ftruncate(file.fileno(), whole)
+                break
+            whole += len(text)
+            found.update(_row(path, number, text))
+        return found
+
+
+def _row(path: Path, number: int, text: bytes) -> Iterator[tuple[str, str]]:
+    try:
+        row: Any = json.loads(text)
+    except ValueError:
+        row = None
+    match row:
+        case {"custom_id": str(custom_id), "id": str(name)}:
+            yield custom_id, name.removeprefix("batch_req_")
+        case _:
+            raise OutputError(
+                f"{path}:{number} is not a row of a batch. Choose another file for the output."
+            )

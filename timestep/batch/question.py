@@ -1,0 +1,176 @@
+"""What one line of a batch asks, in the terms of the SDK. Pure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeAlias, cast
+
+from agents import AgentOutputSchemaBase, FunctionTool, ModelBehaviorError, ModelSettings
+from jsonschema import exceptions, validators  # type: ignore[import-untyped,unused-ignore] # its types may be missing
+
+Json: TypeAlias = dict[str, Any]
+
+_exceptions: Any = exceptions
+_validators: Any = validators
+"""Without types of their own."""
+
+
+class BadLineError(ValueError):
+    """A line of the input cannot be asked; the message names the field and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One call of a model.
+
+    Attributes:
+        model: A routable name or an alias; None for the default model.
+        instructions: The system message; None for none.
+        input: The history, oldest item first, or the user's words alone.
+        tools: What the model may call. A call is part of the answer; no tool runs.
+        output: The schema of the answer; None for plain text.
+    """
+
+    model: str | None
+    instructions: str | None
+    input: str | list[Any]
+    settings: ModelSettings = field(default_factory=ModelSettings)
+    tools: tuple[FunctionTool, ...] = ()
+    output: AgentOutputSchemaBase | None = None
+
+
+class JsonSchema(AgentOutputSchemaBase):
+    """The type of an answer, as a JSON schema says it."""
+
+    def __init__(self, name: str, schema: Json, *, strict: bool) -> None:
+        self._name = name
+        self._schema = schema
+        self._strict = strict
+        self._validator: Any = _validators.validator_for(schema)(schema)
+
+    def is_plain_text(self) -> bool:
+        """False: the answer is JSON."""
+        return False
+
+    def name(self) -> str:
+        """The name of the schema."""
+        return self._name
+
+    def json_schema(self) -> Json:
+        """The schema."""
+        return self._schema
+
+    def is_strict_json_schema(self) -> bool:
+        """True when the schema keeps to OpenAI's strict dialect."""
+        return self._strict
+
+    def validate_json(self, json_str: str) -> Any:
+        """The value that *json_str* holds.
+
+        Raises:
+            ModelBehaviorError: It is not JSON, or does not match the schema.
+        """
+        try:
+            value: Any = json.loads(json_str)
+        except ValueError as exc:
+            raise ModelBehaviorError(f"The answer is not JSON: {exc}.") from exc
+        error = _exceptions.best_match(self._validator.iter_errors(value))
+        if error is not None:
+            raise ModelBehaviorError(
+                f"The answer does not match the schema at {error.json_path}: {error.message}."
+            )
+        return value
+
+
+def output_of(kind: object, described: object, where: str) -> JsonSchema | None:
+    """The type of an answer in the format *kind*; *described* holds a schema and its name.
+
+    Raises:
+        BadLineError: There is no such format, or the schema is not a JSON schema.
+    """
+    if kind is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return JsonSchema("answer", {"type": "object"}, strict=False)
+    spec = mapping(described)
+    schema: Any = spec.get("schema")
+    if kind != "json_schema" or not isinstance(schema, dict):
+        raise BadLineError(f"{where}: write text, json_object, or json_schema with a schema")
+    return json_schema(
+        str(spec.get("name", "answer")), cast("Json", schema), strict=bool(spec.get("strict"))
+    )
+
+
+def json_schema(name: str, schema: Json, *, strict: bool) -> JsonSchema:
+    """The type of an answer that has to match *schema*.
+
+    Raises:
+        BadLineError: *schema* is not a JSON schema.
+    """
+    try:
+        _validators.validator_for(schema).check_schema(schema)
+    except _exceptions.SchemaError as exc:
+        raise BadLineError(f"the schema {name!r} is not a JSON schema: {exc.message}") from exc
+    return JsonSchema(name, schema, strict=strict)
+
+
+def offered_tool(function: Mapping[str, Any], at: int) -> FunctionTool:
+    """The tool that *function* of a body describes. It is offered and never runs.
+
+    Raises:
+        BadLineError: Its parameters are not a schema.
+    """
+    parameters: Any = function.get("parameters") or {"type": "object", "properties": {}}
+    if not isinstance(parameters, dict):
+        raise BadLineError(f"body.tools[{at}].parameters is not an object")
+    return FunctionTool(
+        name=function["name"],
+        description=str(function.get("description") or ""),
+        params_json_schema=cast("Json", parameters),
+        on_invoke_tool=_never,
+        strict_json_schema=bool(function.get("strict")),
+    )
+
+
+async def _never(*_: object) -> NoReturn:
+    raise RuntimeError("a batch of requests runs no tools")
+
+
+def mapping(value: object) -> Json:
+    """*value* as an object; empty when it is something else."""
+    return cast("Json", value) if isinstance(value, dict) else {}
+
+
+def objects(value: object, where: str) -> list[Json]:
+    """*value* as a list of objects.
+
+    Raises:
+        BadLineError: It is something else.
+    """
+    if isinstance(value, list):
+        items = cast("list[Any]", value)
+        if all(isinstance(item, dict) for item in items):
+            return items
+    raise BadLineError(f"{where} is not a list of objects")
+
+
+def named(value: object, where: str) -> Mapping[str, Any]:
+    """*value* as an object with a name.
+
+    Raises:
+        BadLineError: It is something else.
+    """
+    if isinstance(value, dict) and isinstance(cast("Json", value).get("name"), str):
+        return cast("Json", value)
+    raise BadLineError(f"{where} has no name")
+
+
+def text_or_none(value: object, where: str) -> str | None:
+    """*value*, a text or nothing.
+
+    Raises:
+        BadLineError: It is something else.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    raise BadLineError(f"{where} is not a text")

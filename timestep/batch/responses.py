@@ -1,0 +1,124 @@
+"""Bodies of ``/v1/responses``: read as a question, and written as an answer. Pure.
+
+Source: openai 3.57 ``types/responses/response_create_params.py`` and ``types/responses/response.py``.
+"""
+
+from typing import Any
+
+from agents import ModelResponse, ModelSettings
+from openai.types.responses import ResponseOutputMessage
+
+from timestep.batch.chat import settings_of
+from timestep.batch.question import (
+    BadLineError,
+    Json,
+    Question,
+    mapping,
+    named,
+    objects,
+    offered_tool,
+    output_of,
+    text_or_none,
+)
+
+_SETTINGS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "max_output_tokens": "max_tokens",
+    "parallel_tool_calls": "parallel_tool_calls",
+    "top_logprobs": "top_logprobs",
+    "metadata": "metadata",
+    "store": "store",
+    "reasoning": "reasoning",
+    "truncation": "truncation",
+    "include": "response_include",
+}
+"""Fields of a body and the `ModelSettings` that mean the same."""
+_READ = frozenset({"model", "input", "instructions", "tools", "tool_choice", "text", "stream"})
+_STATEFUL = ("previous_response_id", "conversation", "prompt", "background")
+
+
+def read_responses(body: Json) -> Question:
+    """The question that *body* asks.
+
+    Raises:
+        BadLineError: It is not a body that can be answered; the message names the field.
+    """
+    if body.get("stream"):
+        raise BadLineError("body.stream: a batch does not stream; leave it out")
+    for name in _STATEFUL:
+        if body.get(name) is not None:
+            raise BadLineError(f"body.{name}: only OpenAI keeps this; write the whole input")
+    asked = body.get("input")
+    if not asked:
+        raise BadLineError("body.input is empty")
+    text = mapping(body.get("text"))
+    text_format = mapping(text.get("format"))
+    return Question(
+        model=text_or_none(body.get("model"), "body.model"),
+        instructions=text_or_none(body.get("instructions"), "body.instructions"),
+        input=asked if isinstance(asked, str) else objects(asked, "body.input"),
+        settings=_settings(body, text),
+        tools=tuple(
+            offered_tool(_function(tool, at), at)
+            for at, tool in enumerate(objects(body.get("tools") or [], "body.tools"))
+        ),
+        output=output_of(text_format.get("type"), text_format, "body.text.format"),
+    )
+
+
+def write_responses(response: ModelResponse, *, model: str, answer_id: str, created: int) -> Json:
+    """*response* as the object that OpenAI's readers take."""
+    cut = any(
+        isinstance(item, ResponseOutputMessage) and item.status == "incomplete"
+        for item in response.output
+    )
+    return {
+        "id": answer_id,
+        "object": "response",
+        "created_at": created,
+        "model": model,
+        "status": "incomplete" if cut else "completed",
+        "error": None,
+        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "output": [item.model_dump(mode="json", exclude_unset=True) for item in response.output],
+        "usage": {
+            "input_tokens": response.usage.input_tokens,
+            "input_tokens_details": response.usage.input_tokens_details.model_dump(),
+            "output_tokens": response.usage.output_tokens,
+            "output_tokens_details": response.usage.output_tokens_details.model_dump(),
+            "total_tokens": response.usage.total_tokens,
+        },
+    }
+
+
+def _settings(body: Json, text: Json) -> ModelSettings:
+    given: Json = {}
+    for name, value in body.items():
+        if value is None or name in _READ:
+            continue
+        if name in _SETTINGS:
+            given[_SETTINGS[name]] = value
+        else:
+            given.setdefault("extra_body", {})[name] = value
+    if verbosity := text.get("verbosity"):
+        given["verbosity"] = verbosity
+    if (choice := body.get("tool_choice")) is not None:
+        given["tool_choice"] = _tool_choice(choice)
+    return settings_of(given)
+
+
+def _tool_choice(choice: object) -> str:
+    match choice:
+        case str():
+            return choice
+        case {"type": "function", "name": str(name)}:
+            return name
+        case _:
+            raise BadLineError("body.tool_choice: write auto, required, none or a function")
+
+
+def _function(tool: Json, at: int) -> Any:
+    if tool.get("type") != "function":
+        raise BadLineError(f"body.tools[{at}].type: only functions can be offered")
+    return named(tool, f"body.tools[{at}]")

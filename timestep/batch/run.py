@@ -1,0 +1,107 @@
+"""Many lines at once, in this process."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from typing import Any
+
+from agents import Agent, ModelProvider
+
+from timestep.batch.answer import Result, answer_line
+from timestep.batch.lines import BadLine, Defaults, Line, read_values
+from timestep.batch.question import BadLineError
+from timestep.batch.rate import Rate
+from timestep.routing import split_prefix
+
+CONCURRENCY = 16
+"""How many lines are under way at once by default."""
+
+
+async def run(
+    lines: Iterable[Line | Mapping[str, Any]],
+    provider: ModelProvider,
+    *,
+    agent: Agent[Any] | None = None,
+    concurrency: int = CONCURRENCY,
+    retries: int = 3,
+    rates: Mapping[str, Rate] | None = None,
+) -> AsyncGenerator[Result]:
+    """The results of *lines*, each as it ends, so in no fixed order.
+
+    Lines are read one by one, as room is made for them. A reader that is slow slows the batch; a
+    reader that leaves ends it, and what is under way is cancelled.
+
+    Args:
+        lines: Lines as `read_file` gives them, or mappings such as ``{"id": "a", "prompt": "Hi"}``.
+        provider: Of the models that the lines name.
+        agent: Answers every line with its tools, instead of a model alone.
+        concurrency: How many lines are under way at once.
+        retries: How often a failure that may pass is tried again.
+        rates: Limits by prefix; ``""`` holds for all others.
+
+    Raises:
+        BadLineError: A mapping cannot be asked.
+        ValueError: *concurrency* is less than 1.
+    """
+    if concurrency < 1:
+        raise ValueError(f"concurrency is {concurrency}; write 1 or more")
+    waiting = _lines(lines)
+    limits = rates or {}
+    results: asyncio.Queue[Result | Exception | None] = asyncio.Queue(concurrency)
+
+    async def work() -> None:
+        try:
+            for line in waiting:
+                rate = _rate_of(line, limits)
+                await rate.begin()
+                result = await answer_line(line, provider, agent=agent, retries=retries)
+                rate.used(result.usage.total_tokens)
+                await results.put(result)
+        except Exception as exc:  # noqa: BLE001 - of the caller's iterable: it leaves `run`
+            await results.put(exc)
+        await results.put(None)
+
+    workers = [asyncio.create_task(work()) for _ in range(concurrency)]
+    try:
+        async for result in _until_all_end(results, len(workers)):
+            yield result
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def _until_all_end(
+    results: asyncio.Queue[Result | Exception | None], workers: int
+) -> AsyncGenerator[Result]:
+    """What *workers* put into *results*, until each has put its None."""
+    while workers:
+        match await results.get():
+            case None:
+                workers -= 1
+            case Exception() as exc:
+                raise exc
+            case result:
+                yield result
+
+
+def _lines(lines: Iterable[Line | Mapping[str, Any]]) -> Iterator[Line]:
+    """*lines*, of which mappings are read as lines of an input."""
+    numbers = itertools.count(1)
+    for line in lines:
+        number = next(numbers)
+        if isinstance(line, Line):
+            yield line
+            continue
+        for read in read_values([line], Defaults(), first=number):
+            if isinstance(read, BadLine):
+                raise BadLineError(f"line {read.number}: {read.reason}")
+            yield read
+
+
+def _rate_of(line: Line, rates: Mapping[str, Rate]) -> Rate:
+    prefix, _ = split_prefix(line.question.model or "")
+    return rates.get(prefix or "openai") or rates.get("") or _NO_LIMIT
+
+
+_NO_LIMIT = Rate()
