@@ -12,8 +12,7 @@ from agents.tracing import TracingProcessor, add_trace_processor
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from timestep import MultiModelProvider, Settings
-from timestep.factory import configured_keys
+from timestep import MultiModelProvider, Settings, configured_keys
 from timestep.testing import Close, ErrorLine, FakeOllama, Reset
 from timestep.traces import install, uninstall
 

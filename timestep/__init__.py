@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from timestep.config.settings import Settings
+    from timestep.config.settings import Settings, load_settings
     from timestep.errors import (
         AllModelsFailedError,
         AuthenticationError,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         UnsupportedInputError,
     )
     from timestep.fallback.model import FallbackModel
+    from timestep.net.secrets import configured_keys
     from timestep.ollama.model import OllamaModel
     from timestep.ollama.provider import OllamaModelProvider
     from timestep.registry import MultiModelProvider, MultiModelProviderMap, build_provider
@@ -46,6 +47,8 @@ _HOME = {
     "OllamaModelProvider": "timestep.ollama.provider",
     "Settings": "timestep.config.settings",
     "build_provider": "timestep.registry",
+    "configured_keys": "timestep.net.secrets",
+    "load_settings": "timestep.config.settings",
 }
 
 __all__ = [
@@ -75,6 +78,8 @@ __all__ = [
     "UnknownModelError",
     "UnsupportedInputError",
     "build_provider",
+    "configured_keys",
+    "load_settings",
 ]
 
 

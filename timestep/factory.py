@@ -24,13 +24,10 @@ from timestep.config.schema import (
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError, TimestepError
 from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
-from timestep.net.secrets import configured_keys
 from timestep.net.urls import authority, is_ollama_cloud
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai.provider import OpenAICompatibleProvider, OpenAIEndpoint
 from timestep.routing import FallbackRules, targets
-
-__all__ = ["configured_keys"]
 
 logger = logging.getLogger("timestep")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from timestep import configured_keys
 from timestep.config.settings import load_settings
-from timestep.factory import configured_keys
 
 MODEL = ("--model", "ollama/m")
 

@@ -10,12 +10,11 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from timestep import build_provider
+from timestep import build_provider, configured_keys
 from timestep.config import schema as tables
 from timestep.config.schema import OpenAISettings
 from timestep.config.settings import Settings, load_settings
 from timestep.errors import ConfigurationError
-from timestep.factory import configured_keys
 
 SECRET = "s3cr3t-s3cr3t-s3cr3t"
 NUMBER = int("1357924680" * 40)

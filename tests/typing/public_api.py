@@ -18,6 +18,8 @@ from timestep import (
     Settings,
     TimestepError,
     build_provider,
+    configured_keys,
+    load_settings,
 )
 from timestep.ollama import to_chat_completion
 from timestep.ollama.render import RenderedPrompt
@@ -48,7 +50,9 @@ def providers() -> None:
 
 
 def settings() -> None:
-    configured = Settings()
+    configured = load_settings(env_file=None, default_model="ollama/llama3.2")
+    assert_type(configured, Settings)
+    assert_type(configured_keys(configured), list[str])
     assert_type(configured.default_model, str | list[str] | None)
     assert_type(configured.ollama.base_url, str | list[str] | None)
 

@@ -97,7 +97,7 @@ def install(
     of local models stay on this machine. Installing again replaces what was installed before.
 
     No configuration is read. Keys of known services are found by their looks; to keep other
-    configured keys out, pass ``secrets=timestep.factory.configured_keys(settings)``.
+    configured keys out, pass ``secrets=timestep.configured_keys(settings)``.
 
     Args:
         path: The SQLite file.

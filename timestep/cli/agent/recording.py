@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from agents import set_trace_processors
 
 from timestep.config.settings import Settings
-from timestep.factory import configured_keys
+from timestep.net.secrets import configured_keys
 from timestep.traces import install, uninstall
 
 

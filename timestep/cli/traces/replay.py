@@ -49,7 +49,7 @@ def replay(context: Context, *, run: str, step: int, model: str | None, as_json:
     """
     from agents import AgentsException
 
-    from timestep.factory import configured_keys
+    from timestep.net.secrets import configured_keys
     from timestep.traces import install, uninstall
     from timestep.traces.replay import from_step
     from timestep.traces.replay import replay as run_again
