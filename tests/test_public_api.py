@@ -42,7 +42,7 @@ def test_an_unknown_name_is_an_attribute_error():
     [
         "import timestep",
         "import timestep.config.settings",
-        "import timestep.routing, timestep.config.provenance, timestep.config.reference, timestep.net.urls",
+        "import timestep.routing, timestep.config.provenance, timestep.config.starter, timestep.net.urls",
         "from timestep import Settings; Settings()",
         "from timestep.config.settings import load_settings; load_settings()",
     ],

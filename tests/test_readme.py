@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 import timestep
+from scripts.settings_table import settings_table
 from timestep.cli import main
-from timestep.config.reference import settings_table
 from timestep.config.settings import load_settings
 from timestep.testing import Reply
 

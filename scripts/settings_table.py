@@ -1,4 +1,4 @@
-"""The reference table of the settings, written from the models themselves."""
+"""The table of settings in README.md, written from the models. ``scripts/docs`` calls it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ _TYPE_NAMES = {SecretStr: "secret", str: "text", bool: "true or false", int: "nu
 
 
 def settings_table() -> str:
-    """Every setting as a row of a markdown table, in the order of the models."""
+    """Return every setting as a row of a markdown table, in the order of the models."""
     rows = [_row(path, field, field.description) for path, field in _sections()]
     rows += [_row(path, field, description) for path, field, description in _providers()]
     return "\n".join([_HEADER, *rows])
@@ -39,7 +39,7 @@ def _sections() -> Iterator[tuple[KeyPath, FieldInfo]]:
 
 
 def _providers() -> Iterator[tuple[KeyPath, FieldInfo, str]]:
-    """The keys of all kinds, each once, described for every kind that has it."""
+    """Yield the keys of all kinds, each once, described for every kind that has it."""
     fields: dict[str, dict[str, FieldInfo]] = {}
     for kind, section in KINDS.items():
         for name, field in section.model_fields.items():
@@ -51,7 +51,7 @@ def _providers() -> Iterator[tuple[KeyPath, FieldInfo, str]]:
 
 
 def _description(kinds: dict[str, FieldInfo]) -> str:
-    """What a key is for, with the kinds that have or need it where not all are alike."""
+    """Return what a key is for, and which kinds have or need it when not all of them do."""
     by_text: dict[str, list[str]] = {}
     for kind, field in kinds.items():
         by_text.setdefault(field.description or "", []).append(kind)

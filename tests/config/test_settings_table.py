@@ -1,4 +1,4 @@
-from timestep.config.reference import settings_table
+from scripts.settings_table import settings_table
 from timestep.config.schema import (
     KINDS,
     FallbackSettings,
