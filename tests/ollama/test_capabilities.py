@@ -188,7 +188,7 @@ async def test_a_model_that_was_missing_is_asked_for_again(fake_ollama, model, r
         await run(agent, "hi", run_config=QUIET)
     fake_ollama.add_model("m", capabilities=["completion"])
 
-    with pytest.raises(CapabilityError, match="On this server other:latest can"):
+    with pytest.raises(CapabilityError, match="On this server other can"):
         await run(agent, "hi", run_config=QUIET)
 
 
@@ -255,3 +255,76 @@ async def test_a_history_with_calls_reaches_a_model_without_tools_as_words(fake_
         "assistant",
     }
     assert "done" in repr(fake_ollama.chats[0]["messages"])
+
+
+async def test_at_most_five_models_are_named_sorted_and_without_latest(fake_ollama, model, run):
+    for name in ["z", "y:4b", "x", "b", "a:latest", "c", "d"]:
+        fake_ollama.add_model(name, capabilities=["completion", "tools"])
+    fake_ollama.add_model("m", capabilities=["completion"])
+
+    with pytest.raises(CapabilityError, match=r"On this server a, b, c, d, x and 2 more can\."):
+        await run(Agent("a", model=model, tools=[noop]), "hi", run_config=QUIET)
+
+
+NO_LEVELS = 'think value "medium" is not supported for this model'
+
+
+def thinking(effort):
+    return ModelSettings(reasoning=Reasoning(effort=effort))
+
+
+async def test_a_server_without_levels_of_thinking_is_asked_to_think(
+    fake_ollama, model, run, caplog
+):
+    fake_ollama.add_model("m", capabilities=["completion", "thinking"])
+    fake_ollama.fail(400, NO_LEVELS)
+    fake_ollama.reply("hi", times=3)
+
+    agent = Agent("a", model=model, model_settings=thinking("medium"))
+    for _ in range(2):
+        assert (await run(agent, "hi", run_config=QUIET)).final_output == "hi"
+    await run(agent.clone(model_settings=thinking("high")), "hi", run_config=QUIET)
+
+    assert [chat["think"] for chat in fake_ollama.chats] == ["medium", True, True, True]
+    assert caplog.text.count("the level of reasoning.effort") == 1
+
+
+async def test_levels_of_thinking_are_remembered_for_each_model(fake_ollama, run):
+    provider = OllamaModelProvider(base_url=fake_ollama.url)
+    for name in ("old", "new"):
+        fake_ollama.add_model(name, capabilities=["completion", "thinking"])
+    fake_ollama.fail(400, NO_LEVELS)
+    fake_ollama.reply("hi", times=3)
+
+    for name in ("old", "new", "old"):
+        agent = Agent("a", model=provider.get_model(name), model_settings=thinking("low"))
+        await run(agent, "hi", run_config=QUIET)
+
+    assert [(chat["model"], chat["think"]) for chat in fake_ollama.chats] == [
+        ("old", "low"),
+        ("old", True),
+        ("new", "low"),
+        ("old", True),
+    ]
+
+
+async def test_a_server_that_refuses_plain_thinking_too_is_asked_twice_at_most(
+    fake_ollama, model, run
+):
+    fake_ollama.fail(400, NO_LEVELS, times=2)
+
+    with pytest.raises(CapabilityError, match="knows no levels of thinking"):
+        await run(
+            Agent("a", model=model, model_settings=thinking("medium")), "hi", run_config=QUIET
+        )
+
+    assert len(fake_ollama.chats) == 2
+
+
+async def test_under_strict_validation_a_lost_level_is_an_error(fake_ollama, run):
+    provider = OllamaModelProvider(base_url=fake_ollama.url, strict_feature_validation=True)
+    fake_ollama.fail(400, NO_LEVELS)
+    agent = Agent("a", model=provider.get_model("m"), model_settings=thinking("medium"))
+
+    with pytest.raises(UnsupportedInputError, match=r"the level of reasoning\.effort"):
+        await run(agent, "hi", run_config=QUIET)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from tests.ollama.answers import ORIGIN
 from timestep import errors
+from timestep.errors.meaning import Meaning, meaning_of
 from timestep.errors.retry import retry_advice
+from timestep.fallback.reasons import reason_of
 from timestep.net.origin import Origin
 from timestep.net.secrets import secrets_in
 from timestep.ollama.errors import line_error, status_error
@@ -206,7 +208,7 @@ def test_every_wording_of_an_overflow_is_recognised(status, words, numbers):
     assert error.status_code == status
     assert as_line.status_code is None
     assert "on_context_overflow='truncate'" in str(error)
-    assert '[ollama.models."qwen3:4b"] num_ctx = ' in str(error)
+    assert ('[ollama.models."qwen3:4b"] num_ctx = ' in str(error)) is ("maximum" not in words)
     assert all(number is None or str(number) in str(error) for number in numbers)
 
 
@@ -234,7 +236,6 @@ def test_the_proposed_window_has_room_for_an_answer(tokens, proposed):
             "thinking",
             "Pull the model again",
         ),
-        ('think value "medium" is not supported for this model', "thinking", "reasoning.effort"),
         ('"m" does not support chat', "completion", "Choose a model that does"),
         ("this model does not support image input", "vision", "Choose a model that does"),
         (
@@ -255,6 +256,94 @@ def test_a_missing_capability_is_named(words, capability, advice):
     assert error.capability == capability
     assert f"'m' does not support {capability}" in str(error)
     assert advice in str(error)
+
+
+def test_a_server_that_knows_no_levels_of_thinking_is_not_a_model_that_cannot_think():
+    error = refusal(400, {"error": 'think value "medium" is not supported for this model'})
+
+    assert type(error) is errors.CapabilityError
+    assert error.capability == "think levels"
+    assert "does not support thinking" not in str(error)
+    assert "update the server" in str(error)
+
+
+BAD_CALLS = [
+    "error parsing tool call: raw='{\"a\":', err=unexpected end of JSON input",
+    "failed to parse JSON: invalid character 'x' looking for beginning of value",
+    "XML syntax error on line 3: unexpected EOF",
+    "failed to parse XML: XML syntax error on line 1: element <a> closed by </b>",
+    "failed to parse XML: EOF",
+    "expected element type <function> but have <parameter>",
+    "mismatched arg_key and arg_value counts: 2 keys, 1 values",
+    "invalid character '}' after object key:value pair",
+    "invalid character ',' looking for beginning of value",
+    "invalid character '\n' in string literal",
+    "invalid character ']' after array element",
+    "invalid character 'x' in literal true (expecting 'r')",
+    "invalid character '{' after top-level value",
+    "unexpected end of JSON input",
+    "invalid tool call: missing name",
+    "failed to parse function call: unexpected token",
+    "failed to parse function call arguments",
+    "tool 'delete_files' not found",
+    'tool "delete files" not found',
+    "failed to parse Laguna JSON tool call: invalid character 'a'",
+    "malformed ATEM parameter",
+    "malformed ATEM parameter: no name",
+    "empty function name",
+    'llama-server returned invalid tool call arguments for "f": EOF',
+    "incomplete GLM tool call: x",
+    "prediction aborted, token repeat limit reached",
+    "an error was encountered while running the model: XML syntax error on line 2: x",
+]
+
+
+@pytest.mark.parametrize("words", BAD_CALLS)
+def test_a_badly_written_call_is_the_model_s_fault(words):
+    nested = json.dumps({"error": {"code": 500, "message": words}})
+
+    for error in (
+        refusal(500, {"error": words}),
+        refusal(500, {"error": nested}),
+        line_error({"error": words}, ORIGIN),
+    ):
+        assert type(error) is errors.ModelOutputError
+        assert error.server_message == words
+        assert meaning_of(error) == Meaning("model", passes=True)
+        assert reason_of(error) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            "unmarshal: invalid character 'I' looking for beginning of value",
+            errors.OllamaStreamError,
+        ),
+        ("model runner has unexpectedly stopped", errors.OllamaStreamError),
+        ("CUDA error: out of memory", errors.OllamaStreamError),
+        ("the tool box is not found", errors.OllamaStreamError),
+    ],
+)
+def test_what_is_not_a_call_is_the_server_s_fault(words, expected):
+    assert type(line_error({"error": words}, ORIGIN)) is expected
+    assert type(refusal(500, {"error": words})) is errors.OllamaStatusError
+
+
+@pytest.mark.parametrize(
+    "words", ["invalid character 'x' in string literal", "invalid tool call: x"]
+)
+def test_a_request_that_the_server_cannot_read_is_not_the_model_s_fault(words):
+    assert type(refusal(400, {"error": words})) is errors.OllamaStatusError
+
+
+def test_a_masked_word_does_not_change_what_an_error_is():
+    words = "the prompt is longer than the context length of session SECRET"
+
+    error = refusal(400, {"error": words}, secrets=("context", "SECRET"))
+
+    assert type(error) is errors.ContextWindowExceededError
+    assert error.server_message == "the prompt is longer than the *** length of session ***"
 
 
 @pytest.mark.parametrize(

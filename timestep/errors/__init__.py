@@ -267,6 +267,7 @@ class ContextWindowExceededError(OllamaError):
         prompt_tokens: The size of the prompt in tokens, if known.
         context_length: The size of the window in tokens, if known.
         status_code: The HTTP status of the refusal; None when it came in a line of an answer.
+        server_message: The server's own words.
     """
 
     def __init__(
@@ -276,9 +277,11 @@ class ContextWindowExceededError(OllamaError):
         prompt_tokens: int | None = None,
         context_length: int | None = None,
         status_code: int | None = None,
+        server_message: str = "",
         **where: Any,
     ) -> None:
         super().__init__(message, **where)
+        self.server_message = server_message
         self.prompt_tokens = prompt_tokens
         self.context_length = context_length
         self.status_code = status_code

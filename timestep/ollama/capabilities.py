@@ -25,6 +25,9 @@ from timestep.ollama.request.build import Abilities
 _PATIENCE = 10.0
 """How many seconds a request waits to hear what its model can do."""
 
+_MOST_NAMED = 5
+"""How many models with a capability an error names."""
+
 
 class Catalogue:
     """The abilities of one endpoint's models, remembered until an answer contradicts them."""
@@ -32,6 +35,7 @@ class Catalogue:
     def __init__(self, source: ChatSource) -> None:
         self._source = source
         self._known: dict[str, Abilities] = {}
+        self._without_levels: set[str] = set()
         # Requests of one event loop ask one after the other, so that the first one asks for all.
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
             WeakKeyDictionary()
@@ -62,6 +66,14 @@ class Catalogue:
             known = self._known[model] = _read(shown, enforces)
             return known
 
+    def knows_levels(self, model: str) -> bool:
+        """Return False once the server has refused a level of thinking for *model*."""
+        return model not in self._without_levels
+
+    def note_no_levels(self, model: str) -> None:
+        """Remember that the server takes ``think`` for *model* only as true or false."""
+        self._without_levels.add(model)
+
     def forget(self, model: str) -> None:
         """Ask again next time: the model was pulled anew."""
         self._known.pop(model, None)
@@ -86,7 +98,7 @@ class Catalogue:
             abilities = await self.abilities(model, ask=True)
             if not abilities.lacks(need):
                 return abilities
-        there = f" On this server {', '.join(others)} can." if others else ""
+        there = f" On this server {_some(others)} can." if others else ""
         emulate = (
             " Or set tool_emulation=True to have tools described in the prompt."
             if need == "tools"
@@ -124,6 +136,19 @@ def _list(value: Any) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 
+def _some(names: list[str]) -> str:
+    """Return the first of *names*, as people write them, and how many more there are."""
+    short = sorted(name.removesuffix(":latest") for name in names)
+    more = f" and {len(short) - _MOST_NAMED} more" if len(short) > _MOST_NAMED else ""
+    return ", ".join(short[:_MOST_NAMED]) + more
+
+
+def _context_length(document: Mapping[str, Any]) -> int | None:
+    info = _object(document.get("model_info"))
+    length = info.get(f"{info.get('general.architecture')}.context_length")
+    return length if isinstance(length, int) and length > 0 else None
+
+
 def _read(shown: Any, enforces: bool) -> Abilities:
     document = _object(shown)
     listed: Any = document.get("capabilities")
@@ -136,4 +161,5 @@ def _read(shown: Any, enforces: bool) -> Abilities:
         else None,
         # MLX models ignore "format". Source: ollama x/mlxrunner/client.go, v0.33.0.
         enforces_format=enforces and not is_mlx and not is_remote,
+        context_length=_context_length(document),
     )

@@ -1,20 +1,21 @@
 """Ollama's refusals and error lines as errors of the tree. Pure.
 
-Source: ollama ``server/routes.go``, ``llm/llama_server.go``, v0.33.0, and the exchanges in
-``tests/wire``.
+A refusal is known by its words first, because servers give the same words with different statuses
+and in lines of an answer, then by its status. The words are compared as the server wrote them; the
+error repeats them without secrets.
+
+Source: ollama ``server/routes.go``, ``llm/llama_server.go``, ``model/parsers``, v0.33.0, and the
+exchanges in ``tests/wire``.
 """
 
-import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
-
-import jiter
 
 from timestep.errors import (
     AuthenticationError,
     CapabilityError,
-    ContextWindowExceededError,
     ModelNotFoundError,
     ModelOutputError,
     OllamaError,
@@ -26,41 +27,75 @@ from timestep.errors import (
 from timestep.errors.retry import retry_after
 from timestep.net.origin import Origin
 from timestep.net.secrets import without_private
+from timestep.ollama.overflow import is_overflow, overflow_error
+from timestep.ollama.server_words import parse, words_of_document, words_of_page
 
-_CONTEXT = re.compile(
-    r"exceeds? the available context size"
-    r"|prompt is longer than the context length"
-    r"|exceeds the (?:model's maximum )?context length"
-)
-_CONTEXT_NUMBERS = re.compile(r"\((\d{1,15}) tokens\).*?\((\d{1,15}) tokens\)")
-_CONTEXT_SIZES = tuple(
-    re.compile(rf"\b{name}\W+(\d{{1,15}})\b") for name in ("n_prompt_tokens", "n_ctx")
-)
+THINK_LEVELS = "think levels"
+"""The capability that a server lacks when it knows ``think`` only as true and false."""
+
 _CAPABILITY = re.compile(
-    r"does not support ([a-z ]+)|(image input) is not supported|(think) value .* is not supported"
+    r"does not support ([a-z ]+)|(image input) is not supported|(think value) .* is not supported"
 )
-_CAPABILITIES = {"image input": "vision", "chat": "completion", "think": "thinking"}
+_CAPABILITIES = {"image input": "vision", "chat": "completion", "think value": THINK_LEVELS}
 _MODEL_OUTPUT = re.compile(
     r"error parsing tool call|invalid tool call arguments|failed to parse JSON"
     r"|incomplete \w+ tool call|token repeat limit"
 )
+_BAD_CALL = re.compile(
+    r"(?:^|: )(?:"
+    r"failed to parse (?:XML|function call|\w+ JSON tool call)"
+    r"|XML syntax error on line"
+    r"|expected element type <"
+    r"|mismatched arg_key and arg_value counts"
+    r"|invalid tool call"
+    r"|tool ['\"].*['\"] not found"
+    r"|malformed \w+ parameter"
+    r"|empty function name"
+    r")"
+    r"|^(?:invalid character '.*' (?:after|in|looking for)|unexpected end of JSON input)",
+    re.DOTALL,
+)
+"""How the parsers of tool calls refuse what a model wrote. A 400 that says so is about the request.
+
+The words of Go's JSON parser count only at the beginning: after ``unmarshal:`` they are a failure
+of Ollama Cloud's own.
+"""
 _BUSY = re.compile(r"server busy|overloaded", re.IGNORECASE)
 _QUOTA = re.compile(r"usage limit|quota|upgrade", re.IGNORECASE)
 _NO_MODEL = re.compile(r"\bmodel\b.*\bnot found\b")
-# An unclosed script runs to the end and a tag to the next one, so that no page takes long.
-_TAGS = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>?", re.DOTALL | re.IGNORECASE)
 
-_NESTED = 8
-"""How deep errors are looked for in errors; llama-server's stand three deep in Ollama's."""
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What a server answered: its words as they came, and as they may be shown."""
+
+    words: str
+    said: str
+    document: Any
+    origin: Origin
+    status: int | None  # None in a line of an answer
+
+    @classmethod
+    def of(cls, body: Any, text: str, origin: Origin, status: int | None) -> "_Refusal":
+        """Read the JSON *body* of a refusal; without one, its *text*."""
+        if body is None:
+            words, shown = words_of_page(text), words_of_page(str(origin.masked(text)))
+        else:
+            words, shown = words_of_document(body), words_of_document(origin.masked(body))
+        return cls(words, origin.clean(shown), body, origin, status)
+
+    @property
+    def is_late(self) -> bool:
+        """True when the server had taken the request before it refused."""
+        return self.status is None or self.status >= 500  # noqa: PLR2004 - HTTP's own number
 
 
 def status_error(
     status: int, headers: Mapping[str, str], body: bytes, origin: Origin
 ) -> OllamaError:
-    """The error for a response that is no success."""
-    document = origin.masked(_parse(body))
-    words = _page_text(body, origin) if document is None else _server_words(document)
-    said = origin.clean(words)
+    """Return the error for a response whose *status* is not a success."""
+    refusal = _Refusal.of(parse(body), body.decode("utf-8", "replace"), origin, status)
+    said = refusal.said
     lowered = {name.lower(): value for name, value in headers.items()}
     facts: dict[str, Any] = {
         "status_code": status,
@@ -70,65 +105,45 @@ def status_error(
         **origin.where(),
     }
     at = f"{origin.host} answered {status}"
-    if (error := _by_words(said, document, origin, status)) is not None:
+    if (error := _by_words(refusal)) is not None:
         return error
-    if match := _CAPABILITY.search(said):
+    if match := _CAPABILITY.search(refusal.words):
         return _capability_error(match, said, facts, origin)
     if status in {401, 403}:
-        return _authentication_error(said, document, at, facts, origin)
+        return _authentication_error(refusal, at, facts)
     if status == 429:  # noqa: PLR2004 - HTTP's own number
-        return _rate_limit_error(said, at, facts)
-    if status in {502, 503, 504, 529} or _BUSY.search(said):
+        return _rate_limit_error(refusal, at, facts)
+    if status in {502, 503, 504, 529} or _BUSY.search(refusal.words):
         return ServerBusyError(
             f"{at}: {said or 'it is overloaded'}. The same request may work in a moment; "
             "ModelSettings(retry=…) repeats it.",
             **facts,
         )
-    if status == 404 and _NO_MODEL.search(said):  # noqa: PLR2004 - as above
+    if status == 404 and _NO_MODEL.search(refusal.words):  # noqa: PLR2004 - as above
         return _not_found_error(said, facts, origin)
     hint = _hint(status, facts["headers"])
     return OllamaStatusError(f"{at}: {said or 'without a word'}.{hint}", **facts)
 
 
 def line_error(document: Mapping[str, Any], origin: Origin) -> OllamaError:
-    """The error for a line of a 200 answer that is an error, not a chunk."""
-    said = origin.clean(_server_words(origin.masked(document)))
-    if (error := _by_words(said, document, origin, None)) is not None:
+    """Return the error for a line that came under status 200 and is not a chunk."""
+    refusal = _Refusal.of(document, "", origin, None)
+    if (error := _by_words(refusal)) is not None:
         return error
     return OllamaStreamError(
-        f"{origin.host} broke off its answer: {said}. What arrived before is incomplete; the "
-        "server's log says more.",
-        server_message=said,
+        f"{origin.host} broke off its answer: {refusal.said}. What arrived before is incomplete; "
+        "the server's log says more.",
+        server_message=refusal.said,
         **origin.where(),
     )
 
 
-def context_error(
-    said: str, origin: Origin, status: int | None, numbers: tuple[int, int] | None
-) -> ContextWindowExceededError:
-    """The error for a prompt that does not fit."""
-    if numbers and str(numbers[0]) not in said:
-        said = f"{said} ({numbers[0]} tokens, and a window of {numbers[1]})"
-    wanted = f"{_round_up(numbers[0])}" if numbers else "65536"
-    return ContextWindowExceededError(
-        f"The prompt is too long for {origin.model!r}: {said}. Raise the window with "
-        f"options={{'num_ctx': {wanted}}} ([ollama.models.{json.dumps(origin.model)}] num_ctx = "
-        f"{wanted}), shorten the conversation, or let the server cut it with "
-        "on_context_overflow='truncate'.",
-        prompt_tokens=numbers[0] if numbers else None,
-        context_length=numbers[1] if numbers else None,
-        status_code=status,
-        **origin.where(),
-    )
-
-
-def _by_words(
-    said: str, document: Any, origin: Origin, status: int | None
-) -> ContextWindowExceededError | ModelOutputError | None:
-    """The errors a server words alike whether it answers with a status or with a line."""
-    if _CONTEXT.search(said):
-        return context_error(said, origin, status, _numbers(said, document))
-    if _MODEL_OUTPUT.search(said):
+def _by_words(refusal: _Refusal) -> OllamaError | None:
+    """Return the error that a server words alike in a refusal and in a line of an answer."""
+    words, said, origin = refusal.words, refusal.said, refusal.origin
+    if is_overflow(words):
+        return overflow_error(said, refusal.document, origin, refusal.status)
+    if _MODEL_OUTPUT.search(words) or (refusal.is_late and _BAD_CALL.search(words)):
         return ModelOutputError(
             f"{origin.model!r} wrote what {origin.host} could not use: {said}. Another try may do "
             "better: ModelSettings(retry=…) repeats it; a higher max_tokens helps when it was cut.",
@@ -143,36 +158,39 @@ def _capability_error(
 ) -> CapabilityError:
     word = (match[1] or match[2] or match[3]).strip()
     capability = _CAPABILITIES.get(word, word)
-    return CapabilityError(
-        f"{origin.model!r} does not support {capability}: {said}. Choose a model that does "
-        f"('ollama show NAME' lists its capabilities){_capability_hint(capability)}.",
-        capability=capability,
-        **facts,
-    )
+    if capability == THINK_LEVELS:
+        message = (
+            f"{origin.host} knows no levels of thinking for {origin.model!r}: {said}. Set "
+            "extra_body={'think': True}, or update the server."
+        )
+    else:
+        message = (
+            f"{origin.model!r} does not support {capability}: {said}. Choose a model that does "
+            f"('ollama show NAME' lists its capabilities){_CAPABILITY_HINTS.get(capability, '')}."
+        )
+    return CapabilityError(message, capability=capability, **facts)
 
 
-def _capability_hint(capability: str) -> str:
-    return {
-        "tools": ", or set tool_emulation=True to have tools described in the prompt",
-        "thinking": ", or leave reasoning.effort unset",
-    }.get(capability, "")
+_CAPABILITY_HINTS = {
+    "tools": ", or set tool_emulation=True to have tools described in the prompt",
+    "thinking": ", or leave reasoning.effort unset",
+}
 
 
-def _authentication_error(
-    said: str, document: Any, at: str, facts: dict[str, Any], origin: Origin
-) -> AuthenticationError:
+def _authentication_error(refusal: _Refusal, at: str, facts: dict[str, Any]) -> AuthenticationError:
+    document, words, said = refusal.document, refusal.words, refusal.said
     url = cast("Any", document).get("signin_url") if isinstance(document, Mapping) else None
-    signin_url = origin.clean(url) if isinstance(url, str) else None
-    if facts["status_code"] == 403 and not said:  # noqa: PLR2004 - HTTP's own number
+    signin_url = refusal.origin.clean(url) if isinstance(url, str) else None
+    if refusal.status == 403 and not said:  # noqa: PLR2004 - HTTP's own number
         advice = (
             "An empty 403 is Ollama refusing the Host or Origin header: reach it by a local name, "
             "have the proxy rewrite Host, or set OLLAMA_ORIGINS on the server"
         )
     elif signin_url:
         advice = f"Sign in at {signin_url} or run 'ollama signin'"
-    elif "disabled" in said:
+    elif "disabled" in words:
         advice = "Enable cloud models on the server (OLLAMA_NO_CLOUD), or choose a local model"
-    elif "subscription" in said or "upgrade" in said:
+    elif "subscription" in words or "upgrade" in words:
         advice = "The model needs a paid plan; choose another or upgrade"
     else:
         advice = (
@@ -184,15 +202,15 @@ def _authentication_error(
     )
 
 
-def _rate_limit_error(said: str, at: str, facts: dict[str, Any]) -> RateLimitError:
-    is_quota = bool(_QUOTA.search(said))
+def _rate_limit_error(refusal: _Refusal, at: str, facts: dict[str, Any]) -> RateLimitError:
+    is_quota = bool(_QUOTA.search(refusal.words))
     advice = (
         "The plan is used up; trying again soon is useless."
         if is_quota
         else "Slow down, or let ModelSettings(retry=…) wait and repeat."
     )
     return RateLimitError(
-        f"{at}: {said or 'too many requests'}. {advice}", is_quota=is_quota, **facts
+        f"{at}: {refusal.said or 'too many requests'}. {advice}", is_quota=is_quota, **facts
     )
 
 
@@ -214,51 +232,3 @@ def _hint(status: int, headers: Mapping[str, str]) -> str:
     if status in {404, 405}:
         return " Is base_url the root of an Ollama server, without /v1 or /api?"
     return ""
-
-
-def _parse(text: bytes | str) -> Any:
-    """The JSON value *text* is; None when it is none."""
-    try:
-        return jiter.from_json(text if isinstance(text, bytes) else text.encode())
-    except ValueError:
-        return None
-
-
-def _server_words(document: Any) -> str:
-    """What the server says went wrong: the innermost message, or whatever it sent instead."""
-    words = document
-    for _ in range(_NESTED):
-        if isinstance(words, str) and words.startswith("{"):
-            # llama-server's body arrives as text, sometimes with a log line behind it.
-            words = _parse(words.split("\n", 1)[0]) or words
-        if not isinstance(words, Mapping):
-            break
-        fields = cast("Mapping[str, Any]", words)
-        inner = fields.get("error") or fields.get("message")
-        if not inner:
-            break
-        words = inner
-    return words.strip() if isinstance(words, str) else _json(words)
-
-
-def _page_text(body: bytes, origin: Origin) -> str:
-    """Return the words of a body that is not JSON, such as a proxy's page of HTML."""
-    text = origin.masked(body.decode("utf-8", "replace"))
-    return " ".join(_TAGS.sub(" ", str(text)).split())
-
-
-def _numbers(said: str, document: Any) -> tuple[int, int] | None:
-    """The sizes of prompt and window, which old servers give beside the message only."""
-    if match := _CONTEXT_NUMBERS.search(said):
-        return int(match[1]), int(match[2])
-    prompt, window = (size.search(_json(document)) for size in _CONTEXT_SIZES)
-    return (int(prompt[1]), int(window[1])) if prompt and window else None
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _round_up(tokens: int) -> int:
-    """The next power of two with room for an answer: a window size people recognise."""
-    return 1 << max((tokens * 5 // 4).bit_length(), 12)

@@ -31,6 +31,7 @@ from timestep.answer.reply import Reply
 from timestep.errors import (
     CapabilityError,
     ConfigurationError,
+    ContextWindowExceededError,
     ModelOutputError,
     OllamaError,
     UnsupportedInputError,
@@ -41,8 +42,10 @@ from timestep.net.urls import authority
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.client import ChatSource, Wire
 from timestep.ollama.endpoint import check_model_name
+from timestep.ollama.errors import THINK_LEVELS
 from timestep.ollama.foreign import chat_source
 from timestep.ollama.lines import ChatLines
+from timestep.ollama.overflow import advised
 from timestep.ollama.pool import Pool
 from timestep.ollama.render import RenderedPrompt, read_rendered, render_body
 from timestep.ollama.request.build import ChatRequest, build_request, repair
@@ -324,9 +327,14 @@ class OllamaModel(Model):
                             progress.first_token_seconds = time.monotonic() - progress.started
                         yield events
             except OllamaError as exc:
+                if (plain := self._without_level(request, exc)) is not None:
+                    request = plain
+                    continue
+                error = await self._advised(request, exc)
                 # The frames hold what the server said, which may repeat the key in it; a crash
                 # report would show them.
-                raise exc.with_traceback(None) from exc.__cause__
+                exc.__traceback__ = None
+                raise error.with_traceback(None) from exc.__cause__
             bad = settle(reply)
             if bad is None:
                 break
@@ -367,6 +375,28 @@ class OllamaModel(Model):
         finally:
             record_host(span, stream.host)
             await stream.aclose(finished=reply.done)
+
+    async def _advised(self, request: ChatRequest, error: OllamaError) -> OllamaError:
+        """Return *error*, or one whose advice fits the request and the model."""
+        if not isinstance(error, ContextWindowExceededError):
+            return error
+        abilities = await self._catalogue.abilities(self._served_as, ask=True)
+        return advised(error, request.body, abilities.context_length)
+
+    def _without_level(self, request: ChatRequest, error: OllamaError) -> ChatRequest | None:
+        """Return *request* with plain thinking when the server refused a level of it."""
+        is_refused = isinstance(error, CapabilityError) and error.capability == THINK_LEVELS
+        if not is_refused or not isinstance(request.body.get("think"), str):
+            return None
+        self._catalogue.note_no_levels(self._served_as)
+        return self._with_plain_think(request)
+
+    def _with_plain_think(self, request: ChatRequest) -> ChatRequest:
+        """Return *request* for a server that knows thinking only as on and off."""
+        if not isinstance(request.body.get("think"), str):
+            return request
+        self._warn(["the level of reasoning.effort (this server only turns thinking on or off)"])
+        return replace(request, body={**request.body, "think": True})
 
     def _failed(
         self,
@@ -437,6 +467,8 @@ class OllamaModel(Model):
             abilities=abilities,
             emulate_tools=self._tool_emulation,
         )
+        if not self._catalogue.knows_levels(self._served_as):
+            request = self._with_plain_think(request)
         self._warn([*request.ignored, *self._source.losses(request.body, request.headers)])
         return request
 
@@ -462,10 +494,16 @@ class OllamaModel(Model):
                 logger.warning("Ollama model %r ignores %s.", self.model, phrase)
 
     def _warn_full_window(self, request: ChatRequest, reply: Reply) -> None:
-        """Warn when prompt and answer filled the window: the server may have cut something."""
+        """Warn when prompt and answer filled the window and the server may have cut something."""
         window = request.body.get("options", {}).get("num_ctx")
         used = reply.usage.total_tokens
-        if window and reply.usage.requests == 1 and used >= window and "window" not in self._warned:
+        if (
+            isinstance(window, int)
+            and 0 < window <= used  # -1 lets the server choose
+            and request.body.get("truncate") is not False
+            and reply.usage.requests == 1
+            and "window" not in self._warned
+        ):
             self._warned.add("window")
             logger.warning(
                 "Ollama model %r used %d of the %d tokens of its window, so the beginning may have "

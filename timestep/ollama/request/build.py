@@ -29,10 +29,12 @@ class Abilities:
     Attributes:
         capabilities: As ``/api/show`` lists them; None when nobody could be asked.
         enforces_format: False for Ollama Cloud and MLX models, which ignore ``format``.
+        context_length: The longest window of the model in tokens, where it is known.
     """
 
     capabilities: frozenset[str] | None = None
     enforces_format: bool = True
+    context_length: int | None = None
 
     def lacks(self, capability: str) -> bool:
         """True when the model is known not to have *capability*."""

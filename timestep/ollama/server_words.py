@@ -1,0 +1,49 @@
+"""What a server says went wrong, from whatever shape it says it in. Pure."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import jiter
+
+# An unclosed script runs to the end and a tag to the next one, so that no page takes long.
+_TAGS = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>?", re.DOTALL | re.IGNORECASE)
+
+_NESTED = 8
+"""How deep to look for errors inside errors. llama-server's are three deep in Ollama's."""
+
+
+def parse(text: bytes | str) -> Any:
+    """Return the JSON value of *text*; None when it is not JSON."""
+    try:
+        return jiter.from_json(text if isinstance(text, bytes) else text.encode())
+    except ValueError:
+        return None
+
+
+def words_of_document(document: Any) -> str:
+    """Return the innermost message in *document*, or the whole document without one."""
+    words = document
+    for _ in range(_NESTED):
+        if isinstance(words, str) and words.startswith("{"):
+            # llama-server's body arrives as text, sometimes with a log line behind it.
+            words = parse(words.split("\n", 1)[0]) or words
+        if not isinstance(words, Mapping):
+            break
+        fields = cast("Mapping[str, Any]", words)
+        inner = fields.get("error") or fields.get("message")
+        if not inner:
+            break
+        words = inner
+    return words.strip() if isinstance(words, str) else as_json(words)
+
+
+def words_of_page(text: str) -> str:
+    """Return the words of a body that is not JSON, such as a proxy's page of HTML."""
+    return " ".join(_TAGS.sub(" ", text).split())
+
+
+def as_json(value: Any) -> str:
+    """Return *value* as JSON; what JSON cannot say becomes text."""
+    return json.dumps(value, ensure_ascii=False, default=str)
