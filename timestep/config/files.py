@@ -10,7 +10,7 @@ from timestep.config.settings import Settings
 from timestep.config.sources.arguments import ArgumentsSource
 from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, named_path
 from timestep.config.sources.dotenv import DotenvSource
-from timestep.config.sources.toml import find_toml, toml_places
+from timestep.config.sources.toml import TomlSource, toml_places
 from timestep.config.sources.variables import (
     VariablesSource,
     environment_variables,
@@ -50,13 +50,10 @@ def source_files(
     )
     secrets = named_path(SECRETS_VARIABLE, naming)
     config = named_path(CONFIG_VARIABLE, naming)
-    found = find_toml(config) if config is None or config.is_file() else None
+    read = TomlSource(Settings, config).file if config is None or config.is_file() else None
     files = [] if env_file is None else [SourceFile(Path(env_file), (), Path(env_file).is_file())]
     files += [] if secrets is None else [SourceFile(secrets, (), secrets.is_dir())]
-    return files + [
-        SourceFile(path, table, found is not None and path == found.path)
-        for path, table in toml_places(config)
-    ]
+    return files + [SourceFile(path, table, path == read) for path, table in toml_places(config)]
 
 
 def misspelled_variables(environment: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -30,12 +30,12 @@ from timestep.config.schema import (
     plugin_kinds,
 )
 from timestep.config.sources.arguments import ArgumentsSource
-from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, named_path
+from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, named_path, texts_of
 from timestep.config.sources.dotenv import DotenvSource
 from timestep.config.sources.library import entries_of, observed, spell_alike
 from timestep.config.sources.secrets import SecretsSource
 from timestep.config.sources.toml import TomlSource
-from timestep.config.sources.variables import VariablesSource, environment_variables, texts_of
+from timestep.config.sources.variables import VariablesSource, environment_variables
 from timestep.config.types import Alias, AliasName, ProviderName
 from timestep.net.urls import check_key_transport, is_ollama_cloud
 from timestep.routing import describe_ring, find_ring, targets

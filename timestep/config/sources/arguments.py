@@ -29,7 +29,7 @@ class ArgumentsSource(Source):
         secrets_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         origin = Origin("argument", "argument")
-        paths = {CONFIG_VARIABLE: config_file, SECRETS_VARIABLE: secrets_dir}
+        paths = {CONFIG_VARIABLE: config_file, SECRETS_VARIABLE: secrets_dir}  # as if in variables
         super().__init__(
             settings_cls,
             [Entry(path, value, origin) for path, value in flatten(values) if path],

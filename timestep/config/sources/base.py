@@ -1,6 +1,7 @@
 """The base of our sources."""
 
 import os
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,18 @@ class Source(PydanticBaseSettingsSource):
 
     Attributes:
         entries: The values, strongest first. A source that decodes text has them after its call.
-        paths: The paths that this source names, by variable: ``TIMESTEP_CONFIG`` and
-            ``TIMESTEP_SECRETS_DIR``.
+        texts: The variables that this source gives, by name.
     """
 
     def __init__(
         self,
         settings_cls: type[BaseSettings],
         entries: Sequence[Entry] = (),
-        paths: Mapping[str, str] | None = None,
+        texts: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(settings_cls)
         self.entries = entries
-        self.paths = paths or {}
+        self.texts = texts or {}
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return the value of one field. The library asks for the whole tree instead."""
@@ -45,15 +45,20 @@ class Source(PydanticBaseSettingsSource):
         return f"{type(self).__name__}()"  # values may be secret
 
 
-def named_path(variable: str, sources: Iterable[object]) -> Path | None:
-    """Return the path of the first of *sources* that names one, or None.
+def texts_of(sources: Iterable[object]) -> Mapping[str, str]:
+    """Return the variables of *sources*, which come strongest first. Foreign ones have none."""
+    return ChainMap(*(dict(source.texts) for source in sources if isinstance(source, Source)))
 
-    Args:
-        variable: ``TIMESTEP_CONFIG`` or ``TIMESTEP_SECRETS_DIR``.
-        sources: The sources to ask, strongest first. Foreign ones are passed over.
-    """
-    named = (source.paths.get(variable) for source in sources if isinstance(source, Source))
-    path = next(filter(None, named), None)
+
+def named_path(variable: str, sources: Iterable[object]) -> Path | None:
+    """Return the path that the *variable* of the first of *sources* names, in any case, or None."""
+    texts = (
+        text.strip()
+        for source in sources
+        for name, text in texts_of([source]).items()
+        if name.upper() == variable
+    )
+    path = next(filter(None, texts), None)
     return expanded(path) if path else None
 
 

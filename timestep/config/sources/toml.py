@@ -3,7 +3,6 @@
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -29,41 +28,20 @@ _PIECES = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TomlFile:
-    """A TOML file that holds settings.
-
-    Attributes:
-        path: Where it is.
-        table: The table in it that holds the settings; empty for the whole file.
-        text: What it says.
-        tree: The same as tables.
-    """
-
-    path: Path
-    table: KeyPath
-    text: str
-    tree: Mapping[str, Any]
-
-    @property
-    def settings(self) -> object:
-        """What `table` holds, or None when there is no such table."""
-        found: object = self.tree
-        for name in self.table:
-            found = found.get(name) if _is_table(found) else None
-        return found
-
-
 class TomlSource(Source):
     """The settings of one TOML file.
 
     Args:
         settings_cls: The settings class.
-        config_file: The file; None for the first one that `toml_places` lists and that exists.
+        config_file: The file; None for the first one of `toml_places` that holds settings.
         variables: The texts of the variables that values such as ``"env:GROQ_API_KEY"`` point at.
 
+    Attributes:
+        file: The file that was read, or None.
+
     Raises:
-        SettingsError: The file cannot be read or is not TOML.
+        SettingsError: A file cannot be read or is not TOML; or *config_file* is a
+            ``pyproject.toml`` without the table.
     """
 
     def __init__(
@@ -72,9 +50,20 @@ class TomlSource(Source):
         config_file: Path | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        file = find_toml(config_file)
-        super().__init__(settings_cls, _entries(file) if file else ())
+        super().__init__(settings_cls)
         self._variables = variables or {}
+        self.file: Path | None = None
+        for path, table in toml_places(config_file):
+            if config_file is None and not path.is_file():
+                continue
+            text = read_text(path, f"config_file or {CONFIG_VARIABLE}")
+            settings = _inside(parse_toml(path, text), table)
+            if settings is not None:
+                self.file = path
+                self.entries = _entries(path, table, settings, key_lines(text))
+                break
+            if config_file is not None:
+                raise SettingsError(f"{path} has no [{dotted(table)}]; add that table to it")
 
     def __call__(self) -> dict[str, Any]:
         """Return the tree of settings, with the text of a variable in the place of its pointer.
@@ -130,25 +119,6 @@ def toml_places(config_file: Path | None) -> list[tuple[Path, KeyPath]]:
     return [(Path("timestep.toml"), ()), (Path("pyproject.toml"), _TABLE), (user, ())]
 
 
-def find_toml(config_file: Path | None) -> TomlFile | None:
-    """Return the TOML file that holds the settings, or None. Each file is read once.
-
-    Raises:
-        SettingsError: A file cannot be read or is not TOML; or *config_file* is a
-            ``pyproject.toml`` without the table.
-    """
-    for path, table in toml_places(config_file):
-        if config_file is None and not path.is_file():
-            continue
-        text = read_text(path, f"config_file or {CONFIG_VARIABLE}")
-        file = TomlFile(path, table, text, parse_toml(path, text))
-        if file.settings is not None:
-            return file
-        if config_file is not None:
-            raise SettingsError(f"{path} has no [{dotted(table)}]; add that table to it")
-    return None
-
-
 def parse_toml(path: Path, text: str) -> dict[str, Any]:
     """Return the tables in *text*.
 
@@ -168,13 +138,20 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
         ) from None
 
 
-def _entries(file: TomlFile) -> list[Entry]:
-    settings = file.settings
+def _inside(tree: object, table: KeyPath) -> object:
+    """Return what *table* of *tree* holds, or None."""
+    for name in table:
+        tree = tree.get(name) if _is_table(tree) else None
+    return tree
+
+
+def _entries(
+    file: Path, table: KeyPath, settings: object, lines: Mapping[KeyPath, int]
+) -> list[Entry]:
     if not _is_table(settings):
-        raise SettingsError(f"{file.path}: [{dotted(file.table)}] must be a table of settings")
-    lines = key_lines(file.text)
+        raise SettingsError(f"{file}: [{dotted(table)}] must be a table of settings")
     return [
-        Entry(path, value, Origin("toml", f"{file.path}:{_line_of((*file.table, *path), lines)}"))
+        Entry(path, value, Origin("toml", f"{file}:{_line_of((*table, *path), lines)}"))
         for path, value in flatten(settings)
         if path
     ]

@@ -116,15 +116,6 @@ def environment_variables(environment: Mapping[str, str]) -> list[Variable]:
     ]
 
 
-def texts_of(sources: Iterable[object]) -> dict[str, str]:
-    """Return the text of every variable in *sources*, which come strongest first."""
-    texts: dict[str, str] = {}
-    for source in sources:
-        if isinstance(source, VariablesSource):
-            texts = {v.name: v.text for v in reversed(source.variables)} | texts
-    return texts
-
-
 class VariablesSource(Source):
     """Settings from variables.
 
@@ -139,10 +130,7 @@ class VariablesSource(Source):
     def __init__(self, settings_cls: type[BaseSettings], variables: Iterable[Variable]) -> None:
         self.variables = [variable for variable in variables if variable.text.strip()]
         self.written: Collection[KeyPath] = ()
-        named = {v.name.upper(): v.text.strip() for v in reversed(self.variables)}
-        super().__init__(
-            settings_cls, paths={name: named[name] for name in CONTROL_VARIABLES if name in named}
-        )
+        super().__init__(settings_cls, texts={v.name: v.text for v in reversed(self.variables)})
 
     def __call__(self) -> dict[str, Any]:
         """Return the tree of settings.
