@@ -119,6 +119,7 @@ def test_dotenv_is_a_configuration(block):
 @pytest.mark.parametrize("block", blocks("sh"))
 def test_commands_run(block, servers, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
+    Path("questions.jsonl").write_text('{"id": "a", "prompt": "Say hello."}\n')
     for line in block.text.splitlines():
         words = shlex.split(line, comments=True)
         match words[0]:

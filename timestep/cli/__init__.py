@@ -9,6 +9,7 @@ from typing import Any, cast
 import click
 
 from timestep import __version__
+from timestep.cli.batch import batch
 from timestep.cli.chat import chat
 from timestep.cli.completion import completion
 from timestep.cli.config import config
@@ -64,6 +65,7 @@ def main(ctx: click.Context) -> None:
         cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
 
 
+main.add_command(batch)
 main.add_command(chat)
 main.add_command(completion)
 main.add_command(config)

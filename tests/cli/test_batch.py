@@ -1,0 +1,219 @@
+import json
+import signal
+
+import pytest
+from openai.types.chat import ChatCompletion
+
+from timestep.testing import Stall
+
+
+@pytest.fixture
+def server(fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "ollama/m")
+    return fake_ollama
+
+
+def write(tmp_path, *values, name="in.jsonl"):
+    path = tmp_path / name
+    path.write_text("".join(json.dumps(value) + "\n" for value in values))
+    return path
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def prompts(count):
+    return [{"id": f"q{at}", "prompt": f"question {at}"} for at in range(count)]
+
+
+def shout(request):
+    return request.json["messages"][-1]["content"].upper()
+
+
+def test_every_line_gets_a_row_that_openai_reads(invoke, server, tmp_path):
+    server.reply(shout, times=None)
+    write(tmp_path, *prompts(5))
+    result = invoke("batch", "in.jsonl", "out.jsonl")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert "5 answered" in result.stderr
+    found = {row["custom_id"]: row["response"]["body"] for row in rows(tmp_path / "out.jsonl")}
+    texts = {
+        name: ChatCompletion.model_validate(body).choices[0].message.content
+        for name, body in found.items()
+    }
+    assert texts == {f"q{at}": f"QUESTION {at}" for at in range(5)}
+    assert not (tmp_path / "out.errors.jsonl").exists()
+
+
+def test_the_same_command_again_asks_only_what_is_missing(invoke, server, tmp_path):
+    server.reply(shout, times=None)
+    write(tmp_path, *prompts(5))
+    invoke("batch", "in.jsonl", "out.jsonl", "--limit", "2")
+    assert len(server.chats) == 2
+    result = invoke("batch", "in.jsonl", "out.jsonl")
+    assert len(server.chats) == 5
+    assert "3 answered; 2 done before" in result.stderr
+    assert sorted(row["custom_id"] for row in rows(tmp_path / "out.jsonl")) == [
+        f"q{at}" for at in range(5)
+    ]
+
+
+def test_failures_stand_in_a_file_of_their_own_and_are_asked_again_on_request(
+    invoke, server, tmp_path
+):
+    server.fail(404, "model 'm' not found")
+    server.reply(shout, times=None)
+    write(tmp_path, *prompts(3))
+    result = invoke("batch", "in.jsonl", "out.jsonl", "-c", "1")
+    assert result.exit_code == 1
+    assert "1 failed (ModelNotFoundError 1)" in result.stderr
+    [failed] = rows(tmp_path / "out.errors.jsonl")
+    assert failed["error"]["code"] == "ModelNotFoundError"
+    assert invoke("batch", "in.jsonl", "out.jsonl").exit_code == 0
+    assert len(server.chats) == 3
+    assert invoke("batch", "in.jsonl", "out.jsonl", "--retry-errors").exit_code == 0
+    assert len(rows(tmp_path / "out.jsonl")) == 3
+    assert not (tmp_path / "out.errors.jsonl").exists()
+
+
+def test_bad_lines_are_named_before_anything_is_sent(invoke, server, tmp_path):
+    write(tmp_path, *prompts(1), {"id": "x"}, {"custom_id": "y", "body": {}})
+    result = invoke("batch", "in.jsonl", "out.jsonl")
+    assert result.exit_code == 2
+    assert "line 2: 'prompt' is missing or empty" in result.stderr
+    assert "line 3: url" in result.stderr
+    assert server.chats == []
+
+
+def test_a_changed_line_is_refused_with_its_number(invoke, server, tmp_path):
+    server.reply(shout, times=None)
+    write(tmp_path, *prompts(2))
+    invoke("batch", "in.jsonl", "out.jsonl")
+    write(tmp_path, prompts(1)[0], {"id": "q1", "prompt": "something else"})
+    result = invoke("batch", "in.jsonl", "out.jsonl")
+    assert result.exit_code == 2
+    assert "ask something else now: 2." in result.stderr
+
+
+def test_standard_input_is_read(invoke, server, tmp_path):
+    server.reply(shout, times=None)
+    result = invoke("batch", "-", "out.jsonl", input=json.dumps({"prompt": "hi"}) + "\n")
+    assert result.exit_code == 0
+    assert len(rows(tmp_path / "out.jsonl")) == 1
+
+
+def test_csv_is_read_by_its_column(invoke, server, tmp_path):
+    server.reply(shout, times=None)
+    (tmp_path / "in.csv").write_text("id,question\na,hi\n")
+    assert invoke("batch", "in.csv", "out.jsonl", "--column", "question").exit_code == 0
+    [row] = rows(tmp_path / "out.jsonl")
+    assert row["custom_id"] == "a"
+
+
+def test_the_summary_can_be_read_by_a_program(invoke, server, tmp_path):
+    server.reply("ok", times=None, prompt_eval_count=10, eval_count=2)
+    write(tmp_path, *prompts(3))
+    summary = json.loads(invoke("batch", "in.jsonl", "out.jsonl", "--json").stdout)
+    assert summary.pop("seconds") >= 0
+    assert summary == {
+        "lines": 3,
+        "done_before": 0,
+        "answered": 3,
+        "failed": 0,
+        "failures": {},
+        "requests": 3,
+        "input_tokens": 30,
+        "output_tokens": 6,
+    }
+
+
+def test_it_stops_after_so_many_failures(invoke, server, tmp_path):
+    for _ in range(2):
+        server.fail(404, "model 'm' not found")
+    write(tmp_path, *prompts(9))
+    result = invoke("batch", "in.jsonl", "out.jsonl", "--max-errors", "2", "-c", "1")
+    assert result.exit_code == 1
+    assert len(rows(tmp_path / "out.errors.jsonl")) == 2
+    server.strict = False  # one more may be under way
+
+
+def test_an_agent_answers_with_its_tools(invoke, server, tmp_path):
+    (tmp_path / "desk.py").write_text(
+        "from agents import Agent, function_tool\n"
+        "@function_tool\n"
+        "def double(number: int) -> int:\n"
+        "    return 2 * number\n"
+        "desk = Agent(name='desk', tools=[double])\n"
+    )
+    server.reply(tool_calls=[("double", {"number": 4})])
+    server.reply("It is 8.")
+    write(tmp_path, *prompts(1))
+    assert invoke("batch", "in.jsonl", "out.jsonl", "--agent", "desk.py:desk").exit_code == 0
+    [row] = rows(tmp_path / "out.jsonl")
+    assert row["response"]["body"]["choices"][0]["message"]["content"] == "It is 8."
+
+
+def test_short_lines_are_answered_in_a_schema(invoke, server, tmp_path):
+    server.reply('{"city": "Paris"}')
+    (tmp_path / "schema.json").write_text(
+        '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}'
+    )
+    write(tmp_path, *prompts(1))
+    assert invoke("batch", "in.jsonl", "o.jsonl", "--output-schema", "schema.json").exit_code == 0
+    assert server.chats[0]["format"]["required"] == ["city"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing.jsonl", "out.jsonl"], "missing.jsonl cannot be read"),
+        (["in.jsonl", "no/out.jsonl"], "there is no folder no"),
+        (["in.jsonl", "out.jsonl", "--rate", "fast"], "write a number above 0"),
+        (["in.jsonl", "out.jsonl", "--rate", "ollama=0"], "write a number above 0"),
+        (["bad.csv", "out.jsonl"], "is not CSV in UTF-8"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_words(invoke, server, tmp_path, arguments, words):
+    write(tmp_path, *prompts(1))
+    (tmp_path / "bad.csv").write_bytes(b"id,prompt\n1,\xff\n")
+    result = invoke("batch", *arguments)
+    assert result.exit_code in {1, 2}
+    assert words in " ".join(result.stderr.split())
+    assert server.chats == []
+
+
+def test_ctrl_c_ends_it_and_the_next_run_goes_on(start, server, invoke, tmp_path):
+    stall = Stall(after=1)
+    server.reply("first", times=1)
+    server.reply("a long story", fault=stall)
+    write(tmp_path, *prompts(3))
+    process = start("batch", "in.jsonl", "out.jsonl", "-c", "1")
+    stall.wait_until_reached()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 130
+    assert "1 answered" in errors
+    assert "Traceback" not in errors
+    server.strict = False
+    server.reply(shout, times=None)
+    assert invoke("batch", "in.jsonl", "out.jsonl").exit_code == 0
+    assert sorted(row["custom_id"] for row in rows(tmp_path / "out.jsonl")) == ["q0", "q1", "q2"]
+
+
+def test_a_killed_batch_goes_on_and_no_line_stands_twice(start, server, invoke, tmp_path):
+    server.reply(shout, times=None)
+    write(tmp_path, *prompts(400))
+    process = start("batch", "in.jsonl", "out.jsonl", "-c", "4")
+    server.wait_until(lambda: len(server.chats) >= 40)
+    process.kill()
+    process.wait(240)
+    before = len(server.chats)
+    result = invoke("batch", "in.jsonl", "out.jsonl", "--json")
+    assert result.exit_code == 0
+    found = [row["custom_id"] for row in rows(tmp_path / "out.jsonl")]
+    assert sorted(found) == sorted(f"q{at}" for at in range(400))
+    assert len(server.chats) - 400 <= 8  # what was under way or not yet written
+    assert before < 400

@@ -1,0 +1,394 @@
+"""``timestep batch``: many prompts from a file, answers into a file."""
+
+import csv
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from timestep.cli.completion import complete_file, complete_model
+from timestep.cli.context import Context, configuration_options
+from timestep.cli.event_loop import impatient_runner
+from timestep.cli.output import json_option, print_json
+
+if TYPE_CHECKING:
+    from agents import Agent, AgentOutputSchemaBase
+
+    from timestep.batch import Line, Output, Result
+    from timestep.batch.lines import Defaults
+    from timestep.batch.rate import Rate
+
+_SHOWN = 10
+"""How many bad lines are named."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of a batch so far.
+
+    Attributes:
+        lines: In the input.
+        done_before: Lines that an earlier run ended, answered or given up.
+        answered: By this run.
+        failures: Lines that this run gave up, by class of error.
+        requests: Model calls of this run.
+    """
+
+    lines: int
+    done_before: int
+    answered: int = 0
+    failures: Counter[str] = field(default_factory=Counter[str])
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    _started: float = field(default_factory=time.monotonic)
+
+    def add(self, result: "Result") -> None:
+        """Count *result*."""
+        if result.error is None:
+            self.answered += 1
+        else:
+            self.failures[type(result.error).__name__] += 1
+        self.requests += max(result.usage.requests, result.attempts)
+        self.input_tokens += result.usage.input_tokens
+        self.output_tokens += result.usage.output_tokens
+
+    def rate(self) -> str:
+        """Lines and tokens a second, and how many failed."""
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        lines = (self.answered + self.failed) / seconds
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        return f"{lines:,.1f} lines/s, {self.output_tokens / seconds:,.0f} tokens/s{failed}"
+
+    @property
+    def failed(self) -> int:
+        """How many lines this run gave up."""
+        return self.failures.total()
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary for programs."""
+        return {
+            "lines": self.lines,
+            "done_before": self.done_before,
+            "answered": self.answered,
+            "failed": self.failed,
+            "failures": dict(self.failures),
+            "requests": self.requests,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+
+    def __str__(self) -> str:
+        """The summary for people."""
+        parts = [f"{self.answered:,} answered"]
+        if self.done_before:
+            parts.append(f"{self.done_before:,} done before")
+        if self.failed:
+            classes = ", ".join(f"{name} {count:,}" for name, count in self.failures.most_common())
+            parts.append(f"{self.failed:,} failed ({classes})")
+        parts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")
+        return "; ".join(parts)
+
+
+@click.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "-m",
+    "--model",
+    shell_complete=complete_model,
+    metavar="NAME",
+    help="The model or alias for lines that name none.",
+)
+@click.option("-i", "--instructions", metavar="TEXT", help="The system message of short lines.")
+@click.option(
+    "--output-schema",
+    metavar="FILE",
+    type=click.Path(),
+    help="Short lines are answered in JSON that matches the JSON schema in FILE.",
+)
+@click.option(
+    "-a",
+    "--agent",
+    "reference",
+    shell_complete=complete_file,
+    metavar="MODULE:ATTRIBUTE",
+    help="Run this agent, tools and all, for every line.",
+)
+@click.option(
+    "--column",
+    default="prompt",
+    show_default=True,
+    metavar="NAME",
+    help="The CSV column, or the key of a short line, that holds the prompt.",
+)
+@click.option(
+    "-c",
+    "--concurrency",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="How many lines are under way at once.",
+)
+@click.option(
+    "--rate",
+    "rates",
+    metavar="[PREFIX=]N",
+    multiple=True,
+    help="At most N requests a minute, for one prefix or for each; may be repeated.",
+)
+@click.option(
+    "--token-rate",
+    "token_rates",
+    metavar="[PREFIX=]N",
+    multiple=True,
+    help="At most N tokens a minute, for one prefix or for each; may be repeated.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="How often a failure that may pass is tried again.",
+)
+@click.option("--retry-errors", is_flag=True, help="Ask again what failed in an earlier run.")
+@click.option(
+    "--max-errors", type=click.IntRange(1), metavar="N", help="Stop after N failed lines."
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask N lines at the most.")
+@json_option
+@configuration_options
+def batch(
+    context: Context,
+    *,
+    source: Path,
+    target: Path,
+    model: str | None,
+    instructions: str | None,
+    output_schema: str | None,
+    reference: str | None,
+    column: str,
+    rates: tuple[str, ...],
+    token_rates: tuple[str, ...],
+    concurrency: int,
+    retries: int,
+    retry_errors: bool,
+    max_errors: int | None,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Ask every line of IN, and write the answers to OUT.
+
+    IN holds OpenAI's batch lines, or short lines such as {"id": "a", "prompt": "Hi"}, or is a CSV
+    file with a header; "-" is standard input. OUT gets OpenAI's output lines as the answers come,
+    and failures go to a file beside it that ends in .errors.jsonl. The same command again goes on
+    where the last one stopped.
+    """
+    from timestep.batch import Defaults, run
+
+    limits = _rates(rates, token_rates)
+    agent = _agent(reference)
+    defaults = Defaults(model, instructions, _schema(output_schema), column)
+    with _readable(source) as path:
+        count = _check(path, defaults)
+        with _output(target, retry_errors=retry_errors) as output:
+            _refuse_changed(path, defaults, output)
+            summary = Summary(count, output.done_before + output.failed_before)
+            results = run(
+                _waiting(path, defaults, output, limit),
+                context.build_provider(),
+                agent=agent,
+                concurrency=concurrency,
+                retries=retries,
+                rates=limits,
+            )
+            try:
+                with impatient_runner() as loop, _progress(summary) as advance:
+                    loop.run(_write(results, output, summary, advance, max_errors))
+            finally:
+                if as_json:
+                    print_json(summary.as_json())
+                else:
+                    click.echo(str(summary), err=True)
+    if summary.failed:
+        raise click.exceptions.Exit(1)
+
+
+async def _write(
+    results: "AsyncGenerator[Result]",
+    output: "Output",
+    summary: Summary,
+    advance: Callable[[], None],
+    max_errors: int | None,
+) -> None:
+    async with aclosing(results):
+        async for result in results:
+            output.write(result.row, failed=result.error is not None)
+            summary.add(result)
+            advance()
+            if max_errors is not None and summary.failed >= max_errors:
+                return
+
+
+def _check(path: Path, defaults: "Defaults") -> int:
+    """How many lines the input has, when all of them can be asked.
+
+    Raises:
+        UsageError: Some cannot; names them.
+    """
+    from timestep.batch import BadLine, read_file
+
+    count = 0
+    bad: list[BadLine] = []
+    for line in _read(read_file(path, defaults), path):
+        count += 1
+        if isinstance(line, BadLine):
+            bad.append(line)
+    if bad:
+        shown = [f"line {line.number}: {line.reason}" for line in bad[:_SHOWN]]
+        if len(bad) > _SHOWN:
+            shown.append(f"and {len(bad) - _SHOWN:,} more")
+        raise click.UsageError("\n".join(["Nothing was sent, because of", *shown]))
+    return count
+
+
+def _read(lines: Iterator[Any], path: Path) -> Iterator[Any]:
+    """*lines*, with the errors of reading the file at *path* in words."""
+    try:
+        yield from lines
+    except OSError as exc:
+        raise click.UsageError(f"{path} cannot be read: {exc.strerror}.") from exc
+    except (UnicodeDecodeError, csv.Error) as exc:
+        raise click.UsageError(f"{path} is not CSV in UTF-8: {exc}.") from exc
+
+
+def _waiting(
+    path: Path, defaults: "Defaults", output: "Output", limit: int | None
+) -> Iterator["Line"]:
+    """The lines that have no row yet, *limit* at the most."""
+    from timestep.batch import Line, read_file
+
+    waiting = (
+        line
+        for line in read_file(path, defaults)
+        if isinstance(line, Line) and not output.has(line)
+    )
+    return islice(waiting, limit)
+
+
+def _refuse_changed(path: Path, defaults: "Defaults", output: "Output") -> None:
+    from timestep.batch import Line, read_file
+
+    changed = [
+        line.number
+        for line in read_file(path, defaults)
+        if isinstance(line, Line) and output.has_changed(line)
+    ]
+    if changed:
+        numbers = ", ".join(map(str, changed[:_SHOWN])) + (" …" if changed[_SHOWN:] else "")
+        raise click.UsageError(
+            f"Lines that have a row in {output.path} ask something else now: {numbers}. Give OUT "
+            "another name, or delete those rows."
+        )
+
+
+def _output(target: Path, *, retry_errors: bool) -> "Output":
+    from timestep.batch import Output, OutputError
+
+    try:
+        return Output(target, retry_errors=retry_errors)
+    except OutputError as exc:
+        raise click.ClickException(str(exc)) from exc
+
+
+@contextmanager
+def _readable(source: Path) -> Generator[Path]:
+    """A file that can be read twice: *source*, or a copy of standard input."""
+    if str(source) != "-":
+        yield source
+        return
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.flush()
+        yield Path(copy.name)
+
+
+@contextmanager
+def _progress(summary: Summary) -> Generator[Callable[[], None]]:
+    """What to call after each line; shows a bar on a terminal and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        left = summary.lines - summary.done_before
+        task = bar.add_task("", total=left, rate="")
+
+        def advance() -> None:
+            bar.update(task, advance=1, rate=summary.rate())
+
+        yield advance
+
+
+def _rates(requests: tuple[str, ...], tokens: tuple[str, ...]) -> dict[str, "Rate"]:
+    from timestep.batch.rate import Rate
+
+    found: dict[str, Rate] = {}
+    for text in requests:
+        prefix, number = _rate(text, "--rate")
+        found[prefix] = Rate(requests=number)
+    for text in tokens:
+        prefix, number = _rate(text, "--token-rate")
+        found.setdefault(prefix, Rate()).tokens = number
+    return found
+
+
+def _rate(text: str, option: str) -> tuple[str, float]:
+    prefix, _, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise click.BadParameter("write a number above 0, or PREFIX=N", param_hint=option)
+    return prefix, value
+
+
+def _agent(reference: str | None) -> "Agent[Any] | None":
+    if reference is None:
+        return None
+    from timestep.cli.agent.load import load_agent
+
+    return load_agent(reference)
+
+
+def _schema(path: str | None) -> "AgentOutputSchemaBase | None":
+    if path is None:
+        return None
+    from timestep.cli.run.output_schema import read_output_schema
+
+    return read_output_schema(path)
