@@ -13,7 +13,7 @@ from bench.report import ratio
 from bench.rounds import Results
 from bench.scenarios import Scenario
 
-_OURS = {"timestep": "#0b6e4f", "timestep_fast": "#21a179"}
+_OURS = {"timestep": "#0b6e4f"}
 _GREYS = ("#5b6770", "#8a949c", "#b3bac0", "#9a7b4f", "#c9ab7c", "#d8c7a8")
 
 

@@ -19,8 +19,8 @@ from timestep import MultiModelProvider, OllamaModelProvider, build_provider
 from timestep.config.schema import OpenAIProviderSettings
 from timestep.config.settings import load_settings
 from timestep.factory import openai_endpoint
-from timestep.ollama.client import Wire
 from timestep.ollama.pool import Pool
+from timestep.ollama.wire import Wire
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.testing import FakeOllama, Stall
 
@@ -303,7 +303,7 @@ def holders(fake):
 def lock_of(holder):
     match holder:
         case Wire():
-            return holder._connections._lock
+            return holder._client._per_loop._lock
         case OpenAICompatibleProvider():
             return holder._clients._lock
         case _:

@@ -1,6 +1,4 @@
-"""timestep with its stock dependencies."""
-
-import sys
+"""timestep, as it is installed."""
 
 from bench.contenders.sdk import SdkClient
 
@@ -10,8 +8,7 @@ NEEDS = ("timestep",)
 
 
 def connect(base_url: str) -> SdkClient:
-    """A client of timestep's Ollama models."""
-    sys.modules["aiohttp"] = None  # type: ignore[assignment] # as if it was not installed
-    from timestep import OllamaModelProvider  # noqa: PLC0415 - after the line above
+    """Return a client of timestep's Ollama models."""
+    from timestep import OllamaModelProvider  # noqa: PLC0415 - imported when it is measured
 
     return SdkClient(OllamaModelProvider(base_url=base_url).get_model)

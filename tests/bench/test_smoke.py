@@ -40,7 +40,7 @@ def test_the_command_lists_its_scenarios():
 
 def test_every_contender_is_found_by_its_file():
     assert names()[0] == BASELINE
-    assert {"timestep", "timestep_fast", "raw_httpx", "chat_completions"} <= set(names())
+    assert {"timestep", "raw_aiohttp", "raw_httpx", "chat_completions"} <= set(names())
 
 
 def test_both_wires_say_the_same():

@@ -1,6 +1,26 @@
-"""A provider whose server is FakeOllama."""
+"""A provider whose server is FakeOllama, and the ways a request can travel."""
 
 import pytest
+
+
+@pytest.fixture(params=["aiohttp", "httpx"])
+def transport(request, monkeypatch):
+    """Every way a request can travel: the second is that of a client that was given."""
+    if request.param == "httpx":
+        from timestep.ollama import wire  # noqa: PLC0415 - other tests need not wait for the SDK
+
+        monkeypatch.setattr(wire, "over_aiohttp", _over_httpx)
+    return request.param
+
+
+def _over_httpx(base_url, connect_timeout):
+    import httpx  # noqa: PLC0415 - as above
+
+    from timestep.net.given import HttpxClient  # noqa: PLC0415 - as above
+
+    limits = httpx.Limits(max_connections=None)
+    client = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=connect_timeout), limits=limits)
+    return HttpxClient(client, is_own=True)
 
 
 @pytest.fixture
@@ -20,9 +40,9 @@ def cloud_like(fake_ollama):
     """Builds a model on an endpoint that ignores ``format``, as Ollama Cloud does."""
     from timestep.ollama import OllamaModel  # noqa: PLC0415 - as above
     from timestep.ollama.capabilities import Catalogue  # noqa: PLC0415 - as above
-    from timestep.ollama.client import Wire  # noqa: PLC0415 - as above
     from timestep.ollama.endpoint import Endpoint  # noqa: PLC0415 - as above
     from timestep.ollama.request.build import Abilities  # noqa: PLC0415 - as above
+    from timestep.ollama.wire import Wire  # noqa: PLC0415 - as above
 
     class CloudLike(Catalogue):
         async def abilities(self, model, *, ask):

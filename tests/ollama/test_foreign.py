@@ -19,8 +19,8 @@ from timestep import (
     OllamaTimeoutError,
     UnsupportedInputError,
 )
-from timestep.ollama.client import Wire
 from timestep.ollama.foreign import chat_source
+from timestep.ollama.wire import Wire
 from timestep.testing import Stall
 
 QUIET = RunConfig(tracing_disabled=True)
@@ -328,21 +328,63 @@ async def test_what_a_stand_in_cannot_read_is_an_error_of_the_tree(fake_ollama, 
     await client.close()
 
 
-def test_a_client_of_another_event_loop_is_a_clear_error(fake_ollama):
+def given_back(model, loop):
+    """The connections of *model* are idle again."""
+    for exchange in list(model._source._client.exchanges):
+        loop.run_until_complete(asyncio.wait([exchange._task]))
+
+
+@pytest.fixture
+def first_loop():
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+@pytest.mark.parametrize("more", [{"timeout": 30}, {"auth": ("a", "b")}, {"params": {"a": "b"}}])
+def test_a_client_of_another_event_loop_is_a_clear_error(fake_ollama, first_loop, more):
     fake_ollama.reply("hi", times=None)  # the second request leaves, and its answer cannot be read
-    client = ollama.AsyncClient(host=fake_ollama.url)
+    client = ollama.AsyncClient(host=fake_ollama.url, **more)
     model = OllamaModel("m", client)
-    first = asyncio.new_event_loop()
-    first.run_until_complete(get(model))
-    for exchange in list(model._source._streams):  # the connection has to be given back
-        first.run_until_complete(asyncio.wait([exchange._task]))
+    first_loop.run_until_complete(get(model))
+    given_back(model, first_loop)
 
     with pytest.raises(OllamaConnectionError, match="one event loop and until it is closed"):
         asyncio.run(get(model))
 
-    first.run_until_complete(client.close())
-    first.run_until_complete(first.shutdown_asyncgens())
-    first.close()
+    first_loop.run_until_complete(client.close())
+
+
+def test_a_client_with_nothing_but_host_and_headers_works_in_every_event_loop(
+    fake_ollama, first_loop
+):
+    fake_ollama.reply("hi", times=None)
+    client = ollama.AsyncClient(host=fake_ollama.url, headers={"x-mine": "1"})
+    model = OllamaModel("m", client)
+
+    first_loop.run_until_complete(get(model))
+    given_back(model, first_loop)
+    for _ in range(2):
+        assert text_of(asyncio.run(get(model))) == "hi"
+    first_loop.run_until_complete(get(model))  # still with the client itself
+    given_back(model, first_loop)
+
+    assert [request.headers["x-mine"] for request in fake_ollama.requests] == ["1"] * 4
+    assert fake_ollama.open_connections == 1
+    first_loop.run_until_complete(client.close())
+
+
+def test_a_client_that_was_closed_is_closed_in_every_event_loop(fake_ollama, first_loop):
+    fake_ollama.reply("hi", times=None)
+    client = ollama.AsyncClient(host=fake_ollama.url)
+    model = OllamaModel("m", client)
+    first_loop.run_until_complete(get(model))
+    given_back(model, first_loop)
+    first_loop.run_until_complete(client.close())
+
+    with pytest.raises(OllamaConnectionError, match="one event loop and until it is closed"):
+        asyncio.run(get(model))
 
 
 @pytest.mark.parametrize(

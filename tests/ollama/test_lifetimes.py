@@ -13,8 +13,7 @@ from agents import Agent, ModelSettings, ModelTimeoutError, ModelTracing, Runner
 
 from timestep import OllamaModelProvider
 from timestep.errors import OllamaConnectionError, OllamaTimeoutError
-from timestep.net import connection
-from timestep.ollama import client
+from timestep.net import exchange
 from timestep.testing import Stall
 
 HUNDRED = range(100)
@@ -24,14 +23,7 @@ BEFORE_THE_ANSWER, WITHIN_THE_ANSWER = 0, 1
 EVERYWHERE = pytest.mark.parametrize("after", [BEFORE_THE_ANSWER, WITHIN_THE_ANSWER])
 
 
-@pytest.fixture(autouse=True, params=["aiohttp", "httpcore", "httpx"])
-def transport(request, monkeypatch):
-    """Every way a request can travel: the last is for TLS and proxies."""
-    if request.param != "aiohttp":
-        monkeypatch.setattr(connection, "find_spec", lambda name: None)
-    if request.param == "httpx":
-        monkeypatch.setattr(connection, "_is_proxied", lambda endpoint: True)
-    return request.param
+pytestmark = pytest.mark.usefixtures("transport")
 
 
 @pytest.fixture
@@ -436,7 +428,7 @@ async def test_a_body_that_ends_gives_its_connection_back(fake_ollama, model, ru
 async def test_a_server_that_stalls_after_the_last_line_is_left(
     fake_ollama, model, run, monkeypatch
 ):
-    monkeypatch.setattr(client, "_DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(exchange, "_DRAIN_SECONDS", 0.05)
     fake_ollama.reply("one two three", fault=Stall(4))
 
     assert (await run(Agent("a", model=model), "Hi")).final_output == "one two three"
@@ -457,7 +449,7 @@ def test_a_synchronous_run_leaves_no_task_in_its_loop(fake_ollama, model, own_lo
 async def test_a_server_that_talks_on_after_the_last_line_is_left(
     fake_ollama, model, run, monkeypatch
 ):
-    monkeypatch.setattr(client, "_DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(exchange, "_DRAIN_SECONDS", 0.05)
     said = {"message": {"role": "assistant", "content": "x" * 1000}, "done": False}
     done = {"message": {"role": "assistant", "content": "end"}, "done": True}
     fake_ollama.reply(chunks=itertools.chain([done], itertools.repeat(said)))
@@ -468,7 +460,7 @@ async def test_a_server_that_talks_on_after_the_last_line_is_left(
 
 async def ran_out(model):
     """Every body under way has ended."""
-    tasks = [stream._task for stream in model._source._streams]
+    tasks = [each._task for each in model._source._client.exchanges]
     if tasks:
         _, pending = await asyncio.wait(tasks, timeout=5)
         assert not pending
@@ -589,4 +581,4 @@ def test_fifty_loops_leave_no_descriptor_and_no_warning(fake_ollama, provider, r
     fake_ollama.wait_until(lambda: not fake_ollama.open_connections, SOON)
 
     assert descriptors() <= before
-    assert len(provider.wire()._connections._opened) == 0
+    assert len(provider.wire()._client._per_loop._opened) == 0

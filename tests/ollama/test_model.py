@@ -8,8 +8,8 @@ from agents import Agent, Model, ModelSettings, ModelTracing, Runner
 
 from timestep import OllamaModel, OllamaModelProvider, UnsupportedInputError
 from timestep.errors import OllamaError
-from timestep.ollama.client import Wire
 from timestep.ollama.endpoint import Endpoint
+from timestep.ollama.wire import Wire
 from timestep.testing import ErrorLine, NoDone
 
 WHOLE = {

@@ -40,9 +40,9 @@ from timestep.config.settings import load_settings
 from timestep.net.timeouts import Timeouts
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama import pool as pools
-from timestep.ollama.client import Wire
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.pool import Pool
+from timestep.ollama.wire import Wire
 from timestep.testing import ErrorLine, FakeOllama, NoDone, Reply, Reset, Stall
 
 QUIET = RunConfig(tracing_disabled=True)
@@ -593,7 +593,7 @@ async def failing(request, servers, clock):
     model = model_on(servers[:2], clock)
     servers[0].reply("hi")
     await ask(model)
-    model._source.wires[0].timeouts = Timeouts.of({"first_byte": 0.2, "idle": 0.2})
+    model._source.wires[0]._client.timeouts = Timeouts.of({"first_byte": 0.2, "idle": 0.2})
     FAILURES[request.param](servers[0])
     servers[1].reply("hi", times=None)
     return model
@@ -641,7 +641,7 @@ async def test_one_that_freezes_is_not_asked_again(servers, clock, monkeypatch):
     model = model_on(servers[:2], clock)
     servers[0].reply("hi")
     await ask(model)
-    model._source.wires[0].timeouts = Timeouts.of({"first_byte": 0.1})
+    model._source.wires[0]._client.timeouts = Timeouts.of({"first_byte": 0.1})
     servers[0].reply("lost", fault=Stall(0), times=None)
     servers[0].fail(200, body="{}", path="/api/ps", fault=Stall(0), times=None)
     servers[1].reply("hi", times=None)

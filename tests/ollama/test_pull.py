@@ -12,9 +12,9 @@ from timestep.errors import (
     OllamaStreamError,
 )
 from timestep.ollama import lines as ollama_lines
-from timestep.ollama.client import Wire
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.pull import Progress, pull
+from timestep.ollama.wire import Wire
 from timestep.testing import Stall
 
 

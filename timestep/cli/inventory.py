@@ -13,7 +13,7 @@ from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
 from timestep.config.settings import Settings
 from timestep.errors import OllamaError, TimestepError
 from timestep.factory import openai_endpoint
-from timestep.ollama.client import Wire
+from timestep.ollama.wire import Wire
 from timestep.openai.provider import list_models
 from timestep.registry import MultiModelProvider
 

@@ -13,8 +13,8 @@ from timestep.cli.naming import find_ollama
 from timestep.cli.output import clean, file_size, json_option, print_json
 
 if TYPE_CHECKING:
-    from timestep.ollama.client import Wire
     from timestep.ollama.pull import Progress
+    from timestep.ollama.wire import Wire
 
 _PATIENCE = 600.0
 """Seconds of silence: checking the bytes of a large model takes minutes without a word."""
@@ -34,8 +34,8 @@ def pull(context: Context, *, name: str, as_json: bool) -> None:
     prefix, ollama, model = find_ollama(name, context.settings, context.build_provider())
     from timestep.errors import TimestepError
     from timestep.net.timeouts import Timeouts
-    from timestep.ollama.client import Wire
     from timestep.ollama.endpoint import check_model_name
+    from timestep.ollama.wire import Wire
 
     try:
         endpoints = [wire.endpoint for wire in ollama.wires(check_model_name(model))]

@@ -17,10 +17,11 @@ from timestep.errors import (
     OllamaConnectionError,
     OllamaError,
 )
-from timestep.ollama.client import ChatSource, Wire
 from timestep.ollama.endpoint import is_cloud_name, tagged
 from timestep.ollama.pool import Pool
 from timestep.ollama.request.build import Abilities
+from timestep.ollama.source import ChatSource
+from timestep.ollama.wire import Wire
 
 _PATIENCE = 10.0
 """How many seconds a request waits to hear what its model can do."""

@@ -27,10 +27,11 @@ from timestep.net.origin import Origin
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority, is_ollama_cloud
 from timestep.net.wire_bytes import WireBytes
-from timestep.ollama.client import ChatSource, Wire
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import line_error, status_error
 from timestep.ollama.pool import Pool
+from timestep.ollama.source import ChatSource
+from timestep.ollama.wire import Wire
 
 if TYPE_CHECKING:
     import httpx

@@ -40,7 +40,6 @@ from timestep.errors.retry import retry_advice
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority
 from timestep.ollama.capabilities import Catalogue
-from timestep.ollama.client import ChatSource, Wire
 from timestep.ollama.endpoint import check_model_name
 from timestep.ollama.errors import THINK_LEVELS
 from timestep.ollama.foreign import chat_source
@@ -52,6 +51,7 @@ from timestep.ollama.request.build import ChatRequest, build_request, repair
 from timestep.ollama.request.messages import build_conversation, remote_images
 from timestep.ollama.request.options import check_keep_alive, check_options, settings_to_fields
 from timestep.ollama.request.tools import ToolConversion
+from timestep.ollama.source import ChatSource
 from timestep.ollama.trace import (
     GenerationSpan,
     keep_bytes,
@@ -62,6 +62,7 @@ from timestep.ollama.trace import (
     record_request,
     recorded_errors,
 )
+from timestep.ollama.wire import Wire
 
 logger = logging.getLogger("timestep")
 

@@ -28,9 +28,9 @@ from timestep.errors.meaning import meaning_of
 from timestep.net.forks import forget_in_children
 from timestep.net.origin import Origin
 from timestep.net.wire_bytes import WireBytes
-from timestep.ollama.client import ChatStream, Wire
 from timestep.ollama.endpoint import Endpoint, tagged
 from timestep.ollama.request.encoding import encode
+from timestep.ollama.wire import Wire, WireChat
 
 _Answer = TypeVar("_Answer")
 
@@ -310,7 +310,7 @@ class PoolStream:
         self._pool = pool
         self._request = (body, headers, model)
         self._visit: _Visit | None = None
-        self._stream: ChatStream | None = None
+        self._stream: WireChat | None = None
         self._kept: WireBytes | None = None
         self._has_begun = False
 
@@ -362,7 +362,7 @@ class PoolStream:
             if self._visit is not None:
                 self._visit.leave()
 
-    async def _begin(self) -> ChatStream:
+    async def _begin(self) -> WireChat:
         body, headers, model = self._request
         if self._visit is None:
             self._visit = _Visit(self._pool, str(body["model"]), _conversation(body))
@@ -374,7 +374,7 @@ class PoolStream:
             stream.keep_bytes(self._kept)
         return stream
 
-    def _goes_on(self, stream: ChatStream, error: OllamaError) -> bool:
+    def _goes_on(self, stream: WireChat, error: OllamaError) -> bool:
         assert self._visit is not None, "a stream without a host"  # noqa: S101 - an invariant
         if stream.was_cut_off:  # here, not there
             return False

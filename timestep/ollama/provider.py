@@ -11,12 +11,12 @@ from timestep.errors import ConfigurationError, UnsupportedInputError
 from timestep.net.forks import forget_in_children
 from timestep.net.timeouts import Timeouts
 from timestep.ollama.capabilities import Catalogue
-from timestep.ollama.client import Wire
 from timestep.ollama.endpoint import Endpoint, build_endpoints, check_model_name
 from timestep.ollama.foreign import chat_source
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.pool import Pool
 from timestep.ollama.request.options import check_keep_alive, check_options
+from timestep.ollama.wire import Wire
 
 
 class OllamaModelProvider(ModelProvider):

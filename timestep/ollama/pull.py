@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from timestep.errors import ModelNotFoundError, OllamaError, OllamaStatusError, OllamaStreamError
 from timestep.net.origin import Origin
-from timestep.ollama.client import Wire
 from timestep.ollama.lines import LineSplitter, check_length, count
+from timestep.ollama.wire import Wire
 
 _SUCCESS = "success"
 

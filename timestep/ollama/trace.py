@@ -10,9 +10,9 @@ from agents.tracing import SpanError
 
 from timestep.answer.chunks import Usage
 from timestep.net import wire_bytes
-from timestep.ollama.client import Exchange
 from timestep.ollama.lines import DURATIONS
 from timestep.ollama.request.build import ChatRequest
+from timestep.ollama.source import Chat
 
 REDACTED = "Error details are redacted."
 
@@ -79,7 +79,7 @@ def record_host(span: GenerationSpan, host: str | None) -> None:
         data.model_config = {**data.model_config, "base_url": host}
 
 
-def keep_bytes(span: GenerationSpan, tracing: ModelTracing, exchange: Exchange) -> None:
+def keep_bytes(span: GenerationSpan, tracing: ModelTracing, exchange: Chat) -> None:
     """Keep the bytes of *exchange* for *span*, when somebody asked and content may be kept."""
     if span.started_at is None or not tracing.include_data():
         return

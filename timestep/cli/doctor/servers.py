@@ -14,7 +14,7 @@ from timestep.cli.naming import ollama_providers
 from timestep.config.settings import Settings
 from timestep.errors import AuthenticationError, OllamaError
 from timestep.net.urls import OLLAMA_CLOUD, is_loopback
-from timestep.ollama.client import Wire
+from timestep.ollama.wire import Wire
 from timestep.registry import MultiModelProvider
 
 # Source: ollama's tags, each fault gone with the release named.

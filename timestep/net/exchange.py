@@ -1,0 +1,321 @@
+"""One request and its answer, owned by one task from connect to close.
+
+An exchange passes these states in this order. It can leave each of them for the last two.
+
+    new         Nothing was sent. The first look at the pieces starts the task.
+    connecting  The transport makes a connection, and has a time limit of its own. Not cancelled:
+                the transport would lose a half-made connection.
+    waiting     The request is sent. The limit for the first byte runs.
+    answering   Pieces arrive and wait for the reader. The limit between two pieces runs.
+    closing     The connection is given back, or dropped when the body is not finished. Not cancelled.
+    over        The reader gets the error or the end.
+
+The task is cancelled at most once: by a limit that ran out, by a reader who closes, or by the end of
+its event loop.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from enum import Enum, auto
+from typing import Protocol
+
+from timestep.errors import TimestepError
+from timestep.net.connection import Answer, Connections, Request, TransportError
+from timestep.net.reasons import reason_of
+from timestep.net.timeouts import Timeouts, Watchdog
+from timestep.net.wire_bytes import WireBytes
+
+_MOST_OF_A_REFUSAL = 1_000_000
+"""How many bytes of an error page are read."""
+
+_MOST_WAITING = 1_000_000
+"""How many bytes wait for a slow reader. After that the socket is left to fill up."""
+
+_PIECE = 16_384
+"""How many bytes the reader gets at most. The objects they become should be few at once, or the
+garbage collector looks through the whole application for them."""
+
+_DRAIN_SECONDS = 0.5
+"""How long the end of a finished body may take. After that its connection is given up."""
+
+
+class Faults(Protocol):
+    """Makes the errors of an exchange, in the words of the wire that owns it."""
+
+    def refused(self, answer: Answer, body: bytes) -> TimestepError:
+        """Return the error for an *answer* that is no success, with the start of its *body*."""
+        ...
+
+    def silent(self, phase: str, seconds: float | None) -> TimestepError:
+        """Return the error for silence in *phase*: ``connect``, ``first_byte`` or ``idle``."""
+        ...
+
+    def failed(self, exc: TransportError) -> TimestepError:
+        """Return the error for a request that did not get through."""
+        ...
+
+    def cut_off(self) -> TimestepError:
+        """Return the error for an exchange whose provider or event loop was closed."""
+        ...
+
+
+class State(Enum):
+    """Where an exchange is; the module's opening tells."""
+
+    NEW = auto()
+    CONNECTING = auto()
+    WAITING = auto()
+    ANSWERING = auto()
+    CLOSING = auto()
+    OVER = auto()
+
+
+class Exchange:
+    """Iterate the pieces of the answer's body, then close it.
+
+    Iterating raises the errors that *faults* makes.
+
+    Args:
+        request: Sent when the first piece is asked for.
+        faults: Makes the errors.
+        timeouts: The limits for silence; None waits for ever.
+        connections: Returns those of the running loop.
+        start: Makes the task of a new exchange, which runs `own`.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        faults: Faults,
+        timeouts: Timeouts | None,
+        connections: Callable[[], Connections],
+        start: "Callable[[Exchange], asyncio.Task[None]]",
+    ) -> None:
+        self.request = request
+        self._faults = faults
+        self._timeouts = timeouts
+        self._connections = connections
+        self._start = start
+        self._state = State.NEW
+        self._task: asyncio.Task[None] | None = None
+        self._pieces = _Pieces()
+        self._error: BaseException | None = None
+        self._is_released = False  # nobody reads on
+        self._watch = Watchdog(timeouts, self._expire)
+        self._expired: str | None = None
+        self._kept: WireBytes | None = None
+        self.was_cut_off = False
+        """True when its provider or its event loop was closed before it was over."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop it runs in, None before it is iterated."""
+        return None if self._task is None else self._task.get_loop()
+
+    def keep_bytes(self, kept: WireBytes) -> None:
+        """Put the bytes of the request and of its answer into *kept* as well."""
+        kept.url, kept.request = self.request.url, self.request.body
+        self._kept = kept
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._task is None:
+            self._task = self._start(self)
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self._state is State.OVER:
+                raise StopAsyncIteration
+            await self._pieces.change()
+        return self._pieces.take()
+
+    async def aclose(self, *, finished: bool = False) -> None:
+        """Hang up; or, when the answer is *finished*, wait for the end of its body first.
+
+        Not for long: see ``_DRAIN_SECONDS``. A task that reads on alone is lost with an event loop
+        that ends without cancelling it, as that of ``Runner.run_sync()`` does.
+        """
+        task = self._task
+        if task is None or task.done():
+            return
+        self._is_released = True
+        if finished:
+            self._pieces.make_room(everything=True)
+            self._watch.expect("idle", _DRAIN_SECONDS)
+            if self._state is not State.OVER:
+                await self._pieces.change()
+        elif self._can_be_cancelled():
+            self._cancel()
+            await asyncio.wait([task])
+
+    async def own(self) -> None:
+        """Own the exchange, from connect to close, in a task of its own."""
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            if self._expired is None:
+                self.was_cut_off = True
+                self._error = self._faults.cut_off()
+                raise
+            self._error = self._faults.silent(self._expired, self._watch.limit)
+        except TimestepError as exc:
+            self._error = exc
+        except TransportError as exc:
+            self._error = self._failure(exc)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the reader hears of it
+            self._error = self._faults.failed(TransportError("exchange", reason_of(exc)))
+            self._error.__cause__ = exc
+        finally:
+            if self._error is not None:
+                _drop_frames(self._error)
+            self._watch.stop()
+            self._state = State.OVER
+            self._pieces.wake()
+
+    async def _run(self) -> None:
+        self._state = State.WAITING
+        self._watch.expect("first_byte")
+        answer = await self._connections().send(self.request, self._guard)
+        self._state = State.ANSWERING
+        if self._kept is not None:
+            self._kept.status = answer.status
+        try:
+            if not answer.is_success:
+                raise await self._refusal(answer)
+            async for data in answer.body:
+                if not self._is_released:  # else a deadline runs, which talking does not move
+                    self._watch.touch()
+                    await self._hand_over(data)
+        finally:
+            self._state = State.CLOSING
+            await answer.aclose()
+
+    async def _refusal(self, answer: Answer) -> TimestepError:
+        body = bytearray()
+        self._watch.touch()  # no model is loaded for a refusal: the limit between pieces runs
+        async for data in answer.body:
+            self._watch.touch()
+            body += data
+            if len(body) > _MOST_OF_A_REFUSAL:
+                break
+        if self._kept is not None:
+            self._kept.response.append(bytes(body))
+        return self._faults.refused(answer, bytes(body))
+
+    async def _hand_over(self, data: bytes) -> None:
+        if self._kept is not None:
+            self._kept.response.append(data)
+        if not self._pieces.put(data):
+            self._watch.stop()  # the reader is slow, not the server
+            await self._pieces.room()
+            self._watch.touch()
+
+    def _guard(self, is_guarded: bool) -> None:
+        """Hear from the transport that connecting began or ended."""
+        self._state = State.CONNECTING if is_guarded else State.WAITING
+        if is_guarded:
+            self._watch.stop()
+        else:
+            self._watch.expect("first_byte")
+            if self._is_released:
+                self._cancel()
+
+    def _expire(self, phase: str) -> None:
+        """Give up: nothing was heard for too long in *phase*."""
+        self._expired = phase
+        self._cancel()
+
+    def _can_be_cancelled(self) -> bool:
+        return self._state not in {State.CONNECTING, State.CLOSING}
+
+    def _cancel(self) -> None:
+        """Cancel the task once; the end of its event loop may have done so already."""
+        task = self._task
+        if task is not None and self._can_be_cancelled() and not task.cancelling():
+            task.cancel()
+
+    def _failure(self, exc: TransportError) -> TimestepError:
+        if exc.phase == "connect":
+            limit = None if self._timeouts is None else self._timeouts.connect
+            error = self._faults.silent("connect", limit)
+        elif exc.phase == "idle":
+            error = self._faults.silent("idle", None)
+        else:
+            error = self._faults.failed(exc)
+        error.__cause__ = exc.__cause__ or exc
+        return error
+
+
+class _Pieces:
+    """The bytes between the task and its reader, of which only so many wait."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes] = deque()
+        self._waiting = 0
+        self._change: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def put(self, data: bytes) -> bool:
+        """Add *data*; False when so much waits that the next should wait for `room`."""
+        if len(data) <= _PIECE:
+            self._pieces.append(data)
+        else:
+            self._pieces.extend(data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+        self._waiting += len(data)
+        self.wake()
+        return self._waiting <= _MOST_WAITING
+
+    def take(self) -> bytes:
+        """Take the next bytes: one piece, or as many small ones as make one."""
+        piece = self._pieces.popleft()
+        if self._pieces and len(piece) + len(self._pieces[0]) <= _PIECE:
+            piece = self._join(piece)
+        self._waiting -= len(piece)
+        self.make_room()
+        return piece
+
+    def _join(self, piece: bytes) -> bytes:
+        taken, size = [piece], len(piece)
+        while self._pieces and size + len(self._pieces[0]) <= _PIECE:
+            taken.append(self._pieces.popleft())
+            size += len(taken[-1])
+        return b"".join(taken)
+
+    async def change(self) -> None:
+        """Wait for bytes, or for the end."""
+        self._change = asyncio.get_running_loop().create_future()
+        await self._change
+
+    def wake(self) -> None:
+        """End the wait for a change."""
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
+
+    async def room(self) -> None:
+        """Wait until the reader has caught up."""
+        self._room = asyncio.get_running_loop().create_future()
+        await self._room
+
+    def make_room(self, *, everything: bool = False) -> None:
+        """End the wait for room when there is some, or when nobody reads *everything* that waits."""
+        has_room = everything or self._waiting <= _MOST_WAITING
+        if has_room and self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+
+def _drop_frames(error: BaseException) -> None:
+    """Take the frames of this task out of *error* and its causes.
+
+    Their variables hold the headers, and so the key, which a crash report would show.
+    """
+    chain: list[BaseException | None] = [error]
+    while chain:
+        if (one := chain.pop()) is not None:
+            one.__traceback__ = None
+            chain += [one.__cause__, one.__context__]

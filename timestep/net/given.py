@@ -1,0 +1,208 @@
+"""Requests over an httpx client that somebody gave us, with its headers, proxies and hooks.
+
+It belongs to the event loop that uses it first. Another loop gets a client built alike, when the
+given one holds nothing but a base URL and headers, which can be told from outside. Otherwise the
+given one is used there too, and says itself why that fails.
+"""
+
+import asyncio
+import ssl
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import httpx
+
+from timestep.net.connection import Answer, Connections, Guard, Request, TransportError
+from timestep.net.reasons import HUNG_UP, NO_HTTP, PACKED, UNSENDABLE, reason_of
+
+# Steps of a request in the words of httpcore; one on a kept connection skips the first.
+_CONNECTING = frozenset({"connect_tcp.started", "connect_unix_socket.started", "start_tls.started"})
+_CONNECTED = "send_request_headers.started"
+
+
+class Given:
+    """Opens connections over a given client; see `timestep.net.client.Opener`.
+
+    Args:
+        client: Used as it is configured, and never closed here.
+        timeout: Replaces the client's own.
+        withheld: Names of headers of the client that are not sent.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        timeout: httpx.Timeout | None = None,
+        withheld: Collection[str] = (),
+    ) -> None:
+        self._client = client
+        self._timeout = timeout
+        self._withheld = withheld
+        self._home: weakref.ref[asyncio.AbstractEventLoop] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has no event loop yet."""
+        return Given, (self._client, self._timeout, self._withheld)
+
+    def __call__(self, base_url: str, connect_timeout: float | None) -> Connections:
+        """Return connections of the running loop."""
+        loop = asyncio.get_running_loop()
+        if self._home is None:
+            self._home = weakref.ref(loop)
+        if self._home() is not loop and (alike := _built_alike(self._client)) is not None:
+            return HttpxClient(alike, self._timeout, self._withheld, is_own=True)
+        return HttpxClient(self._client, self._timeout, self._withheld)
+
+
+class HttpxClient:
+    """Requests through a whole httpx client.
+
+    Args:
+        client: Used as it is configured.
+        timeout: Replaces the client's own.
+        withheld: Names of headers of the client that are not sent.
+        is_own: Close it with the connections.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        timeout: httpx.Timeout | None = None,
+        withheld: Collection[str] = (),
+        *,
+        is_own: bool = False,
+    ) -> None:
+        self._client = client
+        self._timeout = timeout or httpx.USE_CLIENT_DEFAULT
+        self._withheld = withheld
+        self._is_own = is_own
+
+    async def send(self, request: Request, guard: Guard) -> Answer:
+        """Send *request* and return its answer."""
+        with _translated():
+            built = self._client.build_request(
+                request.method,
+                request.url,
+                content=request.body,
+                headers=request.headers,
+                timeout=self._timeout,
+                extensions={"trace": trace(guard)},
+            )
+            for name in self._withheld:
+                built.headers.pop(name, None)
+            response = await self._client.send(built, stream=True, follow_redirects=False)
+        return Answer(response.status_code, response.headers, _body(response), response.aclose)
+
+    async def aclose(self) -> None:
+        """Close the client, unless it is somebody else's."""
+        if self._is_own:
+            await self._client.aclose()
+
+
+def trace(guard: Guard) -> Callable[[str, object], Awaitable[None]]:
+    """Return the ``trace`` extension that tells *guard* when a request connects.
+
+    httpcore's pool forgets a connection whose request is cancelled just before it begins. And while
+    anyio connects, it cancels the task for its own purposes and may swallow another's cancellation.
+    """
+
+    async def follow(event: str, _: object) -> None:
+        step = event.partition(".")[2]
+        if step in _CONNECTING:
+            guard(True)
+        elif step == _CONNECTED:
+            guard(False)
+
+    return follow
+
+
+def _built_alike(client: httpx.AsyncClient) -> httpx.AsyncClient | None:
+    """Return a new client like *client*; None when *client* may hold more than URL and headers."""
+    if client.is_closed:
+        return None
+    # As ollama.AsyncClient builds its own.
+    alike = httpx.AsyncClient(
+        base_url=client.base_url,
+        headers=client.headers,
+        timeout=None,  # noqa: S113 - it is theirs
+        follow_redirects=True,
+    )
+    return alike if _facts(alike) == _facts(client) else None
+
+
+def _facts(client: httpx.AsyncClient) -> dict[str, object]:
+    """What a client was made with, as far as it can be told."""
+    mounts: dict[Any, object] = getattr(client, "_mounts", {})
+    return {
+        "timeout": client.timeout,
+        "auth": client.auth,
+        "hooks": client.event_hooks,
+        "params": str(client.params),
+        "cookies": len(client.cookies.jar),
+        "redirects": (client.follow_redirects, client.max_redirects),
+        "environment": client.trust_env,
+        "transport": _transport_facts(getattr(client, "_transport", None)),
+        "mounts": {each.pattern: _transport_facts(mounts[each]) for each in mounts},
+    }
+
+
+def _transport_facts(transport: object) -> tuple[object, ...]:
+    pool = getattr(transport, "_pool", None)
+    facts = cast("dict[str, object]", getattr(pool, "__dict__", {}))
+    plain: dict[str, object] = {
+        key: facts[key] for key in facts if isinstance(facts[key], int | float | str)
+    }
+    tls = facts.get("_ssl_context")
+    if isinstance(tls, ssl.SSLContext):
+        plain["tls"] = (tls.verify_mode, tls.check_hostname, tls.cert_store_stats())
+    kind = cast("type[object]", type(pool))
+    return type(transport), kind, plain
+
+
+async def _body(response: httpx.Response) -> AsyncGenerator[bytes]:
+    # A server may compress although it was asked not to. Without that, the decoder is skipped.
+    plain = "content-encoding" not in response.headers
+    stream = response.stream if plain else response.aiter_bytes()
+    assert not isinstance(stream, httpx.SyncByteStream)  # noqa: S101 - it came from a client of asyncio
+    with _translated():
+        async for piece in stream:
+            yield piece
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    try:
+        yield
+    except Exception as exc:
+        raise _error(exc) from exc
+
+
+def _error(exc: Exception) -> TransportError:
+    match exc:
+        case httpx.ConnectTimeout():
+            return TransportError("connect", "connecting took too long")
+        case httpx.TimeoutException():
+            return TransportError("idle", "the answer fell silent")
+        case httpx.ConnectError() | httpx.ProxyError():
+            return TransportError("reach", reason_of(exc))
+        case RuntimeError() if not isinstance(exc, httpx.StreamError):
+            is_closed = "closed" in str(exc) and "loop" not in str(exc)
+            why = "it is closed" if is_closed else "it belongs to another event loop"
+            return TransportError("closed", why)
+        case _:
+            return TransportError("exchange", _what_broke(exc))
+
+
+def _what_broke(exc: Exception) -> str:
+    match exc:
+        case httpx.DecodingError():
+            return PACKED
+        case httpx.RemoteProtocolError():  # httpcore has one class for both
+            is_early = "incomplete" in str(exc) or "without" in str(exc)
+            return HUNG_UP if is_early else NO_HTTP
+        case httpx.InvalidURL() | TypeError() | ValueError():
+            return UNSENDABLE
+        case _:
+            return reason_of(exc)

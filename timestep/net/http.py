@@ -1,0 +1,176 @@
+"""Requests over aiohttp, for every wire of ours: TLS and proxies included.
+
+aiohttp reads neither the environment nor ``~/.netrc`` here: `proxy_for` names the proxy.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from io import BytesIO
+from ssl import SSLContext
+from typing import Any
+
+import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
+from yarl import URL
+
+from timestep.errors import ConfigurationError
+from timestep.net.connection import Answer, Guard, Request, TransportError
+from timestep.net.proxies import Proxy, proxy_for
+from timestep.net.reasons import HUNG_UP, NO_HTTP, PACKED, UNSENDABLE, reason_of
+
+KEPT_SECONDS = 5.0
+"""How long an idle connection is kept: any server waits longer, so it does not hang up first."""
+
+_IN_ONE_WRITE = 1 << 20
+"""How many bytes aiohttp writes at once without a warning."""
+
+
+class Session:
+    """Connections of the running event loop to the server at a base URL.
+
+    Args:
+        base_url: Its scheme says whether TLS is needed, and its host whether a proxy is.
+        connect_timeout: Seconds until a connection stands; None waits for ever. The caller
+            watches for silence after that.
+
+    Raises:
+        ConfigurationError: The proxy for it cannot be used.
+    """
+
+    def __init__(self, base_url: str, connect_timeout: float | None) -> None:
+        is_secure = base_url.startswith("https:")
+        self._proxy = _usable_proxy(base_url)
+        self._extra = _proxy_arguments(self._proxy, is_secure=is_secure)
+        self._headers = _proxy_headers(self._proxy, is_secure=is_secure)
+        self._session = aiohttp.ClientSession(
+            connector=_connector(self._proxy, certificates() if is_secure else None),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(connect=connect_timeout),
+        )
+
+    async def send(self, request: Request, guard: Guard) -> Answer:
+        """Send *request* and return its answer."""
+        body = request.body
+        headers = {**request.headers, **self._headers} if self._headers else request.headers
+        with _translated(self._proxy):
+            response = await self._session.request(
+                request.method,
+                URL(request.url),
+                headers=headers,
+                data=BytesIO(body) if len(body) > _IN_ONE_WRITE else body,
+                allow_redirects=False,
+                **self._extra,
+            )
+
+        async def aclose() -> None:
+            response.close()
+
+        return Answer(response.status, response.headers, _body(response), aclose)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+
+@cache
+def certificates() -> SSLContext:
+    """Return the certificates to trust, from ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` if set.
+
+    Loading them takes longer than a request.
+    """
+    import httpx  # noqa: PLC0415 - only TLS needs it; it knows where the certificates are
+
+    return httpx.create_ssl_context()
+
+
+def _usable_proxy(base_url: str) -> Proxy | None:
+    try:
+        proxy = proxy_for(base_url)
+    except ValueError as exc:
+        raise ConfigurationError(str(exc)) from exc
+    if proxy is not None and proxy.is_socks and find_spec("aiohttp_socks") is None:
+        raise ConfigurationError(
+            f"{proxy.name} names a SOCKS proxy, which needs the package aiohttp-socks. Install it "
+            "with: pip install 'timestep[socks]'"
+        )
+    return proxy
+
+
+def _connector(proxy: Proxy | None, tls: SSLContext | None) -> aiohttp.BaseConnector:
+    options: dict[str, Any] = {
+        # A pool that makes requests queue would look like a silent server.
+        "limit": 0,
+        "keepalive_timeout": KEPT_SECONDS,
+        "ssl": tls or True,
+    }
+    if proxy is None or not proxy.is_socks:
+        return aiohttp.TCPConnector(**options)
+    from aiohttp_socks import ProxyConnector, ProxyType  # noqa: PLC0415 - an optional package
+
+    return ProxyConnector(
+        proxy.host,
+        proxy.port,
+        ProxyType[proxy.scheme.upper()],
+        proxy.user or None,
+        proxy.password or None,
+        rdns=proxy.looks_up,
+        **options,
+    )
+
+
+def _proxy_arguments(proxy: Proxy | None, *, is_secure: bool) -> dict[str, Any]:
+    """The arguments of a request that send it through *proxy*."""
+    if proxy is None or proxy.is_socks:
+        return {}
+    if is_secure and proxy.authorization is not None:
+        return {"proxy": proxy.url, "proxy_headers": {"Proxy-Authorization": proxy.authorization}}
+    return {"proxy": proxy.url}
+
+
+def _proxy_headers(proxy: Proxy | None, *, is_secure: bool) -> Mapping[str, str]:
+    """The headers of a request that *proxy* reads: it sees them only when there is no tunnel."""
+    if proxy is None or proxy.is_socks or is_secure or proxy.authorization is None:
+        return {}
+    return {"Proxy-Authorization": proxy.authorization}
+
+
+async def _body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+    with _translated(None):
+        async for piece in response.content.iter_any():
+            yield piece
+
+
+@contextmanager
+def _translated(proxy: Proxy | None) -> Generator[None]:
+    try:
+        yield
+    except Exception as exc:
+        raise _error(exc, proxy) from exc
+
+
+def _error(exc: Exception, proxy: Proxy | None) -> TransportError:
+    through = "" if proxy is None else f" (through the proxy that {proxy.name} names)"
+    match exc:
+        case aiohttp.ClientHttpProxyError():
+            return TransportError("reach", f"the proxy answered {exc.status}{through}")
+        case asyncio.TimeoutError():
+            return TransportError("connect", f"connecting took too long{through}")
+        case aiohttp.ClientConnectorError() | aiohttp.ClientConnectorCertificateError():
+            return TransportError("reach", f"{reason_of(exc)}{through}")
+        case aiohttp.ClientPayloadError() if isinstance(exc.__cause__, ContentEncodingError):
+            return TransportError("exchange", PACKED)
+        case aiohttp.ClientResponseError():
+            return TransportError("exchange", NO_HTTP)
+        case aiohttp.ClientOSError() if exc.errno:
+            return TransportError("exchange", reason_of(exc))
+        case aiohttp.ClientError():
+            return TransportError("exchange", HUNG_UP)
+        case TypeError() | ValueError():
+            return TransportError("exchange", UNSENDABLE)
+        case RuntimeError():
+            return TransportError("closed", "it is closed")
+        case _:  # what a SOCKS proxy says
+            return TransportError("reach", f"{reason_of(exc)}{through}")

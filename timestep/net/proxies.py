@@ -1,0 +1,147 @@
+"""Which proxy a request goes through, by the variables that curl and others read.
+
+``HTTP_PROXY``, ``HTTPS_PROXY`` and ``ALL_PROXY`` name a proxy, in capitals or not. ``NO_PROXY``
+lists the hosts that need none: names and their subdomains, addresses, networks, each with or
+without a port, or ``*``. This machine never needs one. Where the variables are unset, the proxy
+settings of macOS and Windows count. Nothing else is read: no ``~/.netrc``.
+
+This is the one place outside `timestep.config` that reads the environment: a proxy belongs to
+the machine that a program runs on, not to the program.
+"""
+
+import os
+import re
+from base64 import b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from timestep.net.urls import is_loopback
+
+_PORTS = {"http": 80, "https": 443}
+_SOCKS = {"socks4": False, "socks4a": True, "socks5": False, "socks5h": True}
+"""Whether the proxy looks up host names, by scheme."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy.
+
+    Attributes:
+        name: The variable that names it, as the user wrote it.
+        scheme: ``http``, ``https``, ``socks4`` or ``socks5``.
+        host: Its host; an IPv6 address has no brackets.
+        port: Its port.
+        user: The user name that it asks for; empty where it asks for none.
+        password: The password for that.
+        looks_up: True when a SOCKS proxy looks up host names itself.
+    """
+
+    name: str
+    scheme: str
+    host: str
+    port: int
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    looks_up: bool = True
+
+    @property
+    def url(self) -> str:
+        """The URL without user name and password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def authorization(self) -> str | None:
+        """The header ``Proxy-Authorization``, None when the proxy needs none."""
+        if not self.user:
+            return None
+        return f"Basic {b64encode(f'{self.user}:{self.password}'.encode()).decode()}"
+
+    @property
+    def is_socks(self) -> bool:
+        """True for SOCKS, False for HTTP."""
+        return self.scheme.startswith("socks")
+
+
+def proxy_for(url: str) -> Proxy | None:
+    """Return the proxy for requests to *url*, or None when they go there directly.
+
+    Raises:
+        ValueError: The proxy cannot be used. The message names its variable, never its value.
+    """
+    if is_loopback(url):
+        return None
+    target = urlsplit(url)
+    proxies = getproxies()
+    found = next((each for each in (target.scheme, "all") if proxies.get(each)), None)
+    if found is None or _is_exempt(target, proxies.get("no", "")):
+        return None
+    if proxy_bypass(target.netloc):  # the exceptions of macOS and Windows
+        return None
+    return _parse(_variable(f"{found}_proxy"), proxies[found])
+
+
+def _variable(name: str) -> str:
+    """The spelling of the variable *name* that counts: small letters win."""
+    spellings = [spelling for spelling in os.environ if spelling.lower() == name]
+    return max(spellings, default="the system's proxy settings")
+
+
+def _is_exempt(target: SplitResult, exceptions: str) -> bool:
+    host = (target.hostname or "").rstrip(".")
+    port = target.port or _PORTS[target.scheme]
+    return any(_matches(host, port, each) for each in _split(exceptions))
+
+
+def _split(exceptions: str) -> Iterable[str]:
+    return filter(None, re.split(r"[,\s]+", exceptions.lower()))
+
+
+def _matches(host: str, port: int, exception: str) -> bool:
+    if exception == "*":
+        return True
+    try:
+        return ip_address(host) in ip_network(exception.strip("[]"), strict=False)
+    except ValueError:
+        pass  # a name, or with a port
+    name, colon, wanted = exception.rpartition(":")
+    if colon and wanted.isdecimal():
+        return int(wanted) == port and _matches(host, port, name)
+    suffix = exception.removeprefix("*").strip(".")
+    return bool(suffix) and (host == suffix or host.endswith(f".{suffix}"))
+
+
+def _parse(name: str, text: str) -> Proxy:
+    text = text.strip()
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        port = parts.port
+    except ValueError:
+        raise ValueError(_unusable(name)) from None  # its message may repeat the value
+    scheme = parts.scheme.lower()
+    if not parts.hostname or port == 0 or re.search(r"\s", text):
+        raise ValueError(_unusable(name))
+    if scheme not in _PORTS and scheme not in _SOCKS:
+        raise ValueError(
+            f"{name} names a proxy of an unknown kind. Write a URL that begins with http://, "
+            "https://, socks5:// or socks5h://."
+        )
+    return Proxy(
+        name,
+        scheme[:6] if scheme in _SOCKS else scheme,
+        parts.hostname,
+        port or _PORTS.get(scheme, 1080),
+        unquote(parts.username or ""),
+        unquote(parts.password or ""),
+        looks_up=_SOCKS.get(scheme, True),
+    )
+
+
+def _unusable(name: str) -> str:
+    return (
+        f"{name} is not the address of a proxy. Write a URL such as http://proxy.example:3128, or "
+        "unset the variable."
+    )

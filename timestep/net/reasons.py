@@ -1,0 +1,49 @@
+"""Why a connection failed, in words that are no HTTP library's. Pure."""
+
+import os
+import socket
+import ssl
+from typing import cast
+
+HUNG_UP = "the server hung up before its answer was complete"
+NO_HTTP = "the answer is not HTTP"
+PACKED = "the answer is compressed in a way that cannot be undone"
+UNSENDABLE = "the request holds something that HTTP cannot carry"
+
+
+def reason_of(error: BaseException) -> str:
+    """Say why a connection failed with *error*; the first of its causes that tells is used."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        inner = _inner(each)
+        if inner is None and (reason := _reason(each)) is not None:
+            return reason
+        each = inner or each.__cause__ or each.__context__
+    return "the connection could not be made"
+
+
+def _inner(error: BaseException) -> BaseException | None:
+    """The error that *error* wraps: aiohttp and groups of errors keep it beside the causes."""
+    if isinstance(error, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
+
+
+def _reason(error: BaseException) -> str | None:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted ({error.verify_message.rstrip('.')})"
+        case ssl.SSLError():
+            return f"it does not speak TLS as expected ({_words(error.reason)})"
+        case socket.gaierror():
+            return "its host name has no address"
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number).lower()
+        case _:
+            return None
+
+
+def _words(reason: object) -> str:
+    return str(reason or "no reason given").replace("_", " ").lower()

@@ -1,0 +1,64 @@
+"""What an exchange with an Ollama server that failed says, and the next step. Pure."""
+
+from timestep.errors import OllamaConnectionError, OllamaError, OllamaTimeoutError
+from timestep.net.connection import Answer, TransportError
+from timestep.net.origin import Origin
+from timestep.net.urls import is_ollama_cloud
+from timestep.ollama.errors import status_error
+
+
+class Failures:
+    """Makes the errors of one exchange; see `timestep.net.exchange.Faults`."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+
+    def refused(self, answer: Answer, body: bytes) -> OllamaError:
+        """Return the error for an *answer* that is no success."""
+        return status_error(answer.status, answer.headers, body, self._origin)
+
+    def silent(self, phase: str, seconds: float | None) -> OllamaTimeoutError:
+        """Return the error for silence in *phase*."""
+        host = self._origin.host
+        text = {
+            "connect": f"No connection to {host} within {seconds} s. Is the server running and the "
+            "address right? ('ollama serve' starts it; timeout={'connect': …} waits longer.)",
+            "first_byte": f"{host} did not begin its answer within {seconds} s. A large model may "
+            "still be loading: keep_alive keeps it loaded, timeout={'first_byte': …} waits longer.",
+            "idle": f"{host} fell silent in the middle of its answer"
+            f"{f' for {seconds} s' if seconds else ''}. timeout={{'idle': …}} waits longer.",
+        }[phase]
+        return OllamaTimeoutError(text, phase=phase, seconds=seconds, **self._origin.where())
+
+    def failed(self, exc: TransportError) -> OllamaConnectionError:
+        """Return the error for a request that did not get through."""
+        host = self._origin.host
+        reason = self._origin.clean(str(exc))
+        match exc.phase:
+            case "closed":
+                text = (
+                    f"The HTTP client for {host} cannot be used: {reason}. An ollama_client works "
+                    "in one event loop and until it is closed; give base_url instead, and timestep "
+                    "keeps a client for every loop."
+                )
+            case "reach" if is_ollama_cloud(host):
+                text = f"Cannot reach {host}: {reason}. Check the network, or a proxy on the way."
+            case "reach":
+                text = (
+                    f"Cannot reach Ollama at {host}: {reason}. Start it with 'ollama serve', or say "
+                    "where it runs: base_url, or OLLAMA_BASE_URL or OLLAMA_HOST for from_env()."
+                )
+            case _:
+                text = (
+                    f"The connection to {host} broke: {reason}. The server or a proxy between may "
+                    "have stopped; its log says more."
+                )
+        return OllamaConnectionError(text, **self._origin.where())
+
+    def cut_off(self) -> OllamaConnectionError:
+        """Return the error for an exchange whose provider or event loop was closed."""
+        return OllamaConnectionError(
+            f"The request to {self._origin.host} was cut off: its provider or its event loop was "
+            "closed. Close them when all runs are done.",
+            **self._origin.where(),
+        )

@@ -1,0 +1,195 @@
+"""The wire to one Ollama server: its requests, and the errors they end in."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from timestep import __version__
+from timestep.errors import OllamaError
+from timestep.net.client import Client, over_aiohttp
+from timestep.net.connection import Connections, Request
+from timestep.net.exchange import Exchange
+from timestep.net.origin import Origin
+from timestep.net.secrets import secrets_in
+from timestep.net.timeouts import Timeouts
+from timestep.net.urls import authority
+from timestep.net.wire_bytes import WireBytes
+from timestep.ollama.endpoint import Endpoint
+from timestep.ollama.errors import status_error
+from timestep.ollama.failures import Failures
+from timestep.ollama.lines import check_length
+from timestep.ollama.request.encoding import encode
+
+if TYPE_CHECKING:
+    import httpx
+
+    from timestep.net.given import Given
+
+_HEADERS = {
+    "accept": "*/*",
+    "accept-encoding": "identity",  # compression would hold small pieces back
+    "content-type": "application/json",
+    "user-agent": f"timestep/{__version__}",
+}
+
+
+class Wire:
+    """The connection to one endpoint, usable from any event loop.
+
+    Args:
+        endpoint: Where, and with which headers.
+        timeouts: Of every request.
+        client: A ready httpx client to use instead of connections of our own; never closed here.
+        withheld: Headers of *client* that are not for this endpoint.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        timeouts: Timeouts | None = None,
+        client: "httpx.AsyncClient | None" = None,
+        withheld: Collection[str] = (),
+    ) -> None:
+        self.endpoint = endpoint
+        self._client = Client(
+            endpoint.base_url,
+            timeouts or (Timeouts() if client is None else None),
+            over_aiohttp if client is None else _given(client, timeouts, withheld),
+            own_context=client is None,  # hooks of a given client may want to know the caller's
+        )
+
+    @property
+    def timeouts(self) -> Timeouts | None:
+        """The limits of every request; None for those of a given client."""
+        return self._client.timeouts
+
+    def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "WireChat":
+        """Return one exchange of ``POST /api/chat``; nothing happens before it is iterated."""
+        return self.stream("/api/chat", body, headers, model)
+
+    def losses(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
+        """Return nothing: the bytes are our own."""
+        return []
+
+    def stream(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], model: str
+    ) -> "WireChat":
+        """Return one exchange of ``POST path``."""
+        return self._exchange("POST", path, encode(body), headers, model)
+
+    async def get(self, path: str) -> Any:
+        """Return the JSON that ``GET path`` answers.
+
+        Raises:
+            OllamaError: The server cannot be reached, or answers something else.
+        """
+        return await self._json(self._exchange("GET", path, b"", {}, None))
+
+    async def post(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """Return the JSON that ``POST path`` answers to *body*.
+
+        Raises:
+            OllamaError: The server cannot be reached, or answers something else.
+        """
+        return (await self.ask(path, body, headers))[0]
+
+    async def ask(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> tuple[Any, Origin]:
+        """Return the same, and who answered.
+
+        Raises:
+            OllamaError: The server cannot be reached, or answers something else.
+        """
+        name = body.get("model")
+        model = name if isinstance(name, str) else None
+        exchange = self._exchange("POST", path, encode(body), headers or {}, model)
+        return await self._json(exchange), exchange.origin
+
+    def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
+        """Return who is asked for *model*, with *headers* beside the endpoint's own."""
+        secrets = (*secrets_in(self.endpoint.headers), *secrets_in(headers))
+        return Origin(model, authority(self.endpoint.base_url), secrets)
+
+    def connections(self) -> Connections:
+        """Return the connections of the running loop, opened on first use."""
+        return self._client.connections()
+
+    async def aclose(self) -> None:
+        """Hang up and close in the running loop; connections of others close with their loops."""
+        await self._client.aclose()
+
+    def _exchange(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], model: str | None
+    ) -> "WireChat":
+        own = {name.lower(): value for name, value in headers.items()}  # none is sent twice
+        sent = {**_HEADERS, **self.endpoint.headers, **own}
+        request = Request(method, self.endpoint.base_url + path, sent, body)
+        origin = self.origin(model, headers)
+        return WireChat(self._client.exchange(request, Failures(origin)), origin)
+
+    async def _json(self, exchange: "WireChat") -> Any:
+        text = bytearray()
+        try:
+            async for piece in exchange:
+                text += piece
+                check_length("an answer", len(text), exchange.origin)
+        finally:
+            await exchange.aclose()
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as exc:
+            raise status_error(200, {}, bytes(text), exchange.origin) from exc
+
+
+class WireChat:
+    """One exchange with the server: iterate the pieces of its body, then close it.
+
+    Iterating raises errors of the tree.
+    """
+
+    def __init__(self, exchange: Exchange, origin: Origin) -> None:
+        self.exchange = exchange
+        self.origin = origin
+
+    @property
+    def host(self) -> str:
+        """The scheme and authority of the endpoint."""
+        return self.origin.host
+
+    @property
+    def was_cut_off(self) -> bool:
+        """True when its provider or its event loop was closed before it was over."""
+        return self.exchange.was_cut_off
+
+    def keep_bytes(self, kept: WireBytes) -> None:
+        """Put the bytes of the request and of its answer into *kept* as well."""
+        self.exchange.keep_bytes(kept)
+
+    def note_error(self, error: OllamaError) -> None:
+        """Do nothing: there is no other server to prefer."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self.exchange
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return self.exchange.__anext__()
+
+    async def aclose(self, *, finished: bool = False) -> None:
+        """Hang up, or let the rest of a *finished* body run out; safe to call twice."""
+        await self.exchange.aclose(finished=finished)
+
+
+def _given(
+    client: "httpx.AsyncClient", timeouts: Timeouts | None, withheld: Collection[str]
+) -> "Given":
+    import httpx  # noqa: PLC0415 - only a given client needs it
+
+    from timestep.net.given import Given  # noqa: PLC0415 - as above
+
+    # The watchdog waits for bytes; the client only has to connect in time.
+    limits = None if timeouts is None else httpx.Timeout(None, connect=timeouts.connect)
+    return Given(client, limits, withheld)
