@@ -148,14 +148,15 @@ def schema() -> Target:
     """Schemas are narrowed once and for all, and stay as they were."""
     from timestep.errors import UnsupportedInputError
     from timestep.ollama.request.encoding import encode
-    from timestep.ollama.request.schema import inline_refs, narrow_parameters
+    from timestep.ollama.request.grammar import to_format
+    from timestep.ollama.request.parameters import narrow_parameters
 
     words = [*words_of("ollama/request"), "#", "#/$defs/a", "#/properties/a", "a"]
 
     def target(draw: Draw) -> None:
         source = {"properties": {"a": draw.json(words)}, "$defs": {"a": draw.json(words)}}
         before = repr(source)
-        inline_refs(source)
+        to_format(source)
         narrowed = narrow_parameters(source)
         assert repr(source) == before
         with suppress(UnsupportedInputError):

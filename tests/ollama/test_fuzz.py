@@ -17,8 +17,10 @@ from timestep.config.settings import load_settings
 from timestep.errors import OllamaError, OllamaStreamError, UnsupportedInputError
 from timestep.ollama import lines
 from timestep.ollama.request.encoding import encode
+from timestep.ollama.request.grammar import to_format
 from timestep.ollama.request.messages import build_conversation, remote_images
-from timestep.ollama.request.schema import inline_refs, narrow_parameters
+from timestep.ollama.request.parameters import narrow_parameters
+from timestep.ollama.request.refs import Inliner
 
 DEEP = 10_000
 
@@ -138,7 +140,8 @@ def bomb(size):
 )
 def test_an_extreme_schema_is_narrowed(schema):
     assert len(encode({"a": narrow_parameters(schema).schema})) < 1_000_000
-    inline_refs(schema)
+    Inliner(schema).expand(schema)
+    to_format(schema)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])

@@ -9,10 +9,16 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from timestep.ollama.request.schema import MAX_DEPTH, MAX_NODES, inline_refs, narrow_parameters
+from timestep.ollama.request.parameters import narrow_parameters
+from timestep.ollama.request.refs import MAX_DEPTH, MAX_NODES, Inliner
 from timestep.testing.checks import check_chat
 
 KEPT = {"type", "description", "enum", "anyOf", "items", "properties", "required"}
+
+
+def inline_refs(schema):
+    """Return *schema* without references."""
+    return Inliner(schema).expand(schema)
 
 
 def accepts(schema, instance):
@@ -41,16 +47,19 @@ def narrowed(schema):
     ]
 
 
+ANY = ["string", "number", "boolean", "object", "array", "null"]
+NOTHING = {"type": ANY, "description": "Nothing is valid here; leave it out."}
+
 # One property: what goes in, what is kept, what is lost.
 PROPERTIES = {
     "plain": ({"type": "string"}, {"type": "string"}, []),
     "type list": ({"type": ["string", "null"]}, {"type": ["string", "null"]}, []),
-    "const": ({"const": "a"}, {"enum": ["a"]}, []),
-    "const null": ({"const": None}, {"enum": [None]}, []),
-    "const within enum": ({"const": 1, "enum": [1.0, 2]}, {"enum": [1.0]}, []),
+    "const": ({"const": "a"}, {"type": "string", "enum": ["a"]}, []),
+    "const null": ({"const": None}, {"type": "null", "enum": [None]}, []),
+    "const within enum": ({"const": 1, "enum": [1.0, 2]}, {"type": "number", "enum": [1.0]}, []),
     "const outside enum": (
         {"const": 3, "enum": [1, 2]},
-        {"description": "Nothing is valid here; leave it out."},
+        NOTHING,
         ["false"],
     ),
     "title is silent": ({"title": "P", "type": "string"}, {"type": "string"}, []),
@@ -61,12 +70,12 @@ PROPERTIES = {
     ),
     "default joins the description": (
         {"description": "How many.", "default": None},
-        {"description": "How many. (default: null)"},
+        {"type": ANY, "description": "How many. (default: null)"},
         [],
     ),
     "examples and deprecation": (
         {"examples": ["ü"], "deprecated": True},
-        {"description": '(examples: ["ü"]; deprecated: true)'},
+        {"type": ANY, "description": '(examples: ["ü"]; deprecated: true)'},
         [],
     ),
     "limits": (
@@ -76,18 +85,21 @@ PROPERTIES = {
     ),
     "pattern and format": (
         {"type": "string", "pattern": "^a", "format": "date"},
-        {"type": "string", "description": '(pattern: "^a"; format: "date")'},
+        {"type": "string", "description": '(pattern: ^a; format: "date")'},
         ["pattern", "format"],
     ),
-    "one branch": ({"oneOf": [{"type": "null"}]}, {"anyOf": [{"type": "null"}]}, []),
+    "one branch": ({"oneOf": [{"type": "null"}]}, {"type": "null", "anyOf": [{"type": "null"}]}, []),
     "branches": (
         {"oneOf": [{"const": 1}, {"const": 2}]},
-        {"anyOf": [{"enum": [1]}, {"enum": [2]}]},
+        {
+            "type": "integer",
+            "anyOf": [{"type": "integer", "enum": [1]}, {"type": "integer", "enum": [2]}],
+        },
         ["oneOf (as anyOf)"],
     ),
     "oneOf beside anyOf": (
         {"anyOf": [{"type": "null"}], "oneOf": [{"const": 1}]},
-        {"anyOf": [{"type": "null"}], "description": '(anyOf: [{"const": 1}])'},
+        {"type": "null", "anyOf": [{"type": "null"}], "description": '(anyOf: [{"const": 1}])'},
         ["anyOf"],
     ),
     "allOf": (
@@ -100,7 +112,7 @@ PROPERTIES = {
         },
         {
             "type": "object",
-            "properties": {"a": {"type": "string"}, "b": {}},
+            "properties": {"a": {"type": "string"}, "b": {"type": ANY}},
             "required": ["a", "b"],
             "description": "One. Two.",
         },
@@ -111,12 +123,12 @@ PROPERTIES = {
             "properties": {"a": {"type": "number"}},
             "allOf": [{"properties": {"a": {"type": ["integer", "string"]}}}],
         },
-        {"properties": {"a": {"type": "integer"}}},
+        {"type": "object", "properties": {"a": {"type": "integer"}}},
         [],
     ),
     "allOf of enums": (
         {"enum": [1, True, {"a": 1, "b": 2}], "allOf": [{"enum": [1.0, {"b": 2, "a": 1.0}]}]},
-        {"enum": [1, {"a": 1, "b": 2}]},
+        {"type": ["integer", "object"], "enum": [1, {"a": 1, "b": 2}]},
         [],
     ),
     "allOf of types": (
@@ -131,39 +143,39 @@ PROPERTIES = {
     ),
     "allOf of the same": (
         {"minLength": 1, "title": "A", "allOf": [{"minLength": 1.0, "title": "B"}, True]},
-        {"description": "(shortest: 1)"},
+        {"type": "string", "description": "(shortest: 1)"},
         ["minLength"],
     ),
     "allOf of two limits": (
         {"minimum": 3, "allOf": [{"minimum": 5}]},
-        {"description": "(at least: 5; at least: 3)"},
+        {"type": "number", "description": "(at least: 5; at least: 3)"},
         ["minimum"],
     ),
     "allOf of nothing": ({"type": "null", "allOf": [False]}, {"type": "null"}, ["allOf"]),
     "contradiction": (
         {"type": "string", "allOf": [{"type": "integer"}]},
-        {"description": "Nothing is valid here; leave it out."},
+        NOTHING,
         ["false"],
     ),
-    "empty enum": ({"enum": []}, {"description": "Nothing is valid here; leave it out."}, ["false"]),
-    "false": (False, {"description": "Nothing is valid here; leave it out."}, ["false"]),
-    "true": (True, {}, []),
-    "not a schema": ("string", {}, ["schema"]),
+    "empty enum": ({"enum": []}, NOTHING, ["false"]),
+    "false": (False, NOTHING, ["false"]),
+    "true": (True, {"type": ANY}, []),
+    "not a schema": ("string", {"type": ANY}, ["schema"]),
     "items": (
         {"type": "array", "items": {"type": "string", "minLength": 1}},
         {"type": "array", "items": {"type": "string", "minLength": 1}},
         [],
     ),
-    "any items": ({"items": True}, {"items": {}}, []),
-    "no items": ({"items": False}, {"items": False}, []),
+    "any items": ({"items": True}, {"type": "array", "items": {}}, []),
+    "no items": ({"items": False}, {"type": "array", "items": False}, []),
     "tuple": (
         {"prefixItems": [{"type": "string"}], "items": False, "minItems": 1},
-        {"description": '(first items: [{"type": "string"}]; other items: false; fewest items: 1)'},
+        {"type": "array", "description": '(first items: [{"type": "string"}]; other items: false; fewest items: 1)'},
         ["prefixItems", "items", "minItems"],
     ),
     "tuple of old": (
         {"items": [{"type": "string"}]},
-        {"description": '(other items: [{"type": "string"}])'},
+        {"type": "array", "description": '(other items: [{"type": "string"}])'},
         ["items"],
     ),
     "closed object": (
@@ -182,12 +194,12 @@ PROPERTIES = {
             "oneOf": None,
             "description": 7,
         },
-        {"description": "7"},
+        {"type": ANY, "description": "7"},
         ["type", "enum", "required", "properties", "anyOf", "allOf", "oneOf"],
     ),
     "malformed lists": (
         {"type": ["string", None], "required": ["a", 1]},
-        {},
+        {"type": ANY},
         ["type", "required"],
     ),
     "unresolvable reference": (
@@ -195,9 +207,9 @@ PROPERTIES = {
         {"type": "string"},
         ["$ref"],
     ),
-    "anchor": ({"$ref": "#name"}, {}, ["$ref"]),
-    "reference that is no text": ({"$ref": 5}, {}, ["$ref"]),
-    "reference to a missing place": ({"$ref": "#/$defs/None/x"}, {}, ["$ref"]),
+    "anchor": ({"$ref": "#name"}, {"type": ANY}, ["$ref"]),
+    "reference that is no text": ({"$ref": 5}, {"type": ANY}, ["$ref"]),
+    "reference to a missing place": ({"$ref": "#/$defs/None/x"}, {"type": ANY}, ["$ref"]),
 }  # a table reads better in rows # fmt: skip
 
 
@@ -234,11 +246,14 @@ def test_references_are_inlined_where_they_point():
         "a": {"type": "integer", "description": "An A."},
         "escaped": {"type": "number"},
         "indexed": {"type": "boolean"},
-        "beyond": {},
-        "list": {"anyOf": [{"type": "null"}, {"type": "boolean"}]},
+        "beyond": {"type": ANY},
+        "list": {
+            "type": ["null", "boolean"],
+            "anyOf": [{"type": "null"}, {"type": "boolean"}],
+        },
         "chain": {"type": "integer", "description": "A B."},
         "limited": {"type": "integer", "description": "An A. (at most: 3)"},
-        "any": {},
+        "any": {"type": ANY},
     }
     assert parameters.losses == ("properties.beyond: $ref", "properties.limited: maximum")
 
@@ -254,9 +269,13 @@ def test_references_in_words_and_items_are_inlined():
     }  # a table reads better in rows # fmt: skip
     properties = narrow_parameters(schema).schema["properties"]
 
-    assert properties["map"] == {"description": '(other properties: {"type": "integer"})'}
+    assert properties["map"] == {
+        "type": "object",
+        "description": '(other properties: {"type": "integer"})',
+    }
     assert properties["items"] == {
-        "items": {"anyOf": [{"type": "integer"}, {"allOf": [{"type": "integer"}, {"minimum": 2}]}]}
+        "type": "array",
+        "items": {"anyOf": [{"type": "integer"}, {"allOf": [{"type": "integer"}, {"minimum": 2}]}]},
     }
     assert properties["data"]["enum"] == [{"$ref": "#/$defs/A"}]
     assert inline_refs(schema)["properties"]["map"] == {"additionalProperties": {"type": "integer"}}
@@ -284,7 +303,7 @@ def test_a_property_may_be_called_like_a_keyword(key):
         (
             {"anyOf": [{"required": ["a"]}]},
             {},
-            'Arguments match one of: [{"required": ["a"]}]',
+            'Arguments match one of: [{"type": "object", "required": ["a"]}]',
             ("schema: anyOf",),
         ),
         ({"type": "array"}, {}, 'Type of the arguments: "array"', ("schema: type",)),
@@ -292,7 +311,7 @@ def test_a_property_may_be_called_like_a_keyword(key):
         ({"$ref": "#"}, {}, "Anything, nested as above.", ("schema: $ref",)),
         (
             {"$ref": "#/$defs/A", "$defs": {"A": {"properties": {"x": {}}, "required": ["x"]}}},
-            {"properties": {"x": {}}, "required": ["x"]},
+            {"properties": {"x": {"type": ANY}}, "required": ["x"]},
             "",
             (),
         ),
@@ -314,7 +333,7 @@ def test_recursion_is_inlined_twice_and_then_cut_in_words():
         "properties": {
             "left": {
                 "type": "object",
-                "properties": {"left": {"description": "Tree, nested as above."}},
+                "properties": {"left": {"type": "object", "description": "Tree, nested as above."}},
             }
         },
     }
@@ -499,6 +518,21 @@ TYPES = st.sampled_from(["string", "integer", "number", "boolean", "null", "arra
 REFS = st.sampled_from(["#/$defs/A", "#/$defs/B", "#/$defs/A/properties/a", "#/$defs/C"])
 
 
+# What a schema without a type is about; such a type is derived, and then others are refused.
+ABOUT = {
+    "object": {"properties", "required", "additionalProperties", "unevaluatedProperties"},
+    "array": {"items", "prefixItems", "maxItems"},
+    "string": {"minLength"},
+    "number": {"minimum"},
+}
+
+
+def with_type(schema):
+    """Return *schema* with the types its keywords are about, when it has none of its own."""
+    about = [kind for kind, keys in ABOUT.items() if keys & schema.keys()]
+    return {"type": about, **schema} if about else schema
+
+
 def schemas(below, **more):
     return st.fixed_dictionaries(
         {},
@@ -517,7 +551,7 @@ def schemas(below, **more):
             "title": st.just("T"),
             **more,
         },
-    )
+    ).map(with_type)
 
 
 RICH = st.recursive(

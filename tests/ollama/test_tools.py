@@ -76,7 +76,10 @@ def test_a_function_tool_becomes_a_function_the_server_keeps_whole():
                 "type": "object",
                 "properties": {
                     "city": {"type": "string"},
-                    "country": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                    "country": {
+                        "type": ["string", "null"],
+                        "anyOf": [{"type": "string"}, {"type": "null"}],
+                    },
                 },
                 "required": ["city", "country"],
                 "description": "Where.",
@@ -192,7 +195,7 @@ def test_tools_are_found_and_described():
     assert describe_tools(tools) == (
         '- f: Does ü.\n  arguments: {"type": "object", "properties": {}}\n'
         "- g: no description\n"
-        '  arguments: {"type": "object", "properties": {"x": {"enum": ["ü"]}}}'
+        '  arguments: {"type": "object", "properties": {"x": {"type": "string", "enum": ["ü"]}}}'
     )
 
 

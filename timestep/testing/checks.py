@@ -27,6 +27,7 @@ from timestep.testing.godecode import (
     parse,
     unmarshal,
 )
+from timestep.testing.grammar import GrammarError, check_grammar
 
 _MAX_TOP_LOGPROBS = 20
 _THINK_VALUES = ("high", "medium", "low", "max")
@@ -111,6 +112,21 @@ def check_format(schema: Any) -> None:
         raise RefusedError(
             500, f'invalid format: {raw}; expected "json" or a valid JSON Schema object'
         )
+
+
+def check_schema(schema: Any) -> None:
+    """Check that the server can make a grammar of *schema*, a ``format``.
+
+    Raises:
+        RefusedError: A real server answers with its status and error.
+    """
+    if not isinstance(schema, dict):
+        return
+    try:
+        check_grammar(_plain(schema))
+    except GrammarError as error:
+        inner = {"code": 400, "message": str(error), "type": "invalid_request_error"}
+        raise RefusedError(400, json.dumps({"error": inner}, separators=(",", ":"))) from None
 
 
 def check_model_name(name: str) -> None:
@@ -216,6 +232,8 @@ def _plain(value: Any) -> Any:
             return json.loads(value.text)
         case list():
             return [_plain(item) for item in cast("list[object]", value)]
+        case dict():
+            return {name: _plain(item) for name, item in cast("dict[str, object]", value).items()}
         case _:
             return value
 

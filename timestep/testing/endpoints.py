@@ -116,6 +116,7 @@ class Endpoints:
             return self._rendered(request.json)
         catalog.check_images(model, messages)
         self._check(request, checks.check_format, chat.get("format"))
+        self._check(request, checks.check_schema, chat.get("format"))
         return self._scripted(request) or self._unasked(request, chat)
 
     def _no_answer(self, chat: Mapping[str, Any], done_reason: str) -> Response:

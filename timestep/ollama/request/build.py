@@ -14,10 +14,17 @@ from agents import AgentOutputSchemaBase, ModelSettings
 from timestep.answer.outcome import Repair
 from timestep.answer.rules import Reading, Rules
 from timestep.errors import UnsupportedInputError
+from timestep.ollama.request.grammar import FormatWriter, to_format
 from timestep.ollama.request.messages import Conversation, Message
 from timestep.ollama.request.options import RequestFields
-from timestep.ollama.request.schema import inline_refs
-from timestep.ollama.request.tools import FunctionTool, describe_tools, named
+from timestep.ollama.request.tools import (
+    FunctionTool,
+    any_of,
+    calls_format,
+    calls_schema,
+    describe_tools,
+    named,
+)
 
 Json = dict[str, Any]
 
@@ -156,10 +163,11 @@ def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
     """
     rules = request.rules
     if rules.must_call:
-        schema = calls_schema(request.tools)
+        schema, enforced = calls_schema(request.tools), calls_format(request.tools)
         wanted = f"That was no call. Call {' or '.join(rules.tools)} now"
     else:
         schema = {} if rules.output is None else rules.output.json_schema()
+        enforced = to_format(schema)
         wanted = "That was not the JSON that was asked for. Give the same answer again"
     body = {key: value for key, value in request.body.items() if key != "tools"}
     messages: list[Message] = list(body["messages"])
@@ -168,15 +176,9 @@ def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
     ask = f"{wanted}, as one JSON object and nothing else, that matches this JSON schema:\n"
     messages.append({"role": "user", "content": ask + _json(schema)})
     # Thinking first would only delay the constrained text; every model accepts false.
-    body |= {"messages": messages, "format": schema, "think": False}
+    body |= {"messages": messages, "format": enforced.schema, "think": False}
     again = replace(rules, reading=Reading.HELD, is_emulated=False, is_repair=True)
     return replace(request, body=body, rules=again)
-
-
-def calls_schema(tools: tuple[FunctionTool, ...] | list[FunctionTool]) -> Json:
-    """The schema of a call to any one of *tools*."""
-    schemas = [tool.call_schema() for tool in tools]
-    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
 def _chosen(tools: list[FunctionTool], choice: Any) -> list[FunctionTool]:
@@ -207,7 +209,7 @@ def _offer_tools(draft: _Draft, output: AgentOutputSchemaBase | None, abilities:
         draft.must_call = False
         draft.ignored.append("tool_choice (this endpoint cannot enforce it)")
     if draft.must_call:
-        draft.body["format"] = calls_schema(draft.tools)
+        draft.body["format"] = calls_format(draft.tools).schema
         draft.reading = Reading.HELD
     elif output is not None:
         # A format would keep the model from calling tools, so the schema is only told.
@@ -216,34 +218,44 @@ def _offer_tools(draft: _Draft, output: AgentOutputSchemaBase | None, abilities:
 
 
 def _ask_for_output(draft: _Draft, output: AgentOutputSchemaBase, abilities: Abilities) -> None:
-    draft.body["format"] = output.json_schema()
-    if not abilities.enforces_format:
+    enforced = to_format(output.json_schema())
+    draft.body["format"] = enforced.schema
+    if enforced.losses or not abilities.enforces_format:
         draft.instructions.append(_final_answer(output))
+    if not abilities.enforces_format:
         draft.reading = Reading.HELD
 
 
 def _emulate_tools(draft: _Draft, output: AgentOutputSchemaBase | None) -> None:
-    schemas = [tool.call_schema() for tool in draft.tools]
-    if not draft.must_call:
-        answer = {"type": "string"} if output is None else inline_refs(output.json_schema())
-        schemas.append(
-            {
-                "type": "object",
-                "properties": {"answer": answer},
-                "required": ["answer"],
-                "additionalProperties": False,
-            }
-        )
-    draft.body["format"] = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-    draft.is_emulated = True
-    draft.reading = Reading.EMULATED if output is None and not draft.must_call else Reading.HELD
+    writer = FormatWriter()
+    schemas = [tool.call_format(writer) for tool in draft.tools]
     draft.instructions.append(
         f"You can call these tools:\n{describe_tools(draft.tools)}\n"
         'To call one, answer only with {"name": "<tool>", "arguments": {…}}. '
         "Its result comes back to you. When you need no tool, answer only with "
         '{"answer": …}.'
     )
+    if not draft.must_call:
+        told = len(writer.losses)
+        schemas.append(_answer_format(writer, output))
+        if output is not None and len(writer.losses) > told:
+            draft.instructions.append(
+                f'The "answer" matches this JSON schema:\n{_json(output.json_schema())}'
+            )
+    draft.body["format"] = writer.finish(any_of(schemas)).schema
+    draft.is_emulated = True
+    draft.reading = Reading.EMULATED if output is None and not draft.must_call else Reading.HELD
     draft.notes.append("tools are emulated: the model has no tool support")
+
+
+def _answer_format(writer: FormatWriter, output: AgentOutputSchemaBase | None) -> Json:
+    answer = {"type": "string"} if output is None else writer.add(output.json_schema())
+    return {
+        "type": "object",
+        "properties": {"answer": answer},
+        "required": ["answer"],
+        "additionalProperties": False,
+    }
 
 
 def _tell_calls(draft: _Draft) -> None:

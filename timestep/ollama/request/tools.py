@@ -14,7 +14,9 @@ from agents import Handoff, Tool, UserError
 from agents.models.chatcmpl_converter import Converter
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.request.schema import Schema, inline_refs, narrow_parameters
+from timestep.ollama.request.grammar import Format, FormatWriter
+from timestep.ollama.request.parameters import narrow_parameters
+from timestep.ollama.request.refs import Inliner, Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,17 @@ class FunctionTool:
     note: str
 
     def call_schema(self) -> Schema:
-        """The schema of a call to this tool, written as one JSON object."""
+        """Return the schema of a call to this tool, written as one JSON object."""
+        return self._call(Inliner(self.source).expand(self.source))
+
+    def call_format(self, writer: FormatWriter) -> Schema:
+        """Return the same, as a part of the format that *writer* writes."""
+        return self._call(writer.add(self.source, self.name))
+
+    def _call(self, arguments: Schema) -> Schema:
         return {
             "type": "object",
-            "properties": {"name": {"const": self.name}, "arguments": inline_refs(self.source)},
+            "properties": {"name": {"const": self.name}, "arguments": arguments},
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }
@@ -89,6 +98,22 @@ class _Known:
 def named(tools: Iterable[FunctionTool], name: str) -> FunctionTool | None:
     """The tool called *name*, or None."""
     return next((tool for tool in tools if tool.name == name), None)
+
+
+def calls_schema(tools: Sequence[FunctionTool]) -> Schema:
+    """Return the schema of a call to any one of *tools*, for the model to read."""
+    return any_of([tool.call_schema() for tool in tools])
+
+
+def calls_format(tools: Sequence[FunctionTool]) -> Format:
+    """Return the format of a call to any one of *tools*."""
+    writer = FormatWriter()
+    return writer.finish(any_of([tool.call_format(writer) for tool in tools]))
+
+
+def any_of(schemas: list[Schema]) -> Schema:
+    """Return the schema that any of *schemas* satisfies."""
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
 def describe_tools(tools: Sequence[FunctionTool]) -> str:

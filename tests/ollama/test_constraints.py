@@ -1,0 +1,137 @@
+"""Constraints that the server's grammar cannot take, through the Runner and over the wire."""
+
+import json
+from typing import Annotated
+
+import pytest
+from agents import Agent, ModelSettings, RunConfig, function_tool
+from pydantic import BaseModel, Field
+
+from timestep import OllamaModelProvider
+
+QUIET = RunConfig(tracing_disabled=True)
+
+# A constraint the server refuses, an answer that satisfies it, and whether only words say it.
+REFUSED = {
+    "digits": (Field(pattern=r"^\d{3}$"), "123", False),
+    "word": (Field(pattern=r"^\w+$"), "ab_1", False),
+    "no space": (Field(pattern=r"^\S+@\S+$"), "a@b", False),
+    "no anchors": (Field(pattern=r"[0-9]"), "a1", True),
+    "looks ahead": (Field(pattern=r"^\d{2}\b$"), "12", True),
+    "2,000 at most": (Field(max_length=2000), "a", True),
+    "2,000 at least": (Field(min_length=2000), "a" * 2000, True),
+}
+WORDS = {"pattern": "pattern", "maxLength": "longest", "minLength": "shortest"}
+FIELDS = pytest.mark.parametrize(
+    ("constraint", "value", "is_told"), REFUSED.values(), ids=list(REFUSED)
+)
+
+
+def system_of(chat):
+    """Return what stands in the system message of *chat*, without escapes."""
+    first = chat["messages"][0]
+    return first["content"] if first["role"] == "system" else ""
+
+
+@FIELDS
+async def test_an_output_type_is_taken_and_what_is_not_enforced_is_told(
+    fake_ollama, model, run, constraint, value, is_told
+):
+    class Answer(BaseModel):
+        code: Annotated[str, constraint]
+
+    fake_ollama.reply(json.dumps({"code": value}))
+
+    result = await run(Agent("a", model=model, output_type=Answer), "hi", run_config=QUIET)
+
+    assert result.final_output == Answer(code=value)
+    (chat,) = fake_ollama.chats
+    assert chat["format"]["required"] == ["code"]
+    assert ('"code"' in system_of(chat)) is is_told
+
+
+@FIELDS
+async def test_a_forced_call_is_taken(fake_ollama, model, run, constraint, value, is_told):
+    seen = []
+
+    @function_tool
+    def save(code: Annotated[str, constraint]) -> str:
+        seen.append(code)
+        return "saved"
+
+    agent = Agent("a", model=model, tools=[save], model_settings=ModelSettings(tool_choice="save"))
+    fake_ollama.reply(json.dumps({"name": "save", "arguments": {"code": value}}))
+    fake_ollama.reply("Done.")
+
+    result = await run(agent, "hi", run_config=QUIET)
+
+    assert (result.final_output, seen) == ("Done.", [value])
+    first = fake_ollama.chats[0]
+    schema = save.params_json_schema["properties"]["code"]
+    (keyword,) = WORDS.keys() & schema.keys()
+    told = first["tools"][0]["function"]["parameters"]["properties"]["code"]["description"]
+    assert WORDS[keyword] in told
+
+
+@FIELDS
+async def test_emulated_tools_are_taken(fake_ollama, run, constraint, value, is_told):
+    @function_tool
+    def save(code: Annotated[str, constraint]) -> str:
+        return f"saved {len(code)}"
+
+    fake_ollama.add_model("plain", capabilities=["completion"])
+    plain = OllamaModelProvider(base_url=fake_ollama.url, tool_emulation=True).get_model("plain")
+    fake_ollama.reply(json.dumps({"name": "save", "arguments": {"code": value}}))
+    fake_ollama.reply(json.dumps({"answer": "Done."}))
+
+    result = await run(Agent("a", model=plain, tools=[save]), "hi", run_config=QUIET)
+
+    assert result.final_output == "Done."
+    assert fake_ollama.chats[1]["messages"][-1]["content"] == f"Result of save: saved {len(value)}"
+
+
+async def test_an_emulated_answer_with_a_lost_constraint_is_told(fake_ollama, run):
+    class Answer(BaseModel):
+        code: Annotated[str, Field(pattern="[0-9]")]
+
+    @function_tool
+    def noop() -> str:
+        return ""
+
+    fake_ollama.add_model("plain", capabilities=["completion"])
+    plain = OllamaModelProvider(base_url=fake_ollama.url, tool_emulation=True).get_model("plain")
+    fake_ollama.reply(json.dumps({"answer": {"code": "a1"}}))
+
+    result = await run(
+        Agent("a", model=plain, tools=[noop], output_type=Answer), "hi", run_config=QUIET
+    )
+
+    assert result.final_output == Answer(code="a1")
+    assert '"pattern": "[0-9]"' in system_of(fake_ollama.chats[0])
+
+
+async def test_an_answer_against_a_constraint_that_was_only_told_is_asked_for_again(
+    fake_ollama, model, run
+):
+    class Answer(BaseModel):
+        code: Annotated[str, Field(pattern="[0-9]")]
+
+    fake_ollama.reply('{"code": "a"}')
+    fake_ollama.reply('{"code": "a1"}')
+
+    result = await run(Agent("a", model=model, output_type=Answer), "hi", run_config=QUIET)
+
+    assert result.final_output == Answer(code="a1")
+    assert '"pattern": "[0-9]"' in fake_ollama.chats[1]["messages"][-1]["content"]
+
+
+async def test_a_pattern_in_a_description_is_escaped_once(fake_ollama, model, run):
+    @function_tool
+    def save(code: Annotated[str, Field(pattern=r"^\d{3}$")]) -> str:
+        return ""
+
+    fake_ollama.reply("Done.")
+    await run(Agent("a", model=model, tools=[save]), "hi", run_config=QUIET)
+
+    sent = fake_ollama.chats[0]["tools"][0]["function"]["parameters"]["properties"]["code"]
+    assert sent["description"] == r"(pattern: ^\d{3}$)"

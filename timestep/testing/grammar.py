@@ -1,0 +1,366 @@
+r"""Which schemas llama.cpp's grammar refuses, and in which words.
+
+A schema becomes a grammar in two steps, and each can fail: the converter reads the schema, then
+the grammar's parser reads what the converter wrote. The second says only that it failed. Where the
+real server would hang or crash, the request is refused too.
+
+Source: llama.cpp common/json-schema-to-grammar.cpp and src/llama-grammar.cpp, b10488; the
+exchanges in tests/wire show the words of the first step.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+_THRESHOLD = 2000
+_INT_DIGITS = 16
+_TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+_FORMAT = re.compile(r"uuid[1-5]?|date|time|date-time")
+_ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[trn\\\"\[\]-])")
+_ESCAPED_IN_PATTERN = frozenset("^$.[]()|{}*+?")
+_NO_LITERAL = frozenset("|.()[]{}*+?")
+_ANY = Mapping[str, Any]
+
+
+class GrammarError(Exception):
+    """A schema of which the server makes no grammar; the text is the server's."""
+
+
+class _UnparsableError(GrammarError):
+    def __init__(self) -> None:
+        super().__init__("Failed to initialize samplers: failed to parse grammar")
+
+
+def check_grammar(schema: Any) -> None:
+    """Check that the server can make a grammar of *schema*.
+
+    Raises:
+        GrammarError: It cannot.
+    """
+    conversion = _Conversion(schema)
+    conversion.find_refs(schema)
+    if not conversion.problems:
+        conversion.visit(schema, None)
+    if conversion.problems:
+        problems = "\n".join(conversion.problems)
+        raise GrammarError(
+            f"Field 'json_schema': \"json_schema\": JSON schema conversion failed:\n{problems}"
+        )
+    if conversion.is_unparsable or conversion.has_left_recursion():
+        raise _UnparsableError
+
+
+class _Conversion:
+    """The converter's walk through one schema.
+
+    Attributes:
+        problems: What the converter says.
+        is_unparsable: True when the grammar's parser refuses what the converter writes.
+        begins: Which references the rule of a reference may begin with.
+    """
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self.problems: list[str] = []
+        self.is_unparsable = False
+        self.begins: dict[str, set[str]] = {}
+
+    def find_refs(self, node: Any) -> None:
+        """Look for references everywhere, in data too, as the converter does."""
+        if isinstance(node, list):
+            for item in cast("list[Any]", node):
+                self.find_refs(item)
+        elif isinstance(node, Mapping):
+            mapping = cast("_ANY", node)
+            if "$ref" in mapping:
+                self._target(mapping["$ref"])
+            else:
+                for item in mapping.values():
+                    self.find_refs(item)
+
+    def visit(self, schema: Any, owner: str | None) -> None:
+        """Read *schema*; *owner* is the reference whose rule begins with it."""
+        if not isinstance(schema, Mapping):
+            self._unrecognized(schema)
+            return
+        node = cast("_ANY", schema)
+        kind = node.get("type")
+        if not isinstance(node.get("format", ""), str):
+            self.problems.append("type must be string")
+        elif "$ref" in node:
+            self._refer(node["$ref"], owner)
+        elif "oneOf" in node or "anyOf" in node:
+            for arm in node.get("oneOf", node.get("anyOf")):
+                self.visit(arm, owner)
+        elif isinstance(kind, list):
+            for one in cast("list[Any]", kind):
+                self.visit({**node, "type": one}, owner)
+        elif "const" not in node and "enum" not in node:
+            self._of_type(node, kind)
+
+    def has_left_recursion(self) -> bool:
+        """Return True when a rule can begin with itself."""
+        return any(self._reaches(ref, ref, set()) for ref in self.begins)
+
+    def _reaches(self, start: str, end: str, seen: set[str]) -> bool:
+        seen.add(start)
+        return any(
+            ref == end or (ref not in seen and self._reaches(ref, end, seen))
+            for ref in self.begins.get(start, ())
+        )
+
+    def _of_type(self, node: _ANY, kind: Any) -> None:
+        is_open = node.get("additionalProperties", True) is True
+        if kind in (None, "object") and ("properties" in node or not is_open):
+            self._object(node)
+        elif kind in (None, "object", "string") and "allOf" in node:
+            self._all_of(node["allOf"])
+        elif kind in (None, "array") and ("items" in node or "prefixItems" in node):
+            self._array(node)
+        elif kind in (None, "string") and "pattern" in node:
+            self._pattern(node["pattern"])
+        elif kind in (None, "string") and _FORMAT.fullmatch(node.get("format", "")):
+            pass
+        elif kind == "string" and ("minLength" in node or "maxLength" in node):
+            self._repeat(*_limits(node, "minLength", "maxLength"))
+        elif kind == "integer":
+            self._integer(node)
+        elif node and kind not in _TYPES:
+            self._unrecognized(node)
+
+    def _object(self, node: _ANY) -> None:
+        properties: _ANY = node.get("properties", {})
+        for schema in properties.values():
+            self.visit(schema, None)
+        others = node.get("additionalProperties", False)
+        if isinstance(others, Mapping):
+            self.visit(others, None)
+        if (others is True or isinstance(others, Mapping)) and properties:
+            # Names are copied into classes of characters, byte by byte.
+            self.is_unparsable |= any(
+                set('"\\]') & set(name) or not name.isascii() for name in properties
+            )
+        optional = properties.keys() - set(node.get("required") or ())
+        self.is_unparsable |= 2 * len(optional) >= _THRESHOLD
+
+    def _all_of(self, parts: Any) -> None:
+        for part in parts:
+            for schema in part.get("anyOf", [part]):
+                node = self._target(schema["$ref"]) if "$ref" in schema else schema
+                for inner in cast("_ANY", node or {}).get("properties", {}).values():
+                    self.visit(inner, None)
+
+    def _array(self, node: _ANY) -> None:
+        items = node["items"] if "items" in node else node["prefixItems"]
+        if isinstance(items, list):
+            for item in cast("list[Any]", items):
+                self.visit(item, None)
+            return
+        self.visit(items, None)
+        least, most = _limits(node, "minItems", "maxItems")
+        if most == 0 or (least == 0 and most == 1):
+            return
+        # One item stands before the repetition, and for none of them a question mark behind it.
+        self._repeat(max(least - 1, 0), None if most is None else most - 1)
+        if least == 0 and most is not None and most <= _THRESHOLD:
+            self._weigh(most + 2)
+
+    def _integer(self, node: _ANY) -> None:
+        limits = {key: node[key] for key in _INTEGER_LIMITS if key in node}
+        for value in limits.values():
+            if not isinstance(value, int | float):
+                self.problems.append("type must be number")
+            elif len(str(abs(int(value)))) >= _INT_DIGITS:
+                self.problems.append("FakeOllama: the real server would hang")
+
+    def _repeat(self, least: int, most: int | None) -> None:
+        """Check one repetition of one rule."""
+        if least < 0 or (most is not None and most < 0) or least > _THRESHOLD:
+            self.is_unparsable = True
+        if most is not None and most > _THRESHOLD:
+            most = None
+        if most is not None and most < least:
+            self.problems.append("FakeOllama: the real server would hang")
+        self._weigh(most or least)
+
+    def _weigh(self, rules: int) -> None:
+        self.is_unparsable |= rules >= _THRESHOLD
+
+    def _pattern(self, pattern: Any) -> None:
+        if not isinstance(pattern, str) or not pattern:
+            self.problems.append("FakeOllama: the real server would crash")
+        elif not (pattern.startswith("^") and pattern.endswith("$")):
+            self.problems.append("Pattern must start with '^' and end with '$'")
+        else:
+            try:
+                _Pattern(pattern[1:-1]).check()
+            except _UnparsableError:
+                self.is_unparsable = True
+            except GrammarError as error:
+                self.problems.append(str(error))
+
+    def _refer(self, ref: str, owner: str | None) -> None:
+        if owner is not None:
+            self.begins[owner].add(ref)
+        if ref not in self.begins:
+            self.begins[ref] = set()
+            self.visit(self._target(ref), ref)
+
+    def _target(self, ref: Any) -> Any:
+        if not isinstance(ref, str):
+            self.problems.append("type must be string")
+            return None
+        if not ref.startswith("#/"):
+            self.problems.append(f"Unsupported ref: {ref}")
+            return None
+        node = self._root
+        for key in ref.split("/")[1:]:
+            if isinstance(node, Mapping) and key in node:
+                node = cast("_ANY", node)[key]
+            elif isinstance(node, list) and key.isdecimal() and int(key) < len(node):  # pyright: ignore[reportUnknownArgumentType]
+                node = cast("list[Any]", node)[int(key)]
+            else:
+                self.problems.append(f"Error resolving ref {ref}: {key} not in {_dump(node)}")
+                return None
+        return node
+
+    def _unrecognized(self, schema: Any) -> None:
+        self.problems.append(f"Unrecognized schema: {_dump(schema)}")
+
+
+class _Pattern:
+    """The converter's walk through one pattern, without its anchors."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text.encode("utf-8", "surrogatepass").decode("latin-1")  # it knows bytes only
+        self._at = 0
+
+    def check(self) -> None:
+        """Raise when the pattern is refused.
+
+        Raises:
+            GrammarError: In the converter's words, or in those of the grammar's parser.
+        """
+        self._sequence(depth=0)
+
+    def _sequence(self, depth: int) -> int:
+        """Read up to the closing bracket; returns how many rules that makes."""
+        rules, last = 0, 0
+        while self._at < len(self._text):
+            character = self._text[self._at]
+            self._at += 1
+            if character == ")":
+                if not depth:
+                    raise GrammarError("Unbalanced parentheses")
+                return rules
+            if character in "*+?{":
+                if not last:
+                    raise GrammarError("FakeOllama: the real server would crash")
+                rules += self._quantify(character, last)
+            else:
+                last = self._item(character, depth)
+                rules += last - 1 if last else 0
+        if depth:
+            raise _UnparsableError
+        return rules
+
+    def _item(self, character: str, depth: int) -> int:
+        """Read one item that begins with *character*; returns one, and one for each rule of it."""
+        if character == "|":
+            return 0
+        if character == "(":
+            return 2 + self._group(depth)
+        if character == "[":
+            self._class()
+        elif character in "]}":
+            # No branch of the converter takes it, so it goes round for ever.
+            raise GrammarError("FakeOllama: the real server would hang")
+        elif character != ".":
+            self._at -= 1
+            self._literal()
+        return 1
+
+    def _group(self, depth: int) -> int:
+        if self._text.startswith("?:", self._at):
+            self._at += 2
+        elif self._text.startswith("?", self._at):
+            raise GrammarError("FakeOllama: the real server would crash")
+        return self._sequence(depth + 1)
+
+    def _class(self) -> None:
+        end = self._at
+        while end < len(self._text) and self._text[end] != "]":
+            end += 2 if self._text[end] == "\\" else 1
+        if end >= len(self._text):
+            raise GrammarError("Unbalanced square brackets")
+        inside = self._text[self._at : end].removeprefix("^")
+        if not inside or not _has_known_escapes(inside):
+            raise _UnparsableError
+        self._at = end + 1
+
+    def _literal(self) -> None:
+        """Read plain characters; the one before a quantifier stands for itself."""
+        literal = ""
+        while self._at < len(self._text):
+            character = self._text[self._at]
+            following = self._text[self._at + 1 : self._at + 2] or "\0"
+            if character == "\\":
+                if self._at == len(self._text) - 1:
+                    raise _UnparsableError  # it escapes the quotation mark behind it
+                literal += following if following in _ESCAPED_IN_PATTERN else character + following
+                self._at += 2
+            elif character in _NO_LITERAL or (
+                literal and following in _NO_LITERAL and following not in ".\0"
+            ):
+                break
+            else:
+                literal += "\\" + character if character == '"' else character
+                self._at += 1
+        if not _has_known_escapes(literal):
+            raise _UnparsableError
+        try:
+            literal.encode("latin-1").decode()
+        except UnicodeDecodeError:
+            raise _UnparsableError from None  # a quantifier tore a character apart
+
+    def _quantify(self, character: str, last: int) -> int:
+        """Read a quantifier behind an item of *last* rules; returns the rules that it makes."""
+        if character != "{":
+            if last >= _THRESHOLD:
+                raise _UnparsableError
+            return 1
+        inside, closing, _ = self._text[self._at :].partition("}")
+        if not closing:
+            raise GrammarError("Unbalanced curly brackets")
+        self._at += len(inside) + 1
+        counts = inside.split(",")
+        if len(counts) > 2:  # noqa: PLR2004 - least and most
+            raise GrammarError("Wrong number of values in curly brackets")
+        if not all(re.fullmatch(r"\d*", count, re.ASCII) for count in counts) or inside == "":
+            raise GrammarError("Invalid number in curly brackets")
+        least = int(counts[0] or 0)
+        most = int(counts[-1]) if counts[-1] else None
+        rules = least if most is None or most > _THRESHOLD else most
+        if least > _THRESHOLD or rules >= _THRESHOLD:
+            raise _UnparsableError
+        if most is not None and most < least:
+            raise GrammarError("FakeOllama: the real server would hang")
+        return max(rules, 1)
+
+
+_INTEGER_LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
+
+
+def _limits(node: _ANY, least: str, most: str) -> tuple[int, int | None]:
+    lower, upper = node.get(least, 0), node.get(most)
+    is_whole = isinstance(upper, int) and not isinstance(upper, bool)
+    return int(lower) if isinstance(lower, int | float) else -1, upper if is_whole else None
+
+
+def _has_known_escapes(text: str) -> bool:
+    return "\\" not in _ESCAPE.sub("", text)
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
