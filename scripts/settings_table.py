@@ -1,6 +1,6 @@
 """The table of settings in README.md, written from the models. ``scripts/docs`` calls it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -8,8 +8,8 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from timestep.config.kinds import KINDS
 from timestep.config.provenance import KeyPath, dotted
-from timestep.config.schema import KINDS
 from timestep.config.settings import Settings
 from timestep.config.shape import arms_at, is_model
 from timestep.config.sources.variables import SHORT_NAMES, variable_name
@@ -41,8 +41,8 @@ def _sections() -> Iterator[tuple[KeyPath, FieldInfo]]:
 def _providers() -> Iterator[tuple[KeyPath, FieldInfo, str]]:
     """Yield the keys of all kinds, each once, described for every kind that has it."""
     fields: dict[str, dict[str, FieldInfo]] = {}
-    for kind, section in KINDS.items():
-        for name, field in section.model_fields.items():
+    for kind, record in KINDS.items():
+        for name, field in record.table.model_fields.items():
             fields.setdefault(name, {})[kind] = field
     for name in sorted(fields, key=lambda name: name != "kind"):
         kinds = fields[name]
@@ -82,7 +82,7 @@ def _type_name(arm: Any) -> str:
         return " or ".join(f"`{choice}`" for choice in get_args(arm))
     if get_origin(arm) is dict or is_model(arm):
         return "table"
-    return "list" if get_origin(arm) is list else _TYPE_NAMES.get(arm, "number")
+    return "list" if get_origin(arm) in {list, Sequence} else _TYPE_NAMES.get(arm, "number")
 
 
 def _default(field: FieldInfo) -> str:
@@ -91,4 +91,5 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if value is None or value == {}:
         return ""
-    return f"`{str(value).lower()}`"
+    shown = list(value) if isinstance(value, tuple) else value
+    return f"`{str(shown).lower()}`"

@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import inspect
 import logging
 import os
@@ -7,21 +8,24 @@ import sys
 import types
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from agents import Agent, ModelProvider, RunConfig, Runner
 from agents.testing import ScriptedModel
 
 from timestep import factory
-from timestep.config import schema as tables
+from timestep.config import kinds
+from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError, UnknownModelError
-from timestep.factory import ollama_arguments, openai_arguments, provider_arguments
-from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
-from timestep.ollama.provider import OllamaModelProvider
+from timestep.factory import ollama_keywords, openai_arguments, provider_arguments
+from timestep.net.chains import FallbackRules
+from timestep.net.timeouts import Timeouts
+from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
+from timestep.openai.gateways import GatewayProvider
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.registry import MultiModelProvider, build_provider
-from timestep.routing import FallbackRules
 from timestep.testing import FakeOllama
 
 SECRET = "s3cr3t"
@@ -33,13 +37,25 @@ async def ask(provider, model=None):
     return result.final_output
 
 
+def ollama_arguments(monkeypatch, settings):
+    """What the factory gives the provider for ``[ollama]``."""
+    made = []
+
+    def make(api_key, base_url, **others):
+        made.append({"api_key": api_key, "base_url": base_url, **others})
+
+    monkeypatch.setattr(factory, "OllamaModelProvider", make)
+    provider_arguments(settings)
+    return made[0]
+
+
 def test_nothing_configured_needs_nothing():
     arguments = provider_arguments(Settings())
 
     assert list(arguments["provider_map"]) == ["ollama"]
     assert {name: value for name, value in arguments.items() if value} == {
         "provider_map": arguments["provider_map"],
-        "fallback": FallbackRules(list(FallbackRules().on)),
+        "fallback": FallbackRules(),
     }
 
 
@@ -47,12 +63,6 @@ def test_every_argument_is_a_keyword_of_the_provider():
     keywords = inspect.signature(MultiModelProvider.__init__).parameters
     for arguments in ({}, {"openai": {"timeout": 3, "api_key": "k"}}):
         assert set(provider_arguments(Settings(**arguments))) <= set(keywords)
-
-    keywords = inspect.signature(OllamaModelProvider.__init__).parameters
-    arguments = ollama_arguments(Settings().ollama, None)
-    assert set(arguments) == set(keywords) - {"self", "ollama_client"}
-    for name, value in arguments.items():
-        assert value == keywords[name].default or value == {}, name
 
 
 def test_openai_itself_is_left_to_the_sdk(monkeypatch):
@@ -136,7 +146,7 @@ def test_a_provider_of_kind_openai_gets_its_own_settings_and_nothing_else(
     assert "openais-own" not in str(openai_server.requests)
 
 
-def test_ollama_settings_become_arguments():
+def test_ollama_settings_become_arguments(monkeypatch):
     table = {
         "api_key": SECRET,
         "base_url": "https://gpu",
@@ -152,14 +162,22 @@ def test_ollama_settings_become_arguments():
         "allow_insecure": True,
         "headers": {"X-A": "b"},
     }
-    settings = Settings(ollama=table)
+    given = ollama_arguments(monkeypatch, Settings(ollama=table))
 
-    assert ollama_arguments(settings.ollama, settings.ollama.api_key) == {
+    assert given == {
         **{key: value for key, value in table.items() if key not in {"host", "models"}},
         "local_url": "http://gpu2:11434",
         "model_options": {"llama3.2": {"num_ctx": 4096}},
+        "timeout": Timeouts(connect=5, idle=60),
     }
-    assert ollama_arguments(Settings(ollama={"timeout": 9}).ollama, None)["timeout"] == 9
+    assert ollama_keywords(Settings(ollama={"timeout": 9}).ollama)["timeout"] == 9
+
+
+def test_each_keyword_of_a_model_is_described_once_and_is_a_setting():
+    names = set(get_type_hints(OllamaKeywords))
+    assert names == {field.name for field in dataclasses.fields(OllamaModelOptions)}
+    assert names < set(OllamaSettings.model_fields)
+    assert OllamaModelOptions.of(**ollama_keywords(Settings().ollama)) == OllamaModelOptions()
 
 
 async def test_the_configured_ollama_answers(monkeypatch):
@@ -214,21 +232,20 @@ async def test_the_key_of_the_environment_stays_away_from_other_hosts(monkeypatc
     ],
 )
 def test_which_key_goes_to_ollama(monkeypatch, caplog, variables, key):
-    given = {}
-    monkeypatch.setattr(factory, "OllamaModelProvider", lambda **arguments: given.update(arguments))
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
-    provider_arguments(Settings())
 
-    assert given["api_key"] == key
+    assert ollama_arguments(monkeypatch, Settings())["api_key"] == key
     assert bool(caplog.records) is (key is None and "OLLAMA_API_KEY" in variables)
     assert SECRET not in caplog.text
 
 
 def test_a_wrong_ollama_option_is_a_configuration_error():
-    with pytest.raises(ConfigurationError, match=r"^\[ollama\]: .*num_ctx"):
+    with pytest.raises(ConfigurationError, match=r"^ollama\.options \(argument\): .*'num_ctx'"):
         MultiModelProvider.from_env(ollama={"options": {"num_ctx": "many"}})
-    with pytest.raises(ConfigurationError, match=r"^\[providers.gpu\]: .*num_ctx"):
+    with pytest.raises(
+        ConfigurationError, match=r"^providers\.gpu\.models\.m \(argument\): .*num_ctx"
+    ):
         MultiModelProvider.from_env(
             providers={"gpu": {"kind": "ollama", "models": {"m": {"num_ctx": "many"}}}}
         )
@@ -272,11 +289,11 @@ def test_a_missing_gateway_package_says_what_to_install(monkeypatch, prefix, pac
         MultiModelProvider().get_model(f"{prefix}/a/b")
 
 
-@pytest.mark.parametrize("kind", [LiteLLMModelProvider, AnyLLMModelProvider])
-def test_gateways_have_no_default_model_and_hide_their_key(kind):
+@pytest.mark.parametrize("gateway", ["litellm", "any-llm"])
+def test_gateways_have_no_default_model_and_hide_their_key(gateway):
     with pytest.raises(UnknownModelError, match="name one"):
-        kind().get_model(None)
-    assert SECRET not in repr(kind(SECRET))
+        GatewayProvider(gateway).get_model(None)
+    assert SECRET not in repr(GatewayProvider(gateway, SECRET))
 
 
 class PluginModels(ModelProvider):
@@ -296,8 +313,8 @@ def plugin(monkeypatch):
     """Installs plug-ins; the calls that importlib.metadata answers are the real ones."""
 
     def install(target):
-        point = EntryPoint("greeter", target, tables.PROVIDER_PLUGINS)
-        for module in (tables, factory):
+        point = EntryPoint("greeter", target, kinds.PROVIDER_PLUGINS)
+        for module in (kinds, factory):
             monkeypatch.setattr(module, "entry_points", lambda **_: [point])
 
     monkeypatch.setitem(sys.modules, "test_factory_plugin", sys.modules[__name__])

@@ -51,8 +51,9 @@ from timestep.errors import Failure
 from timestep.errors.meaning import FAILED, MEANINGS, STATUSES
 from timestep.factory import openai_endpoint
 from timestep.fallback.reasons import reason_of
+from timestep.net.chains import FallbackReason
 from timestep.openai.provider import OpenAICompatibleProvider, OpenAIEndpoint
-from timestep.routing import FallbackReason, chain
+from timestep.routing import chain
 from timestep.testing import ErrorLine, FakeOllama, NoDone, Reset, Stall
 
 QUIET = RunConfig(tracing_disabled=True)
@@ -139,7 +140,7 @@ def test_a_list_of_one_is_no_chain(fake_ollama):
 
 @pytest.mark.parametrize("default", [[], [""], ["ollama/a", " "]])
 def test_an_empty_name_in_a_default_list_is_refused(default):
-    with pytest.raises(ConfigurationError, match="default_model is empty"):
+    with pytest.raises(ConfigurationError, match=r"default_model: .* (empty|at least 1)"):
         MultiModelProvider(default_model=default)
 
 
@@ -181,24 +182,24 @@ def test_an_empty_chain_is_refused():
 
 
 WRONG_RULES = [
-    ({"on": ["wrong"]}, "after 'wrong'; known are"),
-    ({"on": ["busy", 1, []]}, "after 1; known are"),
-    ({"on": [[]]}, r"after \[\]; known are"),
+    ({"on": ["wrong"]}, "unknown reason; known are"),
+    ({"on": ["busy", 1, []]}, "unknown reason; known are"),
+    ({"on": [[]]}, "unknown reason; known are"),
     ({"on": "connection"}, r"write a list, as in \['connection'\]"),
     ({"on": None}, "write a list"),
     ({"on": b"busy"}, "write a list"),
-    ({"attempts": 0}, "write 1 or more"),
-    ({"attempts": 1.5}, "write 1 or more"),
-    ({"attempts": True}, "write 1 or more"),
-    ({"attempts": "2"}, "write 1 or more"),
-    ({"cool_down": -1}, "write 0 or more"),
-    ({"cool_down": "30"}, "write 0 or more"),
-    ({"cool_down": True}, "write 0 or more"),
-    ({"cool_down": None}, "write 0 or more"),
-    ({"cool_down": float("nan")}, "write 0 or more"),
-    ({"cool_down": float("inf")}, "write 0 or more"),
-    ({"cool_down": 10**400}, "write 0 or more"),
-    ({"cool_down": 10**5000}, "write 0 or more"),
+    ({"attempts": 0}, "attempts"),
+    ({"attempts": 1.5}, "attempts"),
+    ({"attempts": True}, "attempts"),
+    ({"attempts": "2"}, "attempts"),
+    ({"cool_down": -1}, "cool_down"),
+    ({"cool_down": "30"}, "cool_down"),
+    ({"cool_down": True}, "cool_down"),
+    ({"cool_down": None}, "cool_down"),
+    ({"cool_down": float("nan")}, "cool_down"),
+    ({"cool_down": float("inf")}, "cool_down"),
+    ({"cool_down": 10**400}, "cool_down"),
+    ({"cool_down": 10**5000}, "cool_down"),
 ]
 
 
@@ -243,13 +244,13 @@ def test_the_settings_say_when_a_chain_goes_on(monkeypatch):
 
     assert isinstance(model, FallbackModel)
     assert list(model.models) == ["ollama/a", "ollama/b"]
-    assert model.rules == FallbackRules(["busy", "authentication"], 2, 7.5)
+    assert model.rules == FallbackRules(on=["busy", "authentication"], attempts=2, cool_down=7.5)
 
 
 def test_the_settings_and_the_code_have_the_same_defaults():
     settings = load_settings(environment={}).fallback
 
-    assert FallbackRules(**settings.model_dump()) == FallbackRules(list(FallbackRules().on))
+    assert settings == FallbackRules()
 
 
 @pytest.mark.parametrize("seconds", ["1e10", "inf", "-1"])

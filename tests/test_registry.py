@@ -264,7 +264,9 @@ def test_a_ring_of_aliases_is_refused(aliases):
 
 
 def test_an_empty_default_is_refused():
-    with pytest.raises(ConfigurationError, match="default_model is empty; name a model such as"):
+    with pytest.raises(
+        ConfigurationError, match="default_model: it is empty; name a model such as"
+    ):
         MultiModelProvider(default_model=" ")
 
 
@@ -344,13 +346,13 @@ def test_threads_share_one_built_in_provider(monkeypatch):
     made = []
 
     class Slow(Recorder):
-        def __init__(self):
+        def __init__(self, *_, **__):
             super().__init__()
             made.append(self)
             with contextlib.suppress(threading.BrokenBarrierError):
                 meeting.wait()
 
-    monkeypatch.setattr("timestep.ollama.provider.OllamaModelProvider", Slow)
+    monkeypatch.setattr("timestep.factory.OllamaModelProvider", Slow)
     provider = MultiModelProvider()
     threads = [threading.Thread(target=provider.get_model, args=["ollama/m"]) for _ in range(2)]
     for thread in threads:
@@ -439,10 +441,13 @@ def test_a_name_that_is_no_text_is_unknown(name):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"default_model": 5}, "default_model is 5; write a model's name"),
-        ({"default_model": ["ollama/m", None]}, "or a list of names"),
-        ({"aliases": {"a": None}}, "The alias 'a' is None; write a model's name"),
-        ({"aliases": {"a": b"m"}}, "The alias 'a' is b'm'"),
+        (
+            {"default_model": 5},
+            "default_model: it is int; write a model's name, or a list of names",
+        ),
+        ({"default_model": ["ollama/m", None]}, "number 2 of the list is NoneType"),
+        ({"aliases": {"a": None}}, "The alias 'a': it is NoneType; write a model's name"),
+        ({"aliases": {"a": b"m"}}, "The alias 'a': it is bytes"),
         ({"aliases": 5}, "aliases are int; pass a dict"),
     ],
 )

@@ -30,17 +30,17 @@ if TYPE_CHECKING:
         UnsupportedInputError,
     )
     from timestep.fallback.model import FallbackModel
+    from timestep.net.chains import FallbackRules
     from timestep.net.secrets import configured_keys
     from timestep.ollama.model import OllamaModel
     from timestep.ollama.provider import OllamaModelProvider
     from timestep.registry import MultiModelProvider, MultiModelProviderMap, build_provider
-    from timestep.routing import FallbackRules
 
 __version__ = "0.1.0"
 
 _HOME = {
     "FallbackModel": "timestep.fallback.model",
-    "FallbackRules": "timestep.routing",
+    "FallbackRules": "timestep.net.chains",
     "MultiModelProvider": "timestep.registry",
     "MultiModelProviderMap": "timestep.registry",
     "OllamaModel": "timestep.ollama.model",

@@ -1,45 +1,49 @@
 """From settings to providers: the only place that reveals secrets. Opens nothing."""
 
 import logging
+import pkgutil
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Any, assert_never, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
 
 from agents import ModelProvider
 from pydantic import SecretStr
 
+from timestep.config.kinds import KINDS, PROVIDER_PLUGINS
 from timestep.config.schema import (
     OPENAI_URL,
-    PROVIDER_PLUGINS,
-    AnyLLMProviderSettings,
-    LiteLLMProviderSettings,
+    GatewaySettings,
     OllamaProviderSettings,
     OllamaSettings,
-    OllamaTimeouts,
     OpenAIProviderSettings,
     OpenAISettings,
     PluginProviderSettings,
     ProviderSettings,
 )
-from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError, TimestepError
-from timestep.gateways import AnyLLMModelProvider, LiteLLMModelProvider
 from timestep.net.urls import authority, is_ollama_cloud
+from timestep.ollama.model_options import OllamaKeywords
 from timestep.ollama.provider import OllamaModelProvider
+from timestep.openai.gateways import GatewayProvider
 from timestep.openai.provider import OpenAICompatibleProvider, OpenAIEndpoint
-from timestep.routing import FallbackRules, targets
+from timestep.routing import targets
+
+if TYPE_CHECKING:
+    from timestep.config.settings import Settings
 
 logger = logging.getLogger("timestep")
 
 
-def provider_arguments(settings: Settings) -> dict[str, Any]:
-    """The keyword arguments of `MultiModelProvider` that *settings* describe.
+def provider_arguments(settings: "Settings") -> dict[str, Any]:
+    """Return the keyword arguments of `MultiModelProvider` that *settings* describe.
 
     ``provider_map`` is a plain mapping from prefix to provider.
 
     Raises:
-        ConfigurationError: An Ollama option or a plug-in cannot be used.
+        ConfigurationError: A table or a plug-in cannot be used.
     """
+    from timestep.config.settings import Settings  # noqa: PLC0415 - a built-in prefix needs none
+
     if not isinstance(cast("object", settings), Settings):
         raise ConfigurationError(
             f"The settings are {type(settings).__name__}; pass Settings, such as load_settings() gives."
@@ -47,45 +51,45 @@ def provider_arguments(settings: Settings) -> dict[str, Any]:
     return {
         **openai_arguments(settings.openai),
         "provider_map": {
-            "ollama": build_ollama("ollama", settings.ollama, _ollama_key(settings)),
+            "ollama": _ollama("ollama", settings.ollama, _ollama_key(settings)),
             **{name: build(name, table) for name, table in settings.providers.items()},
         },
         "default_model": settings.default_model,
         "aliases": settings.aliases,
-        "fallback": FallbackRules(**settings.fallback.model_dump()),
+        "fallback": settings.fallback,
     }
 
 
 def build(name: str, table: ProviderSettings) -> ModelProvider:
-    """The provider that ``[providers.NAME]`` describes.
+    """Return the provider that ``[providers.NAME]`` describes, built as its kind says.
 
     Raises:
-        ConfigurationError: An Ollama option or a plug-in cannot be used.
+        ConfigurationError: The table or a plug-in cannot be used.
     """
-    match table:
-        case OpenAIProviderSettings():
-            return build_openai(table, use_responses=table.api == "responses")
-        case OllamaProviderSettings():
-            return build_ollama(f"providers.{name}", table, table.api_key)
-        case LiteLLMProviderSettings():
-            return LiteLLMModelProvider(_reveal(table.api_key), table.base_url)
-        case AnyLLMProviderSettings():
-            return AnyLLMModelProvider(_reveal(table.api_key), table.base_url)
-        case PluginProviderSettings():
-            return build_plugin(name, table)
-        case _:
-            assert_never(table)
+    kind = KINDS.get(table.kind)
+    if kind is None:
+        return build_plugin(name, cast("PluginProviderSettings", table))
+    return cast("ModelProvider", pkgutil.resolve_name(kind.build)(name, table))
+
+
+def build_unconfigured(prefix: str) -> ModelProvider | None:
+    """Return the provider of a kind whose name is a prefix without any table; None if it is not."""
+    kind = KINDS.get(prefix)
+    if kind is None or not kind.is_built_in:
+        return None
+    return build(prefix, kind.table(kind=kind.name))
 
 
 def openai_arguments(table: OpenAISettings) -> dict[str, Any]:
-    """The keyword arguments of `MultiModelProvider` for names without a prefix.
+    """Return the keyword arguments of `MultiModelProvider` for names without a prefix.
 
-    The SDK's own client serves OpenAI itself; what it has no keyword for gets ours.
+    OpenAI itself is left to the SDK's own client. Settings that it has no keyword for get our client.
     """
-    # An API nobody chose is left to agents.set_default_openai_api().
+    # When no API was chosen, agents.set_default_openai_api() decides.
     use_responses = table.api == "responses" if "api" in table.model_fields_set else None
     if table.base_url or table.headers or table.timeout:
-        return {"openai_provider": build_openai(table, use_responses=use_responses)}
+        provider = OpenAICompatibleProvider(openai_endpoint(table), use_responses=use_responses)
+        return {"openai_provider": provider}
     return {
         "openai_api_key": _reveal(table.api_key),
         "openai_organization": table.organization,
@@ -94,15 +98,8 @@ def openai_arguments(table: OpenAISettings) -> dict[str, Any]:
     }
 
 
-def build_openai(
-    table: OpenAISettings | OpenAIProviderSettings, *, use_responses: bool | None
-) -> OpenAICompatibleProvider:
-    """The provider for the API that *table* describes."""
-    return OpenAICompatibleProvider(openai_endpoint(table), use_responses=use_responses)
-
-
 def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEndpoint:
-    """Where the API that *table* describes is, with its key."""
+    """Return where the API that *table* describes is, with its key."""
     return OpenAIEndpoint(
         base_url=table.base_url or OPENAI_URL,
         api_key=_reveal(table.api_key),
@@ -110,45 +107,55 @@ def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEnd
         project=table.project,
         headers=table.headers,
         timeout=table.timeout,
+        allow_insecure=table.allow_insecure,
     )
 
 
-def build_ollama(key: str, table: OllamaSettings, api_key: SecretStr | None) -> OllamaModelProvider:
-    """The provider for the Ollama that the *table* at *key* describes.
+def build_openai(_: str, table: OpenAIProviderSettings) -> OpenAICompatibleProvider:
+    """Return the provider for the API that *table* describes."""
+    use_responses = table.api == "responses"
+    return OpenAICompatibleProvider(openai_endpoint(table), use_responses=use_responses)
+
+
+def build_ollama(name: str, table: OllamaProviderSettings) -> OllamaModelProvider:
+    """Return the provider for the Ollama that ``[providers.NAME]`` describes."""
+    return _ollama(f"providers.{name}", table, table.api_key)
+
+
+def build_gateway(_: str, table: GatewaySettings) -> GatewayProvider:
+    """Return the provider for the gateway that *table* describes."""
+    gateway = cast('Literal["litellm", "any-llm"]', table.kind)
+    return GatewayProvider(gateway, _reveal(table.api_key), table.base_url)
+
+
+def _ollama(where: str, table: OllamaSettings, api_key: SecretStr | None) -> OllamaModelProvider:
+    """Return the provider for the Ollama that *table* describes, with *api_key* as its key.
 
     Raises:
-        ConfigurationError: Ollama knows no such option, or takes no such value for it.
+        ConfigurationError: The settings cannot be used together.
     """
     try:
-        return OllamaModelProvider(**ollama_arguments(table, api_key))
+        return OllamaModelProvider(
+            _reveal(api_key),
+            table.base_url,
+            local_url=table.host,
+            model_options=table.models,
+            allow_insecure=table.allow_insecure,
+            headers=table.headers,
+            **ollama_keywords(table),
+        )
     except TimestepError as exc:
-        raise ConfigurationError(f"[{key}]: {exc}") from exc
+        raise ConfigurationError(f"[{where}]: {exc}") from exc
 
 
-def ollama_arguments(table: OllamaSettings, api_key: SecretStr | None) -> dict[str, Any]:
-    """The keyword arguments of `OllamaModelProvider` that *table* describes, with *api_key*."""
-    limits = table.timeout
-    return {
-        "api_key": _reveal(api_key),
-        "base_url": table.base_url,
-        "local_url": table.host,
-        "options": table.options,
-        "model_options": table.models,
-        "keep_alive": table.keep_alive,
-        "timeout": limits.model_dump(exclude_none=True)
-        if isinstance(limits, OllamaTimeouts)
-        else limits,
-        "on_context_overflow": table.on_context_overflow,
-        "strict_feature_validation": table.strict_feature_validation,
-        "tool_emulation": table.tool_emulation,
-        "allow_remote_images": table.allow_remote_images,
-        "allow_insecure": table.allow_insecure,
-        "headers": table.headers,
-    }
+def ollama_keywords(table: OllamaSettings) -> OllamaKeywords:
+    """Return how *table* says that models are asked: its keys that a model has as a keyword."""
+    keywords = {name: getattr(table, name) for name in get_type_hints(OllamaKeywords)}
+    return cast("OllamaKeywords", keywords)
 
 
 def build_plugin(name: str, table: PluginProviderSettings) -> ModelProvider:
-    """The provider that the plug-in for the kind of ``[providers.NAME]`` makes of it.
+    """Return the provider that a plug-in makes of ``[providers.NAME]``.
 
     Raises:
         ConfigurationError: The plug-in cannot be imported, refuses the table, or returns
@@ -177,8 +184,8 @@ def _plugin_values(table: PluginProviderSettings) -> Mapping[str, Any]:
     return {name: value.get_secret_value() for name, value in table.keys_of_plugin.items()}
 
 
-def _ollama_key(settings: Settings) -> SecretStr | None:
-    """The key for ``[ollama]``: the environment's ``OLLAMA_API_KEY`` is for ollama.com alone."""
+def _ollama_key(settings: "Settings") -> SecretStr | None:
+    """Return the key for ``[ollama]``: the environment's ``OLLAMA_API_KEY`` is for ollama.com alone."""
     base_url = settings.ollama.base_url
     if (
         settings.ollama.api_key is None

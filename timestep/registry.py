@@ -6,7 +6,6 @@ wait for them.
 
 import asyncio
 import os
-import pkgutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +27,14 @@ from agents.models.multi_provider import (
 from openai import AsyncOpenAI, OpenAIError
 
 from timestep.errors import ConfigurationError, UnknownModelError
+from timestep.net.chains import FallbackRules
 from timestep.net.forks import forget_in_children
 from timestep.routing import (
     Aliases,
-    FallbackRules,
     chain,
+    check_alias,
+    check_prefix,
+    check_target,
     describe_ring,
     find_ring,
     split_prefix,
@@ -41,12 +43,6 @@ from timestep.routing import (
 
 if TYPE_CHECKING:
     from timestep.config.settings import Settings
-
-_BUILT_IN = {
-    "any-llm": "timestep.gateways:AnyLLMModelProvider",
-    "litellm": "timestep.gateways:LiteLLMModelProvider",
-    "ollama": "timestep.ollama.provider:OllamaModelProvider",
-}
 
 
 class MultiModelProviderMap(MultiProviderMap):
@@ -141,21 +137,8 @@ class MultiModelProvider(MultiProvider):
         )
         if openai_provider is not None:
             self.openai_provider = openai_provider
-        defaults = [] if default_model is None else _names("default_model", default_model)
-        if default_model is not None and not (defaults and all(map(str.strip, defaults))):
-            raise ConfigurationError(
-                'default_model is empty; name a model such as "ollama/llama3.2", or leave it out'
-            )
-        self._default_model = defaults or None
-        if not isinstance(cast("object", aliases), Mapping | None):
-            raise ConfigurationError(
-                f"aliases are {type(aliases).__name__}; pass a dict of model names by alias"
-            )
-        self._aliases = {
-            alias: _names(f"The alias {alias!r}", names) for alias, names in (aliases or {}).items()
-        }
-        if empty := [alias for alias, names in self._aliases.items() if not names]:
-            raise ConfigurationError(f"The alias {empty[0]!r} lists no model; name one.")
+        self._default_model = None if default_model is None else _default(default_model)
+        self._aliases = _checked_aliases({} if aliases is None else aliases)
         if ring := find_ring(self._aliases):
             raise ConfigurationError(describe_ring(ring))
         self._fallback = fallback or FallbackRules()
@@ -273,8 +256,8 @@ class MultiModelProvider(MultiProvider):
             return super().get_model(name)
         if prefix is None or prefix == "openai":
             return self._from_sdk(name)
-        if prefix in _BUILT_IN:
-            return self._built_in_provider(prefix).get_model(rest)
+        if (built_in := self._built_in_provider(prefix)) is not None:
+            return built_in.get_model(rest)
         if self._takes_unknown_prefixes:
             return super().get_model(name)
         raise UnknownModelError.for_prefix(prefix, self._known_prefixes())
@@ -306,14 +289,21 @@ class MultiModelProvider(MultiProvider):
                 "in 'ollama/llama3.2'."
             ) from exc
 
-    def _built_in_provider(self, prefix: str) -> ModelProvider:
+    def _built_in_provider(self, prefix: str) -> ModelProvider | None:
+        from timestep.factory import build_unconfigured  # noqa: PLC0415 - see above
+
         with self._lock:
             if prefix not in self._built_in:
-                self._built_in[prefix] = pkgutil.resolve_name(_BUILT_IN[prefix])()
+                provider = build_unconfigured(prefix)
+                if provider is None:
+                    return None
+                self._built_in[prefix] = provider
             return self._built_in[prefix]
 
     def _known_prefixes(self) -> set[str]:
-        return {"openai", *_BUILT_IN, *self._map.get_mapping()}
+        from timestep.config.kinds import KINDS  # noqa: PLC0415 - see above
+
+        return {*KINDS, *self._map.get_mapping()}
 
 
 def build_provider(settings: "Settings") -> MultiModelProvider:
@@ -326,18 +316,28 @@ def build_provider(settings: "Settings") -> MultiModelProvider:
 
 
 def _checked(prefix: str) -> str:
-    if not prefix.strip() or "/" in prefix:
+    try:
+        return check_prefix(prefix)
+    except ValueError as exc:
+        raise ConfigurationError(f"{exc}.") from exc
+
+
+def _default(given: object) -> list[str]:
+    try:
+        return targets(check_target(given))
+    except ValueError as exc:
+        raise ConfigurationError(f"default_model: {exc}; or leave it out.") from exc
+
+
+def _checked_aliases(aliases: object) -> dict[str, list[str]]:
+    if not isinstance(aliases, Mapping):
         raise ConfigurationError(
-            f"{prefix!r} cannot be a prefix: it is the part of a model name before the first "
-            "slash; write one such as 'groq'"
+            f"aliases are {type(aliases).__name__}; pass a dict of model names by alias."
         )
-    return prefix
-
-
-def _names(what: str, given: object) -> list[str]:
-    names = [given] if isinstance(given, str) else given
-    if not isinstance(names, list | tuple) or not all(
-        isinstance(name, str) for name in cast("Sequence[object]", names)
-    ):
-        raise ConfigurationError(f"{what} is {given!r}; write a model's name, or a list of names")
-    return targets(cast("Sequence[str]", names))
+    checked: dict[str, list[str]] = {}
+    for alias, target in cast("Mapping[str, object]", aliases).items():
+        try:
+            checked[check_alias(alias)] = targets(check_target(target))
+        except ValueError as exc:
+            raise ConfigurationError(f"The alias {alias!r}: {exc}.") from exc
+    return checked

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from timestep.cli.inventory import cloud_name
-from timestep.ollama.endpoint import strip_cloud_suffix
+from timestep.ollama.names import strip_cloud_suffix
 from timestep.testing import FakeOllama, Stall
 
 CONFIGURATION = """\
@@ -148,8 +148,12 @@ def test_other_providers_are_listed_too(invoke, ollama):
     [
         (401, '{"error":{"message":"no"}}', "answered 401: no. Check the key"),
         (200, "<html>", "Check the base URL"),
-        (200, '{"data": [{"name": "x"}]}', "answered no list of models. Check the base URL"),
-        (200, "7", "answered no list of models"),
+        (
+            200,
+            '{"data": [{"name": "x"}]}',
+            "answered with something other than a list of models. Check the base URL",
+        ),
+        (200, "7", "answered with something other than a list of models"),
     ],
 )
 def test_a_provider_that_refuses_does_not_hide_the_others(invoke, ollama, status, body, words):

@@ -101,9 +101,12 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         ),
         (
             {"openai": {"headers": {"a b": "x"}}},
-            "'a b' is no header name; write one such as X-Title",
+            "'a b' cannot be a header's name; write one such as X-Title",
         ),
-        ({"openai": {"headers": {"X-A": "a\nb"}}}, "the value of 'X-A' holds a line break"),
+        (
+            {"openai": {"headers": {"X-A": "a\nb"}}},
+            "the value of the header 'X-A' holds a line break",
+        ),
         (
             {"openai": {"headers": {"Content-Length": "3"}}},
             "openai.headers (argument): 'Content-Length' is the connection's own header",
@@ -112,7 +115,10 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
             {"providers": {"a": {"kind": "ollama", "headers": {"transfer-encoding": "chunked"}}}},
             "providers.a.headers (argument): 'transfer-encoding' is the connection's own header",
         ),
-        ({"openai": {"api_key": "a\nb"}}, "openai.api_key (argument): the key holds a line break"),
+        (
+            {"openai": {"api_key": "a\nb"}},
+            "openai.api_key (argument): the key holds a space, a line break",
+        ),
         ({"openai": {"api_key": "schlüssel"}}, "not ASCII; copy it again"),
         (
             {"ollama": {"timeout": {"idle": -1}}},
@@ -125,7 +131,7 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         ({"ollama": {"on_context_overflow": "cut"}}, "must be 'error' or 'truncate'"),
         (
             {"default_model": " "},
-            "default_model (argument): must have at least 1 character, for example",
+            "default_model (argument): it is empty; name a model such as",
         ),
         (
             {"providers": {"groq": {"kind": "opnai"}}},
@@ -159,8 +165,8 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         (
             {"providers": {"a/b": {"kind": "litellm"}}},
             (
-                "'a/b' cannot be a prefix: it is lower case, not empty, and has neither slash nor space; "
-                "write [providers.a-b]"
+                "'a/b' cannot be a prefix: it is the part of a model name before the first slash, "
+                "without a space, such as 'groq'; write [providers.a-b]"
             ),
         ),
         ({"providers": {"Groq": {"kind": "litellm"}}}, "write [providers.groq]"),
@@ -174,9 +180,12 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
             ),
         ),
         ({"aliases": {"a": "b", "b": ["x", "c"], "c": "a"}}, "form a ring: "),
-        ({"aliases": {"a": 3}}, "aliases.a (argument): must be a valid string"),
-        ({"aliases": {"a": []}}, "aliases.a (argument): must have at least 1 item"),
-        ({"aliases": {"a": ["x", ""]}}, "aliases.a.1 (argument): must have at least 1 character"),
+        (
+            {"aliases": {"a": 3}},
+            "aliases.a (argument): it is int; write a model's name, or a list of names",
+        ),
+        ({"aliases": {"a": []}}, "aliases.a (argument): the list is empty; name at least 1 model"),
+        ({"aliases": {"a": ["x", ""]}}, "aliases.a (argument): number 2 of the list is empty"),
         ({"aliases": {"": "x"}}, "an alias has a name without spaces around it"),
         (
             {"openai": {"base_url": "api.example.com/v1"}},
@@ -458,7 +467,7 @@ def test_a_key_below_a_plain_value_is_refused(monkeypatch):
     monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL__X", "1")
 
     assert message().startswith(
-        "default_model (environment variable TIMESTEP_DEFAULT_MODEL__X): must be a valid string"
+        "default_model (environment variable TIMESTEP_DEFAULT_MODEL__X): it is dict; write a model's name"
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from timestep import build_provider, configured_keys
-from timestep.config import schema as tables
+from timestep.config import kinds
 from timestep.config.schema import OpenAISettings
 from timestep.config.settings import Settings, load_settings
 from timestep.errors import ConfigurationError
@@ -30,8 +30,8 @@ PROVIDERS = {
 @pytest.fixture(autouse=True)
 def own_kind(monkeypatch):
     """A plug-in that must not be imported to read settings."""
-    point = EntryPoint("own-kind", "no_such_module:build", tables.PROVIDER_PLUGINS)
-    monkeypatch.setattr(tables, "entry_points", lambda group: [point])
+    point = EntryPoint("own-kind", "no_such_module:build", kinds.PROVIDER_PLUGINS)
+    monkeypatch.setattr(kinds, "entry_points", lambda group: [point])
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_no_secret_in_an_error_of_a_section():
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"keep_alive": NUMBER}, "keep_alive is of type int"),
+        ({"keep_alive": NUMBER}, "ollama.keep_alive (argument): write a duration"),
         ({"options": {"num_ctx": NUMBER}}, "'num_ctx' must be a whole number"),
         ({"models": {"m": {"top_p": NUMBER}}}, "'top_p' must be a number"),
         ({"timeout": NUMBER}, "ollama.timeout (argument): must be"),

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
-from timestep.config.schema import OllamaTimeouts, OpenAISettings
+from timestep.config.schema import OpenAISettings
 from timestep.config.settings import Settings, load_settings
 from timestep.errors import ConfigurationError
+from timestep.net.timeouts import Timeouts
 
 
 def write(path, text):
@@ -60,12 +61,12 @@ def test_commas_in_a_variable_list_models(variable, text, expected):
 def test_commas_in_a_variable_list_the_failures_of_a_chain(text, expected):
     settings = load_settings(environment={"TIMESTEP_FALLBACK__ON": text})
 
-    assert settings.fallback.on == expected
+    assert settings.fallback.on == tuple(expected)
 
 
 @pytest.mark.parametrize("variable", ["TIMESTEP_DEFAULT_MODEL", "TIMESTEP_ALIASES__FAST"])
 def test_commas_without_a_name_list_nothing(variable):
-    with pytest.raises(ConfigurationError, match="at least 1 item"):
+    with pytest.raises(ConfigurationError, match="the list is empty; name at least 1 model"):
         load_settings(environment={variable: " , "})
 
 
@@ -79,7 +80,7 @@ def test_commas_without_a_name_list_nothing(variable):
     ],
 )
 def test_half_a_json_list_is_no_list_of_commas(variable):
-    with pytest.raises(ConfigurationError, match="begins as a JSON list and is none"):
+    with pytest.raises(ConfigurationError, match="begins as a JSON list and is not one"):
         load_settings(environment={variable: '["a", "b"'})
 
 
@@ -168,7 +169,7 @@ def test_every_place_that_sets_a_key_is_known_with_its_line(monkeypatch):
             "TIMESTEP_OLLAMA__TIMEOUT__FIRST_BYTE",
             "ollama.timeout",
             "600",
-            OllamaTimeouts(first_byte=600),
+            Timeouts(first_byte=600),
         ),
         ("TIMESTEP_OLLAMA__TOOL_EMULATION", "ollama.tool_emulation", "true", True),
         ("TIMESTEP_OLLAMA__ALLOW_REMOTE_IMAGES", "ollama.allow_remote_images", "1", True),
@@ -271,7 +272,7 @@ def test_a_table_and_a_number_replace_each_other(monkeypatch):
     write("timestep.toml", "[ollama]\ntimeout = 30\n")
     monkeypatch.delenv("TIMESTEP_OLLAMA__TIMEOUT")
     monkeypatch.setenv("TIMESTEP_OLLAMA__TIMEOUT__CONNECT", "5")
-    assert Settings().ollama.timeout == OllamaTimeouts(connect=5)
+    assert Settings().ollama.timeout == Timeouts(connect=5)
 
 
 def test_provider_and_alias_names_in_variables_are_lower_case(monkeypatch):
@@ -449,7 +450,7 @@ def test_sections_may_be_passed_as_models():
     settings = Settings(openai=OpenAISettings(project="p"), ollama={"timeout": {"connect": 1}})
 
     assert settings.openai.project == "p"
-    assert settings.ollama.timeout == OllamaTimeouts(connect=1)
+    assert settings.ollama.timeout == Timeouts(connect=1)
 
 
 def test_all_kinds_of_providers_are_told_apart():

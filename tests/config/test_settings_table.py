@@ -1,13 +1,13 @@
 from scripts.settings_table import settings_table
+from timestep.config.kinds import KINDS
 from timestep.config.schema import (
-    KINDS,
-    FallbackSettings,
     OllamaSettings,
     OpenAISettings,
     TracesSettings,
 )
 from timestep.config.settings import Settings
 from timestep.config.sources.variables import SHORT_NAMES
+from timestep.net.chains import FallbackRules
 
 
 def rows():
@@ -21,12 +21,12 @@ def test_every_setting_has_one_row():
     sections = {
         "openai": OpenAISettings,
         "ollama": OllamaSettings,
-        "fallback": FallbackSettings,
+        "fallback": FallbackRules,
         "traces": TracesSettings,
     }
     expected = {
         *(f"{name}.{key}" for name, section in sections.items() for key in section.model_fields),
-        *(f"providers.NAME.{key}" for kind in KINDS.values() for key in kind.model_fields),
+        *(f"providers.NAME.{key}" for kind in KINDS.values() for key in kind.table.model_fields),
         "aliases.NAME",
         "default_model",
     }

@@ -48,8 +48,8 @@ def test_variables_say_it_too(monkeypatch):
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"redact": ["("]}, "no regular expression"),
-        ({"redact": ["a*"]}, "matches nothing"),
+        ({"redact": ["("]}, "not a regular expression"),
+        ({"redact": ["a*"]}, "matches the empty text"),
         ({"retention": -1}, "retention"),
         ({"otlp": "localhost"}, "otlp"),
         ({"ttl": 1}, "traces.ttl"),

@@ -15,7 +15,6 @@ from agents import ModelSettings, ModelTracing
 import timestep
 from timestep import OllamaModel, OllamaModelProvider
 from timestep.errors import (
-    ConfigurationError,
     OllamaConnectionError,
     OllamaStatusError,
     OllamaStreamError,
@@ -55,7 +54,7 @@ def text_of(response):
         ({}, (5.0, 600.0, 300.0)),
         ({"first_byte": 9}, (5.0, 9.0, 300.0)),
         ({"connect": None, "idle": None}, (None, 600.0, None)),
-        (Timeouts(1.0, 2.0, 3.0), (1.0, 2.0, 3.0)),
+        (Timeouts(connect=1, first_byte=2, idle=3), (1.0, 2.0, 3.0)),
     ],
 )
 def test_time_limits_are_a_number_or_named(value, limits):
@@ -67,16 +66,16 @@ def test_time_limits_are_a_number_or_named(value, limits):
 @pytest.mark.parametrize(
     ("value", "named"),
     [
-        (0, "timeout is 0"),
-        (True, "timeout is True"),
-        ("5", "timeout is '5'"),
-        (math.inf, "timeout is inf"),
-        ({"idle": -1}, "idle is -1"),
+        (0, "timeout must be a positive number"),
+        (True, "timeout must be a positive number"),
+        ("5", "timeout must be a positive number"),
+        (math.inf, "timeout must be a positive number"),
+        ({"idle": -1}, "idle in timeout must be a positive number"),
         ({"read": 5}, "no 'read'"),
     ],
 )
 def test_other_time_limits_are_refused_by_name(value, named):
-    with pytest.raises(ConfigurationError, match=named):
+    with pytest.raises(ValueError, match=named):
         Timeouts.of(value)
 
 
@@ -286,7 +285,7 @@ async def test_a_limit_that_was_reached_a_moment_ago_counts_from_the_last_byte(f
     """The timer runs on while bytes arrive, and only then is set anew."""
     expired = []
     loop = asyncio.get_running_loop()
-    watch = Watchdog(Timeouts(None, 0.2, 0.2), expired.append)
+    watch = Watchdog(Timeouts(connect=None, first_byte=0.2, idle=0.2), expired.append)
     watch.expect("first_byte")
     loop.call_later(0.1, watch.touch)  # now in the phase "idle", until 0.3
     loop.call_later(0.2, watch.touch)  # until 0.4, though the timer rings at 0.3

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from openai import Omit
 from openai.types.shared import Reasoning
 
-from timestep.errors import TimestepError, UnsupportedInputError
+from timestep.errors import UnsupportedInputError
+from timestep.net.durations import check_keep_alive
+from timestep.net.options import check_options, unknown_options
+from timestep.ollama.model_options import OllamaModelOptions
 from timestep.ollama.request.encoding import encode
 from timestep.ollama.request.options import (
     THINK,
-    check_keep_alive,
-    check_options,
     is_implicit_default,
     settings_to_fields,
 )
@@ -24,12 +25,12 @@ WIRE = Path(__file__).parents[1] / "wire"
 
 
 def fields(settings=None, *, defaults=None, keep_alive=None, truncate=False, **asked):
-    return settings_to_fields(
-        settings or ModelSettings(**asked),
-        defaults=defaults or {},
+    model = OllamaModelOptions.of(
+        options=defaults,
         keep_alive=keep_alive,
-        truncate=truncate,
+        on_context_overflow="truncate" if truncate else "error",
     )
+    return settings_to_fields(settings or ModelSettings(**asked), model)
 
 
 def server_takes(options):
@@ -299,7 +300,9 @@ def test_what_a_real_server_refused_is_refused_before_it_is_sent(name):
 
     assert recording.status == 500
     with pytest.raises(UnsupportedInputError, match=next(iter(options))):
-        check_options(options)
+        OllamaModelOptions.of(options=options)
+    with pytest.raises(UnsupportedInputError, match=next(iter(options))):
+        fields(extra_args={"options": options})
 
 
 @pytest.mark.parametrize(
@@ -316,12 +319,12 @@ def test_what_a_real_server_refused_is_refused_before_it_is_sent(name):
 )
 def test_what_a_real_server_took_is_sent_in_a_form_it_takes(name):
     recording = Recording.load(WIRE / f"{name}.json")
-    ignored = []
-    sent = check_options(recording.request.json["options"], ignored)
+    options = recording.request.json["options"]
+    sent = check_options(options)
 
     server_takes(sent)
     assert recording.status == (500 if name == "bad-option-stop-string" else 200)
-    assert bool(ignored) == (name == "bad-option-name")
+    assert bool(unknown_options(options)) == (name == "bad-option-name")
 
 
 @pytest.mark.parametrize(
@@ -369,20 +372,19 @@ def test_options_are_sent(options, sent):
 )
 def test_a_wrong_option_is_refused_by_name(options, wanted):
     with pytest.raises(UnsupportedInputError) as refused:
-        check_options(options)
+        OllamaModelOptions.of(options=options)
 
     assert wanted in str(refused.value)
 
 
 def test_an_unknown_option_is_sent_and_listed_with_a_suggestion():
-    ignored = []
+    options = {"num_ctxt": 1, "zzz": 2}
 
-    assert check_options({"num_ctxt": 1, "zzz": 2}, ignored) == {"num_ctxt": 1, "zzz": 2}
-    assert ignored == [
+    assert check_options(options) == options
+    assert fields(defaults=options).ignored == [
         "options.num_ctxt (no option of Ollama; did you mean 'num_ctx'?)",
         "options.zzz (no option of Ollama)",
     ]
-    assert check_options({"zzz": 2}) == {"zzz": 2}
 
 
 OPTION_NAMES = st.sampled_from(
@@ -404,7 +406,7 @@ ODD = st.recursive(
 def test_no_option_makes_the_server_fail(options):
     try:
         sent = check_options(options)
-    except TimestepError:
+    except ValueError:
         return
     sent.pop("unknown", None)
     server_takes(sent)
@@ -464,7 +466,7 @@ def test_keep_alive_is_seconds_or_a_duration(value, sent):
     ids=lambda value: repr(value)[:20],
 )
 def test_keep_alive_that_no_server_takes_is_refused(value):
-    with pytest.raises(UnsupportedInputError, match="keep_alive is"):
+    with pytest.raises(ValueError, match="write a duration"):
         check_keep_alive(value)
 
 
@@ -472,6 +474,6 @@ def test_keep_alive_that_no_server_takes_is_refused(value):
 def test_whatever_keep_alive_passes_the_server_takes(value):
     try:
         sent = check_keep_alive(value)
-    except TimestepError:
+    except ValueError:
         return
     checks.check_chat(encode({"model": "m", "keep_alive": sent}))

@@ -123,10 +123,10 @@ def test_one_url_is_no_pool(fake_ollama):
 @pytest.mark.parametrize(
     ("urls", "message"),
     [
-        ([], "empty list"),
+        ([], "the list is empty"),
         (["http://a:1", "not a url"], "starts with http"),
-        (["https://ollama.com", "http://a:1"], "ollama.com beside other servers"),
-        (["https://ollama.com.", "http://a:1"], "ollama.com beside other servers"),
+        (["https://ollama.com", "http://a:1"], "ollama.com stands beside other servers"),
+        (["https://ollama.com.", "http://a:1"], "ollama.com stands beside other servers"),
         (["http://a:1", 7], "is int, not text"),
     ],
 )

@@ -21,6 +21,7 @@ from timestep.answer.outcome import Repair
 from timestep.answer.rules import Reading
 from timestep.answer.written import read_call, read_json, read_output, unfence
 from timestep.errors import UnsupportedInputError
+from timestep.ollama.model_options import OllamaModelOptions
 from timestep.ollama.request.build import Abilities, build_request, repair
 from timestep.ollama.request.encoding import encode
 from timestep.ollama.request.messages import build_conversation
@@ -72,7 +73,7 @@ def request(
     built = build_request(
         model="m",
         conversation=build_conversation(items, model="m", instructions=instructions),
-        fields=settings_to_fields(model_settings, defaults={}, keep_alive=None, truncate=False),
+        fields=settings_to_fields(model_settings, OllamaModelOptions()),
         settings=model_settings,
         tools=CONVERSION.convert(list(tools), list(handoffs)),
         output=output,

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from timestep.config.settings import Settings
+from timestep.ollama.names import tagged
 from timestep.routing import chain, split_prefix
 
 
@@ -49,6 +50,4 @@ def _canonical(name: str, ollama: Collection[str]) -> str:
         return rest
     if prefix not in ollama:
         return name
-    # Ollama matches names in any case, and no tag is ":latest".
-    has_tag = ":" in rest.rpartition("/")[2]
-    return f"{prefix}/{rest.lower()}{'' if has_tag else ':latest'}"
+    return f"{prefix}/{tagged(rest)}"

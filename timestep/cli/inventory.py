@@ -13,6 +13,7 @@ from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
 from timestep.config.settings import Settings
 from timestep.errors import OllamaError, TimestepError
 from timestep.factory import openai_endpoint
+from timestep.ollama.names import untagged
 from timestep.ollama.wire import Wire
 from timestep.openai.provider import list_models
 from timestep.registry import MultiModelProvider
@@ -95,7 +96,7 @@ async def _ollama(
         return Inventory(prefix, "ollama", url, problem=_problem(exc, url, patience))
     offers = [
         Offer(
-            f"{prefix}/{rename(short_name(str(entry.get('name'))))}",
+            f"{prefix}/{rename(untagged(str(entry.get('name'))))}",
             _strings(entry.get("capabilities")),
             _number(_table(entry.get("details")).get("context_length")),
             _number(entry.get("size")),
@@ -104,11 +105,6 @@ async def _ollama(
         for entry in shown
     ]
     return Inventory(prefix, "ollama", url, sorted(offers, key=lambda offer: offer.name))
-
-
-def short_name(name: str) -> str:
-    """The Ollama model *name* without the tag that stands for none."""
-    return name.removesuffix(":latest")
 
 
 async def _loaded(wire: Wire) -> dict[str, int]:

@@ -14,6 +14,7 @@ from pydantic_settings import SettingsError
 from timestep.config.schema import OllamaProviderSettings, OllamaSettings
 from timestep.config.settings import Settings
 from timestep.net.urls import LOCAL_OLLAMA
+from timestep.ollama.names import untagged
 from timestep.routing import targets
 
 _PATIENCE = 0.5
@@ -66,7 +67,7 @@ def _ask(prefix: str, url: str, found: list[str]) -> None:
         return
     finally:
         connection.close()
-    found += [f"{prefix}/{name.removesuffix(':latest')}" for name in _names(answer)]
+    found += [f"{prefix}/{untagged(name)}" for name in _names(answer)]
 
 
 def _names(answer: Any) -> Iterator[str]:

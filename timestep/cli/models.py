@@ -86,7 +86,7 @@ def _marks_of(offer: "Offer", marks: "list[Mark]", everything: "list[Inventory]"
 def _show_missing(inventories: "list[Inventory]", marks: "list[Mark]") -> None:
     """Tell of names that lead to a server that was asked and does not have the model."""
     from timestep.cli.configured_models import same_model
-    from timestep.ollama.endpoint import is_cloud_name
+    from timestep.ollama.names import is_cloud_name
     from timestep.routing import split_prefix
 
     ollama = {inventory.prefix for inventory in inventories if inventory.kind == "ollama"}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def ollama_providers(provider: "MultiModelProvider") -> "dict[str, OllamaModelProvider]":
-    """The Ollama providers of *provider*, by prefix."""
+    """Return the Ollama providers of *provider*, by prefix."""
     from timestep.ollama.provider import OllamaModelProvider
 
     mapping = provider.provider_map.get_mapping() if provider.provider_map else {}
@@ -23,23 +23,23 @@ def ollama_providers(provider: "MultiModelProvider") -> "dict[str, OllamaModelPr
 def find_ollama(
     name: str, settings: "Settings", provider: "MultiModelProvider"
 ) -> "tuple[str, OllamaModelProvider, str]":
-    """The prefix, the provider and its own name for the model *name*.
+    """Return the prefix, the provider and the provider's own name for the model *name*.
 
-    *name* may be an alias, have a prefix, or be Ollama's own.
+    *name* may be an alias, have a prefix, or be a plain Ollama name.
 
     Raises:
-        UsageError: It is the model of a provider that is no Ollama.
+        UsageError: The model belongs to a provider that is not an Ollama.
     """
-    from timestep.routing import resolve, split_prefix
+    from timestep.config.kinds import KINDS
+    from timestep.routing import chain, split_prefix
 
-    resolved = resolve(name, settings.aliases) or name
+    [resolved, *_] = chain(name, settings.aliases)
     prefix, rest = split_prefix(resolved)
     known = ollama_providers(provider)
     if prefix in known:
         return prefix, known[prefix], rest
-    others = {"openai", "litellm", "any-llm", *settings.providers}
-    if prefix in others or "ollama" not in known:
+    if prefix in {*KINDS, *settings.providers} or "ollama" not in known:
         raise click.UsageError(
-            f"{resolved!r} is no Ollama model; the prefixes of Ollama are {', '.join(known)}."
+            f"{resolved!r} is not an Ollama model; the prefixes of Ollama are {', '.join(known)}."
         )
     return "ollama", known["ollama"], resolved

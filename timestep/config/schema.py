@@ -1,7 +1,6 @@
 """The tables that a configuration may have: what each key is, and what it is without one."""
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias, cast
@@ -10,6 +9,7 @@ import platformdirs
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -31,19 +31,16 @@ from timestep.config.types import (
     OllamaUrls,
     Options,
     Pattern,
-    Reasons,
     Seconds,
+    read_numbers,
+    split_always,
 )
-from timestep.net.urls import check_key_transport
-from timestep.routing import USUAL_REASONS, targets
+from timestep.net.chains import FallbackRules
+from timestep.net.timeouts import Timeouts
+from timestep.net.urls import LOCAL_OLLAMA, check_secrets_transport
+from timestep.routing import targets
 
 OPENAI_URL = "https://api.openai.com/v1"
-PROVIDER_PLUGINS = "timestep.providers"
-"""The entry-point group for more provider kinds.
-
-The entry point's name is the kind. It names a callable that takes the provider's table as a
-mapping (without ``kind``, secrets revealed) and returns an ``agents.ModelProvider``.
-"""
 
 
 class Section(Frozen, BaseModel):
@@ -60,11 +57,24 @@ class Section(Frozen, BaseModel):
     _frozen = field_validator("*")(freeze)
 
 
-def _check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
-    if section.api_key and section.base_url and not section.allow_insecure:
-        for url in targets(section.base_url):
-            check_key_transport(url)
+def check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
+    """Refuse a key, or an ``Authorization`` header, that would travel in the clear.
+
+    Raises:
+        ValueError: *section* sends one over plain http to another machine.
+    """
+    if not section.allow_insecure:
+        has_key = section.api_key is not None and section.base_url is not None
+        for url in _urls(section):
+            check_secrets_transport(url, has_key=has_key, headers=section.headers)
     return section
+
+
+def _urls(section: "AnyEndpoint") -> list[str]:
+    """Return where *section* sends its headers."""
+    if section.base_url is not None:
+        return targets(section.base_url)
+    return [section.host or LOCAL_OLLAMA] if isinstance(section, OllamaSettings) else [OPENAI_URL]
 
 
 class _OpenAIFields(Section):
@@ -92,26 +102,16 @@ class OpenAISettings(_OpenAIFields):
     api: Literal["responses", "chat_completions"] = "responses"
     """The API that requests go to."""
 
-    _transport = model_validator(mode="after")(_check_transport)
-
-
-class OllamaTimeouts(Section):
-    """The limits on silence from Ollama, each in seconds."""
-
-    connect: Seconds | None = Field(default=None, examples=[5])
-    """Seconds to wait for a connection."""
-    first_byte: Seconds | None = Field(default=None, examples=[300])
-    """Seconds to wait for the first byte of an answer; loading a model counts."""
-    idle: Seconds | None = Field(default=None, examples=[120])
-    """Seconds to wait between two pieces of an answer."""
+    _transport = model_validator(mode="after")(check_transport)
 
 
 def _tag_of_timeout(value: object) -> str:
-    return ":table" if isinstance(value, Mapping | OllamaTimeouts) else ":seconds"
+    return ":table" if isinstance(value, Mapping | Timeouts) else ":seconds"
 
 
 Timeout: TypeAlias = Annotated[
-    Annotated[Seconds, Tag(":seconds")] | Annotated[OllamaTimeouts, Tag(":table")],
+    Annotated[Seconds, Tag(":seconds")]
+    | Annotated[Timeouts, BeforeValidator(read_numbers), Tag(":table")],
     Discriminator(_tag_of_timeout),
 ]
 
@@ -151,7 +151,14 @@ class OllamaSettings(Section):
     """More headers for every request."""
 
 
-class OpenAIProviderSettings(_OpenAIFields):
+class ProviderSettings(Section):
+    """What every table ``[providers.NAME]`` has. `timestep.config.kinds` lists the kinds."""
+
+    kind: str
+    """What the provider is."""
+
+
+class OpenAIProviderSettings(_OpenAIFields, ProviderSettings):
     """Any server that speaks OpenAI's API, under a prefix of its own."""
 
     kind: Literal["openai"]
@@ -161,48 +168,49 @@ class OpenAIProviderSettings(_OpenAIFields):
     api: Literal["responses", "chat_completions"] = "chat_completions"
     """The API that requests go to."""
 
-    _transport = model_validator(mode="after")(_check_transport)
+    _transport = model_validator(mode="after")(check_transport)
 
 
-class OllamaProviderSettings(OllamaSettings):
+class OllamaProviderSettings(OllamaSettings, ProviderSettings):
     """One more Ollama, under a prefix of its own."""
 
     kind: Literal["ollama"]
     """What the provider is."""
 
-    _transport = model_validator(mode="after")(_check_transport)
+    _transport = model_validator(mode="after")(check_transport)
 
 
-class LiteLLMProviderSettings(Section):
+class GatewaySettings(ProviderSettings):
+    """What the gateways LiteLLM and any-llm have in common."""
+
+    api_key: ApiKey = None
+    """The API key; the variables of the gateway when unset."""
+    base_url: ApiUrl | None = Field(default=None, examples=["https://example.com/v1"])
+    """The base URL of the API; the choice of the gateway when unset."""
+
+
+class LiteLLMProviderSettings(GatewaySettings):
     """LiteLLM; names are LiteLLM's own, such as ``anthropic/claude-sonnet-4-5``."""
 
     kind: Literal["litellm"]
     """What the provider is."""
-    api_key: ApiKey = None
-    """The API key; the variables of the gateway when unset."""
-    base_url: ApiUrl | None = Field(default=None, examples=["https://example.com/v1"])
-    """The base URL of the API; the choice of the gateway when unset."""
 
 
-class AnyLLMProviderSettings(Section):
+class AnyLLMProviderSettings(GatewaySettings):
     """any-llm; names are any-llm's own, such as ``mistral/mistral-small-latest``."""
 
     kind: Literal["any-llm"]
     """What the provider is."""
-    api_key: ApiKey = None
-    """The API key; the variables of the gateway when unset."""
-    base_url: ApiUrl | None = Field(default=None, examples=["https://example.com/v1"])
-    """The base URL of the API; the choice of the gateway when unset."""
 
 
 _Hidden: TypeAlias = Secret[Annotated[Any, AfterValidator(freeze)]]
 
 
-class PluginProviderSettings(Section):
+class PluginProviderSettings(ProviderSettings):
     """A kind from an entry point in ``timestep.providers``; the plug-in reads its own keys."""
 
     model_config = ConfigDict(extra="allow")
-    # Nobody here knows which of a plug-in's keys are secret, so all of them are.
+    # Only the plug-in knows which of its keys are secret, so all of them are.
     __pydantic_extra__: dict[str, _Hidden] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride] - pydantic's way to type extra keys
 
     kind: str
@@ -235,48 +243,14 @@ class TracesSettings(Section):
         return path.expanduser().absolute()
 
 
-class FallbackSettings(Section):
-    """When a list of models, an alias or the default, goes on to its next one."""
-
-    on: Reasons = list(USUAL_REASONS)
-    """The failures after which the next model is asked; broken and authentication are left out unless named."""
-    attempts: Annotated[int, Field(ge=1)] | None = Field(default=None, examples=[2])
-    """How many models one call asks at most; all of the list when unset."""
-    cool_down: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 30
-    """Seconds for which a model that failed is passed over."""
+def _read_rules(table: object) -> object:
+    """Return the table of a chain's rules, with the text of variables read."""
+    if not isinstance(table, Mapping):
+        return table
+    rules = dict(cast("Mapping[str, object]", read_numbers(table)))
+    return {**rules, "on": split_always(rules["on"])} if "on" in rules else rules
 
 
-AnyEndpoint: TypeAlias = OpenAISettings | OpenAIProviderSettings | OllamaProviderSettings
+Fallback: TypeAlias = Annotated[FallbackRules, BeforeValidator(_read_rules)]
 
-KINDS: dict[str, type[Section]] = {
-    "openai": OpenAIProviderSettings,
-    "ollama": OllamaProviderSettings,
-    "litellm": LiteLLMProviderSettings,
-    "any-llm": AnyLLMProviderSettings,
-}
-
-
-def plugin_kinds() -> set[str]:
-    """The kinds that installed plug-ins bring; none of them is imported."""
-    return {point.name for point in entry_points(group=PROVIDER_PLUGINS)}
-
-
-def _tag_of_provider(table: object) -> str | None:
-    kind = (
-        cast("Mapping[str, object]", table).get("kind")
-        if isinstance(table, Mapping)
-        else getattr(table, "kind", None)
-    )
-    if not isinstance(kind, str):
-        return None
-    return ":plugin" if kind not in KINDS and kind in plugin_kinds() else f":{kind}"
-
-
-ProviderSettings: TypeAlias = Annotated[
-    Annotated[OpenAIProviderSettings, Tag(":openai")]
-    | Annotated[OllamaProviderSettings, Tag(":ollama")]
-    | Annotated[LiteLLMProviderSettings, Tag(":litellm")]
-    | Annotated[AnyLLMProviderSettings, Tag(":any-llm")]
-    | Annotated[PluginProviderSettings, Tag(":plugin")],
-    Discriminator(_tag_of_provider),
-]
+AnyEndpoint: TypeAlias = OpenAISettings | OpenAIProviderSettings | OllamaSettings

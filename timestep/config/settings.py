@@ -18,16 +18,15 @@ from pydantic_settings import (
 )
 
 from timestep.config.frozen import Frozen, freeze
+from timestep.config.kinds import KINDS, ProviderTable, plugin_kinds
 from timestep.config.problems import explain, message_of, refusal
 from timestep.config.provenance import DEFAULT, KeyOrigin, trace_origins
 from timestep.config.schema import (
-    KINDS,
-    FallbackSettings,
+    Fallback,
     OllamaSettings,
     OpenAISettings,
-    ProviderSettings,
     TracesSettings,
-    plugin_kinds,
+    check_transport,
 )
 from timestep.config.sources.arguments import ArgumentsSource
 from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, named_path, texts_of
@@ -37,7 +36,8 @@ from timestep.config.sources.secrets import SecretsSource
 from timestep.config.sources.toml import TomlSource
 from timestep.config.sources.variables import VariablesSource, environment_variables
 from timestep.config.types import Alias, AliasName, ProviderName
-from timestep.net.urls import check_key_transport, is_ollama_cloud
+from timestep.net.chains import FallbackRules
+from timestep.net.urls import is_ollama_cloud
 from timestep.routing import describe_ring, find_ring, targets
 
 _OF_THE_CLASS = ""
@@ -80,7 +80,7 @@ class Settings(Frozen, BaseSettings):
     """OpenAI, or the server that stands in for it."""
     ollama: OllamaSettings = OllamaSettings()
     """Ollama, local and cloud."""
-    providers: dict[ProviderName, ProviderSettings] = Field(default_factory=dict)
+    providers: dict[ProviderName, ProviderTable] = Field(default_factory=dict)
     """More providers; the name is the prefix of their models."""
     aliases: dict[AliasName, Alias] = Field(
         default_factory=dict, examples=[{"fast": "ollama/qwen3:4b"}]
@@ -88,7 +88,7 @@ class Settings(Frozen, BaseSettings):
     """Names for models; of a list the next is asked when one cannot answer."""
     default_model: Alias | None = Field(default=None, examples=["ollama/llama3.2"])
     """The model for agents that name none: any name with its prefix, an alias, or a list of them."""
-    fallback: FallbackSettings = FallbackSettings()
+    fallback: Fallback = FallbackRules()
     """When a list of models goes on to its next one."""
     traces: TracesSettings = TracesSettings()
     """The record of what agents did."""
@@ -173,16 +173,14 @@ class Settings(Frozen, BaseSettings):
 
     def _check_ollama_transport(self) -> None:
         ollama = self.ollama
-        if ollama.api_key is None or ollama.base_url is None or ollama.allow_insecure:
-            return
-        urls = targets(ollama.base_url)
+        urls = targets(ollama.base_url) if ollama.base_url is not None else []
         if self.ollama_key_is_for_cloud_only and not all(map(is_ollama_cloud, urls)):
-            return  # the key will not be sent there
+            ollama = ollama.model_copy(update={"api_key": None})  # it will not be sent there
         try:
-            for url in urls:
-                check_key_transport(url)
+            check_transport(ollama)
         except ValueError as exc:
-            raise refusal(("ollama", "base_url"), str(exc), self._origins) from None
+            key = "host" if ollama.base_url is None else "base_url"
+            raise refusal(("ollama", key), str(exc), self._origins) from None
 
 
 def load_settings(

@@ -7,8 +7,8 @@ from typing import Any, cast
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from timestep.config.kinds import KINDS
 from timestep.config.provenance import KeyPath, dotted
-from timestep.config.schema import KINDS
 from timestep.config.settings import Settings
 from timestep.config.shape import arms, is_model, is_table
 from timestep.config.sources.variables import names_of
@@ -21,7 +21,6 @@ _HEADER = f"""\
 # the keys you want. A variable wins over this file; "timestep config explain KEY" tells which did.
 """
 _WIDTH = 98
-_PREFIXES = {"openai": "groq", "ollama": "workstation", "litellm": "claude", "any-llm": "mistral"}
 
 
 def settings_template() -> str:
@@ -53,11 +52,11 @@ def _providers() -> Iterator[str]:
         f"{Settings.model_fields['providers'].description} Kinds: {', '.join(KINDS)}; the first two "
         "take the other keys of their sections above too."
     )
-    for kind, model in KINDS.items():
-        path = ("providers", _PREFIXES[kind])
-        yield f"{_words(model.__doc__ or '')}#[{dotted(path)}]\n#kind = {toml_value(kind)}"
+    for kind in KINDS.values():
+        path = ("providers", kind.example)
+        yield f"{_words(kind.table.__doc__ or '')}#[{dotted(path)}]\n#kind = {toml_value(kind.name)}"
         for name in ("base_url", "api_key"):
-            yield _key((*path, name), model.model_fields[name], with_variables=False).rstrip()
+            yield _key((*path, name), kind.table.model_fields[name], with_variables=False).rstrip()
         yield ""
 
 

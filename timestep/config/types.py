@@ -1,8 +1,9 @@
 """What a setting may be: the types of values, with the checks behind them. Pure."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, cast
 
 from pydantic import (
     AfterValidator,
@@ -15,35 +16,43 @@ from pydantic import (
     Tag,
 )
 
-from timestep.net.headers import check_not_framing, is_header_name
-from timestep.net.urls import check_base_url, parse_ollama_host
-from timestep.routing import FallbackReason
+from timestep.net.durations import check_keep_alive
+from timestep.net.headers import check_headers, check_key
+from timestep.net.lists import split_commas
+from timestep.net.options import check_options
+from timestep.net.timeouts import Seconds as StrictSeconds
+from timestep.net.urls import check_base_url, check_ollama_urls, parse_ollama_host
+from timestep.routing import check_alias, check_prefix, check_target
 
 
-def _check_key(key: SecretStr | None) -> SecretStr | None:
-    """*key* without the line break a copy brings along; an empty one is none."""
-    text = key.get_secret_value().strip() if key else ""
-    if not text:
-        return None
-    if not (text.isascii() and text.isprintable()):
-        raise ValueError(
-            "the key holds a line break or a character that is not ASCII; copy it again"
-        )
-    return SecretStr(text)
-
-
-def _check_headers(headers: dict[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        if not is_header_name(name):
-            raise ValueError(f"{name!r} is no header name; write one such as X-Title")
-        check_not_framing(name)
-        if not (value.isascii() and value.isprintable()):
-            raise ValueError(f"the value of {name!r} holds a line break or is not ASCII")
-    return headers
+def _check_secret(key: SecretStr | None) -> SecretStr | None:
+    """Return *key* as the rule for keys cleans it."""
+    text = check_key(key.get_secret_value() if key else None)
+    return SecretStr(text) if text else None
 
 
 def _hide_headers(headers: dict[str, str]) -> dict[str, SecretStr]:
     return {name: SecretStr(value) for name, value in headers.items()}
+
+
+_NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+
+
+def read_number(value: object) -> object:
+    """Return the number that text spells; anything else as it is.
+
+    A variable holds nothing but text. What is a number there becomes one before a rule is asked.
+    """
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value.strip()):
+        return value
+    return float(value) if {".", "e", "E"} & set(value) else int(value)
+
+
+def read_numbers(table: object) -> object:
+    """Return *table* with every text that spells a number read as one."""
+    if not isinstance(table, Mapping):
+        return table
+    return {name: read_number(value) for name, value in cast("Mapping[str, object]", table).items()}
 
 
 def _check_pattern(pattern: str) -> str:
@@ -51,15 +60,15 @@ def _check_pattern(pattern: str) -> str:
         is_useless = re.compile(pattern).search("") is not None
     except re.error as exc:
         reason = re.sub(r"'.*'|\".*\"", "…", str(exc))  # which repeats names of the pattern
-        raise ValueError(f"this is no regular expression: {reason}") from None
+        raise ValueError(f"this is not a regular expression: {reason}") from None
     if is_useless:
-        raise ValueError("this pattern matches nothing at all, and so everywhere")
+        raise ValueError("this pattern matches the empty text, and so everywhere")
     return pattern
 
 
 def _check_path(path: Path) -> Path:
     if "\0" in str(path):
-        raise ValueError("a path has no null byte; write it anew")
+        raise ValueError("a path holds no null byte; write it again")
     try:
         path.expanduser()
     except RuntimeError:
@@ -71,51 +80,27 @@ def _check_ollama_url(url: str) -> str:
     return check_base_url(url, ollama=True)
 
 
-def _split(value: object) -> object:
-    """*value*, where text with commas is a list: a variable has no other."""
-    if not isinstance(value, str) or "," not in value:
-        return value
-    if value.lstrip().startswith("["):
-        raise ValueError('this begins as a JSON list and is none; write ["a", "b"], or a, b')
-    return [part.strip() for part in value.split(",") if part.strip()]
+def _check_pool(urls: list[str]) -> list[str]:
+    """Return *urls*, each already checked, if they can share the requests."""
+    check_ollama_urls(urls)
+    return urls
 
 
-def _split_always(value: object) -> object:
-    """As `_split`, where text without a comma is a list of one."""
-    parts = _split(value)
+def split_always(value: object) -> object:
+    """Return the parts of text, where text without a comma is a list of one."""
+    parts = split_commas(value)
     return [parts] if isinstance(parts, str) else parts
 
 
-def _check_keep_alive(value: object) -> object:
-    """*value* with text that is a number made one: Ollama reads ``"300"`` as no duration."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError('write a duration such as "10m", seconds as a number, or -1 for ever')
-    if isinstance(value, int | float):
-        return value
-    text = value.strip()
-    if re.fullmatch(r"-?\d+", text):
-        return int(text)
-    if re.fullmatch(r"-?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+", text):
-        return text
-    raise ValueError('write a duration such as "10m", seconds as a number, or -1 for ever')
-
-
 def _check_provider_name(name: str) -> str:
-    is_plain = name.isprintable() and not {" ", "/"} & set(name)
-    if not name or not is_plain or name != name.lower():
-        near = re.sub(r"[^\w.-]+", "-", name.lower()).strip("-") or "groq"
-        raise ValueError(
-            f"{name!r} cannot be a prefix: it is lower case, not empty, and has neither slash nor "
-            f"space; write [providers.{near}]"
-        )
-    return name
-
-
-def _check_alias(name: str) -> str:
-    if not name or name != name.strip():
-        raise ValueError(
-            'an alias has a name without spaces around it, as in fast = "ollama/qwen3:4b"'
-        )
+    """Return *name*, if it can be a prefix. It is lower case, because a variable has no case."""
+    near = re.sub(r"[^\w.-]+", "-", name.lower()).strip("-") or "groq"
+    try:
+        check_prefix(name)
+    except ValueError as exc:
+        raise ValueError(f"{exc}; write [providers.{near}]") from None
+    if name != name.lower():
+        raise ValueError(f"{name!r} cannot be a prefix: it is lower case; write [providers.{near}]")
     return name
 
 
@@ -123,33 +108,31 @@ def _tag_of_list(value: object) -> str:
     return ":list" if isinstance(value, list | tuple) else ":name"
 
 
-Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds: TypeAlias = Annotated[StrictSeconds, BeforeValidator(read_number)]
 Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-ApiKey: TypeAlias = Annotated[SecretStr | None, AfterValidator(_check_key)]
+ApiKey: TypeAlias = Annotated[SecretStr | None, AfterValidator(_check_secret)]
 # Header values are often keys; they stay plain text for use and are masked when printed.
 Headers: TypeAlias = Annotated[
     dict[str, str],
-    AfterValidator(_check_headers),
+    BeforeValidator(check_headers),
     PlainSerializer(_hide_headers, return_type=dict[str, SecretStr]),
 ]
 ApiUrl: TypeAlias = Annotated[str, AfterValidator(check_base_url)]
 OllamaUrl: TypeAlias = Annotated[str, AfterValidator(_check_ollama_url)]
 OllamaUrls: TypeAlias = Annotated[
     Annotated[OllamaUrl, Tag(":name")]
-    | Annotated[list[OllamaUrl], Field(min_length=1), Tag(":list")],
+    | Annotated[list[OllamaUrl], Field(min_length=1), AfterValidator(_check_pool), Tag(":list")],
     Discriminator(_tag_of_list),
-    BeforeValidator(_split),
+    BeforeValidator(split_commas),
 ]
 OllamaHost: TypeAlias = Annotated[str, AfterValidator(parse_ollama_host)]
-KeepAlive: TypeAlias = Annotated[str | int | float, BeforeValidator(_check_keep_alive)]
-Options: TypeAlias = dict[str, Any]
+KeepAlive: TypeAlias = Annotated[str | int | float, BeforeValidator(check_keep_alive)]
+Options: TypeAlias = Annotated[dict[str, Any], AfterValidator(check_options)]
+# check_target says everything that can be wrong; the constraints are for the JSON schema.
 Alias: TypeAlias = Annotated[
-    Annotated[Name, Tag(":name")] | Annotated[list[Name], Field(min_length=1), Tag(":list")],
-    Discriminator(_tag_of_list),
-    BeforeValidator(_split),
+    Name | Annotated[list[Name], Field(min_length=1)], BeforeValidator(check_target)
 ]
-Reasons: TypeAlias = Annotated[list[FallbackReason], BeforeValidator(_split_always)]
 ProviderName: TypeAlias = Annotated[str, AfterValidator(_check_provider_name)]
-AliasName: TypeAlias = Annotated[str, AfterValidator(_check_alias)]
+AliasName: TypeAlias = Annotated[str, AfterValidator(check_alias)]
 Pattern: TypeAlias = Annotated[str, AfterValidator(_check_pattern)]
 FilePath: TypeAlias = Annotated[Path, AfterValidator(_check_path)]

@@ -27,7 +27,7 @@ from timestep.errors import (
     UnknownModelError,
     UnsupportedInputError,
 )
-from timestep.routing import FallbackReason
+from timestep.net.chains import FallbackReason
 
 Fault = Literal["caller", "host", "model"]
 

@@ -29,7 +29,7 @@ from timestep.errors import (
 from timestep.errors.retry import retry_advice, within_bounds
 from timestep.fallback.reasons import failure_in
 from timestep.fallback.round import Round
-from timestep.routing import FallbackRules
+from timestep.net.chains import FallbackRules
 
 logger = logging.getLogger("timestep")
 

@@ -22,7 +22,7 @@ from agents import ModelBehaviorError
 from agents.items import TResponseStreamEvent
 
 from timestep.errors.meaning import meaning_of, meaning_of_status
-from timestep.routing import FallbackReason
+from timestep.net.chains import FallbackReason
 
 _FOREIGN: tuple[tuple[type[Exception], FallbackReason], ...] = (
     (openai.APITimeoutError, "timeout"),  # an APIConnectionError too, so it comes first

@@ -25,7 +25,7 @@ from timestep.errors import AllModelsFailedError, CapabilityError, Failure, Time
 from timestep.errors.meaning import meaning_of
 from timestep.errors.retry import within_bounds
 from timestep.fallback.reasons import StreamFailureError, reason_of
-from timestep.routing import FallbackRules
+from timestep.net.chains import FallbackRules
 
 logger = logging.getLogger("timestep")
 

@@ -1,6 +1,11 @@
-"""What HTTP lets a request header be, and which ones are not the caller's. Pure."""
+"""Which headers and which API keys a request can carry. Pure.
+
+A `ValueError` says what to write instead. No message repeats a header's value or a key.
+"""
 
 import re
+from collections.abc import Mapping
+from typing import cast
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OF_THE_CONNECTION = frozenset(
@@ -16,28 +21,61 @@ _OF_THE_CONNECTION = frozenset(
         "upgrade",
     }
 )
+"""Headers that say where a request ends, or that are meant for the next machine only.
+
+A second one lets a server and a proxy disagree about where the next request begins.
+"""
 
 
-def is_header_name(text: str) -> bool:
-    """True when HTTP can carry a header called *text*."""
-    return _NAME.fullmatch(text) is not None
-
-
-def is_header(name: str, value: object) -> bool:
-    """True when HTTP can carry a header *name* with *value*."""
-    return (
-        is_header_name(name) and isinstance(value, str) and value.isascii() and value.isprintable()
-    )
-
-
-def check_not_framing(name: str) -> None:
-    """Refuse a header that says where a request ends, or is for the next machine only.
-
-    A second one beside the connection's own lets a server and a proxy disagree about where the
-    next request begins.
+def check_headers(headers: object) -> dict[str, str]:
+    """Return a copy of *headers*, if a request can carry all of them.
 
     Raises:
-        ValueError: *name* is such a header.
+        ValueError: It is not a mapping, or a header in it cannot be sent.
     """
+    if not isinstance(headers, Mapping):
+        raise ValueError(f"headers are {type(headers).__name__}; write a table of texts by name")
+    given = cast("Mapping[object, object]", headers)
+    return dict(check_header(name, value) for name, value in given.items())
+
+
+def check_header(name: object, value: object) -> tuple[str, str]:
+    """Return *name* and *value*, if a request can carry them as a header.
+
+    Raises:
+        ValueError: The name or the value has a character that HTTP does not allow, or the header
+            belongs to the connection.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} cannot be a header's name; write one such as X-Title")
     if name.lower() in _OF_THE_CONNECTION:
         raise ValueError(f"{name!r} is the connection's own header; leave it out")
+    if not isinstance(value, str):
+        raise ValueError(f"the value of the header {name!r} is {type(value).__name__}; write text")
+    if not _is_printable_ascii(value):
+        raise ValueError(
+            f"the value of the header {name!r} holds a line break or a character that is not ASCII"
+        )
+    return name, value
+
+
+def check_key(key: object) -> str | None:
+    """Return the API key without the space and line breaks around it; None if nothing is left.
+
+    Raises:
+        ValueError: It is not text, or no header can carry it.
+    """
+    if key is None:
+        return None
+    if not isinstance(key, str):
+        raise ValueError(f"the key is {type(key).__name__}, not text; pass the key itself")
+    text = key.strip()
+    if " " in text or not _is_printable_ascii(text):
+        raise ValueError(
+            "the key holds a space, a line break or a character that is not ASCII; copy it again"
+        )
+    return text or None
+
+
+def _is_printable_ascii(text: str) -> bool:
+    return text.isascii() and text.isprintable()

@@ -6,20 +6,27 @@ URL, which may be a key in the wrong place; of a valid one they may name the ser
 
 import ipaddress
 import re
+from collections.abc import Mapping, Sequence
+from typing import cast
 from urllib.parse import SplitResult, urlsplit
+
+from timestep.net.lists import split_commas
 
 OLLAMA_PORT = 11434
 LOCAL_OLLAMA = f"http://localhost:{OLLAMA_PORT}"
 OLLAMA_CLOUD = "https://ollama.com"
 
 
-def check_base_url(url: str, *, ollama: bool = False) -> str:
-    """*url* without a trailing slash, when it can be used as the base URL of an API.
+def check_base_url(url: object, *, ollama: bool = False) -> str:
+    """Return *url* without a trailing slash, if it can be the base URL of an API.
 
     Raises:
-        ValueError: It has no http or https scheme, no host, a bad port, credentials, a query or
-            a fragment; or, for an Ollama server, ends in ``/v1`` or ``/api``.
+        ValueError: It is not text; it has no http or https scheme, no host, a bad port,
+            credentials, a query or a fragment; or, for an Ollama server, it ends in ``/v1`` or
+            ``/api``.
     """
+    if not isinstance(url, str):
+        raise ValueError(f"a base URL is {type(url).__name__}, not text")
     text = url.strip()
     if "://" not in text:
         raise ValueError(
@@ -44,6 +51,26 @@ def check_base_url(url: str, *, ollama: bool = False) -> str:
     return base
 
 
+def check_ollama_urls(urls: object) -> list[str]:
+    """Return the servers that *urls* names, one or several that share the requests, each once.
+
+    Raises:
+        ValueError: There is none, one cannot be used, or ollama.com stands beside other servers.
+    """
+    given = split_commas(urls)
+    several = cast("Sequence[str]", given) if isinstance(given, list | tuple) else [given]
+    if not several:
+        raise ValueError("the list is empty; name a server, as in 'http://localhost:11434'")
+    known = list(dict.fromkeys(check_base_url(url, ollama=True) for url in several))
+    if len(known) > 1 and any(map(is_ollama_cloud, known)):
+        raise ValueError(
+            "ollama.com stands beside other servers, which call models otherwise; leave it out: "
+            "cloud models go there when base_url is not set, and a list of models (an alias) goes "
+            "on to it when a server cannot answer"
+        )
+    return known
+
+
 def _check_root(base: str) -> None:
     for suffix in ("/v1", "/api", "/api/chat", "/v1/chat/completions"):
         if base.endswith(suffix):
@@ -52,7 +79,7 @@ def _check_root(base: str) -> None:
             )
 
 
-def parse_ollama_host(text: str) -> str:
+def parse_ollama_host(text: object) -> str:
     """The base URL of the local daemon that an ``OLLAMA_HOST`` value names.
 
     Takes ``host``, ``host:port``, ``:port`` and URLs; ``0.0.0.0`` and ``[::]`` mean loopback.
@@ -62,6 +89,8 @@ def parse_ollama_host(text: str) -> str:
     Raises:
         ValueError: The value names no usable host or port.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"the host is {type(text).__name__}, not text")
     value = text.strip().strip("\"'").strip()
     if not value:
         return LOCAL_OLLAMA
@@ -121,13 +150,23 @@ def check_key_transport(url: str) -> None:
     """Refuse a key that would travel in the clear.
 
     Raises:
-        ValueError: *url* is plain http and not on this machine.
+        ValueError: *url* is plain http and does not name this machine.
     """
     if urlsplit(url).scheme != "https" and not is_loopback(url):
         raise ValueError(
             f"an API key would go to {authority(url)} unencrypted; use https://, or set "
             "allow_insecure = true for a network you trust"
         )
+
+
+def check_secrets_transport(url: str, *, has_key: bool, headers: Mapping[str, str]) -> None:
+    """Refuse a key, or an ``Authorization`` header, that would travel in the clear.
+
+    Raises:
+        ValueError: There is one, and *url* is plain http and does not name this machine.
+    """
+    if has_key or any(name.lower() == "authorization" for name in headers):
+        check_key_transport(url)
 
 
 def _split(url: str) -> SplitResult:

@@ -5,20 +5,22 @@ one is that URL's. Names of cloud models go to ollama.com unless a base URL is c
 everything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import cast
 
 from timestep.errors import ConfigurationError, UnknownModelError
-from timestep.net.headers import check_not_framing, is_header
+from timestep.net.headers import check_headers, check_key
 from timestep.net.urls import (
     LOCAL_OLLAMA,
     OLLAMA_CLOUD,
-    check_base_url,
-    check_key_transport,
+    check_ollama_urls,
+    check_secrets_transport,
     is_loopback,
     is_ollama_cloud,
+    parse_ollama_host,
 )
+from timestep.ollama.names import is_cloud_name, strip_cloud_suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,13 @@ class Endpoint:
         return is_ollama_cloud(self.base_url)
 
     def name_of(self, model: str) -> str:
-        """What this server calls *model*."""
-        # ollama.com lists bare names only; any other server wants the suffix to know a cloud model.
+        """Return what this server calls *model*."""
+        # ollama.com lists bare names; any other server knows a cloud model by its suffix.
         return strip_cloud_suffix(model) if self.is_cloud else model
 
     @property
     def is_loopback(self) -> bool:
-        """True for this machine, where no proxy belongs in between."""
+        """True for this machine, which is reached without a proxy."""
         return is_loopback(self.base_url)
 
 
@@ -64,7 +66,7 @@ class Endpoints:
     pool: Sequence[Endpoint] = ()
 
     def route(self, name: str) -> tuple[Endpoint, str]:
-        """The endpoint for the model *name*, and the name to send there."""
+        """Return the endpoint for the model *name*, and the name to send there."""
         endpoint = self.cloud if is_cloud_name(name) else self.local
         return endpoint, endpoint.name_of(name)
 
@@ -77,70 +79,50 @@ def build_endpoints(
     headers: Mapping[str, str] | None = None,
     allow_insecure: bool = False,
 ) -> Endpoints:
-    """The endpoints for a provider's configuration.
+    """Return the endpoints for a provider's configuration.
 
     Args:
         api_key: For *base_url* when that is given, for each of several, else for ollama.com alone.
         base_url: For every model, cloud names too; several share the requests.
-        local_url: For local names only (``OLLAMA_HOST``); gets no key unless it is ollama.com.
+        local_url: For local names only, in any form that ``OLLAMA_HOST`` may have; it gets no key
+            unless it is ollama.com.
         headers: Extra headers for *base_url*, or for the local endpoint when there is none.
         allow_insecure: Lets a key travel over plain http off this machine.
 
     Raises:
         ConfigurationError: A URL cannot be used, or a key would travel in the clear.
     """
-    key = _clean_key(api_key)
+    with _refusals("API key"):
+        key = check_key(api_key)
+    with _refusals("headers"):
+        extra = check_headers({} if headers is None else headers)
     if base_url is not None:
         # Cloud names reach a configured base URL unchanged, unless it is ollama.com itself.
-        urls = base_url if isinstance(base_url, list | tuple) else [base_url]
-        known = dict.fromkeys(map(_checked, urls))
-        endpoints = [_endpoint(url, key, headers, allow_insecure) for url in known]
-        return _for_everything(endpoints)
-    local = _checked(local_url) if local_url is not None else LOCAL_OLLAMA
-    local_key = key if is_ollama_cloud(local) else ""
-    return Endpoints(
-        _endpoint(local, local_key, headers, allow_insecure),
-        _endpoint(OLLAMA_CLOUD, key, None, allow_insecure),
-    )
-
-
-def _for_everything(endpoints: Sequence[Endpoint]) -> Endpoints:
-    if not endpoints:
-        raise ConfigurationError(
-            "Ollama base_url is an empty list; name a server, as in 'http://localhost:11434'."
+        with _refusals("base_url"):
+            urls = check_ollama_urls(base_url)
+            endpoints = [_endpoint(url, key, extra, allow_insecure) for url in urls]
+        pool = tuple(endpoints) if len(endpoints) > 1 else ()
+        return Endpoints(endpoints[0], endpoints[0], pool)
+    with _refusals("local_url"):
+        local = LOCAL_OLLAMA if local_url is None else parse_ollama_host(local_url)
+        local_key = key if is_ollama_cloud(local) else None
+        return Endpoints(
+            _endpoint(local, local_key, extra, allow_insecure),
+            _endpoint(OLLAMA_CLOUD, key, {}, allow_insecure),
         )
-    if len(endpoints) == 1:
-        return Endpoints(endpoints[0], endpoints[0])
-    if any(endpoint.is_cloud for endpoint in endpoints):
-        raise ConfigurationError(
-            "Ollama base_url lists ollama.com beside other servers, which call models otherwise. "
-            "Leave it out: names of cloud models go there when base_url is not set, and a list of "
-            "models (an alias) goes on to it when a server cannot answer."
-        )
-    return Endpoints(endpoints[0], endpoints[0], tuple(endpoints))
 
 
-def is_cloud_name(name: str) -> bool:
-    """True when *name* ends in ``-cloud`` or its tag is ``cloud``, in any case.
-
-    Source: ollama ``internal/modelref/modelref.go``, v0.33.0, widened to untagged ``-cloud``.
-    """
-    lowered = name.lower()
-    return lowered.endswith(("-cloud", ":cloud"))
-
-
-def strip_cloud_suffix(name: str) -> str:
-    """*name* without its cloud suffix: ``gpt-oss:120b-cloud`` is ``gpt-oss:120b``."""
-    return name[: -len("-cloud")] if is_cloud_name(name) else name
-
-
-def tagged(name: str) -> str:
-    """*name* with its tag, in lower case: servers match names in any case, and list the tag."""
-    return (name if ":" in name.rpartition("/")[2] else f"{name}:latest").lower()
+@contextmanager
+def _refusals(what: str) -> Generator[None]:
+    """Turn what a rule says into an error that names the argument."""
+    try:
+        yield
+    except ValueError as exc:
+        raise ConfigurationError(f"Ollama {what}: {exc}.") from exc
 
 
 def check_model_name(name: object) -> str:
-    """*name*, when it can name a model.
+    """Return *name*, if it can name a model.
 
     Raises:
         UnknownModelError: It is not text, or empty, or ends at its prefix.
@@ -161,51 +143,12 @@ def check_model_name(name: object) -> str:
     return name
 
 
-def _clean_key(api_key: object) -> str:
-    if not isinstance(api_key, str | None):
-        raise ConfigurationError(
-            f"The Ollama API key is {type(api_key).__name__}, not text; pass the key itself."
-        )
-    key = (api_key or "").strip()
-    if not is_header("authorization", key) or " " in key:
-        raise ConfigurationError(
-            "The Ollama API key holds a character no HTTP header can carry (a line break, a space "
-            "or a letter outside ASCII); copy the key again."
-        )
-    return key
-
-
-def _endpoint(url: str, key: str, extra: object, allow_insecure: bool) -> Endpoint:
-    if not isinstance(extra, Mapping | None):
-        raise ConfigurationError(
-            f"The Ollama headers are {type(extra).__name__}; pass a dict of texts by name."
-        )
-    given = cast("Mapping[str, str]", extra or {})
-    headers = {str(name).lower(): value for name, value in given.items()}
-    for name, value in headers.items():
-        if not is_header(name, value):
-            raise ConfigurationError(
-                f"The Ollama header {name!r} cannot be sent: names are letters, digits and dashes, "
-                "values are printable ASCII."
-            )
-        try:
-            check_not_framing(name)
-        except ValueError as exc:
-            raise ConfigurationError(f"The Ollama header {exc}.") from exc
+def _endpoint(
+    url: str, key: str | None, extra: Mapping[str, str], allow_insecure: bool
+) -> Endpoint:
+    if not allow_insecure:
+        check_secrets_transport(url, has_key=key is not None, headers=extra)
+    headers = {name.lower(): value for name, value in extra.items()}
     if key:
         headers.setdefault("authorization", f"Bearer {key}")
-    if "authorization" in headers and not allow_insecure:
-        try:
-            check_key_transport(url)
-        except ValueError as exc:
-            raise ConfigurationError(f"Ollama base_url: {exc}.") from exc
     return Endpoint(url, headers)
-
-
-def _checked(url: object) -> str:
-    if not isinstance(url, str):
-        raise ConfigurationError(f"Ollama base_url is {type(url).__name__}, not text.")
-    try:
-        return check_base_url(url, ollama=True)
-    except ValueError as exc:
-        raise ConfigurationError(f"Ollama base_url: {exc}.") from exc

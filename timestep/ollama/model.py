@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Unpack
 
 from agents import (
     AgentOutputSchemaBase,
@@ -37,19 +37,19 @@ from timestep.errors import (
     UnsupportedInputError,
 )
 from timestep.errors.retry import retry_advice
-from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.endpoint import check_model_name
 from timestep.ollama.errors import THINK_LEVELS
 from timestep.ollama.foreign import chat_source
 from timestep.ollama.lines import ChatLines
+from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
 from timestep.ollama.overflow import advised
 from timestep.ollama.pool import Pool
 from timestep.ollama.render import RenderedPrompt, read_rendered, render_body
 from timestep.ollama.request.build import ChatRequest, build_request, repair
 from timestep.ollama.request.messages import build_conversation, remote_images
-from timestep.ollama.request.options import check_keep_alive, check_options, settings_to_fields
+from timestep.ollama.request.options import settings_to_fields
 from timestep.ollama.request.tools import ToolConversion
 from timestep.ollama.source import ChatSource
 from timestep.ollama.trace import (
@@ -109,19 +109,16 @@ class OllamaModel(Model):
     Args:
         model: The model's name, as the caller writes it.
         ollama_client: An ``ollama.AsyncClient``, or any object with its async ``chat(**kwargs)``.
-        options: Ollama options such as ``num_ctx``; model settings win over them.
-        keep_alive: How long the model stays loaded: seconds or a Go duration.
-        timeout: Seconds of silence: a number, or ``connect``, ``first_byte`` and ``idle``.
-        on_context_overflow: ``"error"`` refuses a prompt that does not fit, ``"truncate"`` lets
-            the server cut it.
-        strict_feature_validation: Raise for what would be ignored with a warning.
-        tool_emulation: Describe tools in the prompt to models without tool support.
-        allow_remote_images: Fetch http(s) images from public addresses.
+        catalogue: What is known about the abilities of the server's models. Models of one server
+            share it, so that each ability is asked for once; unset, the model has its own.
+        keywords: How the model is asked: ``options``, ``keep_alive``, ``timeout``,
+            ``on_context_overflow``, ``strict_feature_validation``, ``tool_emulation`` and
+            ``allow_remote_images``, as `OllamaModelOptions` says.
 
     Raises:
-        ConfigurationError: The client or a timeout cannot be used.
-        UnknownModelError: *model* is no name.
-        UnsupportedInputError: An option has a value Ollama would refuse.
+        ConfigurationError: The client or a keyword cannot be used.
+        UnknownModelError: *model* is not a name.
+        UnsupportedInputError: Ollama would refuse an option or ``keep_alive``.
     """
 
     def __init__(
@@ -129,25 +126,13 @@ class OllamaModel(Model):
         model: str,
         ollama_client: object,
         *,
-        options: Mapping[str, Any] | None = None,
-        keep_alive: float | str | None = None,
-        timeout: float | Mapping[str, float | None] | None = None,
-        on_context_overflow: Literal["error", "truncate"] = "error",
-        strict_feature_validation: bool = False,
-        tool_emulation: bool = False,
-        allow_remote_images: bool = False,
         catalogue: Catalogue | None = None,
+        **keywords: Unpack[OllamaKeywords],
     ) -> None:
         self.model = check_model_name(model)
-        timeouts = None if timeout is None else Timeouts.of(timeout)
-        self._source: ChatSource = chat_source(ollama_client, timeouts)
+        self._options = OllamaModelOptions.of(**keywords)
+        self._source: ChatSource = chat_source(ollama_client, self._options.timeout)
         self._served_as = self._source.endpoint.name_of(self.model)
-        self._options = check_options(options or {})
-        self._keep_alive = None if keep_alive is None else check_keep_alive(keep_alive)
-        self._truncate = on_context_overflow == "truncate"
-        self._strict = strict_feature_validation
-        self._tool_emulation = tool_emulation
-        self._allow_remote_images = allow_remote_images
         self._catalogue = catalogue or Catalogue(self._source)
         self._tools = ToolConversion()
         self._warned: set[str] = set()
@@ -431,12 +416,7 @@ class OllamaModel(Model):
         self._warn([f"{name} (Ollama keeps no state)" for name in call.elsewhere])
         tools = self._tools.convert(call.tools, call.handoffs)
         offers = bool(tools) and call.settings.tool_choice != "none"
-        fields = settings_to_fields(
-            call.settings,
-            defaults=self._options,
-            keep_alive=self._keep_alive,
-            truncate=self._truncate,
-        )
+        fields = settings_to_fields(call.settings, self._options)
         conversation = build_conversation(
             call.input,
             model=self.model,
@@ -450,7 +430,7 @@ class OllamaModel(Model):
             or bool(fields.top_level.get("think"))
         )
         abilities = await self._catalogue.abilities(self._served_as, ask=needs)
-        if offers and not self._tool_emulation:
+        if offers and not self._options.tool_emulation:
             abilities = await self._catalogue.check(
                 self._served_as, abilities, "tools", asked=self.model
             )
@@ -466,7 +446,7 @@ class OllamaModel(Model):
             tools=tools,
             output=call.output,
             abilities=abilities,
-            emulate_tools=self._tool_emulation,
+            emulate_tools=self._options.tool_emulation,
         )
         if not self._catalogue.knows_levels(self._served_as):
             request = self._with_plain_think(request)
@@ -474,7 +454,7 @@ class OllamaModel(Model):
         return request
 
     async def _fetch(self, items: str | list[TResponseInputItem]) -> dict[str, bytes]:
-        if not self._allow_remote_images or isinstance(items, str):
+        if not self._options.allow_remote_images or isinstance(items, str):
             return {}
         from timestep.ollama.request.fetch import fetch_images  # noqa: PLC0415 - few want it, it loads httpx
 
@@ -484,7 +464,7 @@ class OllamaModel(Model):
         """Warn of each ignored thing once, or refuse them all under strict validation."""
         if not ignored:
             return
-        if self._strict:
+        if self._options.strict_feature_validation:
             raise UnsupportedInputError(
                 f"{self.model!r} runs on Ollama, which cannot take: {'; '.join(ignored)}. Leave it "
                 "out, or turn strict_feature_validation off to have it ignored."

@@ -28,7 +28,8 @@ from timestep.errors.meaning import meaning_of
 from timestep.net.forks import forget_in_children
 from timestep.net.origin import Origin
 from timestep.net.wire_bytes import WireBytes
-from timestep.ollama.endpoint import Endpoint, tagged
+from timestep.ollama.endpoint import Endpoint
+from timestep.ollama.names import tagged
 from timestep.ollama.request.encoding import encode
 from timestep.ollama.wire import Wire, WireChat
 

@@ -1,8 +1,8 @@
-"""OpenAI's API at any base URL: what the SDK's provider does, with a client of its own.
+"""OpenAI's API at any base URL: what the SDK's provider does, with a client of our own.
 
-The SDK builds one client for the process and lets it fill gaps from the environment. A server
-that is not OpenAI must get neither OpenAI's key nor its organization, project or custom headers,
-and a connection belongs to the event loop that opened it.
+The SDK builds one client for the process, which fills gaps from the environment. A server that is
+not OpenAI must not get OpenAI's key, organization, project or custom headers. A connection belongs
+to the event loop that opened it.
 """
 
 import asyncio
@@ -16,8 +16,10 @@ from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, not_given
 
 from timestep.errors import ConfigurationError
 from timestep.net.forks import forget_in_children, keep_for_parent
+from timestep.net.headers import check_headers, check_key
 from timestep.net.per_loop import PerLoop
-from timestep.net.urls import authority, is_loopback
+from timestep.net.timeouts import check_seconds
+from timestep.net.urls import authority, check_base_url, check_secrets_transport, is_loopback
 from timestep.openai.answers import CheckedClient
 
 _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}
@@ -25,11 +27,15 @@ _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}
 
 @dataclass(frozen=True, slots=True)
 class OpenAIEndpoint:
-    """Where an OpenAI API is, and what every request to it carries.
+    """Where an OpenAI API is, and what every request to it carries. Checked when it is built.
 
     Attributes:
         base_url: Up to and without the path of a call, as in ``https://api.groq.com/openai/v1``.
         timeout: Seconds; the client's own limits when None.
+        allow_insecure: Let a key travel over plain http off this machine.
+
+    Raises:
+        ConfigurationError: A value cannot be used, or a key would travel in the clear.
     """
 
     base_url: str
@@ -38,9 +44,26 @@ class OpenAIEndpoint:
     project: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     timeout: float | None = None
+    allow_insecure: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            checked = {
+                "base_url": check_base_url(self.base_url),
+                "api_key": check_key(self.api_key),
+                "headers": check_headers(self.headers),
+                "timeout": None if self.timeout is None else check_seconds(self.timeout),
+            }
+            if not self.allow_insecure:
+                has_key = checked["api_key"] is not None
+                check_secrets_transport(self.base_url, has_key=has_key, headers=self.headers)
+        except ValueError as exc:
+            raise ConfigurationError(f"The endpoint of an OpenAI API: {exc}.") from exc
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def new_client(self, *, reuse_connections: bool = True) -> AsyncOpenAI:
-        """A client that sends what this endpoint says and nothing from the environment."""
+        """Return a client that sends what this endpoint says, and nothing from the environment."""
         ambient: list[tuple[str, str]] = []
 
         async def drop_ambient(request: Any) -> None:
@@ -70,8 +93,8 @@ class OpenAIEndpoint:
                 event_hooks={"request": [drop_ambient]},
             ),
         )
-        # The client has read OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS, and wants
-        # some Authorization: what of it was not asked for goes when a request is sent.
+        # The client has read OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS, and insists
+        # on an Authorization header. What was not asked for is removed when a request is sent.
         client.organization = client.project = None
         own = {name.lower(): value for name, value in headers.items()}
         ambient += [
@@ -110,15 +133,15 @@ class OpenAICompatibleProvider(OpenAIProvider):
         forget_in_children(self)
 
     def forget_connections(self) -> None:
-        """Begin anew in a forked process: two processes on one connection mix up their answers."""
+        """Start over in a forked process: two processes on one connection mix up their answers."""
         keep_for_parent(self._clients)
         self._clients = PerLoop(_close)
 
     def get_model(self, model_name: str | None) -> Model:
-        """The model *model_name*.
+        """Return the model *model_name*.
 
-        Asked for outside an event loop, it may run in several loops, and so opens a connection
-        for every request.
+        A model that is asked for outside an event loop may run in several loops, so it opens a
+        connection for every request.
 
         Raises:
             ConfigurationError: The endpoint is OpenAI's own and there is no key.
@@ -133,7 +156,7 @@ class OpenAICompatibleProvider(OpenAIProvider):
             openai_client=self._client_of_this_loop(), use_responses=self._responses_api
         )
         model = provider.get_model(model_name)
-        # The client is closed when this provider is collected: not before its last model is.
+        # This provider closes the client when it is collected, so each model keeps it alive.
         vars(model)["opened_by"] = self
         return model
 
@@ -154,11 +177,11 @@ async def _close(client: AsyncOpenAI) -> None:
 
 
 async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
-    """What ``GET /models`` at *endpoint* answers, asked once: an ``id`` each, and more as servers like.
+    """Return what ``GET /models`` at *endpoint* answers: an ``id`` each, and what the server adds.
 
     Raises:
         OpenAIError: The server cannot be reached, or refused.
-        ValueError: The answer is no list of models.
+        ValueError: The answer is not a list of models.
     """
     async with endpoint.new_client(reuse_connections=False) as client:
         answer = await client.with_options(max_retries=0).models.with_raw_response.list()
@@ -167,7 +190,9 @@ async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
         document = cast("dict[str, Any]", document).get("data")
     entries = cast("list[Any]", document) if isinstance(document, list) else [document]
     if not all(map(_has_id, entries)):
-        raise ValueError(f"{authority(endpoint.base_url)} answered no list of models")
+        raise ValueError(
+            f"{authority(endpoint.base_url)} answered with something other than a list of models"
+        )
     return entries
 
 

@@ -10,7 +10,7 @@ import click
 from agents import ModelSettings
 from pydantic import TypeAdapter, ValidationError
 
-from timestep.ollama.request.options import OPTION_NAMES
+from timestep.net.options import OPTION_NAMES
 
 _NAMES = [field.name for field in dataclasses.fields(ModelSettings)]
 _SETTINGS = TypeAdapter(ModelSettings)

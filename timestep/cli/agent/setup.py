@@ -12,7 +12,7 @@ from timestep.cli.agent.options import AgentOptions
 from timestep.cli.context import Context
 from timestep.config.settings import Settings
 from timestep.registry import MultiModelProvider
-from timestep.routing import resolve
+from timestep.routing import chain
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Asking:
         model = self.config.model or agent.model
         if isinstance(model, Model):
             return str(getattr(model, "model", type(model).__name__))
-        return resolve(model, self.settings.aliases, self.settings.default_model) or ""
+        names = chain(model, self.settings.aliases, self.settings.default_model)
+        return names[0] if names else ""
 
 
 def prepare(

@@ -11,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 from timestep.cli.doctor.findings import Finding, Status
 from timestep.cli.inventory import Inventory
 from timestep.cli.naming import ollama_providers
+from timestep.config.kinds import KINDS
 from timestep.config.settings import Settings
 from timestep.errors import AuthenticationError, OllamaError
 from timestep.net.urls import OLLAMA_CLOUD, is_loopback
@@ -23,7 +24,6 @@ _FAULTS = (
     ((0, 12, 10), "gives tool calls no ids"),
     ((0, 17, 4), "gives all tool calls of an answer the same index"),
 )
-_GATEWAYS = {"litellm": "litellm", "any-llm": "any_llm"}
 _KEYS_PAGE = "https://ollama.com/settings/keys"
 
 
@@ -147,13 +147,13 @@ def _check_account(area: str, server: Server) -> list[Finding]:
 
 
 def check_openai(inventory: Inventory, settings: Settings, *, is_wanted: bool) -> list[Finding]:
-    """What is to say about a provider that is no Ollama."""
+    """Return what there is to say about a provider that is not an Ollama."""
     area = f"{inventory.prefix or 'OpenAI'} {inventory.url or ''}".rstrip()
-    package = _GATEWAYS.get(inventory.kind)
-    if package is not None:
-        if find_spec(package) is not None:
-            return [Finding(area, "ok", f"The package {package} is installed.")]
-        text = f"The package {package} is not installed."
+    kind = KINDS.get(inventory.kind)
+    if kind is not None and kind.package is not None:
+        if find_spec(kind.package) is not None:
+            return [Finding(area, "ok", f"The package {kind.package} is installed.")]
+        text = f"The package {kind.package} is not installed."
         return [Finding(area, "problem", text, f"pip install 'timestep[{inventory.kind}]'")]
     if not inventory.problem:
         count = len(inventory.offers)

@@ -6,7 +6,7 @@ the path of the key in upper case, with two underscores between its parts; or on
 
 import difflib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_origin
 
@@ -187,7 +187,9 @@ def decode(settings_cls: type[BaseModel], path: KeyPath, text: str, origin: Orig
     """
     allowed = arms_at(settings_cls, path)
     tables = [arm for arm in allowed if is_table(arm)]
-    may_be_json = Any in allowed or tables or any(get_origin(arm) is list for arm in allowed)
+    may_be_json = (
+        Any in allowed or tables or any(get_origin(arm) in {list, Sequence} for arm in allowed)
+    )
     if may_be_json and (text[0] in "[{" or Any in allowed):
         try:
             return json.loads(text)

@@ -1,0 +1,117 @@
+"""The kinds of providers: one record each, which everything that lists kinds reads. Pure.
+
+A new kind is its table in `timestep.config.schema`, its record here, and the builder that the
+record names. The factory, the built-in prefixes, the starter file, the reference, ``doctor`` and
+the inventory need no edit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from importlib.metadata import entry_points
+from operator import or_
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
+
+from pydantic import Discriminator, Tag
+
+from timestep.config.schema import (
+    AnyLLMProviderSettings,
+    LiteLLMProviderSettings,
+    OllamaProviderSettings,
+    OpenAIProviderSettings,
+    PluginProviderSettings,
+    ProviderSettings,
+)
+
+PROVIDER_PLUGINS = "timestep.providers"
+"""The entry-point group for more provider kinds.
+
+The entry point's name is the kind. It names a callable that takes the provider's table as a
+mapping (without ``kind``, secrets revealed) and returns an ``agents.ModelProvider``.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of provider.
+
+    Attributes:
+        name: As ``kind`` in a table has it.
+        table: The settings of one such provider.
+        build: Where the builder is, as an entry point names it. It takes the name of the provider
+            and its table, and returns an ``agents.ModelProvider``. It is imported on first use,
+            because the settings must not import the SDK.
+        example: A prefix for the starter file.
+        package: The package that has to be installed; None when nothing is missing. The extra that
+            brings it has the name of the kind.
+        lists_models: True when a server of this kind can be asked for its models.
+    """
+
+    name: str
+    table: type[ProviderSettings]
+    build: str
+    example: str
+    package: str | None = None
+    lists_models: bool = True
+
+    @property
+    def is_built_in(self) -> bool:
+        """True when the name of the kind is a prefix without any table: a kind alone is enough."""
+        required = {name for name, field in self.table.model_fields.items() if field.is_required()}
+        return required == {"kind"}
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            Kind("openai", OpenAIProviderSettings, "timestep.factory:build_openai", "groq"),
+            Kind("ollama", OllamaProviderSettings, "timestep.factory:build_ollama", "workstation"),
+            Kind(
+                "litellm",
+                LiteLLMProviderSettings,
+                "timestep.factory:build_gateway",
+                "claude",
+                package="litellm",
+                lists_models=False,
+            ),
+            Kind(
+                "any-llm",
+                AnyLLMProviderSettings,
+                "timestep.factory:build_gateway",
+                "mistral",
+                package="any_llm",
+                lists_models=False,
+            ),
+        )
+    }
+)
+
+
+def plugin_kinds() -> set[str]:
+    """Return the kinds that installed plug-ins bring; no plug-in is imported."""
+    return {point.name for point in entry_points(group=PROVIDER_PLUGINS)}
+
+
+def _tag_of_provider(table: object) -> str | None:
+    kind = (
+        cast("Mapping[str, object]", table).get("kind")
+        if isinstance(table, Mapping)
+        else getattr(table, "kind", None)
+    )
+    if not isinstance(kind, str):
+        return None
+    return ":plugin" if kind not in KINDS and kind in plugin_kinds() else f":{kind}"
+
+
+def _any_table() -> Any:
+    """Return the union of all tables, told apart by their kind."""
+    tables: list[Any] = [Annotated[kind.table, Tag(f":{name}")] for name, kind in KINDS.items()]
+    return reduce(or_, [*tables, Annotated[PluginProviderSettings, Tag(":plugin")]])
+
+
+if TYPE_CHECKING:
+    ProviderTable: TypeAlias = ProviderSettings
+else:
+    ProviderTable = Annotated[_any_table(), Discriminator(_tag_of_provider)]

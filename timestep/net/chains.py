@@ -1,0 +1,49 @@
+"""When a chain of models goes on to its next one: the rules, as settings and code write them. Pure.
+
+Settings and code share the one type, so this module imports neither the SDK nor a provider. A rule
+that cannot be used is a `ValueError` (pydantic's ``ValidationError``) that shows no value.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal, TypeAlias, cast, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+FallbackReason: TypeAlias = Literal[
+    "connection", "timeout", "not_found", "busy", "rate_limit", "broken", "authentication"
+]
+"""Why a chain of models may go on to its next one."""
+
+USUAL_REASONS: tuple[FallbackReason, ...] = (
+    "connection",
+    "timeout",
+    "not_found",
+    "busy",
+    "rate_limit",
+)
+_REASONS: tuple[FallbackReason, ...] = get_args(FallbackReason)
+
+
+def _check_reasons(given: object) -> tuple[object, ...]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        example = given if given in _REASONS else "busy"
+        raise ValueError(f"write a list, as in [{example!r}]")
+    reasons = tuple(cast("Iterable[object]", given))
+    if any(reason not in _REASONS for reason in reasons):
+        raise ValueError(f"an unknown reason; known are {', '.join(_REASONS)}")
+    return reasons
+
+
+class FallbackRules(BaseModel):
+    """When a list of models, an alias or the default, goes on to its next one."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+    on: Annotated[Sequence[FallbackReason], BeforeValidator(_check_reasons)] = USUAL_REASONS
+    """The failures after which the next model is asked; broken and authentication are left out unless named."""
+    attempts: Annotated[int, Field(ge=1, strict=True)] | None = Field(default=None, examples=[2])
+    """How many models one call asks at most; all of the list when unset."""
+    cool_down: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)] = 30
+    """Seconds for which a model that failed is passed over; 0 for not at all."""

@@ -1,0 +1,116 @@
+"""Which options Ollama knows, and of which type each one is. Pure.
+
+Source: ollama ``api/types.go`` (``Options``, ``Runner``), v0.33.0.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+_INTEGERS = frozenset(
+    {
+        "num_ctx",
+        "num_batch",
+        "num_gpu",
+        "main_gpu",
+        "num_thread",
+        "draft_num_predict",
+        "num_keep",
+        "seed",
+        "num_predict",
+        "top_k",
+        "repeat_last_n",
+    }
+)
+_FLOATS = frozenset(
+    {
+        "top_p",
+        "min_p",
+        "typical_p",
+        "temperature",
+        "repeat_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+    }
+)
+_BOOLEANS = frozenset({"use_mmap"})
+_LARGEST_INTEGER = 2**63 - 1
+_LARGEST_FLOAT = 3.4028234e38
+"""Of Go's ``int`` and ``float32``."""
+OPTION_NAMES = _INTEGERS | _FLOATS | _BOOLEANS | {"stop"}
+"""Every option that Ollama knows."""
+
+
+def check_options(options: object) -> dict[str, Any]:
+    """Return a copy of *options* without the unset ones, and with ``stop`` as a list.
+
+    A name that Ollama does not know is kept, for newer servers; see `unknown_options`.
+
+    Raises:
+        ValueError: It is not a mapping, or a value has a type that the server answers with
+            HTTP 500. The message names the type and not the value: a configuration may hold a key
+            where a number belongs.
+    """
+    return {
+        name: _checked(name, value)
+        for name, value in named_options(options).items()
+        if value is not None
+    }
+
+
+def named_options(options: object) -> Mapping[str, Any]:
+    """Return *options*, if they are options by name.
+
+    Raises:
+        ValueError: They are something else.
+    """
+    if isinstance(options, Mapping):
+        named = cast("Mapping[Any, Any]", options)
+        if all(isinstance(name, str) for name in named):
+            return named
+    raise ValueError(
+        f"options are of type {type(options).__name__}; write a table of Ollama options by name"
+    )
+
+
+def unknown_options(names: Iterable[str]) -> list[str]:
+    """Return a phrase for each of *names* that Ollama does not know."""
+    phrases: list[str] = []
+    for name in names:
+        if name not in OPTION_NAMES:
+            near = difflib.get_close_matches(name, OPTION_NAMES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            phrases.append(f"options.{name} (no option of Ollama{hint})")
+    return phrases
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name == "stop" and isinstance(value, str):
+        return [value]
+    wanted = _wanted(name, value) if name in OPTION_NAMES else None
+    if wanted is not None:
+        raise ValueError(
+            f"the Ollama option {name!r} must be {wanted}, and is of type {type(value).__name__}"
+        )
+    return value
+
+
+def _wanted(name: str, value: Any) -> str | None:
+    """Return what *value* should have been; None if it is right."""
+    if name in _INTEGERS:
+        is_whole = _is_number(value, _LARGEST_INTEGER) and float(value).is_integer()
+        return None if is_whole else "a whole number of at most 64 bits"
+    if name in _FLOATS:
+        return None if _is_number(value, _LARGEST_FLOAT) else "a number of at most 32 bits"
+    if name in _BOOLEANS:
+        return None if isinstance(value, bool) else "true or false"
+    is_texts = isinstance(value, list | tuple) and all(
+        isinstance(text, str) for text in cast("list[Any]", value)
+    )
+    return None if is_texts else "a text or a list of texts"
+
+
+def _is_number(value: Any, largest: float) -> bool:
+    """Return True for a finite number that the server's type can hold."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= largest

@@ -1,0 +1,51 @@
+"""The models of LiteLLM and any-llm: the SDK's adapters, imported when a model is asked for.
+
+Both reach other vendors in the shape of OpenAI's chat completions.
+"""
+
+import pkgutil
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from agents import Model, ModelProvider
+
+from timestep.errors import ConfigurationError, UnknownModelError
+
+_ADAPTERS = {
+    "litellm": "agents.extensions.models.litellm_model:LitellmModel",
+    "any-llm": "agents.extensions.models.any_llm_model:AnyLLMModel",
+}
+
+
+@dataclass(frozen=True)
+class GatewayProvider(ModelProvider):
+    """Models by a gateway's own names, such as ``anthropic/claude-sonnet-4-5``.
+
+    Attributes:
+        gateway: Which gateway; also the extra that installs it.
+        api_key: The key to send; the gateway's own variables count when unset.
+        base_url: The API to ask; the gateway chooses when unset.
+    """
+
+    gateway: Literal["litellm", "any-llm"]
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+
+    def get_model(self, model_name: str | None) -> Model:
+        """Return the model *model_name*.
+
+        Raises:
+            ConfigurationError: The gateway's package is not installed.
+            UnknownModelError: There is no name.
+        """
+        if not model_name:
+            raise UnknownModelError("This provider has no default model; name one.")
+        try:
+            adapter = pkgutil.resolve_name(_ADAPTERS[self.gateway])
+        except ImportError as exc:
+            raise ConfigurationError(
+                f"Models of {self.gateway} need a package that is missing "
+                f"({exc.name or self.gateway}); install it with pip install "
+                f"'timestep[{self.gateway}]'."
+            ) from exc
+        return cast("Model", adapter(model_name, base_url=self.base_url, api_key=self.api_key))
