@@ -120,7 +120,7 @@ def test_the_model_and_the_instructions_of_the_command_line_win(invoke, fake_oll
 @pytest.mark.parametrize(
     ("reference", "reason"),
     [
-        ("desk", "names no agent"),
+        ("desk", "does not name an agent"),
         ("desk.py:nobody", "is nothing, not an Agent"),
         ("desk.py:get_weather", "not an Agent"),
         ("missing.py:desk", "There is no file"),

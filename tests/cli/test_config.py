@@ -137,8 +137,8 @@ def test_explain_finds_names_that_variables_cannot_spell(invoke, monkeypatch):
     [
         ("ollama.base_urll", "Did you mean ollama.base_url?"),
         ("zzz", "config show --all"),
-        ("a b", "is no key"),
-        ("=", "is no key"),
+        ("a b", "is not a key"),
+        ("=", "is not a key"),
     ],
 )
 def test_explain_refuses_what_is_no_setting(invoke, key, next_step):
@@ -289,3 +289,78 @@ print(*sys.modules)
 )
 def test_a_value_written_as_toml_reads_back(value):
     assert tomllib.loads(f"key = {toml_value(value)}") == {"key": value}
+
+
+APPLICATION = """\
+from pydantic_settings import SettingsConfigDict, YamlConfigSettingsSource
+from timestep import Settings
+
+class AppSettings(Settings):
+    model_config = SettingsConfigDict(yaml_file="app.yaml", env_file="app.env")
+
+    region: str = "eu"
+    \"\"\"Where the application runs.\"\"\"
+
+    @classmethod
+    def settings_customise_sources(cls, settings_cls, **sources):
+        inherited = super().settings_customise_sources(settings_cls, **sources)
+        return (*inherited, YamlConfigSettingsSource(settings_cls))
+
+class Broken(Settings):
+    @classmethod
+    def settings_customise_sources(cls, settings_cls, **sources):
+        raise RuntimeError("geheim")
+"""
+
+
+@pytest.fixture
+def application():
+    Path("app.py").write_text(APPLICATION)
+    Path("app.yaml").write_text("openai: {timeout: 7}\ndefault_model: from-yaml\n")
+    Path("app.env").write_text("TIMESTEP_REGION=us\n")
+    Path("timestep.toml").write_text('default_model = "from-toml"\n')
+
+
+@pytest.mark.parametrize(
+    ("key", "lines"),
+    [
+        ("openai.timeout", ["openai.timeout = 7.0", "  from       YamlConfigSettingsSource"]),
+        (
+            "default_model",
+            [
+                'default_model = "from-toml"',
+                "  from       timestep.toml:1",
+                "  wins over  YamlConfigSettingsSource",
+            ],
+        ),
+        ("region", ['region = "us"', "  from       app.env:1"]),
+    ],
+)
+def test_explain_names_the_sources_of_an_application(invoke, application, key, lines):
+    result = invoke("config", "explain", key, "--settings", "app.py:AppSettings")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[: len(lines)] == lines
+
+
+def test_explain_describes_a_setting_of_the_application(invoke, application):
+    result = invoke("config", "explain", "region", "--settings", "app.py:AppSettings")
+
+    assert "Where the application runs." in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("app.py:Nothing", "does not name a subclass of timestep.Settings"),
+        ("app.py", "does not name a settings class; write module:attribute"),
+        ("missing.py:A", "There is no file 'missing.py'."),
+        ("app.py:Broken", "A source of Broken raised RuntimeError; call Broken() in Python"),
+    ],
+)
+def test_a_reference_that_leads_to_no_settings_is_refused(invoke, application, reference, words):
+    result = invoke("config", "show", "--settings", reference)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert "geheim" not in result.output

@@ -151,7 +151,7 @@ def test_the_default_model_is_rendered(invoke, fake_ollama, monkeypatch):
         ("wrong.py:agent", 1, "wrong.py cannot be imported: ZeroDivisionError in wrong.py:1"),
         ("exits.py:agent", 1, "exits.py ends the program when it is imported."),
         ("typo.py:agent", 1, "typo.py cannot be imported: invalid syntax (typo.py, line 2)."),
-        ("../desk:agent", 2, "'../desk' is no module's name; write a file as ../desk.py."),
+        ("../desk:agent", 2, "'../desk' cannot be a module; write a file as ../desk.py."),
         ("lost.py:agent", 1, "lost.py cannot be imported: No module named 'nowhere'"),
     ],
 )

@@ -26,11 +26,13 @@ class Context:
     Attributes:
         config_file: The value of ``--config``.
         env_file: The value of ``--env-file``.
+        settings_reference: The value of ``--settings``.
         trace_file: The value of ``traces --file``.
     """
 
     config_file: str | None = None
     env_file: str = ".env"
+    settings_reference: str | None = None
     trace_file: Path | None = None
 
     @cached_property
@@ -40,17 +42,37 @@ class Context:
         Raises:
             ConfigurationProblem: The settings are wrong.
         """
-        from timestep.config.settings import load_settings
+        from pydantic import ValidationError
+        from pydantic_settings import SettingsError
 
+        from timestep.config.problems import message_of
+
+        settings_class = self._settings_class()
+        # Without --env-file the class says which files it reads; ours says .env.
+        env_file = "" if self.env_file == ".env" else self.env_file
         try:
-            return load_settings(env_file=self.env_file, config_file=self.config_file)
-        except Exception as exc:
-            # The class takes a second to import; only a failure pays for it.
-            from timestep.errors import ConfigurationError
+            return settings_class(_config_file=self.config_file, _env_file=env_file)
+        except (ValidationError, SettingsError) as exc:
+            raise ConfigurationProblem(message_of(exc)) from exc
+        except Exception as exc:  # a source of the application raises what it likes
+            raise ConfigurationProblem(
+                f"A source of {settings_class.__name__} raised {type(exc).__name__}; "
+                f"call {settings_class.__name__}() in Python to see why."
+            ) from exc
 
-            if isinstance(exc, ConfigurationError):
-                raise ConfigurationProblem(str(exc)) from exc
-            raise
+    def _settings_class(self) -> "type[Settings]":
+        from timestep.config.settings import Settings
+
+        if self.settings_reference is None:
+            return Settings
+        from timestep.cli.references import load_reference
+
+        found = load_reference(self.settings_reference, "a settings class")
+        if isinstance(found, type) and issubclass(found, Settings):
+            return found
+        raise click.UsageError(
+            f"{self.settings_reference!r} does not name a subclass of timestep.Settings."
+        )
 
     def build_provider(self) -> "MultiModelProvider":
         """Return a new provider for the settings.
@@ -83,7 +105,15 @@ def keep_option(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 
 def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--config`` and ``--env-file`` to *command* and give it the `Context`."""
+    """Add ``--config``, ``--env-file`` and ``--settings`` to *command*; give it the `Context`."""
+    settings = click.option(
+        "--settings",
+        "settings_reference",
+        metavar="REF",
+        expose_value=False,
+        callback=keep_option,
+        help="Read settings with this subclass of Settings: module:Class or file.py:Class.",
+    )
     env_file = click.option(
         "--env-file",
         metavar="FILE",
@@ -103,4 +133,4 @@ def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
         callback=keep_option,
         help="Read this TOML file instead of searching for one.",
     )
-    return config_file(env_file(pass_context(command)))
+    return config_file(env_file(settings(pass_context(command))))

@@ -40,9 +40,6 @@ from timestep.net.chains import FallbackRules
 from timestep.net.urls import is_ollama_cloud
 from timestep.routing import describe_ring, find_ring, targets
 
-_OF_THE_CLASS = ""
-"""The file or directory that ``model_config`` names."""
-
 
 class Settings(Frozen, BaseSettings):
     """Everything that configures timestep.
@@ -53,7 +50,8 @@ class Settings(Frozen, BaseSettings):
     ``settings_customise_sources``, and set ``env_file`` and ``secrets_dir`` in its ``model_config``.
 
     Args:
-        _env_file: The ``.env`` file; None for none. Only ``.env`` itself may be missing.
+        _env_file: The ``.env`` file; None for none; empty for ``env_file`` of ``model_config``,
+            which is ``.env``. Only ``.env`` itself may be missing.
         _secrets_dir: A directory of secret files that are named like the variables; unset, the
             variable ``TIMESTEP_SECRETS_DIR``.
         _config_file: The TOML file; unset, the variable ``TIMESTEP_CONFIG``, ``timestep.toml``,
@@ -99,7 +97,7 @@ class Settings(Frozen, BaseSettings):
     def __init__(
         self,
         *,
-        _env_file: str | os.PathLike[str] | None = _OF_THE_CLASS,
+        _env_file: str | os.PathLike[str] | None = "",
         _secrets_dir: str | os.PathLike[str] | None = None,
         _config_file: str | os.PathLike[str] | None = None,
         _environment: Mapping[str, str] | None = None,
@@ -107,7 +105,7 @@ class Settings(Frozen, BaseSettings):
     ) -> None:
         cls = type(self)
         configured = cls.model_config
-        env_file = configured.get("env_file") if _env_file == _OF_THE_CLASS else _env_file
+        env_file = configured.get("env_file") if _env_file == "" else _env_file
         variables = environment_variables(os.environ if _environment is None else _environment)
         arguments = ArgumentsSource(cls, values, config_file=_config_file, secrets_dir=_secrets_dir)
         environment = VariablesSource(cls, variables)

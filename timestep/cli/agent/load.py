@@ -1,68 +1,23 @@
-"""An agent by reference: ``module:attribute`` or ``file.py:attribute``."""
+"""An agent by reference."""
 
-import importlib
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 import click
 from agents import Agent
 
-from timestep.cli.errors import explain
-from timestep.cli.streams import foreign_code
+from timestep.cli.references import load_reference
 
 
 def load_agent(reference: str) -> Agent[Any]:
-    """The agent that *reference* names; modules are found from the current directory too.
+    """Return the agent that *reference* names.
 
     Raises:
-        UsageError: It names no agent.
+        UsageError: The reference does not name an agent.
         ClickException: The module fails when it is imported.
     """
-    place, colon, attribute = reference.rpartition(":")
-    if not colon or not place or not attribute:
-        raise click.UsageError(
-            f"{reference!r} names no agent; write module:attribute or file.py:attribute."
-        )
-    found: object = _load(place)
-    for name in attribute.split("."):
-        found = getattr(found, name, None)
+    found = load_reference(reference, "an agent")
     if not isinstance(found, Agent):
         kind = "nothing" if found is None else f"of type {type(found).__name__}"
+        place, _, attribute = reference.rpartition(":")
         raise click.UsageError(f"{attribute!r} in {place} is {kind}, not an Agent.")
     return cast("Agent[Any]", found)
-
-
-def _load(place: str) -> ModuleType:
-    is_file = place.endswith(".py")
-    if is_file and not Path(place).is_file():
-        raise click.UsageError(f"There is no file {place!r}.")
-    if not is_file and not all(map(str.isidentifier, place.split("."))):
-        raise click.UsageError(f"{place!r} is no module's name; write a file as {place}.py.")
-    # What runs with "python file.py" or "python -m module" finds its neighbours.
-    sys.path.insert(0, str(Path(place).parent.absolute()) if is_file else str(Path.cwd()))
-    try:
-        with foreign_code():
-            return _load_file(Path(place)) if is_file else importlib.import_module(place)
-    except ModuleNotFoundError as exc:
-        if exc.name == place.partition(".")[0] or exc.name == place:
-            raise click.UsageError(f"There is no module {place!r} here.") from exc
-        raise click.ClickException(f"{place} cannot be imported: {exc}") from exc
-    except SyntaxError as exc:
-        raise click.ClickException(f"{place} cannot be imported: {exc}.") from exc
-    except SystemExit as exc:
-        raise click.ClickException(f"{place} ends the program when it is imported.") from exc
-    except Exception as exc:  # the module's code raises what it likes
-        raise click.ClickException(f"{place} cannot be imported: {explain(exc)}") from exc
-
-
-def _load_file(path: Path) -> ModuleType:
-    spec = spec_from_file_location(path.stem, path)
-    assert spec is not None, "a .py file has a loader"  # noqa: S101 - an invariant
-    assert spec.loader is not None, "a .py file has a loader"  # noqa: S101 - an invariant
-    module = module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return module

@@ -1,4 +1,4 @@
-"""``timestep config explain``: one key, its value, and why it has that."""
+"""``timestep config explain``: the value of one key, and where it came from."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from timestep.cli.output import clean, json_option, print_json
 if TYPE_CHECKING:
     from timestep.cli.config.leaves import Leaf
     from timestep.config.provenance import KeyPath, Origin
+    from timestep.config.settings import Settings
 
 
 @click.command()
@@ -28,11 +29,11 @@ def explain(context: Context, *, key: str, as_json: bool) -> None:
     leaves = list(read_leaves(settings))
     path = _parse(key, leaves)
     found = [leaf for leaf in leaves if leaf.path[: len(path)] == path]
-    if found and found[0].path != path:  # a table: what is set in it
+    if found and found[0].path != path:  # a table: show what is set in it
         found = [leaf for leaf in found if leaf.is_set]
     elif not found:
-        _check(path, leaves)
-        found = [Leaf(path, None, settings.origin_of(".".join(path)))]
+        _check(path, leaves, type(settings))
+        found = [Leaf.unset(path, type(settings))]
     if as_json:
         print_json([_as_json(leaf) for leaf in found])
     elif found:
@@ -42,7 +43,7 @@ def explain(context: Context, *, key: str, as_json: bool) -> None:
 
 
 def _parse(key: str, leaves: "list[Leaf]") -> "KeyPath":
-    """The path that *key* names, spelled as in *leaves*."""
+    """Return the path that *key* names, spelled as in *leaves*."""
     import tomllib
 
     from timestep.config.provenance import flatten
@@ -55,21 +56,20 @@ def _parse(key: str, leaves: "list[Leaf]") -> "KeyPath":
         [(path, _)] = flatten(tomllib.loads(f"{key} = 0"))
     except ValueError as exc:
         raise click.UsageError(
-            f"{clean(key)!r} is no key; write one such as ollama.base_url, with quotes around "
+            f"{clean(key)!r} is not a key; write one such as ollama.base_url, with quotes around "
             "parts that hold dots: 'ollama.models.\"llama3.2\".num_ctx'"
         ) from exc
     return path
 
 
-def _check(path: "KeyPath", leaves: "list[Leaf]") -> None:
+def _check(path: "KeyPath", leaves: "list[Leaf]", settings_class: "type[Settings]") -> None:
     """Refuse a *path* that no setting can have."""
     import difflib
 
     from timestep.config.provenance import dotted
-    from timestep.config.settings import Settings
     from timestep.config.shape import arms_at
 
-    if not arms_at(Settings, path):
+    if not arms_at(settings_class, path):
         near = difflib.get_close_matches(dotted(path), [leaf.key for leaf in leaves], n=1)
         hint = f" Did you mean {near[0]}?" if near else " 'timestep config show --all' lists them."
         raise click.UsageError(f"There is no setting {clean(dotted(path))!r}.{hint}")
@@ -77,41 +77,28 @@ def _check(path: "KeyPath", leaves: "list[Leaf]") -> None:
 
 def _describe(leaf: "Leaf") -> str:
     from timestep.cli.terminal import width
-    from timestep.config.sources.variables import names_of
 
     origin = leaf.origin
     rows = [("from", str(origin.winner))]
     rows += [("wins over" if not n else "", str(loser)) for n, loser in enumerate(origin.losers)]
-    rows += [("variable" if not n else "", name) for n, name in enumerate(names_of(leaf.path))]
+    rows += [("variable" if not n else "", name) for n, name in enumerate(leaf.variables)]
     lines = [click.style(clean(leaf.line), bold=True)]
     lines += [f"  {label:<11}{clean(text)}" for label, text in rows]
-    if description := _description(leaf.path):
+    if leaf.description:
         lines.append(
-            click.wrap_text(description, width(), initial_indent="  ", subsequent_indent="  ")
+            click.wrap_text(leaf.description, width(), initial_indent="  ", subsequent_indent="  ")
         )
     return "\n".join(lines)
 
 
-def _description(path: "KeyPath") -> str:
-    from timestep.config.settings import Settings
-    from timestep.config.shape import arms_at, is_model
-
-    for arm in arms_at(Settings, path[:-1]):
-        if is_model(arm) and path[-1] in arm.model_fields:
-            return str(arm.model_fields[path[-1]].description)
-    return ""
-
-
 def _as_json(leaf: "Leaf") -> dict[str, Any]:
-    from timestep.config.sources.variables import names_of
-
     return {
         "key": leaf.key,
         "value": leaf.value,
         "winner": _place(leaf.origin.winner),
         "losers": [_place(loser) for loser in leaf.origin.losers],
-        "variables": names_of(leaf.path),
-        "description": _description(leaf.path),
+        "variables": leaf.variables,
+        "description": leaf.description,
     }
 
 

@@ -1,0 +1,70 @@
+"""Objects of an application, by reference: ``module:attribute`` or ``file.py:attribute``."""
+
+import importlib
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from timestep.cli.streams import foreign_code
+
+
+def load_reference(reference: str, what: str) -> object:
+    """Return what *reference* names, or None when its module has no such attribute.
+
+    Modules are found from the current directory too.
+
+    Args:
+        reference: The reference.
+        what: What it should name, with its article, for messages: ``"an agent"``.
+
+    Raises:
+        UsageError: The reference has no module, or the module does not exist.
+        ClickException: The module fails when it is imported.
+    """
+    place, colon, attribute = reference.rpartition(":")
+    if not colon or not place or not attribute:
+        raise click.UsageError(
+            f"{reference!r} does not name {what}; write module:attribute or file.py:attribute."
+        )
+    found: object = _load(place)
+    for name in attribute.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def _load(place: str) -> ModuleType:
+    is_file = place.endswith(".py")
+    if is_file and not Path(place).is_file():
+        raise click.UsageError(f"There is no file {place!r}.")
+    if not is_file and not all(map(str.isidentifier, place.split("."))):
+        raise click.UsageError(f"{place!r} cannot be a module; write a file as {place}.py.")
+    # What runs with "python file.py" or "python -m module" finds its neighbours.
+    sys.path.insert(0, str(Path(place).parent.absolute()) if is_file else str(Path.cwd()))
+    try:
+        with foreign_code():
+            return _load_file(Path(place)) if is_file else importlib.import_module(place)
+    except ModuleNotFoundError as exc:
+        if exc.name == place.partition(".")[0] or exc.name == place:
+            raise click.UsageError(f"There is no module {place!r} here.") from exc
+        raise click.ClickException(f"{place} cannot be imported: {exc}") from exc
+    except SyntaxError as exc:
+        raise click.ClickException(f"{place} cannot be imported: {exc}.") from exc
+    except SystemExit as exc:
+        raise click.ClickException(f"{place} ends the program when it is imported.") from exc
+    except Exception as exc:  # the module's code raises what it likes
+        from timestep.cli.errors import explain
+
+        raise click.ClickException(f"{place} cannot be imported: {explain(exc)}") from exc
+
+
+def _load_file(path: Path) -> ModuleType:
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None, "a .py file has a loader"  # noqa: S101 - an invariant
+    assert spec.loader is not None, "a .py file has a loader"  # noqa: S101 - an invariant
+    module = module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
