@@ -1,7 +1,10 @@
 """A subclass of `Settings` adds and reorders sources in the usual way of pydantic-settings."""
 
 import pickle
+import re
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -231,3 +234,96 @@ def test_the_file_of_a_subclass_gives_way_to_an_argument_and_none():
 
     assert AppSettings(_env_file="other.env").default_model == "other"
     assert AppSettings(_env_file=None).default_model is None
+
+
+@pytest.fixture
+def documented():
+    """The settings classes of the docs that read a secret manager."""
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    [block] = [
+        code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "AWS" in code
+    ]
+    scope = {}
+    exec(compile(block, "docs/configuration.md", "exec"), scope)
+    return scope
+
+
+def pretend(monkeypatch, **modules):
+    """Put the client of a cloud in the place of its packages."""
+    for name, members in modules.items():
+        module = ModuleType(name.replace("__", "."))
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+def test_the_docs_read_aws(documented, monkeypatch):
+    def client(service, **options):
+        secrets = {"prod/timestep": '{"openai--api_key": "sk-aws"}'}
+        return SimpleNamespace(
+            get_secret_value=lambda SecretId: {"SecretString": secrets[SecretId]}  # noqa: N803
+        )
+
+    pretend(monkeypatch, boto3={"client": client})
+    check(documented["AwsSettings"](), "sk-aws", "AWSSecretsManagerSettingsSource")
+
+
+def test_the_docs_read_azure(documented, monkeypatch):
+    def client(vault_url, credential):
+        return SimpleNamespace(
+            list_properties_of_secrets=lambda: [
+                SimpleNamespace(name="openai--api-key", enabled=True)
+            ],
+            get_secret=lambda name: SimpleNamespace(value=f"sk-{vault_url}"),
+        )
+
+    monkeypatch.setenv("AZURE_KEY_VAULT_URL", "azure")
+    pretend(
+        monkeypatch,
+        azure={},
+        azure__identity={"DefaultAzureCredential": object},
+        azure__core={},
+        azure__core__credentials={"TokenCredential": object},
+        azure__core__exceptions={"ResourceNotFoundError": LookupError},
+        azure__keyvault={},
+        azure__keyvault__secrets={"SecretClient": client},
+    )
+    check(documented["AzureSettings"](), "sk-azure", "AzureKeyVaultSettingsSource")
+
+
+def test_the_docs_read_google(documented, monkeypatch):
+    class Client:
+        def __init__(self, credentials):
+            pass
+
+        def common_project_path(self, project):
+            return project
+
+        def list_secrets(self, parent):
+            return [SimpleNamespace(name="openai__api_key")] if parent == "my-project" else []
+
+        def parse_secret_path(self, name):
+            return {"secret": name}
+
+        def secret_version_path(self, project, name, version):
+            return name
+
+        def access_secret_version(self, name):
+            assert name in {"openai__api_key", "openai"}
+            if name == "openai":
+                raise LookupError(name)
+            return SimpleNamespace(payload=SimpleNamespace(data=b"sk-google"))
+
+    pretend(
+        monkeypatch,
+        google={},
+        google__auth={"default": lambda: (None, None)},
+        google__auth__credentials={"Credentials": object},
+        google__cloud={},
+        google__cloud__secretmanager={"SecretManagerServiceClient": Client},
+    )
+    check(documented["GoogleSettings"](), "sk-google", "GoogleSecretManagerSettingsSource")
+
+
+def check(settings, key, source):
+    assert settings.openai.api_key == SecretStr(key)
+    assert str(settings.origin_of("openai.api_key").winner) == source
