@@ -306,6 +306,8 @@ def lock_of(holder):
             return holder._client._per_loop._lock
         case OpenAICompatibleProvider():
             return holder._clients._lock
+        case Pool():
+            return holder._hosts._lock
         case _:
             return holder._lock
 
@@ -328,11 +330,11 @@ def test_a_lock_that_was_held_during_the_fork_is_free_in_the_worker(fake_ollama,
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # the server has a thread
 def test_a_forked_worker_forgets_what_its_parent_had_under_way(fake_ollama, other):
     source = pool(fake_ollama, other).get_model("m")._source
-    taken = source.take("m", None, [])
+    taken = source._hosts.take("m", None, [])
 
     assert in_child(lambda: [host.in_flight for host in source._hosts]) == [0, 0]
     assert [host.in_flight for host in source._hosts] == [1, 0]
-    source.leave(taken)
+    source._hosts.leave(taken)
 
 
 # Spawned workers
