@@ -171,7 +171,43 @@ ASSISTANT = {
 
 @pytest.mark.parametrize(("item", "message"), ASSISTANT.values(), ids=ASSISTANT)
 def test_an_assistant_item_becomes_an_assistant_message(item, message):
-    assert messages(user("q"), item) == [user("q"), {"role": "assistant", **message}]
+    results = [output(made["id"]) for made in message.get("tool_calls", [])]
+
+    assert messages(user("q"), item, *results)[:2] == [
+        user("q"),
+        {"role": "assistant", **message},
+    ]
+
+
+def system(text):
+    return {"role": "system", "content": text}
+
+
+def developer(text):
+    return {"role": "developer", "content": text}
+
+
+@pytest.mark.parametrize(
+    ("instructions", "items", "sent"),
+    [
+        (
+            "Be kind.",
+            [system("And short."), user("q")],
+            [system("Be kind.\n\nAnd short."), user("q")],
+        ),
+        (None, [system("a"), developer("b"), user("q")], [system("a\n\nb"), user("q")]),
+        ("a", [developer("b"), system(""), system("c")], [system("a\n\nb\n\nc")]),
+        ("a", [{"type": "item_reference", "id": "x"}, developer("b")], [system("a\n\nb")]),
+        (
+            "a",
+            [user("q"), system("b"), user("r")],
+            [system("a"), user("q"), system("b"), user("r")],
+        ),
+        (None, [user("q"), system("a"), system("b")], [user("q"), system("a"), system("b")]),
+    ],
+)
+def test_system_items_at_the_head_are_one_message_and_later_ones_stay(instructions, items, sent):
+    assert messages(*items, instructions=instructions) == sent
 
 
 def test_a_turn_is_one_message():
@@ -588,7 +624,8 @@ ARGUMENTS = [
     ({}, {}),
     ("[1]", {"_raw": "[1]"}),
     ('"text"', {"_raw": '"text"'}),
-    ("null", {"_raw": "null"}),
+    ("null", {}),
+    (" null ", {}),
     ("{bad", {"_raw": "{bad"}),
     ('{"a": 1} {"a": 2}', {"_raw": '{"a": 1} {"a": 2}'}),
     ('{"a": NaN}', {"_raw": '{"a": NaN}'}),
@@ -617,12 +654,6 @@ def test_no_arguments_stop_a_conversation(written):
 
 # What cannot be sent, and what the error says.
 REFUSED = {
-    "orphan": (output("call_9"), "input[0] is the output of the tool call 'call_9'"),
-    "orphan without id": (
-        {"type": "function_call_output", "name": "f", "output": ""},
-        "the tool call None",
-    ),
-    "odd call id of an output": (output(["call_1"]), "the tool call ['call_1']"),
     "unknown role": ({"role": "tool", "content": ""}, "input[0] has the role 'tool'"),
     "no role": ({"content": "hi"}, "input[0] has the role None"),
     "odd role": ({"role": ["user"], "content": "hi"}, "input[0] has the role ['user']"),
@@ -696,6 +727,65 @@ def test_an_input_of_nothing_is_refused(items):
     assert messages(*items, instructions="Say hi.") == [{"role": "system", "content": "Say hi."}]
 
 
+CALL_WORDS = '[Call without a result: {"name": "f", "arguments": {"a": 1}}]'
+# Half a pair in the history, and the messages that it becomes.
+HALVES = {
+    "a result": (
+        [output("call_9", "done"), user("and?")],
+        [user("Result of an earlier call: done"), user("and?")],
+    ),
+    "a result without an id": (
+        [{"type": "function_call_output", "name": "f", "output": "done"}],
+        [user("Result of an earlier call: done")],
+    ),
+    "a result with an odd id": ([output(["call_1"])], [user("Result of an earlier call: done")]),
+    "a result before its call": (
+        [output("call_1"), call("call_1"), user("and?")],
+        [
+            user("Result of an earlier call: done"),
+            {"role": "assistant", "content": CALL_WORDS},
+            user("and?"),
+        ],
+    ),
+    "a second result": (
+        [call("call_1"), output("call_1"), output("call_1", "again")],
+        [
+            {"role": "assistant", "content": "", "tool_calls": [
+                {"id": "call_1", "function": {"index": 0, "name": "f", "arguments": {"a": 1}}}
+            ]},
+            {"role": "tool", "content": "done", "tool_name": "f", "tool_call_id": "call_1"},
+            user("Result of f: again"),
+        ],
+    ),
+    "a result with an image": (
+        [output("call_9", [{"type": "input_image", "image_url": DATA_URL}])],
+        [{**user("Result of an earlier call: "), "images": [PNG]}],
+    ),
+    "a call": (
+        [{"role": "assistant", "content": "Let me see."}, call("call_1"), user("and?")],
+        [{"role": "assistant", "content": f"Let me see.\n\n{CALL_WORDS}"}, user("and?")],
+    ),
+    "the first of two calls": (
+        [call("call_1"), call("call_2", "g", "{}"), output("call_2")],
+        [
+            {"role": "assistant", "content": CALL_WORDS, "tool_calls": [
+                {"id": "call_2", "function": {"index": 0, "name": "g", "arguments": {}}}
+            ]},
+            {"role": "tool", "content": "done", "tool_name": "g", "tool_call_id": "call_2"},
+        ],
+    ),
+}  # a table reads better in rows # fmt: skip
+
+
+@pytest.mark.parametrize(("items", "sent"), HALVES.values(), ids=HALVES)
+def test_half_a_pair_is_sent_as_words_in_its_place_and_named(items, sent):
+    conversation = build(*items)
+
+    assert conversation.messages == sent
+    assert conversation.ignored
+    assert all("is sent as words" in phrase for phrase in conversation.ignored)
+
+
 def test_a_history_of_the_assistant_alone_ends_with_a_user():
     nested = {"role": "assistant", "content": "<CONVERSATION HISTORY>"}
     thought = {"type": "reasoning", "content": [{"text": "t"}], "provider_data": {"model": "m"}}
@@ -704,7 +794,7 @@ def test_a_history_of_the_assistant_alone_ends_with_a_user():
         {"role": "system", "content": "Go on."},
         {"role": "user", "content": "<CONVERSATION HISTORY>"},
     ]
-    assert messages(nested, call("call_1"))[0]["role"] == "assistant"
+    assert messages(nested, call("call_1"), output("call_1"))[0]["role"] == "assistant"
 
 
 def test_remote_images_are_found_where_images_may_be():
@@ -763,19 +853,7 @@ HISTORY_ITEMS = st.one_of(
 )
 
 
-def resolved(items):
-    """*items* without outputs whose call is not before them, and with something to say."""
-    known = set()
-    for item in items:
-        kind = item.get("type")
-        if kind == "function_call":
-            known.add(item["call_id"])
-        if kind != "function_call_output" or item["call_id"] in known:
-            yield item
-    yield user("and?")
-
-
-HISTORIES = st.lists(HISTORY_ITEMS, max_size=12).map(lambda items: list(resolved(items)))
+HISTORIES = st.lists(HISTORY_ITEMS, max_size=12).map(lambda items: [*items, user("and?")])
 
 
 def texts_of(item):
@@ -796,19 +874,23 @@ def test_every_history_is_what_the_server_takes_and_says_everything_once(items, 
     for before, after in itertools.pairwise(sent):
         assert (before["role"], after["role"]) != ("assistant", "assistant")
     calls = [item for item in items if item.get("type") == "function_call"]
-    sent_calls = [made for message in sent for made in message.get("tool_calls", [])]
-    assert [made["id"] for made in sent_calls] == [made["call_id"] for made in calls]
+    outputs = [item for item in items if item.get("type") == "function_call_output"]
     assert conversation.call_ids == {made["call_id"] for made in calls}
-    results = [message for message in sent if message["role"] == "tool"]
-    assert [message["tool_call_id"] for message in results] == [
-        item["call_id"] for item in items if item.get("type") == "function_call_output"
-    ]
-    for position, message in enumerate(sent):
+    open_calls = []
+    paired = 0
+    for message in sent:
         if message["role"] == "tool":
-            made = [c for before in sent[:position] for c in before.get("tool_calls", [])]
-            last = [c for c in made if c["id"] == message["tool_call_id"]][-1]
-            assert message["tool_name"] == last["function"]["name"]
+            made = next(c for c in reversed(open_calls) if c["id"] == message["tool_call_id"])
+            open_calls.remove(made)
+            paired += 1
+            assert message["tool_name"] == made["function"]["name"]
+        made_here = message.get("tool_calls", [])
+        open_calls += made_here
+        assert [made["function"]["index"] for made in made_here] == list(range(len(made_here)))
+    assert not open_calls
     said = "\0".join(message["content"] for message in sent)
+    assert said.count("[Call without a result: ") == len(calls) - paired
+    assert len(conversation.ignored) >= (len(calls) > paired) + (len(outputs) > paired)
     for item in items:
         assert all(text in said for text in texts_of(item))
     thoughts = "".join(message.get("thinking", "") for message in sent)

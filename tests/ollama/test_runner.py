@@ -393,11 +393,24 @@ async def test_a_session_of_an_openai_agent_resumes_on_ollama_without_losing_tex
     session.close()
 
 
-async def test_an_output_whose_call_is_elsewhere_is_named(fake_ollama, model, run):
-    orphan = {"type": "function_call_output", "call_id": "call_9", "output": "x"}
+async def test_half_a_pair_that_a_limit_left_is_told_and_warned_of_once(
+    fake_ollama, model, run, caplog
+):
+    cut = [
+        {"type": "function_call_output", "call_id": "call_9", "output": "x"},
+        {"role": "user", "content": "and?"},
+    ]
+    fake_ollama.reply("First.")
+    fake_ollama.reply("Second.")
 
-    with pytest.raises(UnsupportedInputError, match="call_9"):
-        await run(Agent("a", model=model), [orphan])
+    assert (await run(Agent("a", model=model), cut)).final_output == "First."
+    assert (await run(Agent("a", model=model), cut)).final_output == "Second."
+
+    for chat in fake_ollama.chats:
+        assert [message["role"] for message in chat["messages"]] == ["user", "user"]
+        assert chat["messages"][0]["content"] == "Result of an earlier call: x"
+    warnings = [record.message for record in caplog.records if "sent as words" in record.message]
+    assert len(warnings) == 1
 
 
 # Approval

@@ -15,7 +15,7 @@ from timestep.answer.outcome import Repair
 from timestep.answer.rules import Reading, Rules
 from timestep.errors import UnsupportedInputError
 from timestep.ollama.request.grammar import FormatWriter, to_format
-from timestep.ollama.request.messages import Conversation, Message
+from timestep.ollama.request.messages import Conversation, Message, told_call, told_result
 from timestep.ollama.request.options import RequestFields
 from timestep.ollama.request.tools import (
     FunctionTool,
@@ -269,15 +269,12 @@ def _tell_calls(draft: _Draft) -> None:
 def _told(message: Message) -> Message:
     """*message* with its calls or its result in words."""
     if message["role"] == "tool":
-        content = f"Result of {message['tool_name']}: {message['content']}"
+        content = told_result(message["tool_name"], message["content"])
         kept = {key: message[key] for key in ("images",) if key in message}
         return {"role": "user", "content": content, **kept}
     if "tool_calls" not in message:
         return message
-    calls = [
-        _json({"name": call["function"]["name"], "arguments": call["function"]["arguments"]})
-        for call in message["tool_calls"]
-    ]
+    calls = map(told_call, message["tool_calls"])
     content = "\n".join(text for text in (message["content"], *calls) if text)
     return {**{k: v for k, v in message.items() if k != "tool_calls"}, "content": content}
 

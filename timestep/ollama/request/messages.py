@@ -1,7 +1,11 @@
 """Input items of the Responses API as Ollama messages. Pure.
 
-One assistant turn is one message: thinking, text and every tool call together, because servers
-lose calls from the second of two assistant messages. Results carry the call's name and id.
+- One assistant turn is one message: thinking, text and every tool call together, because servers
+  lose calls from the second of two assistant messages.
+- Instructions and the system items before any other message are one system message, because some
+  models drop the second. A later one stays where it is.
+- A tool result carries the name and the id of its call. A result without its call, or a call
+  without its result, is sent as words in its place, because servers refuse half a pair.
 
 Source: openai ``types/responses/response_input_item_param.py`` (3.52), ollama ``api/types.go``
 (``Message``) v0.33.0.
@@ -28,6 +32,8 @@ _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "develop
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "refusal", "summary_text"})
 _IMAGE_PARTS = frozenset({"input_image", "image_url", "computer_screenshot"})
 _PARTS = _TEXT_PARTS | _IMAGE_PARTS | {"input_audio", "input_file"}
+_RESULT_ALONE = "the role of a tool result whose call is not in the history (it is sent as words)"
+_CALL_ALONE = "the role of a tool call whose result is not in the history (it is sent as words)"
 # What a hosted tool's item says about itself rather than about the work.
 _BOOKKEEPING = frozenset(
     {
@@ -85,7 +91,7 @@ def build_conversation(
     """
     builder = _Builder(model=model, fetched=fetched or {})
     if instructions:
-        builder.messages.append({"role": "system", "content": instructions})
+        builder.system(instructions, [])
     for index, item in enumerate(_as_items(items)):
         builder.add(item, index)
     return builder.finish()
@@ -107,6 +113,10 @@ def remote_images(items: str | Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(url for url in urls if isinstance(url, str) and is_remote(url)))
 
 
+_Unanswered = tuple[Message, Message]
+"""A call without a result so far: its turn, and the call."""
+
+
 @dataclass(slots=True)
 class _Builder:
     model: str
@@ -114,6 +124,7 @@ class _Builder:
     messages: list[Message] = field(default_factory=list[Message])
     turn: Message | None = None
     names: dict[str, str] = field(default_factory=dict[str, str])
+    unanswered: dict[str, list[_Unanswered]] = field(default_factory=dict[str, list[_Unanswered]])
     media: set[str] = field(default_factory=set[str])
     ignored: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
@@ -137,6 +148,9 @@ class _Builder:
 
     def finish(self) -> Conversation:
         messages = self.messages
+        for calls in self.unanswered.values():
+            for turn, call in calls:
+                self._tell_call(turn, call)
         if not messages:
             raise UnsupportedInputError(
                 "The input holds nothing to send, and without a message Ollama only loads the "
@@ -192,7 +206,18 @@ class _Builder:
                 self._say(text)
         else:
             text, media = self._content(item.get("content"), where)
-            self._append({"role": wire_role, "content": text}, media)
+            if wire_role == "system":
+                self.system(text, media)
+            else:
+                self._append({"role": wire_role, "content": text}, media)
+
+    def system(self, text: str, media: list[Medium]) -> None:
+        """Add a system message, or add to the one that stands before everything else."""
+        if len(self.messages) == 1 and self.messages[0]["role"] == "system" and not media:
+            head = self.messages[0]
+            head["content"] = "\n\n".join(filter(None, (head["content"], text)))
+        else:
+            self._append({"role": "system", "content": text}, media)
 
     def reasoning(self, item: Item, index: int) -> None:
         origin = item.get("provider_data")
@@ -219,9 +244,12 @@ class _Builder:
                 "both have to be text."
             )
         self.names[call_id] = name
-        calls = self._assistant().setdefault("tool_calls", [])
+        turn = self._assistant()
+        calls = turn.setdefault("tool_calls", [])
         function = {"index": len(calls), "name": name, "arguments": decode_arguments(arguments)}
-        calls.append({"id": call_id, "function": function})
+        call = {"id": call_id, "function": function}
+        calls.append(call)
+        self.unanswered.setdefault(call_id, []).append((turn, call))
 
     def _known(self, call_id: Any) -> str | None:
         return call_id if isinstance(call_id, str) and call_id in self.names else None
@@ -229,12 +257,6 @@ class _Builder:
     def result(self, item: Item, index: int) -> None:
         # OpenAI's API names the call of a local shell's output by "id".
         call_id = self._known(item.get("call_id")) or self._known(item.get("id"))
-        if call_id is None:
-            raise UnsupportedInputError(
-                f"input[{index}] is the output of the tool call {item.get('call_id')!r}, and no call before it "
-                "has that id. Ollama keeps no conversation: send the whole history instead of "
-                "previous_response_id, conversation_id or auto_previous_response_id."
-            )
         output = item.get("output")
         if output is None:  # such as a patch of which only the status is known
             output = {"status": item["status"]} if item.get("status") else ""
@@ -243,10 +265,36 @@ class _Builder:
             if not parts or not all(map(_is_part, parts)):
                 output = _json(output, f"input[{index}].output")
         text, media = self._content(output, f"input[{index}].output")
-        name = self.names[call_id]
+        name = "an earlier call" if call_id is None else self.names[call_id]
+        if call_id is None or not self._answer(call_id):
+            self.ignored.append(_RESULT_ALONE)
+            self._append({"role": "user", "content": told_result(name, text)}, media)
+            return
         self._append(
             {"role": "tool", "content": text, "tool_name": name, "tool_call_id": call_id}, media
         )
+
+    def _answer(self, call_id: str) -> bool:
+        """Note a result for *call_id*; False when each such call has its result already."""
+        waiting = self.unanswered.get(call_id)
+        if waiting is None:
+            return False
+        waiting.pop()
+        if not waiting:
+            del self.unanswered[call_id]
+        return True
+
+    def _tell_call(self, turn: Message, call: Message) -> None:
+        """Put *call* of *turn*, which has no result, into words."""
+        self.ignored.append(_CALL_ALONE)
+        others = [other for other in turn["tool_calls"] if other is not call]
+        for index, other in enumerate(others):
+            other["function"]["index"] = index
+        turn["tool_calls"] = others
+        if not others:
+            del turn["tool_calls"]
+        words = f"[Call without a result: {told_call(call)}]"
+        turn["content"] = "\n\n".join(filter(None, (turn["content"], words)))
 
     def hosted(self, item: Item, index: int) -> None:
         """A hosted tool's item, told in words: the model never made this call itself."""
@@ -335,16 +383,29 @@ _CONVERTERS: dict[str, Callable[[_Builder, Item, int], None]] = {
 }
 
 
+def told_call(call: Message) -> str:
+    """Return a call of a message in words, as models without tool support write one."""
+    function = call["function"]
+    return _json({"name": function["name"], "arguments": function["arguments"]}, "a tool call")
+
+
+def told_result(name: str, content: str) -> str:
+    """Return the result of the tool *name* in words."""
+    return f"Result of {name}: {content}"
+
+
 def decode_arguments(arguments: Any) -> dict[str, Any]:
     """The object that *arguments* hold: OpenAI sends JSON text, Ollama wants the object.
 
-    Empty arguments are ``{}``; what is no JSON object, or holds what the server cannot read, is
-    kept as ``{"_raw": text}``.
+    Empty arguments and ``null`` are ``{}``. Arguments that are not a JSON object, or that hold
+    what the server cannot read, are kept as ``{"_raw": text}``.
     """
     if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
         return {}
     try:
         value = from_json(arguments) if isinstance(arguments, str) else arguments
+        if value is None:
+            return {}
         if _is_object(value) and _is_finite(value):
             return dict(value)
     except (TypeError, ValueError, RecursionError):
