@@ -183,7 +183,7 @@ def test_settings_arrive_with_their_types(invoke, fake_ollama, pairs, sent):
     ("pair", "reason"),
     [
         ("temperatur=1", "Did you mean temperature?"),
-        ("num_ctx=1", "It is an option of Ollama: write extra_args.num_ctx=VALUE."),
+        ("num_ctx=1", "It is an Ollama option: write extra_args.num_ctx=VALUE."),
         ("xyzzy=1", "The settings are temperature, "),
         ("temperature", "write NAME=VALUE"),
         ("temperature=warm", "--set temperature: Input should be a valid number"),
@@ -236,7 +236,7 @@ def test_the_bytes_say_what_an_image_is(data, kind):
 
 @pytest.mark.parametrize(
     ("path", "reason"),
-    [("missing.png", "No such file"), ("desk.py", "no PNG, JPEG, GIF or WebP image")],
+    [("missing.png", "No such file"), ("desk.py", "not a PNG, JPEG, GIF or WebP image")],
 )
 def test_a_file_that_is_no_image_is_refused_with_2(invoke, path, reason):
     result = invoke("run", "Hi", *MODEL, "--image", path)
@@ -273,7 +273,7 @@ def test_a_schema_is_checked_here_too():
 
     assert schema.validate_json('{"city": "Oslo"}') == {"city": "Oslo"}
     for text, reason in [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ('{"city": 5}', r"schema at \$\.city: 5 is not of type 'string'"),
     ]:
         with pytest.raises(ModelBehaviorError, match=reason):
@@ -284,9 +284,9 @@ def test_a_schema_is_checked_here_too():
     ("text", "reason"),
     [
         (None, "cannot be read: No such file"),
-        ("{", "is no JSON"),
-        ("[]", "it is no object"),
-        ('{"type": "objekt"}', "is no JSON schema: 'objekt'"),
+        ("{", "is not JSON"),
+        ("[]", "it is not an object"),
+        ('{"type": "objekt"}', "is not a JSON schema: 'objekt'"),
     ],
 )
 def test_a_file_that_is_no_schema_is_refused_with_2(invoke, text, reason):

@@ -11,8 +11,8 @@ SCENES = """\
 user      What should I wear today in Oslo, and in Rome?
 agent     Advisor, on smart = ollama/gpt-oss:20b
 thinking  Two cities. I can look up both at once.
-call      get_weather({"city": "Oslo"})
-call      get_weather({"city": "Rome"})
+call      get_weather(city="Oslo")
+call      get_weather(city="Rome")
 result    -3 C, snow
 result    21 C, sunny
 answer    In Oslo a warm coat, a hat and boots: it snows at three below zero. In
@@ -23,7 +23,7 @@ usage     2 requests, 52 tokens in, 46 out, 0.0 s
 
 user      I fly to Oslo tonight. What do I pack?
 agent     Packer, on smart = ollama/gpt-oss:20b
-call      get_weather({"city": "Oslo"})
+call      get_weather(city="Oslo")
 result    -3 C, snow
 answer    {"city": "Oslo", "items": ["warm coat", "hat", "boots"]}
 object    PackingList(city='Oslo', items=['warm coat', 'hat', 'boots'])
@@ -35,7 +35,7 @@ user      Is it T-shirt weather in Rome?
 agent     Desk, on fast = ollama/qwen3:4b
 handoff   transfer_to_advisor
 agent     Advisor, on smart = ollama/gpt-oss:20b
-call      get_weather({"city": "Rome"})
+call      get_weather(city="Rome")
 result    21 C, sunny
 answer    Yes: sun, and 21 degrees.
 usage     3 requests, 78 tokens in, 10 out, 0.0 s

@@ -185,7 +185,7 @@ def test_an_answer_that_is_cut_says_which_limit_to_raise(invoke, fake_ollama):
 @pytest.mark.parametrize(
     ("details", "reason"),
     [
-        ({"reason": "max_output_tokens"}, "its limit of tokens"),
+        ({"reason": "max_output_tokens"}, "its token limit"),
         ({"reason": "content_filter"}, "The answer is not complete: content_filter."),
         (None, "The answer is not complete: no reason given."),
     ],

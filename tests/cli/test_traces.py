@@ -149,8 +149,8 @@ def test_a_run_is_shown_as_a_tree_with_its_measures(invoke, record):
     assert "10.0 tok/s" in lines[2]
     assert "first token 0.250 s" in lines[2]
     assert "context 29% of 4,096" in lines[2]
-    assert lines[3:6] == ["thinking They greet me.", "Hello", 'calls wave({"hand": "left"})']
-    assert lines[6].startswith('wave({"hand": "left"})  500 ms')
+    assert lines[3:6] == ["thinking They greet me.", "Hello", 'calls wave(hand="left")']
+    assert lines[6].startswith('wave(hand="left")  500 ms')
     assert lines[7] == "→ waved [31m"
     assert lines[8].startswith("handoff host → boss")
     assert lines[9].startswith("guardrail polite triggered")

@@ -71,7 +71,7 @@ def test_a_replay_with_another_model_asks_it(invoke, record, fake_ollama, monkey
     done = invoke("traces", "replay", "--model", "ollama/other")
 
     assert done.exit_code == 0
-    assert 'Not in the record, so without a result: get_weather({"city": "Rome"})' in done.stderr
+    assert 'Not in the record, so without a result: get_weather(city="Rome")' in done.stderr
     assert "+ No idea." in done.stdout
     assert "- It is sunny in Oslo." in done.stdout
 
@@ -96,7 +96,7 @@ def test_a_diff_shows_what_differs(invoke, record, fake_ollama, monkeypatch):
 
     assert done.exit_code == 1
     assert "+ Never mind." in lines
-    assert any(line.startswith('- get_weather({"city": "Oslo"})') for line in lines)
+    assert any(line.startswith('- get_weather(city="Oslo")') for line in lines)
     pairs = json.loads(invoke("traces", "diff", "last-1", "--json").stdout)["pairs"]
     fields = [difference["field"] for difference in pairs[0]["differences"]]
     assert fields == ["answer", "calls"]

@@ -149,7 +149,7 @@ def test_instructions_stand_before_the_input():
 
 
 def test_a_call_reads_like_a_program():
-    assert show_call(CALL) == 'get({"city": "Oslo"})'
+    assert show_call(CALL) == 'get(city="Oslo")'
     assert show_call(Call("f", {})) == "f()"
     assert one_line("a\n b", 2) == "a…"
     assert one_line(json.loads('{"a": "é"}')) == '{"a": "é"}'

@@ -1,4 +1,4 @@
-"""An event loop that ends when its work does."""
+"""An event loop that does not wait for threads when its work is done."""
 
 import asyncio
 import threading
@@ -12,33 +12,33 @@ _P = ParamSpec("_P")
 
 
 def run_without_waiting(work: Coroutine[Any, Any, _T]) -> _T:
-    """What *work* returns; threads that still run then, such as a name look-up, are left alone."""
+    """Run *work* and return its result. Does not wait for threads, such as a name look-up."""
     with impatient_runner() as runner:
         return runner.run(work)
 
 
 @contextmanager
 def impatient_runner() -> Generator[asyncio.Runner]:
-    """A loop to run work in; threads that still run at the end, such as a tool's, are left alone."""
+    """Return an event loop that does not wait for threads at its end, such as a tool's."""
     with asyncio.Runner() as runner:
         runner.get_loop().set_default_executor(_Daemons())
         yield runner
 
 
 class _Daemons(ThreadPoolExecutor):
-    """A thread for each call; neither the loop nor the interpreter waits for them to end."""
+    """Runs each call in a thread of its own, for which nothing waits."""
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Future[_T]":
-        """The future of a call in a thread of its own."""
+        """Call *fn* in a new thread and return its future."""
         future: Future[_T] = Future()
-        future.set_running_or_notify_cancel()  # a thread cannot be called off
+        future.set_running_or_notify_cancel()  # a thread cannot be cancelled
 
         def call() -> None:
             try:
                 result = fn(*args, **kwargs)
-            except SystemExit as exc:  # it would end the loop, task by task
+            except SystemExit as exc:  # it would end the event loop
                 future.set_exception(RuntimeError(f"the code called sys.exit({exc.code!r})"))
-            except BaseException as exc:  # noqa: BLE001 - whoever waits for the future gets it
+            except BaseException as exc:  # noqa: BLE001 - the future carries it
                 future.set_exception(exc)
             else:
                 future.set_result(result)

@@ -1,36 +1,69 @@
-"""What somebody types, or pipes in: lines, messages of several lines, decisions."""
+"""What the user types or pipes in: a prompt, lines, messages of several lines, decisions."""
 
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from enum import Enum
 
 import click
 
-from timestep.cli.agent.approval import Decision
-from timestep.cli.agent.conversation import data_file
-
 try:
     import readline
-except ImportError:  # Windows has none
-    readline = None  # type: ignore[assignment] # Windows has none
+except ImportError:  # not on Windows
+    readline = None  # type: ignore[assignment] # not on Windows
 
 _QUOTES = '"""'
 _HISTORY_LINES = 1000
 _MORE = ". "
 _LONGEST = 60
-"""Characters of a call that are asked about."""
+"""The most characters of a call in a question about it."""
+_NOT_TEXT = "Standard input is not UTF-8 text."
 
 
 class UnendedMessageError(Exception):
-    """A message that begins with quotes, and does not end with them."""
+    """A message begins with triple quotes and does not end with them."""
+
+
+class Decision(Enum):
+    """The user's decision about a tool call."""
+
+    YES = "yes"
+    NO = "no"
+    ALWAYS = "always"
+
+
+def read_prompt(argument: str | None) -> str:
+    """Return *argument*, or what is piped in if there is no argument or it is ``-``.
+
+    If there is a prompt, standard input is left alone: it may belong to a loop or never end.
+
+    Raises:
+        UsageError: There is no prompt, or it is not text.
+    """
+    if argument is not None and argument != "-":
+        return _checked(argument)
+    if argument is None and sys.stdin.isatty():
+        raise click.UsageError("Missing argument 'PROMPT': write it, or pipe it in.")
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as exc:
+        raise click.UsageError(_NOT_TEXT) from exc
+
+
+def _checked(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise click.UsageError("The prompt is not UTF-8 text.") from exc
+    return text
 
 
 def read_line(prompt: str) -> str:
-    """The next line, without its end.
+    """Return the next line, without its line break.
 
     Raises:
-        EOFError: There is none.
-        UsageError: It is no text.
+        EOFError: The input has ended.
+        UsageError: The input is not text.
     """
     if sys.stdin.isatty() and sys.stdout.isatty():
         return input(prompt)
@@ -39,19 +72,22 @@ def read_line(prompt: str) -> str:
     try:
         line = sys.stdin.readline()
     except UnicodeDecodeError as exc:
-        raise click.UsageError("Standard input is not UTF-8 text.") from exc
+        raise click.UsageError(_NOT_TEXT) from exc
     if not line:
         raise EOFError
     return line.removesuffix("\n")
 
 
 def read_message(prompt: str) -> str:
-    r"""The next message: a line, and more where it ends in ``\`` or begins with three quotes.
+    r"""Return the next message.
+
+    A message is one line. A ``\`` at the end of a line continues it; three quotes begin and end a
+    message of several lines.
 
     Raises:
-        EOFError: There is none.
-        UnendedMessageError: It ends before its closing quotes.
-        UsageError: It is no text.
+        EOFError: The input has ended.
+        UnendedMessageError: The input ended before the closing quotes.
+        UsageError: The input is not text.
     """
     line = read_line(prompt)
     if line.startswith(_QUOTES):
@@ -75,10 +111,10 @@ def _read_quoted(first: str) -> str:
 
 
 def ask_decision(call: str) -> Decision:
-    """What somebody says about *call*; no when nobody says anything."""
-    # The whole call stands above, and an editor of lines is no place for a long one.
+    """Ask whether *call* may run. The end of the input means no."""
+    # The screen shows the whole call already, and a long prompt disturbs line editing.
     shown = call if len(call) <= _LONGEST else f"{call[:_LONGEST]}…"
-    # Nothing else is taken for one of them: somebody may type on while a call comes in.
+    # Only these words count: the user may be typing something else when the call comes in.
     answers = {
         word: decision for decision in Decision for word in (decision.value, decision.value[0])
     }
@@ -96,17 +132,17 @@ def ask_decision(call: str) -> Decision:
 
 @contextmanager
 def history() -> Generator[None]:
-    """Lines of earlier times can be called back in the block, and its own later."""
+    """Let the block's prompts recall earlier lines, and keep its own lines for the next time."""
     if readline is None or not sys.stdin.isatty():
         yield
         return
+    from timestep.cli.agent.conversation import data_file
+
     path = data_file("chat_history")
     with suppress(OSError):
         readline.read_history_file(path)
     readline.set_history_length(_HISTORY_LINES)
-    readline.parse_and_bind(
-        "set enable-bracketed-paste on"
-    )  # lines that are pasted are one message
+    readline.parse_and_bind("set enable-bracketed-paste on")  # pasted lines are one message
     try:
         yield
     finally:

@@ -7,8 +7,8 @@ import click
 
 from timestep.cli.completion import complete_file, complete_model
 from timestep.cli.context import Context, configuration_options
+from timestep.cli.input import read_prompt
 from timestep.cli.output import json_option, print_aside, print_json
-from timestep.cli.prompt import read_prompt
 from timestep.cli.terminal import write_answer
 
 if TYPE_CHECKING:

@@ -188,9 +188,21 @@ def one_line(value: Any, most: int = 200) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
+def call_text(name: str, arguments: Any) -> str:
+    """Return a call as a program would write it: ``get_weather(city="Oslo")``.
+
+    *arguments* are an object, or its JSON. Any other text stands as it is.
+    """
+    parsed = _parsed(arguments)
+    if not isinstance(parsed, Mapping):
+        return f"{name}({parsed or ''})"
+    pairs = cast("Mapping[str, Any]", parsed).items()
+    return f"{name}({', '.join(f'{key}={_json(value)}' for key, value in pairs)})"
+
+
 def show_call(call: Call) -> str:
-    """*call* as it would stand in a program."""
-    return f"{call.name}({'' if call.arguments in ({}, None, '') else one_line(call.arguments)})"
+    """Return *call* as text, on one line."""
+    return one_line(call_text(call.name, call.arguments))
 
 
 def final_answer(trace: Trace) -> str:

@@ -25,7 +25,7 @@ from agents import (
 from openai.types.shared import Reasoning
 
 from timestep.errors import UnsupportedInputError
-from timestep.traces.conversation import Message, answered, asked, results
+from timestep.traces.conversation import Message, answered, asked, call_text, results
 from timestep.traces.records import Span, Trace
 
 NOT_RECORDED = "This is a replay of a recorded run, and it has no result for this call."
@@ -83,7 +83,7 @@ class RecordedResults:
         """The next result of this call; the last one stays for calls that come more often."""
         waiting = self.by_call.get((name, _canonical(arguments)))
         if waiting is None:
-            self.unknown.append(f"{name}({arguments})")
+            self.unknown.append(call_text(name, arguments))
             return NOT_RECORDED
         return waiting.popleft() if len(waiting) > 1 else waiting[0]
 

@@ -1,6 +1,6 @@
 """One line about a span. Pure."""
 
-from timestep.traces.conversation import answered, one_line, show_call
+from timestep.traces.conversation import answered, call_text, one_line, show_call
 from timestep.traces.records import Span
 
 
@@ -8,9 +8,7 @@ def headline(span: Span) -> str:
     """What *span* did, on one line, without its measures."""
     match span.kind:
         case "function":
-            given = span.arguments
-            shown = "" if given in ({}, None, "") else one_line(given)
-            return f"{span.name}({shown})"
+            return one_line(call_text(span.name, span.arguments))
         case "handoff":
             return f"{span.data.get('from_agent') or '?'} → {span.name}"
         case "guardrail":

@@ -1,9 +1,8 @@
-"""Tool calls that wait until somebody has agreed."""
+"""Tool calls that wait until the user approves them."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from enum import Enum
 from typing import Any
 
 import click
@@ -17,26 +16,20 @@ from agents import (
     TResponseInputItem,
 )
 
-from timestep.cli.agent.run import Turn, field_of, read_arguments
-from timestep.cli.agent.screen import call_text
-from timestep.cli.agent.setup import Asking
+from timestep.cli.agent.run import AgentRun, field_of
+from timestep.cli.agent.setup import RunSetup
+from timestep.cli.input import Decision
+from timestep.cli.output import clean
 from timestep.cli.streams import foreign_code
 from timestep.cli.terminal import unheard
-
-
-class Decision(Enum):
-    """What may happen to a tool call."""
-
-    YES = "yes"
-    NO = "no"
-    ALWAYS = "always"
+from timestep.traces.conversation import call_text
 
 
 class Approver:
-    """Has somebody decide about tool calls, and remembers which tools may always be called.
+    """Asks about tool calls and remembers the tools that may always run.
 
     Args:
-        ask: Says what may happen to a call, which it gets as people read it.
+        ask: Called with a tool call as text; returns the user's decision.
     """
 
     def __init__(self, ask: Callable[[str], Decision]) -> None:
@@ -44,7 +37,7 @@ class Approver:
         self._trusted: set[str] = set()
 
     def approves(self, name: str, call: str) -> bool:
-        """Whether *call* of the tool *name* may happen."""
+        """Return whether *call*, of the tool *name*, may run."""
         if name in self._trusted:
             return True
         decision = self._ask(call)
@@ -54,12 +47,12 @@ class Approver:
 
 
 def with_approval(agent: Agent[Any], copies: dict[int, Agent[Any]] | None = None) -> Agent[Any]:
-    """*agent*, and all it hands over to, with tools that wait for approval.
+    """Return a copy of *agent*, and of the agents it hands off to, whose tools need approval.
 
     Raises:
-        UsageError: Its tools come from an MCP server, which decides that itself.
+        UsageError: The agent has MCP servers; they decide about approval themselves.
     """
-    known = {} if copies is None else copies  # two agents may hand over to each other
+    known = {} if copies is None else copies  # two agents may hand off to each other
     if id(agent) in known:
         return known[id(agent)]
     if agent.mcp_servers:
@@ -91,20 +84,20 @@ def _approving(handoff: Handoff[Any, Any], known: dict[int, Agent[Any]]) -> Any:
 
 def run_to_answer(
     loop: asyncio.Runner,
-    asking: Asking,
-    turn: Turn,
-    given: list[TResponseInputItem],
+    setup: RunSetup,
+    run: AgentRun,
+    items: list[TResponseInputItem],
     approver: Approver,
 ) -> RunResultStreaming:
-    """Let the agent of *asking* answer *given*; *approver* decides about calls that wait.
+    """Run the agent of *setup* on *items* until it answers, and ask *approver* on the way.
 
-    Nobody is asked within the event loop, where Ctrl-C would not end the question.
+    The questions are asked outside the event loop; inside it, Ctrl-C would not end them.
     """
     state: RunState[Any] | None = None
     while True:
-        said = given if state is None else state
+        given = items if state is None else state
         with unheard(), foreign_code():
-            result = loop.run(turn.play(asking.agent, said, asking.config, asking.max_turns))
+            result = loop.run(run.play(setup.agent, given, setup.config, setup.max_turns))
         if not result.interruptions:
             return result
         state = result.to_state()
@@ -114,8 +107,8 @@ def run_to_answer(
 def _settle(state: RunState[Any], waiting: list[ToolApprovalItem], approver: Approver) -> None:
     for item in waiting:
         name = item.tool_name or "tool"
-        arguments = read_arguments(field_of(item.raw_item, "arguments"))
-        if approver.approves(name, call_text(name, arguments)):
+        call = clean(call_text(name, field_of(item.raw_item, "arguments")))
+        if approver.approves(name, call):
             state.approve(item)
         else:
             state.reject(item)

@@ -1,4 +1,4 @@
-"""What was said so far; under a name it is kept on this machine."""
+"""The items of a conversation. A conversation with a session's name is kept on this machine."""
 
 import sqlite3
 from pathlib import Path
@@ -12,8 +12,8 @@ class Conversation:
     """The items of a conversation, oldest first.
 
     Args:
-        items: What was said before.
-        session: Where every change is kept; None to forget all at the end.
+        items: The items so far.
+        session: The session that keeps every change; None to keep nothing.
     """
 
     def __init__(
@@ -23,38 +23,38 @@ class Conversation:
         self._session = session
 
     async def extend(self, items: list[TResponseInputItem]) -> None:
-        """Add what was said now."""
+        """Add *items*."""
         self.items += items
         if self._session is not None:
             await self._session.add_items(items)
 
     async def undo(self) -> TResponseInputItem | None:
-        """Take back the last thing the user said, with all that followed; None without one."""
+        """Remove the user's last message and all that followed. Return the message, or None."""
         starts = [index for index, item in enumerate(self.items) if item.get("role") == "user"]
         if not starts:
             return None
-        taken = self.items[starts[-1] :]
+        removed = self.items[starts[-1] :]
         del self.items[starts[-1] :]
         if self._session is not None:
-            for _ in taken:
+            for _ in removed:
                 await self._session.pop_item()
-        return taken[0]
+        return removed[0]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file of the session."""
         if self._session is not None:
             self._session.close()
 
 
-def said(result: RunResultStreaming) -> list[TResponseInputItem]:
-    """All that followed the question; a handoff may have changed what the agents see of it."""
+def new_items(result: RunResultStreaming) -> list[TResponseInputItem]:
+    """Return every item after the question, also those that a handoff hides from later agents."""
     return [
         item.to_input_item() for item in result.new_items if not isinstance(item, ToolApprovalItem)
     ]
 
 
 def data_file(name: str) -> Path:
-    """The file *name* among the user's data; a new one is private."""
+    """Return the path of *name* in the user's data directory. A new file is private."""
     path = platformdirs.user_data_path("timestep") / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
@@ -62,10 +62,10 @@ def data_file(name: str) -> Path:
 
 
 async def load_conversation(name: str | None) -> Conversation:
-    """The conversation called *name*, to be closed; or a new one that is not kept.
+    """Return the conversation called *name*, or a new one that is not kept. Close it afterwards.
 
     Raises:
-        ClickException: The file of conversations cannot be used.
+        ClickException: The file of the conversations cannot be used.
     """
     if name is None:
         return Conversation([])
@@ -75,5 +75,5 @@ async def load_conversation(name: str | None) -> Conversation:
     except (OSError, sqlite3.Error) as exc:
         raise click.ClickException(
             f"The conversations in {platformdirs.user_data_path('timestep') / 'sessions.db'} "
-            f"cannot be used: {exc}. Move the file away to begin anew."
+            f"cannot be used: {exc}. Move the file away to start over."
         ) from exc

@@ -1,4 +1,4 @@
-"""An agent by reference."""
+"""Loads an agent by reference: ``module:attribute`` or ``file.py:attribute``."""
 
 from typing import Any, cast
 

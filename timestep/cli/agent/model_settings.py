@@ -1,4 +1,4 @@
-"""``--set NAME=VALUE``: model settings by name, typed as the SDK declares them."""
+"""Reads ``--set NAME=VALUE``: model settings by name, with the types the SDK declares."""
 
 import dataclasses
 import difflib
@@ -17,9 +17,9 @@ _SETTINGS = TypeAdapter(ModelSettings)
 
 
 def parse_settings(pairs: Iterable[str]) -> ModelSettings:
-    """The settings that *pairs* of ``NAME=VALUE`` describe.
+    """Return the settings in *pairs* of ``NAME=VALUE``.
 
-    A name with dots reaches into a setting, as in ``reasoning.effort=high``.
+    Dots lead into a setting, as in ``reasoning.effort=high``.
 
     Raises:
         UsageError: A name is unknown, or a value has the wrong type.
@@ -30,14 +30,14 @@ def parse_settings(pairs: Iterable[str]) -> ModelSettings:
         if not equals:
             raise click.UsageError(f"--set {pair}: write NAME=VALUE, as in temperature=0.2.")
         _put(given, name.strip(), text)
-    # One by one: a value is text only where its setting takes no other type.
+    # One by one: a value stays text only if its setting takes no other type.
     return ModelSettings(**{name: _typed(name, value) for name, value in given.items()})
 
 
 def _put(given: dict[str, Any], name: str, text: str) -> None:
     first, *below = name.split(".")
     if first not in _NAMES:
-        raise click.UsageError(f"--set {name}: there is no such setting.{_hint(first)}")
+        raise click.UsageError(f"--set {name}: unknown setting.{_hint(first)}")
     table, key = given, first
     for step in below:
         inner = table.setdefault(key, {})
@@ -49,7 +49,7 @@ def _put(given: dict[str, Any], name: str, text: str) -> None:
 
 def _hint(name: str) -> str:
     if name in OPTION_NAMES:
-        return f" It is an option of Ollama: write extra_args.{name}=VALUE."
+        return f" It is an Ollama option: write extra_args.{name}=VALUE."
     near = difflib.get_close_matches(name, _NAMES, n=1)
     return f" Did you mean {near[0]}?" if near else f" The settings are {', '.join(_NAMES)}."
 
@@ -68,7 +68,7 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def _from_json(value: Any) -> Any:
-    """*value* with every text that is JSON read as JSON: numbers, true, lists, tables."""
+    """Return *value* with every string that is JSON parsed: numbers, true, lists, objects."""
     if isinstance(value, dict):
         return {key: _from_json(below) for key, below in cast("dict[str, Any]", value).items()}
     try:

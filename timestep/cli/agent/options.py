@@ -1,4 +1,4 @@
-"""The options that say who is asked, and how: of every command that runs an agent."""
+"""The options of every command that runs an agent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class AgentOptions:
-    """What the options said.
+    """The values of the options.
 
     Attributes:
-        reference: Of the agent; None for a plain one.
-        model: Instead of the agent's own.
-        instructions: Instead of the agent's own.
-        settings: ``NAME=VALUE`` of model settings.
-        session: The name of the conversation to go on with.
-        max_turns: How often the model may be asked for one answer.
+        reference: Where the agent is; None for a plain agent.
+        model: The model to use instead of the agent's own.
+        instructions: The instructions to use instead of the agent's own.
+        settings: Model settings, each as ``NAME=VALUE``.
+        session: The name of the conversation to continue.
+        max_turns: The most model calls for one answer.
     """
 
     reference: str | None
@@ -33,7 +33,7 @@ class AgentOptions:
 
 
 def agent_options(command: _Command) -> _Command:
-    """*command* with the options, which `AgentOptions` takes by their names."""
+    """Add the options to *command*. Their names are the fields of `AgentOptions`."""
     options = [
         click.option(
             "-a",
@@ -41,35 +41,35 @@ def agent_options(command: _Command) -> _Command:
             "reference",
             shell_complete=complete_file,
             metavar="MODULE:ATTRIBUTE",
-            help="The agent, as module:attribute or file.py:attribute; a plain one when left out.",
+            help="The agent, as module:attribute or file.py:attribute. Default: a plain agent.",
         ),
         click.option(
             "-m",
             "--model",
             shell_complete=complete_model,
             metavar="NAME",
-            help="The model or alias; the agent's own or default_model when left out.",
+            help="The model or alias. Default: the agent's own, or default_model.",
         ),
-        click.option("-i", "--instructions", metavar="TEXT", help="What the agent is told to be."),
+        click.option("-i", "--instructions", metavar="TEXT", help="The instructions of the agent."),
         click.option(
             "--set",
             "settings",
             metavar="NAME=VALUE",
             multiple=True,
-            help="A model setting, such as temperature=0.2; may be repeated.",
+            help="A model setting, such as temperature=0.2. Can be repeated.",
         ),
         click.option(
             "-s",
             "--session",
             metavar="NAME",
-            help="Go on with the conversation of this name, kept on this machine.",
+            help="Continue the conversation with this name, and keep it on this machine.",
         ),
         click.option(
             "--max-turns",
             type=click.IntRange(1),
             default=10,
             show_default=True,
-            help="How often the model may be asked for one answer.",
+            help="The most model calls for one answer.",
         ),
     ]
     for option in reversed(options):

@@ -1,4 +1,4 @@
-"""What commands run is recorded on this machine, and goes nowhere else."""
+"""Records the runs of a command on this machine and sends them nowhere."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,10 +12,9 @@ from timestep.traces import install, uninstall
 
 @contextmanager
 def recorded(settings: Settings) -> Generator[None]:
-    """Record the runs of the block as ``[traces]`` says.
+    """Record the runs of the block, if ``[traces]`` says so.
 
-    The SDK's own exporter, which sends traces to OpenAI whenever it finds a key, is gone either
-    way.
+    The SDK's exporter, which sends traces to OpenAI if it finds a key, is removed either way.
 
     Raises:
         ConfigurationError: ``traces.otlp`` is set and OpenTelemetry is not installed.

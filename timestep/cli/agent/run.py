@@ -1,9 +1,10 @@
-"""One answer of an agent, with its tool calls and handoffs, as plain events."""
+"""One run of an agent, reported as plain events while it goes on."""
 
 import asyncio
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeAlias, cast
 
@@ -37,7 +38,7 @@ from timestep.cli.agent.costs import Costs
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """A piece of what the model thinks."""
+    """A piece of the model's thinking."""
 
     type: ClassVar[str] = "thinking"
     text: str
@@ -45,7 +46,7 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A piece of a message."""
+    """A piece of a message's text."""
 
     type: ClassVar[str] = "text"
     text: str
@@ -53,14 +54,14 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class MessageEnd:
-    """A message is complete."""
+    """The end of a message."""
 
     type: ClassVar[str] = "message_end"
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The model calls a tool."""
+    """A tool call by the model."""
 
     type: ClassVar[str] = "tool_call"
     id: str
@@ -70,7 +71,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """A tool answers."""
+    """The result of a tool call."""
 
     type: ClassVar[str] = "tool_result"
     id: str
@@ -80,7 +81,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
-    """One agent hands over to another."""
+    """A handoff from one agent to another."""
 
     type: ClassVar[str] = "handoff"
     source: str
@@ -91,22 +92,22 @@ Event: TypeAlias = Thinking | Text | MessageEnd | ToolCall | ToolResult | Handof
 
 
 def as_json(event: Event) -> dict[str, Any]:
-    """*event* as a JSON object."""
+    """Return *event* as a JSON object."""
     return {"type": event.type, **asdict(event)}
 
 
-class Turn:
-    """The answer to one question, under way.
+class AgentRun:
+    """Runs an agent on one question and collects what it produces.
 
     Args:
-        show: Gets every event at once.
+        show: Called with each event as soon as it arrives.
 
     Attributes:
-        text: All that the model has said.
-        thinking: All that it has thought.
-        calls: The tool calls, each with its result once there is one.
-        costs: What it cost so far.
-        problem: Why an answer ended early, when the model's server said so.
+        text: The text of the model's messages so far.
+        thinking: The model's thinking so far.
+        calls: The tool calls by call id, each with its result once it has one.
+        costs: The tokens and seconds used so far.
+        problem: Why the server ended the answer early; empty if it did not.
     """
 
     def __init__(self, show: Callable[[Event], None]) -> None:
@@ -125,9 +126,9 @@ class Turn:
         config: RunConfig,
         max_turns: int,
     ) -> RunResultStreaming:
-        """Run *agent* on *given* to its answer, or to a tool that waits for approval.
+        """Run *agent* on *given* until it answers or a tool call needs approval.
 
-        However it ends, the server has stopped generating then.
+        The server has stopped generating when this returns or raises.
         """
         result = Runner.run_streamed(agent, given, run_config=config, max_turns=max_turns)
         try:
@@ -162,7 +163,7 @@ class Turn:
                 self.costs.add(event.response.usage)
                 self.problem = event.response.error.message if event.response.error else ""
             case _:
-                pass  # announces or repeats what the others bring
+                pass  # repeats what other events bring
 
     def _take_item(self, item: RunItem) -> None:
         match item:
@@ -178,7 +179,7 @@ class Turn:
             case HandoffOutputItem():
                 self._tell(Handoff(item.source_agent.name, item.target_agent.name))
             case _:
-                pass  # the raw events brought it
+                pass  # the raw events have brought it
 
     def _tell(self, event: Event) -> None:
         if self.costs.first_token_seconds is None:
@@ -189,23 +190,16 @@ class Turn:
 def _read_call(item: ToolCallItem) -> ToolCall:
     raw = item.raw_item
     call_id = field_of(raw, "call_id") or field_of(raw, "id") or ""
-    # Tools that run at the provider have other shapes; all have a type.
+    # Tools that run at the provider have other fields, but always a type.
     name = field_of(raw, "name") or field_of(raw, "type")
-    return ToolCall(str(call_id), str(name), read_arguments(field_of(raw, "arguments")))
-
-
-def read_arguments(text: Any) -> Any:
-    """The arguments of a call; *text* itself where it is no JSON."""
-    if not isinstance(text, str):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    arguments: Any = field_of(raw, "arguments")
+    with suppress(TypeError, ValueError):  # arguments that are not JSON stay text
+        arguments = json.loads(arguments)
+    return ToolCall(str(call_id), str(name), arguments)
 
 
 def field_of(raw: object, name: str) -> object:
-    """The field *name* of an item, which is an object or a dict; None without it."""
+    """Return the field *name* of an item, which is an object or a dict. None if it is missing."""
     if isinstance(raw, dict):
         return cast("dict[str, object]", raw).get(name)
     return getattr(raw, name, None)
@@ -216,6 +210,6 @@ def _why_cut(response: Response) -> str:
     if details is None or details.reason != "max_output_tokens":
         return f"The answer is not complete: {details.reason if details else 'no reason given'}."
     return (
-        "The answer is not complete: the model came to its limit of tokens. For an Ollama model "
-        "raise num_predict or num_ctx under [ollama.options]."
+        "The answer is not complete: the model reached its token limit. For an Ollama "
+        "model, raise num_predict or num_ctx under [ollama.options]."
     )

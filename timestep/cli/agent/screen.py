@@ -1,25 +1,25 @@
-"""The events of an answer, shown as they come: the answer on stdout, all else on stderr."""
+"""Shows the events of a run as they arrive: the answer on stdout, everything else on stderr."""
 
-import json
 import sys
-from typing import Any, cast
+from typing import Any
 
 import click
 
 from timestep.cli.agent.run import Event, Handoff, MessageEnd, Text, Thinking, ToolCall, ToolResult
 from timestep.cli.output import clean
 from timestep.cli.terminal import Transcript, is_styled, width, write_answer, write_aside
+from timestep.traces.conversation import call_text
 
 _LABELS = 9
 _LONGEST = 1000
-"""Characters of a result that are shown."""
+"""The most characters shown of a tool's result."""
 
 
 class Screen:
-    """Shows an answer: as Markdown on a terminal, elsewhere as the model wrote it.
+    """Shows a run: the answer as Markdown on a terminal, elsewhere as the model wrote it.
 
     Args:
-        shows_text: False leaves the text out, because it is shown in another form.
+        shows_text: False to leave the text out because it is printed in another form.
     """
 
     def __init__(self, *, shows_text: bool = True) -> None:
@@ -41,7 +41,7 @@ class Screen:
             case MessageEnd() if self._shows_text:
                 self.end()
             case ToolCall():
-                self._aside("tool", call_text(event.name, event.arguments))
+                self._aside("tool", clean(call_text(event.name, event.arguments)))
             case ToolResult():
                 self._aside("result", _cut(event.result))
             case Handoff():
@@ -50,7 +50,7 @@ class Screen:
                 pass
 
     def end(self) -> None:
-        """End the lines that were begun; what follows is something else."""
+        """End the current line: what follows is something else."""
         if self._section == "answer":
             self._answer.end()
         elif self._section == "thinking" and sys.stderr.isatty():
@@ -81,17 +81,6 @@ class Screen:
             write_aside(f"{label:<{_LABELS}}{clean(text)}\n")
 
 
-def call_text(name: str, arguments: Any) -> str:
-    """A call as people read it: ``get_weather(city="Oslo")``."""
-    if isinstance(arguments, dict):
-        pairs = (
-            f"{key}={json.dumps(value, ensure_ascii=False)}"
-            for key, value in cast("dict[str, Any]", arguments).items()
-        )
-        return clean(f"{name}({', '.join(pairs)})")
-    return clean(f"{name}({arguments or ''})")
-
-
 def _cut(text: str) -> str:
     text = text.rstrip()
     if len(text) <= _LONGEST:
@@ -100,10 +89,10 @@ def _cut(text: str) -> str:
 
 
 class _AsWritten:
-    """The answer as the model wrote it, with an end to its last line."""
+    """Writes the answer as the model wrote it, and ends its last line."""
 
     def __init__(self) -> None:
-        self._file = sys.stdout  # agents run with another
+        self._file = sys.stdout  # agents run with another stdout
         self._last = ""
 
     def feed(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Who is asked, and how: the options, made into an agent and the configuration of its runs."""
+"""The options of a command, made into an agent and the configuration of its runs."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,17 +14,22 @@ from timestep.config.settings import Settings
 from timestep.registry import MultiModelProvider
 from timestep.routing import chain
 
+NO_MODEL = (
+    "No model: name one with --model, as in --model ollama/llama3.2, or set "
+    "TIMESTEP_DEFAULT_MODEL (default_model in timestep.toml)."
+)
+
 
 @dataclass(frozen=True)
-class Asking:
-    """An agent and the configuration of its runs.
+class RunSetup:
+    """An agent and everything its runs need.
 
     Attributes:
-        agent: Who is asked.
-        config: Of every run; its model is None for the agents' own.
-        max_turns: How often the model may be asked for one answer.
-        settings: Of the names of models.
-        provider: Of the models.
+        agent: The agent that gets the next message.
+        config: The SDK's configuration of every run. Its model is None to use the agents' own.
+        max_turns: The most model calls in one run.
+        settings: The settings, which resolve the names of models.
+        provider: The provider of the models.
     """
 
     agent: Agent[Any]
@@ -33,17 +38,17 @@ class Asking:
     settings: Settings
     provider: MultiModelProvider
 
-    def with_model(self, name: str) -> "Asking":
-        """The same with the model *name* for every agent.
+    def with_model(self, name: str) -> "RunSetup":
+        """Return a copy in which every agent uses the model *name*.
 
         Raises:
-            UnknownModelError: Nobody knows it.
+            UnknownModelError: No provider has the prefix of *name*.
         """
         self.provider.get_model(name)
         return replace(self, config=replace(self.config, model=name))
 
     def model_of(self, agent: Agent[Any]) -> str:
-        """The name of the model that answers for *agent*, aliases followed."""
+        """Return the name of the model that answers for *agent*, with aliases resolved."""
         model = self.config.model or agent.model
         if isinstance(model, Model):
             return str(getattr(model, "model", type(model).__name__))
@@ -57,17 +62,17 @@ def prepare(
     *,
     name: str,
     output: AgentOutputSchemaBase | None = None,
-) -> Asking:
-    """What *options* ask for.
+) -> RunSetup:
+    """Return what *options* describe.
 
     Args:
-        options: What the command line says.
+        options: The options of the command.
         context: The configuration.
-        name: Of the command; also of an agent that has no other.
+        name: The name of the command, and of the agent if no agent is named.
         output: The type of the answer, instead of the agent's own.
 
     Raises:
-        ClickException: There is no such agent, model or setting; says the next step.
+        ClickException: The agent, the model or a setting is unknown. Says the next step.
     """
     settings, provider = context.settings, context.build_provider()
     agent: Agent[Any] = load_agent(options.reference) if options.reference else Agent(name=name)
@@ -76,11 +81,8 @@ def prepare(
     if output is not None:
         agent = agent.clone(output_type=output)
     if options.model is None and agent.model is None and settings.default_model is None:
-        raise click.ClickException(
-            "No model: name one with --model, as in --model ollama/llama3.2, or set "
-            "TIMESTEP_DEFAULT_MODEL (default_model in timestep.toml)."
-        )
-    # The server's own durations come with the usage where they are asked for.
+        raise click.ClickException(NO_MODEL)
+    # Raw usage holds the server's own durations.
     model_settings = ModelSettings(preserve_raw_usage=True).resolve(
         parse_settings(options.settings)
     )
@@ -91,4 +93,4 @@ def prepare(
         workflow_name=name,
         group_id=options.session,
     )
-    return Asking(agent, config, options.max_turns, settings, provider)
+    return RunSetup(agent, config, options.max_turns, settings, provider)

@@ -1,4 +1,4 @@
-"""``timestep chat``: a conversation in the terminal."""
+"""``timestep chat``: talk to an agent in the terminal."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ from timestep.cli.context import Context, configuration_options
 @click.option("--approve", is_flag=True, help="Ask before every tool call.")
 @configuration_options
 def chat(context: Context, *, approve: bool, **options: Any) -> None:
-    r"""Talk to a configured model or an agent, answer by answer.
+    r"""Talk to a model or an agent.
 
-    A line is a message. It goes on in the next line after a \ at its end, and three double quotes
-    begin and end a message of many lines. /help shows the commands. Ctrl-C stops an answer, Ctrl-D
-    leaves. Piped in, every line is a message too.
+    A line is a message. A \ at its end continues it on the next line, and three double quotes
+    begin and end a message of several lines. /help shows the commands. Ctrl-C stops an answer,
+    Ctrl-D leaves. When the input is piped in, every line is a message too.
     """
     from timestep.cli.agent.recording import recorded
     from timestep.cli.agent.setup import prepare
-    from timestep.cli.chat.loop import talk
+    from timestep.cli.chat.loop import chat_until_end
 
     asked = AgentOptions(**options)
-    asking = prepare(asked, context, name="timestep chat")
+    setup = prepare(asked, context, name="timestep chat")
     with recorded(context.settings):
-        talk(asking, session=asked.session, approves=approve)
+        chat_until_end(setup, session=asked.session, approves=approve)

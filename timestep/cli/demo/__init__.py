@@ -1,4 +1,4 @@
-"""``timestep demo``: agents at work, with a model whose words are replayed."""
+"""``timestep demo``: agents at work with a replayed model."""
 
 import textwrap
 
@@ -19,6 +19,6 @@ def demo() -> None:
     replayed; the settings, the provider, the requests and the Agents SDK's Runner are real.
     """
     click.echo(textwrap.fill(_INTRODUCTION, width()))
-    from timestep.cli.demo.play import play  # two seconds, in which there is something to read
+    from timestep.cli.demo.play import play  # two seconds; the user reads meanwhile
 
     play()

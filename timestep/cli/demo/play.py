@@ -1,4 +1,4 @@
-"""The demo's run: a test server in place of Ollama, everything else as in an application."""
+"""Plays the demo: a test server stands in for Ollama; all else is as in an application."""
 
 import asyncio
 import sys
@@ -29,6 +29,7 @@ from timestep.cli.terminal import Transcript, width
 from timestep.config.settings import Settings, load_settings
 from timestep.registry import MultiModelProvider, build_provider
 from timestep.testing import FakeOllama
+from timestep.traces.conversation import call_text
 
 _CONFIGURATION = Path(__file__).parent / "timestep.toml"
 _READING_SPEED = 0.03
@@ -55,11 +56,11 @@ Now a real model
 
 
 def play() -> None:
-    """Play all scenes."""
-    # The SDK would send traces to OpenAI whenever it finds a key.
+    """Play every scene."""
+    # The SDK would send traces to OpenAI if it found a key.
     set_trace_processors([])
     with FakeOllama() as server:
-        # No variable of the user's may change what the demo shows.
+        # The user's variables must not change what the demo shows.
         settings = load_settings(
             environment={},
             env_file=None,
@@ -76,7 +77,7 @@ def play() -> None:
 
 
 def _show_configuration() -> None:
-    _heading("The configuration, but for the test server's address")
+    _heading("The configuration, without the test server's address")
     click.echo(textwrap.indent(_CONFIGURATION.read_text(), "    ").rstrip())
 
 
@@ -130,13 +131,13 @@ def _show(event: StreamEvent, transcript: Transcript, settings: Settings) -> Non
                 case ResponseReasoningTextDeltaEvent(delta=text):
                     transcript.write("thinking", text, dim=True)
                 case _:
-                    pass  # announces or repeats what the others bring
+                    pass  # repeats what other events bring
 
 
 def _show_item(item: RunItem, transcript: Transcript) -> None:
     match item:
         case ToolCallItem(raw_item=ResponseFunctionToolCall() as call):
-            transcript.line("call", f"{call.name}({call.arguments})")
+            transcript.line("call", call_text(call.name, call.arguments))
         case HandoffCallItem(raw_item=call):
             transcript.line("handoff", call.name)
         case ToolCallOutputItem():

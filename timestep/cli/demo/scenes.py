@@ -1,4 +1,4 @@
-"""The demo's scenes: agents, their tools, and what the replayed model says."""
+"""The scenes of the demo: agents, their tools, and the replies of the replayed model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ def get_weather(city: str) -> str:
 
 
 class PackingList(BaseModel):
-    """What to take along."""
+    """What to pack for a trip."""
 
     city: str
     items: list[str]
@@ -30,10 +30,10 @@ class Scene:
     """One run of an agent.
 
     Attributes:
-        title: What it shows.
-        agent: Who is asked.
-        prompt: What is asked.
-        replies: What the model says, one reply a request.
+        title: What the scene shows.
+        agent: The agent that runs.
+        prompt: The user's message.
+        replies: The replies of the model, one per request.
     """
 
     title: str

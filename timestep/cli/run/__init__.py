@@ -1,4 +1,4 @@
-"""``timestep run``: one question, one streamed answer."""
+"""``timestep run``: ask one question and stream the answer."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import click
 
 from timestep.cli.agent.options import AgentOptions, agent_options
 from timestep.cli.context import Context, configuration_options
-from timestep.cli.prompt import read_prompt
+from timestep.cli.input import read_prompt
 
 
 @click.command()
@@ -16,7 +16,7 @@ from timestep.cli.prompt import read_prompt
     "--output-schema",
     metavar="FILE",
     type=click.Path(),
-    help="Have an answer in JSON that matches the JSON schema in FILE.",
+    help="Answer in JSON that matches the JSON schema in FILE.",
 )
 @click.option(
     "--image",
@@ -24,7 +24,7 @@ from timestep.cli.prompt import read_prompt
     metavar="FILE",
     type=click.Path(),
     multiple=True,
-    help="Show an image; may be repeated.",
+    help="Show the model an image. Can be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON value at the end.")
 @click.option("--jsonl", "as_lines", is_flag=True, help="Print every event as a line of JSON.")
@@ -39,17 +39,17 @@ def run(
     as_lines: bool,
     **options: Any,
 ) -> None:
-    """Ask a configured model or an agent, and print the answer as it arrives.
+    """Ask a model or an agent, and print the answer as it arrives.
 
-    PROMPT is read from standard input when it is left out or "-". The answer goes to
-    standard output: as Markdown on a terminal, elsewhere as the model wrote it. Thinking, tool
-    calls and everything else go to standard error.
+    If PROMPT is left out or "-", it is read from standard input. The answer goes to standard
+    output: as Markdown on a terminal, elsewhere as the model wrote it. Thinking, tool calls and
+    everything else go to standard error.
     """
     prompt = read_prompt(prompt)
     if not prompt.strip():
         raise click.UsageError("The prompt is empty.")
     if as_json and as_lines:
-        raise click.UsageError("--json and --jsonl exclude each other.")
+        raise click.UsageError("Choose --json or --jsonl, not both.")
     from timestep.cli.agent.recording import recorded
     from timestep.cli.agent.setup import prepare
     from timestep.cli.run.answer import Form, print_answer
@@ -62,7 +62,7 @@ def run(
         from timestep.cli.run.output_schema import read_output_schema
 
         output = read_output_schema(output_schema)
-    asking = prepare(asked, context, name="timestep run", output=output)
+    setup = prepare(asked, context, name="timestep run", output=output)
     form = Form.JSON if as_json else Form.LINES if as_lines else Form.TEXT
     with recorded(context.settings):
-        print_answer(question, asking, session=asked.session, form=form)
+        print_answer(question, setup, session=asked.session, form=form)

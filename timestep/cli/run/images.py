@@ -1,4 +1,4 @@
-"""Images in files, as a request carries them: in the request, never as a path or a URL."""
+"""Puts image files into a message, as data and never as a path or a URL."""
 
 import base64
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from openai.types.responses import ResponseInputImageParam
 
 
 def user_message(text: str, images: Sequence[str]) -> TResponseInputItem:
-    """What the user says, *text* first and then the files *images*.
+    """Return the user's message: *text*, then the files *images*.
 
     Raises:
-        UsageError: A file cannot be read, or is no image that models take.
+        UsageError: A file cannot be read, or models do not take its format.
     """
     if not images:
         return {"role": "user", "content": text}
@@ -30,12 +30,12 @@ def _data_url(path: str) -> str:
         raise click.UsageError(f"--image {path}: {exc.strerror}.") from exc
     kind = _kind(data)
     if kind is None:
-        raise click.UsageError(f"--image {path}: no PNG, JPEG, GIF or WebP image.")
+        raise click.UsageError(f"--image {path}: not a PNG, JPEG, GIF or WebP image.")
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _kind(data: bytes) -> str | None:
-    """What the first bytes say, whatever the file is called."""
+    """Return the format that the first bytes show, whatever the file is called."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
     if data.startswith(b"\xff\xd8\xff"):

@@ -1,0 +1,52 @@
+"""How ``run`` and ``chat`` report a finished run: what is not shown yet, the costs, the error."""
+
+import logging
+import sys
+from typing import Any
+
+import click
+from agents import Agent, MaxTurnsExceeded, RunResultStreaming
+from pydantic_core import to_jsonable_python
+
+from timestep.cli.agent.run import AgentRun
+from timestep.cli.errors import explain
+from timestep.cli.output import print_aside, print_json
+from timestep.cli.terminal import write_answer
+
+
+def quiet_sdk() -> None:
+    """Keep the SDK from logging what the command reports itself."""
+    logging.getLogger("openai.agents").setLevel(logging.CRITICAL)
+
+
+def is_text(agent: Agent[Any]) -> bool:
+    """Return whether *agent* answers with text, and not with a type of its own."""
+    return agent.output_type is None or agent.output_type is str
+
+
+def explain_failure(run: AgentRun, error: Exception) -> str:
+    """Say why *run* has no answer, and the next step."""
+    if isinstance(error, click.ClickException):
+        return error.message
+    if isinstance(error, MaxTurnsExceeded):
+        return f"{error}: the model goes on calling tools. Allow more with --max-turns."
+    return run.problem or explain(error)
+
+
+def print_costs(run: AgentRun) -> None:
+    """Print the tokens and seconds of *run* on stderr, if that is a terminal."""
+    if sys.stderr.isatty() and (costs := str(run.costs)):
+        click.echo(err=True)
+        print_aside(costs, dim=True)
+
+
+def print_typed(result: RunResultStreaming, agent: Agent[Any]) -> None:
+    """Print the answer of an *agent* with an output type; it is not shown while it streams."""
+    if is_text(agent):
+        if not str(result.final_output or "").strip():
+            print_aside("The answer is empty.")
+        return
+    if isinstance(result.final_output, str):
+        write_answer(f"{result.final_output}\n")
+    else:
+        print_json(to_jsonable_python(result.final_output))
