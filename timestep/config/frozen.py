@@ -1,4 +1,4 @@
-"""Tables that are read and never written: settings stay what they were when a provider was built."""
+"""Tables that cannot be changed: settings stay what they were when a provider was built."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn, cast
@@ -8,7 +8,7 @@ from pydantic_core import InitErrorDetails
 
 
 class Frozen:
-    """Refuses assignment without repeating the value, which may be a key; pydantic repeats it."""
+    """Refuses assignment. Unlike pydantic, it does not repeat the value, which may be a key."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
@@ -24,7 +24,7 @@ def _refuse(*_: Any, **__: Any) -> NoReturn:
 
 
 class FrozenDict(dict[str, Any]):
-    """A dict that stays as it is; pickles, copies and compares like any other."""
+    """A dict that cannot be changed. It pickles, copies and compares like any other."""
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
@@ -34,7 +34,7 @@ class FrozenDict(dict[str, Any]):
 
 
 class FrozenList(list[Any]):
-    """A list that stays as it is; pickles, copies and compares like any other."""
+    """A list that cannot be changed. It pickles, copies and compares like any other."""
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
     append = clear = extend = insert = pop = remove = reverse = sort = _refuse
@@ -44,7 +44,7 @@ class FrozenList(list[Any]):
 
 
 def freeze(value: Any) -> Any:
-    """*value* with every dict and list in it frozen."""
+    """Return *value* with every dict and list in it frozen."""
     if isinstance(value, Mapping):
         below = cast("Mapping[str, Any]", value)
         return FrozenDict({name: freeze(item) for name, item in below.items()})

@@ -29,12 +29,18 @@ from timestep.config.schema import (
     check_transport,
 )
 from timestep.config.sources.arguments import ArgumentsSource
-from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, named_path, texts_of
+from timestep.config.sources.base import (
+    CONFIG_VARIABLE,
+    SECRETS_VARIABLE,
+    entries_of,
+    named_path,
+    texts_of,
+)
 from timestep.config.sources.dotenv import DotenvSource
-from timestep.config.sources.library import entries_of, observed, spell_alike
+from timestep.config.sources.foreign import observed
 from timestep.config.sources.secrets import SecretsSource
 from timestep.config.sources.toml import TomlSource
-from timestep.config.sources.variables import VariablesSource, environment_variables
+from timestep.config.sources.variables import VariablesSource, environment_variables, spell_alike
 from timestep.config.types import Alias, AliasName, ProviderName
 from timestep.net.chains import FallbackRules
 from timestep.net.urls import is_ollama_cloud

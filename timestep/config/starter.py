@@ -1,4 +1,4 @@
-"""A configuration file to begin with, written from the settings' models. Pure."""
+"""The configuration file that ``timestep config init`` writes, made from the models. Pure."""
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,16 +17,16 @@ from timestep.config.toml_text import toml_value
 SCHEMA_FILE = "timestep.schema.json"
 _HEADER = f"""\
 #:schema ./{SCHEMA_FILE}
-# The settings of timestep. Nothing here is in force yet: take away the # before a table and before
-# the keys you want. A variable wins over this file; "timestep config explain KEY" tells which did.
+# The settings of timestep. Nothing here is in force yet: remove the # before a table and before the
+# keys you want. A variable wins over this file; "timestep config explain KEY" shows which one did.
 """
 _WIDTH = 98
 
 
 def settings_template() -> str:
-    """A TOML file with every setting, its description and an example, all commented out.
+    """Return a TOML file with every setting, its description and an example, all commented out.
 
-    Words follow ``"# "``; what can be uncommented follows a bare ``#``.
+    Descriptions follow ``"# "``; lines to uncomment follow a bare ``#``.
     """
     return "\n".join([_HEADER, *_top_level(), *_sections(), *_providers()])
 
@@ -47,7 +47,7 @@ def _sections() -> Iterator[str]:
 
 
 def _providers() -> Iterator[str]:
-    """One provider of each kind, with the keys that matter first."""
+    """Yield one provider of each kind, with its most important keys."""
     yield _words(
         f"{Settings.model_fields['providers'].description} Kinds: {', '.join(KINDS)}; the first two "
         "take the other keys of their sections above too."
@@ -75,7 +75,7 @@ def _is_free_table(field: FieldInfo) -> bool:
 
 
 def _tables(path: KeyPath, field: FieldInfo) -> Iterator[str]:
-    """The table at *path*, and the tables in its example."""
+    """Yield the table at *path*, and the tables in its example."""
     yield _words(_described(path, field, suffix="__NAME")) + _table(path, _example(path, field))
 
 

@@ -8,7 +8,7 @@ from timestep.config.provenance import dotted
 
 
 def toml_value(value: Any) -> str:
-    """*value* on one line of TOML; None, which TOML cannot say, becomes an empty text."""
+    """Return *value* on one line of TOML; None, which TOML does not have, becomes an empty text."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
@@ -20,5 +20,5 @@ def toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_value, cast('list[Any]', value)))}]"
     text = "" if value is None else str(value)
-    # JSON escapes what TOML does, but for this one character.
+    # JSON escapes all that TOML does, except this character.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -47,11 +47,11 @@ def _parse(key: str, leaves: "list[Leaf]") -> "KeyPath":
     import tomllib
 
     from timestep.config.provenance import flatten
-    from timestep.config.sources.variables import respelled, variable_path
+    from timestep.config.sources.variables import respelled, spelling_of, variable_path
 
     path = variable_path(key)
     if path is not None:
-        return respelled(path, {leaf.path[:2] for leaf in leaves})
+        return respelled(path, spelling_of(leaf.path for leaf in leaves))
     try:
         [(path, _)] = flatten(tomllib.loads(f"{key} = 0"))
     except ValueError as exc:

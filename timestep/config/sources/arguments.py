@@ -14,7 +14,6 @@ class ArgumentsSource(Source):
     """The keyword arguments of a call. Sections may be tables or models.
 
     Args:
-        settings_cls: The settings class.
         values: The arguments by name.
         config_file: The TOML file that the call names.
         secrets_dir: The secrets directory that the call names.

@@ -45,6 +45,11 @@ class Source(PydanticBaseSettingsSource):
         return f"{type(self).__name__}()"  # values may be secret
 
 
+def entries_of(sources: Iterable[object]) -> list[Entry]:
+    """Return the entries of all *sources*, in their order. Foreign ones have none."""
+    return [entry for source in sources if isinstance(source, Source) for entry in source.entries]
+
+
 def texts_of(sources: Iterable[object]) -> Mapping[str, str]:
     """Return the variables of *sources*, which come strongest first. Foreign ones have none."""
     return ChainMap(*(dict(source.texts) for source in sources if isinstance(source, Source)))
@@ -55,7 +60,8 @@ def named_path(variable: str, sources: Iterable[object]) -> Path | None:
     texts = (
         text.strip()
         for source in sources
-        for name, text in texts_of([source]).items()
+        if isinstance(source, Source)
+        for name, text in source.texts.items()
         if name.upper() == variable
     )
     path = next(filter(None, texts), None)

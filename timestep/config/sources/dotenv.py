@@ -21,7 +21,6 @@ class DotenvSource(VariablesSource):
     """The variables of a ``.env`` file. The environment of the process stays as it is.
 
     Args:
-        settings_cls: The settings class.
         env_file: The file, or a list in which the last file wins; None for none. Only ``.env``
             itself may be missing.
 

@@ -14,7 +14,6 @@ class SecretsSource(VariablesSource):
     """The variables that files hold. Only files with a name of ours are opened.
 
     Args:
-        settings_cls: The settings class.
         directory: The directory of the files, or a list in which the last one wins; None for none.
 
     Raises:

@@ -32,7 +32,6 @@ class TomlSource(Source):
     """The settings of one TOML file.
 
     Args:
-        settings_cls: The settings class.
         config_file: The file; None for the first one of `toml_places` that holds settings.
         variables: The texts of the variables that values such as ``"env:GROQ_API_KEY"`` point at.
 

@@ -6,16 +6,16 @@ the path of the key in upper case, with two underscores between its parts; or on
 
 import difflib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_origin
 
 from pydantic import BaseModel
-from pydantic_settings import BaseSettings, SettingsError
+from pydantic_settings import BaseSettings, InitSettingsSource, SettingsError
 
 from timestep.config.provenance import Entry, KeyPath, Origin, dotted, flatten, to_tree
 from timestep.config.shape import arms_at, is_table
-from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, Source
+from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, Source, entries_of
 
 PREFIX = "TIMESTEP_"
 CONTROL_VARIABLES: dict[str, KeyPath] = {
@@ -83,20 +83,23 @@ def meant_variable(name: str) -> str | None:
     return next(iter(difflib.get_close_matches(name, SHORT_NAMES, n=1, cutoff=_CLOSE)), None)
 
 
-def respelled(path: KeyPath, written: Collection[KeyPath]) -> KeyPath:
-    """Return the *path* of a variable, with its provider or alias spelled as in *written*.
+def spelling_of(written: Iterable[KeyPath]) -> dict[KeyPath, KeyPath]:
+    """Return the names of providers and aliases, by the names that variables have for them.
 
     A variable has no hyphen and no case: ``TIMESTEP_PROVIDERS__MY_LLM__API_KEY`` belongs to
     ``[providers.my-llm]`` when a file has that table.
 
     Args:
-        path: The path.
-        written: The first two parts of the paths that other sources set.
+        written: The paths that other sources set.
     """
-    if path[:2] in written or path[0] not in {"providers", "aliases"}:
-        return path
-    spelled = {tuple(part.lower().replace("-", "_") for part in name): name for name in written}
-    return (*spelled.get(path[:2], path[:2]), *path[2:])
+    names = {path[:2] for path in written if path[:1] in {("providers",), ("aliases",)}}
+    plain = {tuple(part.lower().replace("-", "_") for part in name): name for name in names}
+    return plain | {name: name for name in names}
+
+
+def respelled(path: KeyPath, spelling: Mapping[KeyPath, KeyPath]) -> KeyPath:
+    """Return the *path* of a variable, with its provider or alias as `spelling_of` has it."""
+    return (*spelling.get(path[:2], path[:2]), *path[2:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +127,12 @@ class VariablesSource(Source):
 
     Attributes:
         variables: The variables that have text; an empty one counts as unset.
-        written: How other sources spell providers and aliases, see `respelled`.
+        spelling: How other sources spell providers and aliases, see `spelling_of`.
     """
 
     def __init__(self, settings_cls: type[BaseSettings], variables: Iterable[Variable]) -> None:
         self.variables = [variable for variable in variables if variable.text.strip()]
-        self.written: Collection[KeyPath] = ()
+        self.spelling: Mapping[KeyPath, KeyPath] = {}
         super().__init__(settings_cls, texts={v.name: v.text for v in reversed(self.variables)})
 
     def __call__(self) -> dict[str, Any]:
@@ -159,7 +162,7 @@ class VariablesSource(Source):
     def _read(self, variable: Variable, path: KeyPath) -> Iterable[Entry]:
         value = decode(self.settings_cls, path, variable.text.strip(), variable.origin)
         for leaf, below in flatten(value, path):
-            yield Entry(respelled(leaf, self.written), below, variable.origin)
+            yield Entry(respelled(leaf, self.spelling), below, variable.origin)
 
 
 def _check_one_form(entries: Iterable[Entry]) -> None:
@@ -175,6 +178,23 @@ def _check_one_form(entries: Iterable[Entry]) -> None:
                 f"{dotted(entry.path)}: a plain value ({entry.origin}) and a table "
                 f"({tables[entry.path]}) for one key; unset one of them"
             )
+
+
+def spell_alike(sources: Iterable[object]) -> None:
+    """Let variables spell providers and aliases as the other *sources* do.
+
+    A source that reads nothing before it is called comes too late for this.
+    """
+    spelling = spelling_of(path for source in sources for path in _written_by(source))
+    for source in sources:
+        if isinstance(source, VariablesSource):
+            source.spelling = spelling
+
+
+def _written_by(source: object) -> list[KeyPath]:
+    if isinstance(source, InitSettingsSource):  # JSON, TOML and YAML of the library: read already
+        return [path for path, _ in flatten(source())]
+    return [entry.path for entry in entries_of([source])]
 
 
 def decode(settings_cls: type[BaseModel], path: KeyPath, text: str, origin: Origin) -> Any:
