@@ -83,11 +83,11 @@ def test_an_event_equals_its_validated_form(chunks):
         assert_true(event)
 
 
-@pytest.mark.parametrize("cut", [True, False])
-def test_the_events_of_a_failure_equal_their_validated_form(cut):
+@pytest.mark.parametrize("reason", ["length", "stop"])
+def test_the_events_of_a_failure_equal_their_validated_form(reason):
     reply = new_reply()
-    reply.feed(ndjson(chunk("Hel")))
-    reply.fail("it broke", cut=cut)
+    reply.feed(ndjson(chunk("Hel"), last(reason=reason)))
+    reply.fail("it broke")
 
     for event in reply.take_events():
         assert_true(event)
@@ -159,7 +159,7 @@ def test_the_response_is_open_at_first_and_whole_at_last(chunks):
         assert event.response.usage is None
     assert terminal.response is decoded.response
     is_cut = decoded.reply.done_reason == "length"
-    assert terminal.type == f"response.{'incomplete' if is_cut else 'completed'}"
+    assert terminal.type == "response.completed"
     assert (terminal.response.incomplete_details is not None) is is_cut
     unfinished = [item for item in decoded.output if item.status == "incomplete"]
     assert unfinished == (decoded.output[-1:] if is_cut else [])
@@ -170,10 +170,12 @@ def test_the_response_is_open_at_first_and_whole_at_last(chunks):
     assert "provider_data" in decoded.output[0].model_dump()
 
 
-def test_a_cut_answer_ends_incomplete_and_keeps_its_text():
+def test_a_cut_text_is_an_answer_with_a_mark():
     decoded = answer(*ANSWERS["cut"])
 
-    assert decoded.types[-1] == "response.incomplete"
+    assert decoded.types[-1] == "response.completed"
+    assert decoded.response.status == "completed"
+    assert decoded.output[0].provider_data == {"model": "m", "finish_reason": "length"}
     assert decoded.response.incomplete_details.reason == "max_output_tokens"
     assert decoded.output[0].status == "incomplete"
     assert decoded.text == "Hel"

@@ -5,7 +5,7 @@ import json
 import pytest
 from agents import AgentOutputSchema, function_tool
 from agents.agent_output import AgentOutputSchemaBase
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from tests.ollama.answers import call, chunk, last, ndjson, new_reply, request
 from timestep.answer.outcome import settle
@@ -76,6 +76,11 @@ def emulated(reading=Reading.EMULATED, **fields):
     return request(reading, tools=TOOLS, is_emulated=True, **fields)
 
 
+def texts(reading=Reading.LIVE, **fields):
+    body = {"messages": []}
+    return request(reading, body=body, tools=TOOLS, text_calls=True, **fields)
+
+
 # Requests, what the model answers, and what the caller sees of it.
 GOOD = {
     "text": (request(), [last("Hi")], ["Hi"]),
@@ -100,7 +105,7 @@ GOOD = {
     "required native calls with words": (
         required(),
         [last("I look", calls=[call("clock"), call("weather", {"city": "Rome"})])],
-        [("clock", {}), ("weather", {"city": "Rome"}), "I look"],
+        ["I look", ("clock", {}), ("weather", {"city": "Rome"})],
     ),
     "required native calls with blanks": (
         required(), [last(" \n", calls=[call("clock")])], [("clock", {})],
@@ -110,9 +115,44 @@ GOOD = {
         [last(calls=[call("clock"), call("weather", {"city": "Rome"})])],
         [("weather", {"city": "Rome"})],
     ),
-    "a required call, cut behind it": (
-        required(), [last(PARIS, reason="length")], [("weather", {"city": "Paris"})],
+    "a required call, its arguments as parameters": (
+        required(),
+        [last('{"name": "weather", "parameters": {"city": "Rome"}}')],
+        [("weather", {"city": "Rome"})],
     ),
+    "a required native call with a token in its name": (
+        required(), [last(calls=[call("clock<|channel|>commentary")])], [("clock", {})],
+    ),
+    "words before, between and behind required native calls": (
+        required(),
+        [
+            chunk("a", calls=[call("clock")]),
+            chunk("b", calls=[call("clock")]),
+            last("c"),
+        ],
+        ["a", ("clock", {}), "b", ("clock", {}), "c"],
+    ),
+    "structured, words behind a call": (
+        structured(Reading.HELD, tools=TOOLS),
+        [chunk("a", calls=[call("clock")]), last("b")],
+        ["a", ("clock", {}), "b"],
+    ),
+    "a call in text": (texts(), [chunk(PARIS[:9]), last(PARIS[9:])], [("weather", {"city": "Paris"})]),
+    "calls in text, in tags": (
+        texts(),
+        [last(f"<tool_call>{PARIS}</tool_call><tool_call>{PARIS}</tool_call>")],
+        [("weather", {"city": "Paris"})] * 2,
+    ),
+    "a call in text, structured": (
+        texts(Reading.HELD, output=OUTPUT), [last(PARIS)], [("weather", {"city": "Paris"})],
+    ),
+    "an answer in text, structured": (texts(Reading.HELD, output=OUTPUT), [last(YES)], [YES]),
+    "JSON in text that is no call": (texts(), [last('{"a": 1}')], ['{"a": 1}']),
+    "a call of no tool on offer in text": (
+        texts(), [last('{"name": "nope", "arguments": {}}')], ['{"name": "nope", "arguments": {}}'],
+    ),
+    "a call in text, not asked for": (request(tools=TOOLS), [last(PARIS)], [PARIS]),
+    "words before a call in text": (texts(), [last(f"So: {PARIS}")], [f"So: {PARIS}"]),
     "structured, live": (structured(Reading.LIVE), [chunk('{"ok"'), last(": true}")], [YES]),
     "structured, live, in a fence": (
         structured(Reading.LIVE), [last(f"```json\n{YES}\n```")], [YES],
@@ -127,7 +167,7 @@ GOOD = {
     "structured, a call first": (
         structured(Reading.HELD, tools=TOOLS),
         [chunk("I look"), last(calls=[call("clock")])],
-        [("clock", {}), "I look"],
+        ["I look", ("clock", {})],
     ),
     "structured, a silent call first": (
         structured(Reading.HELD, tools=TOOLS), [last(calls=[call("clock")])], [("clock", {})],
@@ -144,9 +184,6 @@ GOOD = {
     "emulated, in its own way, cut": (emulated(), [last("Just te", reason="length")], ["Just te"]),
     "emulated, a call of no tool on offer": (
         emulated(), [last('{"name": "nope", "arguments": {}}')], ['{"name": "nope", "arguments": {}}'],
-    ),
-    "emulated, arguments that are no object": (
-        emulated(), [last('{"name": "clock", "arguments": 5}')], ['{"name": "clock", "arguments": 5}'],
     ),
     "emulated answer, cut": (emulated(), [last('{"answer": "Hel', reason="length")], ["Hel"]),
     "emulated and structured": (
@@ -181,6 +218,17 @@ BAD = {
     "no call, though required": (required(), last("I would rather not")),
     "nothing, though a call is required": (required(), last()),
     "a call to another tool": (required(WEATHER), last(calls=[call("clock")])),
+    "arguments under another name": (required(), last('{"name": "weather", "args": {"city": "x"}}')),
+    "arguments beside the name": (required(), last('{"name": "weather", "city": "x"}')),
+    "emulated, arguments that are no object": (
+        emulated(), last('{"name": "clock", "arguments": 5}'),
+    ),
+    "emulated, arguments under another name": (
+        emulated(), last('{"name": "weather", "kwargs": {"city": "x"}}'),
+    ),
+    "a call in text, arguments under another name": (
+        texts(), last('{"name": "weather", "input": {"city": "x"}}'),
+    ),
     "a written call to another tool": (required(WEATHER), last('{"name": "clock"}')),
     "half a call": (required(), last(PARIS[:-5])),
     "a call without a name": (required(), last('{"arguments": {}}')),
@@ -209,9 +257,8 @@ def test_a_bad_answer_is_repaired_once_and_then_an_error(asked, chunk):
     with pytest.raises(ModelOutputError, match="not even when asked again") as raised:
         settle(reply)
     assert (raised.value.model, raised.value.host) == ("m", "http://localhost:11434")
-    wanted = (
-        " or ".join(repr(tool.name) for tool in asked.tools) if asked.rules.must_call else "Verdict"
-    )
+    calls = " or ".join(repr(tool.name) for tool in asked.tools)
+    wanted = calls if again.rules.must_call else "Verdict"
     assert f" {wanted}" in str(raised.value)
 
 
@@ -236,14 +283,69 @@ def test_a_repaired_answer_is_shown(asked, bad, good, items):
     assert reply.usage.requests == 2
 
 
-def test_a_repair_shows_the_model_its_answer():
-    _, again = settled(required(), last("I would rather not"))
+@pytest.mark.parametrize(
+    ("asked", "bad", "said"),
+    [
+        (required(), "I would rather not", "it is not one JSON object with name and arguments"),
+        (
+            required(),
+            '{"name": "weather", "args": {}}',
+            "the arguments belong under 'arguments', not under 'args'",
+        ),
+        (structured(Reading.HELD), '{"ok": 5}', "ok: Input should be a valid boolean"),
+        (structured(Reading.HELD), "Yes", "it is not JSON"),
+    ],
+)
+def test_a_repair_shows_the_model_its_answer_and_what_is_wrong(asked, bad, said):
+    _, again = settled(asked, last(bad))
 
-    assert again.body["messages"][1:-1] == [{"role": "assistant", "content": "I would rather not"}]
+    *_, answered, told = again.body["messages"]
+    assert answered == {"role": "assistant", "content": bad}
+    assert f": {said}. " in told["content"]
+
+
+@pytest.mark.parametrize("effort", ["high", False, None])
+def test_a_repair_leaves_think_as_the_request_had_it(effort):
+    body = {"messages": [], **({} if effort is None else {"think": effort})}
+
+    _, again = settled(request(Reading.HELD, body=body, output=OUTPUT), last("Yes"))
+
+    assert again.body.get("think") == effort
+
+
+@pytest.mark.parametrize("repairs", [0, 1, 3])
+def test_as_many_repairs_are_asked_for_as_are_allowed(repairs):
+    asked = structured(Reading.HELD, repairs=repairs)
+    reply = new_reply(asked)
+    for _ in range(repairs):
+        reply.feed(ndjson(last("Yes")))
+        asked = repair(asked, settle(reply))
+        reply.restart(asked)
+    reply.feed(ndjson(last("Yes")))
+
+    with pytest.raises(ModelOutputError, match="did not match Verdict") as raised:
+        settle(reply)
+
+    assert ("asked again" in str(raised.value)) is (repairs > 0)
+    assert reply.usage.requests == repairs + 1
+
+
+def test_an_answer_that_does_not_match_says_why():
+    reply = new_reply(structured(Reading.HELD, repairs=0))
+    reply.feed(ndjson(last('{"ok": 5}')))
+
+    with pytest.raises(ModelOutputError) as raised:
+        settle(reply)
+
+    assert "did not match Verdict: ok: Input should be a valid boolean" in str(raised.value)
+    assert raised.value.text == '{"ok": 5}'
+    assert isinstance(raised.value.__cause__, ValidationError)
 
 
 CUT = {
     "nothing": (request(), last(reason="length")),
+    "blanks": (request(), last("\n", reason="length")),
+    "a required call that is whole": (required(), last(PARIS, reason="length")),
     "only thinking": (request(), last(thinking="Hm", reason="length")),
     "nothing, with tools": (request(tools=TOOLS), last(reason="length")),
     "half a required call": (required(), last(PARIS[:-5], reason="length")),
@@ -263,7 +365,43 @@ def test_an_answer_cut_before_it_is_usable_is_an_error(asked, chunk):
     assert raised.value.model == "m"
 
 
+HALF = {
+    "a call": (request(tools=TOOLS), [last(calls=[call("weather")], reason="length")]),
+    "a call before the end": (
+        request(tools=TOOLS), [chunk(calls=[call("weather")]), last(reason="length")],
+    ),
+    "a call beside words": (
+        request(tools=TOOLS), [chunk("I", calls=[call("weather")]), last("a", reason="length")],
+    ),
+    "a required call": (required(), [last(calls=[call("weather")], reason="length")]),
+    "a written call": (emulated(), [last(PARIS, reason="length")]),
+    "a call in text": (texts(), [last(PARIS, reason="length")]),
+    "a call, structured": (
+        structured(Reading.HELD, tools=TOOLS), [last(calls=[call("weather")], reason="length")],
+    ),
+}  # a table reads better in rows # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "chunks"), HALF.values(), ids=HALF)
+def test_a_call_in_a_cut_answer_is_never_run(asked, chunks):
+    with pytest.raises(ModelOutputError, match="when it called 'weather'") as raised:
+        settled(asked, *chunks)
+
+    assert "max_tokens" in str(raised.value)
+
+
+@pytest.mark.parametrize("setting", ["max_tokens=5", "num_predict=5"])
+@pytest.mark.parametrize("calls", [None, [call("weather")]])
+def test_the_error_names_the_limit_that_was_in_force(setting, calls):
+    with pytest.raises(ModelOutputError, match="token limit") as raised:
+        settled(request(tools=TOOLS, token_limit=setting), last(calls=calls, reason="length"))
+
+    assert f"({setting})" in str(raised.value)
+    assert f"Raise {setting.partition('=')[0]}" in str(raised.value)
+
+
 EMPTY = {
+    "blanks, with tools": (request(tools=TOOLS), last(" \n"), "a tool that does not exist"),
     "with tools": (request(tools=TOOLS), last(), "a tool that does not exist"),
     "only thinking, with tools": (request(tools=TOOLS), last(thinking="Hm"), "does not exist"),
     "structured, live": (structured(Reading.LIVE), last(), "empty answer where Verdict is wanted"),

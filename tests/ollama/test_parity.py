@@ -117,9 +117,9 @@ def assert_alike(one, other):
     if one.error is None:
         assert other.error is None
         assert (one.items, one.usage) == (other.items, other.usage)
-        assert other.types[-1] in {"response.incomplete", "response.completed"}
-        if any(item.get("status") == "incomplete" for item in one.items):
-            assert other.types[-1] == "response.incomplete"
+        assert other.types[-1] == "response.completed"
+        is_cut = any(item.get("status") == "incomplete" for item in one.items)
+        assert bool(other.terminal.incomplete_details) is is_cut
     elif other.error is not None:
         assert type(one.error) is type(other.error)
         assert str(one.error) == str(other.error)
@@ -138,12 +138,8 @@ def assert_keeps(outcome, error):
     ]
     kept = [item.get("arguments") or item["content"][0]["text"] for item in outcome.items]
     assert "".join(kept) == "".join(shown)
-    if outcome.types[-1] == "response.incomplete":
-        assert isinstance(error, errors.ModelOutputError)
-        assert outcome.terminal.incomplete_details.reason == "max_output_tokens"
-    else:
-        assert outcome.types[-1] == "response.failed"
-        assert outcome.terminal.error.message == str(error)
+    assert outcome.types[-1] == "response.failed"
+    assert outcome.terminal.error.message == str(error)
 
 
 @asynccontextmanager
@@ -180,6 +176,14 @@ ANSWERS = {
     "cached tokens": ({}, [[last("Hi", prompt_eval_cached_count=20)]]),
     "cut text": ({}, [[chunk("Hel"), last(reason="length")]]),
     "empty": ({}, [[last()]]),
+    "a call, cut": (CALLS, [[chunk(calls=[call("weather")]), last(reason="length")]]),
+    "a call on the last line, cut": (CALLS, [[last(calls=[call("weather")], reason="length")]]),
+    "blanks, with tools": (CALLS, [[chunk("\n"), last(" ")]]),
+    "only loaded": ({}, [[last(reason="load")]]),
+    "an end without done": ({}, [[chunk("Hi"), {**last(), "done": False}]]),
+    "words before a call, structured": (
+        {**CALLS, "output": STRUCTURED}, [[chunk("I look"), last(calls=[call("weather")])]],
+    ),
     "no counts": ({}, [[last("Hi", prompt=0, answer=0)]]),
     "empty, with tools": (CALLS, [[last()]]),
     "only thinking, with tools": (CALLS, [[chunk(thinking="Hm"), last()]]),
@@ -234,7 +238,7 @@ FAILURES = {
         [chunk(calls=[call("weather")])], {"error": "x"}, errors.OllamaStreamError, "failed",
     ),
     "cut thinking": (
-        [chunk(thinking="Hm")], last(reason="length"), errors.ModelOutputError, "incomplete",
+        [chunk(thinking="Hm")], last(reason="length"), errors.ModelOutputError, "failed",
     ),
     "an error before anything": ([], {"error": "CUDA error"}, errors.OllamaStreamError, None),
     "an error after an empty chunk": ([chunk()], {"error": "x"}, errors.OllamaStreamError, None),

@@ -289,7 +289,7 @@ def test_calls_wait_when_a_call_is_required():
     reply = new_reply(request(Reading.HELD, must_call=True))
     reply.feed(ndjson(chunk("words", calls=[call("f", {"a": 1}, "call_1")]), last()))
 
-    assert reply.held_calls == [Call("f", {"a": 1}, "call_1")]
+    assert reply.held_calls == [("words", Call("f", {"a": 1}, "call_1"))]
     assert not reply.has_output
 
 
@@ -420,7 +420,7 @@ def test_the_server_s_durations_are_kept_on_demand(raw):
     assert ("total_duration" in usage.model_extra) is raw
 
 
-@pytest.mark.parametrize("reason", ["stop", "load", "unload", "strange", None, 5])
+@pytest.mark.parametrize("reason", ["stop", "strange", None, 5])
 def test_every_reason_but_length_completes(reason):
     decoded = answer(chunk(thinking="Hm"), last("Hi", reason=reason))
 
@@ -430,23 +430,96 @@ def test_every_reason_but_length_completes(reason):
     assert decoded.reply.done_reason == (reason if isinstance(reason, str) else None)
 
 
-@pytest.mark.parametrize(("cut", "status"), [(True, "incomplete"), (False, "failed")])
-def test_a_failure_keeps_what_was_shown(cut, status):
+def test_a_failure_keeps_what_was_shown():
     reply = new_reply()
     reply.feed(ndjson(chunk(thinking="Hm"), chunk("Hel"), chunk("lo", logprobs=[logprob("lo")])))
 
-    reply.fail("the server broke off", cut=cut)
+    reply.fail("the server broke off")
 
     event = reply.take_events()[-1]
-    assert event.type == f"response.{status}"
-    assert event.response.status == status
+    assert event.type == "response.failed"
+    assert event.response.status == "failed"
     assert event.response.output[1].content[0].text == "Hello"
     assert event.response.output[1].status == "incomplete"
     assert event.response.usage is None
-    assert (event.response.error is None) is cut
-    assert (event.response.incomplete_details is None) is not cut
-    if not cut:
-        assert event.response.error.message == "the server broke off"
+    assert event.response.incomplete_details is None
+    assert event.response.error.message == "the server broke off"
+
+
+@pytest.mark.parametrize("reason", ["load", "unload"])
+@pytest.mark.parametrize("text", ["", "Hi"])
+def test_a_request_that_only_loads_the_model_is_no_answer(reason, text):
+    with pytest.raises(errors.OllamaStreamError, match=f"only {reason}ed 'm'"):
+        answer(last(text, reason=reason))
+
+
+@pytest.mark.parametrize("done", [False, None])
+@pytest.mark.parametrize("count", ["eval_count", "prompt_eval_count"])
+def test_a_reason_with_counts_is_an_end(done, count):
+    end = {"message": {"content": "!"}, "done": done, "done_reason": "stop", count: 3}
+
+    decoded = answer(chunk("Hi"), {key: value for key, value in end.items() if value is not None})
+
+    assert decoded.text == "Hi!"
+    assert decoded.response.usage.total_tokens == 3
+
+
+def test_a_reason_without_counts_is_no_end():
+    with pytest.raises(errors.OllamaStreamError, match="ended without its last line"):
+        answer(chunk("Hi", done_reason="stop"))
+
+
+def test_an_empty_error_is_no_failure():
+    assert answer(chunk("Hi", error=""), last(error="")).text == "Hi"
+
+
+@pytest.mark.parametrize(
+    "name", ["f<|channel|>commentary", "f<|constrain|>json", "functions.f", " f", "f"]
+)
+def test_a_call_s_name_means_the_declared_tool(name):
+    decoded = answer(chunk(calls=[call(name)]), last(), asked=request(tools=("f", "g")))
+
+    assert decoded.calls == [("f", {})]
+
+
+def test_a_call_s_name_that_may_mean_two_tools_is_a_model_s_mistake():
+    asked = request(tools=("f", "functions.f"))
+
+    with pytest.raises(errors.ModelOutputError, match=r"may mean f or functions\.f"):
+        answer(chunk(calls=[call("functions.f<|channel|>commentary")]), last(), asked=asked)
+
+
+def test_held_words_before_a_call_stay_before_it():
+    reply = new_reply(request(Reading.HELD, tools=("f",)))
+    reply.feed(ndjson(chunk("I look"), chunk(calls=[call("f")]), chunk("done"), last()))
+
+    assert [item.type for item in reply.output] == ["message", "function_call"]
+    assert reply.held == "done"
+
+
+def test_thinking_in_tags_is_thinking():
+    asked = request(think_tags=True)
+
+    decoded = answer(chunk("<think>H"), chunk("m</thi"), chunk("nk>\n\nHi"), last(), asked=asked)
+
+    assert (decoded.thinking, decoded.text) == ("Hm", "Hi")
+
+
+def test_thinking_in_tags_that_never_ends_is_thinking():
+    decoded = answer(chunk("<think>H"), last("m</th"), asked=request(think_tags=True))
+
+    assert (decoded.thinking, decoded.text) == ("Hm</th", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_shown"),
+    [("Hi", True), (" H", True), ("<b", True), ("{", False), ("`", False), ("<tool_ca", False)],
+)
+def test_a_text_that_may_be_calls_waits(text, is_shown):
+    reply = new_reply(request(tools=("f",), text_calls=True))
+    reply.feed(ndjson(chunk(text)))
+
+    assert reply.has_output is is_shown
 
 
 def test_a_failure_after_the_last_line_keeps_its_counts():

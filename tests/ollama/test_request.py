@@ -1,25 +1,19 @@
 import dataclasses
-import itertools
 import json
 
 import pytest
 from agents import (
     Agent,
     AgentOutputSchema,
-    AgentOutputSchemaBase,
     FunctionTool,
     ModelSettings,
     handoff,
 )
 from agents.model_settings import MCPToolChoice
-from hypothesis import given
-from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
-from timestep.answer.outcome import Repair
-from timestep.answer.rules import Reading
-from timestep.answer.written import read_call, read_json, read_output, unfence
+from timestep.answer.rules import Reading, Repair
 from timestep.errors import UnsupportedInputError
 from timestep.ollama.model_options import OllamaModelOptions
 from timestep.ollama.request.build import Abilities, build_request, repair
@@ -381,16 +375,16 @@ def test_a_model_with_tools_needs_no_emulation():
 
 def test_a_missing_call_is_asked_for_once_more_by_its_schema():
     first = request(tools=TWO, tool_choice="f", reasoning={"effort": "high"}, max_tokens=5)
-    second = repair(first, Repair("No."))
+    second = repair(first, Repair("No.", "it is prose", wants_call=True))
     accepted(second)
 
     assert second.body["messages"][:-2] == first.body["messages"]
     assert second.body["messages"][-2] == {"role": "assistant", "content": "No."}
     asked = second.body["messages"][-1]
     assert asked["role"] == "user"
-    assert "Call f now" in asked["content"]
+    assert "That was not a call to f: it is prose. Call f now" in asked["content"]
     assert "tools" not in second.body
-    assert second.body["think"] is False
+    assert second.body["think"] == first.body["think"]
     assert second.body["options"] == {"num_predict": 5}
     assert allows(second.body["format"], call("f", x=1))
     assert (second.rules.reading, second.rules.is_repair, second.rules.must_call) == (
@@ -403,11 +397,12 @@ def test_a_missing_call_is_asked_for_once_more_by_its_schema():
 
 
 def test_a_wrong_output_is_asked_for_once_more_by_its_schema():
-    second = repair(request(tools=TWO, output=OUTPUT), Repair(""))
+    second = repair(request(tools=TWO, output=OUTPUT), Repair("", "words: Field required"))
     accepted(second)
 
     assert second.body["messages"][-1]["content"].startswith(
-        "That was not the JSON that was asked for. Give the same answer again, as one JSON object"
+        "That did not match the JSON schema: words: Field required. Give the answer again, as one "
+        "JSON object"
     )
     assert second.body["format"] == OUTPUT.json_schema()
     assert [message["role"] for message in second.body["messages"]] == ["system", "user", "user"]
@@ -416,149 +411,10 @@ def test_a_wrong_output_is_asked_for_once_more_by_its_schema():
 
 def test_an_emulated_request_is_repaired_without_emulation():
     first = request(tools=TWO, abilities=NO_TOOLS, emulate_tools=True, output=OUTPUT)
-    second = repair(first, Repair("x"))
+    second = repair(first, Repair("x", "it is not JSON"))
 
     assert second.body["format"] == OUTPUT.json_schema()
     assert not second.rules.is_emulated
-
-
-FENCED = '```python\nprint("hi")\n```'
-TOOLS = tuple(CONVERSION.convert(TWO, []))
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ('{"name": "f", "arguments": {"x": 1}}', ("f", {"x": 1})),
-        (' {"name": "g"}\n', ("g", {})),
-        ('```json\n{"name": "g", "arguments": {}}\n```', ("g", {})),
-        ('Here:\n```\n{"name": "g", "arguments": {}}\n```\nDone.', ("g", {})),
-        (json.dumps(call("f", x=FENCED)), ("f", {"x": FENCED})),
-        (f"```json\n{json.dumps(call('f', x=FENCED))}\n```", ("f", {"x": FENCED})),
-        ('{"name": "h", "arguments": {}}', None),
-        ('{"name": "f", "arguments": "{}"}', None),
-        ('{"name": "f", "arguments": [1]}', None),
-        ('{"name": "f", "arguments": {"x": NaN}}', None),
-        ('{"name": "f", "arguments": {"x": "\\ud800"}}', None),
-        ('{"name": 5, "arguments": {}}', None),
-        ('{"name": ["f"]}', None),
-        ('{"answer": "f"}', None),
-        ('[{"name": "f"}]', None),
-        ('{"name": "f"', None),
-        ("f()", None),
-        ("", None),
-        ("[" * 5_000, None),
-        ("\ud800", None),
-    ],
-    ids=itertools.count(),
-)
-def test_a_call_is_read_out_of_text(text, found):
-    assert read_call(text, {tool.name for tool in TOOLS}) == found
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ('{"words": "a"}', '{"words": "a"}'),
-        ('\n{"words": "a"} ', '\n{"words": "a"} '),
-        ('```json\n{"words": "a"}\n```', '{"words": "a"}'),
-        (json.dumps({"words": FENCED}), json.dumps({"words": FENCED})),
-        ('Sure.\n```\n{"words": "a"}\n```', '{"words": "a"}'),
-        ('{"words": 5}', None),
-        ('{"word": "a"}', None),
-        ("null", None),
-        ("words", None),
-        ("", None),
-        ("```\n```", None),
-        ('{"words": "\\ud800"}', None),
-        ('{"words": "\ud800"}', None),
-    ],
-    ids=itertools.count(),
-)
-def test_an_output_is_read_out_of_text(text, found):
-    assert read_output(text, OUTPUT) == found
-
-
-def test_an_output_that_cannot_be_validated_here_is_any_json():
-    class Remote(AgentOutputSchemaBase):
-        def is_plain_text(self):
-            return False
-
-        def name(self):
-            return "Remote"
-
-        def json_schema(self):
-            return {}
-
-        def is_strict_json_schema(self):
-            return True
-
-        def validate_json(self, json_str):
-            raise NotImplementedError
-
-    assert read_output('```json\n{"a": 1}\n```', Remote()) == '{"a": 1}'
-    assert read_output("words", Remote()) is None
-
-
-def test_only_json_is_validated():
-    """The SDK puts an error on the current span for every text that does not validate."""
-    seen = []
-
-    class Watched(AgentOutputSchema):
-        def validate_json(self, json_str):
-            seen.append(json_str)
-            return super().validate_json(json_str)
-
-    read_output('```json\n{"words": "a"}\n```', Watched(Answer))
-
-    assert seen == ['{"words": "a"}']
-
-
-@pytest.mark.parametrize(
-    ("text", "inside"),
-    [
-        ("", ""),
-        (" a ", "a"),
-        ("```\na\n```", "a"),
-        ("```json\na\n```", "a"),
-        ("```json a```", "json a"),
-        ("```a```", "a"),
-        ("say\n```json\na\n```\nend", "a"),
-        ("```json\na", "```json\na"),
-        ("a```", "a```"),
-        ("``` ```", ""),
-        ("``````", ""),
-        ("```c++\na\n```", "c++\na"),
-    ],
-)
-def test_a_fence_is_taken_off(text, inside):
-    assert unfence(text) == inside
-
-
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**60), 2**60)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
-    | st.text("`a ", max_size=6),
-    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text("abc`", max_size=3), below),
-    max_leaves=8,
-)
-
-
-@given(VALUES, st.sampled_from(["{}", "\n{}  ", "```json\n{}\n```", "```\n{}\n```"]))
-def test_json_is_read_bare_and_fenced(value, frame):
-    assert read_json(frame.replace("{}", json.dumps(value))) == value
-
-
-@given(st.text() | st.text('`{}[]"\\:,nul 1a\n'))
-def test_any_text_is_json_or_none(text):
-    value = read_json(text)
-
-    assert value is None or read_json(json.dumps(value)) == value
-    assert read_call(text, {tool.name for tool in TOOLS}) is None
-    unfence(text)
 
 
 def test_a_request_is_frozen():

@@ -22,7 +22,6 @@ from openai.types.responses import (
     ResponseFunctionCallArgumentsDeltaEvent,
     ResponseFunctionCallArgumentsDoneEvent,
     ResponseFunctionToolCall,
-    ResponseIncompleteEvent,
     ResponseInProgressEvent,
     ResponseOutputItem,
     ResponseOutputItemAddedEvent,
@@ -143,7 +142,6 @@ class EventWriter:
         """Close the response with the event its status calls for."""
         ends: dict[str, type[BaseModel]] = {
             "completed": ResponseCompletedEvent,
-            "incomplete": ResponseIncompleteEvent,
             "failed": ResponseFailedEvent,
         }
         self._write(

@@ -4,10 +4,12 @@ A gate takes the text of an answer piece by piece. `Gate.feed` returns what may 
 `Gate.rest` returns what was held back at the end.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from timestep.answer.answer_text import AnswerText
 from timestep.answer.rules import Reading, Rules
+from timestep.answer.written import CALL_BEGINNINGS
 
 
 class Gate(Protocol):
@@ -28,16 +30,17 @@ class Gate(Protocol):
 
 
 class Held:
-    """Holds everything back.
+    """Holds everything back, or all from the beginning on until that tells that it may be shown.
 
-    A structured answer that streams is held only until it begins as JSON does. One that begins
-    with a fence or with prose may have to be taken back, so it is held to its end.
+    Args:
+        is_shown: Says of the beginning, without white space before it, whether all the text may
+            be shown; None while that is open.
     """
 
-    __slots__ = ("_is_unproven", "_parts", "is_open")
+    __slots__ = ("_is_shown", "_parts", "is_open")
 
-    def __init__(self, *, until_json: bool = False) -> None:
-        self._is_unproven = until_json
+    def __init__(self, is_shown: Callable[[str], bool | None] | None = None) -> None:
+        self._is_shown = is_shown
         self._parts: list[str] = []
         self.is_open = False
 
@@ -46,19 +49,21 @@ class Held:
         if self.is_open:
             return text
         self._parts.append(text)
-        return self._prove() if self._is_unproven else ""
+        return "" if self._is_shown is None else self._decide(self._is_shown)
 
     def rest(self) -> str:
         """Return what was held back."""
         return "".join(self._parts)
 
-    def _prove(self) -> str:
+    def _decide(self, is_shown: Callable[[str], bool | None]) -> str:
         text = self.rest()
-        begun = text.lstrip()
-        self._is_unproven = not begun
-        if not begun.startswith(("{", "[")):
+        verdict = is_shown(text.lstrip())
+        if verdict is None:
             return ""
-        self.is_open = True
+        self._is_shown = None
+        self.is_open = verdict
+        if not verdict:
+            return ""
         self._parts.clear()
         return text
 
@@ -69,4 +74,18 @@ def gate_for(rules: Rules) -> Gate | None:
         return AnswerText()
     if rules.reading is Reading.HELD:
         return Held()
-    return Held(until_json=True) if rules.output is not None else None
+    if rules.output is not None:
+        return Held(_begins_as_json)
+    return Held(_begins_as_words) if rules.text_calls and rules.tools else None
+
+
+def _begins_as_json(begun: str) -> bool | None:
+    # What begins with a fence or with prose may have to be taken back.
+    return begun.startswith(("{", "[")) if begun else None
+
+
+def _begins_as_words(begun: str) -> bool | None:
+    if begun.startswith(CALL_BEGINNINGS):
+        return False
+    may_be_call = any(each.startswith(begun) for each in CALL_BEGINNINGS)
+    return None if may_be_call else True

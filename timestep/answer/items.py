@@ -70,6 +70,18 @@ class Items:
         return self._kind == "message" or any(item.type == "message" for item in self.output)
 
     @property
+    def has_words(self) -> bool:
+        """True when a message has more than white space."""
+        if self._kind == "message" and any(text.strip() for text in self._texts):
+            return True
+        return any(
+            part.type == "output_text" and part.text.strip()
+            for item in self.output
+            if item.type == "message"
+            for part in item.content
+        )
+
+    @property
     def last_text(self) -> str:
         """The text of the newest message."""
         if self._kind == "message":
@@ -155,12 +167,32 @@ class Items:
             self.output.append(reasoning)
         self._kind, self._texts, self._logprobs = "", [], []
 
-    def finish(self, status: str, usage: ResponseUsage | None, more: Mapping[str, Any]) -> Response:
-        """Close the last item and the response; *more* are further fields of the response."""
+    def finish(
+        self,
+        status: str,
+        usage: ResponseUsage | None,
+        *,
+        is_cut: bool = False,
+        more: Mapping[str, Any] | None = None,
+    ) -> Response:
+        """Close the last item and the response.
+
+        Args:
+            status: ``"completed"`` or ``"failed"``.
+            usage: What the response cost.
+            is_cut: The token limit ended the answer. The last item is then ``incomplete``. The
+                response is not: the Runner throws away a run that ends in an incomplete one.
+            more: Further fields of the response.
+        """
         # Waiting logprobs are the open item's, or of markers behind the last call.
         self._logprobs += self._take_waiting()
-        self.close("completed" if status == "completed" else "incomplete")
-        response = self._writer.response(status, self.output, usage=usage, **more)
+        is_whole = status == "completed" and not is_cut
+        cut: dict[str, Any] = {"finish_reason": "length"} if is_cut else {}
+        self.close("completed" if is_whole else "incomplete", **cut)
+        fields = dict(more or {})
+        if is_cut:
+            fields["incomplete_details"] = {"reason": "max_output_tokens"}
+        response = self._writer.response(status, self.output, usage=usage, **fields)
         self._writer.terminal(response)
         return response
 

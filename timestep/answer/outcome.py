@@ -1,110 +1,137 @@
-"""What a finished answer amounts to: good as it is, worth one repair, or an error. Pure."""
+"""What a finished answer amounts to: good as it is, worth asking for again, or an error. Pure.
+
+This is the one place that decides what is whole, cut, empty or half a call, whatever the wire:
+
+* A call in an answer that the token limit cut is never run, because it may be half.
+* Text that the limit cut is an answer, unless a call or a schema was asked for and is not whole.
+* White space and thinking alone are nothing. Nothing is an error when tools or a schema were
+  offered.
+* An answer that is not what was asked for is asked for again as often as the rules allow.
+"""
 
 import json
-from dataclasses import dataclass
 from typing import Any, cast
 
 from agents import AgentOutputSchemaBase
 
 from timestep.answer.chunks import Call
 from timestep.answer.reply import Reply
-from timestep.answer.written import read_call, read_json, read_output
+from timestep.answer.rules import Repair
+from timestep.answer.written import (
+    Mismatch,
+    declared_name,
+    read_call,
+    read_calls,
+    read_json,
+    read_output,
+)
 from timestep.errors import ModelOutputError
-from timestep.net.origin import Origin
 
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """An answer that has to be asked for again.
-
-    Attributes:
-        answer: What the model wrote instead.
-    """
-
-    answer: str
+_TRY_AGAIN = "Another try may do better: ModelSettings(retry=…) repeats it."
 
 
 def settle(reply: Reply) -> Repair | None:
     """Show what *reply* held back; return what to repair when its answer has to be repaired.
 
     Raises:
-        ModelOutputError: The answer cannot be used, and was repaired already or cannot be.
+        ModelOutputError: The answer cannot be used, and cannot be asked for again.
     """
     rules = reply.rules
+    if reply.was_cut and (reply.calls or reply.held_calls):
+        raise _cut_call(reply, [*reply.calls, *(call.name for _, call in reply.held_calls)])
     if rules.must_call:
         return _settle_call(reply)
-    if rules.is_emulated and _settle_emulated(reply):
-        return None
-    if rules.output is not None and not reply.has_calls:
+    if (rules.is_emulated or rules.text_calls) and reply.held and not reply.calls:
+        try:
+            _settle_written(reply)
+        except Mismatch as exc:
+            if exc.is_near:
+                return _ask_again(reply, reply.held, exc, wants_call=True)
+        else:
+            return None
+    if rules.output is not None and not reply.calls:
         return _settle_output(reply, rules.output)
+    _refuse_half_call(reply)
     if reply.held:
-        reply.add_text(reply.held)  # words beside a call
+        reply.add_text(reply.held)
     _refuse_empty(reply)
     return None
 
 
+def is_empty(reply: Reply) -> bool:
+    """Return True when *reply* has neither words nor a call."""
+    return not reply.calls and not reply.items.has_words
+
+
 def _settle_call(reply: Reply) -> Repair | None:
-    rules, origin = reply.rules, reply.origin
-    calls = [call for call in reply.held_calls if call.name in rules.tools]
-    reply.dropped_calls += len(reply.held_calls) - len(calls)
-    for call in calls:
-        reply.add_call(call)
-    if calls:
+    """Show the required calls: those the server sent, or the one that is written as text."""
+    if any(_is_offered(reply, call.name) for _, call in reply.held_calls):
+        for before, call in reply.held_calls:
+            if before.strip():
+                reply.add_text(before)
+            if _is_offered(reply, call.name):
+                reply.add_call(call)
+            else:
+                reply.dropped_calls += 1
         if reply.held.strip():
             reply.add_text(reply.held)
         return None
-    if (written := read_call(reply.held, rules.tools)) is not None:
-        reply.add_call(Call(*written))
-        return None
+    reply.dropped_calls += len(reply.held_calls)
+    text = "".join([*(before for before, _ in reply.held_calls), reply.held])
     if reply.was_cut:
-        raise _cut(origin)
-    if not rules.is_repair:
-        return Repair(reply.held)
-    names = " or ".join(map(repr, rules.tools))
-    raise ModelOutputError(
-        f"{origin.model!r} did not call {names}, which tool_choice requires, not even when asked "
-        "again. Another try may do better: ModelSettings(retry=…) repeats it.",
-        **origin.where(),
-    )
+        raise _cut(reply)
+    try:
+        calls = _written_calls(reply, text)
+    except Mismatch as exc:
+        return _ask_again(reply, text, exc, wants_call=True)
+    for call in calls:
+        reply.add_call(call)
+    return None
 
 
-def _settle_emulated(reply: Reply) -> bool:
-    """Turn the JSON of a model without tool support into a call or an answer, if it is one."""
-    if not reply.held:
-        return False
-    if (written := read_call(reply.held, reply.rules.tools)) is not None:
-        reply.add_call(Call(*written))
-        return True
-    if reply.rules.output is None and reply.was_cut and reply.held.lstrip().startswith("{"):
-        raise _cut(reply.origin)  # half a call is not an answer
-    return False  # a model that ignores the format answered in its own way
+def _is_offered(reply: Reply, name: object) -> bool:
+    try:
+        return isinstance(name, str) and declared_name(name, reply.rules.tools) in reply.rules.tools
+    except Mismatch:
+        return True  # adding the call says what is wrong with its name
+
+
+def _settle_written(reply: Reply) -> None:
+    """Show the calls that the held text is.
+
+    Raises:
+        Mismatch: It is something else.
+        ModelOutputError: The answer was cut.
+    """
+    calls = _written_calls(reply, reply.held)
+    if reply.was_cut:
+        raise _cut_call(reply, [call.name for call in calls])
+    for call in calls:
+        reply.add_call(call)
+
+
+def _written_calls(reply: Reply, text: str) -> list[Call]:
+    rules = reply.rules
+    return read_calls(text, rules.tools) if rules.text_calls else [read_call(text, rules.tools)]
 
 
 def _settle_output(reply: Reply, output: AgentOutputSchemaBase) -> Repair | None:
-    rules, origin = reply.rules, reply.origin
     text = reply.held if reply.holds else reply.items.last_text
-    if rules.is_emulated:
+    if reply.rules.is_emulated:
         text = _emulated_answer(text)
-    right = read_output(text, output)
-    if right is not None:
-        if reply.holds or right != text:  # what was shown already cannot be taken back
-            reply.add_text(right)
-        return None
-    if reply.was_cut:
-        raise _cut(origin)
-    if not text.strip():
-        raise ModelOutputError(
-            f"{origin.model!r} gave an empty answer where {output.name()} is wanted. Another try "
-            "may do better: ModelSettings(retry=…) repeats it.",
-            **origin.where(),
-        )
-    if not rules.is_repair:
-        return Repair(text)
-    raise ModelOutputError(
-        f"{origin.model!r} did not answer with {output.name()} as JSON, not even when asked again. "
-        "A larger model, or a simpler output type, may do better.",
-        **origin.where(),
-    )
+    try:
+        right = read_output(text, output)
+    except Mismatch as exc:
+        if reply.was_cut:
+            raise _cut(reply) from exc
+        if not text.strip():
+            raise _error(
+                reply, f"gave an empty answer where {output.name()} is wanted. {_TRY_AGAIN}"
+            ) from None
+        return _ask_again(reply, text, exc)
+    if reply.holds or right != text:  # what was shown already cannot be taken back
+        reply.add_text(right)
+    return None
 
 
 def _emulated_answer(text: str) -> str:
@@ -114,30 +141,74 @@ def _emulated_answer(text: str) -> str:
     return text
 
 
+def _ask_again(reply: Reply, text: str, bad: Mismatch, *, wants_call: bool = False) -> Repair:
+    """Return the repair of *text*, or raise the error when the model may not be asked again."""
+    rules = reply.rules
+    if rules.repairs > 0:
+        return Repair(text, str(bad), wants_call)
+    again = ", not even when asked again" if rules.is_repair else ""
+    problem = reply.origin.clean(str(bad))
+    if wants_call:
+        names = " or ".join(map(repr, rules.tools))
+        said = f"did not call {names} in a way that can be read{again}: {problem}. {_TRY_AGAIN}"
+    else:
+        name = rules.output.name() if rules.output is not None else "the output type"
+        said = (
+            f"did not match {name}{again}: {problem}. A larger model, or a simpler output type, "
+            "may do better."
+        )
+    raise _error(reply, said, text=text) from bad.__cause__ or bad
+
+
+def _refuse_half_call(reply: Reply) -> None:
+    """Refuse the cut JSON of a model without tool support: half a call is not an answer."""
+    if reply.rules.is_emulated and reply.was_cut and reply.held.lstrip().startswith("{"):
+        raise _cut(reply)
+
+
 def _refuse_empty(reply: Reply) -> None:
-    origin = reply.origin
-    if reply.items.has_text or reply.has_calls:
+    if not is_empty(reply):
         return
     if reply.was_cut:
-        raise _cut(origin)
+        raise _cut(reply)
     if reply.rules.no_calls and reply.dropped_calls:
-        raise ModelOutputError(
-            f"{origin.model!r} called a tool and said nothing, though tool_choice is 'none'. Another "
-            "try may do better: ModelSettings(retry=…) repeats it.",
-            **origin.where(),
+        raise _error(
+            reply, f"called a tool and said nothing, though tool_choice is 'none'. {_TRY_AGAIN}"
         )
     if reply.rules.tools:
-        raise ModelOutputError(
-            f"{origin.model!r} gave an empty answer. It probably called a tool that does not "
-            "exist, which the server swallows. Another try may do better: ModelSettings(retry=…) "
-            "repeats it.",
-            **origin.where(),
+        raise _error(
+            reply,
+            "gave an empty answer. It probably called a tool that does not exist, which the "
+            f"server swallows. {_TRY_AGAIN}",
         )
 
 
-def _cut(origin: Origin) -> ModelOutputError:
-    return ModelOutputError(
-        f"{origin.model!r} used up its token limit before it could give a usable answer; thinking "
-        "counts too. Raise max_tokens (num_predict), or set reasoning.effort to 'none' or 'low'.",
-        **origin.where(),
+def _cut_call(reply: Reply, names: list[object]) -> ModelOutputError:
+    called = reply.origin.clean(" and ".join(map(repr, names)))
+    return _error(
+        reply,
+        f"reached its token limit{_limit(reply)} when it called {called}. The call may be half, so "
+        f"it was not run. {_raise_limit(reply)}.",
     )
+
+
+def _cut(reply: Reply) -> ModelOutputError:
+    return _error(
+        reply,
+        f"used up its token limit{_limit(reply)} before it could give a usable answer; thinking "
+        f"counts too. {_raise_limit(reply)}, or set reasoning.effort to 'none' or 'low'.",
+    )
+
+
+def _limit(reply: Reply) -> str:
+    return f" ({reply.rules.token_limit})" if reply.rules.token_limit else ""
+
+
+def _raise_limit(reply: Reply) -> str:
+    name = reply.rules.token_limit.partition("=")[0]
+    return f"Raise {name}" if name else "Set a higher max_tokens, or raise num_ctx"
+
+
+def _error(reply: Reply, said: str, *, text: str = "") -> ModelOutputError:
+    origin = reply.origin
+    return ModelOutputError(f"{origin.model!r} {said}", text=text, **origin.where())

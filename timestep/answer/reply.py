@@ -14,6 +14,8 @@ from timestep.answer.events import Events, usage
 from timestep.answer.held import Gate, gate_for
 from timestep.answer.items import Ids, Items
 from timestep.answer.rules import Rules
+from timestep.answer.think_tags import ThinkTags
+from timestep.answer.written import Mismatch, declared_name
 from timestep.errors import ModelOutputError
 from timestep.net.origin import Origin
 
@@ -33,9 +35,10 @@ class Reply:
         usage: What the answers so far cost.
         done: True once the answer has ended.
         done_reason: Why it ended.
-        has_calls: True once a call was shown.
+        calls: The names of the calls that were shown.
         dropped_calls: How many calls did not count.
-        held_calls: Calls that wait to be checked, while a call is required.
+        held_calls: Calls that wait to be checked, while a call is required, each with the text
+            before it.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class Reply:
     ) -> None:
         self.origin = origin
         self.usage = Usage()
-        self.has_calls = False
+        self.calls: list[str] = []
         self.dropped_calls = 0
         self.items = Items(
             model=model,
@@ -71,7 +74,8 @@ class Reply:
         self.rules = rules
         self.done = False
         self.done_reason: str | None = None
-        self.held_calls: list[Call] = []
+        self.held_calls: list[tuple[str, Call]] = []
+        self._tags = ThinkTags() if rules.think_tags else None
         self._gate: Gate | None = gate_for(rules)
 
     @property
@@ -135,50 +139,54 @@ class Reply:
         """Show *call*: one the server sent, or one that was written as text.
 
         Raises:
-            ModelOutputError: It has no name, or its arguments cannot be JSON.
+            ModelOutputError: It has no name, its name may mean two tools, or its arguments cannot
+                be JSON.
         """
         if not isinstance(call.name, str):
             raise self._unusable("a tool without naming it")
         try:
+            name = declared_name(call.name, self.rules.tools)
             arguments = text_of_arguments(call.arguments)
+        except Mismatch as exc:
+            raise self._unusable(f"a tool, and {exc}") from exc
         except ValueError as exc:
             raise self._unusable(f"{call.name!r} with arguments that are not JSON") from exc
-        if self.rules.no_calls or (self.rules.one_call and self.has_calls):
+        if self.rules.no_calls or (self.rules.one_call and self.calls):
             self.dropped_calls += 1
             return
-        self.has_calls = True
-        self.items.call(call.name, arguments, call.call_id)
+        self.calls.append(name)
+        self.items.call(name, arguments, call.call_id)
 
     def finish(self, *, raw_usage: bool = False) -> Response:
-        """Close the response, completed or cut short, and return it.
+        """Close the response, whole or cut, and return it.
 
         Args:
             raw_usage: Keep the provider's own figures as extra fields of the usage.
         """
-        if not self.items.has_text and not self.has_calls:
+        if not self.items.has_text and not self.calls:
             self.items.open_message()  # an empty answer is an answer
         counted = _openai_usage(self.usage, self.usage.figures if raw_usage else {})
-        if self.was_cut:
-            details = {"incomplete_details": {"reason": "max_output_tokens"}}
-            return self.items.finish("incomplete", counted, details)
-        return self.items.finish("completed", counted, {})
+        return self.items.finish("completed", counted, is_cut=self.was_cut)
 
-    def fail(self, message: str, *, code: str = "server_error", cut: bool = False) -> None:
+    def fail(self, message: str, *, code: str = "server_error") -> None:
         """Close a response that was already shown in part, so that nothing shown is lost.
 
         Args:
             message: What happened.
             code: One of the Responses API's error codes.
-            cut: The token limit ended it, which is ``incomplete`` rather than ``failed``.
         """
         counted = _openai_usage(self.usage, {}) if self.usage.requests else None
-        if cut:
-            details = {"incomplete_details": {"reason": "max_output_tokens"}}
-            self.items.finish("incomplete", counted, details)
-        else:
-            self.items.finish("failed", counted, {"error": {"code": code, "message": message}})
+        error = {"error": {"code": code, "message": message}}
+        self.items.finish("failed", counted, is_cut=self.was_cut, more=error)
 
     def _text(self, text: str) -> None:
+        if self._tags is not None:
+            thinking, text = self._tags.feed(text)
+            if thinking:
+                self.items.think(thinking)
+        self._untagged(text)
+
+    def _untagged(self, text: str) -> None:
         if self._gate is not None:
             text = self._gate.feed(text)
         if text:
@@ -187,13 +195,23 @@ class Reply:
             self.items.begin()
 
     def _call(self, call: Call) -> None:
-        self.items.begin()
+        before = self.held
+        if before:
+            self._gate = gate_for(self.rules)
         if self.rules.must_call:
-            self.held_calls.append(call)
-        else:
-            self.add_call(call)
+            self.items.begin()
+            self.held_calls.append((before, call))
+            return
+        if before.strip():
+            self.add_text(before)  # words before a call stay before it
+        self.add_call(call)
 
     def _end(self, end: End) -> None:
+        if self._tags is not None:
+            thinking, text = self._tags.rest()
+            if thinking:
+                self.items.think(thinking)
+            self._untagged(text)
         self.items.begin()
         self.done = True
         self.done_reason = end.reason

@@ -33,7 +33,12 @@ class Rules:
         output: The schema the final text has to match, if any.
         call_ids: The call ids of the history, which no new call may have.
         is_emulated: True when tools are described in words and calls come as JSON text.
-        is_repair: True for the second attempt at an answer; there is no third.
+        text_calls: True when a text that is nothing but calls in JSON is taken for calls.
+        think_tags: True when ``<think>…</think>`` at the head of the text is thinking.
+        token_limit: The setting that limits the answer, such as ``"max_tokens=100"``; empty when
+            none is set.
+        repairs: How many more times the model may be asked again.
+        is_repair: True when the model was asked again.
     """
 
     reading: Reading = Reading.LIVE
@@ -44,4 +49,23 @@ class Rules:
     output: AgentOutputSchemaBase | None = None
     call_ids: frozenset[str] = frozenset()
     is_emulated: bool = False
+    text_calls: bool = False
+    think_tags: bool = False
+    token_limit: str = ""
+    repairs: int = 1
     is_repair: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """An answer that has to be asked for again.
+
+    Attributes:
+        answer: What the model wrote instead.
+        problem: What is wrong with it, in words for the model.
+        wants_call: True when the answer has to be a call.
+    """
+
+    answer: str
+    problem: str
+    wants_call: bool = False

@@ -1,38 +1,148 @@
-"""What is written in a text: JSON, a call to a tool, an output that matches a schema. Pure."""
+"""What is written in a text: JSON, calls to tools, an output that matches a schema. Pure."""
 
+import re
 from collections.abc import Collection
+from inspect import isclass
 from typing import Any, cast
 
-from agents import AgentOutputSchemaBase
+from agents import AgentOutputSchema, AgentOutputSchemaBase
 from agents.exceptions import ModelBehaviorError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from timestep.answer.chunks import Call
 
-def read_call(text: str, tools: Collection[str]) -> tuple[str, dict[str, Any]] | None:
-    """Return the name and arguments of the call that *text* is; None unless it calls one of *tools*."""
-    value = read_json(text)
+_SHOWN_PROBLEMS = 5
+_SPELLINGS = {"arguments", "parameters"}  # Llama's own template asks for the second
+_TAGGED = re.compile(r"<(tool_call|function_call|tools)>(.*?)</\1>", re.DOTALL)
+_OPENERS = re.compile(r"\A(?:<\|python_tag\|>|\[TOOL_CALLS\])|(?:<\|eom_id\|>|<\|eot_id\|>)\Z")
+
+CALL_BEGINNINGS = ("{", "[", "```", "<tool_call>", "<function_call>", "<tools>", "<|python_tag|>")
+"""How a text that may be calls begins."""
+
+
+class Mismatch(Exception):  # noqa: N818 - an answer, not a failure: it is asked for again
+    """A text is not what was asked for; the message says what is wrong, for the model.
+
+    Attributes:
+        is_near: True when it is a call to a tool, badly written.
+    """
+
+    def __init__(self, message: str, *, is_near: bool = False) -> None:
+        super().__init__(message)
+        self.is_near = is_near
+
+
+def read_call(text: str, tools: Collection[str]) -> Call:
+    """Return the call that *text* is: one JSON object, bare or in a fence.
+
+    Raises:
+        Mismatch: It is not a call to one of *tools*.
+    """
+    return _call(read_json(text), tools)
+
+
+def read_calls(text: str, tools: Collection[str]) -> list[Call]:
+    """Return the calls that *text* is, in JSON, one or a list, bare, fenced or in models' tags.
+
+    Raises:
+        Mismatch: It holds anything else, or a call to something else than *tools*.
+    """
+    stripped = text.strip()
+    tagged = _TAGGED.findall(stripped)
+    if tagged and not _TAGGED.sub("", stripped).strip():
+        values: list[Any] = [read_json(inside) for _, inside in tagged]
+    else:
+        value = read_json(_OPENERS.sub("", stripped))
+        values = cast("list[Any]", value) if isinstance(value, list) else [value]
+    if not values:
+        raise Mismatch("it holds no call")
+    return [_call(value, tools) for value in values]
+
+
+def _call(value: Any, tools: Collection[str]) -> Call:
     if not isinstance(value, dict):
-        return None
-    call = cast("dict[str, Any]", value)
-    name, arguments = call.get("name"), call.get("arguments", {})
-    if not isinstance(name, str) or name not in tools or not isinstance(arguments, dict):
-        return None
-    return name, cast("dict[str, Any]", arguments)
+        raise Mismatch("it is not one JSON object with name and arguments")
+    fields = cast("dict[str, Any]", value)
+    name = fields.get("name")
+    known = declared_name(name, tools) if isinstance(name, str) else None
+    if known not in tools:
+        raise Mismatch(f"its name is none of {', '.join(tools)}")
+    # Never fill in defaults for arguments that stand somewhere else.
+    others = {key for key in fields if (key, fields[key]) != ("type", "function")} - {"name"}
+    if unknown := others - _SPELLINGS or (others if len(others) > 1 else set()):
+        keys = ", ".join(map(repr, sorted(unknown)))
+        raise Mismatch(f"the arguments belong under 'arguments', not under {keys}", is_near=True)
+    arguments = fields[others.pop()] if others else {}
+    if not isinstance(arguments, dict | None):
+        raise Mismatch("its arguments are not a JSON object", is_near=True)
+    return Call(known, cast("dict[str, Any]", arguments or {}))
 
 
-def read_output(text: str, output: AgentOutputSchemaBase) -> str | None:
-    """Return the JSON in *text* that matches *output*, without its fence; None when none matches."""
+def declared_name(name: str, tools: Collection[str]) -> str:
+    """Return the one of *tools* that *name* means, or *name* when it means none of them.
+
+    Models leak their own tokens into a name: ``search<|channel|>commentary``,
+    ``functions.search`` and `` search`` mean ``search``.
+
+    Raises:
+        Mismatch: It may mean more than one of them.
+    """
+    if name in tools:
+        return name
+    bare = name.partition("<|")[0].strip()
+    meant = sorted({bare, bare.removeprefix("functions.")}.intersection(tools))
+    if len(meant) > 1:
+        raise Mismatch(f"the name {name!r} may mean {' or '.join(meant)}", is_near=True)
+    return meant[0] if meant else name
+
+
+def read_output(text: str, output: AgentOutputSchemaBase) -> str:
+    """Return the JSON in *text* that matches *output*, without its fence.
+
+    Raises:
+        Mismatch: Nothing matches. Its cause is what the validator raised.
+    """
     # Only JSON is validated: the SDK notes every failed validation on the span.
     found = json_in(text)
     if found is None:
-        return None
+        raise Mismatch("it is not JSON")
     try:
         output.validate_json(found)
-    except ModelBehaviorError:
-        return None
+    except ModelBehaviorError as exc:
+        cause = exc.__cause__ or _validation_error(found, output) or exc
+        raise Mismatch(_words(cause)) from cause
     except NotImplementedError:
         pass  # durable engines hand over a schema that cannot validate; any JSON has to do
     return found
+
+
+def _validation_error(text: str, output: AgentOutputSchemaBase) -> ValidationError | None:
+    """Return what pydantic says of *text*: the SDK keeps it to itself unless told to log data."""
+    if not isinstance(output, AgentOutputSchema):
+        return None
+    wanted: Any = output.output_type
+    # The SDK's own rule: anything but a model or a dict is wrapped.
+    is_wrapped = not (isclass(wanted) and issubclass(wanted, BaseModel | dict))
+    is_strict = True if output.is_strict_json_schema() else None
+    try:
+        adapter: Any = TypeAdapter(dict[str, wanted] if is_wrapped else wanted)
+        adapter.validate_json(text, strict=is_strict)
+    except ValidationError as exc:
+        return exc
+    return None
+
+
+def _words(cause: BaseException) -> str:
+    if not isinstance(cause, ValidationError):
+        return str(cause)
+    problems = cause.errors(include_url=False, include_input=False, include_context=False)
+    told = [
+        ": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"])))
+        for each in problems[:_SHOWN_PROBLEMS]
+    ]
+    more = len(problems) - len(told)
+    return "; ".join([*told, f"and {more} more"] if more else told)
 
 
 def read_json(text: str) -> Any:

@@ -304,8 +304,12 @@ class ModelOutputError(OllamaError, ModelBehaviorError):
 
     Attributes:
         server_message: The server's own words, if it refused the model's output.
+        text: What the model wrote, if it is not what was asked for; the cause says why.
     """
 
-    def __init__(self, message: str, *, server_message: str = "", **where: Any) -> None:
+    def __init__(
+        self, message: str, *, server_message: str = "", text: str = "", **where: Any
+    ) -> None:
         super().__init__(message, **where)
         self.server_message = server_message
+        self.text = text

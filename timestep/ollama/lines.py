@@ -23,6 +23,10 @@ DURATIONS = ("total_duration", "load_duration", "prompt_eval_duration", "eval_du
 _COUNTS = ("prompt_eval_count", "eval_count")
 
 
+_NO_ANSWER = ("load", "unload")
+"""Ends of requests that only load or unload the model."""
+
+
 class LineSplitter:
     """Cuts a byte stream into its lines, at newlines and nowhere else."""
 
@@ -117,7 +121,7 @@ class ChatLines:
             raise self._strange(f"{type(line).__name__} instead of an object")
         fields = cast("dict[str, Any]", line)
         message = fields.get("message")
-        if not isinstance(message, dict) or fields.get("error") is not None:
+        if not isinstance(message, dict) or fields.get("error"):
             chunks.append(self._without_message(fields))
             return
         parts = cast("dict[str, Any]", message)
@@ -130,16 +134,16 @@ class ChatLines:
             chunks.append(Text(content if type(content) is str else self._text(content, "content")))
         if calls := parts.get("tool_calls"):
             chunks += self._calls(calls)
-        if fields.get("done") is True:
+        if _is_end(fields):
             chunks.append(self._end(fields))
         elif len(chunks) == before:
             chunks.append(Text(""))
 
     def _without_message(self, fields: dict[str, Any]) -> Chunk:
-        is_error = fields.get("error") is not None
+        is_error = bool(fields.get("error"))
         if fields.get("message") is not None and not is_error:
             raise self._strange("a message that is not an object")
-        if fields.get("done") is not True or is_error:
+        if is_error or not _is_end(fields):
             raise line_error(fields, self.origin)
         return self._end(fields)
 
@@ -159,6 +163,8 @@ class ChatLines:
     def _end(self, fields: Mapping[str, Any]) -> End:
         self._has_ended = True
         reason = fields.get("done_reason")
+        if reason in _NO_ANSWER:
+            raise self._not_an_answer(reason)
         return End(reason if isinstance(reason, str) else None, read_usage(fields))
 
     def _text(self, text: Any, name: str) -> str:
@@ -180,12 +186,26 @@ class ChatLines:
             **self.origin.where(),
         )
 
+    def _not_an_answer(self, reason: str) -> OllamaStreamError:
+        return OllamaStreamError(
+            f"{self.origin.host} only {reason}ed {self.origin.model!r} and gave no answer "
+            f"(done_reason: {reason}). Ask again; the server's log says more.",
+            **self.origin.where(),
+        )
+
     def _strange(self, what: str) -> OllamaStreamError:
         return OllamaStreamError(
             f"{self.origin.host} sent {self.origin.clean(what)} where a line of an Ollama answer "
             "belongs. Is base_url the root of an Ollama server?",
             **self.origin.where(),
         )
+
+
+def _is_end(fields: dict[str, Any]) -> bool:
+    """Return True for the last line. The MLX runner leaves out ``done: true``, not the counts."""
+    if fields.get("done") is True:
+        return True
+    return bool(fields.get("done_reason")) and any(name in fields for name in _COUNTS)
 
 
 def read_usage(line: Mapping[str, Any]) -> Usage:

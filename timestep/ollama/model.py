@@ -26,13 +26,12 @@ from openai.types.responses.response_prompt_param import ResponsePromptParam
 from timestep.answer import ids
 from timestep.answer.events import Events
 from timestep.answer.items import Ids
-from timestep.answer.outcome import settle
+from timestep.answer.outcome import is_empty, settle
 from timestep.answer.reply import Reply
 from timestep.errors import (
     CapabilityError,
     ConfigurationError,
     ContextWindowExceededError,
-    ModelOutputError,
     OllamaError,
     UnsupportedInputError,
 )
@@ -206,7 +205,8 @@ class OllamaModel(Model):
         """The answer as it arrives, in the events of OpenAI's Responses API.
 
         An error before the first output is raised; after it the stream ends with
-        ``response.failed`` or ``response.incomplete``, so that nothing shown is lost.
+        ``response.failed``, so that nothing shown is lost. An answer that the token limit cut ends
+        with ``response.completed``; its last item is ``incomplete``.
 
         Raises:
             TimestepError: See `timestep.errors`; every class can leave here.
@@ -331,7 +331,7 @@ class OllamaModel(Model):
         reply.finish(raw_usage=call.settings.preserve_raw_usage is True)
         # The consumer may stop at the last event, so everything is recorded before it.
         self._record(call, span, progress, reply)
-        self._warn_full_window(request, reply)
+        self._warn_of_answer(request, reply)
         yield reply.take_events()
 
     async def _exchange(
@@ -393,7 +393,7 @@ class OllamaModel(Model):
         error: OllamaError,
     ) -> Events:
         """The events that end a response which was already shown in part."""
-        reply.fail(str(error), cut=isinstance(error, ModelOutputError) and reply.was_cut)
+        reply.fail(str(error))
         self._record(call, span, progress, reply)
         return reply.take_events()
 
@@ -474,8 +474,18 @@ class OllamaModel(Model):
                 self._warned.add(phrase)
                 logger.warning("Ollama model %r ignores %s.", self.model, phrase)
 
-    def _warn_full_window(self, request: ChatRequest, reply: Reply) -> None:
-        """Warn when prompt and answer filled the window and the server may have cut something."""
+    def _warn_of_answer(self, request: ChatRequest, reply: Reply) -> None:
+        """Warn once of each thing that may be wrong with an answer that is used all the same."""
+        if reply.was_cut:
+            limit = request.rules.token_limit or "its own limit or the context window"
+            self._warn_once(
+                "cut",
+                f"was cut at its token limit ({limit}), so its answer is incomplete; raise "
+                f"{request.rules.token_limit.partition('=')[0] or 'max_tokens or num_ctx'}.",
+            )
+        elif is_empty(reply):
+            self._warn_once("empty", "gave an empty answer: white space or thinking alone.")
+        # When prompt and answer filled the window, the server may have cut something.
         window = request.body.get("options", {}).get("num_ctx")
         used = reply.usage.total_tokens
         if (
@@ -483,16 +493,17 @@ class OllamaModel(Model):
             and 0 < window <= used  # -1 lets the server choose
             and request.body.get("truncate") is not False
             and reply.usage.requests == 1
-            and "window" not in self._warned
         ):
-            self._warned.add("window")
-            logger.warning(
-                "Ollama model %r used %d of the %d tokens of its window, so the beginning may have "
-                "been cut; raise num_ctx.",
-                self.model,
-                used,
-                window,
+            self._warn_once(
+                "window",
+                f"used {used} of the {window} tokens of its window, so the beginning may have been "
+                "cut; raise num_ctx.",
             )
+
+    def _warn_once(self, topic: str, said: str) -> None:
+        if topic not in self._warned:
+            self._warned.add(topic)
+            logger.warning("Ollama model %r %s", self.model, said)
 
 
 def _elsewhere(

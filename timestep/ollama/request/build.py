@@ -11,8 +11,7 @@ from typing import Any
 
 from agents import AgentOutputSchemaBase, ModelSettings
 
-from timestep.answer.outcome import Repair
-from timestep.answer.rules import Reading, Rules
+from timestep.answer.rules import Reading, Repair, Rules
 from timestep.errors import UnsupportedInputError
 from timestep.ollama.request.grammar import FormatWriter, to_format
 from timestep.ollama.request.messages import Conversation, Message, told_call, told_result
@@ -158,26 +157,34 @@ def build_request(
 def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
     """Return the request that asks once more, after the answer to *request* was *bad*.
 
-    The answer is in the history, the shape is enforced by ``format``, and no tool is offered that
-    could get in its way.
+    The answer is in the history with what is wrong with it, the shape is enforced by ``format``,
+    and no tool is offered that could get in its way. ``think`` stays as it was, because servers
+    from 0.17 to 0.20 ignore ``format`` beside ``think: false``.
     """
     rules = request.rules
-    if rules.must_call:
+    if bad.wants_call:
         schema, enforced = calls_schema(request.tools), calls_format(request.tools)
-        wanted = f"That was no call. Call {' or '.join(rules.tools)} now"
+        names = " or ".join(rules.tools)
+        wanted = f"That was not a call to {names}: {bad.problem}. Call {names} now"
     else:
         schema = {} if rules.output is None else rules.output.json_schema()
         enforced = to_format(schema)
-        wanted = "That was not the JSON that was asked for. Give the same answer again"
+        wanted = f"That did not match the JSON schema: {bad.problem}. Give the answer again"
     body = {key: value for key, value in request.body.items() if key != "tools"}
     messages: list[Message] = list(body["messages"])
     if bad.answer:
         messages.append({"role": "assistant", "content": bad.answer})
     ask = f"{wanted}, as one JSON object and nothing else, that matches this JSON schema:\n"
     messages.append({"role": "user", "content": ask + _json(schema)})
-    # Thinking first would only delay the constrained text; every model accepts false.
-    body |= {"messages": messages, "format": enforced.schema, "think": False}
-    again = replace(rules, reading=Reading.HELD, is_emulated=False, is_repair=True)
+    body |= {"messages": messages, "format": enforced.schema}
+    again = replace(
+        rules,
+        reading=Reading.HELD,
+        must_call=bad.wants_call,
+        is_emulated=False,
+        repairs=rules.repairs - 1,
+        is_repair=True,
+    )
     return replace(request, body=body, rules=again)
 
 

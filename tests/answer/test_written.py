@@ -1,0 +1,304 @@
+"""What is written in a text: JSON, calls to tools, an output that matches a schema."""
+
+import itertools
+import json
+
+import pytest
+from agents import AgentOutputSchema, AgentOutputSchemaBase
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, ValidationError
+
+from timestep.answer.chunks import Call
+from timestep.answer.written import (
+    Mismatch,
+    declared_name,
+    read_call,
+    read_calls,
+    read_json,
+    read_output,
+    unfence,
+)
+
+
+class Answer(BaseModel):
+    words: str
+
+
+OUTPUT = AgentOutputSchema(Answer)
+
+
+def call(name, **arguments):
+    return {"name": name, "arguments": arguments}
+
+
+def written_call(text):
+    """The name and arguments of the call that *text* is; None when it is none."""
+    try:
+        found = read_call(text, TOOLS)
+    except Mismatch:
+        return None
+    return found.name, found.arguments
+
+
+def written_output(text, output):
+    try:
+        return read_output(text, output)
+    except Mismatch:
+        return None
+
+
+FENCED = '```python\nprint("hi")\n```'
+TOOLS = ("f", "g")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"name": "f", "arguments": {"x": 1}}', ("f", {"x": 1})),
+        (' {"name": "g"}\n', ("g", {})),
+        ('```json\n{"name": "g", "arguments": {}}\n```', ("g", {})),
+        ('Here:\n```\n{"name": "g", "arguments": {}}\n```\nDone.', ("g", {})),
+        (json.dumps(call("f", x=FENCED)), ("f", {"x": FENCED})),
+        (f"```json\n{json.dumps(call('f', x=FENCED))}\n```", ("f", {"x": FENCED})),
+        ('{"name": "f", "parameters": {"x": 1}}', ("f", {"x": 1})),
+        ('{"type": "function", "name": "f", "parameters": {"x": 1}}', ("f", {"x": 1})),
+        ('{"name": "f", "arguments": null}', ("f", {})),
+        ('{"name": "functions.f", "arguments": {}}', ("f", {})),
+        ('{"name": " f<|channel|>commentary", "arguments": {}}', ("f", {})),
+        ('{"name": "f", "args": {"x": 1}}', None),
+        ('{"name": "f", "input": {"x": 1}}', None),
+        ('{"name": "f", "kwargs": {"x": 1}}', None),
+        ('{"name": "f", "x": 1}', None),
+        ('{"name": "f", "arguments": {}, "parameters": {"x": 1}}', None),
+        ('{"name": "f", "arguments": {}, "reason": "why"}', None),
+        ('{"name": "h", "arguments": {}}', None),
+        ('{"name": "f", "arguments": "{}"}', None),
+        ('{"name": "f", "arguments": [1]}', None),
+        ('{"name": "f", "arguments": {"x": NaN}}', None),
+        ('{"name": "f", "arguments": {"x": "\\ud800"}}', None),
+        ('{"name": 5, "arguments": {}}', None),
+        ('{"name": ["f"]}', None),
+        ('{"answer": "f"}', None),
+        ('[{"name": "f"}]', None),
+        ('{"name": "f"', None),
+        ("f()", None),
+        ("", None),
+        ("[" * 5_000, None),
+        ("\ud800", None),
+    ],
+    ids=itertools.count(),
+)
+def test_a_call_is_read_out_of_text(text, found):
+    assert written_call(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"words": "a"}', '{"words": "a"}'),
+        ('\n{"words": "a"} ', '\n{"words": "a"} '),
+        ('```json\n{"words": "a"}\n```', '{"words": "a"}'),
+        (json.dumps({"words": FENCED}), json.dumps({"words": FENCED})),
+        ('Sure.\n```\n{"words": "a"}\n```', '{"words": "a"}'),
+        ('{"words": 5}', None),
+        ('{"word": "a"}', None),
+        ("null", None),
+        ("words", None),
+        ("", None),
+        ("```\n```", None),
+        ('{"words": "\\ud800"}', None),
+        ('{"words": "\ud800"}', None),
+    ],
+    ids=itertools.count(),
+)
+def test_an_output_is_read_out_of_text(text, found):
+    assert written_output(text, OUTPUT) == found
+
+
+def test_an_output_that_cannot_be_validated_here_is_any_json():
+    class Remote(AgentOutputSchemaBase):
+        def is_plain_text(self):
+            return False
+
+        def name(self):
+            return "Remote"
+
+        def json_schema(self):
+            return {}
+
+        def is_strict_json_schema(self):
+            return True
+
+        def validate_json(self, json_str):
+            raise NotImplementedError
+
+    assert written_output('```json\n{"a": 1}\n```', Remote()) == '{"a": 1}'
+    assert written_output("words", Remote()) is None
+
+
+def test_only_json_is_validated():
+    """The SDK puts an error on the current span for every text that does not validate."""
+    seen = []
+
+    class Watched(AgentOutputSchema):
+        def validate_json(self, json_str):
+            seen.append(json_str)
+            return super().validate_json(json_str)
+
+    read_output('```json\n{"words": "a"}\n```', Watched(Answer))
+
+    assert seen == ['{"words": "a"}']
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("", ""),
+        (" a ", "a"),
+        ("```\na\n```", "a"),
+        ("```json\na\n```", "a"),
+        ("```json a```", "json a"),
+        ("```a```", "a"),
+        ("say\n```json\na\n```\nend", "a"),
+        ("```json\na", "```json\na"),
+        ("a```", "a```"),
+        ("``` ```", ""),
+        ("``````", ""),
+        ("```c++\na\n```", "c++\na"),
+    ],
+)
+def test_a_fence_is_taken_off(text, inside):
+    assert unfence(text) == inside
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+    | st.text("`a ", max_size=6),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text("abc`", max_size=3), below),
+    max_leaves=8,
+)
+
+
+@given(VALUES, st.sampled_from(["{}", "\n{}  ", "```json\n{}\n```", "```\n{}\n```"]))
+def test_json_is_read_bare_and_fenced(value, frame):
+    assert read_json(frame.replace("{}", json.dumps(value))) == value
+
+
+@given(st.text() | st.text('`{}[]"\\:,nul 1a\n'))
+def test_any_text_is_json_or_none(text):
+    value = read_json(text)
+
+    assert value is None or read_json(json.dumps(value)) == value
+    assert written_call(text) is None
+    unfence(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "is_near"),
+    [
+        ('{"name": "f", "args": {}}', "belong under 'arguments', not under 'args'", True),
+        ('{"name": "f", "arguments": 5}', "its arguments are not a JSON object", True),
+        ('{"name": "h", "arguments": {}}', "its name is none of f, g", False),
+        ("[1]", "not one JSON object", False),
+    ],
+)
+def test_a_text_that_is_no_call_says_what_is_wrong(text, said, is_near):
+    with pytest.raises(Mismatch, match=said) as raised:
+        read_call(text, TOOLS)
+
+    assert raised.value.is_near is is_near
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("search", "search"),
+        ("search<|channel|>commentary", "search"),
+        ("search<|constrain|>json", "search"),
+        ("functions.search", "search"),
+        ("functions.search<|channel|>commentary", "search"),
+        (" search", "search"),
+        ("search\n", "search"),
+        ("Search", "Search"),
+        ("searches", "searches"),
+        ("tools.search", "tools.search"),
+        ("", ""),
+    ],
+)
+def test_a_name_means_the_declared_tool(name, meant):
+    assert declared_name(name, ("search", "find")) == meant
+
+
+def test_a_name_that_may_mean_two_tools_is_refused():
+    tools = ("search", "functions.search")
+
+    assert declared_name("functions.search", tools) == "functions.search"
+    with pytest.raises(Mismatch, match=r"may mean functions\.search or search"):
+        declared_name("functions.search<|channel|>commentary", tools)
+
+
+F, G = Call("f", {"x": 1}), Call("g", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"name": "f", "parameters": {"x": 1}}', [F]),
+        ('```json\n{"name": "f", "arguments": {"x": 1}}\n```', [F]),
+        ('[{"name": "f", "arguments": {"x": 1}}, {"name": "g"}]', [F, G]),
+        ('<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>', [F]),
+        (
+            '<tool_call>{"name": "f", "arguments": {"x": 1}}</tool_call>\n<tool_call>{"name": "g"}</tool_call>',
+            [F, G],
+        ),
+        ('<|python_tag|>{"name": "f", "parameters": {"x": 1}}<|eom_id|>', [F]),
+        ('[TOOL_CALLS][{"name": "g", "arguments": {}}]', [G]),
+        ('I call it: {"name": "g"}', None),
+        ('<tool_call>{"name": "g"}</tool_call> now', None),
+        ('[{"name": "g"}, 5]', None),
+        ("[]", None),
+        ("", None),
+    ],
+    ids=itertools.count(),
+)
+def test_calls_are_read_out_of_a_text_that_is_nothing_else(text, found):
+    if found is None:
+        with pytest.raises(Mismatch):
+            read_calls(text, TOOLS)
+    else:
+        assert read_calls(text, TOOLS) == found
+
+
+class Limits(BaseModel):
+    f: float = Field(gt=0)
+    names: list[str] = []
+
+
+@pytest.mark.parametrize(
+    ("output", "text", "said"),
+    [
+        (Limits, '{"f": 0, "names": []}', "f: Input should be greater than 0"),
+        (Limits, '{"f": 1, "names": ["a", 5]}', "names.1: Input should be a valid string"),
+        (Limits, "{}", "f: Field required"),
+        (list[int], '{"response": ["a"]}', "response.0: Input should be a valid integer"),
+        (Limits, "I think so", "it is not JSON"),
+    ],
+)
+def test_an_output_that_does_not_match_says_what_is_wrong(output, text, said):
+    with pytest.raises(Mismatch) as raised:
+        read_output(text, AgentOutputSchema(output))
+
+    assert said in str(raised.value)
+    assert isinstance(raised.value.__cause__, ValidationError) is ("JSON" not in said)
+
+
+def test_only_some_of_many_problems_are_told():
+    text = json.dumps({"f": 1, "names": [1] * 9})
+
+    with pytest.raises(Mismatch, match=r"and 4 more$"):
+        read_output(text, AgentOutputSchema(Limits))

@@ -1,0 +1,60 @@
+"""Thinking that stands in the text: ``<think>…</think>`` at its head. Pure.
+
+States: ``head`` until the first characters tell whether the tag is there; ``thinking`` up to the
+closing tag; ``after`` while only white space follows it; ``text`` to the end.
+"""
+
+_OPENING, _CLOSING = "<think>", "</think>"
+
+
+class ThinkTags:
+    """Separates thinking from text across any split of the text."""
+
+    __slots__ = ("_state", "_waiting")
+
+    def __init__(self) -> None:
+        self._state = "head"
+        self._waiting = ""
+
+    def feed(self, text: str) -> tuple[str, str]:
+        """Take *text*; return the thinking and the text that it adds."""
+        if self._state == "text":
+            return "", text
+        self._waiting += text
+        thinking = ""
+        if self._state == "head":
+            self._head()
+        if self._state == "thinking":
+            thinking = self._thinking()
+        if self._state == "after":
+            self._waiting = self._waiting.lstrip()
+            if self._waiting:
+                self._state = "text"
+        if self._state != "text":
+            return thinking, ""
+        text, self._waiting = self._waiting, ""
+        return thinking, text
+
+    def rest(self) -> tuple[str, str]:
+        """Return the thinking and the text that still wait at the end of the answer."""
+        waiting, self._waiting = self._waiting, ""
+        return (waiting, "") if self._state == "thinking" else ("", waiting)
+
+    def _head(self) -> None:
+        begun = self._waiting.lstrip()
+        if begun.startswith(_OPENING):
+            self._state = "thinking"
+            self._waiting = begun[len(_OPENING) :]
+        elif not _OPENING.startswith(begun):
+            self._state = "text"
+
+    def _thinking(self) -> str:
+        thinking, closed, rest = self._waiting.partition(_CLOSING)
+        if closed:
+            self._state, self._waiting = "after", rest
+            return thinking
+        # The end may be the beginning of the closing tag.
+        held = next(n for n in range(len(_CLOSING) - 1, -1, -1) if thinking.endswith(_CLOSING[:n]))
+        at = len(thinking) - held
+        self._waiting = thinking[at:]
+        return thinking[:at]
