@@ -192,7 +192,7 @@ def test_the_caller_s_name_for_the_model_wins():
                 "error": "input length (9 tokens) exceeds the model's maximum context length (8 tokens)"
             },
             errors.ContextWindowExceededError,
-            "num_ctx",
+            "longer window",
         ),
         ({"error": "error parsing tool call: raw='{'"}, errors.ModelOutputError, "raw='{'"),
         (chunk("Hel"), errors.OllamaStreamError, "done: false"),
