@@ -3,7 +3,9 @@
 import click
 
 from timestep.cli.config.explain import explain
-from timestep.cli.config.files import init, path, schema
+from timestep.cli.config.init import init
+from timestep.cli.config.path import path
+from timestep.cli.config.schema import schema
 from timestep.cli.config.show import show
 
 
