@@ -185,7 +185,7 @@ def test_a_body_that_is_no_json_is_redacted_as_text():
 
 
 def test_a_pattern_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="no regular expression"):
+    with pytest.raises(ValueError, match="not a regular expression"):
         Redaction(["("])
 
 

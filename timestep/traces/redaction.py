@@ -1,7 +1,18 @@
-"""Keeps keys, and whatever else a pattern describes, out of the store. Pure.
+"""Keeps keys, and whatever else a pattern matches, out of the store. Pure.
 
-What is looked for is looked for in the texts as people see them: JSON escapes are undone, and
-the pieces of a streamed answer are joined, because a key rarely comes in one piece.
+A batch of events goes through up to four states, and most batches stop at the first:
+
+1. **unseen**: one search over all its bytes, with JSON escapes undone and streamed texts joined,
+   says whether anything in it may have to be hidden. If not, the batch is stored as it is.
+2. **suspected**: each text and body is searched alone; those with nothing to hide stay as they are,
+   byte for byte.
+3. **read**: a body with something to hide is read as JSON, line by line, because a key may be
+   written with escapes. What is not JSON is searched as text.
+4. **redacted**: every string in it, names of members too, is replaced by what may be stored. A
+   streamed text comes in pieces, and a key rarely in one of them, so the whole text moves to the
+   first piece.
+
+`timestep.net.secrets` says what keys look like.
 """
 
 import json
@@ -27,8 +38,8 @@ _STREAMED = [
     for name in _STREAMED_NAMES
 ]
 
-# Little of what a model says holds so many characters of a key in a row. To look for that, in
-# bytes, and for keys only there, is fifty times as fast as to look for each key everywhere.
+# Few words have so many characters of a key in a row. Looking for such runs in bytes, and for keys
+# only there, is fifty times as fast as looking for each kind of key everywhere.
 _KEY_LENGTH = 15
 _KEY_CHARACTERS = (string.ascii_letters + string.digits + "._~+/=-").encode()
 _KEY_LIKE = bytes(b"x"[0] if code in _KEY_CHARACTERS else b" "[0] for code in range(256))
@@ -36,14 +47,14 @@ _BEFORE_KEY = len("bearer ") + 1
 
 
 class Redaction:
-    """Replaces keys and matches of *patterns* by ``[redacted]``.
+    """Replaces keys, *secrets* and matches of *patterns* by ``[redacted]``.
 
     Args:
         patterns: Regular expressions, as Python's ``re`` reads them.
         secrets: Exact texts that must never be stored, such as the configured keys.
 
     Raises:
-        ValueError: A pattern is no regular expression, or one of the two no list of texts.
+        ValueError: A pattern is not a regular expression, or an argument is not a list of texts.
     """
 
     def __init__(self, patterns: Iterable[str] = (), secrets: Iterable[str] = ()) -> None:
@@ -52,17 +63,17 @@ class Redaction:
         try:
             self._patterns = [re.compile(pattern) for pattern in _texts("redact", patterns)]
         except re.error as exc:
-            raise ValueError(f"{exc.pattern!r} is no regular expression: {exc}.") from exc
+            raise ValueError(f"{exc.pattern!r} is not a regular expression: {exc}.") from exc
 
     def events(self, events: Sequence[Event]) -> Sequence[Event]:
-        """*events* without what must not be stored; the same ones when they hold nothing of it."""
-        # One look at everything is cheap, and almost always enough.
+        """Return *events* without what must not be stored, or the same ones if nothing must go."""
+        # One search over everything is cheap, and almost always enough.
         if not self._patterns and not self._may_hide_in(*_contents(events)):
             return events
         return [self._event(event) for event in events]
 
     def each(self, events: Sequence[Event]) -> tuple[Sequence[Event], list[str]]:
-        """*events* as `events` gives them, without those it fails for, and why it did."""
+        """Return what `events` returns, without the events it fails for, and why it failed."""
         try:
             return self.events(events), []
         except Exception as exc:  # noqa: BLE001 - content may be anything
@@ -74,25 +85,25 @@ class Redaction:
         ]
 
     def text(self, text: str) -> str:
-        """*text* without what must not be stored."""
+        """Return *text* without what must not be stored."""
         text = self._masked(text)
         for pattern in (*self._patterns, *_possible_keys(text)):
             text = pattern.sub(MASK, text)
         return text
 
     def json(self, text: str) -> str:
-        """The JSON *text* with the strings in it redacted, names of members too."""
+        """Return the JSON *text* with its strings redacted, names of members too."""
         if not self._may_hide(text):
             return text
         try:
             return _dump(_map_strings(json.loads(text), self.text))
-        except RecursionError:  # no less is to be hidden where it is nested deep
+        except RecursionError:  # deep nesting must not show what is secret
             return self.text(text)
 
     def body(self, body: bytes) -> bytes:
-        """The *body* of a request or answer: JSON, lines of JSON, or anything else.
+        """Return the redacted *body* of a request or answer: JSON, lines of JSON, or anything else.
 
-        A body that holds nothing to hide stays as it is, byte for byte.
+        A body with nothing to hide stays as it is, byte for byte.
         """
         if not self._patterns and not self._may_hide_in([], [body]):
             return body
@@ -145,7 +156,7 @@ class Redaction:
         )
 
     def _may_hide_in(self, contents: list[bytes], streams: list[bytes]) -> bool:
-        """False when *contents*, *streams* and the texts that stream in them hold nothing to hide."""
+        """Return False when *contents*, *streams* and the texts streamed in them are all clean."""
         joined = [
             b"".join(pattern.findall(stream))
             for stream in streams
@@ -159,9 +170,9 @@ class Redaction:
         return bool(suspects) and _may_hold_key(suspects.decode(errors="replace"))
 
     def _may_hide(self, text: str) -> bool:
-        """False when JSON *text* certainly holds nothing to hide.
+        """Return False when JSON *text* certainly holds nothing to hide.
 
-        Patterns and secrets are looked for in decoded strings only: an escape could hide them.
+        A pattern may match only the decoded text, so with patterns every text is suspected.
         """
         if self._patterns or self._may_hold_secret(text):
             return True
@@ -173,7 +184,7 @@ class Redaction:
         return "\\" in text and any(_has_escape(secret) for secret in self._secrets)
 
     def _hides(self, values: list[Any]) -> bool:
-        """True when a string in *values*, or a text that streams through them, is to be redacted."""
+        """Return whether a string in *values*, or a text streamed through them, must be redacted."""
         streamed = [
             "".join(part for value in values if isinstance(part := _message(value).get(name), str))
             for name in _STREAMED_NAMES
@@ -181,9 +192,9 @@ class Redaction:
         return any(self.text(text) != text for text in (*streamed, *_strings(values)))
 
     def _join_stream(self, values: list[Any]) -> list[Any]:
-        """*values* with each streamed text whole in the first chunk that has a part of it.
+        """Return *values* with each streamed text moved whole to the first chunk that has a part.
 
-        Only a text that has something to hide is moved: its parts cannot be cleaned one by one.
+        Only a text with something to hide is moved, because its parts cannot be redacted alone.
         """
         for name in _STREAMED_NAMES:
             parts = [message for value in values if name in (message := _message(value))]
@@ -196,7 +207,7 @@ class Redaction:
 
 
 class _NoJson(str):
-    """A line of a body that is no JSON, such as the last one of a stream that broke off."""
+    """A line of a body that is not JSON, such as the last one of a stream that broke off."""
 
     __slots__ = ()
 
@@ -209,15 +220,15 @@ def _parse(line: str) -> Any:
 
 
 def _texts(name: str, given: Iterable[str]) -> list[str]:
-    """*given* as a list; one text alone would be taken for its letters."""
+    """Return *given* as a list; a single text would be read letter by letter."""
     texts: list[Any] = [given] if isinstance(given, str) else list(given)
     if isinstance(given, str) or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"{name} is no list of texts; write one, as in {name}=['...'].")
+        raise ValueError(f"{name} is not a list of texts; write one, as in {name}=['...'].")
     return texts
 
 
 def _contents(events: Iterable[Event]) -> tuple[list[bytes], list[bytes]]:
-    """All that *events* say: their texts and requests, and the answers, which may stream."""
+    """Return all that *events* say: their texts and requests, and the answers, which may stream."""
     texts: list[str] = []
     requests: list[bytes] = []
     answers: list[bytes] = []
@@ -237,7 +248,7 @@ def _contents(events: Iterable[Event]) -> tuple[list[bytes], list[bytes]]:
 
 
 def _unescaped(content: bytes) -> bytes:
-    """JSON *content* with those escapes undone that may stand in a key."""
+    """Return JSON *content* with the escapes undone that a key may be written with."""
     if b"\\/" in content:
         content = content.replace(b"\\/", b"/")
     if b"\\u00" in content:
@@ -246,7 +257,7 @@ def _unescaped(content: bytes) -> bytes:
 
 
 def _may_hold_key(text: str) -> bool:
-    """False when JSON *text* certainly holds no key."""
+    """Return False when JSON *text* certainly holds no key."""
     return any(
         found.search(text)
         for (signs, _), found in zip(_COMPILED_KEYS, _KEYS_ANYWHERE, strict=True)
@@ -255,7 +266,7 @@ def _may_hold_key(text: str) -> bool:
 
 
 def _suspects(content: bytes) -> bytes:
-    """The parts of *content* that may be keys; a key of *content* is in them."""
+    """Return the parts of *content* that may be keys. No key is outside of them."""
     if b"PRIVATE KEY-----" in content or (b"@" in content and b"://" in content):
         return content
     shape, run = content.translate(_KEY_LIKE) + b" ", b"x" * _KEY_LENGTH
@@ -274,7 +285,7 @@ def _message(value: Any) -> dict[str, Any]:
 
 
 def _possible_keys(text: str) -> list[re.Pattern[str]]:
-    """The patterns of keys that may be in *text*."""
+    """Return the patterns of the keys that may be in *text*."""
     found = [pattern for signs, pattern in _COMPILED_KEYS if any(sign in text for sign in signs)]
     return [*found, _COMPILED_OLLAMA_KEY] if _OLLAMA_SIGN.search(text) else found
 
@@ -289,7 +300,7 @@ _ESCAPE = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
 
 
 def _has_escape(secret: str) -> bool:
-    """True when JSON may write *secret* in another way."""
+    """Return whether JSON may write *secret* in another way."""
     return json.dumps(secret)[1:-1] != secret or "/" in secret
 
 
@@ -318,7 +329,7 @@ def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _unused(name: str, members: dict[str, Any]) -> str:
-    """*name*, or with a number behind it: two redacted names must not become one member."""
+    """Return *name*, numbered if it is taken: two redacted names must not become one member."""
     if name not in members:
         return name
     return next(new for n in count(2) if (new := f"{name} {n}") not in members)
