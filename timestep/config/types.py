@@ -25,9 +25,9 @@ from timestep.net.urls import check_base_url, check_ollama_urls, parse_ollama_ho
 from timestep.routing import check_alias, check_prefix, check_target
 
 
-def _check_secret(key: SecretStr | None) -> SecretStr | None:
+def _check_secret(key: object) -> SecretStr | None:
     """Return *key* as the rule for keys cleans it."""
-    text = check_key(key.get_secret_value() if key else None)
+    text = check_key(key.get_secret_value() if isinstance(key, SecretStr) else key)
     return SecretStr(text) if text else None
 
 
@@ -76,7 +76,7 @@ def _check_path(path: Path) -> Path:
     return path
 
 
-def _check_ollama_url(url: str) -> str:
+def _check_ollama_url(url: object) -> str:
     return check_base_url(url, ollama=True)
 
 
@@ -110,22 +110,22 @@ def _tag_of_list(value: object) -> str:
 
 Seconds: TypeAlias = Annotated[StrictSeconds, BeforeValidator(read_number)]
 Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-ApiKey: TypeAlias = Annotated[SecretStr | None, AfterValidator(_check_secret)]
+ApiKey: TypeAlias = Annotated[SecretStr | None, BeforeValidator(_check_secret)]
 # Header values are often keys; they stay plain text for use and are masked when printed.
 Headers: TypeAlias = Annotated[
     dict[str, str],
     BeforeValidator(check_headers),
     PlainSerializer(_hide_headers, return_type=dict[str, SecretStr]),
 ]
-ApiUrl: TypeAlias = Annotated[str, AfterValidator(check_base_url)]
-OllamaUrl: TypeAlias = Annotated[str, AfterValidator(_check_ollama_url)]
+ApiUrl: TypeAlias = Annotated[str, BeforeValidator(check_base_url)]
+OllamaUrl: TypeAlias = Annotated[str, BeforeValidator(_check_ollama_url)]
 OllamaUrls: TypeAlias = Annotated[
     Annotated[OllamaUrl, Tag(":name")]
     | Annotated[list[OllamaUrl], Field(min_length=1), AfterValidator(_check_pool), Tag(":list")],
     Discriminator(_tag_of_list),
     BeforeValidator(split_commas),
 ]
-OllamaHost: TypeAlias = Annotated[str, AfterValidator(parse_ollama_host)]
+OllamaHost: TypeAlias = Annotated[str, BeforeValidator(parse_ollama_host)]
 KeepAlive: TypeAlias = Annotated[str | int | float, BeforeValidator(check_keep_alive)]
 Options: TypeAlias = Annotated[dict[str, Any], AfterValidator(check_options)]
 # check_target says everything that can be wrong; the constraints are for the JSON schema.
