@@ -7,7 +7,8 @@ import pytest
 from agents import Agent, ModelSettings, RunConfig, function_tool
 from pydantic import BaseModel, Field
 
-from timestep import OllamaModelProvider
+from timestep import OllamaModelProvider, UnsupportedInputError
+from timestep.errors import OllamaStatusError
 
 QUIET = RunConfig(tracing_disabled=True)
 
@@ -135,3 +136,117 @@ async def test_a_pattern_in_a_description_is_escaped_once(fake_ollama, model, ru
 
     sent = fake_ollama.chats[0]["tools"][0]["function"]["parameters"]["properties"]["code"]
     assert sent["description"] == r"(pattern: ^\d{3}$)"
+
+
+# A server that takes less than the one whose rules we know: its words, and what is taken out.
+class Order(BaseModel):
+    code: Annotated[str, Field(pattern="^[a-z]+$")]
+    note: Annotated[str, Field(max_length=100)]
+    lines: Annotated[list[str], Field(min_length=1)]
+
+
+GOOD = '{"code": "a", "note": "b", "lines": ["c"]}'
+ORDER = Order(code="a", note="b", lines=["c"])
+CONVERSION = "Field 'json_schema': \"json_schema\": JSON schema conversion failed:\n"
+WORDS_OF_REFUSALS = {
+    "parser": (
+        "Failed to initialize samplers: failed to parse grammar",
+        {"pattern", "maxLength", "minItems"},
+        "code: pattern, note: maxLength, lines: minItems",
+    ),
+    "pattern": (f"{CONVERSION}Unbalanced parentheses", {"pattern"}, "code: pattern"),
+    "schema": (
+        CONVERSION + 'Unrecognized schema: {"maxLength":100,"title":"Note","type":"string"}',
+        {"maxLength"},
+        "note: ",
+    ),
+}
+REFUSALS = pytest.mark.parametrize(
+    ("words", "taken_out", "fields"), WORDS_OF_REFUSALS.values(), ids=list(WORDS_OF_REFUSALS)
+)
+
+
+def refuse(fake, words, times=1):
+    inner = {"error": {"code": 400, "message": words, "type": "invalid_request_error"}}
+    fake.fail(400, json.dumps(inner), times=times)
+
+
+def keywords(value):
+    """Return every key in *value* and below."""
+    if isinstance(value, list):
+        return {key for item in value for key in keywords(item)}
+    if isinstance(value, dict):
+        return value.keys() | {key for item in value.values() for key in keywords(item)}
+    return set()
+
+
+@REFUSALS
+async def test_a_refused_constraint_is_taken_out_once_and_told(
+    fake_ollama, model, run, caplog, words, taken_out, fields
+):
+    refuse(fake_ollama, words)
+    fake_ollama.reply(GOOD)
+
+    result = await run(Agent("a", model=model, output_type=Order), "hi", run_config=QUIET)
+
+    assert result.final_output == ORDER
+    first, second = fake_ollama.chats
+    before, after = keywords(first["format"]), keywords(second["format"])
+    assert before - after >= taken_out
+    assert {"pattern", "maxLength", "minItems"} - taken_out <= after
+    assert '"pattern": "^[a-z]+$"' in system_of(second)
+    assert "a constraint of the schema" in caplog.text
+
+
+@REFUSALS
+async def test_a_schema_that_is_refused_twice_is_an_error_that_names_its_fields(
+    fake_ollama, model, run, words, taken_out, fields
+):
+    refuse(fake_ollama, words, times=2)
+
+    with pytest.raises(OllamaStatusError) as caught:
+        await run(Agent("a", model=model, output_type=Order), "hi", run_config=QUIET)
+
+    assert len(fake_ollama.chats) == 2
+    assert caught.value.status_code == 400
+    assert words.rpartition(": ")[2][:20] in str(caught.value)
+
+
+async def test_an_error_names_the_fields_where_nothing_can_be_taken_out(fake_ollama, model, run):
+    class Plain(BaseModel):
+        code: str
+
+    refuse(fake_ollama, "Failed to initialize samplers: failed to parse grammar")
+
+    with pytest.raises(OllamaStatusError, match="It is about: the whole schema"):
+        await run(Agent("a", model=model, output_type=Plain), "hi", run_config=QUIET)
+
+
+@REFUSALS
+async def test_a_refused_schema_of_a_call_is_relaxed_too(
+    fake_ollama, model, run, words, taken_out, fields
+):
+    @function_tool
+    def order(
+        code: Annotated[str, Field(pattern="^[a-z]+$")], note: Annotated[str, Field(max_length=100)]
+    ) -> str:
+        return "ordered"
+
+    agent = Agent(
+        "a", model=model, tools=[order], model_settings=ModelSettings(tool_choice="order")
+    )
+    refuse(fake_ollama, words)
+    fake_ollama.reply(json.dumps({"name": "order", "arguments": {"code": "a", "note": "b"}}))
+    fake_ollama.reply("Done.")
+
+    assert (await run(agent, "hi", run_config=QUIET)).final_output == "Done."
+
+
+async def test_a_strict_model_refuses_what_would_be_taken_out(fake_ollama, run):
+    provider = OllamaModelProvider(base_url=fake_ollama.url, strict_feature_validation=True)
+    refuse(fake_ollama, "Failed to initialize samplers: failed to parse grammar")
+
+    with pytest.raises(UnsupportedInputError, match="a constraint of the schema"):
+        await run(
+            Agent("a", model=provider.get_model("m"), output_type=Order), "hi", run_config=QUIET
+        )

@@ -86,14 +86,15 @@ async def test_a_prompt_that_only_openai_keeps_is_refused_under_strict_validatio
 
 
 async def test_a_run_that_leaves_its_history_to_the_server_is_told_to_send_it(
-    fake_ollama, model, run
+    fake_ollama, model, run, caplog
 ):
-    fake_ollama.reply("Hi!")
+    fake_ollama.reply("Hi!", times=2)
     output = {"type": "function_call_output", "call_id": "call_1", "output": "x"}
 
-    with pytest.raises(UnsupportedInputError, match="auto_previous_response_id"):
-        await run(Agent("a", model=model), [output], auto_previous_response_id=True)
     await run(Agent("a", model=model), "Hi", auto_previous_response_id=True)
+    assert "auto_previous_response_id" not in caplog.text
+    await run(Agent("a", model=model), [output], auto_previous_response_id=True)
+    assert "send the whole history instead of auto_previous_response_id" in caplog.text
 
 
 async def test_one_model_answers_many_at_once_without_mixing_them_up(fake_ollama, model, run):

@@ -33,6 +33,7 @@ from timestep.errors import (
     ConfigurationError,
     ContextWindowExceededError,
     OllamaError,
+    OllamaStatusError,
     UnsupportedInputError,
 )
 from timestep.errors.retry import retry_advice
@@ -49,6 +50,11 @@ from timestep.ollama.render import RenderedPrompt, read_rendered, render_body
 from timestep.ollama.request.build import ChatRequest, build_request, repair
 from timestep.ollama.request.messages import build_conversation, remote_images
 from timestep.ollama.request.options import settings_to_fields
+from timestep.ollama.request.relax import (
+    is_refused_format,
+    refused_format_error,
+    without_constraint,
+)
 from timestep.ollama.request.tools import ToolConversion
 from timestep.ollama.source import ChatSource
 from timestep.ollama.trace import (
@@ -316,6 +322,9 @@ class OllamaModel(Model):
                 if (plain := self._without_level(request, exc)) is not None:
                     request = plain
                     continue
+                if (relaxed := self._without_constraint(request, exc)) is not None:
+                    request = relaxed
+                    continue
                 error = await self._advised(request, exc)
                 # The frames hold what the server said, which may repeat the key in it; a crash
                 # report would show them.
@@ -364,10 +373,21 @@ class OllamaModel(Model):
 
     async def _advised(self, request: ChatRequest, error: OllamaError) -> OllamaError:
         """Return *error*, or one whose advice fits the request and the model."""
+        if isinstance(error, OllamaStatusError) and is_refused_format(error):
+            return refused_format_error(request, error)
         if not isinstance(error, ContextWindowExceededError):
             return error
         abilities = await self._catalogue.abilities(self._served_as, ask=True)
         return advised(error, request.body, abilities.context_length)
+
+    def _without_constraint(self, request: ChatRequest, error: OllamaError) -> ChatRequest | None:
+        """Return *request* without the constraint that the server's grammar refused."""
+        if not isinstance(error, OllamaStatusError) or not is_refused_format(error):
+            return None
+        relaxed = without_constraint(request, error)
+        if relaxed is not None:
+            self._warn(["a constraint of the schema, which the server's grammar refused"])
+        return relaxed
 
     def _without_level(self, request: ChatRequest, error: OllamaError) -> ChatRequest | None:
         """Return *request* with plain thinking when the server refused a level of it."""

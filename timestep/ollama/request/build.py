@@ -58,6 +58,7 @@ class ChatRequest:
         tools: The functions the answer may call.
         ignored: What was left out and deserves a warning, a phrase each.
         notes: What was left out by convention or changed, for the span.
+        is_relaxed: True when a constraint was taken out because the server refused it.
     """
 
     body: Json
@@ -66,6 +67,7 @@ class ChatRequest:
     tools: tuple[FunctionTool, ...] = ()
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    is_relaxed: bool = False
 
 
 @dataclass(slots=True)
@@ -130,7 +132,8 @@ def build_request(
         _offer_tools(draft, output, abilities)
     elif output is not None:
         _ask_for_output(draft, output, abilities)
-    _instruct(draft)
+    if draft.instructions:
+        draft.messages = with_instructions(draft.messages, "\n\n".join(draft.instructions))
     draft.body |= {"messages": draft.messages, "stream": True}
     if fields.options:
         draft.body["options"] = fields.options
@@ -185,7 +188,7 @@ def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
         repairs=rules.repairs - 1,
         is_repair=True,
     )
-    return replace(request, body=body, rules=again)
+    return replace(request, body=body, rules=again, is_relaxed=False)
 
 
 def _chosen(tools: list[FunctionTool], choice: Any) -> list[FunctionTool]:
@@ -220,7 +223,7 @@ def _offer_tools(draft: _Draft, output: AgentOutputSchemaBase | None, abilities:
         draft.reading = Reading.HELD
     elif output is not None:
         # A format would keep the model from calling tools, so the schema is only told.
-        draft.instructions.append(_final_answer(output))
+        draft.instructions.append(told_output(output))
         draft.reading = Reading.HELD
 
 
@@ -228,7 +231,7 @@ def _ask_for_output(draft: _Draft, output: AgentOutputSchemaBase, abilities: Abi
     enforced = to_format(output.json_schema())
     draft.body["format"] = enforced.schema
     if enforced.losses or not abilities.enforces_format:
-        draft.instructions.append(_final_answer(output))
+        draft.instructions.append(told_output(output))
     if not abilities.enforces_format:
         draft.reading = Reading.HELD
 
@@ -286,24 +289,20 @@ def _told(message: Message) -> Message:
     return {**{k: v for k, v in message.items() if k != "tool_calls"}, "content": content}
 
 
-def _final_answer(output: AgentOutputSchemaBase) -> str:
+def told_output(output: AgentOutputSchemaBase) -> str:
+    """Return the schema of the final answer in words."""
     return (
         "When you give your final answer, answer with one JSON object and nothing else, that "
         f"matches this JSON schema:\n{_json(output.json_schema())}"
     )
 
 
-def _instruct(draft: _Draft) -> None:
-    """Add the draft's instructions to the system message, as its last words."""
-    if not draft.instructions:
-        return
-    words = "\n\n".join(draft.instructions)
-    first = draft.messages[0] if draft.messages else {"role": ""}
-    if first["role"] == "system":
-        system = {**first, "content": f"{first['content']}\n\n{words}"}
-        draft.messages = [system, *draft.messages[1:]]
-    else:
-        draft.messages = [{"role": "system", "content": words}, *draft.messages]
+def with_instructions(messages: list[Message], words: str) -> list[Message]:
+    """Return *messages* with *words* as the last ones of their first system message."""
+    if messages and messages[0]["role"] == "system":
+        content = f"{messages[0]['content']}\n\n{words}"
+        return [{**messages[0], "content": content}, *messages[1:]]
+    return [{"role": "system", "content": words}, *messages]
 
 
 def _json(value: Json) -> str:

@@ -32,7 +32,10 @@ _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "develop
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "refusal", "summary_text"})
 _IMAGE_PARTS = frozenset({"input_image", "image_url", "computer_screenshot"})
 _PARTS = _TEXT_PARTS | _IMAGE_PARTS | {"input_audio", "input_file"}
-_RESULT_ALONE = "the role of a tool result whose call is not in the history (it is sent as words)"
+_RESULT_ALONE = (
+    "the role of a tool result whose call is not in the history (it is sent as words; Ollama keeps "
+    "no conversation, so send the whole history instead of auto_previous_response_id)"
+)
 _CALL_ALONE = "the role of a tool call whose result is not in the history (it is sent as words)"
 # What a hosted tool's item says about itself rather than about the work.
 _BOOKKEEPING = frozenset(

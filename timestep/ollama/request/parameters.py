@@ -164,9 +164,10 @@ class _Narrowing:
         said = str(node.get("description") or "")
         if text := f"{said} ({'; '.join(words)})".strip() if words else said:
             narrowed["description"] = text
-        implied = types_of(node)
-        if path and not narrowed.keys() & {"type", "enum", "anyOf"} and implied != list(ALL_TYPES):
-            return {"type": one_or_list(implied), **narrowed}
+        if path and not narrowed.keys() & {"type", "enum", "anyOf"}:
+            implied = types_of(node)
+            if implied != list(ALL_TYPES):
+                return {"type": one_or_list(implied), **narrowed}
         return narrowed
 
     def _kept(self, node: Schema, path: str) -> Schema:

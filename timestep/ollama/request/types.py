@@ -23,9 +23,10 @@ _IMPLIED = {
 
 
 def types_of(schema: Mapping[str, Any]) -> list[str]:
-    """Return the types that *schema*, which has no reference and no ``allOf``, stands for.
+    """Return the types that *schema* stands for.
 
-    A schema about which nothing is known stands for all of them.
+    It has no reference and no ``allOf``, and the arms of its ``anyOf`` are schemas, not booleans. A
+    schema about which nothing is known stands for all of them.
     """
     said: Any = schema.get("type")
     if isinstance(said, str):
@@ -35,8 +36,7 @@ def types_of(schema: Mapping[str, Any]) -> list[str]:
     if isinstance(values := schema.get("enum"), list):
         return _unique(type_of(value) for value in cast("list[Any]", values))
     if isinstance(arms := schema.get("anyOf"), list):
-        mappings = (arm for arm in cast("list[Any]", arms) if isinstance(arm, Mapping))
-        found = [types_of(cast("Mapping[str, Any]", arm)) for arm in mappings]
+        found = [types_of(arm) for arm in cast("list[Mapping[str, Any]]", arms)]
         return _unique(kind for kinds in found for kind in kinds)
     return [kind for kind, keys in _IMPLIED.items() if keys & schema.keys()] or list(ALL_TYPES)
 
