@@ -12,7 +12,7 @@ from types import ModuleType
 import httpx
 import pytest
 
-from timestep.cli.configured_models import Mark
+from timestep.cli.configured_models import ConfiguredModel
 from timestep.cli.doctor.models import check_models
 from timestep.cli.doctor.servers import Server, check_openai, check_server
 from timestep.cli.event_loop import run_without_waiting
@@ -108,7 +108,7 @@ def test_every_wrong_setting_is_a_problem(findings):
     problems = "\n".join(fixes(found, "problem"))
     assert "olama.x (timestep.toml:2): unknown setting" in problems or "olama" in problems
     assert "ollama.base_url (timestep.toml:4): a base URL starts with http" in problems
-    assert "checked once this is right" in "".join(fixes(found, "note"))
+    assert "then the servers and models are checked" in "".join(fixes(found, "note"))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_local_server_that_nobody_wants_is_a_note(findings, fake_ollama, monke
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        ("0.12.3", "cuts a prompt that is too long without a word; it gives tool calls no ids"),
+        ("0.12.3", "silently cuts a prompt that is too long; it gives tool calls no ids"),
         ("0.12.10", "gives all tool calls of an answer the same index"),
         ("0.17.4", None),
         ("0.0.0", None),
@@ -363,7 +363,9 @@ def test_a_cloud_model_is_looked_for_where_there_is_a_key(monkeypatch, offered, 
     here = Inventory("ollama", "ollama", "http://localhost:11434")
     cloud = Inventory("ollama", "ollama", "https://ollama.com", [Offer(f"ollama/{offered}")])
 
-    [finding] = check_models([Mark(None, "ollama/m:1-cloud")], [here, cloud], load_settings())
+    [finding] = check_models(
+        [ConfiguredModel(None, "ollama/m:1-cloud")], [here, cloud], load_settings()
+    )
 
     assert finding.status == status
 

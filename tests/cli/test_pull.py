@@ -108,7 +108,7 @@ def test_the_models_of_others_are_not_pulled(invoke, fake_ollama, name):
     result = invoke("pull", name)
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "no Ollama model" in result.stderr
+    assert "not an Ollama model" in result.stderr
 
 
 def test_a_cloud_model_needs_no_pull(invoke, fake_ollama):
@@ -160,7 +160,7 @@ def test_ctrl_c_stops_the_server_and_says_how_to_go_on(start, fake_ollama):
     _, stderr = process.communicate()
 
     assert process.returncode == 130
-    assert "The same command goes on from here." in stderr
+    assert "The same command continues from here." in stderr
     assert "Traceback" not in stderr
     fake_ollama.wait_for_disconnect()
 

@@ -114,7 +114,7 @@ def test_what_is_not_in_the_prompt_is_told(invoke, fake_ollama, desk):
 
     assert result.stdout == "Hi\n"
     assert "NOT in it: get_weather, transfer_to_billing" in result.stderr
-    assert "left out by the template: system: You are support." in result.stderr
+    assert "left out by the template): system: You are support." in result.stderr
     assert "Images beside it: 2" in result.stderr
 
 

@@ -1,4 +1,4 @@
-"""Which models the default and the aliases stand for."""
+"""The models that the default model and the aliases lead to."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from timestep.routing import chain, split_prefix
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A name of the configuration, and a model it leads to.
+class ConfiguredModel:
+    """A model that the configuration names.
 
     Attributes:
-        alias: None for the default.
-        model: With its prefix, aliases followed.
+        alias: The alias that leads to it; None for the default model.
+        model: Its name with the prefix, aliases resolved.
     """
 
     alias: str | None
@@ -26,21 +26,21 @@ class Mark:
         return self.alias or "default"
 
 
-def read_marks(settings: Settings) -> list[Mark]:
-    """The default, then the aliases, as the configuration has them."""
+def configured_models(settings: Settings) -> list[ConfiguredModel]:
+    """Return the default model, then the aliases in their order. A chain gives several."""
     return list(_read(settings))
 
 
-def _read(settings: Settings) -> Iterator[Mark]:
+def _read(settings: Settings) -> Iterator[ConfiguredModel]:
     for model in chain(None, settings.aliases, settings.default_model):
-        yield Mark(None, model)
+        yield ConfiguredModel(None, model)
     for alias in settings.aliases:
         for model in chain(alias, settings.aliases):
-            yield Mark(alias, model)
+            yield ConfiguredModel(alias, model)
 
 
 def same_model(one: str, other: str, ollama: Collection[str]) -> bool:
-    """True when two names lead to one model; *ollama* are the prefixes of Ollama."""
+    """Return whether two names lead to the same model. *ollama* are the prefixes of Ollama."""
     return _canonical(one, ollama) == _canonical(other, ollama)
 
 

@@ -1,4 +1,4 @@
-"""What every configured provider offers, asked all at once."""
+"""Lists the models of every configured provider, all at once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -8,12 +8,12 @@ from typing import Any, cast
 import openai
 
 from timestep.cli.errors import explain
-from timestep.cli.naming import ollama_providers
 from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
 from timestep.config.settings import Settings
 from timestep.errors import OllamaError, TimestepError
 from timestep.factory import openai_endpoint
 from timestep.ollama.names import untagged
+from timestep.ollama.provider import OllamaModelProvider
 from timestep.ollama.wire import Wire
 from timestep.openai.provider import list_models
 from timestep.registry import MultiModelProvider
@@ -27,11 +27,11 @@ class Offer:
     """One model.
 
     Attributes:
-        name: As an agent names it, with its prefix.
-        capabilities: Such as ``"tools"``; None where the server does not tell.
-        context_length: The most tokens it can take, where known.
-        size: In bytes, where known.
-        loaded: Tokens of context that are allocated for it now; None when it is not loaded.
+        name: The name that agents use, with its prefix.
+        capabilities: For example ``"tools"``; None if the server does not say.
+        context_length: The most tokens it takes, if known.
+        size: Its size in bytes, if known.
+        loaded: The tokens of context allocated for it now; None if it is not loaded.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What one server offers.
+    """The models of one server.
 
     Attributes:
-        prefix: Of its models' names; empty for OpenAI.
-        kind: As in the configuration.
-        url: Where it is, when it is one server.
+        prefix: The prefix of its models' names; empty for OpenAI.
+        kind: The kind of provider, as in the configuration.
+        url: Its base URL, if the provider has one server.
         offers: Its models, sorted by name.
-        problem: Why they are not known, and the next step.
+        problem: Why its models are unknown, and the next step.
     """
 
     prefix: str
@@ -60,10 +60,18 @@ class Inventory:
     problem: str | None = None
 
 
+def ollama_providers(provider: MultiModelProvider) -> dict[str, OllamaModelProvider]:
+    """Return the Ollama providers of *provider*, by prefix."""
+    mapping = provider.provider_map.get_mapping() if provider.provider_map else {}
+    return {
+        prefix: each for prefix, each in mapping.items() if isinstance(each, OllamaModelProvider)
+    }
+
+
 async def take_inventory(
     settings: Settings, provider: MultiModelProvider, *, patience: float
 ) -> list[Inventory]:
-    """What each server offers; whoever says nothing for *patience* seconds has a problem."""
+    """List the models of each server. Waits at most *patience* seconds for each."""
     asked: list[Awaitable[Inventory]] = [_openai("", settings.openai, patience)]
     for prefix, ollama in ollama_providers(provider).items():
         asked += [_ollama(prefix, wire, patience) for wire in ollama.wires()]
@@ -79,7 +87,7 @@ async def take_inventory(
 
 
 def cloud_name(name: str) -> str:
-    """The name that reaches the model *name* of ollama.com: ``gpt-oss:120b-cloud``."""
+    """Return the name that leads to *name* at ollama.com, such as ``gpt-oss:120b-cloud``."""
     return f"{name}{'-' if ':' in name else ':'}cloud"
 
 
@@ -108,7 +116,7 @@ async def _ollama(
 
 
 async def _loaded(wire: Wire) -> dict[str, int]:
-    """The tokens of context that are allocated, by model."""
+    """Return the tokens of context allocated for each loaded model."""
     if wire.endpoint.is_cloud:
         return {}
     running = await _models(wire, "/api/ps")
@@ -118,14 +126,14 @@ async def _loaded(wire: Wire) -> dict[str, int]:
 async def _described(
     wire: Wire, entry: Mapping[str, Any], gate: asyncio.Semaphore
 ) -> Mapping[str, Any]:
-    """*entry* with what servers before 0.30 tell in ``/api/show`` only."""
+    """Return *entry* with what servers before 0.30 say only in ``/api/show``."""
     if "capabilities" in entry:
         return entry
     async with gate:
         try:
             shown = _table(await wire.post("/api/show", {"model": entry.get("name")}))
         except OllamaError:
-            return entry  # it is there all the same
+            return entry  # the model exists all the same
     facts = _table(shown.get("model_info"))
     context = facts.get(f"{facts.get('general.architecture')}.context_length")
     details = {**_table(entry.get("details")), "context_length": context}

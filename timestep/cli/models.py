@@ -1,4 +1,4 @@
-"""``timestep models``: what is there, and what it can do."""
+"""``timestep models``: list the models and what they can do."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +8,10 @@ from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import clean, file_size, json_option, print_aside, print_json, print_rows
 
 if TYPE_CHECKING:
-    from timestep.cli.configured_models import Mark
+    from timestep.cli.configured_models import ConfiguredModel
     from timestep.cli.inventory import Inventory, Offer
 
-_HIDDEN = {"completion"}  # every model listed can do that much
+_HIDDEN = {"completion"}  # every model has it
 
 
 @click.command()
@@ -21,34 +21,36 @@ _HIDDEN = {"completion"}  # every model listed can do that much
     type=click.FloatRange(0, min_open=True),
     default=10.0,
     show_default=True,
-    help="Give up on a server that stays silent so long.",
+    help="Give up on a server after this many seconds of silence.",
 )
 @json_option
 @configuration_options
 def models(context: Context, *, timeout: float, as_json: bool) -> None:
     """List the models of every provider, what they can do, and which are loaded.
 
-    A provider that cannot be asked is told on standard error, with the next step. With --json one
-    array of providers.
+    If a provider cannot list its models, standard error says why, and the next step. --json
+    prints one array of providers.
     """
     settings, provider = context.settings, context.build_provider()
-    from timestep.cli.configured_models import read_marks
+    from timestep.cli.configured_models import configured_models
     from timestep.cli.event_loop import run_without_waiting
     from timestep.cli.inventory import take_inventory
 
     inventories = run_without_waiting(take_inventory(settings, provider, patience=timeout))
-    marks = read_marks(settings)
+    configured = configured_models(settings)
     if as_json:
-        print_json([_as_json(inventory, marks, inventories) for inventory in inventories])
+        print_json([_as_json(inventory, configured, inventories) for inventory in inventories])
     else:
         for inventory in inventories:
-            _show(inventory, marks, inventories)
-        _show_missing(inventories, marks)
+            _show(inventory, configured, inventories)
+        _show_missing(inventories, configured)
     if all(inventory.problem for inventory in inventories):
         raise click.exceptions.Exit(1)
 
 
-def _show(inventory: "Inventory", marks: "list[Mark]", everything: "list[Inventory]") -> None:
+def _show(
+    inventory: "Inventory", configured: "list[ConfiguredModel]", everything: "list[Inventory]"
+) -> None:
     title = f"{inventory.prefix or 'OpenAI'}  {inventory.url or ''}".rstrip()
     click.secho(clean(title), bold=True, err=bool(inventory.problem))
     if inventory.problem:
@@ -58,13 +60,13 @@ def _show(inventory: "Inventory", marks: "list[Mark]", everything: "list[Invento
         click.echo("  No models. 'timestep pull llama3.2' loads one.\n")
     else:
         print_rows(
-            [_row(offer, _marks_of(offer, marks, everything)) for offer in inventory.offers],
+            [_row(offer, _names_of(offer, configured, everything)) for offer in inventory.offers],
             indent="  ",
         )
         click.echo()
 
 
-def _row(offer: "Offer", marks: "list[Mark]") -> list[str]:
+def _row(offer: "Offer", configured: "list[ConfiguredModel]") -> list[str]:
     context = "" if offer.context_length is None else f"{offer.context_length:,} tokens"
     loaded = [] if offer.loaded is None else [f"loaded with {offer.loaded:,}"]
     return [
@@ -72,40 +74,42 @@ def _row(offer: "Offer", marks: "list[Mark]") -> list[str]:
         " ".join(able for able in offer.capabilities or () if able not in _HIDDEN),
         context,
         "" if not offer.size else file_size(offer.size),
-        ", ".join([*(mark.label for mark in marks), *loaded]),
+        ", ".join([*(entry.label for entry in configured), *loaded]),
     ]
 
 
-def _marks_of(offer: "Offer", marks: "list[Mark]", everything: "list[Inventory]") -> "list[Mark]":
+def _names_of(
+    offer: "Offer", configured: "list[ConfiguredModel]", everything: "list[Inventory]"
+) -> "list[ConfiguredModel]":
     from timestep.cli.configured_models import same_model
 
     ollama = {inventory.prefix for inventory in everything if inventory.kind == "ollama"}
-    return [mark for mark in marks if same_model(mark.model, offer.name, ollama)]
+    return [entry for entry in configured if same_model(entry.model, offer.name, ollama)]
 
 
-def _show_missing(inventories: "list[Inventory]", marks: "list[Mark]") -> None:
-    """Tell of names that lead to a server that was asked and does not have the model."""
+def _show_missing(inventories: "list[Inventory]", configured: "list[ConfiguredModel]") -> None:
+    """Report the configured models that their server does not have."""
     from timestep.cli.configured_models import same_model
     from timestep.ollama.names import is_cloud_name
     from timestep.routing import split_prefix
 
     ollama = {inventory.prefix for inventory in inventories if inventory.kind == "ollama"}
-    for mark in marks:
-        prefix = split_prefix(mark.model)[0] or ""
+    for entry in configured:
+        prefix = split_prefix(entry.model)[0] or ""
         asked = [i for i in inventories if i.prefix == prefix.removeprefix("openai")]
         offers = [offer for inventory in asked for offer in inventory.offers]
         if any(inventory.problem for inventory in asked) or not asked:
             continue
-        if any(same_model(mark.model, offer.name, ollama) for offer in offers):
+        if any(same_model(entry.model, offer.name, ollama) for offer in offers):
             continue
-        if prefix in ollama and is_cloud_name(mark.model):
-            continue  # without a key ollama.com was not asked
-        step = f" 'timestep pull {mark.model}' loads it." if prefix in ollama else ""
-        print_aside(f"{mark.label} = {mark.model} is not there.{step}")
+        if prefix in ollama and is_cloud_name(entry.model):
+            continue  # without a key, ollama.com is not asked
+        step = f" 'timestep pull {entry.model}' loads it." if prefix in ollama else ""
+        print_aside(f"{entry.label} = {entry.model} is not there.{step}")
 
 
 def _as_json(
-    inventory: "Inventory", marks: "list[Mark]", everything: "list[Inventory]"
+    inventory: "Inventory", configured: "list[ConfiguredModel]", everything: "list[Inventory]"
 ) -> dict[str, Any]:
     return {
         "prefix": inventory.prefix,
@@ -120,10 +124,10 @@ def _as_json(
                 "size": offer.size,
                 "loaded": offer.loaded is not None,
                 "loaded_context": offer.loaded,
-                "default": any(mark.alias is None for mark in own),
-                "aliases": [mark.alias for mark in own if mark.alias is not None],
+                "default": any(entry.alias is None for entry in own),
+                "aliases": [entry.alias for entry in own if entry.alias is not None],
             }
             for offer in inventory.offers
-            for own in [_marks_of(offer, marks, everything)]
+            for own in [_names_of(offer, configured, everything)]
         ],
     }

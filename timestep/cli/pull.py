@@ -1,4 +1,4 @@
-"""``timestep pull``: have an Ollama server load a model."""
+"""``timestep pull``: download a model to an Ollama server."""
 
 import asyncio
 import sys
@@ -9,15 +9,17 @@ import click
 
 from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, configuration_options
-from timestep.cli.naming import find_ollama
 from timestep.cli.output import clean, file_size, json_option, print_json
 
 if TYPE_CHECKING:
+    from timestep.config.settings import Settings
+    from timestep.ollama.provider import OllamaModelProvider
     from timestep.ollama.pull import Progress
     from timestep.ollama.wire import Wire
+    from timestep.registry import MultiModelProvider
 
 _PATIENCE = 600.0
-"""Seconds of silence: checking the bytes of a large model takes minutes without a word."""
+"""Seconds of silence; the server is silent for minutes while it checks a large model."""
 
 
 @click.command()
@@ -25,13 +27,13 @@ _PATIENCE = 600.0
 @json_option
 @configuration_options
 def pull(context: Context, *, name: str, as_json: bool) -> None:
-    """Pull the model NAME to its Ollama server.
+    """Download the model NAME to its Ollama server.
 
-    NAME is Ollama's (llama3.2, hf.co/user/repository), has a prefix (ollama/llama3.2), or is an
-    alias. A pull that was stopped goes on where it ended. Where base_url lists several servers,
-    each of them gets the model.
+    NAME is an Ollama name (llama3.2, hf.co/user/repository), has a prefix (ollama/llama3.2), or
+    is an alias. A pull that was stopped continues where it ended. If base_url lists several
+    servers, each of them gets the model.
     """
-    prefix, ollama, model = find_ollama(name, context.settings, context.build_provider())
+    prefix, ollama, model = _find_ollama(name, context.settings, context.build_provider())
     from timestep.errors import TimestepError
     from timestep.net.timeouts import Timeouts
     from timestep.ollama.endpoint import check_model_name
@@ -46,7 +48,7 @@ def pull(context: Context, *, name: str, as_json: bool) -> None:
     except TimestepError as exc:
         raise click.ClickException(str(exc)) from exc
     except KeyboardInterrupt:
-        click.echo("\nStopped. The same command goes on from here.", err=True)
+        click.echo("\nStopped. The same command continues from here.", err=True)
         raise
     servers = ", ".join(endpoint.base_url for endpoint in endpoints)
     if as_json:
@@ -55,6 +57,32 @@ def pull(context: Context, *, name: str, as_json: bool) -> None:
         click.echo(f"{clean(model)} runs at {servers}; there is nothing to pull.")
     else:
         click.echo(f"{prefix}/{clean(model)} is ready on {servers}")
+
+
+def _find_ollama(
+    name: str, settings: "Settings", provider: "MultiModelProvider"
+) -> "tuple[str, OllamaModelProvider, str]":
+    """Return the prefix, the provider and the provider's own name for the model *name*.
+
+    *name* may be an alias, have a prefix, or be a plain Ollama name.
+
+    Raises:
+        UsageError: The model belongs to a provider that is not Ollama.
+    """
+    from timestep.cli.inventory import ollama_providers
+    from timestep.config.kinds import KINDS
+    from timestep.routing import chain, split_prefix
+
+    [resolved, *_] = chain(name, settings.aliases)
+    prefix, rest = split_prefix(resolved)
+    known = ollama_providers(provider)
+    if prefix in known:
+        return prefix, known[prefix], rest
+    if prefix in {*KINDS, *settings.providers} or "ollama" not in known:
+        raise click.UsageError(
+            f"{resolved!r} is not an Ollama model; the prefixes of Ollama are {', '.join(known)}."
+        )
+    return "ollama", known["ollama"], resolved
 
 
 async def _pull(wire: "Wire", model: str) -> None:
@@ -72,7 +100,7 @@ async def _pull(wire: "Wire", model: str) -> None:
 
 
 async def _draw(progress: "AsyncIterator[Progress]") -> None:
-    """Show a bar for every layer."""
+    """Show a progress bar for every layer."""
     from rich import progress as bars
     from rich.console import Console
 
@@ -100,7 +128,7 @@ async def _draw(progress: "AsyncIterator[Progress]") -> None:
 
 
 async def _list(progress: "AsyncIterator[Progress]") -> None:
-    """Print a line for every step, and for every tenth of a layer."""
+    """Print a line for every step and for every tenth of a layer."""
     shown: set[str] = set()
     async for step in progress:
         line = clean(step.status)

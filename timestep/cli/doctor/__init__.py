@@ -1,7 +1,7 @@
-"""``timestep doctor``: what is wrong, and the command that fixes it."""
+"""``timestep doctor``: find what is wrong, and the command that fixes it."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
 
 import click
 
@@ -9,11 +9,28 @@ from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import clean, json_option, print_json
 from timestep.cli.terminal import width
 
-if TYPE_CHECKING:
-    from timestep.cli.doctor.findings import Finding
-
 _COLORS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 _LABEL_WIDTH = 11
+
+Status: TypeAlias = Literal["ok", "note", "warning", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check.
+
+    Attributes:
+        area: What was checked, such as ``"configuration"`` or a server.
+        status: ``"problem"`` if something in the configuration cannot work, ``"warning"`` if
+            it may not work as expected, ``"note"`` for information.
+        text: What was found.
+        fix: The command or the line of configuration that fixes it; empty if nothing does.
+    """
+
+    area: str
+    status: Status
+    text: str
+    fix: str = ""
 
 
 @click.command()
@@ -23,14 +40,14 @@ _LABEL_WIDTH = 11
     type=click.FloatRange(0, min_open=True),
     default=5.0,
     show_default=True,
-    help="Give up on a server that stays silent so long.",
+    help="Give up on a server after this many seconds of silence.",
 )
 @json_option
 @configuration_options
 def doctor(context: Context, *, timeout: float, as_json: bool) -> None:
     """Check the configuration, the servers and the models, and say what to do.
 
-    The exit code is 1 when something is broken; notes and warnings break nothing.
+    The exit code is 1 if there is a problem. Notes and warnings do not count.
     """
     from timestep.cli.doctor.checks import examine
 
@@ -45,7 +62,7 @@ def doctor(context: Context, *, timeout: float, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _show(findings: "list[Finding]") -> None:
+def _show(findings: list[Finding]) -> None:
     area = None
     for finding in findings:
         if finding.area != area:
@@ -54,7 +71,7 @@ def _show(findings: "list[Finding]") -> None:
         label = click.style(f"  {finding.status:<{_LABEL_WIDTH - 2}}", fg=_COLORS[finding.status])
         click.echo(label + _wrapped(finding.text))
         if finding.fix:
-            # What may be copied is never wrapped.
+            # Commands are never wrapped, so that they can be copied.
             fix = click.style(clean(finding.fix), bold=True)
             click.echo(f"{'':{_LABEL_WIDTH}}{fix}")
 
@@ -65,7 +82,7 @@ def _wrapped(text: str) -> str:
     return wrapped.removeprefix(indent)
 
 
-def _summary(findings: "list[Finding]") -> str:
+def _summary(findings: list[Finding]) -> str:
     counts = [
         f"{count} {status}{'' if count == 1 else 's'}"
         for status in ("problem", "warning", "note")

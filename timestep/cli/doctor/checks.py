@@ -1,12 +1,12 @@
-"""All checks, in the order in which they are told."""
+"""Runs every check, in the order in which the findings are shown."""
 
 import asyncio
 
 from pydantic_settings import SettingsError
 
-from timestep.cli.configured_models import Mark, read_marks
+from timestep.cli.configured_models import ConfiguredModel, configured_models
 from timestep.cli.context import ConfigurationProblem, Context
-from timestep.cli.doctor.findings import Finding
+from timestep.cli.doctor import Finding
 from timestep.cli.doctor.models import check_models
 from timestep.cli.doctor.servers import Server, check_openai, check_proxies, check_server, visit
 from timestep.cli.errors import explain
@@ -22,12 +22,12 @@ _CONFIGURATION = "configuration"
 
 
 def examine(context: Context, *, patience: float) -> list[Finding]:
-    """Everything that was found; no server is waited for longer than *patience* seconds."""
+    """Return every finding. Waits at most *patience* seconds for each server."""
     findings = [
         Finding(
             _CONFIGURATION,
             "warning",
-            f"The variable {name} is read by nobody here. Is it {meant}?",
+            f"No setting is read from the variable {name}. Did you mean {meant}?",
             f'export {meant}="${name}"; unset {name}',
         )
         for name, meant in misspelled_variables().items()
@@ -38,33 +38,37 @@ def examine(context: Context, *, patience: float) -> list[Finding]:
     except (SettingsError, ConfigurationProblem) as exc:
         lines = str(exc.args[0] if isinstance(exc, SettingsError) else exc.message).splitlines()
         wrong = [Finding(_CONFIGURATION, "problem", line) for line in lines]
-        hint = Finding(_CONFIGURATION, "note", "Servers and models are checked once this is right.")
+        hint = Finding(
+            _CONFIGURATION, "note", "Fix this first; then the servers and models are checked."
+        )
         return [*findings, *wrong, hint]
     read = ", ".join(str(file.path) for file in files if file.is_read)
     words = f"Read {read} and the environment." if read else "Read the environment; no file."
     findings.insert(0, Finding(_CONFIGURATION, "ok", words))
-    marks = read_marks(settings)
-    problems = {mark: _why_unusable(mark.model, settings, provider) for mark in marks}
+    configured = configured_models(settings)
+    problems = {entry: _why_unusable(entry.model, settings, provider) for entry in configured}
     findings += [
-        Finding(_CONFIGURATION, "problem", f"{mark.label} = {mark.model} cannot be used: {problem}")
-        for mark, problem in problems.items()
+        Finding(
+            _CONFIGURATION, "problem", f"{entry.label} = {entry.model} cannot be used: {problem}"
+        )
+        for entry, problem in problems.items()
         if problem
     ]
-    usable = [mark for mark in marks if not problems[mark]]
-    if all(mark in usable for mark in marks if mark.alias is None):
+    usable = [entry for entry in configured if not problems[entry]]
+    if all(entry in usable for entry in configured if entry.alias is None):
         findings += _tell_default(settings)
     return findings + run_without_waiting(_check_all(settings, provider, usable, patience))
 
 
 def _why_unusable(name: str, settings: Settings, provider: MultiModelProvider) -> str:
-    """Why *name* leads to no model; empty when it does, or when its provider's check tells."""
+    """Say why *name* leads to no model. Empty if it does, or if its provider's check says it."""
     try:
         provider.get_model(name)
     except ConfigurationError as exc:
         prefix, _ = split_prefix(name)
         is_told = prefix in {None, "openai", *settings.providers}  # a missing key or package
         return "" if is_told else str(exc)
-    except Exception as exc:  # noqa: BLE001 - providers of other packages raise what they like
+    except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything
         return explain(exc)
     return ""
 
@@ -75,7 +79,7 @@ def _tell_default(settings: Settings) -> list[Finding]:
             Finding(
                 _CONFIGURATION,
                 "note",
-                "There is no default model; agents and commands must name theirs.",
+                "There is no default model; every agent or command must name one.",
                 "export TIMESTEP_DEFAULT_MODEL=ollama/llama3.2",
             )
         ]
@@ -87,12 +91,15 @@ def _tell_default(settings: Settings) -> list[Finding]:
 
 
 async def _check_all(
-    settings: Settings, provider: MultiModelProvider, marks: list[Mark], patience: float
+    settings: Settings,
+    provider: MultiModelProvider,
+    configured: list[ConfiguredModel],
+    patience: float,
 ) -> list[Finding]:
     inventories, servers = await asyncio.gather(
         take_inventory(settings, provider, patience=patience), visit(provider, patience)
     )
-    wanted = {split_prefix(mark.model)[0] or "" for mark in marks}
+    wanted = {split_prefix(entry.model)[0] or "" for entry in configured}
     wanted = {"" if prefix == "openai" else prefix for prefix in wanted}
     by_url = {(server.prefix, server.url): server for server in servers}
     findings: list[Finding] = []
@@ -103,7 +110,7 @@ async def _check_all(
             findings += check_server(inventory, server, settings, is_wanted=is_wanted)
         else:
             findings += check_openai(inventory, settings, is_wanted=is_wanted)
-    findings += check_models(marks, inventories, settings)
+    findings += check_models(configured, inventories, settings)
     findings += check_proxies(servers)
     if all(
         inventory.problem and inventory.kind in {"openai", "ollama"} for inventory in inventories

@@ -1,9 +1,9 @@
-"""Checks of the models that the default and the aliases stand for."""
+"""Checks the models that the default model and the aliases lead to."""
 
 from collections.abc import Iterator
 
-from timestep.cli.configured_models import Mark, same_model
-from timestep.cli.doctor.findings import Finding
+from timestep.cli.configured_models import ConfiguredModel, same_model
+from timestep.cli.doctor import Finding
 from timestep.cli.inventory import Inventory, Offer
 from timestep.config.provenance import dotted
 from timestep.config.schema import OllamaProviderSettings, OllamaSettings
@@ -14,26 +14,26 @@ from timestep.routing import split_prefix
 
 _AREA = "models"
 _LITTLE = 4096
-"""Tokens of context that Ollama allocates on machines with less than 24 GB for it."""
+"""The tokens of context that Ollama allocates with less than 24 GB of memory."""
 
 
 def check_models(
-    marks: list[Mark], inventories: list[Inventory], settings: Settings
+    configured: list[ConfiguredModel], inventories: list[Inventory], settings: Settings
 ) -> list[Finding]:
-    """What is to say about each model that *marks* name, once a model."""
+    """Return the findings about each model in *configured*, once for each model."""
     ollama = {inventory.prefix for inventory in inventories if inventory.kind == "ollama"}
     findings: list[Finding] = []
     told: set[str] = set()
-    for mark in marks:
-        prefix, name = split_prefix(mark.model)
-        if mark.model in told:
+    for entry in configured:
+        prefix, name = split_prefix(entry.model)
+        if entry.model in told:
             continue
-        told.add(mark.model)
-        labels = ", ".join(other.label for other in marks if other.model == mark.model)
-        called = f"{mark.model} ({labels})"
+        told.add(entry.model)
+        labels = ", ".join(other.label for other in configured if other.model == entry.model)
+        called = f"{entry.model} ({labels})"
         asked = [i for i in inventories if i.prefix == ("" if prefix == "openai" else prefix or "")]
         offers = [offer for inventory in asked for offer in inventory.offers]
-        offer = next((o for o in offers if same_model(mark.model, o.name, ollama)), None)
+        offer = next((o for o in offers if same_model(entry.model, o.name, ollama)), None)
         table = _table(prefix, settings)
         if prefix not in ollama or table is None:
             findings += _check_listed(called, offer, asked)
@@ -42,7 +42,7 @@ def check_models(
         elif offer is None:
             # ollama.com has other models; the local server answers for this one.
             local = [i for i in asked if i.url != OLLAMA_CLOUD or table.base_url is not None]
-            findings += _check_missing(called, mark, local)
+            findings += _check_missing(called, entry, local)
         else:
             findings += _check_present(called, prefix or "", name, offer, table)
     return list(dict.fromkeys(findings))
@@ -82,10 +82,12 @@ def _check_cloud(
     yield from _check_listed(called, offer, [i for i in asked if i.url == OLLAMA_CLOUD])
 
 
-def _check_missing(called: str, mark: Mark, asked: list[Inventory]) -> Iterator[Finding]:
+def _check_missing(
+    called: str, entry: ConfiguredModel, asked: list[Inventory]
+) -> Iterator[Finding]:
     if any(inventory.problem for inventory in asked):
         return  # the server itself is the finding
-    yield Finding(_AREA, "problem", f"{called} is not pulled.", f"timestep pull {mark.model}")
+    yield Finding(_AREA, "problem", f"{called} is not pulled.", f"timestep pull {entry.model}")
 
 
 def _check_present(

@@ -1,4 +1,4 @@
-"""Checks of the servers: there, new enough, and signed in."""
+"""Checks the servers: whether they answer, are new enough, and are signed in."""
 
 import asyncio
 import re
@@ -8,9 +8,8 @@ from importlib.util import find_spec
 from typing import Any, cast
 from urllib.request import getproxies, proxy_bypass
 
-from timestep.cli.doctor.findings import Finding, Status
-from timestep.cli.inventory import Inventory
-from timestep.cli.naming import ollama_providers
+from timestep.cli.doctor import Finding, Status
+from timestep.cli.inventory import Inventory, ollama_providers
 from timestep.config.kinds import KINDS
 from timestep.config.settings import Settings
 from timestep.errors import AuthenticationError, OllamaError
@@ -18,9 +17,9 @@ from timestep.net.urls import OLLAMA_CLOUD, is_loopback
 from timestep.ollama.wire import Wire
 from timestep.registry import MultiModelProvider
 
-# Source: ollama's tags, each fault gone with the release named.
+# Source: ollama's release tags. Each fault is fixed in the release beside it.
 _FAULTS = (
-    ((0, 12, 4), "cuts a prompt that is too long without a word"),
+    ((0, 12, 4), "silently cuts a prompt that is too long"),
     ((0, 12, 10), "gives tool calls no ids"),
     ((0, 17, 4), "gives all tool calls of an answer the same index"),
 )
@@ -29,15 +28,15 @@ _KEYS_PAGE = "https://ollama.com/settings/keys"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What an Ollama server tells about itself; None for what it does not.
+    """What an Ollama server says about itself. None stands for what it does not say.
 
     Attributes:
-        prefix: Of its models' names.
-        url: Where it is.
-        version: Such as ``"0.33.0"``.
-        account: Who is signed in there.
-        is_refused: True when it wants a key or a sign-in to tell.
-        signin_url: Where to sign in.
+        prefix: The prefix of its models' names.
+        url: Its base URL.
+        version: For example ``"0.33.0"``.
+        account: The account that is signed in there.
+        is_refused: Whether it requires a key or a sign-in to name the account.
+        signin_url: The page to sign in at.
     """
 
     prefix: str
@@ -49,7 +48,7 @@ class Server:
 
 
 async def visit(provider: MultiModelProvider, patience: float) -> list[Server]:
-    """All Ollama servers of *provider*; those of ollama.com only where there is a key."""
+    """Ask every Ollama server of *provider* about itself. Asks ollama.com only with a key."""
     wires: list[tuple[str, Wire]] = []
     for prefix, ollama in ollama_providers(provider).items():
         wires += [(prefix, wire) for wire in ollama.wires()]
@@ -75,7 +74,7 @@ async def _visit(prefix: str, wire: Wire, patience: float) -> Server:
 
 
 async def _ask(answer: Any, patience: float) -> Any:
-    """What *answer* brings, or the error it ends in."""
+    """Return the result of *answer*, or the error that it raises."""
     try:
         async with asyncio.timeout(patience):
             return await answer
@@ -86,7 +85,7 @@ async def _ask(answer: Any, patience: float) -> Any:
 def check_server(
     inventory: Inventory, server: Server, settings: Settings, *, is_wanted: bool
 ) -> list[Finding]:
-    """What is to say about one Ollama server."""
+    """Return the findings about one Ollama server."""
     area = f"{inventory.prefix} {inventory.url}"
     is_named = inventory.prefix == "ollama" and bool(
         settings.ollama.base_url or settings.ollama.host
@@ -110,7 +109,7 @@ def _check_version(area: str, server: Server) -> list[Finding]:
     found = re.match(r"(\d+)\.(\d+)\.(\d+)", server.version or "")
     number = tuple(map(int, found.groups())) if found else (0, 0, 0)
     if number == (0, 0, 0):
-        return []  # built by hand, and of any age
+        return []  # built by hand; its age is unknown
     faults = [fault for fixed_in, fault in _FAULTS if number < fixed_in]
     if not faults:
         return []
@@ -119,7 +118,7 @@ def _check_version(area: str, server: Server) -> list[Finding]:
 
 
 def _check_key(area: str, inventory: Inventory, settings: Settings) -> list[Finding]:
-    """The key of the environment that stays at home."""
+    """Note that the key of the environment is not sent to this server."""
     base_url = settings.ollama.base_url
     if (
         inventory.prefix != "ollama"
@@ -167,7 +166,7 @@ def check_openai(inventory: Inventory, settings: Settings, *, is_wanted: bool) -
 
 
 def check_proxies(servers: list[Server]) -> list[Finding]:
-    """The proxy that would catch requests to this machine, when a server is on it."""
+    """Warn of a proxy that catches requests to this machine, if a server runs on it."""
     proxies = getproxies()
     names = [name for name in ("http", "all") if proxies.get(name)]
     if not names or not any(is_loopback(server.url) for server in servers):

@@ -1,7 +1,6 @@
-"""A run that stops before its first model call, and shows what the model would have read."""
+"""Renders a prompt: runs an agent up to its first model call and keeps what it would send."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +9,8 @@ from agents import Agent, Model, RunConfig, Runner, set_trace_processors
 from agents.items import ModelResponse, TResponseStreamEvent
 
 from timestep.cli.agent.load import load_agent
+from timestep.cli.agent.report import quiet_sdk
+from timestep.cli.agent.setup import NO_MODEL
 from timestep.cli.context import Context
 from timestep.cli.errors import explain
 from timestep.cli.streams import foreign_code
@@ -26,41 +27,38 @@ def render_prompt(
     model: str | None,
     instructions: str | None,
 ) -> tuple[str, RenderedPrompt]:
-    """The name of the model, and what it would read.
+    """Return the name of the model and the prompt that it would read.
 
-    The Runner prepares everything as in a real run: instructions, tools, handoffs, output type.
+    The Runner prepares the request as in a real run: instructions, tools, handoffs, output type.
     Input guardrails do not run.
 
     Args:
         context: The configuration.
         prompt: The user's input.
-        reference: Of an agent; None for a plain one.
-        model: Instead of the agent's own.
-        instructions: Instead of the agent's own.
+        reference: Where the agent is; None for a plain agent.
+        model: The model to use instead of the agent's own.
+        instructions: The instructions to use instead of the agent's own.
 
     Raises:
-        ClickException: There is no prompt; says why, and the next step.
+        ClickException: The prompt cannot be shown. Says why, and the next step.
     """
     settings, provider = context.settings, context.build_provider()
     set_trace_processors([])
-    logging.getLogger("openai.agents").setLevel(logging.CRITICAL)
+    quiet_sdk()
     agent: Agent[Any] = load_agent(reference) if reference else Agent(name="timestep render")
     agent = agent.clone(input_guardrails=[])
     if instructions is not None:
         agent.instructions = instructions
     chosen = model or agent.model
     if chosen is None and settings.default_model is None:
-        raise click.ClickException(
-            "No model: name one with --model, as in --model ollama/llama3.2, or set "
-            "TIMESTEP_DEFAULT_MODEL (default_model in timestep.toml)."
-        )
+        raise click.ClickException(NO_MODEL)
     try:
         found = _ollama_model(chosen, provider)
         with foreign_code():
             return found.model, asyncio.run(_render(agent, prompt, found, provider))
     except click.ClickException:
         raise
-    except Exception as exc:  # the agent's own code raises what it likes
+    except Exception as exc:  # the agent's own code raises anything
         raise click.ClickException(explain(exc)) from exc
 
 
@@ -87,7 +85,7 @@ async def _render(
     raise click.ClickException("The agent ended its run without asking the model.")
 
 
-class _Shown(Exception):  # noqa: N818 - no error: the way out of a run
+class _Shown(Exception):  # noqa: N818 - not an error: it ends the run
     def __init__(self, prompt: RenderedPrompt) -> None:
         super().__init__()
         self.prompt = prompt
@@ -100,7 +98,7 @@ class _Show(Model):
         self._model = model
 
     async def get_response(self, *args: Any, **keywords: Any) -> ModelResponse:
-        """Never a response.
+        """Stop the run.
 
         Raises:
             _Shown: With the prompt.
@@ -108,5 +106,5 @@ class _Show(Model):
         raise _Shown(await self._model.render(*args, **keywords))
 
     def stream_response(self, *args: Any, **keywords: Any) -> AsyncIterator[TResponseStreamEvent]:
-        """Refused: the run does not stream."""
+        """Not used: the run does not stream."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""``timestep render``: the prompt a model would read."""
+"""``timestep render``: show the prompt that a model would read."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     "--model",
     shell_complete=complete_model,
     metavar="NAME",
-    help="The model or alias, instead of the agent's own.",
+    help="The model or alias to use instead of the agent's own.",
 )
 @click.option(
-    "-i", "--instructions", metavar="TEXT", help="What the agent is told, instead of its own."
+    "-i",
+    "--instructions",
+    metavar="TEXT",
+    help="The instructions to use instead of the agent's own.",
 )
 @json_option
 @configuration_options
@@ -48,11 +51,11 @@ def render(
 ) -> None:
     """Show the exact prompt that an Ollama model would read, without running it.
 
-    INPUT is read from standard input when it is left out or "-". The prompt goes to
-    standard output; what the server cut, and which tools are in the prompt, to standard error.
+    If INPUT is left out or "-", it is read from standard input. The prompt goes to standard
+    output. What the server cut, and which tools are in the prompt, goes to standard error.
     """
     prompt = read_prompt(prompt)
-    from timestep.cli.rendering import render_prompt
+    from timestep.cli.render.prompt import render_prompt
 
     name, rendered = render_prompt(
         context,
@@ -74,9 +77,9 @@ def _tell(rendered: "RenderedPrompt") -> None:
     if rendered.missing_tools:
         print_aside(
             f"Tools that are NOT in it: {', '.join(rendered.missing_tools)}. The model's template "
-            "may show none; 'timestep models' lists models with tools."
+            "may not support tools; 'timestep models' lists models that do."
         )
     if rendered.image_count:
         print_aside(f"Images beside it: {rendered.image_count}")
     for message in rendered.cut:
-        print_aside(f"NOT in it, cut to fit or left out by the template: {message}")
+        print_aside(f"NOT in it (cut to fit, or left out by the template): {message}")
