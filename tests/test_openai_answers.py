@@ -444,3 +444,24 @@ async def test_a_key_of_the_call_is_hidden_as_well():
         response = await client.post(URL, headers={"Authorization": f"Bearer {KEY}"})
 
     assert response.text == "Bearer *** is no key"
+
+
+@pytest.mark.parametrize(
+    ("headers", "said", "shown"),
+    [
+        ({"X-Api-Key": "abc123"}, "no key abc123", "no key ***"),
+        ({"Cookie": "session=SECRET; theme=dark"}, "SECRET is over", "*** is over"),
+        ({"X-Pass": "my secret phrase"}, "a wrong phrase", "a wrong ***"),
+        ({"x-stainless-lang": "python"}, "not for python", "not for python"),
+        ({"User-Agent": "AsyncOpenAI"}, "AsyncOpenAI is old", "AsyncOpenAI is old"),
+    ],
+)
+@pytest.mark.parametrize("is_of_the_call", [True, False])
+async def test_no_part_of_a_header_is_repeated(headers, said, shown, is_of_the_call):
+    async with CheckedClient(
+        secret_headers={} if is_of_the_call else headers,
+        transport=httpx2.MockTransport(lambda _: httpx2.Response(401, text=said)),
+    ) as client:
+        response = await client.post(URL, headers=headers if is_of_the_call else {})
+
+    assert response.text == shown

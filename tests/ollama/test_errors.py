@@ -8,34 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ollama.answers import ORIGIN
+from tests.ollama.refusals import refusal
 from timestep import errors
-from timestep.errors.meaning import Meaning, meaning_of
 from timestep.errors.retry import retry_advice
-from timestep.fallback.reasons import reason_of
-from timestep.net.origin import Origin
 from timestep.net.secrets import secrets_in
 from timestep.ollama.errors import line_error, status_error
 
-LLAMA_SERVER = (
-    '{"error":{"code":400,"message":"request (9412 tokens) exceeds the available context size '
-    '(8192 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9412,'
-    '"n_ctx":8192}}'
-)
-NO_NUMBERS = (
-    '{"error":{"code":400,"message":"the request exceeds the available context size. try '
-    'increasing the context size or enable context shift","n_prompt_tokens":9412,"n_ctx":8192}}'
-)
 HTML = (
     b"<!DOCTYPE html><html><head><title>502 Bad Gateway</title><style>h1 { color: red }</style>"
     b"<SCRIPT>track()</SCRIPT></head><body>\n<h1>502 Bad  Gateway</h1><hr>cloudflare</body></html>"
 )
-
-
-def refusal(status, body, headers=None, *, model="m", secrets=()):
-    if not isinstance(body, bytes):
-        body = json.dumps(body).encode()
-    origin = Origin(model, "http://localhost:11434", secrets)
-    return status_error(status, headers or {}, body, origin)
 
 
 @pytest.mark.parametrize(
@@ -177,52 +159,6 @@ def test_a_page_of_a_megabyte_is_read_in_no_time(page):
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "numbers"),
-    [
-        (400, LLAMA_SERVER, (9412, 8192)),
-        (400, LLAMA_SERVER + "\nsrv  send_error: task id = 0", (9412, 8192)),
-        (400, NO_NUMBERS, (9412, 8192)),
-        (
-            400,
-            "input length (70000 tokens) exceeds the model's maximum context length (65536 tokens)",
-            (70000, 65536),
-        ),
-        (
-            400,
-            ("the prompt is longer than the context length currently available to the model; "
-            "shorten the prompt, adjust the context length in settings, or use a model with a "
-            "longer context length"),
-            (None, None),
-        ),
-        (400, "the input length exceeds the context length", (None, None)),
-        (500, f"({'9' * 400} tokens) exceeds the available context size (1 tokens)", (None, None)),
-    ],
-)  # a table reads better in rows # fmt: skip
-def test_every_wording_of_an_overflow_is_recognised(status, words, numbers):
-    error = refusal(status, {"error": words}, model="qwen3:4b")
-    as_line = line_error({"error": words}, ORIGIN)
-
-    assert type(error) is type(as_line) is errors.ContextWindowExceededError
-    assert (error.prompt_tokens, error.context_length) == numbers
-    assert (as_line.prompt_tokens, as_line.context_length) == numbers
-    assert error.status_code == status
-    assert as_line.status_code is None
-    assert "on_context_overflow='truncate'" in str(error)
-    assert ('[ollama.models."qwen3:4b"] num_ctx = ' in str(error)) is ("maximum" not in words)
-    assert all(number is None or str(number) in str(error) for number in numbers)
-
-
-@pytest.mark.parametrize(
-    ("tokens", "proposed"),
-    [(1, 4096), (3276, 4096), (3277, 8192), (9412, 16384), (100_000, 131_072), (10**14, 2**47)],
-)
-def test_the_proposed_window_has_room_for_an_answer(tokens, proposed):
-    words = f"request ({tokens} tokens) exceeds the available context size (1 tokens)"
-
-    assert f"'num_ctx': {proposed}}}" in str(refusal(400, {"error": words}))
-
-
-@pytest.mark.parametrize(
     ("words", "capability", "advice"),
     [
         ("registry.ollama.ai/library/m:latest does not support tools", "tools", "tool_emulation"),
@@ -265,85 +201,6 @@ def test_a_server_that_knows_no_levels_of_thinking_is_not_a_model_that_cannot_th
     assert error.capability == "think levels"
     assert "does not support thinking" not in str(error)
     assert "update the server" in str(error)
-
-
-BAD_CALLS = [
-    "error parsing tool call: raw='{\"a\":', err=unexpected end of JSON input",
-    "failed to parse JSON: invalid character 'x' looking for beginning of value",
-    "XML syntax error on line 3: unexpected EOF",
-    "failed to parse XML: XML syntax error on line 1: element <a> closed by </b>",
-    "failed to parse XML: EOF",
-    "expected element type <function> but have <parameter>",
-    "mismatched arg_key and arg_value counts: 2 keys, 1 values",
-    "invalid character '}' after object key:value pair",
-    "invalid character ',' looking for beginning of value",
-    "invalid character '\n' in string literal",
-    "invalid character ']' after array element",
-    "invalid character 'x' in literal true (expecting 'r')",
-    "invalid character '{' after top-level value",
-    "unexpected end of JSON input",
-    "invalid tool call: missing name",
-    "failed to parse function call: unexpected token",
-    "failed to parse function call arguments",
-    "tool 'delete_files' not found",
-    'tool "delete files" not found',
-    "failed to parse Laguna JSON tool call: invalid character 'a'",
-    "malformed ATEM parameter",
-    "malformed ATEM parameter: no name",
-    "empty function name",
-    'llama-server returned invalid tool call arguments for "f": EOF',
-    "incomplete GLM tool call: x",
-    "prediction aborted, token repeat limit reached",
-    "an error was encountered while running the model: XML syntax error on line 2: x",
-]
-
-
-@pytest.mark.parametrize("words", BAD_CALLS)
-def test_a_badly_written_call_is_the_model_s_fault(words):
-    nested = json.dumps({"error": {"code": 500, "message": words}})
-
-    for error in (
-        refusal(500, {"error": words}),
-        refusal(500, {"error": nested}),
-        line_error({"error": words}, ORIGIN),
-    ):
-        assert type(error) is errors.ModelOutputError
-        assert error.server_message == words
-        assert meaning_of(error) == Meaning("model", passes=True)
-        assert reason_of(error) is None
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (
-            "unmarshal: invalid character 'I' looking for beginning of value",
-            errors.OllamaStreamError,
-        ),
-        ("model runner has unexpectedly stopped", errors.OllamaStreamError),
-        ("CUDA error: out of memory", errors.OllamaStreamError),
-        ("the tool box is not found", errors.OllamaStreamError),
-    ],
-)
-def test_what_is_not_a_call_is_the_server_s_fault(words, expected):
-    assert type(line_error({"error": words}, ORIGIN)) is expected
-    assert type(refusal(500, {"error": words})) is errors.OllamaStatusError
-
-
-@pytest.mark.parametrize(
-    "words", ["invalid character 'x' in string literal", "invalid tool call: x"]
-)
-def test_a_request_that_the_server_cannot_read_is_not_the_model_s_fault(words):
-    assert type(refusal(400, {"error": words})) is errors.OllamaStatusError
-
-
-def test_a_masked_word_does_not_change_what_an_error_is():
-    words = "the prompt is longer than the context length of session SECRET"
-
-    error = refusal(400, {"error": words}, secrets=("context", "SECRET"))
-
-    assert type(error) is errors.ContextWindowExceededError
-    assert error.server_message == "the prompt is longer than the *** length of session ***"
 
 
 @pytest.mark.parametrize(
@@ -429,101 +286,6 @@ def test_headers_are_kept_in_lower_case_without_credentials():
     headers = {"X-Request-Id": "r1", "Set-Cookie": "a=b", "Authorization": "k", "Cookie": "c"}
 
     assert refusal(500, b"", headers).headers == {"x-request-id": "r1"}
-
-
-NOW = "Sat, 21 Nov 2026 10:00:00 GMT"
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"Retry-After": "5"}, 5.0),
-        ({"RETRY-AFTER": " 7 "}, 7.0),
-        ({"retry-after": "0"}, 0.0),
-        ({"Retry-After": "1.5"}, 1.5),
-        ({"Retry-After": ""}, None),
-        ({"Retry-After": "-1"}, None),
-        ({"Retry-After": "nan"}, None),
-        ({"Retry-After": "inf"}, None),
-        ({"Retry-After": "soon"}, None),
-        ({"Retry-After": "Sat, 21 Nov 2026 10:00:30 GMT", "Date": NOW}, 30.0),
-        ({"Retry-After": "Sat, 21 Nov 2026 09:00:00 GMT", "Date": NOW}, 0.0),
-        ({"Retry-After": "Sat, 21 Nov 2026 10:00:30 GMT"}, None),
-        ({"Retry-After": "Sat, 21 Nov 2026 10:00:30 GMT", "Date": "today"}, None),
-        ({"Retry-After": "Sat, 21 Nov 2026 10:00:30 -0000", "Date": NOW}, None),
-        ({"Retry-After": "Fri, 31 Dec 99999999999 23:59:59 GMT", "Date": NOW}, None),
-    ],
-)
-def test_retry_after_is_read_in_every_form(headers, seconds):
-    error = refusal(503, b"", headers)
-
-    assert error.retry_after == seconds
-    assert retry_advice(error).retry_after == seconds
-    assert retry_advice(error).normalized.retry_after == seconds
-
-
-@pytest.mark.parametrize(("seconds", "is_advised"), [("60", True), ("60.1", False), ("1e9", False)])
-def test_no_retry_is_advised_when_the_server_asks_to_wait_too_long(seconds, is_advised):
-    error = refusal(503, b"", {"Retry-After": seconds})
-
-    advice = retry_advice(error)
-
-    assert error.retry_after == float(seconds)
-    assert advice.suggested is is_advised
-    assert (advice.replay_safety == "safe") is is_advised
-    assert advice.retry_after == (60.0 if is_advised else None)
-    assert advice.normalized.retry_after == advice.retry_after
-    assert ("longer than the 60 s" in advice.reason) is not is_advised
-
-
-STATUS = {"status_code": 400}
-ADVICE = [
-    (errors.OllamaError("x"), False),
-    (errors.OllamaConnectionError("x"), True),
-    (errors.OllamaTimeoutError("x", phase="idle", seconds=1.0), True),
-    (errors.OllamaStatusError("x", status_code=400), False),
-    (errors.OllamaStatusError("x", status_code=408), True),
-    (errors.OllamaStatusError("x", status_code=409), True),
-    (errors.OllamaStatusError("x", status_code=499), False),
-    (errors.OllamaStatusError("x", status_code=500), True),
-    (errors.ModelNotFoundError("x", status_code=404), False),
-    (errors.AuthenticationError("x", status_code=401), False),
-    (errors.RateLimitError("x", status_code=429), True),
-    (errors.RateLimitError("x", status_code=429, is_quota=True), False),
-    (errors.ServerBusyError("x", status_code=503), True),
-    (errors.CapabilityError("x", capability="tools", status_code=500), False),
-    (errors.ContextWindowExceededError("x", status_code=500), False),
-    (errors.OllamaStreamError("x"), True),
-    (errors.ModelOutputError("x"), True),
-]
-
-
-@pytest.mark.parametrize(("error", "suggested"), ADVICE)
-def test_retry_advice(error, suggested):
-    advice = retry_advice(error)
-
-    assert advice.suggested is suggested
-    assert advice.replay_safety == ("safe" if suggested else None)
-    assert advice.reason == advice.normalized.message == "x"
-    assert advice.normalized.status_code == getattr(error, "status_code", None)
-    assert advice.normalized.is_network_error is isinstance(error, errors.OllamaConnectionError)
-    assert advice.normalized.is_timeout is isinstance(error, errors.OllamaTimeoutError)
-    assert advice.normalized.is_abort is False
-
-
-def test_retry_advice_is_known_for_every_class():
-    def below(cls):
-        return {cls, *(found for child in cls.__subclasses__() for found in below(child))}
-
-    assert below(errors.OllamaError) == {type(error) for error, _ in ADVICE}
-
-
-@pytest.mark.parametrize(
-    "error", [ValueError("x"), errors.ConfigurationError("x"), errors.UnsupportedInputError("x")]
-)
-def test_nothing_is_advised_for_errors_that_no_server_made(error):
-    assert retry_advice(error) is None
 
 
 @pytest.mark.parametrize(

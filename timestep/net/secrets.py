@@ -27,9 +27,14 @@ _PLAIN = frozenset(
         "accept-encoding",
         "accept-language",
         "cache-control",
+        "connection",
+        "content-length",
         "content-type",
         "host",
         "http-referer",
+        "openai-beta",
+        "openai-organization",
+        "openai-project",
         "origin",
         "referer",
         "user-agent",
@@ -37,6 +42,9 @@ _PLAIN = frozenset(
     }
 )
 """Headers that say who asks for what. An answer may hold the same words."""
+
+_PLAIN_PREFIX = "x-stainless-"
+"""Begins the headers in which OpenAI's client describes itself."""
 
 _SCHEMES = frozenset({"apikey", "basic", "bearer", "digest", "negotiate", "token"})
 _PLACEHOLDERS = frozenset({"lm-studio", "not-needed", "ollama"})
@@ -109,7 +117,7 @@ def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _secrets_of(name: str, value: str) -> Iterator[str]:
-    if name in _PLAIN:
+    if name in _PLAIN or name.startswith(_PLAIN_PREFIX):
         return
     shortest = SHORTEST
     if name.endswith("authorization"):

@@ -70,8 +70,7 @@ class CheckedClient(httpx2.AsyncClient):
 
     def _mask(self, request: httpx2.Request) -> Callable[[str], str]:
         """Return what takes the secrets of *request* out of a text."""
-        key = {"authorization": request.headers.get("authorization", "")}
-        return masker((*secrets_in(self._secret_headers), *secrets_in(key)))
+        return masker((*secrets_in(self._secret_headers), *secrets_in(request.headers)))
 
 
 class _Answer:
