@@ -1,6 +1,7 @@
 """What a wire's reader tells the decoder: one answer as a sequence of chunks.
 
-An answer is any number of `Text`, `Thinking`, `TokenLogprobs` and `Call` chunks, then one `End`
+An answer is any number of `Text`, `Thinking`, `Refusal`, `TokenLogprobs` and `Call`
+chunks, then one `End`
 or one `Failure`; nothing after that counts. Text and thinking come once for every token, so chunks
 are plain slotted objects that cost next to nothing to make.
 """
@@ -28,6 +29,13 @@ class Thinking:
 
 
 @dataclass(slots=True)
+class Refusal:
+    """More of the words in which the model refuses to answer."""
+
+    text: str
+
+
+@dataclass(slots=True)
 class TokenLogprobs:
     """Logprobs of the next text, thinking or call."""
 
@@ -42,11 +50,13 @@ class Call:
         name: Should be text.
         arguments: JSON text, or the value itself.
         call_id: Any value that is not a valid, unused call id is replaced.
+        extra: Fields that the server wants back with the call; they go into its provider data.
     """
 
     name: object
     arguments: object = None
     call_id: object = None
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(slots=True)
@@ -55,6 +65,7 @@ class Usage:
 
     Attributes:
         requests: How many answers are counted.
+        cost: In US dollars, when the server says it.
         figures: The provider's own figures by their own names, such as durations.
     """
 
@@ -62,6 +73,8 @@ class Usage:
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: float | None = None
     figures: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
@@ -75,6 +88,9 @@ class Usage:
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
         self.cached_tokens += other.cached_tokens
+        self.reasoning_tokens += other.reasoning_tokens
+        if other.cost is not None:
+            self.cost = (self.cost or 0.0) + other.cost
         for name, value in other.figures.items():
             self.figures[name] = self.figures.get(name, 0) + value
 
@@ -100,4 +116,4 @@ class Failure:
     error: Exception
 
 
-Chunk: TypeAlias = Text | Thinking | TokenLogprobs | Call | End | Failure
+Chunk: TypeAlias = Text | Thinking | Refusal | TokenLogprobs | Call | End | Failure

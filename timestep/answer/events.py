@@ -27,10 +27,13 @@ from openai.types.responses import (
     ResponseOutputItemAddedEvent,
     ResponseOutputItemDoneEvent,
     ResponseOutputMessage,
+    ResponseOutputRefusal,
     ResponseOutputText,
     ResponseReasoningItem,
     ResponseReasoningTextDeltaEvent,
     ResponseReasoningTextDoneEvent,
+    ResponseRefusalDeltaEvent,
+    ResponseRefusalDoneEvent,
     ResponseTextDeltaEvent,
     ResponseTextDoneEvent,
     ResponseUsage,
@@ -238,6 +241,23 @@ class EventWriter:
         self._write(ResponseFunctionCallArgumentsDoneEvent, done)
         self.item_done(index, item)
 
+    def refusal(self, index: int, item: ResponseOutputMessage, text: str) -> None:
+        """Announce, fill and close a refusal."""
+        if not self._is_read:
+            return
+        self.item_added(index, item.model_copy(update={"content": [], "status": "in_progress"}))
+        at = {"item_id": item.id, "output_index": index, "content_index": 0}
+        empty = ResponseOutputRefusal(refusal="", type="refusal")
+        added = {**at, "part": empty, "type": "response.content_part.added"}
+        self._write(ResponseContentPartAddedEvent, added)
+        delta = {**at, "delta": text, "type": "response.refusal.delta"}
+        self._write(ResponseRefusalDeltaEvent, delta)
+        done = {**at, "refusal": text, "type": "response.refusal.done"}
+        self._write(ResponseRefusalDoneEvent, done)
+        closed = {**at, "part": item.content[0], "type": "response.content_part.done"}
+        self._write(ResponseContentPartDoneEvent, closed)
+        self.item_done(index, item)
+
     def item_added(self, index: int, item: ResponseOutputItem) -> None:
         """Announce an item."""
         added = {"item": item, "output_index": index, "type": "response.output_item.added"}
@@ -270,6 +290,22 @@ def message_item(
             "content": [] if text is None else [output_text(text, logprobs)],
             "role": "assistant",
             "status": status,
+            "type": "message",
+            "provider_data": dict(provider_data),
+        }
+    )
+
+
+def refusal_item(
+    item_id: str, text: str, provider_data: Mapping[str, Any]
+) -> ResponseOutputMessage:
+    """An assistant message in which the model refuses to answer."""
+    return ResponseOutputMessage.model_validate(
+        {
+            "id": item_id,
+            "content": [ResponseOutputRefusal(refusal=text, type="refusal")],
+            "role": "assistant",
+            "status": "completed",
             "type": "message",
             "provider_data": dict(provider_data),
         }

@@ -11,7 +11,14 @@ from typing import Any
 from openai.types.responses import Response, ResponseOutputItem, ResponseUsage
 
 from timestep.answer.chunks import Logprobs
-from timestep.answer.events import Events, EventWriter, call_item, message_item, reasoning_item
+from timestep.answer.events import (
+    Events,
+    EventWriter,
+    call_item,
+    message_item,
+    reasoning_item,
+    refusal_item,
+)
 from timestep.answer.ids import claim_call_id
 
 
@@ -138,10 +145,22 @@ class Items:
         self._item_id = self._ids.message()
         self._writer.message_opened(len(self.output), self._item_id, self._data)
 
-    def call(self, name: str, arguments: str, call_id: object) -> None:
-        """Add a call, its *arguments* as JSON text; *call_id* is kept when it is valid and unused."""
+    def refuse(self, text: str) -> None:
+        """Add a message in which the model refuses to answer."""
         self.close()
-        data: dict[str, Any] = self._data
+        item = refusal_item(self._ids.message(), text, self._data)
+        self._writer.refusal(len(self.output), item, text)
+        self.output.append(item)
+
+    def call(
+        self, name: str, arguments: str, call_id: object, extra: Mapping[str, Any] | None = None
+    ) -> None:
+        """Add a call, its *arguments* as JSON text.
+
+        *call_id* is kept when it is valid and unused; *extra* goes into the provider data.
+        """
+        self.close()
+        data: dict[str, Any] = {**self._data, **(extra or {})}
         if self._waiting:
             data = {**data, "logprobs": self._take_waiting()}
         claimed = claim_call_id(call_id, self._used_ids, self._ids.call)

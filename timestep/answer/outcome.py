@@ -39,6 +39,8 @@ def settle(reply: Reply) -> Repair | None:
     rules = reply.rules
     if reply.was_cut and (reply.calls or reply.held_calls):
         raise _cut_call(reply, [*reply.calls, *(call.name for _, call in reply.held_calls)])
+    if reply.has_refused:
+        return None
     if rules.must_call:
         return _settle_call(reply)
     if (rules.is_emulated or rules.text_calls) and reply.held and not reply.calls:

@@ -9,7 +9,16 @@ from collections.abc import Iterable
 
 from openai.types.responses import Response, ResponseOutputItem, ResponseUsage
 
-from timestep.answer.chunks import Call, Chunk, End, Text, Thinking, TokenLogprobs, Usage
+from timestep.answer.chunks import (
+    Call,
+    Chunk,
+    End,
+    Refusal,
+    Text,
+    Thinking,
+    TokenLogprobs,
+    Usage,
+)
 from timestep.answer.events import Events, usage
 from timestep.answer.held import Gate, gate_for
 from timestep.answer.items import Ids, Items
@@ -76,6 +85,7 @@ class Reply:
         self.done_reason: str | None = None
         self.held_calls: list[tuple[str, Call]] = []
         self._tags = ThinkTags() if rules.think_tags else None
+        self._refusals: list[str] = []
         self._gate: Gate | None = gate_for(rules)
 
     @property
@@ -97,6 +107,11 @@ class Reply:
     def held(self) -> str:
         """The text that was read but not shown."""
         return "" if self._gate is None else self._gate.rest()
+
+    @property
+    def has_refused(self) -> bool:
+        """True when the model refused to answer, in words of its own."""
+        return bool(self._refusals)
 
     @property
     def was_cut(self) -> bool:
@@ -127,6 +142,8 @@ class Reply:
                 self._call(chunk)
             elif isinstance(chunk, End):
                 self._end(chunk)
+            elif isinstance(chunk, Refusal):
+                self._refusals.append(chunk.text)
             else:
                 raise chunk.error
 
@@ -155,7 +172,7 @@ class Reply:
             self.dropped_calls += 1
             return
         self.calls.append(name)
-        self.items.call(name, arguments, call.call_id)
+        self.items.call(name, arguments, call.call_id, call.extra)
 
     def finish(self, *, raw_usage: bool = False) -> Response:
         """Close the response, whole or cut, and return it.
@@ -216,6 +233,8 @@ class Reply:
         self.done = True
         self.done_reason = end.reason
         self.usage.add(end.usage)
+        if self._refusals:
+            self.items.refuse("".join(self._refusals))
 
     def _unusable(self, call: str) -> ModelOutputError:
         return ModelOutputError(

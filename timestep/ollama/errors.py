@@ -27,8 +27,8 @@ from timestep.errors import (
 from timestep.errors.retry import retry_after
 from timestep.net.origin import Origin
 from timestep.net.secrets import without_private
+from timestep.net.server_words import parse, words_of_document, words_of_page
 from timestep.ollama.overflow import is_overflow, overflow_error
-from timestep.ollama.server_words import parse, words_of_document, words_of_page
 
 THINK_LEVELS = "think levels"
 """The capability that a server lacks when it knows ``think`` only as true and false."""

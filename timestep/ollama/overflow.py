@@ -12,7 +12,7 @@ from typing import Any
 
 from timestep.errors import ContextWindowExceededError
 from timestep.net.origin import Origin
-from timestep.ollama.server_words import as_json
+from timestep.net.server_words import as_json
 
 _WORDS = re.compile(
     r"exceeds? the available context size"
