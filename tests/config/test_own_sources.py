@@ -263,7 +263,12 @@ def test_the_docs_read_aws(documented, monkeypatch):
             get_secret_value=lambda SecretId: {"SecretString": secrets[SecretId]}  # noqa: N803
         )
 
-    pretend(monkeypatch, boto3={"client": client})
+    pretend(
+        monkeypatch,
+        boto3={"client": client},
+        types_boto3_secretsmanager={},  # pydantic-settings 2.14 imports it
+        types_boto3_secretsmanager__client={"SecretsManagerClient": object},
+    )
     check(documented["AwsSettings"](), "sk-aws", "AWSSecretsManagerSettingsSource")
 
 
