@@ -46,7 +46,11 @@ def one_run(number: int) -> list[Event]:
         end = SpanEnded(span, trace, kind, name, at + step + 0.5, None, data, text=text)
         if is_call:
             end = end._replace(
-                model=name, input_tokens=100, output_tokens=20, decode_seconds=0.4, seconds=0.5
+                model=name,
+                input_tokens=100,
+                output_tokens=20,
+                output_seconds=0.4,
+                total_seconds=0.5,
             )
         if number == 77 and step == 3:
             end = end._replace(text=f"{text} needle")

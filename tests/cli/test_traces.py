@@ -32,7 +32,7 @@ def generation(span, trace, at, **fields):
         input_tokens=1200,
         output_tokens=5,
         first_token_seconds=0.25,
-        decode_seconds=0.5,
+        output_seconds=0.5,
         context_length=4096,
         exchanges=(Exchange("http://h/api/chat", 200, REQUEST, b'{"done":true}\n'),),
     )
@@ -108,7 +108,7 @@ def test_a_list_can_be_read_by_programs(invoke, record):
 
     assert runs == lines
     assert [run["trace_id"] for run in runs] == ["trace_bad00000", "trace_good0000"]
-    assert runs[1]["seconds"] == pytest.approx(70)
+    assert runs[1]["total_seconds"] == pytest.approx(70)
 
 
 @pytest.mark.parametrize(

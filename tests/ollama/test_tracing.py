@@ -79,7 +79,7 @@ async def test_every_call_has_a_generation_span_with_all_it_cost(fake_ollama, mo
     assert first["usage"]["input_tokens"] == 11
     assert (second["usage"]["input_tokens"], second["usage"]["output_tokens"]) == (20, 3)
     assert second["model_config"]["base_url"] == fake_ollama.url
-    assert second["model_config"]["time_to_first_token_seconds"] >= 0
+    assert second["model_config"]["first_token_seconds"] >= 0
     assert second["model_config"]["durations_ns"]["total_duration"] > 0
 
 

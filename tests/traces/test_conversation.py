@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from timestep.traces import Span, Trace
@@ -10,11 +8,10 @@ from timestep.traces.conversation import (
     asked,
     conversation,
     final_answer,
-    one_line,
     read_messages,
     results,
-    show_call,
 )
+from timestep.traces.text import call_text, one_line
 
 CALL = Call("get", {"city": "Oslo"}, "c1")
 
@@ -148,8 +145,23 @@ def test_instructions_stand_before_the_input():
     assert answered(span) == []
 
 
-def test_a_call_reads_like_a_program():
-    assert show_call(CALL) == 'get(city="Oslo")'
-    assert show_call(Call("f", {})) == "f()"
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"city": "Malmö", "days": [1, 2]}, 'get(city="Malmö", days=[1, 2])'),
+        ('{"city": "Oslo"}', 'get(city="Oslo")'),
+        ({}, "get()"),
+        ("", "get()"),
+        (None, "get()"),
+        ("[1, 2]", "get([1, 2])"),
+        ('{"city": "Os', 'get({"city": "Os)'),
+    ],
+)
+def test_a_call_reads_like_a_program(arguments, text):
+    assert call_text("get", arguments) == text
+    assert str(Call("get", arguments)) == text
+
+
+def test_one_line_is_cut_and_json_is_readable():
     assert one_line("a\n b", 2) == "a…"
-    assert one_line(json.loads('{"a": "é"}')) == '{"a": "é"}'
+    assert one_line({"a": "é"}) == '{"a": "é"}'

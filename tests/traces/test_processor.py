@@ -38,7 +38,7 @@ async def test_a_run_is_recorded_as_the_tree_it_was(run_weather):
     [use] = run.tool_calls
     assert use.arguments == {"city": "Oslo"}
     assert use.data["output"] == "Oslo: sunny"
-    assert run.seconds > 0
+    assert run.total_seconds > 0
 
 
 def test_ids_and_names_of_other_types_are_recorded_as_text(installed):
@@ -74,7 +74,7 @@ async def test_counts_that_no_column_holds_are_left_out(fake_ollama, installed):
 
     installed.flush()
     [call] = installed.get("last").model_calls
-    assert (call.input_tokens, call.output_tokens, call.decode_seconds) == (3, None, None)
+    assert (call.input_tokens, call.output_tokens, call.output_seconds) == (3, None, None)
     assert installed.verify() == []
 
 
@@ -90,7 +90,7 @@ async def test_a_call_holds_its_bytes_and_its_measures(run_weather, fake_ollama,
     assert first.input_tokens == 26
     assert first.first_token_seconds > 0
     assert first.load_seconds == pytest.approx(0.007)
-    assert first.prefill_seconds == pytest.approx(0.000434)
+    assert first.prompt_seconds == pytest.approx(0.000434)
     assert first.tokens_per_second == pytest.approx(1 / 0.00015)
     assert first.context_length == 4096
     assert 0 < first.context_fill < 1

@@ -12,7 +12,7 @@ import pytest
 from timestep.traces import Exchange, Filter, StoreError, TraceStore, UnknownTraceError
 from timestep.traces.queries import match_words, percentile
 from timestep.traces.records import SpanEnded, SpanStarted
-from timestep.traces.schema import MIGRATIONS
+from timestep.traces.schema import APPLICATION_ID, MIGRATIONS
 
 from .conftest import run_events
 
@@ -21,7 +21,7 @@ def test_a_store_that_was_never_written_is_empty_and_makes_no_file(store):
     assert store.traces() == []
     assert store.search("x") == []
     assert store.stats() == []
-    assert store.latest() == (0, 0)
+    assert store.cursor() == (0, 0, 0, 0)
     assert store.prune(before=1e12) == 0
     assert not store.path.exists()
 
@@ -35,7 +35,7 @@ def test_a_recorded_run_reads_back_whole(store, record):
     assert (summary.models, summary.agents) == (("m",), ("helper",))
     assert (summary.calls, summary.tools, summary.errors) == (1, 1, 0)
     assert (summary.input_tokens, summary.output_tokens) == (10, 5)
-    assert summary.seconds == pytest.approx(1.6)
+    assert summary.total_seconds == pytest.approx(1.6)
     trace = store.get(trace_id)
     assert trace.metadata == {"a": 1}
     assert [(depth, span.kind) for depth, span in trace.walk()] == [
@@ -60,8 +60,8 @@ def test_a_span_that_never_ended_is_shown_open(store):
     trace = store.get("last")
     [span] = trace.children(None)
     assert span.ended_at is None
-    assert span.seconds is None
-    assert trace.seconds is None
+    assert span.total_seconds is None
+    assert trace.total_seconds is None
     assert trace.name == "Agent workflow"
 
 
@@ -164,7 +164,7 @@ def test_statistics_count_every_model(store, record):
     assert (first.input_tokens, first.output_tokens) == (40, 20)
     assert (first.p50, first.p99) == pytest.approx((1.0, 1.0))
     assert first.tokens_per_second == 10
-    assert first.first_token is None
+    assert first.first_token_seconds is None
     assert (second.model, second.errors) == ("n", 1)
     assert [stats.model for stats in store.stats(since=500.0)] == ["n"]
 
@@ -176,12 +176,12 @@ def test_a_percentile_is_a_value_that_was_measured(percent, value):
 
 def test_changes_follow_what_is_written(store, record):
     record()
-    cursor = store.latest()
-    assert store.changes(cursor) == (cursor, [])
+    cursor = store.cursor()
+    assert store.spans_after(cursor) == ([], cursor)
     store.write([SpanStarted("s", "t", None, "agent", "a", 5.0)])
-    cursor, [begun] = store.changes(cursor)
+    [begun], cursor = store.spans_after(cursor)
     store.write([SpanEnded("s", "t", "agent", "a", 6.0, None, "{}")])
-    cursor, [ended] = store.changes(cursor)
+    [ended], cursor = store.spans_after(cursor)
 
     assert (begun.ended_at, ended.ended_at) == (None, 6.0)
 
@@ -193,7 +193,7 @@ def test_following_yields_what_others_write(store, record):
         waited.append(record())
         assert len(waited) < 5
 
-    spans = store.follow(store.latest(), pause=pause)
+    spans = store.follow(store.cursor(), pause=pause)
     assert next(spans).trace_id == waited[0]
 
 
@@ -249,7 +249,7 @@ def test_nothing_in_the_file_can_be_changed(store, record):
         ("DELETE FROM traces", "spans without a run"),
         ("DELETE FROM span_ends", "texts without a span"),
         ("DELETE FROM bodies", "exchanges without a body"),
-        ("INSERT INTO bodies VALUES ('ab', x'00')", "is not what was stored"),
+        ("INSERT INTO bodies VALUES ('ab', x'00')", "is not the one that was stored"),
         ("INSERT INTO losses (at, events, reason) VALUES (1, 3, 'why')", "3 events were lost"),
     ],
 )
@@ -347,23 +347,6 @@ def test_a_damaged_index_is_found_in_a_file_that_may_not_be_written(foreign_dire
         assert any("the search index" in problem for problem in store.verify())
 
 
-@pytest.mark.skipif(os.name == "nt", reason="rights are POSIX's")
-def test_what_a_killed_process_left_does_not_keep_a_reader_without_rights_from_reading(
-    foreign_directory,
-):
-    path = foreign_directory / "ours.db"
-    with TraceStore(path) as store:
-        store.write(run_events("holiday"))
-    spool = path.with_name(f"{path.name}-spool-1-x")
-    spool.write_bytes(b"")
-    spool.chmod(0o600)
-    path.chmod(0o444)
-
-    with as_nobody(foreign_directory), TraceStore(path) as store:
-        assert [summary.name for summary in store.traces()] == ["holiday"]
-    assert spool.exists()
-
-
 def test_a_file_that_is_no_database_is_refused(tmp_path):
     path = tmp_path / "x.db"
     path.write_bytes(b"not a database at all, but long enough to be looked at" * 40)
@@ -381,7 +364,26 @@ def test_a_path_that_cannot_be_made_is_refused(tmp_path):
 
 def test_the_schema_is_as_released():
     """A released migration never changes; add a new one instead."""
-    assert len(MIGRATIONS) == 2
+    assert len(MIGRATIONS) == 3
+
+
+def test_an_older_record_is_brought_up_to_date(tmp_path):
+    path = tmp_path / "traces.db"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript("".join(MIGRATIONS[:2]))
+        old.execute("INSERT INTO traces VALUES (1, 't', 'old', NULL, NULL, 1.0)")
+        old.execute("INSERT INTO spans VALUES (1, 's', 't', NULL, 'generation', 'm', 1.0)")
+        old.execute(
+            "INSERT INTO span_ends (span_id, trace_id, kind, name, ended_at, data, prefill_seconds)"
+            " VALUES ('s', 't', 'generation', 'm', 2.0, '{}', 0.5)"
+        )
+        old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 2")
+        old.commit()
+
+    with TraceStore(path) as store:
+        assert [span.prompt_seconds for span in store.get("last").spans] == [0.5]
+        assert store.verify() == []
 
 
 @pytest.mark.parametrize("name", ["redact", "secrets"])
@@ -395,5 +397,53 @@ def test_what_is_no_list_of_texts_is_refused_and_not_taken_letter_by_letter(tmp_
 
 @pytest.mark.parametrize("days", [0, -1, "30", float("nan"), float("inf"), True])
 def test_what_is_no_number_of_days_deletes_nothing(tmp_path, days):
-    with pytest.raises(ValueError, match="no number of days"):
+    with pytest.raises(ValueError, match="not a number of days"):
         TraceStore(tmp_path / "x.db", retention_days=days)
+
+
+def test_what_comes_of_a_deleted_run_later_is_not_stored(store):
+    events = run_events("deleted", text="my secret")
+    store.write(events[:3])
+    assert store.prune(before=5000.0) == 1
+    store.write(events[3:])
+
+    assert store.traces() == []
+    assert store.verify() == []
+    assert b"my secret" not in store.path.read_bytes()
+
+
+def test_what_is_deleted_is_not_left_in_the_log_beside_the_record(store):
+    store.write(run_events("secret", text="my secret"))
+    with TraceStore(store.path) as other:
+        other.write(run_events("other", at=9000.0))
+        other.traces()
+        assert store.prune(before=5000.0) == 1
+
+        content = b"".join(path.read_bytes() for path in store.path.parent.glob("traces.db*"))
+        assert b"my secret" not in content
+
+
+def test_a_record_stays_where_it_is_when_the_program_goes_elsewhere(tmp_path, monkeypatch):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with TraceStore("rel.db") as store:
+        for event in run_events("a"):
+            store.record(event)
+        monkeypatch.chdir(tmp_path / "there")
+        for event in run_events("b"):
+            store.record(event)
+
+    assert list((tmp_path / "there").iterdir()) == []
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["rel.db"]
+    with TraceStore(tmp_path / "here" / "rel.db") as store:
+        assert {run.name for run in store.traces()} == {"a", "b"}
+
+
+def test_a_link_to_a_record_and_the_record_are_one(tmp_path):
+    (tmp_path / "real").mkdir()
+    real = tmp_path / "real" / "traces.db"
+    link = tmp_path / "link.db"
+    link.symlink_to(real)
+
+    assert TraceStore(link).path == real

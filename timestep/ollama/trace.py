@@ -112,7 +112,7 @@ def record_answer(
     config["durations_ns"] = {
         name: usage.figures[name] for name in DURATIONS if name in usage.figures
     }
-    config["time_to_first_token_seconds"] = first_token_seconds
+    config["first_token_seconds"] = first_token_seconds
     if dropped_calls:
         config["dropped_calls"] = dropped_calls
     data.model_config = config

@@ -9,9 +9,10 @@ assert_tool_called(store.get("last"), "get_weather", city="Oslo")
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from timestep.traces.conversation import final_answer, one_line
+from timestep.traces.conversation import final_answer
 from timestep.traces.records import Span, Trace
 from timestep.traces.summary import headline
+from timestep.traces.text import one_line
 
 
 def assert_tool_called(

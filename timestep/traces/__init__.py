@@ -1,18 +1,19 @@
-"""What agents did, recorded on this machine.
+"""A record of what agents did, on this machine.
 
 Names are imported on first use: reading a store needs neither ``agents`` nor ``openai``.
-Importing changes nothing; `install` does.
+Importing records nothing; `install` turns recording on.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from timestep.traces.processor import TraceProcessor, install, uninstall
+    from timestep.traces.errors import StoreError, UnknownTraceError
+    from timestep.traces.install import install, uninstall
+    from timestep.traces.processor import TraceProcessor
     from timestep.traces.queries import Filter, Hit, ModelStats
     from timestep.traces.records import Exchange, Span, Summary, Trace
-    from timestep.traces.schema import StoreError
-    from timestep.traces.store import TraceStore, UnknownTraceError
+    from timestep.traces.store import TraceStore
 
 _HOME = {
     "Exchange": "records",
@@ -20,14 +21,14 @@ _HOME = {
     "Hit": "queries",
     "ModelStats": "queries",
     "Span": "records",
-    "StoreError": "schema",
+    "StoreError": "errors",
     "Summary": "records",
     "Trace": "records",
     "TraceProcessor": "processor",
     "TraceStore": "store",
-    "UnknownTraceError": "store",
-    "install": "processor",
-    "uninstall": "processor",
+    "UnknownTraceError": "errors",
+    "install": "install",
+    "uninstall": "install",
 }
 
 __all__ = [

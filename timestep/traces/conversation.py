@@ -4,12 +4,12 @@ Three dialects stand in recorded spans: Ollama's messages, OpenAI's chat message
 of OpenAI's Responses API.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from timestep.traces.records import Span, Trace
+from timestep.traces.text import as_json, call_text, read_arguments
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,9 @@ class Call:
     name: str
     arguments: Any
     call_id: str | None = None
+
+    def __str__(self) -> str:
+        return call_text(self.name, self.arguments)
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def read_messages(value: Any, role: str = "user") -> list[Message]:
     if isinstance(value, str):
         return [Message(role, value)]
     if not isinstance(value, list):
-        return [Message(role, _json(value))]
+        return [Message(role, as_json(value))]
     messages: list[Message] = []
     for item in cast("list[Any]", value):
         for message in _read(item, role):
@@ -88,14 +91,16 @@ def read_messages(value: Any, role: str = "user") -> list[Message]:
 
 def _read(item: Any, role: str) -> list[Message]:
     if not isinstance(item, Mapping):
-        return [Message(role, item if isinstance(item, str) else _json(item))]
+        return [Message(role, item if isinstance(item, str) else as_json(item))]
     fields = cast("Mapping[str, Any]", item)
     if isinstance(fields.get("output"), list) and fields.get("object") == "response":
         return read_messages(fields["output"], role)
     match fields.get("type"):
         case "function_call":
             call = Call(
-                str(fields.get("name")), _parsed(fields.get("arguments")), fields.get("call_id")
+                str(fields.get("name")),
+                read_arguments(fields.get("arguments")),
+                fields.get("call_id"),
             )
             return [Message("assistant", calls=(call,))]
         case "function_call_output":
@@ -107,7 +112,7 @@ def _read(item: Any, role: str) -> list[Message]:
         case None | "message":
             return [_message(fields, role)]
         case other:
-            return [Message(str(other), _json(fields))]
+            return [Message(str(other), as_json(fields))]
 
 
 def _message(fields: Mapping[str, Any], role: str) -> Message:
@@ -127,7 +132,9 @@ def _message(fields: Mapping[str, Any], role: str) -> Message:
 
 def _call(call: Mapping[str, Any]) -> Call:
     function: Mapping[str, Any] = call.get("function") or {}
-    return Call(str(function.get("name")), _parsed(function.get("arguments")), call.get("id"))
+    return Call(
+        str(function.get("name")), read_arguments(function.get("arguments")), call.get("id")
+    )
 
 
 def _text(content: Any) -> tuple[str, int]:
@@ -137,7 +144,7 @@ def _text(content: Any) -> tuple[str, int]:
     if isinstance(content, str):
         return content, 0
     if not isinstance(content, list):
-        return _json(content), 0
+        return as_json(content), 0
     texts: list[str] = []
     images = 0
     for part in cast("list[Any]", content):
@@ -146,7 +153,7 @@ def _text(content: Any) -> tuple[str, int]:
             images += 1
         else:
             said = fields.get("text", fields.get("refusal"))
-            texts.append(said if isinstance(said, str) else _json(part))
+            texts.append(said if isinstance(said, str) else as_json(part))
     return "".join(texts), images
 
 
@@ -166,43 +173,6 @@ def _joined(message: Message, following: Message) -> Message:
         thinking=message.thinking + following.thinking,
         calls=message.calls + following.calls,
     )
-
-
-def _parsed(arguments: Any) -> Any:
-    if not isinstance(arguments, str):
-        return arguments
-    try:
-        return json.loads(arguments)
-    except ValueError:
-        return arguments
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def one_line(value: Any, most: int = 200) -> str:
-    """*value* on one line of *most* characters: text as it is, anything else as JSON."""
-    text = value if isinstance(value, str) else _json(value)
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-def call_text(name: str, arguments: Any) -> str:
-    """Return a call as a program would write it: ``get_weather(city="Oslo")``.
-
-    *arguments* are an object, or its JSON. Any other text stands as it is.
-    """
-    parsed = _parsed(arguments)
-    if not isinstance(parsed, Mapping):
-        return f"{name}({parsed or ''})"
-    pairs = cast("Mapping[str, Any]", parsed).items()
-    return f"{name}({', '.join(f'{key}={_json(value)}' for key, value in pairs)})"
-
-
-def show_call(call: Call) -> str:
-    """Return *call* as text, on one line."""
-    return one_line(call_text(call.name, call.arguments))
 
 
 def final_answer(trace: Trace) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from timestep.traces.conversation import answered, one_line, show_call
+from timestep.traces.conversation import answered
 from timestep.traces.records import Span, Trace
+from timestep.traces.text import one_line
 
 _STEPS = frozenset({"generation", "response", "function", "handoff", "guardrail"})
 _LONG = 10_000
@@ -63,9 +64,7 @@ def describe(span: Span) -> dict[str, str]:
         facts["model"] = span.name
         facts["thinking"] = "\n".join(message.thinking for message in messages if message.thinking)
         facts["answer"] = "\n".join(message.text for message in messages if message.text)
-        facts["calls"] = "\n".join(
-            show_call(call) for message in messages for call in message.calls
-        )
+        facts["calls"] = "\n".join(str(call) for message in messages for call in message.calls)
     elif span.is_tool_call:
         output = span.data.get("output")
         facts["arguments"] = one_line(span.arguments, _LONG)

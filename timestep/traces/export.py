@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from timestep.traces.conversation import Message, conversation, show_call
+from timestep.traces.conversation import Message, conversation
 from timestep.traces.diff import compare
 from timestep.traces.queries import Hit, ModelStats
 from timestep.traces.records import Span, Summary, Trace
@@ -18,9 +18,9 @@ def plain(value: Summary | Hit | ModelStats | Span) -> Json:
     """*value* as a JSON object, with what it computes."""
     fields = asdict(value)
     if isinstance(value, Summary):
-        fields["seconds"] = value.seconds
+        fields["total_seconds"] = value.total_seconds
     if isinstance(value, Span):
-        fields["seconds"] = value.seconds
+        fields["total_seconds"] = value.total_seconds
         fields["tokens_per_second"] = value.tokens_per_second
         fields["context_fill"] = value.context_fill
     return fields
@@ -45,7 +45,7 @@ def export_trace(trace: Trace, body: Callable[[str], bytes] | None = None) -> Js
         "metadata": trace.metadata,
         "started_at": trace.started_at,
         "ended_at": trace.ended_at,
-        "seconds": trace.seconds,
+        "total_seconds": trace.total_seconds,
         "spans": [plain(span) for span in trace.spans],
     }
     if body is not None:
@@ -84,7 +84,7 @@ def view_trace(trace: Trace) -> Json:
 
 def view_message(message: Message) -> Json:
     """One message as the viewer shows it."""
-    return {**asdict(message), "calls": [show_call(call) for call in message.calls]}
+    return {**asdict(message), "calls": [str(call) for call in message.calls]}
 
 
 def view_diff(left: Trace, right: Trace) -> Json:
@@ -110,7 +110,7 @@ def _totals(trace: Trace) -> Json:
         "trace_id": trace.trace_id,
         "name": trace.name,
         "started_at": trace.started_at,
-        "seconds": trace.seconds,
+        "total_seconds": trace.total_seconds,
         "input_tokens": sum(call.input_tokens or 0 for call in calls),
         "output_tokens": sum(call.output_tokens or 0 for call in calls),
     }
@@ -121,7 +121,7 @@ def _step(span: Span) -> Json:
         "span_id": span.span_id,
         "kind": span.kind,
         "headline": headline(span),
-        "seconds": span.seconds,
+        "total_seconds": span.total_seconds,
         "input_tokens": span.input_tokens,
         "output_tokens": span.output_tokens,
     }

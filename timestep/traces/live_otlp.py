@@ -11,8 +11,8 @@ from agents.tracing import Span as SdkSpan
 from agents.tracing import Trace as SdkTrace
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from timestep.traces.from_sdk import span_ended, span_started, trace_started
 from timestep.traces.otlp import exporter, otel_root, otel_span
-from timestep.traces.processor import span_ended, span_started, trace_started
 from timestep.traces.records import Span, SpanEnded, SpanStarted, Trace
 from timestep.traces.redaction import Redaction
 
@@ -96,8 +96,8 @@ class OtlpProcessor(TracingProcessor):
             output_tokens=ended.output_tokens,
             first_token_seconds=ended.first_token_seconds,
             load_seconds=ended.load_seconds,
-            prefill_seconds=ended.prefill_seconds,
-            decode_seconds=ended.decode_seconds,
+            prompt_seconds=ended.prompt_seconds,
+            output_seconds=ended.output_seconds,
             context_length=ended.context_length,
         )
 

@@ -1,10 +1,11 @@
-"""Care for a trace store: is it sound, and what may go."""
+"""Checks a trace store, and deletes old runs from it."""
 
 import hashlib
 import sqlite3
 from contextlib import closing
 
-from timestep.traces.schema import statements, undo
+from timestep.traces.schema import statements
+from timestep.traces.transactions import transaction
 
 _ORPHANS = {
     "span ends without a beginning": (
@@ -44,7 +45,7 @@ DROP TABLE old;
 
 
 def problems(connection: sqlite3.Connection) -> list[str]:
-    """What is wrong with the store, in words; nothing when it is sound."""
+    """Return what is wrong with the store, a sentence each; empty when it is sound."""
     found = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
     try:
         _check_index(connection)
@@ -56,10 +57,15 @@ def problems(connection: sqlite3.Connection) -> list[str]:
             found.append(f"{count} {what}")
     for digest, body in connection.execute("SELECT hash, body FROM bodies"):
         if hashlib.sha256(body).hexdigest() != digest:
-            found.append(f"the body {digest[:12]}… is not what was stored")
+            found.append(f"the body {digest[:12]}… is not the one that was stored")
     for lost, reason in connection.execute("SELECT events, reason FROM losses ORDER BY id"):
-        found.append(f"{lost} events were lost while recording: {reason}")
+        found.append(describe_loss(lost, reason))
     return found
+
+
+def describe_loss(count: int, reason: str) -> str:
+    """Return how `problems` says that *count* events were lost."""
+    return f"{count} events were lost while recording: {reason}"
 
 
 def _check_index(connection: sqlite3.Connection) -> None:
@@ -70,30 +76,25 @@ def _check_index(connection: sqlite3.Connection) -> None:
     except sqlite3.DatabaseError as exc:
         if not exc.sqlite_errorname.startswith(("SQLITE_READONLY", "SQLITE_BUSY")):
             raise
-        # For SQLite this check is writing, so what may not be written is checked in a copy.
+        # SQLite counts this check as a write, so a file that cannot be written is checked in a copy.
         with closing(sqlite3.connect("")) as copy:
             connection.backup(copy)
             copy.execute(check)
 
 
 def prune(connection: sqlite3.Connection, before: float) -> int:
-    """Delete the runs that began before the Unix time *before*; how many there were.
+    """Delete the runs that began before the Unix time *before*; return how many.
 
     Raises:
-        sqlite3.Error: The database refuses.
+        sqlite3.Error: The file cannot be written.
     """
     oldest = connection.execute("SELECT min(started_at) FROM traces").fetchone()[0]
     if oldest is None or oldest >= before:
         return 0
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         count = connection.execute(
             "SELECT count(*) FROM traces WHERE started_at < ?", (before,)
         ).fetchone()[0]
         for statement in statements(_PRUNE):
             connection.execute(statement, {"before": before})
-        connection.execute("COMMIT")
-    except BaseException:
-        undo(connection)
-        raise
     return int(count)

@@ -19,9 +19,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from timestep import __version__
-from timestep.traces.conversation import Message, answered, asked, one_line
+from timestep.traces.conversation import Message, answered, asked
+from timestep.traces.errors import StoreError
 from timestep.traces.records import Span, Trace
-from timestep.traces.schema import StoreError
+from timestep.traces.text import one_line
 
 _NANOSECONDS = 1_000_000_000
 _PATH = "/v1/traces"
@@ -150,8 +151,8 @@ def _model_call(span: Span) -> dict[str, Any]:
         "gen_ai.input.messages": _messages(m for m in given if m.role != "system"),
         "gen_ai.output.messages": _messages(answer),
         "timestep.load_seconds": span.load_seconds,
-        "timestep.prefill_seconds": span.prefill_seconds,
-        "timestep.decode_seconds": span.decode_seconds,
+        "timestep.prompt_seconds": span.prompt_seconds,
+        "timestep.output_seconds": span.output_seconds,
         "timestep.context_length": span.context_length,
     }
 

@@ -5,7 +5,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from timestep.traces.records import Span, StoredExchange, Summary, Trace
 
@@ -24,8 +24,8 @@ FROM traces t, (
     SELECT count(*) FILTER (WHERE kind IN ('generation', 'response')) AS calls,
            count(*) FILTER (WHERE kind = 'function') AS tools,
            count(error) AS errors,
-           coalesce(sum(input_tokens), 0) AS input_tokens,
-           coalesce(sum(output_tokens), 0) AS output_tokens
+           CAST(total(input_tokens) AS INTEGER) AS input_tokens,
+           CAST(total(output_tokens) AS INTEGER) AS output_tokens
     FROM span_ends WHERE trace_id = :id
 ) e
 WHERE t.trace_id = :id
@@ -34,7 +34,7 @@ WHERE t.trace_id = :id
 _SPAN_COLUMNS = """
 SELECT s.span_id, s.trace_id, s.parent_id, s.kind, coalesce(e.name, s.name), s.started_at,
        e.ended_at, e.error, e.data, e.model, e.input_tokens, e.output_tokens,
-       e.first_token_seconds, e.load_seconds, e.prefill_seconds, e.decode_seconds,
+       e.first_token_seconds, e.load_seconds, e.prompt_seconds, e.output_seconds,
        e.context_length
 FROM spans s LEFT JOIN span_ends e ON e.span_id = s.span_id
 """
@@ -86,7 +86,7 @@ class ModelStats:
 
     Attributes:
         p50: The median duration of a call.
-        first_token: Time to first token, the median.
+        first_token_seconds: From the request to the first output, the median.
         tokens_per_second: While decoding, the mean over the calls that report it.
     """
 
@@ -98,7 +98,7 @@ class ModelStats:
     p50: float
     p90: float
     p99: float
-    first_token: float | None
+    first_token_seconds: float | None
     tokens_per_second: float | None
 
 
@@ -202,63 +202,60 @@ def search(connection: sqlite3.Connection, text: str, *, limit: int) -> list[Hit
     return [Hit(*row) for row in rows]
 
 
-def changes(
-    connection: sqlite3.Connection, after: tuple[int, int], *, limit: int = 500
-) -> tuple[tuple[int, int], list[Span]]:
-    """The spans that began or ended after the cursor *after*, and the cursor behind them.
+class Cursor(NamedTuple):
+    """A place in the record: the newest row of each table that grows while agents run."""
 
-    A cursor is the pair of the last seen rows; ``latest`` gives the one behind everything.
-    """
-    began, ended = after
-    starts = connection.execute(
-        "SELECT id, span_id FROM spans WHERE id > ? ORDER BY id LIMIT ?", (began, limit)
-    ).fetchall()
-    ends = connection.execute(
-        "SELECT id, span_id FROM span_ends WHERE id > ? ORDER BY id LIMIT ?", (ended, limit)
-    ).fetchall()
+    traces: int = 0
+    trace_ends: int = 0
+    spans: int = 0
+    span_ends: int = 0
+
+
+def cursor(connection: sqlite3.Connection) -> Cursor:
+    """Return the cursor behind everything that is stored."""
+    return Cursor(
+        *(
+            connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # noqa: S608 - from a constant
+            for table in Cursor._fields
+        )
+    )
+
+
+def runs_after(connection: sqlite3.Connection, after: Cursor) -> tuple[list[str], Cursor]:
+    """Return the ids of the runs with something new behind *after*, and the next cursor."""
+    now = cursor(connection)
+    runs: dict[str, None] = {}
+    for table, seen, newest in zip(Cursor._fields, after, now, strict=True):
+        if newest > seen:
+            rows = connection.execute(
+                f"SELECT DISTINCT trace_id FROM {table} WHERE id > ?",  # noqa: S608 - from a constant
+                (seen,),
+            )
+            runs |= dict.fromkeys(trace_id for (trace_id,) in rows)
+    return list(runs), now
+
+
+def spans_after(
+    connection: sqlite3.Connection, after: Cursor, *, limit: int = 500
+) -> tuple[list[Span], Cursor]:
+    """Return the spans that started or ended behind *after*, and the next cursor."""
+    starts, ends = (
+        connection.execute(
+            f"SELECT id, span_id FROM {table} WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - from a constant
+            (seen, limit),
+        ).fetchall()
+        for table, seen in (("spans", after.spans), ("span_ends", after.span_ends))
+    )
     keys = list(dict.fromkeys(key for _, key in (*starts, *ends)))
     marks = ",".join("?" * len(keys))
     rows = connection.execute(
         _SPAN_COLUMNS + f"WHERE s.span_id IN ({marks}) ORDER BY s.started_at, s.id", keys
     ).fetchall()
-    cursor = (starts[-1][0] if starts else began, ends[-1][0] if ends else ended)
-    return cursor, _spans(connection, rows, None)
-
-
-def latest(connection: sqlite3.Connection) -> tuple[int, int]:
-    """The cursor behind everything that is stored."""
-    row = connection.execute(
-        "SELECT (SELECT coalesce(max(id), 0) FROM spans), "
-        "(SELECT coalesce(max(id), 0) FROM span_ends)"
-    ).fetchone()
-    return row[0], row[1]
-
-
-def position(connection: sqlite3.Connection) -> dict[str, int]:
-    """The newest row of every table that `changed` looks at."""
-    return {
-        table: connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # noqa: S608 - from a constant
-        for table in _EVENTS
-    }
-
-
-def changed(
-    connection: sqlite3.Connection, after: dict[str, int]
-) -> tuple[dict[str, int], list[str]]:
-    """The ids of the runs that something happened to behind the position *after*."""
-    now = position(connection)
-    runs: dict[str, None] = {}
-    for table in _EVENTS:
-        if now[table] > after[table]:
-            rows = connection.execute(
-                f"SELECT DISTINCT trace_id FROM {table} WHERE id > ?",  # noqa: S608 - from a constant
-                (after[table],),
-            )
-            runs |= dict.fromkeys(trace_id for (trace_id,) in rows)
-    return now, list(runs)
-
-
-_EVENTS = ("traces", "trace_ends", "spans", "span_ends")
+    seen = after._replace(
+        spans=starts[-1][0] if starts else after.spans,
+        span_ends=ends[-1][0] if ends else after.span_ends,
+    )
+    return _spans(connection, rows, None), seen
 
 
 def model_stats(connection: sqlite3.Connection, *, since: float = 0.0) -> list[ModelStats]:
@@ -271,7 +268,7 @@ def model_stats(connection: sqlite3.Connection, *, since: float = 0.0) -> list[M
         ).fetchall()
     )
     rows = connection.execute(
-        "SELECT model, seconds, input_tokens, output_tokens, first_token_seconds, decode_seconds "
+        "SELECT model, total_seconds, input_tokens, output_tokens, first_token_seconds, output_seconds "
         "FROM span_ends WHERE model IS NOT NULL AND ended_at >= ?",
         (since,),
     )
@@ -394,6 +391,6 @@ def _stats_of(model: str, calls: list[tuple[Any, ...]], errors: int) -> ModelSta
         p50=percentile(times, 50),
         p90=percentile(times, 90),
         p99=percentile(times, 99),
-        first_token=percentile(waits, 50) if waits else None,
+        first_token_seconds=percentile(waits, 50) if waits else None,
         tokens_per_second=sum(tokens for tokens, _ in decoded) / took if took else None,
     )

@@ -1,10 +1,11 @@
 """What goes into a trace store, and what comes out of it. Plain data, no SDK, no SQL."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
+
+from timestep.traces.text import read_arguments
 
 JsonObject = Mapping[str, Any]
 
@@ -46,7 +47,7 @@ class SpanEnded(NamedTuple):
         text: What a search should find the span by.
         first_token_seconds: From the request to the first output.
         context_length: The window in tokens, where the request sets it.
-        seconds: How long the step took, for statistics.
+        total_seconds: How long the step took, for statistics.
         exchanges: The bytes of the model's server, oldest first; repairs make several.
     """
 
@@ -63,10 +64,10 @@ class SpanEnded(NamedTuple):
     output_tokens: int | None = None
     first_token_seconds: float | None = None
     load_seconds: float | None = None
-    prefill_seconds: float | None = None
-    decode_seconds: float | None = None
+    prompt_seconds: float | None = None
+    output_seconds: float | None = None
     context_length: int | None = None
-    seconds: float | None = None
+    total_seconds: float | None = None
     exchanges: "tuple[Exchange, ...]" = ()
 
 
@@ -128,22 +129,22 @@ class Span:
     output_tokens: int | None = None
     first_token_seconds: float | None = None
     load_seconds: float | None = None
-    prefill_seconds: float | None = None
-    decode_seconds: float | None = None
+    prompt_seconds: float | None = None
+    output_seconds: float | None = None
     context_length: int | None = None
     exchanges: Sequence[StoredExchange] = ()
 
     @property
-    def seconds(self) -> float | None:
+    def total_seconds(self) -> float | None:
         """How long it took; None while it is open."""
         return None if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
 
     @property
     def tokens_per_second(self) -> float | None:
         """Tokens of the answer per second of decoding, as the server measured it."""
-        if not self.output_tokens or not self.decode_seconds:
+        if not self.output_tokens or not self.output_seconds:
             return None
-        return self.output_tokens / self.decode_seconds
+        return self.output_tokens / self.output_seconds
 
     @property
     def context_fill(self) -> float | None:
@@ -165,11 +166,7 @@ class Span:
     @property
     def arguments(self) -> Any:
         """The arguments of a tool call: an object, or the text when it is no JSON."""
-        given = self.data.get("input")
-        try:
-            return json.loads(given) if isinstance(given, str) else given
-        except ValueError:
-            return given
+        return read_arguments(self.data.get("input"))
 
 
 @dataclass(frozen=True)
@@ -200,7 +197,7 @@ class Summary:
     output_tokens: int = 0
 
     @property
-    def seconds(self) -> float | None:
+    def total_seconds(self) -> float | None:
         """How long the run took; None while it goes on."""
         return None if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
 
@@ -224,7 +221,7 @@ class Trace:
     spans: Sequence[Span] = ()
 
     @property
-    def seconds(self) -> float | None:
+    def total_seconds(self) -> float | None:
         """How long the run took; None while it goes on."""
         return None if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
 

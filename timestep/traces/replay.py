@@ -25,8 +25,9 @@ from agents import (
 from openai.types.shared import Reasoning
 
 from timestep.errors import UnsupportedInputError
-from timestep.traces.conversation import Message, answered, asked, call_text, results
+from timestep.traces.conversation import Message, answered, asked, results
 from timestep.traces.records import Span, Trace
+from timestep.traces.text import call_text, read_arguments
 
 NOT_RECORDED = "This is a replay of a recorded run, and it has no result for this call."
 
@@ -307,10 +308,10 @@ def _answer_items(message: Message) -> list[dict[str, Any]]:
 
 
 def _canonical(arguments: Any) -> str:
-    """Arguments as text that is equal for equal arguments."""
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments or "{}")
-        except ValueError:
-            return str(arguments)
-    return json.dumps(arguments or {}, sort_keys=True, ensure_ascii=False)
+    """Return *arguments* as text that is equal for equal arguments."""
+    given = read_arguments(arguments)
+    return given if isinstance(given, str) and given else _sorted_json(given or {})
+
+
+def _sorted_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -14,7 +14,7 @@ from timestep.traces.records import (
     TraceEnded,
     TraceStarted,
 )
-from timestep.traces.schema import undo
+from timestep.traces.transactions import transaction
 
 _INSERT_TRACE = (
     "INSERT OR IGNORE INTO traces (trace_id, name, group_id, metadata, started_at) "
@@ -30,8 +30,8 @@ _INSERT_SPAN = (
 )
 _INSERT_SPAN_END = (
     "INSERT OR IGNORE INTO span_ends (span_id, trace_id, kind, name, ended_at, error, data, model, "
-    "input_tokens, output_tokens, first_token_seconds, load_seconds, prefill_seconds, "
-    "decode_seconds, context_length, seconds) "
+    "input_tokens, output_tokens, first_token_seconds, load_seconds, prompt_seconds, "
+    "output_seconds, context_length, total_seconds) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_TEXT = "INSERT INTO texts (rowid, text) VALUES (?, ?)"
@@ -44,18 +44,18 @@ _INSERT_LOSS = "INSERT INTO losses (at, events, reason) VALUES (?, ?, ?)"
 _TEXT_COLUMN = SpanEnded._fields.index("text")
 
 _OF_THE_DATABASE = (sqlite3.OperationalError, sqlite3.NotSupportedError, sqlite3.InternalError)
-"""What has nothing to do with the event that is written; so has `sqlite3.DatabaseError` itself."""
+"""Errors of the file, not of an event; `sqlite3.DatabaseError` itself is another one."""
 
 
 def write(
     connection: sqlite3.Connection, events: Sequence[Event], losses: Mapping[str, int] | None = None
 ) -> list[str]:
-    """Add *events*, and why how many others were lost, in one transaction.
+    """Add *events*, and the counts of lost ones by reason, in one transaction.
 
-    An event that cannot be a row is counted in the store, and takes no other with it.
+    An event that SQLite cannot store is counted as lost; the others are added all the same.
 
     Returns:
-        Why events could not be written, once for each.
+        A reason for each event that could not be written.
 
     Raises:
         sqlite3.Error: The database cannot be written; nothing was added.
@@ -80,15 +80,10 @@ def write(
 def _commit(
     connection: sqlite3.Connection, events: Sequence[Event], losses: Mapping[str, int]
 ) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         for reason, count in losses.items():
             connection.execute(_INSERT_LOSS, (time.time(), count, reason))
         _insert(connection, events)
-        connection.execute("COMMIT")
-    except BaseException:
-        undo(connection)
-        raise
 
 
 def _insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
@@ -98,7 +93,7 @@ def _insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
     starts = [event for event in events if isinstance(event, SpanStarted)]
     traces = [event for event in events if isinstance(event, TraceStarted)]
     connection.executemany(_INSERT_TRACE, traces)
-    # A resumed run goes on with a trace whose beginning another process saw, or nobody.
+    # A resumed run continues a trace whose start another process recorded, or none did.
     unnamed = {event.trace_id: event for event in reversed(starts)}
     connection.executemany(
         _INSERT_TRACE,

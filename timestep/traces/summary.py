@@ -1,7 +1,8 @@
 """One line about a span. Pure."""
 
-from timestep.traces.conversation import answered, call_text, one_line, show_call
+from timestep.traces.conversation import answered
 from timestep.traces.records import Span
+from timestep.traces.text import call_text, one_line
 
 
 def headline(span: Span) -> str:
@@ -25,7 +26,7 @@ def _said(span: Span) -> str:
     parts = [
         part
         for message in answered(span)
-        for part in (one_line(message.text, 80), *(show_call(call) for call in message.calls))
+        for part in (one_line(message.text, 80), *(one_line(str(call)) for call in message.calls))
         if part
     ]
     return f": {one_line(' · '.join(parts), 120)}" if parts else ""
@@ -39,8 +40,8 @@ def measures(span: Span) -> list[str]:
     for name, seconds in (
         ("first token", span.first_token_seconds),
         ("load", span.load_seconds),
-        ("prefill", span.prefill_seconds),
-        ("decode", span.decode_seconds),
+        ("prompt", span.prompt_seconds),
+        ("output", span.output_seconds),
     ):
         if seconds is not None:
             parts.append(f"{name} {seconds:.3f} s")

@@ -22,7 +22,7 @@ from timestep.cli.input import Decision
 from timestep.cli.output import clean
 from timestep.cli.streams import foreign_code
 from timestep.cli.terminal import unheard
-from timestep.traces.conversation import call_text
+from timestep.traces.text import call_text
 
 
 class Approver:

@@ -18,22 +18,22 @@ class Costs:
         requests: The model calls that ended.
         input_tokens: None when no provider counted them.
         output_tokens: None when no provider counted them.
-        seconds: From the question to the end.
+        total_seconds: From the question to the end.
         first_token_seconds: From the question to the first thought, word or tool call.
         load_seconds: Spent loading the model, as Ollama tells it.
         prompt_seconds: Spent reading the prompt, as Ollama tells it.
-        generation_seconds: Spent writing, as Ollama tells it.
+        output_seconds: Spent writing, as Ollama tells it.
     """
 
     requests: int = 0
     input_tokens: int | None = None
     output_tokens: int | None = None
-    seconds: float = 0.0
+    total_seconds: float = 0.0
     first_token_seconds: float | None = None
     load_seconds: float | None = None
     prompt_seconds: float | None = None
-    generation_seconds: float | None = None
-    _generated_tokens: int = field(default=0, repr=False)
+    output_seconds: float | None = None
+    _timed_tokens: int = field(default=0, repr=False)
 
     def add(self, usage: ResponseUsage | None) -> None:
         """Count a model call."""
@@ -45,19 +45,19 @@ class Costs:
         more: dict[str, Any] = usage.model_extra or {}
         self.load_seconds = _sum(self.load_seconds, more.get("load_duration"))
         self.prompt_seconds = _sum(self.prompt_seconds, more.get("prompt_eval_duration"))
-        self.generation_seconds = _sum(self.generation_seconds, more.get("eval_duration"))
+        self.output_seconds = _sum(self.output_seconds, more.get("eval_duration"))
         if more.get("eval_duration"):
-            self._generated_tokens += usage.output_tokens
+            self._timed_tokens += usage.output_tokens
 
     @property
     def tokens_per_second(self) -> float | None:
         """How fast the model wrote, by the provider's own clock."""
-        if not self.generation_seconds:
+        if not self.output_seconds:
             return None
-        return self._generated_tokens / self.generation_seconds
+        return self._timed_tokens / self.output_seconds
 
     def usage(self) -> dict[str, int] | None:
-        """The tokens as JSON; None when nobody counted them."""
+        """The tokens as JSON; None when no provider counted them."""
         if self.input_tokens is None or self.output_tokens is None:
             return None
         return {
@@ -67,13 +67,13 @@ class Costs:
         }
 
     def timings(self) -> dict[str, float | None]:
-        """The seconds as JSON; None for what nobody told."""
+        """The seconds as JSON; None for what no provider told."""
         return {
-            "seconds": _rounded(self.seconds),
+            "total_seconds": _rounded(self.total_seconds),
             "first_token_seconds": _rounded(self.first_token_seconds),
             "load_seconds": _rounded(self.load_seconds),
             "prompt_seconds": _rounded(self.prompt_seconds),
-            "generation_seconds": _rounded(self.generation_seconds),
+            "output_seconds": _rounded(self.output_seconds),
             "tokens_per_second": _rounded(self.tokens_per_second),
         }
 

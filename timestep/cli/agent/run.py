@@ -1,10 +1,8 @@
 """One run of an agent, reported as plain events while it goes on."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeAlias, cast
 
@@ -34,6 +32,7 @@ from openai.types.responses import (
 )
 
 from timestep.cli.agent.costs import Costs
+from timestep.traces.text import read_arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +137,7 @@ class AgentRun:
                 elif event.type == "run_item_stream_event":
                     self._take_item(event.item)
         finally:
-            self.costs.seconds = time.monotonic() - self._started
+            self.costs.total_seconds = time.monotonic() - self._started
             result.cancel()
             if result.run_loop_task is not None:
                 await asyncio.wait([result.run_loop_task])
@@ -192,10 +191,7 @@ def _read_call(item: ToolCallItem) -> ToolCall:
     call_id = field_of(raw, "call_id") or field_of(raw, "id") or ""
     # Tools that run at the provider have other fields, but always a type.
     name = field_of(raw, "name") or field_of(raw, "type")
-    arguments: Any = field_of(raw, "arguments")
-    with suppress(TypeError, ValueError):  # arguments that are not JSON stay text
-        arguments = json.loads(arguments)
-    return ToolCall(str(call_id), str(name), arguments)
+    return ToolCall(str(call_id), str(name), read_arguments(field_of(raw, "arguments")))
 
 
 def field_of(raw: object, name: str) -> object:

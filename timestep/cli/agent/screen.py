@@ -8,7 +8,7 @@ import click
 from timestep.cli.agent.run import Event, Handoff, MessageEnd, Text, Thinking, ToolCall, ToolResult
 from timestep.cli.output import clean
 from timestep.cli.terminal import Transcript, is_styled, width, write_answer, write_aside
-from timestep.traces.conversation import call_text
+from timestep.traces.text import call_text
 
 _LABELS = 9
 _LONGEST = 1000

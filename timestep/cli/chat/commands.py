@@ -15,7 +15,7 @@ from timestep.cli.agent.conversation import Conversation
 from timestep.cli.agent.setup import RunSetup
 from timestep.cli.errors import explain
 from timestep.cli.output import clean, print_aside, print_rows
-from timestep.traces.conversation import call_text
+from timestep.traces.text import call_text
 
 _HELP = (
     'A line that ends in \\ continues on the next line; """ begins and ends a message of several '

@@ -29,7 +29,7 @@ from timestep.cli.terminal import Transcript, width
 from timestep.config.settings import Settings, load_settings
 from timestep.registry import MultiModelProvider, build_provider
 from timestep.testing import FakeOllama
-from timestep.traces.conversation import call_text
+from timestep.traces.text import call_text
 
 _CONFIGURATION = Path(__file__).parent / "timestep.toml"
 _READING_SPEED = 0.03

@@ -60,14 +60,14 @@ def print_comparison(left: "Trace", right: "Trace") -> bool:
 
 
 def _head(sign: str, trace: "Trace") -> str:
-    return f"{sign} {short(trace.trace_id)}  {clean(trace.name)}  {duration(trace.seconds)}"
+    return f"{sign} {short(trace.trace_id)}  {clean(trace.name)}  {duration(trace.total_seconds)}"
 
 
 def _step(span: "Span", other: "Span | None" = None) -> str:
     from timestep.traces.summary import headline
 
     name = clean(headline(span)) if other is None or not span.is_model_call else clean(span.name)
-    times = " / ".join(duration(each.seconds) for each in (other, span) if each is not None)
+    times = " / ".join(duration(each.total_seconds) for each in (other, span) if each is not None)
     used = " / ".join(
         text
         for each in (other, span)

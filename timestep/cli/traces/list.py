@@ -82,7 +82,7 @@ def list_runs(
                 clean(", ".join(run.models)),
                 str(run.calls),
                 str(run.tools),
-                duration(run.seconds),
+                duration(run.total_seconds),
                 tokens(run.input_tokens, run.output_tokens),
                 style="red" if run.errors else None,
             )
@@ -143,7 +143,7 @@ def stats(context: Context, *, days: float | None, as_json: bool, as_lines: bool
                 f"{model.input_tokens:,}",
                 f"{model.output_tokens:,}",
                 *(duration(seconds) for seconds in (model.p50, model.p90, model.p99)),
-                "" if model.first_token is None else duration(model.first_token),
+                "" if model.first_token_seconds is None else duration(model.first_token_seconds),
                 "" if speed is None else f"{speed:.1f}",
             )
         console().print(table)
@@ -159,7 +159,7 @@ def tail(context: Context, *, as_lines: bool) -> None:
     from timestep.traces.export import plain
 
     with open_record(context) as store:
-        cursor = store.latest()
+        cursor = store.cursor()
         click.echo(f"Waiting for runs in {store.path} …", err=True)
         for span in store.follow(cursor, pause=lambda: time.sleep(_LOOK_SECONDS)):
             if span.ended_at is None:
@@ -175,7 +175,7 @@ def _line(span: "Span") -> str:
 
     parts = [clock(span.ended_at or span.started_at), short(span.trace_id), f"{span.kind:<10}"]
     failed = click.style("failed", fg="red") if span.error else ""
-    measures = [duration(span.seconds), tokens(span.input_tokens, span.output_tokens), failed]
+    measures = [duration(span.total_seconds), tokens(span.input_tokens, span.output_tokens), failed]
     text = clean(headline(span))
     return "  ".join([*parts, text, *(measure for measure in measures if measure)])
 

@@ -85,7 +85,7 @@ def _tree(trace: "Trace", only: "list[Span] | None", *, full: bool) -> "Tree":
     from rich.tree import Tree
 
     head = Text(clean(trace.name), style="bold")
-    facts = [short(trace.trace_id), clock(trace.started_at), duration(trace.seconds)]
+    facts = [short(trace.trace_id), clock(trace.started_at), duration(trace.total_seconds)]
     head.append("  " + "  ".join(facts), style="dim")
     tree = Tree(head)
     branches: dict[str, Tree] = {}
@@ -109,7 +109,11 @@ def _label(span: "Span") -> "Text":
     text = Text(kind, style="dim")
     title = clean(span.name if span.is_model_call else headline(span))
     text.append(title, style=_MARKS.get(span.kind, ""))
-    facts = [duration(span.seconds), tokens(span.input_tokens, span.output_tokens), *measures(span)]
+    facts = [
+        duration(span.total_seconds),
+        tokens(span.input_tokens, span.output_tokens),
+        *measures(span),
+    ]
     text.append("  " + "  ".join(fact for fact in facts if fact), style="dim")
     if span.error:
         text.append(f"  {clean(_complaint(span))}", style="red")
@@ -117,7 +121,8 @@ def _label(span: "Span") -> "Text":
 
 
 def _details(span: "Span", *, full: bool) -> "list[Text]":
-    from timestep.traces.conversation import answered, asked, one_line
+    from timestep.traces.conversation import answered, asked
+    from timestep.traces.text import one_line
 
     if span.is_model_call:
         said = [*(asked(span) if full else ()), *answered(span)]
@@ -135,8 +140,6 @@ def _details(span: "Span", *, full: bool) -> "list[Text]":
 
 
 def _message_lines(message: "Message", *, full: bool) -> "list[Text]":
-    from timestep.traces.conversation import show_call
-
     lines = [_aside("thinking", message.thinking, full=full)] if message.thinking else []
     if message.text:
         lines.append(
@@ -144,14 +147,14 @@ def _message_lines(message: "Message", *, full: bool) -> "list[Text]":
         )
     if message.images:
         lines.append(_aside(message.role, f"{message.images} images", full=full))
-    return [*lines, *(_aside("calls", show_call(call), full=full) for call in message.calls)]
+    return [*lines, *(_aside("calls", str(call), full=full) for call in message.calls)]
 
 
 def _aside(label: str, text: str, *, full: bool) -> "Text":
     from rich.text import Text
 
     from timestep.cli.terminal import printable
-    from timestep.traces.conversation import one_line
+    from timestep.traces.text import one_line
 
     line = Text(f"{label} " if label else "", style="dim")
     line.append(printable(text) if full else clean(one_line(text, 120)))

@@ -14,10 +14,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from timestep.traces.errors import StoreError, UnknownTraceError
 from timestep.traces.export import plain, view_diff, view_trace
 from timestep.traces.queries import Filter
-from timestep.traces.schema import StoreError
-from timestep.traces.store import TraceStore, UnknownTraceError
+from timestep.traces.store import TraceStore
 from timestep.traces.viewer import page
 
 _MOST_RUNS = 1000
@@ -169,10 +169,10 @@ def _body(store: TraceStore, request: Request) -> Response:
 
 def _events(store: TraceStore, is_over: Callable[[], bool]) -> Endpoint:
     async def stream() -> AsyncGenerator[str]:
-        cursor = await run_in_threadpool(store.position)
+        cursor = await run_in_threadpool(store.cursor)
         yield "retry: 1000\n\n"
         while not is_over():
-            cursor, changed = await run_in_threadpool(store.changed, cursor)
+            changed, cursor = await run_in_threadpool(store.runs_after, cursor)
             if changed:
                 yield f"event: runs\ndata: {json.dumps(changed)}\n\n"
             await asyncio.sleep(_LOOK_SECONDS)

@@ -5,7 +5,7 @@ function showDiff(diff) {
   const different = diff.pairs.filter((pair) => !pair.same).length;
   const title = (run) => el("div", null, el("a", { href: runHref(run.trace_id) }, run.name),
     el(".soft", null, new Date(run.started_at * 1000).toLocaleString()),
-    el(".soft", null, joined(format.duration(run.seconds), format.tokens(run.input_tokens, run.output_tokens))));
+    el(".soft", null, joined(format.duration(run.total_seconds), format.tokens(run.input_tokens, run.output_tokens))));
   return [
     el("a.back", { href: "#/" }, "← all runs"),
     el("h2", null, different ? `${format.count(different, "step")} differ${different === 1 ? "s" : ""}` : "Both runs did the same"),
@@ -16,7 +16,7 @@ function showDiff(diff) {
 
 function showPair(pair) {
   const side = (step) => (step ? el("div", null, step.headline, el(".soft", null,
-    joined(step.kind, format.duration(step.seconds), format.tokens(step.input_tokens, step.output_tokens)))) : el(".soft", null, "not in this run"));
+    joined(step.kind, format.duration(step.total_seconds), format.tokens(step.input_tokens, step.output_tokens)))) : el(".soft", null, "not in this run"));
   return el(`section.pair${pair.same ? "" : ".differs"}`, null,
     el(".head", null, side(pair.left), side(pair.right)),
     pair.differences.length ? el(".sides", null, pair.differences.map((difference) => [

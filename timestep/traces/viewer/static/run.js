@@ -14,7 +14,7 @@ function showRun(run, tab, options) {
       errors ? el("span.badge.bad", null, format.count(errors, "failed step")) : null),
     el("p.facts-line", null, joined(
       new Date(run.started_at * 1000).toLocaleString(),
-      run.ended_at === null ? "" : format.duration(run.seconds),
+      run.ended_at === null ? "" : format.duration(run.total_seconds),
       totals(run))),
     el("p.facts-line.mono", null, run.trace_id),
     el(".bar", null,
@@ -55,7 +55,7 @@ function showConversation(run) {
 function showStep(span, messages, results) {
   return el("section.step", null,
     el(".head", null, el("strong", null, span.name), el("span", null, joined(
-      span.ended_at === null ? "running" : format.duration(span.seconds),
+      span.ended_at === null ? "running" : format.duration(span.total_seconds),
       format.tokens(span.input_tokens, span.output_tokens),
       format.speed(span.tokens_per_second),
       span.first_token_seconds ? `first token ${format.duration(span.first_token_seconds)}` : "")),
@@ -123,21 +123,21 @@ function showWaterfall(run) {
 
 function waterfallRow(span, start, length, choose) {
   const left = ((span.started_at - start) / length) * 100;
-  const width = ((span.seconds ?? length - (span.started_at - start)) / length) * 100;
+  const width = ((span.total_seconds ?? length - (span.started_at - start)) / length) * 100;
   const state = span.error ? ".failed" : span.ended_at === null ? ".open" : "";
-  const bar = el(`span.kind-${span.kind.replace(/\W/g, "")}${state}`, { title: format.duration(span.seconds) });
+  const bar = el(`span.kind-${span.kind.replace(/\W/g, "")}${state}`, { title: format.duration(span.total_seconds) });
   bar.style.left = `${Math.max(0, left)}%`;
   bar.style.width = `${Math.min(100 - left, width)}%`;
   const name = el(".what", null, el("button", { onclick: choose, title: span.headline }, span.headline));
   name.style.paddingLeft = `${Math.min(span.depth, 8) * 12}px`;
-  return [name, el(".track", null, bar), el(".long", null, format.duration(span.seconds))];
+  return [name, el(".track", null, bar), el(".long", null, format.duration(span.total_seconds))];
 }
 
 function showSpan(span) {
-  const measures = { "first token": span.first_token_seconds, load: span.load_seconds, prefill: span.prefill_seconds, decode: span.decode_seconds };
+  const measures = { "first token": span.first_token_seconds, load: span.load_seconds, prompt: span.prompt_seconds, output: span.output_seconds };
   return el("section.span", null,
     el("h3", null, `${span.kind} ${span.name}`),
-    el("p.soft", null, joined(format.duration(span.seconds), format.tokens(span.input_tokens, span.output_tokens),
+    el("p.soft", null, joined(format.duration(span.total_seconds), format.tokens(span.input_tokens, span.output_tokens),
       ...Object.entries(measures).map(([name, seconds]) => (seconds ? `${name} ${format.duration(seconds)}` : "")))),
     span.error ? showFailure(span) : null,
     plain(JSON.stringify(span.data, null, 2)));

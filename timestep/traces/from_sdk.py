@@ -1,0 +1,188 @@
+"""The Agents SDK's traces and spans as events for a store: copies of what they hold."""
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from agents.tracing import (
+    GenerationSpanData,
+    ResponseSpanData,
+    Span,
+    SpanData,
+    SpeechSpanData,
+    Trace,
+    TranscriptionSpanData,
+)
+from pydantic_core import PydanticSerializationError, to_json
+
+from timestep.net import wire_bytes
+from timestep.traces.records import Exchange, SpanEnded, SpanStarted, TraceEnded, TraceStarted
+from timestep.traces.search_text import search_text
+
+_NANOSECONDS = 1e9
+_TOO_LARGE = 2**63
+
+
+def span_started(span: Span[Any]) -> SpanStarted:
+    """Return the start of *span*."""
+    data: SpanData = span.span_data
+    return SpanStarted(
+        span_id=encodable(span.span_id),
+        trace_id=encodable(span.trace_id),
+        parent_id=None if span.parent_id is None else encodable(span.parent_id),
+        kind=data.type,
+        name=_name(data),
+        started_at=_seconds(span.started_at),
+    )
+
+
+def span_ended(span: Span[Any]) -> SpanEnded:
+    """Return the end of *span*, with everything it holds."""
+    data: SpanData = span.span_data
+    exchanges = tuple(
+        Exchange(kept.url, kept.status, kept.request, b"".join(kept.response))
+        for kept in wire_bytes.take(span.span_id)
+        if kept.request
+    )
+    content = _content(data, with_input=not exchanges)
+    error, name, ended_at = span.error, _name(data), _seconds(span.ended_at)
+    return SpanEnded(
+        span_id=encodable(span.span_id),
+        trace_id=encodable(span.trace_id),
+        kind=data.type,
+        name=name,
+        ended_at=ended_at,
+        error=None if error is None else _json(error),
+        data=_json(content),
+        text=encodable(search_text(data, name, content, error)),
+        total_seconds=ended_at - _seconds(span.started_at),
+        exchanges=exchanges,
+        **_numbers(data),
+    )
+
+
+def trace_started(trace: Trace) -> TraceStarted:
+    """Return the start of a run."""
+    exported = trace.export() or {}
+    metadata, group = exported.get("metadata"), exported.get("group_id")
+    return TraceStarted(
+        trace_id=encodable(trace.trace_id),
+        name=encodable(trace.name),
+        group_id=None if group is None else encodable(group),
+        metadata=_json(metadata) if metadata else None,
+        started_at=time.time(),
+    )
+
+
+def trace_ended(trace: Trace) -> TraceEnded:
+    """Return the end of a run."""
+    return TraceEnded(encodable(trace.trace_id), time.time())
+
+
+def _content(data: SpanData, *, with_input: bool) -> dict[str, Any]:
+    """Return what *data* exports, and what it holds only for processors."""
+    if isinstance(data, GenerationSpanData):
+        content = data.export()
+        if not with_input:
+            del content["input"]  # the stored request holds it
+        return content
+    if isinstance(data, ResponseSpanData):
+        response = data.response
+        return {
+            **data.export(),
+            "input": data.input,
+            "output": None if response is None else response.output,
+            "instructions": None if response is None else response.instructions,
+            "tools": None if response is None else response.tools,
+        }
+    if isinstance(data, TranscriptionSpanData | SpeechSpanData):
+        exported = data.export()  # audio would only fill the disk
+        for side in ("input", "output"):
+            if isinstance(exported.get(side), dict):
+                exported[side] = {**exported[side], "data": "[audio]"}
+        return exported
+    content = data.export()
+    if content.get("type") == "custom" and data.type != "custom":
+        return {"type": data.type, **content["data"]}  # a task or a turn
+    return content
+
+
+def _numbers(data: SpanData) -> dict[str, Any]:
+    """Return the columns that lists and statistics need."""
+    if isinstance(data, GenerationSpanData):
+        config = data.model_config or {}
+        durations: Mapping[str, int] = config.get("durations_ns") or {}
+        return {
+            "model": None if data.model is None else encodable(data.model),
+            **_tokens(data.usage),
+            "first_token_seconds": config.get("first_token_seconds"),
+            "load_seconds": _as_seconds(durations.get("load_duration")),
+            "prompt_seconds": _as_seconds(durations.get("prompt_eval_duration")),
+            "output_seconds": _as_seconds(durations.get("eval_duration")),
+            "context_length": _count(config.get("context_length")),
+        }
+    if isinstance(data, ResponseSpanData):
+        model = None if data.response is None else str(data.response.model)
+        return {"model": model or "response", **_tokens(data.usage or _usage_of(data))}
+    return {}
+
+
+def _usage_of(data: ResponseSpanData) -> dict[str, Any] | None:
+    usage = None if data.response is None else data.response.usage
+    return None if usage is None else usage.model_dump()
+
+
+def _tokens(usage: Mapping[str, Any] | None) -> dict[str, Any]:
+    if not usage:
+        return {}
+    return {name: _count(usage.get(name)) for name in ("input_tokens", "output_tokens")}
+
+
+def _count(value: Any) -> int | None:
+    """Return *value* if a column can hold it as a count: a server may send anything."""
+    return value if type(value) is int and abs(value) < _TOO_LARGE else None
+
+
+def _as_seconds(nanoseconds: Any) -> float | None:
+    count = _count(nanoseconds)
+    return None if count is None else count / _NANOSECONDS
+
+
+def encodable(text: object) -> str:
+    """Return *text* with a question mark for each lone surrogate, which UTF-8 cannot hold."""
+    text = str(text)
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def _name(data: SpanData) -> str:
+    """Return the name of a step in a list."""
+    return encodable(_raw_name(data))
+
+
+def _raw_name(data: SpanData) -> str:
+    if isinstance(data, GenerationSpanData):
+        return data.model or "model"
+    if isinstance(data, ResponseSpanData):
+        return "model" if data.response is None else str(data.response.model)
+    for attribute in ("name", "to_agent", "server", "model"):
+        if isinstance(value := getattr(data, attribute, None), str) and value:
+            return value
+    turn = getattr(data, "turn", None)
+    return data.type if turn is None else str(turn)
+
+
+def _json(value: Any) -> str:
+    """Return *value* as JSON; what JSON cannot express becomes its ``repr``."""
+    try:
+        return to_json(value, fallback=repr, inf_nan_mode="strings", bytes_mode="base64").decode()
+    except (PydanticSerializationError, ValueError, RecursionError):
+        try:
+            return json.dumps(value, default=repr, skipkeys=True)
+        except (TypeError, ValueError, RecursionError):
+            return json.dumps({"unreadable": type(value).__name__})
+
+
+def _seconds(iso: str | None) -> float:
+    return datetime.fromisoformat(iso).timestamp() if iso else time.time()

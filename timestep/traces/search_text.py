@@ -1,0 +1,74 @@
+"""The words by which a search finds a step."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from agents.tracing import SpanData
+
+_MOST_DEPTH = 30
+
+
+def search_text(data: SpanData, name: str, content: Mapping[str, Any], error: Any) -> str:
+    """Return the text that a search looks through: what is new in a step.
+
+    Earlier messages are left out, so a conversation is indexed once.
+
+    Args:
+        data: What the SDK's span holds.
+        name: The step's name.
+        content: What is stored of *data*.
+        error: The step's error, or None.
+    """
+    texts: list[str] = []
+    if data.type in {"generation", "response", "function", "custom", "guardrail", "handoff"}:
+        texts += _texts(_unanswered(getattr(data, "input", None)))
+        texts += _texts(content.get("output"))
+    if data.type in {"function", "custom", "guardrail", "handoff"}:
+        texts.append(name)
+    if data.type == "custom":
+        texts += _texts(content.get("data"))
+    if error is not None:
+        texts += _texts(dict(error))
+    return "\n".join(texts)
+
+
+def _unanswered(given: Any) -> Any:
+    """Return the messages of *given* after the model's last one; other values as they are."""
+    if not isinstance(given, list):
+        return given
+    messages = cast("list[Any]", given)
+    for index in range(len(messages) - 1, -1, -1):
+        if _is_of_model(messages[index]):
+            return messages[index + 1 :]
+    return messages
+
+
+def _is_of_model(message: Any) -> bool:
+    if not isinstance(message, Mapping):
+        return False
+    item = cast("Mapping[str, Any]", message)
+    return item.get("role") == "assistant" or item.get("type") in {"function_call", "reasoning"}
+
+
+_NOT_TEXT = frozenset(
+    {"id", "call_id", "tool_call_id", "type", "role", "status", "images", "logprobs", "object"}
+)
+
+
+def _texts(value: Any, depth: int = 0) -> list[str]:
+    """Return all texts in *value* but ids, types and images, down to `_MOST_DEPTH`."""
+    if isinstance(value, str):
+        return [value] if value else []
+    dump = getattr(value, "model_dump", None)
+    members = dump(exclude_unset=True) if callable(dump) else value
+    inner: Sequence[Any]
+    if isinstance(members, Mapping):
+        named = cast("Mapping[str, Any]", members)
+        inner = [member for name, member in named.items() if name not in _NOT_TEXT]
+    elif isinstance(members, list | tuple):
+        inner = cast("Sequence[Any]", members)
+    else:
+        return []
+    if depth == _MOST_DEPTH:
+        return []
+    return [text for item in inner for text in _texts(item, depth + 1)]
