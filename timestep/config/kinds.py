@@ -7,11 +7,9 @@ the inventory need no edit.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
 from importlib.metadata import entry_points
-from operator import or_
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, TypeAlias, cast
 
 from pydantic import Discriminator, Tag
 
@@ -105,13 +103,16 @@ def _tag_of_provider(table: object) -> str | None:
     return ":plugin" if kind not in KINDS and kind in plugin_kinds() else f":{kind}"
 
 
-def _any_table() -> Any:
-    """Return the union of all tables, told apart by their kind."""
-    tables: list[Any] = [Annotated[kind.table, Tag(f":{name}")] for name, kind in KINDS.items()]
-    return reduce(or_, [*tables, Annotated[PluginProviderSettings, Tag(":plugin")]])
-
-
 if TYPE_CHECKING:
     ProviderTable: TypeAlias = ProviderSettings
 else:
-    ProviderTable = Annotated[_any_table(), Discriminator(_tag_of_provider)]
+    from functools import reduce
+    from operator import or_
+
+    # The list of kinds is known at run time only, so type checkers see what all tables share.
+    _tables = {
+        **{name: kind.table for name, kind in KINDS.items()},
+        "plugin": PluginProviderSettings,
+    }
+    _arms = [Annotated[table, Tag(f":{name}")] for name, table in _tables.items()]
+    ProviderTable = Annotated[reduce(or_, _arms), Discriminator(_tag_of_provider)]

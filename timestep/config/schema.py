@@ -43,12 +43,11 @@ from timestep.routing import targets
 OPENAI_URL = "https://api.openai.com/v1"
 
 
-class Section(Frozen, BaseModel):
+class Section(Frozen, BaseModel, frozen=True):
     """A table of settings: frozen, unknown keys refused, no input in its errors."""
 
     model_config = ConfigDict(
         extra="forbid",
-        frozen=True,
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
         validate_default=True,
@@ -77,7 +76,7 @@ def _urls(section: "AnyEndpoint") -> list[str]:
     return [section.host or LOCAL_OLLAMA] if isinstance(section, OllamaSettings) else [OPENAI_URL]
 
 
-class _OpenAIFields(Section):
+class _OpenAIFields(Section, frozen=True):
     api_key: ApiKey = None
     """The API key."""
     organization: Name | None = Field(default=None, examples=["org-example"])
@@ -94,7 +93,7 @@ class _OpenAIFields(Section):
     """Let the API key travel over plain http to another machine."""
 
 
-class OpenAISettings(_OpenAIFields):
+class OpenAISettings(_OpenAIFields, frozen=True):
     """The OpenAI API, or the server that stands in for it: every name without a prefix."""
 
     base_url: ApiUrl | None = Field(default=None, examples=[OPENAI_URL])
@@ -116,7 +115,7 @@ Timeout: TypeAlias = Annotated[
 ]
 
 
-class OllamaSettings(Section):
+class OllamaSettings(Section, frozen=True):
     """Ollama, local and cloud: every name that begins with ``ollama/``."""
 
     api_key: ApiKey = None
@@ -151,14 +150,14 @@ class OllamaSettings(Section):
     """More headers for every request."""
 
 
-class ProviderSettings(Section):
+class ProviderSettings(Section, frozen=True):
     """What every table ``[providers.NAME]`` has. `timestep.config.kinds` lists the kinds."""
 
     kind: str
     """What the provider is."""
 
 
-class OpenAIProviderSettings(_OpenAIFields, ProviderSettings):
+class OpenAIProviderSettings(_OpenAIFields, ProviderSettings, frozen=True):
     """Any server that speaks OpenAI's API, under a prefix of its own."""
 
     kind: Literal["openai"]
@@ -171,7 +170,7 @@ class OpenAIProviderSettings(_OpenAIFields, ProviderSettings):
     _transport = model_validator(mode="after")(check_transport)
 
 
-class OllamaProviderSettings(OllamaSettings, ProviderSettings):
+class OllamaProviderSettings(OllamaSettings, ProviderSettings, frozen=True):
     """One more Ollama, under a prefix of its own."""
 
     kind: Literal["ollama"]
@@ -180,7 +179,7 @@ class OllamaProviderSettings(OllamaSettings, ProviderSettings):
     _transport = model_validator(mode="after")(check_transport)
 
 
-class GatewaySettings(ProviderSettings):
+class GatewaySettings(ProviderSettings, frozen=True):
     """What the gateways LiteLLM and any-llm have in common."""
 
     api_key: ApiKey = None
@@ -189,14 +188,14 @@ class GatewaySettings(ProviderSettings):
     """The base URL of the API; the choice of the gateway when unset."""
 
 
-class LiteLLMProviderSettings(GatewaySettings):
+class LiteLLMProviderSettings(GatewaySettings, frozen=True):
     """LiteLLM; names are LiteLLM's own, such as ``anthropic/claude-sonnet-4-5``."""
 
     kind: Literal["litellm"]
     """What the provider is."""
 
 
-class AnyLLMProviderSettings(GatewaySettings):
+class AnyLLMProviderSettings(GatewaySettings, frozen=True):
     """any-llm; names are any-llm's own, such as ``mistral/mistral-small-latest``."""
 
     kind: Literal["any-llm"]
@@ -206,7 +205,7 @@ class AnyLLMProviderSettings(GatewaySettings):
 _Hidden: TypeAlias = Secret[Annotated[Any, AfterValidator(freeze)]]
 
 
-class PluginProviderSettings(ProviderSettings):
+class PluginProviderSettings(ProviderSettings, frozen=True):
     """A kind from an entry point in ``timestep.providers``; the plug-in reads its own keys."""
 
     model_config = ConfigDict(extra="allow")
@@ -222,7 +221,7 @@ class PluginProviderSettings(ProviderSettings):
         return MappingProxyType(self.__pydantic_extra__)
 
 
-class TracesSettings(Section):
+class TracesSettings(Section, frozen=True):
     """The record of what agents did, kept on this machine."""
 
     enabled: bool = True
@@ -245,9 +244,10 @@ class TracesSettings(Section):
 
 def _read_rules(table: object) -> object:
     """Return the table of a chain's rules, with the text of variables read."""
-    if not isinstance(table, Mapping):
-        return table
-    rules = dict(cast("Mapping[str, object]", read_numbers(table)))
+    read = read_numbers(table)
+    if not isinstance(read, Mapping):
+        return read
+    rules = dict(cast("Mapping[str, object]", read))
     return {**rules, "on": split_always(rules["on"])} if "on" in rules else rules
 
 

@@ -64,12 +64,11 @@ def named_options(options: object) -> Mapping[str, Any]:
     Raises:
         ValueError: They are something else.
     """
-    if isinstance(options, Mapping):
-        named = cast("Mapping[Any, Any]", options)
-        if all(isinstance(name, str) for name in named):
-            return named
+    named = cast("Mapping[Any, Any]", options)
+    if isinstance(options, Mapping) and all(isinstance(name, str) for name in named):
+        return named
     raise ValueError(
-        f"options are of type {type(options).__name__}; write a table of Ollama options by name"
+        f"options are of type {type(named).__name__}; write a table of Ollama options by name"
     )
 
 
