@@ -108,7 +108,7 @@ def test_models_can_be_read_by_programs(invoke, ollama):
 def test_servers_that_list_no_capabilities_are_asked_for_each_model(invoke, fake_ollama):
     Path("timestep.toml").write_text(f'[ollama]\nhost = "{fake_ollama.url}"\n')
     fake_ollama.add_model("llama3.2", context_length=4096)
-    old = {"models": [{"name": "llama3.2:latest"}, {"name": "lost:latest"}]}
+    old = {"models": [{"model": "llama3.2:latest"}, {"model": "lost:latest"}]}
     fake_ollama.fail(200, body=json.dumps(old), path="/api/tags")
 
     models = json.loads(invoke("models", "--json").stdout)[1]["models"]
@@ -195,9 +195,9 @@ def test_a_server_without_models_says_how_to_get_one(invoke, fake_ollama, monkey
 
 def test_names_that_would_steer_a_terminal_are_cleaned(invoke, fake_ollama, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
-    listed = {"models": [{"name": "\x1b[31m模型😀", "capabilities": []}, {"name": "نموذج"}]}
+    listed = {"models": [{"model": "\x1b[31m模型😀"}, {"model": "نموذج"}]}
     fake_ollama.fail(200, body=json.dumps(listed), path="/api/tags")
-    fake_ollama.fail(404, "none", path="/api/show")
+    fake_ollama.fail(404, "none", path="/api/show", times=None)
 
     assert "  ollama/[31m模型😀\n" in invoke("models").stdout
 

@@ -87,7 +87,7 @@ def test_a_name_is_ollama_s_own_or_has_a_prefix_or_is_an_alias(
 
     result = invoke("pull", name, "--json")
 
-    assert fake_ollama.requests[0].json == {"model": model}
+    assert fake_ollama.requests[0].json["model"] == model
     assert json.loads(result.stdout) == {"model": f"ollama/{model}", "server": fake_ollama.url}
 
 

@@ -279,7 +279,7 @@ async def test_a_socks_proxy_that_is_not_there_is_named_by_its_variable(monkeypa
 
 async def test_a_socks_proxy_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "socks5://user:word@127.0.0.1:9")
-    monkeypatch.setattr("timestep.net.http.find_spec", lambda name: None)
+    monkeypatch.setattr("timestep.net.proxies.find_spec", lambda name: None)
 
     with pytest.raises(
         ConfigurationError, match=r"^ALL_PROXY names.*'timestep\[socks\]'"

@@ -2,7 +2,12 @@
 
 import pytest
 
-from timestep.net.proxies import proxy_for
+from timestep.net import proxies
+
+
+def proxy_for(url):
+    return proxies.proxy_for(url, socks_package="aiohttp_socks")
+
 
 NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 

@@ -1,10 +1,11 @@
 """Lists the models of every configured provider, all at once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import ollama
 import openai
 
 from timestep.cli.errors import explain
@@ -12,7 +13,10 @@ from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
 from timestep.config.settings import Settings
 from timestep.errors import OllamaError, TimestepError
 from timestep.factory import openai_endpoint
+from timestep.net.origin import Origin
+from timestep.ollama.foreign_errors import Translated
 from timestep.ollama.names import untagged
+from timestep.ollama.official import open_client
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.ollama.wire import Wire
 from timestep.openai.provider import list_models
@@ -73,10 +77,10 @@ async def take_inventory(
 ) -> list[Inventory]:
     """List the models of each server. Waits at most *patience* seconds for each."""
     asked: list[Awaitable[Inventory]] = [_openai("", settings.openai, patience)]
-    for prefix, ollama in ollama_providers(provider).items():
-        asked += [_ollama(prefix, wire, patience) for wire in ollama.wires()]
-        cloud = ollama.wire(":cloud")
-        if cloud is not ollama.wire() and "authorization" in cloud.endpoint.headers:
+    for prefix, each in ollama_providers(provider).items():
+        asked += [_ollama(prefix, wire, patience) for wire in each.wires()]
+        cloud = each.wire(":cloud")
+        if cloud is not each.wire() and "authorization" in cloud.endpoint.headers:
             asked.append(_ollama(prefix, cloud, patience, rename=cloud_name))
     for prefix, table in settings.providers.items():
         if isinstance(table, OpenAIProviderSettings):
@@ -97,52 +101,56 @@ async def _ollama(
     url = wire.endpoint.base_url
     try:
         async with asyncio.timeout(patience):
-            tags, loaded = await asyncio.gather(_models(wire, "/api/tags"), _loaded(wire))
-            gate = asyncio.Semaphore(_AT_ONCE)
-            shown = await asyncio.gather(*(_described(wire, entry, gate) for entry in tags))
-    except (TimeoutError, OllamaError) as exc:
+            offers, loaded = await _look(wire)
+    except (TimeoutError, TimestepError) as exc:
         return Inventory(prefix, "ollama", url, problem=_problem(exc, url, patience))
-    offers = [
-        Offer(
-            f"{prefix}/{rename(untagged(str(entry.get('name'))))}",
-            _strings(entry.get("capabilities")),
-            _number(_table(entry.get("details")).get("context_length")),
-            _number(entry.get("size")),
-            loaded.get(str(entry.get("name"))),
+    named = [
+        replace(
+            offer, name=f"{prefix}/{rename(untagged(offer.name))}", loaded=loaded.get(offer.name)
         )
-        for entry in shown
+        for offer in offers
     ]
-    return Inventory(prefix, "ollama", url, sorted(offers, key=lambda offer: offer.name))
+    return Inventory(prefix, "ollama", url, sorted(named, key=lambda offer: offer.name))
 
 
-async def _loaded(wire: Wire) -> dict[str, int]:
-    """Return the tokens of context allocated for each loaded model."""
+async def _look(wire: Wire) -> tuple[list[Offer], dict[str, int]]:
+    """Return the models of a server by Ollama's names, and the context of those it has loaded."""
+    with Translated(wire.origin(None)):
+        async with open_client(wire.endpoint.base_url, wire.endpoint.headers) as client:
+            listed, loaded = await asyncio.gather(client.list(), _loaded(client, wire))
+            gate = asyncio.Semaphore(_AT_ONCE)
+            offers = await asyncio.gather(
+                *(_offer(client, entry, gate, wire.origin(entry.model)) for entry in listed.models)
+            )
+    return offers, loaded
+
+
+async def _loaded(client: ollama.AsyncClient, wire: Wire) -> dict[str, int]:
+    """Return the tokens of context that are allocated, by model."""
     if wire.endpoint.is_cloud:
         return {}
-    running = await _models(wire, "/api/ps")
-    return {str(entry.get("name")): _number(entry.get("context_length")) or 0 for entry in running}
+    running = await client.ps()
+    return {entry.model or "": entry.context_length or 0 for entry in running.models}
 
 
-async def _described(
-    wire: Wire, entry: Mapping[str, Any], gate: asyncio.Semaphore
-) -> Mapping[str, Any]:
-    """Return *entry* with what servers before 0.30 say only in ``/api/show``."""
-    if "capabilities" in entry:
-        return entry
-    async with gate:
-        try:
-            shown = _table(await wire.post("/api/show", {"model": entry.get("name")}))
-        except OllamaError:
-            return entry  # the model exists all the same
-    facts = _table(shown.get("model_info"))
+async def _offer(
+    client: ollama.AsyncClient,
+    entry: ollama.ListResponse.Model,
+    gate: asyncio.Semaphore,
+    origin: Origin,
+) -> Offer:
+    """Return what the server tells of one model, which it lists whether it tells or not."""
+    name = entry.model or ""
+    try:
+        with Translated(origin):
+            async with gate:
+                shown = await client.show(name)
+    except OllamaError:
+        return Offer(name, size=entry.size)
+    facts = shown.modelinfo or {}
     context = facts.get(f"{facts.get('general.architecture')}.context_length")
-    details = {**_table(entry.get("details")), "context_length": context}
-    return {**entry, "capabilities": shown.get("capabilities"), "details": details}
-
-
-async def _models(wire: Wire, path: str) -> list[Mapping[str, Any]]:
-    listed = _table(await wire.get(path)).get("models")
-    return [_table(entry) for entry in cast("list[Any]", listed or [])]
+    able = None if shown.capabilities is None else tuple(shown.capabilities)
+    return Offer(name, able, _number(context), entry.size)
 
 
 async def _openai(
@@ -181,14 +189,6 @@ def _problem(error: Exception, url: str, patience: float) -> str:
             return f"No answer from {url} within {patience:g} s. Is it the right address?"
         case _:
             return f"{error}. Check the base URL: it ends where the paths of the API begin."
-
-
-def _table(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-
-
-def _strings(value: Any) -> tuple[str, ...] | None:
-    return tuple(map(str, cast("list[Any]", value))) if isinstance(value, list) else None
 
 
 def _number(value: Any) -> int | None:

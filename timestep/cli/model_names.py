@@ -1,78 +1,62 @@
-"""The model names worth offering, had quickly and without a word when they cannot be had."""
+"""The model names worth offering: had quickly, and without a word when they cannot be had."""
 
-import http.client
-import json
-import threading
-import time
+import asyncio
 from collections.abc import Iterator
-from typing import Any, cast
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from timestep.cli.event_loop import run_without_waiting
 from timestep.config.schema import OllamaProviderSettings, OllamaSettings
 from timestep.config.settings import Settings
 from timestep.net.urls import LOCAL_OLLAMA
 from timestep.ollama.names import untagged
+from timestep.ollama.official import open_client
 from timestep.routing import targets
 
 _PATIENCE = 0.5
-"""Seconds that all servers have together; nobody waits longer for a key press."""
+"""Seconds that all servers have together: a key press should not take longer."""
 
 
 def model_names(*, config_file: str | None, env_file: str | None) -> list[str]:
-    """The default, the aliases, and the models of every Ollama server that answers at once.
+    """Return the default, the aliases, and the models of every Ollama server that answers at once.
 
-    No key is sent, and nothing of the SDK imported.
+    No key is sent, and nothing of the SDK is imported.
     """
     try:
         settings = Settings(_config_file=config_file, _env_file=env_file or ".env")
     except (ValidationError, SettingsError):
         return []
     names = targets(settings.default_model) if settings.default_model else []
-    return list(dict.fromkeys([*names, *settings.aliases, *_served(settings)]))
+    served = run_without_waiting(_served(list(_servers(settings))))
+    return list(dict.fromkeys([*names, *settings.aliases, *served]))
 
 
-def _served(settings: Settings) -> list[str]:
-    found: list[str] = []
-    servers: list[tuple[str, OllamaSettings]] = [("ollama", settings.ollama)]
-    servers += [
+def _servers(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the prefix and the URL of every Ollama server."""
+    tables: list[tuple[str, OllamaSettings]] = [("ollama", settings.ollama)]
+    tables += [
         (prefix, table)
         for prefix, table in settings.providers.items()
         if isinstance(table, OllamaProviderSettings)
     ]
-    threads: list[threading.Thread] = []
-    for prefix, table in servers:
+    for prefix, table in tables:
         for url in targets(table.base_url or table.host or LOCAL_OLLAMA):
-            # A name look-up knows no timeout, so nobody waits for the thread to end.
-            thread = threading.Thread(target=_ask, args=(prefix, url, found), daemon=True)
-            thread.start()
-            threads.append(thread)
-    end = time.monotonic() + _PATIENCE
-    for thread in threads:
-        thread.join(max(0, end - time.monotonic()))
-    return sorted(set(found))
+            yield prefix, url
 
 
-def _ask(prefix: str, url: str, found: list[str]) -> None:
-    parts = urlsplit(url)
-    is_tls = parts.scheme == "https"
-    connect = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
-    connection = connect(parts.hostname or "", parts.port, timeout=_PATIENCE)
+async def _served(servers: list[tuple[str, str]]) -> list[str]:
+    asking = [asyncio.ensure_future(_names(prefix, url)) for prefix, url in servers]
+    answered, silent = await asyncio.wait(asking, timeout=_PATIENCE)
+    for task in silent:
+        task.cancel()
+    return sorted({name for task in answered for name in task.result()})
+
+
+async def _names(prefix: str, url: str) -> list[str]:
     try:
-        connection.request("GET", f"{parts.path}/api/tags")
-        answer: Any = json.loads(connection.getresponse().read())
-    except (OSError, http.client.HTTPException, ValueError):
-        return
-    finally:
-        connection.close()
-    found += [f"{prefix}/{untagged(name)}" for name in _names(answer)]
-
-
-def _names(answer: Any) -> Iterator[str]:
-    models = cast("dict[str, Any]", answer).get("models") if isinstance(answer, dict) else None
-    for model in cast("list[Any]", models) if isinstance(models, list) else []:
-        name = cast("dict[str, Any]", model).get("name") if isinstance(model, dict) else None
-        if isinstance(name, str):
-            yield name
+        async with open_client(url, {}) as client:
+            listed = await client.list()
+    except Exception:  # noqa: BLE001 - whatever it is, a key press is no place to tell of it
+        return []
+    return [f"{prefix}/{untagged(entry.model)}" for entry in listed.models if entry.model]

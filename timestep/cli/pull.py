@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import click
@@ -12,13 +13,16 @@ from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import clean, file_size, json_option, print_json
 
 if TYPE_CHECKING:
+    from ollama import ProgressResponse
+
     from timestep.config.settings import Settings
+    from timestep.errors import OllamaError, OllamaStatusError, OllamaStreamError
+    from timestep.net.origin import Origin
     from timestep.ollama.provider import OllamaModelProvider
-    from timestep.ollama.pull import Progress
     from timestep.ollama.wire import Wire
     from timestep.registry import MultiModelProvider
 
-_PATIENCE = 600.0
+_SILENCE = 600.0
 """Seconds of silence; the server is silent for minutes while it checks a large model."""
 
 
@@ -35,25 +39,22 @@ def pull(context: Context, *, name: str, as_json: bool) -> None:
     """
     prefix, ollama, model = _find_ollama(name, context.settings, context.build_provider())
     from timestep.errors import TimestepError
-    from timestep.net.timeouts import Timeouts
     from timestep.ollama.endpoint import check_model_name
-    from timestep.ollama.wire import Wire
 
     try:
-        endpoints = [wire.endpoint for wire in ollama.wires(check_model_name(model))]
-        for endpoint in endpoints:
-            if not endpoint.is_cloud:
-                wire = Wire(endpoint, timeouts=Timeouts(first_byte=_PATIENCE, idle=_PATIENCE))
+        wires = ollama.wires(check_model_name(model))
+        for wire in wires:
+            if not wire.endpoint.is_cloud:
                 asyncio.run(_pull(wire, model))
     except TimestepError as exc:
         raise click.ClickException(str(exc)) from exc
     except KeyboardInterrupt:
         click.echo("\nStopped. The same command continues from here.", err=True)
         raise
-    servers = ", ".join(endpoint.base_url for endpoint in endpoints)
+    servers = ", ".join(wire.endpoint.base_url for wire in wires)
     if as_json:
         print_json({"model": f"{prefix}/{model}", "server": servers})
-    elif endpoints[0].is_cloud:
+    elif wires[0].endpoint.is_cloud:
         click.echo(f"{clean(model)} runs at {servers}; there is nothing to pull.")
     else:
         click.echo(f"{prefix}/{clean(model)} is ready on {servers}")
@@ -86,21 +87,62 @@ def _find_ollama(
 
 
 async def _pull(wire: "Wire", model: str) -> None:
-    from timestep.ollama.pull import pull as pull_model
+    from timestep.errors import OllamaStreamError
 
-    progress = pull_model(wire, model)
+    async with aclosing(_steps(wire, model)) as steps:
+        last = await (_draw(steps) if sys.stderr.isatty() else _list(steps))
+    if last != "success":
+        origin = wire.origin(model)
+        raise OllamaStreamError(
+            f"{origin.host} ended the pull of {model!r} early, at {origin.clean(last)!r}. Pull "
+            "again: what is loaded is kept.",
+            **origin.where(),
+        )
+
+
+async def _steps(wire: "Wire", model: str) -> "AsyncGenerator[ProgressResponse]":
+    """Have the server pull *model*. Layers interleave; closing the generator stops the server."""
+    from timestep.errors import OllamaStatusError, OllamaStreamError
+    from timestep.ollama.foreign_errors import Translated
+    from timestep.ollama.official import open_client
+
+    endpoint, origin = wire.endpoint, wire.origin(model)
     try:
-        if sys.stderr.isatty():
-            await _draw(progress)
-        else:
-            await _list(progress)
-    finally:
-        await progress.aclose()
-        await wire.aclose()
+        with Translated(origin):
+            async with open_client(endpoint.base_url, endpoint.headers, silence=_SILENCE) as client:
+                async for step in await client.pull(model, stream=True):
+                    yield step
+    except (OllamaStatusError, OllamaStreamError) as exc:
+        if exc.server_message:
+            raise _refusal(exc.server_message, exc, origin) from exc
+        raise
 
 
-async def _draw(progress: "AsyncIterator[Progress]") -> None:
-    """Show a progress bar for every layer."""
+def _refusal(
+    said: str, error: "OllamaStatusError | OllamaStreamError", origin: "Origin"
+) -> "OllamaError":
+    from timestep.errors import ModelNotFoundError, OllamaStatusError, OllamaStreamError
+
+    if "file does not exist" in said:
+        return ModelNotFoundError(
+            f"No registry has {origin.model!r}. https://ollama.com/search lists models; a tag such "
+            "as ':4b' belongs to its model.",
+            status_code=404,
+            server_message=said,
+            **origin.where(),
+        )
+    if isinstance(error, OllamaStatusError):
+        return error
+    return OllamaStreamError(
+        f"{origin.host} could not pull {origin.model!r}: {said}. Pull again: what is loaded is "
+        "kept. The server's log says more.",
+        server_message=said,
+        **origin.where(),
+    )
+
+
+async def _draw(progress: "AsyncGenerator[ProgressResponse]") -> str:
+    """Show a progress bar for every layer, and return the last step."""
     from rich import progress as bars
     from rich.console import Console
 
@@ -116,29 +158,34 @@ async def _draw(progress: "AsyncIterator[Progress]") -> None:
         last = ""
         async for step in progress:
             if step.digest is None:
-                if step.status not in {last, "success"}:  # the answer says that itself
-                    screen.console.print(clean(step.status), markup=False, highlight=False)
+                if step.status not in {last, "success"}:  # the command says that itself
+                    screen.console.print(clean(step.status or ""), markup=False, highlight=False)
             elif step.digest not in layers:
                 layers[step.digest] = screen.add_task(
-                    _layer(step), total=step.total or None, completed=step.completed
+                    _layer(step), total=step.total or None, completed=step.completed or 0
                 )
             else:
-                screen.update(layers[step.digest], completed=step.completed)
-            last = step.status
+                screen.update(layers[step.digest], completed=step.completed or 0)
+            last = step.status or ""
+        return last
 
 
-async def _list(progress: "AsyncIterator[Progress]") -> None:
-    """Print a line for every step and for every tenth of a layer."""
+async def _list(progress: "AsyncGenerator[ProgressResponse]") -> str:
+    """Print a line for every step and for every tenth of a layer; return the last step."""
     shown: set[str] = set()
+    last = ""
     async for step in progress:
-        line = clean(step.status)
+        last = step.status or ""
+        line = clean(last)
         if step.digest is not None:
-            tenth = 10 * (10 * step.completed // step.total) if step.total else 0
-            line = f"{_layer(step)} {tenth}% of {file_size(step.total)}"
+            done, total = step.completed or 0, step.total or 0
+            tenth = 10 * (10 * done // total) if total else 0
+            line = f"{_layer(step)} {tenth}% of {file_size(total)}"
         if line not in shown:
             click.echo(line, err=True)
         shown.add(line)
+    return last
 
 
-def _layer(step: "Progress") -> str:
+def _layer(step: "ProgressResponse") -> str:
     return clean(step.digest or "").removeprefix("sha256:")[:12]

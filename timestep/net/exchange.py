@@ -170,7 +170,7 @@ class Exchange:
             self._error.__cause__ = exc
         finally:
             if self._error is not None:
-                _drop_frames(self._error)
+                drop_frames(self._error)
             self._watch.stop()
             self._state = State.OVER
             self._pieces.wake()
@@ -309,8 +309,8 @@ class _Pieces:
             self._room.set_result(None)
 
 
-def _drop_frames(error: BaseException) -> None:
-    """Take the frames of this task out of *error* and its causes.
+def drop_frames(error: BaseException) -> None:
+    """Take the frames out of *error* and its causes.
 
     Their variables hold the headers, and so the key, which a crash report would show.
     """

@@ -176,10 +176,11 @@ def _translated() -> Generator[None]:
     try:
         yield
     except Exception as exc:
-        raise _error(exc) from exc
+        raise transport_error(exc) from exc
 
 
-def _error(exc: Exception) -> TransportError:
+def transport_error(exc: Exception) -> TransportError:
+    """Return the error for *exc*, which httpx raised."""
     match exc:
         case httpx.ConnectTimeout():
             return TransportError("connect", "connecting took too long")

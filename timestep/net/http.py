@@ -6,8 +6,6 @@ aiohttp reads neither the environment nor ``~/.netrc`` here: `proxy_for` names t
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import contextmanager
-from functools import cache
-from importlib.util import find_spec
 from io import BytesIO
 from ssl import SSLContext
 from typing import Any
@@ -18,8 +16,9 @@ from yarl import URL
 
 from timestep.errors import ConfigurationError
 from timestep.net.connection import Answer, Guard, Request, TransportError
-from timestep.net.proxies import Proxy, proxy_for
+from timestep.net.proxies import Proxy, ProxyError, proxy_for
 from timestep.net.reasons import HUNG_UP, NO_HTTP, PACKED, UNSENDABLE, reason_of
+from timestep.net.tls import certificates
 
 KEPT_SECONDS = 5.0
 """How long an idle connection is kept: any server waits longer, so it does not hang up first."""
@@ -75,28 +74,11 @@ class Session:
         await self._session.close()
 
 
-@cache
-def certificates() -> SSLContext:
-    """Return the certificates to trust, from ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` if set.
-
-    Loading them takes longer than a request.
-    """
-    import httpx  # noqa: PLC0415 - only TLS needs it; it knows where the certificates are
-
-    return httpx.create_ssl_context()
-
-
 def _usable_proxy(base_url: str) -> Proxy | None:
     try:
-        proxy = proxy_for(base_url)
-    except ValueError as exc:
+        return proxy_for(base_url, socks_package="aiohttp_socks")
+    except ProxyError as exc:
         raise ConfigurationError(str(exc)) from exc
-    if proxy is not None and proxy.is_socks and find_spec("aiohttp_socks") is None:
-        raise ConfigurationError(
-            f"{proxy.name} names a SOCKS proxy, which needs the package aiohttp-socks. Install it "
-            "with: pip install 'timestep[socks]'"
-        )
-    return proxy
 
 
 def _connector(proxy: Proxy | None, tls: SSLContext | None) -> aiohttp.BaseConnector:

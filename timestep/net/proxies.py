@@ -14,6 +14,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -23,6 +24,10 @@ from timestep.net.urls import is_loopback
 _PORTS = {"http": 80, "https": 443}
 _SOCKS = {"socks4": False, "socks4a": True, "socks5": False, "socks5h": True}
 """Whether the proxy looks up host names, by scheme."""
+
+
+class ProxyError(ValueError):
+    """A proxy cannot be used. The message names its variable, never its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,15 @@ class Proxy:
         return self.scheme.startswith("socks")
 
 
-def proxy_for(url: str) -> Proxy | None:
+def proxy_for(url: str, *, socks_package: str) -> Proxy | None:
     """Return the proxy for requests to *url*, or None when they go there directly.
 
+    Args:
+        url: Of the server.
+        socks_package: The module that a SOCKS proxy needs.
+
     Raises:
-        ValueError: The proxy cannot be used. The message names its variable, never its value.
+        ProxyError: The proxy cannot be used.
     """
     if is_loopback(url):
         return None
@@ -81,7 +90,13 @@ def proxy_for(url: str) -> Proxy | None:
         return None
     if proxy_bypass(target.netloc):  # the exceptions of macOS and Windows
         return None
-    return _parse(_variable(f"{found}_proxy"), proxies[found])
+    proxy = _parse(_variable(f"{found}_proxy"), proxies[found])
+    if proxy.is_socks and find_spec(socks_package) is None:
+        raise ProxyError(
+            f"{proxy.name} names a SOCKS proxy, which needs the package {socks_package}. Install it "
+            "with: pip install 'timestep[socks]'"
+        )
+    return proxy
 
 
 def _variable(name: str) -> str:
@@ -120,12 +135,12 @@ def _parse(name: str, text: str) -> Proxy:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         port = parts.port
     except ValueError:
-        raise ValueError(_unusable(name)) from None  # its message may repeat the value
+        raise ProxyError(_unusable(name)) from None  # its message may repeat the value
     scheme = parts.scheme.lower()
     if not parts.hostname or port == 0 or re.search(r"\s", text):
-        raise ValueError(_unusable(name))
+        raise ProxyError(_unusable(name))
     if scheme not in _PORTS and scheme not in _SOCKS:
-        raise ValueError(
+        raise ProxyError(
             f"{name} names a proxy of an unknown kind. Write a URL that begins with http://, "
             "https://, socks5:// or socks5h://."
         )

@@ -9,7 +9,6 @@ Source: ollama-python ``ollama/_client.py``, 0.6.3.
 
 import base64
 import inspect
-import json
 import logging
 import os
 import sys
@@ -28,7 +27,6 @@ from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority, is_ollama_cloud
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.errors import line_error, status_error
 from timestep.ollama.pool import Pool
 from timestep.ollama.source import ChatSource
 from timestep.ollama.wire import Wire
@@ -168,20 +166,27 @@ async def _chunks(
                 yield chunk
     except _connection_errors() as exc:
         raise OllamaConnectionError(
-            f"ollama_client could not reach its server: {exc or type(exc).__name__}. Start it with "
-            "'ollama serve', or check the client's host.",
+            f"ollama_client could not reach its server: {_reason(exc)}. Start it with 'ollama "
+            "serve', or check the client's host.",
             **origin.where(),
         ) from exc
     except _response_errors() as exc:
-        status, said = getattr(exc, "status_code", -1), str(getattr(exc, "error", exc))
-        if status < 0:  # what AsyncClient makes of an error in the middle of a stream
-            raise line_error({"error": said}, origin) from exc
-        raise status_error(status, {}, json.dumps({"error": said}).encode(), origin) from exc
+        from timestep.ollama.foreign_errors import error_of  # noqa: PLC0415 - it imports ollama
+
+        raise error_of(exc, origin) from exc
     except ValueError as exc:  # what AsyncClient makes of a line that is no JSON, or no answer
         raise OllamaStreamError(
             f"ollama_client could not read its server's answer: {exc}. Is its host an Ollama server?",
             **origin.where(),
         ) from exc
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, ConnectionError):
+        return str(exc) or type(exc).__name__
+    from timestep.net.given import transport_error  # noqa: PLC0415 - it imports httpx
+
+    return str(transport_error(exc))
 
 
 def _connection_errors() -> tuple[type[Exception], ...]:

@@ -1,0 +1,90 @@
+"""What `ollama.AsyncClient` raises, as errors of the tree.
+
+Source: ollama-python ``ollama/_client.py`` and ``_types.py`` (``ResponseError``), 0.6.3.
+"""
+
+import json
+from typing import TypeVar
+
+import httpx
+import ollama
+
+from timestep.errors import ConfigurationError, OllamaError, OllamaStreamError, TimestepError
+from timestep.net.connection import TransportError
+from timestep.net.exchange import drop_frames
+from timestep.net.given import transport_error
+from timestep.net.origin import Origin
+from timestep.net.proxies import ProxyError
+from timestep.net.reasons import reason_of
+from timestep.ollama.errors import line_error, status_error
+from timestep.ollama.failures import Failures
+
+E = TypeVar("E", bound=Exception)
+
+
+class Translated:
+    """Turns what the client raises in a ``with`` block into an error of the tree.
+
+    It raises `OllamaError` when the server cannot be reached, refuses or answers something else,
+    and `ConfigurationError` when the proxy for it cannot be used.
+
+    Args:
+        origin: The server that is asked.
+    """
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+
+    def __enter__(self) -> None:
+        """Begin to watch."""
+
+    def __exit__(self, kind: object, exc: BaseException | None, frames: object) -> None:
+        """Raise the error for *exc*; no frame keeps what the server said, which may be a secret."""
+        if not isinstance(exc, Exception) or isinstance(exc, TimestepError):
+            return
+        if isinstance(exc, ProxyError):
+            raise ConfigurationError(str(exc)) from exc
+        drop_frames(exc)
+        error = error_of(exc, self._origin)
+        is_clean = self._origin.clean(str(exc)) == str(exc)
+        cause = exc if is_clean else None
+        del exc, frames
+        raise error from cause
+
+
+def error_of(exc: Exception, origin: Origin) -> OllamaError:
+    """Return the error of the tree for *exc*, which the client raised."""
+    refused = _cause(exc, httpx.HTTPStatusError)
+    if refused is not None:
+        answer = refused.response
+        return status_error(answer.status_code, answer.headers, answer.content, origin)
+    if isinstance(exc, ollama.ResponseError):
+        said = {"error": exc.error}
+        if exc.status_code < 0:  # an error in the middle of a stream
+            return line_error(said, origin)
+        return status_error(exc.status_code, {}, json.dumps(said).encode(), origin)
+    broken = _cause(exc, httpx.TransportError)
+    if broken is not None:
+        return _failure(transport_error(broken), origin)
+    if isinstance(exc, ConnectionError):
+        return _failure(TransportError("reach", reason_of(exc)), origin)
+    # The client could not read the answer as JSON, or not as the answer it should be.
+    return OllamaStreamError(
+        f"{origin.host} sent an answer that cannot be read. Is it an Ollama server?",
+        **origin.where(),
+    )
+
+
+def _failure(exc: TransportError, origin: Origin) -> OllamaError:
+    failures = Failures(origin)
+    return failures.silent("idle", None) if exc.phase == "idle" else failures.failed(exc)
+
+
+def _cause(exc: Exception, kind: type[E]) -> E | None:
+    """The first *kind* among *exc* and what it was raised for; the client hides causes."""
+    each: BaseException | None = exc
+    while each is not None:
+        if isinstance(each, kind):
+            return each
+        each = each.__cause__ or each.__context__
+    return None

@@ -1,0 +1,74 @@
+"""`ollama.AsyncClient`, which lists, shows and pulls models for the commands.
+
+It imports neither the SDK nor our errors, so that shell completion stays quick. See
+`timestep.ollama.foreign_errors` for what the client raises.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
+from typing import cast
+
+import httpx
+import ollama
+
+from timestep.net.proxies import ProxyError, proxy_for
+from timestep.net.tls import certificates
+
+_CONNECT_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def open_client(
+    base_url: str, headers: Mapping[str, str], *, silence: float | None = None
+) -> AsyncGenerator[ollama.AsyncClient]:
+    """Open the official client of one server; it is closed at the end.
+
+    Args:
+        base_url: Of the server.
+        headers: The ones of its endpoint, in lower case. The client's own habit of sending
+            ``OLLAMA_API_KEY`` to any host is off.
+        silence: Seconds of silence before giving up; None waits for ever.
+
+    Raises:
+        ProxyError: The proxy for it cannot be used.
+    """
+    is_secure = base_url.startswith("https:")
+    client = ollama.AsyncClient(
+        base_url,
+        headers=dict(headers),
+        auth=_only_key(headers.get("authorization")),
+        follow_redirects=False,
+        proxy=_proxy(base_url),
+        timeout=httpx.Timeout(silence, connect=_CONNECT_SECONDS),
+        trust_env=False,
+        # Without TLS nothing has to be trusted, and loading the certificates takes time.
+        verify=certificates() if is_secure else SSLContext(PROTOCOL_TLS_CLIENT),
+    )
+    try:
+        yield client
+    finally:
+        await cast("Awaitable[None]", client.close())  # type: ignore[no-untyped-call] # it has no types
+
+
+def _only_key(authorization: str | None) -> Callable[[httpx.Request], httpx.Request]:
+    """Make every request carry *authorization* and no other key."""
+
+    def authorize(request: httpx.Request) -> httpx.Request:
+        if authorization is None:
+            request.headers.pop("authorization", None)
+        return request
+
+    return authorize
+
+
+def _proxy(base_url: str) -> httpx.Proxy | None:
+    proxy = proxy_for(base_url, socks_package="socksio")
+    if proxy is None:
+        return None
+    if proxy.scheme == "socks4":
+        raise ProxyError(
+            f"{proxy.name} names a SOCKS 4 proxy, which can carry requests to models but not this "
+            "command. Write socks5:// if the proxy speaks it."
+        )
+    return httpx.Proxy(proxy.url, auth=(proxy.user, proxy.password) if proxy.user else None)
