@@ -81,10 +81,11 @@ def test_an_unusable_base_url_is_refused_with_advice(url, advice):
         ("/v1/chat/completions", "/v1/chat/completions"),
     ],
 )
-def test_an_ollama_url_ends_before_the_api(path, suffix):
-    with pytest.raises(ValueError, match=f"write the URL without '{suffix}' at its end"):
-        check_base_url(f"http://gpu:11434{path}", ollama=True)
+def test_the_path_of_an_api_is_cut_off_an_ollama_url_with_one_warning(caplog, path, suffix):
+    assert check_base_url(f"http://gpu:11434/at{path}", ollama=True) == "http://gpu:11434/at"
 
+    (warning,) = caplog.messages
+    assert f"http://gpu:11434 ends in '{suffix}', which is cut off" in warning
     assert check_base_url(f"http://gpu:11434{path}") == f"http://gpu:11434{path.rstrip('/')}"
 
 
@@ -135,7 +136,6 @@ def test_ollama_host_names_the_local_server_as_ollama_reads_it(text, url):
         ("gpu:99999", "no valid host and port"),
         ("gpu:port", "no valid host and port"),
         ("ftp://gpu", "the scheme is not supported"),
-        ("http://gpu/v1", "write the URL without '/v1'"),
         ("gpu box", "holds no space"),
     ],
 )

@@ -199,21 +199,6 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
             "holds no user name or password; set api_key instead",
         ),
         (
-            {"ollama": {"base_url": "http://gpu:11434/v1"}},
-            (
-                "ollama.base_url (argument): the native Ollama API lives at the root; write "
-                "the URL without '/v1' at its end"
-            ),
-        ),
-        (
-            {"ollama": {"base_url": "http://gpu:11434/api"}},
-            "write the URL without '/api' at its end",
-        ),
-        (
-            {"providers": {"gpu": {"kind": "ollama", "base_url": "http://gpu/api"}}},
-            "providers.gpu.base_url (argument): the native Ollama API lives at the root",
-        ),
-        (
             {"ollama": {"host": "gpu:99999"}},
             "ollama.host (argument): the URL has no valid host and port",
         ),

@@ -104,7 +104,6 @@ WRONG = [
     {"ollama": {"options": {"num_ctx": SECRET}}},
     {"ollama": {"options": {"temperature": [SECRET]}}},
     {"ollama": {"models": {"m": {"num_ctx": SECRET}}}},
-    {"ollama": {"base_url": f"https://example.com/{SECRET}/v1"}},
     {"ollama": {"base_url": f"{SECRET}://example.com"}},
     {"ollama": {"host": f"{SECRET}://example.com"}},
     {"ollama": {"on_context_overflow": SECRET}},

@@ -600,3 +600,20 @@ def test_no_variable_raises_anything_but_a_configuration_error(variables):
                 load_settings()
         else:
             assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("OLLAMA_BASE_URL", "base_url"),
+        ("OLLAMA_HOST", "host"),
+        ("TIMESTEP_OLLAMA__BASE_URL", "base_url"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["/v1", "/api/"])
+def test_the_path_of_an_api_is_cut_off_with_one_warning(monkeypatch, caplog, name, field, suffix):
+    monkeypatch.setenv(name, f"http://gpu:11434{suffix}")
+
+    assert getattr(load_settings().ollama, field) == "http://gpu:11434"
+    assert len(caplog.messages) == 1
+    assert "http://gpu:11434 ends in" in caplog.text

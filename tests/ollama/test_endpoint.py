@@ -166,8 +166,6 @@ def test_headers_go_to_the_configured_server_alone():
         ({"api_key": 5}, "is int, not text"),
         ({"base_url": 5}, "is int, not text"),
         ({"base_url": "gpu:11434"}, "write http:// before it"),
-        ({"base_url": "http://gpu/v1"}, "without '/v1'"),
-        ({"local_url": "http://gpu/api"}, "without '/api'"),
         ({"base_url": "ftp://gpu"}, "the scheme is not supported"),
         ({"headers": {"X A": "1"}}, "'X A' cannot be a header's name"),
         ({"headers": {"X-A": "1\n2"}}, "the value of the header 'X-A' holds a line break"),
@@ -230,3 +228,14 @@ def test_headers_in_the_clear_to_a_local_network_have_to_be_allowed():
         build_endpoints(**arguments)
 
     assert bearer(build_endpoints(**arguments, allow_insecure=True).local) == "Bearer x"
+
+
+@pytest.mark.parametrize("suffix", ["/v1", "/v1/", "/api"])
+@pytest.mark.parametrize("given", ["base_url", "local_url", "several"])
+def test_a_constructor_cuts_the_path_of_an_api_off_with_one_warning(caplog, given, suffix):
+    url = f"http://127.0.0.1:11434{suffix}"
+    named = {"base_url": [url, "http://127.0.0.1:1"]} if given == "several" else {given: url}
+
+    assert build_endpoints(**named).local.base_url == "http://127.0.0.1:11434"
+    assert len(caplog.messages) == 1
+    assert "which is cut off" in caplog.text

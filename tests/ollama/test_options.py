@@ -354,11 +354,20 @@ def test_options_are_sent(options, sent):
         ({"num_ctx": True}, "'num_ctx' must be a whole number"),
         ({"num_ctx": 2**63}, "'num_ctx' must be a whole number"),
         ({"num_ctx": 10**400}, "'num_ctx' must be a whole number"),
-        ({"num_ctx": float("nan")}, "'num_ctx' must be a whole number"),
-        ({"num_ctx": float("inf")}, "'num_ctx' must be a whole number"),
+        (
+            {"num_ctx": float("nan")},
+            "'num_ctx' must be a whole number of at most 64 bits, and is NaN",
+        ),
+        (
+            {"num_ctx": float("inf")},
+            "'num_ctx' must be a whole number of at most 64 bits, and is infinite",
+        ),
         ({"temperature": "hot"}, "'temperature' must be a number"),
         ({"temperature": True}, "'temperature' must be a number"),
-        ({"temperature": float("nan")}, "'temperature' must be a number"),
+        (
+            {"temperature": float("nan")},
+            "'temperature' must be a number of at most 32 bits, and is NaN",
+        ),
         ({"temperature": 10**400}, "'temperature' must be a number"),
         ({"temperature": 1e39}, "'temperature' must be a number"),
         ({"temperature": [1]}, "'temperature' must be a number"),

@@ -4,6 +4,7 @@ Source: ollama ``api/types.go`` (``Options``, ``Runner``), v0.33.0.
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -88,10 +89,15 @@ def _checked(name: str, value: Any) -> Any:
         return [value]
     wanted = _wanted(name, value) if name in OPTION_NAMES else None
     if wanted is not None:
-        raise ValueError(
-            f"the Ollama option {name!r} must be {wanted}, and is of type {type(value).__name__}"
-        )
+        raise ValueError(f"the Ollama option {name!r} must be {wanted}, and is {_shown(value)}")
     return value
+
+
+def _shown(value: Any) -> str:
+    """Return what is wrong with *value* in words; never the value itself."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "infinite"
+    return f"of type {type(value).__name__}"
 
 
 def _wanted(name: str, value: Any) -> str | None:

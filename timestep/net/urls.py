@@ -1,16 +1,19 @@
 """Rules for the URLs a configuration may name.
 
-Pure: text in, text out; a `ValueError` says what to write instead. Messages never repeat the
+Text in, text out; a `ValueError` says what to write instead. Messages never repeat the
 URL, which may be a key in the wrong place; of a valid one they may name the server.
 """
 
 import ipaddress
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
 from timestep.net.lists import split_commas
+
+logger = logging.getLogger("timestep")
 
 OLLAMA_PORT = 11434
 LOCAL_OLLAMA = f"http://localhost:{OLLAMA_PORT}"
@@ -20,10 +23,12 @@ OLLAMA_CLOUD = "https://ollama.com"
 def check_base_url(url: object, *, ollama: bool = False) -> str:
     """Return *url* without a trailing slash, if it can be the base URL of an API.
 
+    For an Ollama server ``/v1`` or ``/api`` at the end is cut off with a warning, because the native
+    API lives at the root.
+
     Raises:
         ValueError: It is not text; it has no http or https scheme, no host, a bad port,
-            credentials, a query or a fragment; or, for an Ollama server, it ends in ``/v1`` or
-            ``/api``.
+            credentials, a query or a fragment.
     """
     if not isinstance(url, str):
         raise ValueError(f"a base URL is {type(url).__name__}, not text")
@@ -46,9 +51,7 @@ def check_base_url(url: object, *, ollama: bool = False) -> str:
     if parts.query or parts.fragment:
         raise ValueError("a base URL has no query and no fragment; remove what follows ? or #")
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-    if ollama:
-        _check_root(base)
-    return base
+    return _root(base) if ollama else base
 
 
 def check_ollama_urls(urls: object) -> list[str]:
@@ -71,12 +74,18 @@ def check_ollama_urls(urls: object) -> list[str]:
     return known
 
 
-def _check_root(base: str) -> None:
-    for suffix in ("/v1", "/api", "/api/chat", "/v1/chat/completions"):
+def _root(base: str) -> str:
+    """Return *base* without the path of an API at its end."""
+    for suffix in ("/v1/chat/completions", "/api/chat", "/v1", "/api"):
         if base.endswith(suffix):
-            raise ValueError(
-                f"the native Ollama API lives at the root; write the URL without {suffix!r} at its end"
+            logger.warning(
+                "The base URL of the Ollama server %s ends in %r, which is cut off: the native API "
+                "lives at the root. Write the URL without it.",
+                authority(base),
+                suffix,
             )
+            return base.removesuffix(suffix).rstrip("/")
+    return base
 
 
 def parse_ollama_host(text: object) -> str:

@@ -10,10 +10,10 @@ from timestep.errors import UnsupportedInputError
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """*body* as JSON.
+    """Return *body* as JSON.
 
     Raises:
-        UnsupportedInputError: It holds what JSON cannot say, such as half a surrogate pair.
+        UnsupportedInputError: It holds what JSON cannot say, such as NaN or half a surrogate pair.
     """
     try:
         text = to_json(body, inf_nan_mode="constants")
@@ -24,15 +24,18 @@ def encode(body: Mapping[str, Any]) -> bytes:
             "surrogate pair or a value of an unknown type, or is nested too deep. Decode text with "
             "errors='replace', and pass plain JSON values."
         ) from exc
-    if (b"NaN" in text or b"Infinity" in text) and (path := _not_finite(body, "")) is not None:
+    if (b"NaN" in text or b"Infinity" in text) and (found := _not_finite(body, "")) is not None:
+        path, number = found
+        said = "NaN" if math.isnan(number) else "infinite"
         raise UnsupportedInputError(
-            f"The request cannot be written as JSON: {path} is not a finite number."
+            f"The request cannot be written as JSON: {path} is {said}. Send a finite number, or "
+            "leave it out."
         )
     return text
 
 
 def _children(value: Any, path: str) -> list[tuple[str, Any]]:
-    """What is in *value*, with the path of each."""
+    """Return what is in *value*, each with its path."""
     if isinstance(value, Mapping):
         mapping = cast("Mapping[Any, Any]", value)
         return [(f"{path}.{key}" if path else str(key), mapping[key]) for key in mapping]
@@ -41,16 +44,16 @@ def _children(value: Any, path: str) -> list[tuple[str, Any]]:
     return []
 
 
-def _not_finite(value: Any, path: str) -> str | None:
-    """The path of the first number in *value* that is NaN or infinite."""
+def _not_finite(value: Any, path: str) -> tuple[str, float] | None:
+    """Return the first number in *value* that is NaN or infinite, behind its path."""
     if isinstance(value, float) and not math.isfinite(value):
-        return path
+        return path, value
     below = _children(value, path)
     return next((found for p, child in below if (found := _not_finite(child, p))), None)
 
 
 def _unsendable(value: Any, path: str) -> str | None:
-    """The path of the first value that is no JSON, down to a sane depth."""
+    """Return the path of the first value that is not JSON, down to a sane depth."""
     if not isinstance(value, Mapping | list | tuple):
         try:
             to_json(value)
