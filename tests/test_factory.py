@@ -159,6 +159,9 @@ def test_ollama_settings_become_arguments(monkeypatch):
         "strict_feature_validation": True,
         "tool_emulation": True,
         "allow_remote_images": True,
+        "text_calls": ["llama3.2"],
+        "think_tags": True,
+        "repairs": 2,
         "allow_insecure": True,
         "headers": {"X-A": "b"},
     }

@@ -172,6 +172,17 @@ def test_every_place_that_sets_a_key_is_known_with_its_line(monkeypatch):
             Timeouts(first_byte=600),
         ),
         ("TIMESTEP_OLLAMA__TOOL_EMULATION", "ollama.tool_emulation", "true", True),
+        ("TIMESTEP_OLLAMA__TEXT_CALLS", "ollama.text_calls", "true", True),
+        ("TIMESTEP_OLLAMA__TEXT_CALLS", "ollama.text_calls", "0", False),
+        (
+            "TIMESTEP_OLLAMA__TEXT_CALLS",
+            "ollama.text_calls",
+            "llama3.2, q:4b",
+            ["llama3.2", "q:4b"],
+        ),
+        ("TIMESTEP_OLLAMA__THINK_TAGS", "ollama.think_tags", "deepseek-r1", ["deepseek-r1"]),
+        ("TIMESTEP_OLLAMA__THINK_TAGS", "ollama.think_tags", '["a", "b"]', ["a", "b"]),
+        ("TIMESTEP_OLLAMA__REPAIRS", "ollama.repairs", "3", 3),
         ("TIMESTEP_OLLAMA__ALLOW_REMOTE_IMAGES", "ollama.allow_remote_images", "1", True),
         (
             "TIMESTEP_OLLAMA__ON_CONTEXT_OVERFLOW",

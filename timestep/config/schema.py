@@ -24,6 +24,7 @@ from timestep.config.types import (
     ApiKey,
     ApiUrl,
     FilePath,
+    ForModels,
     Headers,
     KeepAlive,
     Name,
@@ -140,6 +141,12 @@ class OllamaSettings(Section, frozen=True):
     """Raise for what Ollama cannot do, instead of warning once."""
     tool_emulation: bool = False
     """Offer tools by prompt to models that have no tools of their own."""
+    text_calls: ForModels = Field(default=False, examples=[["llama3.2"]])
+    """Take an answer that is nothing but the JSON of a call for the call: for every model, or for a list of models."""
+    think_tags: ForModels = Field(default=False, examples=[["deepseek-r1"]])
+    """Take <think>…</think> at the head of an answer for thinking: for every model that the server does not list as thinking, or for a list of models."""
+    repairs: Annotated[int, Field(ge=0, le=10)] = 1
+    """How many times a model is asked again when its answer is not the call or the JSON that was asked for."""
     allow_remote_images: bool = False
     """Fetch images that a request names by URL."""
     allow_insecure: bool = False

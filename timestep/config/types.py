@@ -108,6 +108,18 @@ def _tag_of_list(value: object) -> str:
     return ":list" if isinstance(value, list | tuple) else ":name"
 
 
+def _tag_of_models(value: object) -> str:
+    return ":list" if isinstance(value, list | tuple) else ":all"
+
+
+def _read_models(value: object) -> object:
+    """Return the names in a text, unless it says yes or no."""
+    is_word = isinstance(value, str) and value.strip().lower() in _YES_OR_NO
+    return value if is_word else split_always(value)
+
+
+_YES_OR_NO = {"true", "false", "yes", "no", "on", "off", "1", "0"}
+
 Seconds: TypeAlias = Annotated[StrictSeconds, BeforeValidator(read_number)]
 Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 ApiKey: TypeAlias = Annotated[SecretStr | None, BeforeValidator(_check_secret)]
@@ -124,6 +136,12 @@ OllamaUrls: TypeAlias = Annotated[
     | Annotated[list[OllamaUrl], Field(min_length=1), AfterValidator(_check_pool), Tag(":list")],
     Discriminator(_tag_of_list),
     BeforeValidator(split_commas),
+]
+# For all models, for none, or for those that are named.
+ForModels: TypeAlias = Annotated[
+    Annotated[bool, Tag(":all")] | Annotated[list[Name], Tag(":list")],
+    Discriminator(_tag_of_models),
+    BeforeValidator(_read_models),
 ]
 OllamaHost: TypeAlias = Annotated[str, BeforeValidator(parse_ollama_host)]
 KeepAlive: TypeAlias = Annotated[str | int | float, BeforeValidator(check_keep_alive)]

@@ -28,6 +28,7 @@ from timestep.answer.events import Events
 from timestep.answer.items import Ids
 from timestep.answer.outcome import is_empty, settle
 from timestep.answer.reply import Reply
+from timestep.answer.rules import Rules
 from timestep.errors import (
     CapabilityError,
     ConfigurationError,
@@ -43,11 +44,11 @@ from timestep.ollama.endpoint import check_model_name
 from timestep.ollama.errors import THINK_LEVELS
 from timestep.ollama.foreign import chat_source
 from timestep.ollama.lines import ChatLines
-from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
+from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions, applies_to
 from timestep.ollama.overflow import advised
 from timestep.ollama.pool import Pool
 from timestep.ollama.render import RenderedPrompt, read_rendered, render_body
-from timestep.ollama.request.build import ChatRequest, build_request, repair
+from timestep.ollama.request.build import Abilities, ChatRequest, build_request, repair
 from timestep.ollama.request.messages import build_conversation, remote_images
 from timestep.ollama.request.options import settings_to_fields
 from timestep.ollama.request.relax import (
@@ -117,8 +118,8 @@ class OllamaModel(Model):
         catalogue: What is known about the abilities of the server's models. Models of one server
             share it, so that each ability is asked for once; unset, the model has its own.
         keywords: How the model is asked: ``options``, ``keep_alive``, ``timeout``,
-            ``on_context_overflow``, ``strict_feature_validation``, ``tool_emulation`` and
-            ``allow_remote_images``, as `OllamaModelOptions` says.
+            ``on_context_overflow``, ``strict_feature_validation``, ``tool_emulation``,
+            ``allow_remote_images``, ``text_calls``, ``think_tags`` and ``repairs``, as `OllamaModelOptions` says.
 
     Raises:
         ConfigurationError: The client or a keyword cannot be used.
@@ -448,6 +449,7 @@ class OllamaModel(Model):
             or bool(conversation.media)
             or bool(conversation.call_ids)  # a model without tools has no place for them
             or bool(fields.top_level.get("think"))
+            or applies_to(self.model, self._options.think_tags)
         )
         abilities = await self._catalogue.abilities(self._served_as, ask=needs)
         if offers and not self._options.tool_emulation:
@@ -467,11 +469,22 @@ class OllamaModel(Model):
             output=call.output,
             abilities=abilities,
             emulate_tools=self._options.tool_emulation,
+            rules=self._rules(abilities),
         )
         if not self._catalogue.knows_levels(self._served_as):
             request = self._with_plain_think(request)
         self._warn([*request.ignored, *self._source.losses(request.body, request.headers)])
         return request
+
+    def _rules(self, abilities: Abilities) -> Rules:
+        """Return what the options say about reading an answer."""
+        options = self._options
+        thinks = "thinking" in (abilities.capabilities or ())
+        return Rules(
+            text_calls=applies_to(self.model, options.text_calls),
+            think_tags=not thinks and applies_to(self.model, options.think_tags),
+            repairs=options.repairs,
+        )
 
     async def _fetch(self, items: str | list[TResponseInputItem]) -> dict[str, bytes]:
         if not self._options.allow_remote_images or isinstance(items, str):

@@ -4,7 +4,7 @@ A new setting is a keyword here, a field of `OllamaModelOptions`, and the place 
 constructors take it then. The factory passes on the key of the same name in ``[ollama]``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, TypedDict, Unpack, cast
@@ -13,6 +13,9 @@ from timestep.errors import ConfigurationError, UnsupportedInputError
 from timestep.net.durations import check_keep_alive
 from timestep.net.options import check_options
 from timestep.net.timeouts import Timeouts
+from timestep.ollama.names import tagged
+
+_FOR_MODELS = ("text_calls", "think_tags")
 
 
 class OllamaFlags(TypedDict, total=False):
@@ -22,6 +25,9 @@ class OllamaFlags(TypedDict, total=False):
     strict_feature_validation: bool
     tool_emulation: bool
     allow_remote_images: bool
+    text_calls: bool | Sequence[str]
+    think_tags: bool | Sequence[str]
+    repairs: int
 
 
 class OllamaKeywords(OllamaFlags, total=False):
@@ -45,6 +51,12 @@ class OllamaModelOptions:
         strict_feature_validation: Raise for what would be ignored with a warning.
         tool_emulation: Describe tools in the prompt to models without tool support.
         allow_remote_images: Fetch http(s) images from public addresses.
+        text_calls: Take an answer that is nothing but the JSON of a call for the call: True, or
+            the names of the models this is for.
+        think_tags: Take ``<think>…</think>`` at the head of an answer for thinking: True, or the
+            names of the models this is for. Models that the server lists as thinking are left out.
+        repairs: How many times a model is asked again when its answer is not the call or the JSON
+            that was asked for.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -54,6 +66,9 @@ class OllamaModelOptions:
     strict_feature_validation: bool = False
     tool_emulation: bool = False
     allow_remote_images: bool = False
+    text_calls: bool | Sequence[str] = False
+    think_tags: bool | Sequence[str] = False
+    repairs: int = 1
 
     @classmethod
     def of(
@@ -132,9 +147,40 @@ def _checked_timeout(value: float | Mapping[str, float | None] | Timeouts) -> Ti
 
 def _checked_flags(flags: OllamaFlags) -> OllamaFlags:
     for name, value in flags.items():
-        if name == "on_context_overflow":
-            if value not in ("error", "truncate"):
-                raise ConfigurationError(f"{name} is {value!r}; write 'error' or 'truncate'.")
-        elif not isinstance(value, bool):
-            raise ConfigurationError(f"{name} is {type(value).__name__}; write True or False.")
+        if (wanted := _wrong_flag(name, value)) is not None:
+            raise ConfigurationError(f"{name} is {wanted}")
     return flags
+
+
+def _wrong_flag(name: str, value: object) -> str | None:
+    """Return what is wrong with the *value* of the flag *name*, and what to write."""
+    kind = type(value).__name__
+    if name == "on_context_overflow":
+        is_right = value in ("error", "truncate")
+        return None if is_right else f"{value!r}; write 'error' or 'truncate'."
+    if name == "repairs":
+        is_right = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        return (
+            None
+            if is_right
+            else f"{kind if not isinstance(value, int) else value}; write 0 or more."
+        )
+    if name in _FOR_MODELS and _is_names(value):
+        return None
+    or_names = " or a list of model names" if name in _FOR_MODELS else ""
+    return None if isinstance(value, bool) else f"{kind}; write True or False{or_names}."
+
+
+def _is_names(value: object) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and all(isinstance(name, str) for name in cast("Sequence[object]", value))
+    )
+
+
+def applies_to(model: str, wanted: bool | Sequence[str]) -> bool:
+    """Return True when *wanted* is True or names *model*."""
+    if isinstance(wanted, bool):
+        return wanted
+    return tagged(model) in {tagged(name) for name in wanted}

@@ -33,8 +33,8 @@ class OllamaModelProvider(ModelProvider):
         headers: Extra headers for the server, such as a proxy's own key.
         local_url: Where local models are, when cloud names should still go to ollama.com.
         keywords: How the models are asked: ``options``, ``keep_alive``, ``timeout``,
-            ``on_context_overflow``, ``strict_feature_validation``, ``tool_emulation`` and
-            ``allow_remote_images``, as `OllamaModelOptions` says.
+            ``on_context_overflow``, ``strict_feature_validation``, ``tool_emulation``,
+            ``allow_remote_images``, ``text_calls``, ``think_tags`` and ``repairs``, as `OllamaModelOptions` says.
 
     Raises:
         ConfigurationError: The arguments do not go together, or one cannot be used.

@@ -95,8 +95,9 @@ def build_request(
     output: AgentOutputSchemaBase | None,
     abilities: Abilities,
     emulate_tools: bool,
+    rules: Rules | None = None,
 ) -> ChatRequest:
-    """The request for one model call.
+    """Return the request for one model call.
 
     Args:
         model: The name the server knows.
@@ -107,6 +108,7 @@ def build_request(
         output: The schema of a structured final answer, None or plain text for free text.
         abilities: Of the model and its endpoint.
         emulate_tools: Describe the tools in words when the model has no tool support.
+        rules: What is known of how the answer is read; the request decides the rest.
 
     Raises:
         UnsupportedInputError: ``tool_choice`` names no tool of the agent.
@@ -141,7 +143,8 @@ def build_request(
     return ChatRequest(
         body=draft.body,
         headers=fields.headers,
-        rules=Rules(
+        rules=replace(
+            rules or Rules(),
             reading=draft.reading,
             tools=tuple(tool.name for tool in draft.tools),
             must_call=draft.must_call,
@@ -150,6 +153,7 @@ def build_request(
             output=output,
             call_ids=conversation.call_ids,
             is_emulated=draft.is_emulated,
+            token_limit=_token_limit(settings, fields),
         ),
         tools=tuple(draft.tools),
         ignored=tuple(dict.fromkeys(draft.ignored)),
@@ -189,6 +193,15 @@ def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
         is_repair=True,
     )
     return replace(request, body=body, rules=again, is_relaxed=False)
+
+
+def _token_limit(settings: ModelSettings, fields: RequestFields) -> str:
+    """Return the setting that limits the answer, such as ``max_tokens=100``; empty without one."""
+    limit = fields.options.get("num_predict")
+    if not isinstance(limit, int) or limit < 0:  # Ollama's words for no limit
+        return ""
+    name = "max_tokens" if settings.max_tokens == limit else "num_predict"
+    return f"{name}={limit}"
 
 
 def _chosen(tools: list[FunctionTool], choice: Any) -> list[FunctionTool]:
