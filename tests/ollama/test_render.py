@@ -58,6 +58,37 @@ async def test_render_asks_for_the_prompt_and_generates_nothing(fake_ollama, pro
     assert sent["tools"][0]["function"]["name"] == "get_weather"
 
 
+LONG = [
+    {"role": "user", "content": "one " * 60},
+    {"role": "assistant", "content": "two " * 60},
+    {"role": "user", "content": "three"},
+]
+
+
+@pytest.mark.parametrize(
+    ("overflow", "window", "is_refused", "cut", "is_whole"),
+    [
+        ("error", 4096, False, (), True),
+        ("error", 100, True, ("user: one",), True),
+        ("error", 10, True, ("user: one", "assistant: two"), True),
+        ("truncate", 100, False, ("user: one",), False),
+    ],
+)
+async def test_a_prompt_that_would_be_refused_is_shown_whole_and_marked(
+    fake_ollama, overflow, window, is_refused, cut, is_whole
+):
+    provider = OllamaModelProvider(
+        base_url=fake_ollama.url, on_context_overflow=overflow, options={"num_ctx": window}
+    )
+
+    rendered = await provider.get_model("m").render(*arguments(LONG))
+
+    assert rendered.is_refused is is_refused
+    assert len(rendered.cut) == len(cut)
+    assert all(map(str.startswith, rendered.cut, cut))
+    assert all(message["content"] in rendered.text for message in LONG) is is_whole
+
+
 @pytest.mark.parametrize("answer", [{"message": {}, "done": True}, [], None, {"_debug_info": 1}])
 def test_a_server_that_renders_nothing_is_a_clear_error(answer):
     with pytest.raises(OllamaStreamError, match="does not show the prompt"):

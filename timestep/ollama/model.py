@@ -47,7 +47,13 @@ from timestep.ollama.lines import ChatLines
 from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions, applies_to
 from timestep.ollama.overflow import advised
 from timestep.ollama.pool import Pool
-from timestep.ollama.render import RenderedPrompt, read_rendered, render_body
+from timestep.ollama.render import (
+    RenderedPrompt,
+    may_be_refused,
+    read_rendered,
+    render_body,
+    whole_prompt,
+)
 from timestep.ollama.request.build import Abilities, ChatRequest, build_request, repair
 from timestep.ollama.request.messages import build_conversation, remote_images
 from timestep.ollama.request.options import settings_to_fields
@@ -285,7 +291,15 @@ class OllamaModel(Model):
                 "hides; give base_url, or a plain ollama.AsyncClient."
             )
         request = await self._prepare(call)
-        asked = render_body(request.body)
+        cut = await self._rendered(request, truncate=True)
+        if not may_be_refused(cut, request.body):
+            return cut
+        return whole_prompt(cut, await self._rendered(request, truncate=False))
+
+    async def _rendered(self, request: ChatRequest, *, truncate: bool) -> RenderedPrompt:
+        """Return the prompt of *request* as the server renders it, cut or not."""
+        assert isinstance(self._source, Wire | Pool), "only these can ask"  # noqa: S101 - an invariant
+        asked = render_body(request.body, truncate=truncate)
         answer, origin = await self._source.ask("/api/chat", asked, request.headers)
         return read_rendered(answer, request.body, replace(origin, model=self.model))
 

@@ -1,10 +1,13 @@
-"""The prompt a server would feed the model, as it says itself, and what it cut away.
+"""The prompt that a server would feed the model, and what is not in it.
+
+A server renders a prompt that it would refuse as if it fitted. So it is asked to cut: where that
+leaves messages out, and not cutting brings them back, a real request would be refused.
 
 Source: ollama ``api/types.go`` (``DebugInfo``), v0.33.0.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from timestep.errors import OllamaStreamError
@@ -18,9 +21,12 @@ class RenderedPrompt:
     Attributes:
         text: Exactly what the model would read.
         image_count: How many images go with it.
-        cut: The messages whose content is not in it, oldest first, as ``"role: beginning…"``.
+        cut: The messages whose content is not in it, or would have to be left out for the rest to
+            fit, oldest first, as ``"role: beginning…"``.
         tools: The names of the offered tools that are in it.
         missing_tools: The names of those that are not.
+        is_refused: True when the prompt does not fit and the server was told not to cut it, so a
+            real request would be refused.
     """
 
     text: str
@@ -28,15 +34,30 @@ class RenderedPrompt:
     cut: tuple[str, ...]
     tools: tuple[str, ...]
     missing_tools: tuple[str, ...]
+    is_refused: bool = False
 
 
-def render_body(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The request that asks for the prompt of *body* instead of an answer."""
-    return {**body, "stream": False, "_debug_render_only": True}
+def render_body(body: Mapping[str, Any], *, truncate: bool) -> dict[str, Any]:
+    """Return the request that asks for the prompt of *body* instead of an answer."""
+    return {**body, "stream": False, "truncate": truncate, "_debug_render_only": True}
+
+
+def may_be_refused(prompt: RenderedPrompt, body: Mapping[str, Any]) -> bool:
+    """Return True when *prompt*, which the server could cut, lacks what it must not cut."""
+    # A server that cuts keeps the system messages and the last one.
+    kept = {_begin(message) for message in body["messages"] if message["role"] == "system"}
+    kept |= {_begin(message) for message in body["messages"][-1:]}
+    return body.get("truncate") is False and not kept.issuperset(prompt.cut)
+
+
+def whole_prompt(cut: RenderedPrompt, uncut: RenderedPrompt) -> RenderedPrompt:
+    """Return the prompt of a request that must not be cut, of which both renderings are known."""
+    refused = len(uncut.cut) < len(cut.cut)
+    return replace(uncut, cut=cut.cut, is_refused=True) if refused else cut
 
 
 def read_rendered(answer: Any, body: Mapping[str, Any], origin: Origin) -> RenderedPrompt:
-    """The prompt in *answer*, compared with the *body* that asked for it.
+    """Return the prompt in *answer*, compared with the *body* that asked for it.
 
     Raises:
         OllamaStreamError: The server rendered nothing, as Ollama Cloud and old servers do.

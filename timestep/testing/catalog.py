@@ -164,10 +164,11 @@ class Catalog:
             raise RefusedError(404, f"model '{shown or name}' not found")
         return self._models[key]
 
-    def load(self, model: Model, num_ctx: int | None) -> None:
-        """Allocate *num_ctx* tokens of context, or the model's own default."""
-        window = model.window if num_ctx is None else num_ctx
-        self._windows[shortest(model.name).lower()] = min(window, model.context_length)
+    def load(self, model: Model, num_ctx: int | None) -> int:
+        """Allocate *num_ctx* tokens of context, or the model's own default; returns how many."""
+        window = min(model.window if num_ctx is None else num_ctx, model.context_length)
+        self._windows[shortest(model.name).lower()] = window
+        return window
 
     def unload(self, model: Model) -> None:
         """Free *model*'s memory."""

@@ -109,11 +109,11 @@ class Endpoints:
         options: Mapping[str, Any] = chat.get("options") or {}
         self._check(request, checks.check_options, options)
         num_ctx = options.get("num_ctx")
-        self.catalog.load(model, None if num_ctx is None else int(float(num_ctx.text)))
+        window = self.catalog.load(model, None if num_ctx is None else int(float(num_ctx.text)))
         if not messages:
             return self._no_answer(chat, "load")
         if chat.get("_debug_render_only"):
-            return self._rendered(request.json)
+            return self._rendered(request.json, window)
         catalog.check_images(model, messages)
         self._check(request, checks.check_format, chat.get("format"))
         self._check(request, checks.check_schema, chat.get("format"))
@@ -123,7 +123,9 @@ class Endpoints:
         message = {"role": "assistant", "content": ""}
         return _json({**self._head(chat, message), "done": True, "done_reason": done_reason})
 
-    def _rendered(self, chat: Mapping[str, Any]) -> Response:
+    def _rendered(self, chat: Mapping[str, Any], window: int) -> Response:
+        if chat.get("truncate") is not False:
+            chat = cut(chat, window)
         images = catalog.count_images(chat["messages"])
         info = {
             "rendered_template": render(chat),
@@ -164,8 +166,29 @@ class Endpoints:
             raise
 
 
+def cut(chat: Mapping[str, Any], window: int) -> Mapping[str, Any]:
+    """Return *chat* without the oldest messages that do not fit into *window* tokens.
+
+    System messages and the last message stay. A token is a word here. Source: server/prompt.go.
+    """
+    messages = list(chat["messages"])
+    while len(render({**chat, "messages": messages}).split()) > window:
+        oldest = next(
+            (
+                index
+                for index, message in enumerate(messages[:-1])
+                if (message or {}).get("role") != "system"
+            ),
+            None,
+        )
+        if oldest is None:
+            break
+        del messages[oldest]
+    return {**chat, "messages": messages}
+
+
 def render(chat: Mapping[str, Any]) -> str:
-    """The prompt a simple template makes of *chat*."""
+    """Return the prompt that a simple template makes of *chat*."""
     tools: Sequence[Any] = chat.get("tools") or ()
     messages: Sequence[Mapping[str, Any] | None] = chat["messages"]
     blocks = [("tools", json.dumps(tools))] if tools else []

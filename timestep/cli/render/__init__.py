@@ -72,6 +72,11 @@ def render(
 
 
 def _tell(rendered: "RenderedPrompt") -> None:
+    if rendered.is_refused:
+        print_aside(
+            "The server would REFUSE this prompt: it is longer than the context window. Raise num_ctx, "
+            "shorten it, or set on_context_overflow to 'truncate'."
+        )
     if rendered.tools:
         print_aside(f"Tools in the prompt: {', '.join(rendered.tools)}")
     if rendered.missing_tools:
@@ -82,4 +87,9 @@ def _tell(rendered: "RenderedPrompt") -> None:
     if rendered.image_count:
         print_aside(f"Images beside it: {rendered.image_count}")
     for message in rendered.cut:
-        print_aside(f"NOT in it (cut to fit, or left out by the template): {message}")
+        place = (
+            "To be cut to fit"
+            if rendered.is_refused
+            else "NOT in it (cut to fit, or left out by the template)"
+        )
+        print_aside(f"{place}: {message}")
