@@ -216,7 +216,7 @@ def test_a_search_shows_steps_with_the_words_marked(invoke, record):
     assert "[Hello] there" in done.stdout
     assert json.loads(lines[0]) == hit
     assert hit["span_id"] == "g"
-    assert "Nothing with these words" in invoke("traces", "search", "absent").stderr
+    assert "No step contains these words" in invoke("traces", "search", "absent").stderr
 
 
 def test_statistics_name_every_model(invoke, record):

@@ -71,7 +71,7 @@ def test_a_replay_with_another_model_asks_it(invoke, record, fake_ollama, monkey
     done = invoke("traces", "replay", "--model", "ollama/other")
 
     assert done.exit_code == 0
-    assert 'Not in the record, so without a result: get_weather(city="Rome")' in done.stderr
+    assert 'This call has no recorded result: get_weather(city="Rome")' in done.stderr
     assert "+ No idea." in done.stdout
     assert "- It is sunny in Oslo." in done.stdout
 

@@ -1,4 +1,8 @@
-"""The ``timestep`` command: one module a command, each imports what it needs when it runs."""
+"""The ``timestep`` command.
+
+Each command has a module or a package of its name and imports what it needs when it runs. ``agent``
+holds what commands that run an agent share.
+"""
 
 import io
 import os
@@ -23,14 +27,14 @@ from timestep.cli.streams import checked_output, open_closed_streams
 from timestep.cli.traces import traces
 
 INTERRUPTED = 130
-"""The exit code of a command that Ctrl-C ended, as shells count: 128 and the signal's number."""
+"""The exit code after Ctrl-C, as shells count: 128 plus the number of the signal."""
 
 
 class Commands(click.Group):
-    """A group whose commands end without a traceback: by Ctrl-C, or with nowhere to write."""
+    """A group whose commands end without a traceback after Ctrl-C or when output is lost."""
 
     def main(self, *args: Any, **keywords: Any) -> Any:
-        """Run the command, and leave.
+        """Run the command and exit.
 
         Raises:
             SystemExit: With 1, when the output cannot be written.
@@ -57,11 +61,11 @@ class Commands(click.Group):
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Run OpenAI Agents SDK agents on any model."""
-    # Conventions of terminals, not settings of ours.
+    # These are conventions of terminals, not our settings.
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         ctx.color = False
-    # A model writes what it likes; a stream that cannot show a character shows its number.
-    with suppress(AttributeError):  # whoever replaced stdout by no file gets every character
+    # A model can write any character; a stream that cannot show it shows its number.
+    with suppress(AttributeError):  # stdout may be replaced by an object that is not a file
         cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""Completion of commands, options and model names in bash, zsh and fish."""
+"""``timestep completion``, and the values that the shells complete."""
 
 import os
 
@@ -28,14 +28,14 @@ def completion(ctx: click.Context, *, shell: str) -> None:
     fish:  timestep completion fish > ~/.config/fish/completions/timestep.fish
     """  # noqa: D301 - \b keeps the lines as they are
     complete = get_completion_class(shell)
-    assert complete is not None, "click knows the shells that are offered"  # noqa: S101 - an invariant
+    assert complete is not None, "click knows the shells that we offer"  # noqa: S101 - an invariant
     click.echo(complete(ctx.find_root().command, {}, "timestep", _VARIABLE).source())
 
 
 def complete_model(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> "list[str | CompletionItem[str]]":
-    """The names of models that begin with *incomplete*."""
+    """Return the models whose names begin with *incomplete*."""
     from timestep.cli.model_names import model_names
 
     context = find_context(ctx)
@@ -46,14 +46,14 @@ def complete_model(
 def complete_file(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> "list[str | CompletionItem[str]]":
-    """The shell's own completion of files."""
+    """Let the shell complete files."""
     return [CompletionItem(incomplete, type="file")]
 
 
 def complete_recorded(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> "list[str | CompletionItem[str]]":
-    """What begins with *incomplete* among the recorded values that *param* chooses from."""
+    """Return the recorded models, agents or tools, as *param* asks, that begin with *incomplete*."""
     from timestep.cli.traces.record import open_record, record_file
 
     context = find_context(ctx)
@@ -68,9 +68,9 @@ def complete_recorded(
 
 
 class _ColonBash(BashComplete):
-    """For bash, which begins a new word at each colon, as in ``ollama/qwen3:4b``.
+    """Completes in bash, which starts a new word at each colon, as in ``ollama/qwen3:4b``.
 
-    The script hands over the line as it is typed, and gets back what follows the last colon.
+    The script passes the line as typed and gets back what follows the last colon.
     """
 
     source_template = BashComplete.source_template.replace(
@@ -80,7 +80,7 @@ class _ColonBash(BashComplete):
     _head = ""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """The words before the cursor, and the one it is in."""
+        """Return the words before the cursor, and the word under it."""
         line = os.environ["COMP_LINE"]
         _, *words = split_arg_string(line)
         typed = "" if not words or line[-1].isspace() else words.pop()
@@ -89,7 +89,7 @@ class _ColonBash(BashComplete):
         return words, typed
 
     def format_completion(self, item: "CompletionItem[str]") -> str:
-        """*item* without what bash believes to be words before it."""
+        """Return *item* without the part that bash takes for earlier words."""
         return f"{item.type},{item.value.removeprefix(self._head)}"
 
 

@@ -1,4 +1,4 @@
-"""What every command shares: the options that name the configuration, and what they lead to."""
+"""The context that commands share: the options that name the configuration, and the settings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -54,7 +54,7 @@ class Context:
             return settings_class(_config_file=self.config_file, _env_file=env_file)
         except (ValidationError, SettingsError) as exc:
             raise ConfigurationProblem(message_of(exc)) from exc
-        except Exception as exc:  # a source of the application raises what it likes
+        except Exception as exc:  # a source of the application raises anything
             raise ConfigurationProblem(
                 f"A source of {settings_class.__name__} raised {type(exc).__name__}; "
                 f"call {settings_class.__name__}() in Python to see why."

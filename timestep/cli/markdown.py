@@ -1,7 +1,7 @@
-"""Markdown on a terminal while it arrives.
+"""Shows Markdown on a terminal while it arrives.
 
-Blocks that are complete are printed once and never touched again; only the one that is still being
-written is drawn over. What is shown can be copied: no padding, no hidden links, code as it is.
+A complete block is printed once. Only the block that is still arriving is drawn over. The text can
+be copied from the terminal: no padding, no hidden links, code unchanged.
 """
 
 import sys
@@ -49,21 +49,21 @@ _THEME = Theme(
 )
 _SECONDS_A_FRAME = 0.05
 _SHARE = 5
-"""Of the time, one part at most goes into drawing, however long a block is."""
+"""Drawing takes at most one part in this many of the time, however long a block is."""
 _SPARE_LINES = 2
-"""Of the terminal's height, so that drawing over never scrolls."""
+"""Lines of the terminal left free, so that drawing over never scrolls."""
 
 
 class MarkdownStream:
     """Shows Markdown on the terminal as it is fed.
 
     Args:
-        columns: How wide lines may be.
+        columns: The most columns of a line.
     """
 
     def __init__(self, columns: int) -> None:
         self._console = Console(
-            file=sys.stdout,  # agents run with another
+            file=sys.stdout,  # agents run with another stdout
             theme=_THEME,
             width=columns,
             highlight=False,
@@ -76,7 +76,7 @@ class MarkdownStream:
         self._draws_at = 0.0
 
     def feed(self, text: str) -> None:
-        """Show *text* too."""
+        """Show more *text*."""
         self._rest += printable(text)
         began = time.monotonic()
         if began < self._draws_at:
@@ -87,7 +87,7 @@ class MarkdownStream:
         self._draws_at = now + max(_SECONDS_A_FRAME, _SHARE * (now - began))
 
     def end(self) -> None:
-        """Show all that is left; what is fed then begins a new text."""
+        """Show the rest. What is fed afterwards is a new text."""
         self._erase()
         self._print(split_blocks(self._rest))
         self._rest, self._has_block = "", False
@@ -132,7 +132,7 @@ class MarkdownStream:
 
 
 def split_blocks(text: str) -> list[list[Token]]:
-    """The top-level blocks of *text*, each as its tokens."""
+    """Return the top-level blocks of *text*, each as its tokens."""
     blocks: list[list[Token]] = []
     for token in _PARSER.parse(text):
         if token.level == 0 and token.nesting >= 0:
@@ -142,9 +142,9 @@ def split_blocks(text: str) -> list[list[Token]]:
 
 
 def split_complete(text: str) -> tuple[str, str]:
-    """The blocks of *text* that nothing can change any more, and the rest.
+    """Split *text* into the blocks that can no longer change, and the rest.
 
-    A block is complete once a line after it begins another one.
+    A block is complete once a later line starts another block.
     """
     lines = text.split("\n")[:-1]
     starts = [0] + [
@@ -156,14 +156,14 @@ def split_complete(text: str) -> tuple[str, str]:
     return text[:end], text[end:]
 
 
-# No HTML: rich would leave it out. No definitions of links: a definition is no block, and so never
-# shown. No entities: what the model wrote is what is copied.
+# No HTML: rich would leave it out. No link definitions: they are not blocks and would not be shown.
+# No entities: the text stays as the model wrote it.
 _PARSER = MarkdownIt("commonmark").enable(["strikethrough", "table"])
 _PARSER.disable(["reference", "entity", "html_block", "html_inline"])
 
 
 def _copyable(token: Token) -> Token:
-    """*token* with its line breaks kept, and with the addresses of links and images as text."""
+    """Return *token* with its line breaks, and with the URLs of links and images as text."""
     if token.children is not None:
         token.children = list(_inline(token.children))
     return token
@@ -192,14 +192,14 @@ def _text(words: str) -> Token:
 
 
 class Block(Markdown):
-    """One block of Markdown, by its tokens; no line ends in spaces."""
+    """One block of Markdown, given as tokens. Its lines do not end in spaces."""
 
     def __init__(self, tokens: list[Token]) -> None:
         super().__init__("")
         self.parsed = tokens
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The lines of the block."""
+        """Yield the lines of the block."""
         rendered = super().__rich_console__(console, options)
         segments = (part for item in rendered for part in (_segments(console, item, options)))
         lines = list(Segment.split_lines(segments))
@@ -229,7 +229,7 @@ def _stripped(line: list[Segment]) -> list[Segment]:
 
 
 class _Heading(TextElement):
-    """A heading at the left, as any other text."""
+    """A heading, aligned to the left."""
 
     @classmethod
     def create(cls, markdown: Markdown, token: Token) -> "_Heading":
@@ -253,23 +253,23 @@ class _CodeBlock(MarkdownElement):
         self._code = _code(token)
 
     def on_text(self, context: MarkdownContext, text: Any) -> None:
-        """Nothing: the token had it."""
+        """Ignore the text: the token holds it."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._code
 
 
 class _ListItem(ListItem):
-    """An item behind the mark that Markdown writes."""
+    """A list item behind its Markdown mark."""
 
     def render_bullet(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The lines of an item without a number."""
+        """Yield the lines of an item without a number."""
         return self._render("- ", console, options)
 
     def render_number(
         self, console: Console, options: ConsoleOptions, number: int, last_number: int
     ) -> RenderResult:
-        """The lines of an item with a number."""
+        """Yield the lines of an item with a number."""
         return self._render(f"{number:>{len(str(last_number - 1))}}. ", console, options)
 
     def _render(self, mark: str, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -295,7 +295,7 @@ _CODE = ("fence", "code_block")
 
 
 def _code(token: Token) -> Text:
-    """The code of *token* in the terminal's own colours, between its fences."""
+    """Return the code of *token* in the terminal's colours, between its fences."""
     language = token.info.split()[0] if token.info.split() else ""
     syntax = Syntax("", language or "text", theme="ansi_dark", background_color="default")
     code = syntax.highlight(token.content)
@@ -315,7 +315,7 @@ Block.elements = {
 
 
 class _Tail:
-    """The last lines of *blocks*, as many as may be drawn over."""
+    """The last lines of *blocks*, as many as can be drawn over."""
 
     def __init__(self, blocks: Sequence[list[Token]], height: int, *, begins: bool) -> None:
         self._blocks = [Block(block) for block in blocks]

@@ -1,4 +1,4 @@
-"""Answers on stdout: JSON for programs, a console for people."""
+"""Prints results: JSON for programs; rows, tables and asides for people."""
 
 import json
 import math
@@ -21,12 +21,12 @@ _WIDE = 200
 _GAP = "  "
 _NARROW = 20
 _UNIT = re.compile(r"(?<=\d) (?=\S)")
-"""Between a number and its unit, which stay in one line."""
+"""The space between a number and its unit, where no line breaks."""
 _THOUSAND = 1000
 
 
 def json_option(command: _Command) -> _Command:
-    """*command* with ``--json``."""
+    """Add ``--json`` to *command*."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")(command)
 
 
@@ -36,13 +36,13 @@ def print_json(value: Any) -> None:
 
 
 def print_lines(values: Iterable[Any], file: TextIO | None = None) -> None:
-    """Print each of *values* as JSON on a line of its own, on *file* or stdout."""
+    """Print each of *values* as one line of JSON, to *file* or stdout."""
     for value in values:
         click.echo(json.dumps(value, ensure_ascii=False), file=file)
 
 
 def console() -> "Console":
-    """A console on stdout: as wide as the terminal, wide and plain in a pipe."""
+    """Return a console on stdout: as wide as the terminal; wide and plain in a pipe."""
     from rich.console import Console
 
     is_terminal = sys.stdout.isatty()
@@ -56,9 +56,9 @@ def console() -> "Console":
 
 
 def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
-    """Print *rows* as columns; where a terminal is too narrow, each as a line and lines under it.
+    """Print *rows* as columns, with the first cell of each row in bold.
 
-    The first cells are bold.
+    If the terminal is too narrow for the columns, the other cells go on lines below the first.
     """
     from rich.cells import cell_len, set_cell_size
 
@@ -81,7 +81,7 @@ def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
 
 
 def print_aside(text: str, *, indent: str = "", dim: bool = False) -> None:
-    """Print *text* on stderr, wrapped where a terminal shows it, and dimmed where that can be."""
+    """Print *text* on stderr. A terminal shows it wrapped, and dimmed if it can."""
     text = clean(text)
     if sys.stderr.isatty():
         room = max(shutil.get_terminal_size().columns, _NARROW)
@@ -94,12 +94,12 @@ def print_aside(text: str, *, indent: str = "", dim: bool = False) -> None:
 
 
 def clean(text: str) -> str:
-    """*text* on one line, without what would steer a terminal."""
+    """Return *text* on one line, without control characters."""
     return printable(" ".join(text.split()))
 
 
 def file_size(count: int) -> str:
-    """*count* bytes for people, in the decimal units that Ollama shows."""
+    """Return *count* bytes for people, in decimal units as Ollama shows them."""
     amount = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < _THOUSAND:

@@ -1,4 +1,4 @@
-"""Objects of an application, by reference: ``module:attribute`` or ``file.py:attribute``."""
+"""Loads an object of an application: ``module:attribute`` or ``file.py:attribute``."""
 
 import importlib
 import sys
@@ -41,7 +41,7 @@ def _load(place: str) -> ModuleType:
         raise click.UsageError(f"There is no file {place!r}.")
     if not is_file and not all(map(str.isidentifier, place.split("."))):
         raise click.UsageError(f"{place!r} cannot be a module; write a file as {place}.py.")
-    # What runs with "python file.py" or "python -m module" finds its neighbours.
+    # As with "python file.py" and "python -m module", its neighbours can be imported.
     sys.path.insert(0, str(Path(place).parent.absolute()) if is_file else str(Path.cwd()))
     try:
         with foreign_code():
@@ -54,7 +54,7 @@ def _load(place: str) -> ModuleType:
         raise click.ClickException(f"{place} cannot be imported: {exc}.") from exc
     except SystemExit as exc:
         raise click.ClickException(f"{place} ends the program when it is imported.") from exc
-    except Exception as exc:  # the module's code raises what it likes
+    except Exception as exc:  # the module's code raises anything
         from timestep.cli.errors import explain
 
         raise click.ClickException(f"{place} cannot be imported: {explain(exc)}") from exc
@@ -65,6 +65,6 @@ def _load_file(path: Path) -> ModuleType:
     assert spec is not None, "a .py file has a loader"  # noqa: S101 - an invariant
     assert spec.loader is not None, "a .py file has a loader"  # noqa: S101 - an invariant
     module = module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look themselves up
+    sys.modules[path.stem] = module  # dataclasses look up their own module
     spec.loader.exec_module(module)
     return module

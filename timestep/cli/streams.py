@@ -26,11 +26,11 @@ def is_output_lost(error: Exception) -> bool:
 
 @contextmanager
 def checked_output() -> Generator[None]:
-    """Write all that the block prints, also what Python still buffers when the block ends.
+    """Write everything that the block prints, including what Python still buffers at its end.
 
     Raises:
         SystemExit: With 1, when the output cannot be written. Standard error says why, except for
-            a closed pipe, whose reader has seen enough.
+            a closed pipe, whose reader does not want more.
     """
     lost: OSError | None = None
     try:

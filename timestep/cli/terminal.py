@@ -1,4 +1,4 @@
-"""Words on a terminal: wrapped, dimmed, and without what would steer it."""
+"""Writes text on a terminal: wrapped, dimmed, and without control characters."""
 
 import os
 import re
@@ -13,38 +13,38 @@ import click
 
 try:
     import termios
-except ImportError:  # Windows has none
-    termios = None  # type: ignore[assignment] # Windows has none
+except ImportError:  # not on Windows
+    termios = None  # type: ignore[assignment] # not on Windows
 
 _MAX_WIDTH = 100
 _MIN_TEXT = 24
-# Everything but line break and tab that a terminal acts on instead of showing it, and what turns
-# the direction of the text round it.
+# The characters that a terminal acts on instead of showing them, except line break and tab, and
+# those that change the direction of the text.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def width() -> int:
-    """How many columns a line may have: the terminal's, 80 without one, 100 at most."""
+    """Return the width of a line: that of the terminal, 80 without one, at most 100."""
     columns = 80
-    with suppress(OSError):  # a pipe has no width, but what is beside the answer may have one
+    with suppress(OSError):  # stdout may be a pipe while stderr is a terminal
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
     return min(shutil.get_terminal_size((columns, 24)).columns, _MAX_WIDTH)
 
 
 def printable(text: str) -> str:
-    """*text* without the control characters that could steer a terminal."""
+    """Return *text* without the control characters that a terminal acts on."""
     return _CONTROLS.sub("", text)
 
 
 def is_styled() -> bool:
-    """True when stdout is a terminal that takes colours and may be drawn over."""
+    """Return whether stdout is a terminal that takes colours and can be drawn over."""
     context = click.get_current_context(silent=True)
     return sys.stdout.isatty() and (context is None or context.color is not False)
 
 
 @contextmanager
 def unheard() -> Generator[None]:
-    """What is typed in the block is not echoed into what is drawn; the next prompt gets it."""
+    """Do not echo what the user types during the block; the next prompt gets it."""
     if termios is None or not _is_in_front():
         yield
         return
@@ -59,7 +59,7 @@ def unheard() -> Generator[None]:
 
 
 def _is_in_front() -> bool:
-    """True when the terminal is ours: a job in the background would be stopped for touching it."""
+    """Return whether the terminal is ours; touching it would stop a background job."""
     try:
         return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
     except OSError:
@@ -67,25 +67,25 @@ def _is_in_front() -> bool:
 
 
 def write_answer(text: str, file: TextIO | None = None) -> None:
-    """Put a piece of an answer on *file*, or stdout, at once; as it is, unless a terminal shows it."""
+    """Write a piece of an answer to *file*, or stdout, at once; on a terminal only what is printable."""
     to = sys.stdout if file is None else file
     to.write(printable(text) if to.isatty() else text)
     to.flush()
 
 
 def write_aside(text: str) -> None:
-    """Put a piece of what is not the answer on stderr, dimmed where that can be."""
+    """Write a piece of an aside to stderr, dimmed if possible."""
     click.echo(click.style(printable(text), dim=True), nl=False, err=True)
 
 
 @dataclass
 class Transcript:
-    """Who says what, in two columns, wrapped while it arrives.
+    """Writes labelled text in two columns and wraps it while it arrives.
 
     Attributes:
-        label_width: Of the left column, with the space between the columns.
-        line_width: Of both columns.
-        err: Whether it is written to stderr.
+        label_width: The width of the left column, with the gap between the columns.
+        line_width: The width of both columns.
+        err: Whether to write to stderr.
     """
 
     label_width: int
@@ -98,7 +98,7 @@ class Transcript:
     _word: str = ""
 
     def write(self, label: str, text: str, *, dim: bool = False) -> None:
-        """Add *text* to what *label* says; another label than before begins a new line."""
+        """Add *text* under *label*. A new label starts a new line."""
         if label != self._label:
             self.end()
             self._label, self._dim, self._column = label, dim, self.label_width
@@ -114,13 +114,13 @@ class Transcript:
                 self._gap = " "
 
     def line(self, label: str, text: str, *, dim: bool = False) -> None:
-        """Let *label* say *text*, and no more."""
+        """Write *text* under *label*, on a line of its own."""
         self.end()
         self.write(label, text, dim=dim)
         self.end()
 
     def end(self) -> None:
-        """End what is being said."""
+        """End the current line."""
         if self._label is not None:
             self._end_word()
             self._echo("\n")

@@ -1,1 +1,1 @@
-"""Running an agent: what ``run`` and ``chat`` share."""
+"""What the commands that run an agent share: options, setup, events, screen, conversations."""

@@ -1,4 +1,4 @@
-"""``timestep traces``: what agents did, from the record on this machine."""
+"""``timestep traces``: see what agents did, from the record on this machine."""
 
 from pathlib import Path
 
@@ -7,11 +7,15 @@ import click
 from timestep.cli.context import Context, configuration_options, keep_option
 from timestep.cli.traces.diff import diff
 from timestep.cli.traces.export import export
-from timestep.cli.traces.list import list_runs, search, stats, tail
-from timestep.cli.traces.prune import prune, verify
+from timestep.cli.traces.list import list_runs
+from timestep.cli.traces.prune import prune
 from timestep.cli.traces.replay import replay
+from timestep.cli.traces.search import search
 from timestep.cli.traces.serve import serve
 from timestep.cli.traces.show import show
+from timestep.cli.traces.stats import stats
+from timestep.cli.traces.tail import tail
+from timestep.cli.traces.verify import verify
 
 
 @click.group()
@@ -28,8 +32,7 @@ from timestep.cli.traces.show import show
 def traces(context: Context) -> None:
     """See what agents did.
 
-    Every command that takes an ID takes its beginning, or "last", or "last-1" for the run before
-    that.
+    An ID can be shortened to its beginning. "last" is the last run, "last-1" the one before it.
     """
 
 

@@ -1,4 +1,4 @@
-"""``timestep traces diff``, and how two runs are shown side by side."""
+"""``timestep traces diff``: compare two runs, step by step."""
 
 import difflib
 from typing import TYPE_CHECKING
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("left", metavar="ID")
 @click.argument("right", metavar="ID", default="last")
-@click.option("--exit-code", is_flag=True, help="End with 1 when the runs differ.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if the runs differ.")
 @json_option
 @pass_context
 def diff(context: Context, *, left: str, right: str, exit_code: bool, as_json: bool) -> None:
-    """Compare two runs, step by step; the second is the last one when left out."""
+    """Compare two runs, step by step. By default the second is the last run."""
     from timestep.traces.export import view_diff
 
     with open_record(context) as store:
@@ -38,7 +38,7 @@ def diff(context: Context, *, left: str, right: str, exit_code: bool, as_json: b
 
 
 def print_comparison(left: "Trace", right: "Trace") -> bool:
-    """Print what differs between two runs; True when nothing does."""
+    """Print the differences between two runs. Return whether there are none."""
     from timestep.traces.diff import compare
 
     click.echo(_head("-", left))

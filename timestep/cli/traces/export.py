@@ -1,4 +1,4 @@
-"""``timestep traces export``: runs as files."""
+"""``timestep traces export``: write a run to a file, or send it to a receiver."""
 
 import json
 from pathlib import Path
@@ -23,19 +23,19 @@ from timestep.cli.traces.record import open_record
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    help="Write this file instead of standard output.",
+    help="Write to this file instead of standard output.",
 )
 @click.option(
     "--to",
     "url",
     metavar="URL",
-    help="The OTLP/HTTP receiver for --format otlp; [traces] otlp when left out.",
+    help="The OTLP/HTTP receiver for --format otlp. Default: [traces] otlp.",
 )
 @pass_context
 def export(context: Context, *, run: str, form: str, output: Path | None, url: str | None) -> None:
     """Write one run, with the exact requests and answers of its models.
 
-    HTML is one file that needs nothing else. OTLP sends the run to a receiver.
+    HTML is one self-contained file. OTLP sends the run to a receiver.
     """
     if form == "otlp":
         _send(context, run, url)

@@ -1,13 +1,12 @@
-"""``timestep traces prune`` and ``verify``."""
+"""``timestep traces prune``: delete old runs."""
 
 import time
 
 import click
 
 from timestep.cli.context import Context, pass_context
+from timestep.cli.traces.format import DAY
 from timestep.cli.traces.record import open_record
-
-_DAY = 86_400.0
 
 
 @click.command()
@@ -15,32 +14,19 @@ _DAY = 86_400.0
     "--older-than",
     metavar="DAYS",
     type=click.FloatRange(0),
-    help="Delete runs that began more than DAYS days ago; [traces] retention when left out.",
+    help="Delete runs that began more than DAYS days ago. Default: [traces] retention.",
 )
 @click.option("--all", "everything", is_flag=True, help="Delete all runs.")
 @pass_context
 def prune(context: Context, *, older_than: float | None, everything: bool) -> None:
-    """Delete old runs, with everything that was recorded of them."""
+    """Delete old runs, with all that was recorded of them."""
     days = 0.0 if everything else older_than
     if days is None:
         days = context.settings.traces.retention
         if not days:
             raise click.UsageError(
-                "The configuration keeps all runs: say --older-than DAYS or --all."
+                "The configuration keeps all runs: write --older-than DAYS or --all."
             )
     with open_record(context) as store:
-        count = store.prune(before=time.time() - days * _DAY)
+        count = store.prune(before=time.time() - days * DAY)
     click.echo(f"Deleted {count} {'run' if count == 1 else 'runs'}.")
-
-
-@click.command()
-@pass_context
-def verify(context: Context) -> None:
-    """Check that the record is sound; exit code 1 when it is not."""
-    with open_record(context) as store:
-        problems = store.verify()
-        for problem in problems:
-            click.echo(problem)
-        if problems:
-            raise click.ClickException(f"{store.path} is not sound.")
-        click.echo(f"{store.path} is sound.")

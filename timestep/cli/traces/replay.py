@@ -1,4 +1,4 @@
-"""``timestep traces replay``: a recorded run again, offline or with another model."""
+"""``timestep traces replay``: run a recorded run again, offline or with another model."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Begin with the model call number N.",
+    help="Start at model call number N.",
 )
 @click.option(
     "-m",
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 def replay(context: Context, *, run: str, step: int, model: str | None, as_json: bool) -> None:
     """Run a recorded run again, and compare.
 
-    Without --model the stored answers are served again: offline, without any model. Tools are not
-    executed, they answer with what was recorded. The new run is recorded, too.
+    Without --model the stored answers are served again, offline and without any model. Tools do
+    not run: they return their recorded results. The new run is recorded too.
     """
     from agents import AgentsException
 
@@ -97,7 +97,7 @@ def _report(
         return
     print_comparison(before, after)
     for call in unknown:
-        click.echo(f"Not in the record, so without a result: {call}", err=True)
+        click.echo(f"This call has no recorded result: {call}", err=True)
     click.echo(f"Recorded as {short(after.trace_id)}.", err=True)
 
 
@@ -108,7 +108,7 @@ def _configured_models(context: Context) -> "ModelProvider":
 
 
 def _recorded_models(stack: ExitStack, store: "TraceStore", calls: "list[Span]") -> "ModelProvider":
-    """Ollama models that answer what was stored, byte for byte, in order."""
+    """Return Ollama models that serve the stored answers, byte for byte and in order."""
     from timestep.ollama.provider import OllamaModelProvider
     from timestep.testing import FakeOllama
 
@@ -130,7 +130,7 @@ def _serve(fake: "FakeOllama", store: "TraceStore", call: "Span") -> None:
         request = store.body(exchange.request)
         body = store.body(exchange.response)
         status = exchange.status or 500
-        kind = "application/x-ndjson" if status < 400 else "application/json"  # noqa: PLR2004 - errors begin there
+        kind = "application/x-ndjson" if status < 400 else "application/json"  # noqa: PLR2004 - errors begin at 400
         fake.replay(
             Recording(
                 name=call.span_id,

@@ -1,4 +1,4 @@
-"""``timestep traces serve``: recorded runs in a browser."""
+"""``timestep traces serve``: show recorded runs in a browser."""
 
 import click
 
@@ -13,14 +13,14 @@ from timestep.cli.traces.record import open_record
     default=5318,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="The port on 127.0.0.1; 0 takes a free one.",
+    help="The port on 127.0.0.1; 0 for any free one.",
 )
-@click.option("--open", "is_opened", is_flag=True, help="Open a browser, too.")
+@click.option("--open", "is_opened", is_flag=True, help="Open a browser too.")
 @pass_context
 def serve(context: Context, *, port: int, is_opened: bool) -> None:
     """Show runs in a browser: a list with search, live updates, conversations, comparisons.
 
-    The page is for this machine only; Ctrl-C ends it.
+    Only this machine can open the page. Ctrl-C ends it.
     """
     try:
         from timestep.traces.viewer.server import serve as run_server

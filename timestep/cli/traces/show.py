@@ -1,4 +1,4 @@
-"""``timestep traces show``: one run as a tree, or the bytes its models saw."""
+"""``timestep traces show``: show one run as a tree, or the bytes of its model calls."""
 
 import sys
 from typing import TYPE_CHECKING, cast
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from timestep.traces import Span, Trace, TraceStore
     from timestep.traces.conversation import Message
 
-_MARKS = {"agent": "cyan", "generation": "green", "response": "green", "function": "yellow"}
+_COLORS = {"agent": "cyan", "generation": "green", "response": "green", "function": "yellow"}
 
 
 @click.command()
@@ -26,7 +26,7 @@ _MARKS = {"agent": "cyan", "generation": "green", "response": "green", "function
 @click.option("--step", type=click.IntRange(1), help="Only the model call with this number.")
 @click.option("--full", is_flag=True, help="Print questions, answers and results in full.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--jsonl", "as_lines", is_flag=True, help="Print one JSON value a line.")
+@click.option("--jsonl", "as_lines", is_flag=True, help="Print one JSON value per line.")
 @pass_context
 def show(
     context: Context,
@@ -63,12 +63,12 @@ def _chosen(trace: "Trace", step: int | None) -> "list[Span]":
 
 
 def _print_raw(store: "TraceStore", calls: "list[Span]") -> None:
-    """The bodies as they are on stdout, what they are on stderr."""
+    """Print the bodies unchanged on stdout, and a line about each exchange on stderr."""
     exchanges = [exchange for call in calls for exchange in call.exchanges]
     if not exchanges:
         raise click.ClickException(
-            "No bytes are stored: only Ollama models keep them, and only while their content may "
-            "be recorded. 'timestep traces show --full' shows what is."
+            "No bytes are stored: only Ollama models keep them, and only if their content may be "
+            "recorded. 'timestep traces show --full' shows what is stored."
         )
     for exchange in exchanges:
         status = "no answer" if exchange.status is None else exchange.status
@@ -108,7 +108,7 @@ def _label(span: "Span") -> "Text":
     kind = "" if span.kind in {"turn", "generation", "response", "function"} else f"{span.kind} "
     text = Text(kind, style="dim")
     title = clean(span.name if span.is_model_call else headline(span))
-    text.append(title, style=_MARKS.get(span.kind, ""))
+    text.append(title, style=_COLORS.get(span.kind, ""))
     facts = [
         duration(span.total_seconds),
         tokens(span.input_tokens, span.output_tokens),

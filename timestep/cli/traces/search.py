@@ -1,0 +1,49 @@
+"""``timestep traces search``: the steps that contain some words."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from timestep.cli.context import Context, pass_context
+from timestep.cli.output import clean
+from timestep.cli.traces.format import (
+    clock,
+    json_options,
+    limit_option,
+    new_table,
+    print_results,
+    short,
+)
+from timestep.cli.traces.record import open_record
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from timestep.traces import Hit
+
+
+@click.command()
+@click.argument("text")
+@limit_option
+@json_options
+@pass_context
+def search(context: Context, *, text: str, limit: int, as_json: bool, as_lines: bool) -> None:
+    """Find the steps that contain all words of TEXT, newest first."""
+    with open_record(context) as store:
+        hits = store.search(text, limit=limit)
+    print_results(
+        hits,
+        lambda: _table(hits),
+        as_json=as_json,
+        as_lines=as_lines,
+        otherwise=f"No step contains these words in {store.path}.",
+    )
+
+
+def _table(hits: "Sequence[Hit]") -> "Table":
+    table = new_table("id", "ended", "step", "text")
+    for hit in hits:
+        step = clean(f"{hit.kind} {hit.name}")
+        table.add_row(short(hit.trace_id), clock(hit.ended_at), step, clean(hit.excerpt))
+    return table
