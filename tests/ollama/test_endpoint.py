@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from timestep.errors import ConfigurationError, TimestepError, UnknownModelError
 from timestep.net.headers import check_headers
+from timestep.net.names import is_cloud_name, strip_cloud_suffix
 from timestep.ollama.endpoint import build_endpoints, check_model_name
-from timestep.ollama.names import is_cloud_name, strip_cloud_suffix
 
 KEY = "secret-key"
 LOCAL, CLOUD = "http://localhost:11434", "https://ollama.com"

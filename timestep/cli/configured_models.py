@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from timestep.config.settings import Settings
-from timestep.ollama.names import tagged
+from timestep.net.names import tagged
 from timestep.routing import chain, split_prefix
 
 

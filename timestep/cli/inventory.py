@@ -9,13 +9,14 @@ import ollama
 import openai
 
 from timestep.cli.errors import explain
+from timestep.config.kinds import lists_models
 from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
 from timestep.config.settings import Settings
 from timestep.errors import OllamaError, TimestepError
 from timestep.factory import openai_endpoint
+from timestep.net.names import untagged
 from timestep.net.origin import Origin
 from timestep.ollama.foreign_errors import Translated
-from timestep.ollama.names import untagged
 from timestep.ollama.official import open_client
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.ollama.wire import Wire
@@ -85,7 +86,7 @@ async def take_inventory(
     for prefix, table in settings.providers.items():
         if isinstance(table, OpenAIProviderSettings):
             asked.append(_openai(prefix, table, patience))
-        elif table.kind != "ollama":
+        elif not lists_models(table.kind):
             asked.append(_unlisted(prefix, table.kind))
     return await asyncio.gather(*asked)
 

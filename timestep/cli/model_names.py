@@ -9,8 +9,7 @@ from pydantic_settings import SettingsError
 from timestep.cli.event_loop import run_without_waiting
 from timestep.config.schema import OllamaProviderSettings, OllamaSettings
 from timestep.config.settings import Settings
-from timestep.net.urls import LOCAL_OLLAMA
-from timestep.ollama.names import untagged
+from timestep.net.names import untagged
 from timestep.ollama.official import open_client
 from timestep.routing import targets
 
@@ -41,7 +40,7 @@ def _servers(settings: Settings) -> Iterator[tuple[str, str]]:
         if isinstance(table, OllamaProviderSettings)
     ]
     for prefix, table in tables:
-        for url in targets(table.base_url or table.host or LOCAL_OLLAMA):
+        for url in table.servers:
             yield prefix, url
 
 

@@ -90,7 +90,7 @@ def _names_of(
 def _show_missing(inventories: "list[Inventory]", configured: "list[ConfiguredModel]") -> None:
     """Report the configured models that their server does not have."""
     from timestep.cli.configured_models import same_model
-    from timestep.ollama.names import is_cloud_name
+    from timestep.net.names import is_cloud_name
     from timestep.routing import split_prefix
 
     ollama = {inventory.prefix for inventory in inventories if inventory.kind == "ollama"}

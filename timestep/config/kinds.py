@@ -87,6 +87,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 )
 
 
+def lists_models(kind: str) -> bool:
+    """Return True if a server of *kind* can be asked for its models; a plug-in's cannot."""
+    return kind in KINDS and KINDS[kind].lists_models
+
+
 def plugin_kinds() -> set[str]:
     """Return the kinds that installed plug-ins bring; no plug-in is imported."""
     return {point.name for point in entry_points(group=PROVIDER_PLUGINS)}

@@ -72,9 +72,9 @@ def check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
 
 def _urls(section: "AnyEndpoint") -> list[str]:
     """Return where *section* sends its headers."""
-    if section.base_url is not None:
-        return targets(section.base_url)
-    return [section.host or LOCAL_OLLAMA] if isinstance(section, OllamaSettings) else [OPENAI_URL]
+    if isinstance(section, OllamaSettings):
+        return section.servers
+    return [section.base_url or OPENAI_URL]
 
 
 class _OpenAIFields(Section, frozen=True):
@@ -155,6 +155,11 @@ class OllamaSettings(Section, frozen=True):
         default_factory=dict, repr=False, examples=[{"X-Title": "my application"}]
     )
     """More headers for every request."""
+
+    @property
+    def servers(self) -> list[str]:
+        """The servers that local models are on, several of which share the requests."""
+        return targets(self.base_url or self.host or LOCAL_OLLAMA)
 
 
 class ProviderSettings(Section, frozen=True):

@@ -17,7 +17,7 @@ from timestep.errors import (
     OllamaConnectionError,
     OllamaError,
 )
-from timestep.ollama.names import is_cloud_name, tagged
+from timestep.net.names import is_cloud_name, tagged
 from timestep.ollama.pool import Pool
 from timestep.ollama.request.build import Abilities
 from timestep.ollama.source import ChatSource

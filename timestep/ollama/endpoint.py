@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.headers import check_headers, check_key
+from timestep.net.names import is_cloud_name, strip_cloud_suffix
 from timestep.net.urls import (
     LOCAL_OLLAMA,
     OLLAMA_CLOUD,
@@ -20,7 +21,6 @@ from timestep.net.urls import (
     is_ollama_cloud,
     parse_ollama_host,
 )
-from timestep.ollama.names import is_cloud_name, strip_cloud_suffix
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from timestep.errors import (
 )
 from timestep.errors.meaning import meaning_of
 from timestep.net.forks import forget_in_children
-from timestep.ollama.names import tagged
+from timestep.net.names import tagged
 from timestep.ollama.wire import Wire
 
 _FRESH = 5.0

@@ -11,9 +11,9 @@ from typing import Any, Literal, Self, TypedDict, Unpack, cast
 
 from timestep.errors import ConfigurationError, UnsupportedInputError
 from timestep.net.durations import check_keep_alive
+from timestep.net.names import tagged
 from timestep.net.options import check_options
 from timestep.net.timeouts import Timeouts
-from timestep.ollama.names import tagged
 
 _FOR_MODELS = ("text_calls", "think_tags")
 

@@ -13,6 +13,7 @@ from timestep.cli.errors import explain
 from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import take_inventory
 from timestep.config.files import misspelled_variables, source_files
+from timestep.config.kinds import lists_models
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError
 from timestep.registry import MultiModelProvider
@@ -112,9 +113,7 @@ async def _check_all(
             findings += check_openai(inventory, settings, is_wanted=is_wanted)
     findings += check_models(configured, inventories, settings)
     findings += check_proxies(servers)
-    if all(
-        inventory.problem and inventory.kind in {"openai", "ollama"} for inventory in inventories
-    ):
+    if all(inventory.problem and lists_models(inventory.kind) for inventory in inventories):
         findings.append(
             Finding(
                 "models",

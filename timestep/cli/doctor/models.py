@@ -8,8 +8,8 @@ from timestep.cli.inventory import Inventory, Offer
 from timestep.config.provenance import dotted
 from timestep.config.schema import OllamaProviderSettings, OllamaSettings
 from timestep.config.settings import Settings
+from timestep.net.names import is_cloud_name
 from timestep.net.urls import OLLAMA_CLOUD
-from timestep.ollama.names import is_cloud_name
 from timestep.routing import split_prefix
 
 _AREA = "models"

@@ -10,7 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from timestep.cli.doctor import Finding, Status
 from timestep.cli.inventory import Inventory, ollama_providers
-from timestep.config.kinds import KINDS
+from timestep.config.kinds import KINDS, lists_models
 from timestep.config.settings import Settings
 from timestep.errors import AuthenticationError, OllamaError
 from timestep.net.urls import OLLAMA_CLOUD, is_loopback
@@ -157,7 +157,7 @@ def check_openai(inventory: Inventory, settings: Settings, *, is_wanted: bool) -
     if not inventory.problem:
         count = len(inventory.offers)
         return [Finding(area, "ok", f"It answers: {count} model{'' if count == 1 else 's'}.")]
-    if inventory.kind != "openai":
+    if not lists_models(inventory.kind):
         return [Finding(area, "note", inventory.problem)]
     is_named = not inventory.prefix and bool(settings.openai.api_key or settings.openai.base_url)
     status: Status = "problem" if is_wanted or is_named else "note"
