@@ -69,6 +69,24 @@ class ChatRequest:
     notes: tuple[str, ...] = ()
     is_relaxed: bool = False
 
+    @property
+    def messages(self) -> list[Any]:
+        """The messages as they are sent."""
+        messages: list[Any] = self.body["messages"]
+        return messages
+
+    @property
+    def traced(self) -> Json:
+        """Facts for the span of the call."""
+        facts: Json = {
+            "think": self.body.get("think"),
+            "repaired": self.rules.is_repair,
+            "context_length": self.body.get("options", {}).get("num_ctx"),
+        }
+        if self.ignored or self.notes:
+            facts["ignored"] = [*self.ignored, *self.notes]
+        return facts
+
 
 @dataclass(slots=True)
 class _Draft:

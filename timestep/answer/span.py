@@ -3,32 +3,52 @@
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from agents import GenerationSpanData, ModelSettings, ModelTracing, Span, generation_span
 from agents.tracing import SpanError
 
 from timestep.answer.chunks import Usage
 from timestep.net import wire_bytes
-from timestep.ollama.lines import DURATIONS
-from timestep.ollama.request.build import ChatRequest
-from timestep.ollama.source import Chat
+from timestep.net.wire_bytes import WireBytes
 
 REDACTED = "Error details are redacted."
 
 GenerationSpan = Span[GenerationSpanData]
 
 
+class TracedRequest(Protocol):
+    """What a span shows of a request, whatever the wire."""
+
+    @property
+    def messages(self) -> list[Any]:
+        """The messages as they are sent."""
+        ...
+
+    @property
+    def traced(self) -> dict[str, Any]:
+        """Facts for the span's model configuration."""
+        ...
+
+
+class Recordable(Protocol):
+    """An exchange whose bytes can be kept."""
+
+    def keep_bytes(self, kept: WireBytes) -> None:
+        """Put what goes over the wire into *kept* as well."""
+        ...
+
+
 def open_span(
-    model: str, settings: ModelSettings, tracing: ModelTracing, base_url: str
+    model: str, settings: ModelSettings, tracing: ModelTracing, *, host: str, implementation: str
 ) -> GenerationSpan:
-    """A generation span, not started."""
+    """Return a generation span that has not started."""
     if tracing.is_disabled():
         return generation_span(disabled=True)
     config: dict[str, Any] = settings.to_traceable_dict()
     if not tracing.include_data():
         config.pop("metadata", None)
-    config |= {"base_url": base_url, "model_impl": "timestep.ollama"}
+    config |= {"base_url": host, "model_impl": implementation}
     return generation_span(model=model, model_config=config)
 
 
@@ -57,19 +77,13 @@ def record_error(
     span.set_error(SpanError(message=message, data={"error": text}))
 
 
-def record_request(span: GenerationSpan, tracing: ModelTracing, request: ChatRequest) -> None:
-    """Put the messages and what was left out of the request on *span*."""
+def record_request(span: GenerationSpan, tracing: ModelTracing, request: TracedRequest) -> None:
+    """Put the messages and the facts of *request* on *span*."""
     data = span.span_data
     if tracing.include_data():
-        data.input = request.body["messages"]
+        data.input = request.messages
     if data.model_config is not None:
-        config = dict(data.model_config)
-        config["think"] = request.body.get("think")
-        config["repaired"] = request.rules.is_repair
-        config["context_length"] = request.body.get("options", {}).get("num_ctx")
-        if request.ignored or request.notes:
-            config["ignored"] = [*request.ignored, *request.notes]
-        data.model_config = config
+        data.model_config = {**data.model_config, **request.traced}
 
 
 def record_host(span: GenerationSpan, host: str | None) -> None:
@@ -79,7 +93,7 @@ def record_host(span: GenerationSpan, host: str | None) -> None:
         data.model_config = {**data.model_config, "base_url": host}
 
 
-def keep_bytes(span: GenerationSpan, tracing: ModelTracing, exchange: Chat) -> None:
+def keep_bytes(span: GenerationSpan, tracing: ModelTracing, exchange: Recordable) -> None:
     """Keep the bytes of *exchange* for *span*, when somebody asked and content may be kept."""
     if span.started_at is None or not tracing.include_data():
         return
@@ -106,12 +120,14 @@ def record_answer(
         "output_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
         "input_tokens_details": {"cached_tokens": usage.cached_tokens},
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
     config = dict(data.model_config or {})
     config["durations_ns"] = {
-        name: usage.figures[name] for name in DURATIONS if name in usage.figures
+        name: value for name, value in usage.figures.items() if name.endswith("_duration")
     }
+    if usage.cost is not None:
+        config["cost"] = usage.cost
     config["first_token_seconds"] = first_token_seconds
     if dropped_calls:
         config["dropped_calls"] = dropped_calls

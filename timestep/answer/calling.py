@@ -1,0 +1,392 @@
+"""One call of a model, whatever the wire: asked, read, repaired and recorded.
+
+The steps: `WireModel._prepare` makes the request; `_ask` sends it and feeds the reply; `settle` decides
+what the answer is, and may have it asked for again; the span gets what happened. A wire's model
+supplies the steps with an underscore that raise NotImplementedError here.
+"""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from agents import (
+    AgentOutputSchemaBase,
+    Handoff,
+    Model,
+    ModelResponse,
+    ModelRetryAdvice,
+    ModelRetryAdviceRequest,
+    ModelSettings,
+    ModelTracing,
+    Tool,
+    TResponseInputItem,
+    Usage,
+)
+from agents.items import TResponseStreamEvent
+from openai.types.responses.response_prompt_param import ResponsePromptParam
+
+from timestep.answer import ids
+from timestep.answer.events import Events
+from timestep.answer.items import Ids
+from timestep.answer.outcome import is_empty, settle
+from timestep.answer.reply import Reply
+from timestep.answer.rules import Repair, Rules
+from timestep.answer.span import (
+    GenerationSpan,
+    TracedRequest,
+    open_span,
+    record_answer,
+    record_error,
+    record_request,
+    recorded_errors,
+)
+from timestep.errors import TimestepError, UnsupportedInputError
+from timestep.errors.retry import retry_advice
+from timestep.net.origin import Origin
+
+logger = logging.getLogger("timestep")
+
+NEW_IDS = Ids(
+    response=ids.new_response_id,
+    message=ids.new_message_id,
+    function_call=ids.new_function_call_id,
+    call=ids.new_call_id,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """The arguments of one model call.
+
+    Attributes:
+        elsewhere: State that only OpenAI's servers keep, by the name of its argument.
+    """
+
+    instructions: str | None
+    input: str | list[TResponseInputItem]
+    settings: ModelSettings
+    tools: list[Tool]
+    output: AgentOutputSchemaBase | None
+    handoffs: list[Handoff[Any, Any]]
+    tracing: ModelTracing
+    elsewhere: Mapping[str, object]
+
+
+class WireRequest(TracedRequest, Protocol):
+    """A request of a wire, as far as every wire's are alike."""
+
+    @property
+    def rules(self) -> Rules:
+        """How the answer is read."""
+        ...
+
+
+RequestT = TypeVar("RequestT", bound=WireRequest)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a model call has come."""
+
+    started: float
+    is_streamed: bool
+    reply: Reply | None = None
+    first_token_seconds: float | None = None
+
+    @property
+    def has_output(self) -> bool:
+        """True once something was shown."""
+        return self.reply is not None and self.reply.has_output
+
+
+class WireModel(Model, ABC, Generic[RequestT]):
+    """A model whose wire is ours.
+
+    Args:
+        model: The name the caller asks for.
+        kind: Names the server in warnings: ``"Ollama model"``.
+        implementation: The package, for traces.
+        ids: Makes the ids that the server does not give.
+        strict: Raise for what would be ignored with a warning.
+    """
+
+    def __init__(
+        self, model: str, *, kind: str, implementation: str, ids: Ids, strict: bool
+    ) -> None:
+        self.model = model
+        self._kind = kind
+        self._implementation = implementation
+        self._ids = ids
+        self._strict = strict
+        self._warned: set[str] = set()
+
+    @property
+    @abstractmethod
+    def _host(self) -> str:
+        """The scheme and authority of the server."""
+
+    @abstractmethod
+    async def _prepare(self, call: ModelCall) -> RequestT:
+        """Return the request for *call*."""
+
+    @abstractmethod
+    def _origin(self, request: RequestT) -> Origin:
+        """Return who is asked, for error texts."""
+
+    @abstractmethod
+    def _ask(
+        self, request: RequestT, reply: Reply, call: ModelCall, span: GenerationSpan
+    ) -> AsyncGenerator[Events]:
+        """Send *request*, read the answer into *reply*, and yield its events as they come."""
+
+    @abstractmethod
+    async def _instead(self, request: RequestT, error: TimestepError) -> RequestT:
+        """Return the request to send instead, after *error*.
+
+        Raises:
+            TimestepError: *error*, or one with better advice, because nothing else can be sent.
+        """
+
+    @abstractmethod
+    def _repaired(self, request: RequestT, bad: Repair) -> RequestT:
+        """Return the request that asks for a better answer."""
+
+    def _note_answer(self, request: RequestT, reply: Reply) -> None:
+        """Warn of what may be wrong with an answer that is used all the same."""
+        if reply.was_cut:
+            limit = request.rules.token_limit or "its own limit or the context window"
+            self._warn_once(
+                "cut",
+                f"was cut at its token limit ({limit}), so its answer is incomplete; raise "
+                f"{request.rules.token_limit.partition('=')[0] or self._limits}.",
+            )
+        elif is_empty(reply):
+            self._warn_once("empty", "gave an empty answer: white space or thinking alone.")
+
+    _limits = "max_tokens"
+    """The settings that may have cut an answer when the request sets none of them."""
+
+    def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
+        """Return what the SDK should know about repeating a failed call."""
+        return retry_advice(request.error)
+
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
+        model_settings: ModelSettings,
+        tools: list[Tool],
+        output_schema: AgentOutputSchemaBase | None,
+        handoffs: list[Handoff[Any, Any]],
+        tracing: ModelTracing,
+        *,
+        previous_response_id: str | None = None,
+        conversation_id: str | None = None,
+        prompt: ResponsePromptParam | None = None,
+    ) -> ModelResponse:
+        """Return the whole answer.
+
+        Raises:
+            TimestepError: See `timestep.errors`; every class can leave here.
+        """
+        call = ModelCall(
+            system_instructions,
+            input,
+            model_settings,
+            tools,
+            output_schema,
+            handoffs,
+            tracing,
+            elsewhere(previous_response_id, conversation_id, prompt),
+        )
+        span = self._span(call)
+        with span, recorded_errors(span, tracing, "Error getting response"):
+            reply = await self._whole(call, span)
+            counts = reply.usage
+            usage = Usage(
+                requests=counts.requests,
+                input_tokens=counts.input_tokens,
+                output_tokens=counts.output_tokens,
+                total_tokens=counts.total_tokens,
+            )
+            usage.input_tokens_details.cached_tokens = counts.cached_tokens
+            usage.output_tokens_details.reasoning_tokens = counts.reasoning_tokens
+            keeps_usage = model_settings.preserve_raw_usage is True
+            return ModelResponse(
+                output=reply.output,
+                usage=usage,
+                response_id=None,
+                raw_usage=counts.figures if keeps_usage else None,
+            )
+
+    async def stream_response(
+        self,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
+        model_settings: ModelSettings,
+        tools: list[Tool],
+        output_schema: AgentOutputSchemaBase | None,
+        handoffs: list[Handoff[Any, Any]],
+        tracing: ModelTracing,
+        *,
+        previous_response_id: str | None = None,
+        conversation_id: str | None = None,
+        prompt: ResponsePromptParam | None = None,
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        """Yield the answer as it arrives, in the events of OpenAI's Responses API.
+
+        An error before the first output is raised; after it the stream ends with
+        ``response.failed``, so that nothing shown is lost. An answer that the token limit cut ends
+        with ``response.completed``; its last item is ``incomplete``.
+
+        Raises:
+            TimestepError: See `timestep.errors`; every class can leave here.
+        """
+        call = ModelCall(
+            system_instructions,
+            input,
+            model_settings,
+            tools,
+            output_schema,
+            handoffs,
+            tracing,
+            elsewhere(previous_response_id, conversation_id, prompt),
+        )
+        span = self._span(call)
+        # A generator may be closed in another context than it began in, so the span is not made
+        # current: nothing is nested in it.
+        span.start(mark_as_current=False)
+        message = "Error streaming response"
+        progress = _Progress(time.monotonic(), is_streamed=True)
+        try:
+            with recorded_errors(span, tracing, message):
+                async with aclosing(self._events(call, span, progress)) as batches:
+                    try:
+                        async for events in batches:
+                            for event in events:
+                                yield event
+                    except TimestepError as exc:
+                        if progress.reply is None or not progress.has_output:
+                            raise
+                        record_error(span, tracing, message, exc)
+                        for event in self._failed(call, span, progress, progress.reply, exc):
+                            yield event
+        finally:
+            span.finish(reset_current=False)
+
+    async def _whole(self, call: ModelCall, span: GenerationSpan) -> Reply:
+        """The finished reply: read as if it was streamed, with nobody looking."""
+        progress = _Progress(time.monotonic(), is_streamed=False)
+        async with aclosing(self._events(call, span, progress)) as batches:
+            async for _ in batches:
+                pass
+        assert progress.reply is not None, "no events without a reply"  # noqa: S101 - an invariant
+        return progress.reply
+
+    async def _events(
+        self, call: ModelCall, span: GenerationSpan, progress: _Progress
+    ) -> AsyncGenerator[Events]:
+        """Yield batches of events as they arrive; the last one ends with the response's last event."""
+        request = await self._prepare(call)
+        reply = progress.reply = Reply(
+            request.rules,
+            model=self.model,
+            created_at=time.time(),
+            ids=self._ids,
+            origin=self._origin(request),
+            is_streamed=progress.is_streamed,
+        )
+        while True:
+            record_request(span, call.tracing, request)
+            try:
+                async with aclosing(self._ask(request, reply, call, span)) as batches:
+                    async for events in batches:
+                        if progress.first_token_seconds is None and reply.has_output:
+                            progress.first_token_seconds = time.monotonic() - progress.started
+                        yield events
+            except TimestepError as exc:
+                if reply.has_output:
+                    # The frames hold what the server said, which may repeat the key in it.
+                    raise exc.with_traceback(None) from exc.__cause__
+                request = await self._instead(request, exc)
+                continue
+            bad = settle(reply)
+            if bad is None:
+                break
+            request = self._repaired(request, bad)
+            reply.restart(request.rules)
+            if events := reply.take_events():
+                yield events
+        reply.finish(raw_usage=call.settings.preserve_raw_usage is True)
+        # The consumer may stop at the last event, so everything is recorded before it.
+        self._record(call, span, progress, reply)
+        self._note_answer(request, reply)
+        yield reply.take_events()
+
+    def _failed(
+        self,
+        call: ModelCall,
+        span: GenerationSpan,
+        progress: _Progress,
+        reply: Reply,
+        error: TimestepError,
+    ) -> Events:
+        """Return the events that end a response which was already shown in part."""
+        reply.fail(str(error))
+        self._record(call, span, progress, reply)
+        return reply.take_events()
+
+    def _record(
+        self, call: ModelCall, span: GenerationSpan, progress: _Progress, reply: Reply
+    ) -> None:
+        record_answer(
+            span,
+            call.tracing,
+            usage=reply.usage,
+            output=reply.output,
+            first_token_seconds=progress.first_token_seconds,
+            dropped_calls=reply.dropped_calls,
+        )
+
+    def _span(self, call: ModelCall) -> GenerationSpan:
+        return open_span(
+            self.model,
+            call.settings,
+            call.tracing,
+            host=self._host,
+            implementation=self._implementation,
+        )
+
+    def _warn(self, ignored: Iterable[str]) -> None:
+        """Warn once of each thing that is ignored, or refuse them all under strict validation."""
+        phrases = list(ignored)
+        if phrases and self._strict:
+            raise UnsupportedInputError(
+                f"{self._kind} {self.model!r} cannot take: {'; '.join(phrases)}. Leave it out, or "
+                "turn strict_feature_validation off to have it ignored."
+            )
+        for phrase in phrases:
+            self._warn_once(phrase, f"ignores {phrase}.")
+
+    def _warn_once(self, topic: str, said: str) -> None:
+        if topic not in self._warned:
+            self._warned.add(topic)
+            logger.warning("%s %r %s", self._kind, self.model, said)
+
+
+def elsewhere(
+    previous_response_id: str | None,
+    conversation_id: str | None,
+    prompt: ResponsePromptParam | None,
+) -> dict[str, object]:
+    """Return the arguments that name state which only OpenAI's servers keep."""
+    state = {
+        "previous_response_id": previous_response_id,
+        "conversation_id": conversation_id,
+        "prompt": prompt,
+    }
+    return {name: value for name, value in state.items() if value is not None}
