@@ -1,4 +1,4 @@
-"""What an answer cost: tokens, and seconds where the provider tells them."""
+"""The cost of an answer: its tokens, and its seconds if the provider says them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,17 +12,17 @@ _NANOSECONDS = 1e9
 
 @dataclass
 class Costs:
-    """Summed over the model calls of one answer.
+    """Tokens and seconds, summed over the model calls of one answer. None means unknown.
 
     Attributes:
         requests: The model calls that ended.
-        input_tokens: None when no provider counted them.
-        output_tokens: None when no provider counted them.
-        total_seconds: From the question to the end.
-        first_token_seconds: From the question to the first thought, word or tool call.
-        load_seconds: Spent loading the model, as Ollama tells it.
-        prompt_seconds: Spent reading the prompt, as Ollama tells it.
-        output_seconds: Spent writing, as Ollama tells it.
+        input_tokens: The tokens of the prompts.
+        output_tokens: The tokens that the model wrote.
+        total_seconds: The time from the question to the end.
+        first_token_seconds: The time from the question to the first thought, word or tool call.
+        load_seconds: The time to load the model, as Ollama reports it.
+        prompt_seconds: The time to read the prompts, as Ollama reports it.
+        output_seconds: The time to write the output, as Ollama reports it.
     """
 
     requests: int = 0
@@ -51,13 +51,13 @@ class Costs:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """How fast the model wrote, by the provider's own clock."""
+        """The speed of the model, by the provider's own clock."""
         if not self.output_seconds:
             return None
         return self._timed_tokens / self.output_seconds
 
     def usage(self) -> dict[str, int] | None:
-        """The tokens as JSON; None when no provider counted them."""
+        """Return the tokens as JSON, or None if no provider counted them."""
         if self.input_tokens is None or self.output_tokens is None:
             return None
         return {
@@ -67,7 +67,7 @@ class Costs:
         }
 
     def timings(self) -> dict[str, float | None]:
-        """The seconds as JSON; None for what no provider told."""
+        """Return the seconds as JSON. None stands for what no provider reports."""
         return {
             "total_seconds": _rounded(self.total_seconds),
             "first_token_seconds": _rounded(self.first_token_seconds),
@@ -78,7 +78,7 @@ class Costs:
         }
 
     def __str__(self) -> str:
-        """For people: what is known, and nothing else."""
+        """Return what is known, for people."""
         parts: list[str] = []
         if self.input_tokens is not None:
             parts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")

@@ -29,7 +29,7 @@ def explain_failure(run: AgentRun, error: Exception) -> str:
     if isinstance(error, click.ClickException):
         return error.message
     if isinstance(error, MaxTurnsExceeded):
-        return f"{error}: the model goes on calling tools. Allow more with --max-turns."
+        return f"{error}: the model keeps calling tools. Allow more with --max-turns."
     return run.problem or explain(error)
 
 

@@ -1,4 +1,4 @@
-"""One run of an agent, reported as plain events while it goes on."""
+"""One run of an agent, reported as plain events while it runs."""
 
 import asyncio
 import time

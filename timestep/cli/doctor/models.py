@@ -74,7 +74,7 @@ def _check_cloud(
         yield Finding(
             _AREA,
             "problem",
-            f"{called} runs at ollama.com, and there is no key for it. "
+            f"{called} runs at ollama.com, which needs a key. "
             "https://ollama.com/settings/keys makes one.",
             "export OLLAMA_API_KEY=…",
         )
