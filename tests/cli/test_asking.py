@@ -10,6 +10,7 @@ from agents import ModelBehaviorError
 
 from timestep.cli.run.images import user_message
 from timestep.cli.run.output_schema import read_output_schema
+from timestep.testing import NoDone
 
 MODEL = ("--model", "ollama/llama3.2")
 PIXEL = base64.b64decode(
@@ -263,7 +264,8 @@ def test_an_answer_against_its_schema_is_an_error_and_is_shown(invoke, fake_olla
 
     assert result.exit_code == 1
     assert '{"town":"Oslo"}' in result.stdout
-    assert "did not answer with city.json as JSON" in result.stderr
+    assert "did not match city.json" in result.stderr
+    assert "'city' is a required property. A larger" in result.stderr
 
 
 def test_a_schema_is_checked_here_too():
@@ -316,7 +318,7 @@ def test_a_session_goes_on_where_it_ended(invoke, fake_ollama):
 
 
 def test_an_answer_that_fails_leaves_the_session_as_it_was(invoke, fake_ollama):
-    fake_ollama.reply("one two", done_reason="length")
+    fake_ollama.reply("one two", fault=NoDone())
     fake_ollama.reply("ok")
 
     assert invoke("run", "One?", *MODEL, "--session", "ann").exit_code == 1
@@ -395,6 +397,7 @@ def test_json_is_one_value_with_all_there_is(invoke, fake_ollama):
             {"name": "get_weather", "arguments": {"city": "Oslo"}, "result": "snow in Oslo"}
         ],
         "usage": {"requests": 2, "input_tokens": 52, "output_tokens": 6},
+        "is_cut": False,
         "error": None,
     }
     assert timings["load_seconds"] == 0.014
@@ -425,15 +428,15 @@ def test_json_lines_are_the_events_and_the_value(invoke, fake_ollama):
 
 @pytest.mark.parametrize("form", ["--json", "--jsonl"])
 def test_json_of_an_answer_that_breaks_off_has_what_came_and_why(invoke, fake_ollama, form):
-    fake_ollama.reply("one two", done_reason="length")
+    fake_ollama.reply("one two", fault=NoDone())
 
     result = invoke("run", "Hi", *MODEL, form)
 
     value = json.loads(result.stdout.splitlines()[-1] if form == "--jsonl" else result.stdout)
     assert result.exit_code == 1
     assert value["answer"] == "one two"
-    assert "num_predict" in value["error"]
-    assert "num_predict" in result.stderr
+    assert "ended without its last line" in value["error"]
+    assert "ended without its last line" in result.stderr
 
 
 def test_what_a_provider_does_not_tell_is_null(invoke, openai_server, monkeypatch):

@@ -1,3 +1,4 @@
+import json
 import os
 import pty
 import signal
@@ -173,13 +174,33 @@ def test_an_answer_that_breaks_off_is_kept_and_the_reason_told(invoke, fake_olla
     assert "response.failed" not in result.stderr
 
 
-def test_an_answer_that_is_cut_says_which_limit_to_raise(invoke, fake_ollama):
+def test_an_answer_that_is_cut_is_an_answer_with_a_mark(invoke, fake_ollama):
     fake_ollama.reply("one two", done_reason="length")
 
     result = invoke("run", "Hi", *MODEL)
 
-    assert (result.exit_code, result.stdout) == (1, "one two\n")
-    assert "num_predict" in result.stderr
+    assert (result.exit_code, result.stdout) == (0, "one two\n")
+    assert "The answer is not complete: the model reached its token limit." in result.stderr
+
+
+@pytest.mark.parametrize(("reason", "is_cut"), [("length", True), ("stop", False)])
+def test_json_says_whether_an_answer_is_cut(invoke, fake_ollama, reason, is_cut):
+    fake_ollama.reply("one two", done_reason=reason)
+
+    result = invoke("run", "Hi", *MODEL, "--json")
+
+    value = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert (value["answer"], value["is_cut"], value["error"]) == ("one two", is_cut, None)
+
+
+def test_the_record_marks_an_answer_that_is_cut(invoke, fake_ollama):
+    fake_ollama.reply("one two", done_reason="length")
+    invoke("run", "Hi", *MODEL)
+
+    shown = invoke("traces", "show", "last").output
+
+    assert "cut at the token limit" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(

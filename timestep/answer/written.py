@@ -135,7 +135,7 @@ def _validation_error(text: str, output: AgentOutputSchemaBase) -> ValidationErr
 
 def _words(cause: BaseException) -> str:
     if not isinstance(cause, ValidationError):
-        return str(cause)
+        return str(cause).rstrip(".")
     problems = cause.errors(include_url=False, include_input=False, include_context=False)
     told = [
         ": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"])))

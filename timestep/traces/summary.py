@@ -1,5 +1,8 @@
 """One line about a span. Pure."""
 
+from collections.abc import Mapping
+from typing import cast
+
 from timestep.traces.conversation import answered
 from timestep.traces.records import Span
 from timestep.traces.text import call_text, one_line
@@ -47,4 +50,17 @@ def measures(span: Span) -> list[str]:
             parts.append(f"{name} {seconds:.3f} s")
     if span.context_fill is not None:
         parts.append(f"context {span.context_fill:.0%} of {span.context_length:,}")
+    if is_cut(span):
+        parts.append("cut at the token limit")
     return parts
+
+
+def is_cut(span: Span) -> bool:
+    """Return whether the token limit cut the answer of a model call."""
+    output = span.data.get("output")
+    items = cast("list[object]", output) if isinstance(output, list) else []
+    return any(
+        isinstance(item, Mapping)
+        and cast("Mapping[str, object]", item).get("status") == "incomplete"
+        for item in items
+    )

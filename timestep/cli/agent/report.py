@@ -40,6 +40,13 @@ def print_costs(run: AgentRun) -> None:
         print_aside(costs, dim=True)
 
 
+def print_cut(run: AgentRun) -> None:
+    """Say on stderr that the answer of *run* is not complete, if the token limit cut it."""
+    if run.is_cut:
+        # A log warning of the model names the setting that was in force.
+        print_aside("The answer is not complete: the model reached its token limit.")
+
+
 def print_typed(result: RunResultStreaming, agent: Agent[Any]) -> None:
     """Print the answer of an *agent* with an output type; it is not shown while it streams."""
     if is_text(agent):

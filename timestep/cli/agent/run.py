@@ -107,6 +107,7 @@ class AgentRun:
         calls: The tool calls by call id, each with its result once it has one.
         costs: The tokens and seconds used so far.
         problem: Why the server ended the answer early; empty if it did not.
+        is_cut: Whether the token limit cut the last answer, which is an answer all the same.
     """
 
     def __init__(self, show: Callable[[Event], None]) -> None:
@@ -115,6 +116,7 @@ class AgentRun:
         self.calls: dict[str, dict[str, Any]] = {}
         self.costs = Costs()
         self.problem = ""
+        self.is_cut = False
         self._show = show
         self._started = time.monotonic()
 
@@ -155,6 +157,7 @@ class AgentRun:
                 self._tell(MessageEnd())
             case ResponseCompletedEvent():
                 self.costs.add(event.response.usage)
+                self.is_cut = event.response.incomplete_details is not None
             case ResponseIncompleteEvent():
                 self.costs.add(event.response.usage)
                 self.problem = _why_cut(event.response)

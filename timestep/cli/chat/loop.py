@@ -9,7 +9,14 @@ from agents import TResponseInputItem
 
 from timestep.cli.agent.approval import Approver, run_to_answer, with_approval
 from timestep.cli.agent.conversation import load_conversation, new_items
-from timestep.cli.agent.report import explain_failure, is_text, print_costs, print_typed, quiet_sdk
+from timestep.cli.agent.report import (
+    explain_failure,
+    is_text,
+    print_costs,
+    print_cut,
+    print_typed,
+    quiet_sdk,
+)
 from timestep.cli.agent.run import AgentRun
 from timestep.cli.agent.screen import Screen
 from timestep.cli.agent.setup import RunSetup
@@ -104,6 +111,7 @@ def _answer(state: ChatState, message: str, approver: Approver) -> None:
         return
     screen.end()
     print_typed(result, state.setup.agent)
+    print_cut(run)
     print_costs(run)
     if sys.stderr.isatty():
         click.echo(err=True)

@@ -11,7 +11,14 @@ from pydantic_core import to_jsonable_python
 
 from timestep.cli.agent.approval import Approver, run_to_answer
 from timestep.cli.agent.conversation import load_conversation, new_items
-from timestep.cli.agent.report import explain_failure, is_text, print_costs, print_typed, quiet_sdk
+from timestep.cli.agent.report import (
+    explain_failure,
+    is_text,
+    print_costs,
+    print_cut,
+    print_typed,
+    quiet_sdk,
+)
 from timestep.cli.agent.run import AgentRun, Event, as_json
 from timestep.cli.agent.screen import Screen
 from timestep.cli.agent.setup import RunSetup
@@ -78,6 +85,7 @@ def print_answer(
     if form is Form.TEXT:
         screen.end()
         print_typed(result, setup.agent)
+        print_cut(run)
         print_costs(run)
     else:
         answer = to_jsonable_python(result.final_output)
@@ -108,6 +116,7 @@ def _value(
         "tool_calls": list(run.calls.values()),
         "usage": run.costs.usage(),
         "timings": run.costs.timings(),
+        "is_cut": run.is_cut,
         "error": problem,
     }
 
