@@ -226,6 +226,33 @@ def test_a_subclass_may_name_its_files_in_its_config():
         AppSettings()
 
 
+def test_of_two_files_the_last_one_wins():
+    for name in ("first", "last"):
+        Path(f"{name}.env").write_text(f"MY_KEY=sk-{name}\nTIMESTEP_DEFAULT_MODEL={name}\n")
+        Path(name).mkdir()
+        Path(name, "OPENAI_PROJECT_ID").write_text(name)
+    Path("timestep.toml").write_text("[openai]\napi_key = 'env:MY_KEY'\n")
+
+    class AppSettings(Settings):
+        model_config = SettingsConfigDict(
+            env_file=("first.env", "last.env"), secrets_dir=("first", "last")
+        )
+
+    settings = AppSettings()
+    assert settings.openai.api_key == SecretStr("sk-last")
+    assert (settings.default_model, settings.openai.project) == ("last", "last")
+    assert [str(loser) for loser in settings.origin_of("default_model").losers] == ["first.env:2"]
+
+
+def test_a_source_may_have_a_name_of_its_own():
+    class Named(Vault):
+        __name__ = "vault"
+
+    settings = with_sources(lambda cls, ours, inherited: (*inherited, Named(cls)))()
+
+    assert str(settings.origin_of("openai.api_key").winner) == "Named"
+
+
 def test_the_file_of_a_subclass_gives_way_to_an_argument_and_none():
     Path("other.env").write_text("TIMESTEP_DEFAULT_MODEL=other\n")
 

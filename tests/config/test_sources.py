@@ -165,7 +165,7 @@ def test_pyproject_is_parsed_once(parsed):
 @pytest.mark.parametrize("quotes", ['"""', "'''"])
 @pytest.mark.parametrize("inner", ["", "{q}", "{q}{q}", "x{q}{q}", "{q}{q}x", "\n{q}x{q}\n"])
 def test_a_text_may_end_in_quotes_of_its_own(quotes, inner):
-    text = f"a = {quotes}{inner.replace('{q}', quotes[0])}{quotes}\nb = 1\n"
+    text = f"a = {quotes}{inner.replace('{q}', quotes[0])}{quotes}\nb = {quotes[0]}{quotes[0]}\n"
     tomllib.loads(text)
 
     assert key_lines(text)["b",] == text.count("\n")
