@@ -285,3 +285,103 @@ def test_a_wrong_method_is_refused_as_recorded_and_fails_the_test(path, name):
     assert response.headers["allow"] == WIRE[name].headers["Allow"]
     with pytest.raises(UnexpectedRequest, match=f"GET /api/{path} came"):
         fake.verify()
+
+
+def test_a_prompt_is_cut_to_its_window_unless_it_must_not_be(client):
+    messages = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "old " * 20},
+        {"role": "user", "content": "new"},
+    ]
+    asked = {"messages": messages, "options": {"num_ctx": 10}, "_debug_render_only": True}
+
+    def rendered(**more):
+        return ask(client, **asked, **more).json()["_debug_info"]["rendered_template"]
+
+    assert "old" not in rendered()
+    assert "old" in rendered(truncate=False)
+    assert all(text in rendered() for text in ("system\ns<", "new"))
+
+
+SYSTEMS = [{"role": "system", "content": "one"}, {"role": "system", "content": "two"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_dropped", "status"),
+    [("all", False, 200), ("first", True, 200), ("one", True, 500)],
+)
+def test_renderers_differ_in_several_system_messages(fake_ollama, client, kind, is_dropped, status):
+    fake_ollama.add_model("m", system_messages=kind)
+    response = ask(client, model="m", messages=SYSTEMS, _debug_render_only=True)
+
+    assert response.status_code == status
+    assert ("two" not in response.text) is is_dropped
+
+
+def test_an_old_server_takes_thinking_without_levels(fake_ollama, client):
+    fake_ollama.add_model("m", think_levels=False)
+    fake_ollama.reply("Hi!")
+    refused = ask(client, model="m", think="medium")
+
+    assert refused.status_code == 400
+    assert refused.json() == {"error": 'think value "medium" is not supported for this model'}
+    assert ask(client, model="m", think=True).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("schema", "status"), [({"type": "string"}, 200), ({"anyOf": [{"type": "string"}]}, 500)]
+)
+def test_an_old_template_needs_the_type_of_every_property(fake_ollama, client, schema, status):
+    fake_ollama.add_model("m", needs_types=True)
+    tool = {
+        "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": schema}}}
+    }
+    response = ask(client, model="m", tools=[tool], _debug_render_only=True)
+
+    assert response.status_code == status
+
+
+ANY_OF = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "value"),
+    [
+        ({"type": "integer"}, "5", 5),
+        ({"type": "integer"}, "many", "many"),
+        ({"type": "string"}, "5", "5"),
+        ({"type": ["boolean", "null"]}, "true", True),
+        ({"type": "number"}, "true", "true"),
+        ({"type": "object"}, '{"a": 1}', {"a": 1}),
+        (ANY_OF, "5", 5),
+        (ANY_OF, "null", None),
+        ({"anyOf": [ANY_OF]}, "5", "5"),
+        ({"enum": [5]}, "5", "5"),
+        ({}, "[5]", "[5]"),
+    ],
+)
+def test_an_argument_written_as_text_has_the_type_of_its_property(
+    fake, client, schema, text, value
+):
+    tool = {
+        "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": schema}}}
+    }
+    fake_ollama.reply(tool_calls=[("f", {"a": text})], text_arguments=True)
+    answer = ask(client, tools=[tool], stream=False).json()
+
+    assert answer["message"]["tool_calls"][0]["function"]["arguments"] == {"a": value}
+
+
+def test_half_a_call_may_be_sent_whole_at_the_limit(fake_ollama, client):
+    fake_ollama.reply(tool_calls=[("f", {"a": "half"})], done_reason="length")
+    answer = ask(client, tools=[{"function": {"name": "f"}}], stream=False).json()
+
+    assert answer["done_reason"] == "length"
+    assert answer["message"]["tool_calls"][0]["function"]["arguments"] == {"a": "half"}
+
+
+@pytest.mark.parametrize("reason", ["load", "unload"])
+def test_an_answer_may_end_as_none(fake_ollama, client, reason):
+    fake_ollama.reply(done_reason=reason)
+
+    assert ask(client, stream=False).json()["done_reason"] == reason

@@ -6,9 +6,12 @@ Source: server/routes.go (ShowHandler, ListHandler, PsHandler, PullHandler) at v
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from timestep.testing.checks import RefusedError
+
+SystemMessages: TypeAlias = Literal["all", "first", "one"]
+"""What a renderer does with several system messages."""
 
 ALL_CAPABILITIES = ("completion", "tools", "thinking", "vision")
 _MODIFIED = "2026-01-01T00:00:00Z"
@@ -37,6 +40,12 @@ class Model:
         parameters: The Modelfile's parameters.
         template: The chat template.
         system: The Modelfile's system prompt.
+        system_messages: What the renderer does with more than one system message: it takes
+            ``"all"``, drops all but the ``"first"`` as cogito's and olmo3's do, or is refused with
+            a 500 when there is not ``"one"``, as qwen3.8's on 0.32.13.
+        think_levels: Whether ``think`` may be a level; before 0.17.7 only gpt-oss took one.
+        needs_types: Whether the template fails for a property without a type, as old ones of
+            gpt-oss do.
     """
 
     name: str
@@ -50,6 +59,9 @@ class Model:
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     template: str = "{{ .Prompt }}"
     system: str = ""
+    system_messages: SystemMessages = "all"
+    think_levels: bool = True
+    needs_types: bool = False
 
     @property
     def digest(self) -> str:
@@ -185,12 +197,52 @@ class Catalog:
         }
 
 
+def check_template(model: Model, chat: Mapping[str, Any]) -> None:
+    """Check that the template of *model* can render *chat*.
+
+    Raises:
+        RefusedError: It cannot.
+    """
+    if model.system_messages == "one" and len(_systems(chat["messages"])) > 1:
+        raise RefusedError(500, "template: :1:2: executing: System message must be the only one")
+    if model.needs_types and not all(map(_has_types, chat.get("tools") or ())):
+        raise RefusedError(
+            500,
+            "template: :75:34: executing: error calling index: reflect: slice index out of range",
+        )
+
+
+def _has_types(tool: Mapping[str, Any]) -> bool:
+    parameters = tool.get("function", {}).get("parameters") or {}
+    return all(schema.get("type") for schema in (parameters.get("properties") or {}).values())
+
+
+def rendered_messages(
+    model: Model, messages: Sequence[Mapping[str, Any] | None]
+) -> Sequence[Mapping[str, Any] | None]:
+    """Return those of *messages* that the renderer of *model* puts into the prompt."""
+    if model.system_messages != "first":
+        return messages
+    dropped = _systems(messages)[1:]
+    return [message for index, message in enumerate(messages) if index not in dropped]
+
+
+def _systems(messages: Sequence[Mapping[str, Any] | None]) -> list[int]:
+    return [
+        index
+        for index, message in enumerate(messages)
+        if str((message or {}).get("role")).lower() == "system"
+    ]
+
+
 def check_capabilities(model: Model, chat: Mapping[str, Any]) -> None:
     """Check that *model* can do what *chat* asks for.
 
     Raises:
         RefusedError: It cannot.
     """
+    if isinstance(chat.get("think"), str) and not model.think_levels:
+        raise RefusedError(400, f'think value "{chat["think"]}" is not supported for this model')
     if chat.get("think") not in (None, False) and "thinking" not in model.capabilities:
         raise RefusedError(400, f'"{chat["model"]}" does not support thinking')
     if "completion" not in model.capabilities:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from timestep.testing import catalog, checks, gojson, http
-from timestep.testing.catalog import Catalog
+from timestep.testing.catalog import Catalog, Model
 from timestep.testing.checks import RefusedError
 from timestep.testing.expectations import FakeOllamaError, InvalidRequest, UnexpectedRequest
 from timestep.testing.godecode import Number
@@ -112,8 +112,9 @@ class Endpoints:
         window = self.catalog.load(model, None if num_ctx is None else int(float(num_ctx.text)))
         if not messages:
             return self._no_answer(chat, "load")
+        catalog.check_template(model, request.json)
         if chat.get("_debug_render_only"):
-            return self._rendered(request.json, window)
+            return self._rendered(model, request.json, window)
         catalog.check_images(model, messages)
         self._check(request, checks.check_format, chat.get("format"))
         self._check(request, checks.check_schema, chat.get("format"))
@@ -123,9 +124,10 @@ class Endpoints:
         message = {"role": "assistant", "content": ""}
         return _json({**self._head(chat, message), "done": True, "done_reason": done_reason})
 
-    def _rendered(self, chat: Mapping[str, Any], window: int) -> Response:
+    def _rendered(self, model: Model, chat: Mapping[str, Any], window: int) -> Response:
         if chat.get("truncate") is not False:
             chat = cut(chat, window)
+        chat = {**chat, "messages": catalog.rendered_messages(model, chat["messages"])}
         images = catalog.count_images(chat["messages"])
         info = {
             "rendered_template": render(chat),
@@ -171,13 +173,13 @@ def cut(chat: Mapping[str, Any], window: int) -> Mapping[str, Any]:
 
     System messages and the last message stay. A token is a word here. Source: server/prompt.go.
     """
-    messages = list(chat["messages"])
+    messages: list[Mapping[str, Any] | None] = list(chat["messages"])
     while len(render({**chat, "messages": messages}).split()) > window:
         oldest = next(
             (
                 index
                 for index, message in enumerate(messages[:-1])
-                if (message or {}).get("role") != "system"
+                if not message or message.get("role") != "system"
             ),
             None,
         )

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeAlias, cast
 
 from timestep.testing import gojson, http
+from timestep.testing.arguments import typed_arguments
 from timestep.testing.faults import ErrorLine, Fault, NoDone
 from timestep.testing.http import Request, Response
 
@@ -67,7 +68,12 @@ class Reply:
         calls_on_done: All calls on the last chunk, as with gpt-oss and GGUFs without a template,
             instead of one chunk each.
         call_ids: Whether calls given as tuples get ids; older servers send none.
-        done_reason: ``"stop"`` or ``"length"``; ``None`` leaves it out.
+        text_arguments: Whether the model writes arguments as text, as in formats that look like
+            XML. The server gives each one the type in the request's tools; without a type there it
+            stays text. Only for calls given as tuples.
+        done_reason: ``"stop"`` or ``"length"``, with calls too, as when a parser completes half a
+            call at its end; ``"load"`` or ``"unload"``, which is not an answer; ``None`` leaves it
+            out.
         prompt_eval_count: Tokens of the prompt; 0 leaves it out, as on the real server.
         eval_count: Tokens of the answer; by default one a chunk.
         logprobs: One entry a chunk of text, or one list of entries a chunk.
@@ -84,6 +90,7 @@ class Reply:
     pieces: Iterable[str] | None = None
     calls_on_done: bool = False
     call_ids: bool = True
+    text_arguments: bool = False
     done_reason: str | None = "stop"
     prompt_eval_count: int = 26
     eval_count: int | None = None
@@ -103,7 +110,7 @@ class Reply:
 
     def respond(self, request: Request, ticks: Ticks) -> Response:
         """The response to *request*: streamed, or one object if it asks for that."""
-        chunks = self._chunks(request.json.get("model", ""), ticks)
+        chunks = self._chunks(request.json, ticks)
         if request.json.get("stream") is False:
             return self._whole(request, chunks)
         if any(isinstance(fault, ErrorLine) and fault.after == 0 for fault in self.faults):
@@ -137,13 +144,14 @@ class Reply:
         body = gojson.dumps({"error": error.message})
         return Response(500, (("Content-Type", "application/json"),), [body], delay=self.delay)
 
-    def _chunks(self, model: str, ticks: Ticks) -> Iterator[Mapping[str, Any]]:
-        chunks = self._messages(ticks) if self.chunks is None else self.chunks
+    def _chunks(self, chat: Mapping[str, Any], ticks: Ticks) -> Iterator[Mapping[str, Any]]:
+        chunks = self._messages(chat, ticks) if self.chunks is None else self.chunks
         for chunk in chunks:
-            head = {"model": chunk.get("model", model), "created_at": ticks.now()}
+            model = chunk.get("model", chat.get("model", ""))
+            head = {"model": model, "created_at": ticks.now()}
             yield {**head, **chunk}
 
-    def _messages(self, ticks: Ticks) -> Iterator[dict[str, Any]]:
+    def _messages(self, chat: Mapping[str, Any], ticks: Ticks) -> Iterator[dict[str, Any]]:
         count = 0
         for thought in _tokens(self.thinking):
             count += 1
@@ -154,7 +162,8 @@ class Reply:
             entry = next(logprobs, None)
             extra = {} if entry is None else {"logprobs": entry if _is_list(entry) else [entry]}
             yield {**_delta(content=piece), **extra}
-        calls = [self._call(index, call, ticks) for index, call in enumerate(self.tool_calls)]
+        tools: Sequence[Mapping[str, Any]] = chat.get("tools") or ()
+        calls = [self._call(i, call, tools, ticks) for i, call in enumerate(self.tool_calls)]
         if not self.calls_on_done:
             for call in calls:
                 count += 1
@@ -162,10 +171,14 @@ class Reply:
             calls = []
         yield self._done(count, calls)
 
-    def _call(self, index: int, call: ToolCall, ticks: Ticks) -> Mapping[str, Any]:
+    def _call(
+        self, index: int, call: ToolCall, tools: Sequence[Mapping[str, Any]], ticks: Ticks
+    ) -> Mapping[str, Any]:
         if isinstance(call, Mapping):
             return call
         name, arguments = call
+        if self.text_arguments:
+            arguments = typed_arguments(arguments, name, tools)
         head = {"id": ticks.call_id()} if self.call_ids else {}
         return {**head, "function": {"index": index, "name": name, "arguments": arguments}}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypedDict, Unpack
 
-from timestep.testing.catalog import Model
+from timestep.testing.catalog import Model, SystemMessages
 from timestep.testing.connection import Connection
 from timestep.testing.endpoints import Endpoints
 from timestep.testing.expectations import FakeOllamaError
@@ -35,6 +35,7 @@ class ReplyFields(TypedDict, total=False):
     pieces: Iterable[str] | None
     calls_on_done: bool
     call_ids: bool
+    text_arguments: bool
     done_reason: str | None
     prompt_eval_count: int
     eval_count: int | None
@@ -57,6 +58,9 @@ class ModelFields(TypedDict, total=False):
     parameters: Mapping[str, Any]
     template: str
     system: str
+    system_messages: SystemMessages
+    think_levels: bool
+    needs_types: bool
 
 
 @dataclass(frozen=True)
