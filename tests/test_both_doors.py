@@ -89,6 +89,18 @@ MODEL = [
         for value, is_taken in ((True, True), (False, True), ("maybe", False), ([], False))
     ),
 ]
+MODEL += [
+    *(("repairs", value, True) for value in (0, 1, 10)),
+    *(("repairs", value, False) for value in (-1, 11, True, 1.5, "many", [1])),
+    *(
+        (name, value, is_taken)
+        for name in ("text_calls", "think_tags")
+        for value, is_taken in (
+            *((True, True), (False, True), (["m"], True), (("m", " n "), True), ([], True)),
+            *(([""], False), ([5], False), ([b"m"], False), ({}, False), (5, False)),
+        )
+    ),
+]
 PROVIDER = [
     ("models", {"m": {"num_ctx": 1}}, True),
     ("models", {}, True),
@@ -112,7 +124,7 @@ PROVIDER = [
         )
     ),
     *(("host", value, True) for value in ("gpu", "gpu:1", ":1", "http://gpu", "0.0.0.0", "::1")),
-    *(("host", value, False) for value in ("gpu:0", "http://u:p@gpu", 5, b"gpu", "gpu/v1", [])),
+    *(("host", value, False) for value in ("gpu:0", "http://u:p@gpu", 5, b"gpu", [])),
     *(("api_key", value, True) for value in (KEY, f" {KEY}\n", "")),
     *(
         ("api_key", value, False)

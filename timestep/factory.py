@@ -4,7 +4,7 @@ import logging
 import pkgutil
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from agents import ModelProvider
 from pydantic import SecretStr
@@ -124,8 +124,7 @@ def build_ollama(name: str, table: OllamaProviderSettings) -> OllamaModelProvide
 
 def build_gateway(_: str, table: GatewaySettings) -> GatewayProvider:
     """Return the provider for the gateway that *table* describes."""
-    gateway = cast('Literal["litellm", "any-llm"]', table.kind)
-    return GatewayProvider(gateway, _reveal(table.api_key), table.base_url)
+    return GatewayProvider(table.kind, _reveal(table.api_key), table.base_url)
 
 
 def _ollama(where: str, table: OllamaSettings, api_key: SecretStr | None) -> OllamaModelProvider:

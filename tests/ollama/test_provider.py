@@ -63,7 +63,6 @@ async def test_a_configured_base_url_gets_cloud_names_unchanged(fake_ollama):
     "arguments",
     [
         {"base_url": "localhost:11434"},
-        {"base_url": "http://localhost:11434/v1"},
         {"base_url": "http://u:p@localhost:11434"},
         {"on_context_overflow": "ignore"},
         {"timeout": 0},

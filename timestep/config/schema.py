@@ -32,11 +32,13 @@ from timestep.config.types import (
     OllamaUrls,
     Options,
     Pattern,
+    Repairs,
     Seconds,
     read_numbers,
     split_always,
 )
 from timestep.net.chains import FallbackRules
+from timestep.net.flags import Overflow
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import LOCAL_OLLAMA, check_secrets_transport
 from timestep.routing import targets
@@ -135,7 +137,7 @@ class OllamaSettings(Section, frozen=True):
     """How long a model stays loaded: a duration, seconds as a number, or -1 for ever."""
     timeout: Timeout | None = Field(default=None, examples=[120])
     """Seconds of silence: a number, or a table of connect, first_byte and idle."""
-    on_context_overflow: Literal["error", "truncate"] = "error"
+    on_context_overflow: Overflow = "error"
     """What happens when a prompt does not fit the context window."""
     strict_feature_validation: bool = False
     """Raise for what Ollama cannot do, instead of warning once."""
@@ -145,7 +147,7 @@ class OllamaSettings(Section, frozen=True):
     """Take an answer that is nothing but the JSON of a call for the call: for every model, or for a list of models."""
     think_tags: ForModels = Field(default=False, examples=[["deepseek-r1"]])
     """Take <think>…</think> at the head of an answer for thinking: for every model that the server does not list as thinking, or for a list of models."""
-    repairs: Annotated[int, Field(ge=0, le=10)] = 1
+    repairs: Repairs = 1
     """How many times a model is asked again when its answer is not the call or the JSON that was asked for."""
     allow_remote_images: bool = False
     """Fetch images that a request names by URL."""

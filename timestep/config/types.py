@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from timestep.net.durations import check_keep_alive
+from timestep.net.flags import MOST_REPAIRS, check_for_models, check_repairs
 from timestep.net.headers import check_headers, check_key
 from timestep.net.lists import split_commas
 from timestep.net.options import check_options
@@ -113,12 +114,15 @@ def _tag_of_models(value: object) -> str:
 
 
 def _read_models(value: object) -> object:
-    """Return the names in a text, unless it says yes or no."""
-    is_word = isinstance(value, str) and value.strip().lower() in _YES_OR_NO
-    return value if is_word else split_always(value)
+    """Return what *value* says about models, with the text of a variable read."""
+    word = value.strip().lower() if isinstance(value, str) else None
+    return _WORDS[word] if word in _WORDS else check_for_models(split_always(value))
 
 
-_YES_OR_NO = {"true", "false", "yes", "no", "on", "off", "1", "0"}
+_WORDS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
 
 Seconds: TypeAlias = Annotated[StrictSeconds, BeforeValidator(read_number)]
 Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -136,6 +140,9 @@ OllamaUrls: TypeAlias = Annotated[
     | Annotated[list[OllamaUrl], Field(min_length=1), AfterValidator(_check_pool), Tag(":list")],
     Discriminator(_tag_of_list),
     BeforeValidator(split_commas),
+]
+Repairs: TypeAlias = Annotated[
+    int, Field(ge=0, le=MOST_REPAIRS), BeforeValidator(check_repairs), BeforeValidator(read_number)
 ]
 # For all models, for none, or for those that are named.
 ForModels: TypeAlias = Annotated[

@@ -64,9 +64,8 @@ class OllamaModel(WireModel[ChatRequest]):
         ollama_client: An ``ollama.AsyncClient``, or any object with its async ``chat(**kwargs)``.
         catalogue: What is known about the abilities of the server's models. Models of one server
             share it, so that each ability is asked for once; unset, the model has its own.
-        keywords: How the model is asked: ``options``, ``keep_alive``, ``timeout``,
-            ``on_context_overflow``, ``strict_feature_validation``, ``tool_emulation``,
-            ``allow_remote_images``, ``text_calls``, ``think_tags`` and ``repairs``, as `OllamaModelOptions` says.
+        keywords: How the model is asked, such as ``options`` and ``timeout``; the attributes of
+            `OllamaModelOptions` list them all.
 
     Raises:
         ConfigurationError: The client or a keyword cannot be used.

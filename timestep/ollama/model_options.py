@@ -1,27 +1,34 @@
 """How an Ollama model is asked: described once, for the provider, the model and each request. Pure.
 
-A new setting is a keyword here, a field of `OllamaModelOptions`, and the place where it acts. Both
-constructors take it then. The factory passes on the key of the same name in ``[ollama]``.
+CONTRIBUTING.md shows how to add one. Both constructors take a keyword that stands here, and the
+factory passes on the key of the same name in ``[ollama]``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self, TypedDict, Unpack, cast
+from typing import Any, Self, TypedDict, Unpack, cast
 
 from timestep.errors import ConfigurationError, UnsupportedInputError
 from timestep.net.durations import check_keep_alive
+from timestep.net.flags import Overflow, check_flag, check_for_models, check_overflow, check_repairs
 from timestep.net.names import tagged
 from timestep.net.options import check_options
 from timestep.net.timeouts import Timeouts
 
-_FOR_MODELS = ("text_calls", "think_tags")
+_RULES: Mapping[str, Callable[[object], object]] = {
+    "on_context_overflow": check_overflow,
+    "text_calls": check_for_models,
+    "think_tags": check_for_models,
+    "repairs": check_repairs,
+}
+"""The rule for each flag that is not simply True or False."""
 
 
 class OllamaFlags(TypedDict, total=False):
     """The shared keywords that are kept as they were given."""
 
-    on_context_overflow: Literal["error", "truncate"]
+    on_context_overflow: Overflow
     strict_feature_validation: bool
     tool_emulation: bool
     allow_remote_images: bool
@@ -62,7 +69,7 @@ class OllamaModelOptions:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     keep_alive: float | str | None = None
     timeout: Timeouts | None = None
-    on_context_overflow: Literal["error", "truncate"] = "error"
+    on_context_overflow: Overflow = "error"
     strict_feature_validation: bool = False
     tool_emulation: bool = False
     allow_remote_images: bool = False
@@ -146,37 +153,13 @@ def _checked_timeout(value: float | Mapping[str, float | None] | Timeouts) -> Ti
 
 
 def _checked_flags(flags: OllamaFlags) -> OllamaFlags:
+    checked: dict[str, object] = {}
     for name, value in flags.items():
-        if (wanted := _wrong_flag(name, value)) is not None:
-            raise ConfigurationError(f"{name} is {wanted}")
-    return flags
-
-
-def _wrong_flag(name: str, value: object) -> str | None:
-    """Return what is wrong with the *value* of the flag *name*, and what to write."""
-    kind = type(value).__name__
-    if name == "on_context_overflow":
-        is_right = value in ("error", "truncate")
-        return None if is_right else f"{value!r}; write 'error' or 'truncate'."
-    if name == "repairs":
-        is_right = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        return (
-            None
-            if is_right
-            else f"{kind if not isinstance(value, int) else value}; write 0 or more."
-        )
-    if name in _FOR_MODELS and _is_names(value):
-        return None
-    or_names = " or a list of model names" if name in _FOR_MODELS else ""
-    return None if isinstance(value, bool) else f"{kind}; write True or False{or_names}."
-
-
-def _is_names(value: object) -> bool:
-    return (
-        isinstance(value, Sequence)
-        and not isinstance(value, str)
-        and all(isinstance(name, str) for name in cast("Sequence[object]", value))
-    )
+        try:
+            checked[name] = _RULES.get(name, check_flag)(value)
+        except ValueError as exc:
+            raise ConfigurationError(f"{name}: {exc}.") from exc
+    return cast("OllamaFlags", checked)
 
 
 def applies_to(model: str, wanted: bool | Sequence[str]) -> bool:

@@ -32,9 +32,8 @@ class OllamaModelProvider(ModelProvider):
         allow_insecure: Let a key travel over plain http off this machine.
         headers: Extra headers for the server, such as a proxy's own key.
         local_url: Where local models are, when cloud names should still go to ollama.com.
-        keywords: How the models are asked: ``options``, ``keep_alive``, ``timeout``,
-            ``on_context_overflow``, ``strict_feature_validation``, ``tool_emulation``,
-            ``allow_remote_images``, ``text_calls``, ``think_tags`` and ``repairs``, as `OllamaModelOptions` says.
+        keywords: How the models are asked, such as ``options`` and ``timeout``; the attributes of
+            `OllamaModelOptions` list them all.
 
     Raises:
         ConfigurationError: The arguments do not go together, or one cannot be used.

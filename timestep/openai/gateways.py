@@ -5,7 +5,7 @@ Both reach other vendors in the shape of OpenAI's chat completions.
 
 import pkgutil
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import cast
 
 from agents import Model, ModelProvider
 
@@ -22,12 +22,12 @@ class GatewayProvider(ModelProvider):
     """Models by a gateway's own names, such as ``anthropic/claude-sonnet-4-5``.
 
     Attributes:
-        gateway: Which gateway; also the extra that installs it.
+        gateway: ``"litellm"`` or ``"any-llm"``; also the extra that installs it.
         api_key: The key to send; the gateway's own variables count when unset.
         base_url: The API to ask; the gateway chooses when unset.
     """
 
-    gateway: Literal["litellm", "any-llm"]
+    gateway: str
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
 

@@ -1,0 +1,56 @@
+"""How a model may be asked: the switches and small numbers of its settings. Pure."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, cast, get_args
+
+Overflow: TypeAlias = Literal["error", "truncate"]
+"""What happens to a prompt that does not fit the context window."""
+MOST_REPAIRS = 10
+
+
+def check_overflow(value: object) -> Overflow:
+    """Return *value*, if it says what happens to a prompt that does not fit.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if not isinstance(value, str) or value not in get_args(Overflow):
+        raise ValueError("write 'error' or 'truncate'")
+    return cast("Overflow", value)
+
+
+def check_flag(value: object) -> bool:
+    """Return *value*, if it is True or False.
+
+    Raises:
+        ValueError: It is something else. Text is refused, because "false" would count as true.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"it is {type(value).__name__}; write True or False")
+    return value
+
+
+def check_for_models(value: object) -> bool | list[str]:
+    """Return *value*, if it says for which models a switch is on: all, none, or a list of names.
+
+    Raises:
+        ValueError: It is something else, or a name in the list is not text.
+    """
+    if isinstance(value, bool):
+        return value
+    names = list(cast("Sequence[object]", value)) if isinstance(value, list | tuple) else None
+    if names is None or not all(isinstance(name, str) and name.strip() for name in names):
+        kind = type(value).__name__
+        raise ValueError(f"it is {kind}; write True or False or a list of model names")
+    return [str(name).strip() for name in names]
+
+
+def check_repairs(value: object) -> int:
+    """Return *value*, if it is how many times a model may be asked again for one answer.
+
+    Raises:
+        ValueError: It is not a whole number from 0 to `MOST_REPAIRS`.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_REPAIRS:
+        raise ValueError(f"write a whole number from 0 to {MOST_REPAIRS}")
+    return value
