@@ -361,7 +361,7 @@ ANY_OF = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
     ],
 )
 def test_an_argument_written_as_text_has_the_type_of_its_property(
-    fake, client, schema, text, value
+    fake_ollama, client, schema, text, value
 ):
     tool = {
         "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": schema}}}
