@@ -31,6 +31,7 @@ SECRETS = [
     ("AUTHORIZATION", "Basic YW5uOnBhc3M=", ["YW5uOnBhc3M="]),
     ("Proxy-Authorization", "Basic YW5uOnBhc3M=", ["YW5uOnBhc3M="]),
     ("X-Api-Authorization", "Bearer sk-123", ["sk-123"]),
+    ("Proxy-Authorization", "Bearer s3cr", ["s3cr"]),
     ("Content-Type", "application/json", []),
     ("User-Agent", "agents of mine", []),
     ("X-Title", "my application", []),

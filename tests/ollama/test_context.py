@@ -115,6 +115,7 @@ ADVICE = [
     (too_long(9000, 4096), 4096, "truncate", 40960, 16384, False),
     (too_long(9000, 8192), None, "error", 12000, 12000, True),
     (too_long(13000, 8192), None, "error", 12000, None, True),
+    (too_long(12000, 8192), None, "error", 12000, None, True),
     (too_long(12000, 12000), 12000, "truncate", 12000, None, False),
     (too_long(9000, 4096), 65536, "error", 4096, None, True),
     (SHIFT_OFF, None, "error", 131072, 65536, True),
