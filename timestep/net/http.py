@@ -4,8 +4,7 @@ aiohttp reads neither the environment nor ``~/.netrc`` here: `proxy_for` names t
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Mapping
 from io import BytesIO
 from ssl import SSLContext
 from typing import Any
@@ -54,7 +53,7 @@ class Session:
         """Send *request* and return its answer."""
         body = request.body
         headers = {**request.headers, **self._headers} if self._headers else request.headers
-        with _translated(self._proxy):
+        try:
             response = await self._session.request(
                 request.method,
                 URL(request.url),
@@ -63,6 +62,8 @@ class Session:
                 allow_redirects=False,
                 **self._extra,
             )
+        except Exception as exc:
+            raise _error(exc, self._proxy) from exc
 
         async def aclose() -> None:
             response.close()
@@ -120,17 +121,11 @@ def _proxy_headers(proxy: Proxy | None, *, is_secure: bool) -> Mapping[str, str]
 
 
 async def _body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
-    with _translated(None):
+    try:
         async for piece in response.content.iter_any():
             yield piece
-
-
-@contextmanager
-def _translated(proxy: Proxy | None) -> Generator[None]:
-    try:
-        yield
     except Exception as exc:
-        raise _error(exc, proxy) from exc
+        raise _error(exc, None) from exc
 
 
 def _error(exc: Exception, proxy: Proxy | None) -> TransportError:

@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -127,6 +128,7 @@ def parse_ollama_host(text: object) -> str:
     return check_base_url(f"{scheme}://{netloc}{slash}{path}", ollama=True)
 
 
+@lru_cache(maxsize=256)
 def authority(url: str) -> str:
     """The scheme, host and port of *url*: what an error may show."""
     parts = _split(url)
@@ -134,6 +136,7 @@ def authority(url: str) -> str:
     return f"{parts.scheme}://{host}"
 
 
+@lru_cache(maxsize=256)
 def is_loopback(url: str) -> bool:
     """True when *url* names this machine."""
     host = _host(_split(url))
@@ -145,6 +148,7 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=256)
 def is_ollama_cloud(url: str) -> bool:
     """True when *url* names ollama.com itself, over https."""
     parts = _split(url)

@@ -52,6 +52,9 @@ class Wire:
         withheld: Collection[str] = (),
     ) -> None:
         self.endpoint = endpoint
+        self._host = authority(endpoint.base_url)
+        self._secrets = secrets_in(endpoint.headers)
+        self._headers = {**_HEADERS, **endpoint.headers}
         self._client = Client(
             endpoint.base_url,
             timeouts or (Timeouts() if client is None else None),
@@ -111,8 +114,8 @@ class Wire:
 
     def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
         """Return who is asked for *model*, with *headers* beside the endpoint's own."""
-        secrets = (*secrets_in(self.endpoint.headers), *secrets_in(headers))
-        return Origin(model, authority(self.endpoint.base_url), secrets)
+        secrets = (*self._secrets, *secrets_in(headers)) if headers else self._secrets
+        return Origin(model, self._host, secrets)
 
     def connections(self) -> Connections:
         """Return the connections of the running loop, opened on first use."""
@@ -126,7 +129,7 @@ class Wire:
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], model: str | None
     ) -> "WireChat":
         own = {name.lower(): value for name, value in headers.items()}  # none is sent twice
-        sent = {**_HEADERS, **self.endpoint.headers, **own}
+        sent = {**self._headers, **own}
         request = Request(method, self.endpoint.base_url + path, sent, body)
         origin = self.origin(model, headers)
         return WireChat(self._client.exchange(request, Failures(origin)), origin)
