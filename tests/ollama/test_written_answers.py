@@ -258,9 +258,9 @@ async def test_a_model_that_was_only_loaded_gave_no_answer(fake_ollama, run, rea
         ({"text_calls": 1}, "write True or False or a list of model names"),
         ({"think_tags": "m"}, "write True or False or a list of model names"),
         ({"think_tags": [1]}, "write True or False or a list of model names"),
-        ({"repairs": -1}, "repairs is -1; write 0 or more"),
-        ({"repairs": "1"}, "repairs is str; write 0 or more"),
-        ({"repairs": True}, "write 0 or more"),
+        ({"repairs": -1}, "repairs: write a whole number from 0 to 10"),
+        ({"repairs": "1"}, "repairs: write a whole number from 0 to 10"),
+        ({"repairs": True}, "write a whole number"),
     ],
 )
 def test_a_wrong_keyword_is_refused(keywords, said):
