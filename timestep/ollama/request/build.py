@@ -12,9 +12,16 @@ from typing import Any
 from agents import AgentOutputSchemaBase, ModelSettings
 
 from timestep.answer.rules import Reading, Repair, Rules
+from timestep.answer.told import (
+    told_call,
+    told_output,
+    told_repair,
+    told_result,
+    with_instructions,
+)
 from timestep.errors import UnsupportedInputError
 from timestep.ollama.request.grammar import FormatWriter, to_format
-from timestep.ollama.request.messages import Conversation, Message, told_call, told_result
+from timestep.ollama.request.messages import Conversation, Message
 from timestep.ollama.request.options import RequestFields
 from timestep.ollama.request.tools import (
     FunctionTool,
@@ -189,18 +196,14 @@ def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
     rules = request.rules
     if bad.wants_call:
         schema, enforced = calls_schema(request.tools), calls_format(request.tools)
-        names = " or ".join(rules.tools)
-        wanted = f"That was not a call to {names}: {bad.problem}. Call {names} now"
     else:
         schema = {} if rules.output is None else rules.output.json_schema()
         enforced = to_format(schema)
-        wanted = f"That did not match the JSON schema: {bad.problem}. Give the answer again"
     body = {key: value for key, value in request.body.items() if key != "tools"}
     messages: list[Message] = list(body["messages"])
     if bad.answer:
         messages.append({"role": "assistant", "content": bad.answer})
-    ask = f"{wanted}, as one JSON object and nothing else, that matches this JSON schema:\n"
-    messages.append({"role": "user", "content": ask + _json(schema)})
+    messages.append({"role": "user", "content": told_repair(bad, rules.tools, schema)})
     body |= {"messages": messages, "format": enforced.schema}
     again = replace(
         rules,
@@ -315,25 +318,10 @@ def _told(message: Message) -> Message:
         return {"role": "user", "content": content, **kept}
     if "tool_calls" not in message:
         return message
-    calls = map(told_call, message["tool_calls"])
+    functions = (call["function"] for call in message["tool_calls"])
+    calls = (told_call(function["name"], function["arguments"]) for function in functions)
     content = "\n".join(text for text in (message["content"], *calls) if text)
     return {**{k: v for k, v in message.items() if k != "tool_calls"}, "content": content}
-
-
-def told_output(output: AgentOutputSchemaBase) -> str:
-    """Return the schema of the final answer in words."""
-    return (
-        "When you give your final answer, answer with one JSON object and nothing else, that "
-        f"matches this JSON schema:\n{_json(output.json_schema())}"
-    )
-
-
-def with_instructions(messages: list[Message], words: str) -> list[Message]:
-    """Return *messages* with *words* as the last ones of their first system message."""
-    if messages and messages[0]["role"] == "system":
-        content = f"{messages[0]['content']}\n\n{words}"
-        return [{**messages[0], "content": content}, *messages[1:]]
-    return [{"role": "system", "content": words}, *messages]
 
 
 def _json(value: Json) -> str:

@@ -20,6 +20,7 @@ from typing import Any, TypeGuard, cast
 from pydantic import BaseModel
 from pydantic_core import from_json
 
+from timestep.answer.told import told_call, told_item, told_result, work_of
 from timestep.errors import UnsupportedInputError
 from timestep.ollama.request.images import Fetched, audio_to_base64, image_to_base64, is_remote
 
@@ -37,22 +38,6 @@ _RESULT_ALONE = (
     "no conversation, so send the whole history instead of auto_previous_response_id)"
 )
 _CALL_ALONE = "the role of a tool call whose result is not in the history (it is sent as words)"
-# What a hosted tool's item says about itself rather than about the work.
-_BOOKKEEPING = frozenset(
-    {
-        "call_id",
-        "caller",
-        "container_id",
-        "created_by",
-        "encrypted_content",
-        "environment",
-        "fingerprint",
-        "id",
-        "provider_data",
-        "status",
-        "type",
-    }
-)  # fmt: skip - a table reads better in rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +129,7 @@ class _Builder:
         elif kind.endswith("_call_output"):
             self.result(item, index)
         elif kind.endswith("_call") and item.get("call_id"):
-            work = {key: value for key, value in item.items() if key not in _BOOKKEEPING}
-            self._call(item, index, kind.removesuffix("_call"), work)
+            self._call(item, index, kind.removesuffix("_call"), work_of(item))
         else:
             self.hosted(item, index)
 
@@ -296,17 +280,17 @@ class _Builder:
         turn["tool_calls"] = others
         if not others:
             del turn["tool_calls"]
-        words = f"[Call without a result: {told_call(call)}]"
+        words = f"[Call without a result: {told_call(call['function']['name'], call['function']['arguments'])}]"
         turn["content"] = "\n\n".join(filter(None, (turn["content"], words)))
 
     def hosted(self, item: Item, index: int) -> None:
         """A hosted tool's item, told in words: the model never made this call itself."""
-        work = {
-            key: value
-            for key, value in item.items()
-            if key not in _BOOKKEEPING and value not in (None, "", [], {})
-        }
-        self._say(f"[{item['type']}: {_json(work, f'input[{index}]')}]")
+        try:
+            self._say(told_item(item))
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise UnsupportedInputError(
+                f"input[{index}] cannot be written as JSON: {exc}."
+            ) from exc
 
     def drawing(self, item: Item, index: int) -> None:
         if item.get("result"):
@@ -384,17 +368,6 @@ _CONVERTERS: dict[str, Callable[[_Builder, Item, int], None]] = {
     "configuration_update": _Builder.foreign,
     "item_reference": _Builder.foreign,
 }
-
-
-def told_call(call: Message) -> str:
-    """Return a call of a message in words, as models without tool support write one."""
-    function = call["function"]
-    return _json({"name": function["name"], "arguments": function["arguments"]}, "a tool call")
-
-
-def told_result(name: str, content: str) -> str:
-    """Return the result of the tool *name* in words."""
-    return f"Result of {name}: {content}"
 
 
 def decode_arguments(arguments: Any) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
+from timestep.answer.told import told_output, with_instructions
 from timestep.errors import OllamaError, OllamaStatusError
-from timestep.ollama.request.build import ChatRequest, told_output, with_instructions
+from timestep.ollama.request.build import ChatRequest
 from timestep.ollama.request.merge import join_path
 from timestep.ollama.request.refs import Schema
 from timestep.ollama.request.types import ALL_TYPES
