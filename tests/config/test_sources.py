@@ -185,3 +185,20 @@ def test_no_source_shows_its_values():
     ):
         assert source()["openai"]["api_key"] == "s3cr3t"
         assert "s3cr3t" not in repr(source)
+
+
+def test_a_pointer_below_a_stronger_plain_value_needs_no_variable(monkeypatch):
+    Path("timestep.toml").write_text("[ollama.timeout]\nidle = 'env:NOWHERE'\n")
+    monkeypatch.setenv("TIMESTEP_OLLAMA__TIMEOUT", "30")
+
+    assert Settings().ollama.timeout == 30
+
+
+def test_a_source_can_be_asked_for_one_field():
+    source = ArgumentsSource(Settings, {"default_model": "m"})
+
+    assert source.get_field_value(Settings.model_fields["default_model"], "default_model") == (
+        "m",
+        "default_model",
+        False,
+    )
