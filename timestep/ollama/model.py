@@ -43,7 +43,7 @@ from timestep.ollama.render import (
     render_body,
     whole_prompt,
 )
-from timestep.ollama.request.build import Abilities, ChatRequest, build_request, repair
+from timestep.ollama.request.build import Abilities, ChatRequest, build_request
 from timestep.ollama.request.messages import build_conversation, remote_images
 from timestep.ollama.request.options import settings_to_fields
 from timestep.ollama.request.relax import (
@@ -51,6 +51,7 @@ from timestep.ollama.request.relax import (
     refused_format_error,
     without_constraint,
 )
+from timestep.ollama.request.repair import repair
 from timestep.ollama.request.tools import ToolConversion
 from timestep.ollama.source import ChatSource
 from timestep.ollama.wire import Wire

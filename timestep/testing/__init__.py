@@ -11,7 +11,7 @@ from timestep.testing.assertions import (
     assert_tools_called,
 )
 from timestep.testing.catalog import Model
-from timestep.testing.expectations import (
+from timestep.testing.errors import (
     FakeOllamaError,
     InvalidRequest,
     UnconsumedReplies,

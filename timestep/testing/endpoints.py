@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from timestep.testing import catalog, checks, gojson, http
 from timestep.testing.catalog import Catalog, Model
 from timestep.testing.checks import RefusedError
-from timestep.testing.expectations import FakeOllamaError, InvalidRequest, UnexpectedRequest
+from timestep.testing.errors import FakeOllamaError, InvalidRequest, UnexpectedRequest
 from timestep.testing.godecode import Number
 from timestep.testing.http import Request, Response
 from timestep.testing.replies import Ticks

@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from timestep.testing.expectations import FakeOllamaError, UnconsumedReplies
+from timestep.testing.errors import FakeOllamaError, UnconsumedReplies
 from timestep.testing.http import Request
 from timestep.testing.recordings import Recording
 from timestep.testing.replies import Answer, Failure, Reply

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeAlias, TypedDict, Unpack
 from timestep.testing.catalog import Model, SystemMessages
 from timestep.testing.connection import Connection
 from timestep.testing.endpoints import Endpoints
-from timestep.testing.expectations import FakeOllamaError
+from timestep.testing.errors import FakeOllamaError
 from timestep.testing.faults import Fault
 from timestep.testing.http import Request
 from timestep.testing.recordings import Recording

@@ -1,1 +1,18 @@
-"""Requests to Ollama's ``/api/chat``, converted from what the SDK sends. Pure but for `fetch`."""
+"""A model call of the Agents SDK as the body of ``POST /api/chat``. Pure, but for `fetch`.
+
+The steps, in their order:
+
+1. `options`: the model settings become fields, options and headers.
+2. `fetch`: remote images are fetched, where that is allowed; the only step that does I/O.
+3. `messages`: the input items become messages, with `images` for what they show.
+4. `tools`: tools and handoffs become function tools. `parameters` narrows their schemas to what
+   the server keeps, with `refs`, `merge` and `types`.
+5. `build`: all of it becomes one body, and the rules by which the answer is read. `grammar` and
+   `patterns` write the ``format``.
+6. `encoding`: the body becomes bytes.
+
+Afterwards, when the server or the model did not do as asked:
+
+- `relax`: the server refused the ``format``; ask without the constraint.
+- `repair`: the answer does not match; ask for it again.
+"""

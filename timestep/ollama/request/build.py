@@ -1,21 +1,19 @@
 """One model call as the body of ``POST /api/chat``, and how to read its answer. Pure.
 
-Ollama has no ``tool_choice``, and a ``format`` keeps models from calling tools. So a request
-also says how its text is to be read (`Reading`) and what to ask when the answer is not what it
-has to be (`repair`).
+Ollama has no ``tool_choice``, and a ``format`` keeps models from calling tools. So a request also
+says by which rules its answer is read.
 """
 
-import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents import AgentOutputSchemaBase, ModelSettings
 
-from timestep.answer.rules import Reading, Repair, Rules
+from timestep.answer.rules import Reading, Rules
 from timestep.answer.told import (
+    as_json,
     told_call,
     told_output,
-    told_repair,
     told_result,
     with_instructions,
 )
@@ -27,7 +25,6 @@ from timestep.ollama.request.tools import (
     FunctionTool,
     any_of,
     calls_format,
-    calls_schema,
     describe_tools,
     named,
 )
@@ -40,7 +37,7 @@ class Abilities:
     """What is known about the endpoint and the model.
 
     Attributes:
-        capabilities: As ``/api/show`` lists them; None when nobody could be asked.
+        capabilities: As ``/api/show`` lists them; None when the server could not be asked.
         enforces_format: False for Ollama Cloud and MLX models, which ignore ``format``.
         context_length: The longest window of the model in tokens, where it is known.
     """
@@ -50,7 +47,7 @@ class Abilities:
     context_length: int | None = None
 
     def lacks(self, capability: str) -> bool:
-        """True when the model is known not to have *capability*."""
+        """Return True when the model is known not to have *capability*."""
         return self.capabilities is not None and capability not in self.capabilities
 
 
@@ -78,13 +75,13 @@ class ChatRequest:
 
     @property
     def messages(self) -> list[Any]:
-        """The messages as they are sent."""
+        """Return the messages as they are sent."""
         messages: list[Any] = self.body["messages"]
         return messages
 
     @property
     def traced(self) -> Json:
-        """Facts for the span of the call."""
+        """Return the facts for the span of the call."""
         facts: Json = {
             "think": self.body.get("think"),
             "repaired": self.rules.is_repair,
@@ -186,36 +183,6 @@ def build_request(
     )
 
 
-def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
-    """Return the request that asks once more, after the answer to *request* was *bad*.
-
-    The answer is in the history with what is wrong with it, the shape is enforced by ``format``,
-    and no tool is offered that could get in its way. ``think`` stays as it was, because servers
-    from 0.17 to 0.20 ignore ``format`` beside ``think: false``.
-    """
-    rules = request.rules
-    if bad.wants_call:
-        schema, enforced = calls_schema(request.tools), calls_format(request.tools)
-    else:
-        schema = {} if rules.output is None else rules.output.json_schema()
-        enforced = to_format(schema)
-    body = {key: value for key, value in request.body.items() if key != "tools"}
-    messages: list[Message] = list(body["messages"])
-    if bad.answer:
-        messages.append({"role": "assistant", "content": bad.answer})
-    messages.append({"role": "user", "content": told_repair(bad, rules.tools, schema)})
-    body |= {"messages": messages, "format": enforced.schema}
-    again = replace(
-        rules,
-        reading=Reading.HELD,
-        must_call=bad.wants_call,
-        is_emulated=False,
-        repairs=rules.repairs - 1,
-        is_repair=True,
-    )
-    return replace(request, body=body, rules=again, is_relaxed=False)
-
-
 def _token_limit(settings: ModelSettings, fields: RequestFields) -> str:
     """Return the setting that limits the answer, such as ``max_tokens=100``; empty without one."""
     limit = fields.options.get("num_predict")
@@ -226,7 +193,7 @@ def _token_limit(settings: ModelSettings, fields: RequestFields) -> str:
 
 
 def _chosen(tools: list[FunctionTool], choice: Any) -> list[FunctionTool]:
-    """The tools that *choice* leaves on offer."""
+    """Return the tools that *choice* leaves on offer."""
     if choice == "none":
         return []
     if choice in (None, "auto", "required"):
@@ -284,7 +251,7 @@ def _emulate_tools(draft: _Draft, output: AgentOutputSchemaBase | None) -> None:
         schemas.append(_answer_format(writer, output))
         if output is not None and len(writer.losses) > told:
             draft.instructions.append(
-                f'The "answer" matches this JSON schema:\n{_json(output.json_schema())}'
+                f'The "answer" matches this JSON schema:\n{as_json(output.json_schema())}'
             )
     draft.body["format"] = writer.finish(any_of(schemas)).schema
     draft.is_emulated = True
@@ -303,7 +270,7 @@ def _answer_format(writer: FormatWriter, output: AgentOutputSchemaBase | None) -
 
 
 def _tell_calls(draft: _Draft) -> None:
-    """Put the history's calls and results into words: the model's template has no place for them."""
+    """Put the history's calls and results into words: the template has no place for tools."""
     told = [_told(message) for message in draft.messages]
     if told != draft.messages:
         draft.messages = told
@@ -311,7 +278,7 @@ def _tell_calls(draft: _Draft) -> None:
 
 
 def _told(message: Message) -> Message:
-    """*message* with its calls or its result in words."""
+    """Return *message* with its calls or its result in words."""
     if message["role"] == "tool":
         content = told_result(message["tool_name"], message["content"])
         kept = {key: message[key] for key in ("images",) if key in message}
@@ -322,7 +289,3 @@ def _told(message: Message) -> Message:
     calls = (told_call(function["name"], function["arguments"]) for function in functions)
     content = "\n".join(text for text in (message["content"], *calls) if text)
     return {**{k: v for k, v in message.items() if k != "tool_calls"}, "content": content}
-
-
-def _json(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
