@@ -38,8 +38,10 @@ def complete_model(
     """Return the models whose names begin with *incomplete*."""
     from timestep.cli.model_names import model_names
 
-    context = find_context(ctx)
-    names = model_names(config_file=context.config_file, env_file=context.env_file)
+    try:
+        names = model_names(find_context(ctx).settings)
+    except click.ClickException:
+        return []
     return [name for name in names if name.startswith(incomplete)]
 
 

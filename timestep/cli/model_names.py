@@ -1,10 +1,7 @@
-"""The model names worth offering: had quickly, and without a word when they cannot be had."""
+"""The model names that the shells complete, found quickly and without error messages."""
 
 import asyncio
 from collections.abc import Iterator
-
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from timestep.cli.event_loop import run_without_waiting
 from timestep.config.schema import OllamaProviderSettings, OllamaSettings
@@ -17,15 +14,11 @@ _PATIENCE = 0.5
 """Seconds that all servers have together: a key press should not take longer."""
 
 
-def model_names(*, config_file: str | None, env_file: str | None) -> list[str]:
+def model_names(settings: Settings) -> list[str]:
     """Return the default, the aliases, and the models of every Ollama server that answers at once.
 
     No key is sent, and nothing of the SDK is imported.
     """
-    try:
-        settings = Settings(_config_file=config_file, _env_file=env_file or ".env")
-    except (ValidationError, SettingsError):
-        return []
     names = targets(settings.default_model) if settings.default_model else []
     served = run_without_waiting(_served(list(_servers(settings))))
     return list(dict.fromkeys([*names, *settings.aliases, *served]))
@@ -56,6 +49,6 @@ async def _names(prefix: str, url: str) -> list[str]:
     try:
         async with open_client(url, {}) as client:
             listed = await client.list()
-    except Exception:  # noqa: BLE001 - whatever it is, a key press is no place to tell of it
+    except Exception:  # noqa: BLE001 - completion shows no errors
         return []
     return [f"{prefix}/{untagged(entry.model)}" for entry in listed.models if entry.model]
