@@ -55,7 +55,10 @@ def invoke():
 
 @pytest.fixture
 def start():
-    """Start a command in a process of its own, in the current directory."""
+    """Start a command in a process of its own, in the current directory.
+
+    *closing* closes streams, as a shell writes it: ``2>&-``.
+    """
     processes = []
 
     def popen(
@@ -64,10 +67,12 @@ def start():
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         is_in_terminal=False,
+        closing="",
         **variables,
     ):
+        command = [*(_IN_TERMINAL if is_in_terminal else _COMMAND), *arguments]
         process = subprocess.Popen(
-            [*(_IN_TERMINAL if is_in_terminal else _COMMAND), *arguments],
+            ["sh", "-c", f'exec "$@" {closing}', "sh", *command] if closing else command,
             start_new_session=is_in_terminal,
             # This tree, installed or not.
             env={**os.environ, "PYTHONPATH": str(_ROOT), **variables},
@@ -117,6 +122,25 @@ def on_screen(monkeypatch):
         os.close(ours)
         text = b"".join(shown).decode()
         return text if raw else seen(text), left.value.code
+
+    return run
+
+
+@pytest.fixture
+def configured(fake_ollama, monkeypatch):
+    """The test server is the server of every Ollama model."""
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+
+
+@pytest.fixture
+def imported_by(start):
+    """The modules that a command imports, in a process of its own."""
+
+    def run(*arguments, **variables):
+        process = start(*arguments, PYTHONPROFILEIMPORTTIME="1", **variables)
+        _, stderr = process.communicate()
+        assert process.returncode == 0, stderr[-500:]
+        return {line.split("|")[-1].strip() for line in stderr.splitlines()}
 
     return run
 

@@ -34,8 +34,7 @@ front = Agent("Front", handoffs=[handoff(advisor, input_filter=only_the_last)])
 
 
 @pytest.fixture(autouse=True)
-def configured(fake_ollama, monkeypatch):
-    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+def agents(configured):
     Path("desk.py").write_text(AGENT)
 
 

@@ -11,9 +11,7 @@ from timestep.config.settings import load_settings
 MODEL = ("--model", "ollama/m")
 
 
-@pytest.fixture(autouse=True)
-def configured(fake_ollama, monkeypatch):
-    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+pytestmark = pytest.mark.usefixtures("configured")
 
 
 def test_a_run_is_in_the_record_with_its_bytes(invoke, fake_ollama):

@@ -13,9 +13,7 @@ _PATIENCE = 240.0
 """Seconds; a process of its own takes a few to import the SDK, more on a busy machine."""
 
 
-@pytest.fixture(autouse=True)
-def configured(fake_ollama, monkeypatch):
-    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+pytestmark = pytest.mark.usefixtures("configured")
 
 
 def test_the_answer_goes_to_stdout_and_the_thinking_to_stderr(invoke, fake_ollama):

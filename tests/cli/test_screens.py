@@ -95,8 +95,7 @@ pack("coat", "boots", "a hat", "gloves", "and the other things that you need")
 
 
 @pytest.fixture(autouse=True)
-def configured(fake_ollama, monkeypatch):
-    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+def agents(configured):
     Path("desk.py").write_text(AGENT)
 
 

@@ -1,4 +1,4 @@
-"""Who is asked, and how: agents, settings, images, types, conversations, limits."""
+"""``timestep run`` with agents, settings, images, output types, conversations and limits."""
 
 import base64
 import json
@@ -52,8 +52,7 @@ SCHEMA = {
 
 
 @pytest.fixture(autouse=True)
-def configured(fake_ollama, monkeypatch):
-    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+def agents(configured):
     Path("desk.py").write_text(DESK)
 
 
