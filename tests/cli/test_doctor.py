@@ -316,7 +316,7 @@ def test_a_cloud_model_without_a_key_is_a_problem(findings, ollama, monkeypatch)
 
     [problem] = fixes(findings(exit_code=1), "problem").items()
 
-    assert "no key for it" in problem[0]
+    assert "which needs a key" in problem[0]
     assert problem[1] == "export OLLAMA_API_KEY=…"
 
 

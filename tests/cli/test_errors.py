@@ -56,5 +56,5 @@ def test_an_error_nobody_expected_says_where_it_came_from():
     with pytest.raises(ZeroDivisionError) as caught:
         _ = 1 / 0
 
-    assert explain(caught.value).startswith("ZeroDivisionError in test_failures.py:")
+    assert explain(caught.value).startswith("ZeroDivisionError in test_errors.py:")
     assert explain(caught.value).endswith(": division by zero")
