@@ -8,10 +8,11 @@ import traceback
 from pathlib import Path
 
 from agents import Agent, RunConfig, Runner, set_trace_processors
-from agents.tracing import TracingProcessor, add_trace_processor
+from agents.tracing import add_trace_processor
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.spans import Spans
 from timestep import MultiModelProvider, Settings, configured_keys
 from timestep.testing import Close, ErrorLine, FakeOllama, Reset
 from timestep.traces import install, uninstall
@@ -22,28 +23,17 @@ SHAPES = ["one server", "pool", "chain"]
 WAYS = ["answered", "error line", "refused", "401", "500", "reset", "closed", "redirect"]
 
 
-class Spans(TracingProcessor):
+class Shown(Spans):
+    """What the start of a trace and the end of a span show."""
+
     def __init__(self):
-        self.seen = []
+        super().__init__(
+            lambda span: repr(span.export()),
+            only=lambda span: span.error or span.span_data.type != "generation",
+        )
 
     def on_trace_start(self, trace):
-        self.seen.append(repr(trace.export()))
-
-    def on_trace_end(self, trace):
-        pass
-
-    def on_span_start(self, span):
-        pass
-
-    def on_span_end(self, span):
-        if span.error or span.span_data.type != "generation":
-            self.seen.append(repr(span.export()))
-
-    def shutdown(self):
-        pass
-
-    def force_flush(self):
-        pass
+        self.ended.append(repr(trace.export()))
 
 
 def script(fake, way, key):
@@ -83,7 +73,7 @@ def frames(report):
 
 async def everything_shown(key, way, file, shape):
     """All that a run with *key* shows, logs, raises and keeps."""
-    shown, spans = [], Spans()
+    shown, spans = [], Shown()
     log = Log(shown)
     logging.getLogger().addHandler(log)
     with FakeOllama() as fake:
@@ -120,7 +110,7 @@ async def everything_shown(key, way, file, shape):
             await provider.aclose()
             logging.getLogger().removeHandler(log)
     kept = [path.read_bytes().decode("latin-1") for path in Path(file).parent.iterdir()]
-    return [*shown, *spans.seen, *kept]
+    return [*shown, *spans.ended, *kept]
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -9,10 +9,10 @@ import httpx2
 import openai
 import pytest
 from agents import Agent, RunConfig, add_trace_processor, function_tool
-from agents.tracing import TracingProcessor
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.spans import Spans
 from timestep import (
     BrokenAnswerError,
     FallbackRules,
@@ -351,29 +351,6 @@ async def test_a_compressed_answer_is_read(openai_server, run, use_responses):
 # Secrets
 
 
-class Spans(TracingProcessor):
-    def __init__(self):
-        self.exported = []
-
-    def on_trace_start(self, trace):
-        pass
-
-    def on_trace_end(self, trace):
-        pass
-
-    def on_span_start(self, span):
-        pass
-
-    def on_span_end(self, span):
-        self.exported.append(json.dumps(span.export(), default=str))
-
-    def shutdown(self):
-        pass
-
-    def force_flush(self):
-        pass
-
-
 SAID = f"bad key Bearer {KEY} and {HEADER}"
 ERROR = {"message": SAID, "code": KEY, "type": "x", "param": [{HEADER: KEY}]}
 REPEATING = {
@@ -411,7 +388,7 @@ async def test_a_secret_the_server_repeats_is_in_no_error_and_no_span(
     openai_server.status = status
     openai_server.body = body.encode()
     openai_server.answer_headers = {"X-Request-Id": KEY, "WWW-Authenticate": f"Bearer {KEY}"}
-    spans = Spans()
+    spans = Spans(lambda span: json.dumps(span.export(), default=str))
     add_trace_processor(spans)
 
     with pytest.raises(Exception, match=r".") as caught:
@@ -425,14 +402,14 @@ async def test_a_secret_the_server_repeats_is_in_no_error_and_no_span(
         repr(error),
         str(getattr(error, "body", "")),
         str(getattr(error, "code", "")),
-        *spans.exported,
+        *spans.ended,
         # The connection's own log, for debugging, has every header.
         *(each.getMessage() for each in caplog.records if not each.name.startswith("httpcore")),
     ]
     if isinstance(error, openai.APIStatusError):
         told += [error.response.text, str(error.response.headers.multi_items()), error.request_id]
         assert "***" in error.response.text
-    assert spans.exported
+    assert spans.ended
     assert not [text for text in told if "violet-otter" in text or HEADER in text]
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 from agents import Agent, RunConfig, Runner, function_tool, set_trace_processors
-from agents.tracing import TracingProcessor
 from pydantic import BaseModel
 
+from tests.spans import Spans
 from timestep.errors import OllamaStatusError
 from timestep.net import wire_bytes
 from timestep.ollama.provider import OllamaModelProvider
@@ -17,35 +17,12 @@ def keeping():
     wire_bytes.stop()
 
 
-class Spans(TracingProcessor):
-    """What was kept for every generation, taken as it ends."""
-
-    def __init__(self):
-        self.taken = []
-
-    def on_trace_start(self, trace):
-        pass
-
-    def on_trace_end(self, trace):
-        pass
-
-    def on_span_start(self, span):
-        pass
-
-    def on_span_end(self, span):
-        if span.span_data.type == "generation":
-            self.taken.append(wire_bytes.take(span.span_id))
-
-    def shutdown(self):
-        pass
-
-    def force_flush(self):
-        pass
-
-
 @pytest.fixture
 def spans():
-    processor = Spans()
+    processor = Spans(
+        lambda span: wire_bytes.take(span.span_id),
+        only=lambda span: span.span_data.type == "generation",
+    )
     set_trace_processors([processor])
     yield processor
     set_trace_processors([])
@@ -88,7 +65,7 @@ async def test_a_call_keeps_the_bytes_that_went_over_the_wire(fake_ollama, spans
 
     await ask(fake_ollama)
 
-    [[kept]] = spans.taken
+    [[kept]] = spans.ended
     assert kept.request == fake_ollama.requests[-1].body
     assert kept.url == f"{fake_ollama.url}/api/chat"
     assert kept.status == 200
@@ -102,7 +79,7 @@ async def test_a_refusal_is_kept_too(fake_ollama, spans, keeping):
     with pytest.raises(OllamaStatusError):
         await ask(fake_ollama)
 
-    [[kept]] = spans.taken
+    [[kept]] = spans.ended
     assert kept.status == 500
     assert b"".join(kept.response) == b'{"error":"out of memory"}'
 
@@ -112,7 +89,7 @@ async def test_withheld_content_is_not_kept(fake_ollama, spans, keeping):
 
     await ask(fake_ollama, include=False)
 
-    assert spans.taken == [[]]
+    assert spans.ended == [[]]
 
 
 class Answer(BaseModel):
@@ -132,6 +109,6 @@ async def test_a_repair_is_a_second_exchange(fake_ollama, spans, keeping):
 
     await Runner.run(agent, "hi", run_config=RunConfig(model_provider=provider))
 
-    [[first, second]] = spans.taken
+    [[first, second]] = spans.ended
     assert first.request == fake_ollama.requests[-2].body
     assert second.request == fake_ollama.requests[-1].body

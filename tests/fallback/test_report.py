@@ -7,7 +7,6 @@ from agents import (
     RunConfig,
     add_trace_processor,
 )
-from agents.tracing import TracingProcessor
 
 from tests.fallback.chains import (
     agent,
@@ -16,6 +15,7 @@ from tests.fallback.chains import (
     openai,
     weather,
 )
+from tests.spans import Spans
 from timestep import (
     AllModelsFailedError,
 )
@@ -50,20 +50,6 @@ def test_the_error_pickles():
     again = pickle.loads(pickle.dumps(error))
 
     assert (str(again), again.failures) == (str(error), error.failures)
-
-
-class Spans(TracingProcessor):
-    def __init__(self):
-        self.ended = []
-
-    def on_trace_start(self, trace): ...
-    def on_trace_end(self, trace): ...
-    def on_span_start(self, span): ...
-    def on_span_end(self, span):
-        self.ended.append(span)
-
-    def shutdown(self): ...
-    def force_flush(self): ...
 
 
 async def test_each_try_that_failed_and_each_model_passed_over_is_a_span(

@@ -14,9 +14,9 @@ from agents import (
     retry_policies,
     set_trace_processors,
 )
-from agents.tracing import TracingProcessor
 
 from tests.ollama.faults import CASES, SILENCE_SECONDS, TEXT, Case, Point
+from tests.spans import Spans
 from timestep import OllamaModelProvider, OllamaTimeoutError
 from timestep.testing import FakeOllama
 
@@ -33,7 +33,7 @@ class Mode:
 MODES = [Mode(is_streamed, retries) for is_streamed in (False, True) for retries in (False, True)]
 
 
-class Recorder(TracingProcessor):
+class Recorder(Spans):
     """The generation spans of every run, by the run's name."""
 
     def __init__(self):
@@ -42,9 +42,6 @@ class Recorder(TracingProcessor):
     def on_trace_start(self, trace):
         self.names[trace.trace_id] = trace.name
 
-    def on_trace_end(self, trace):
-        pass
-
     def on_span_start(self, span):
         self.open.add(span.span_id)
 
@@ -52,12 +49,6 @@ class Recorder(TracingProcessor):
         self.open.discard(span.span_id)
         if span.span_data.type == "generation":
             self.spans.setdefault(self.names[span.trace_id], []).append(span.export())
-
-    def shutdown(self):
-        pass
-
-    def force_flush(self):
-        pass
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import traceback
 import ollama
 import pytest
 from agents import Agent, ModelSettings, RunConfig, Runner, set_trace_processors, trace
-from agents.tracing import TracingProcessor
 
+from tests.spans import Spans
 from timestep import (
     AuthenticationError,
     ConfigurationError,
@@ -117,28 +117,8 @@ def test_a_key_in_the_clear_is_refused(url):
 
 
 async def test_a_key_the_server_repeats_is_in_no_error_and_no_span(fake_ollama):
-    spans = []
-
-    class Recorder(TracingProcessor):
-        def on_trace_start(self, trace):
-            pass
-
-        def on_trace_end(self, trace):
-            pass
-
-        def on_span_start(self, span):
-            pass
-
-        def on_span_end(self, span):
-            spans.append(span.export())
-
-        def shutdown(self):
-            pass
-
-        def force_flush(self):
-            pass
-
-    set_trace_processors([Recorder()])
+    spans = Spans(lambda span: span.export())
+    set_trace_processors([spans])
     fake_ollama.fail(401, f"the key {KEY} is wrong", headers={"X-Echo": f"Bearer {KEY}"})
     provider = OllamaModelProvider(KEY, fake_ollama.url)
 
@@ -152,11 +132,11 @@ async def test_a_key_the_server_repeats_is_in_no_error_and_no_span(fake_ollama):
         repr(error),
         repr(vars(error)),
         repr(pickle.loads(pickle.dumps(error))),
-        repr(spans),
+        repr(spans.ended),
         repr(provider),
         repr(vars(provider.get_model("m"))),
     ]
-    assert spans
+    assert spans.ended
     assert all(KEY not in text for text in everywhere)
 
 

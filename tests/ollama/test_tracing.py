@@ -17,39 +17,21 @@ from agents import (
     set_trace_processors,
     trace,
 )
-from agents.tracing import TracingProcessor
 from pydantic import BaseModel
 
 import timestep
+from tests.spans import Spans
 from timestep import ServerBusyError
 from timestep.testing import Stall
 
 
-class Recorder(TracingProcessor):
+class Recorder(Spans):
     def __init__(self):
-        self.spans = []
-
-    def on_trace_start(self, trace):
-        pass
-
-    def on_trace_end(self, trace):
-        pass
-
-    def on_span_start(self, span):
-        pass
-
-    def on_span_end(self, span):
-        self.spans.append(span.export())
-
-    def shutdown(self):
-        pass
-
-    def force_flush(self):
-        pass
+        super().__init__(lambda span: span.export())
 
     @property
     def generations(self):
-        return [span for span in self.spans if span["span_data"]["type"] == "generation"]
+        return [span for span in self.ended if span["span_data"]["type"] == "generation"]
 
 
 @pytest.fixture
@@ -93,7 +75,7 @@ async def test_withheld_data_stays_off_the_span_and_usage_stays_on(
 
     (span,) = recorder.generations
     assert span["span_data"]["usage"]["output_tokens"] == 3
-    assert "secret" not in repr(recorder.spans)
+    assert "secret" not in repr(recorder.ended)
 
 
 async def test_a_failure_is_on_its_span(fake_ollama, model, run, recorder):
@@ -208,7 +190,7 @@ async def test_a_disabled_trace_records_nothing(fake_ollama, model, run, recorde
 
     await run(Agent("a", model=model), "hi", run_config=RunConfig(tracing_disabled=True))
 
-    assert recorder.spans == []
+    assert recorder.ended == []
 
 
 async def test_a_cancelled_call_says_so_on_its_span(fake_ollama, model, recorder):

@@ -218,6 +218,17 @@ def test_a_call_of_the_responses_api_is_recorded_with_input_and_output(installed
     assert installed.search("salut")
 
 
+def test_a_usage_that_is_not_a_number_is_left_out(installed):
+    usage = {"input_tokens": [1], "output_tokens": True}
+    with trace("t"), generation_span(model="m", usage=usage):
+        pass
+    installed.flush()
+
+    [call] = installed.get("last").model_calls
+    assert (call.input_tokens, call.output_tokens, call.model) == (None, None, "m")
+    assert installed.verify() == []
+
+
 def test_what_a_span_holds_is_copied_when_it_ends(installed):
     data = {"list": [1]}
     with trace("t"), custom_span("c", data):

@@ -447,3 +447,17 @@ def test_a_link_to_a_record_and_the_record_are_one(tmp_path):
     link.symlink_to(real)
 
     assert TraceStore(link).path == real
+
+
+def test_counts_whose_sum_no_integer_holds_leave_runs_listable(store, record):
+    events = run_events("huge")
+    huge = [
+        event._replace(input_tokens=2**62, output_tokens=2**62)
+        if isinstance(event, SpanEnded)
+        else event
+        for event in events
+    ]
+    store.write(huge)
+    record("good")
+
+    assert {run.name for run in store.traces()} == {"huge", "good"}

@@ -10,7 +10,6 @@ from agents import (
     add_trace_processor,
     function_tool,
 )
-from agents.tracing import TracingProcessor
 
 from tests.ollama.pool.servers import (
     QUIET,
@@ -21,6 +20,7 @@ from tests.ollama.pool.servers import (
     looks,
     unload,
 )
+from tests.spans import Spans
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama import hosts as pools
 from timestep.testing import Stall
@@ -127,25 +127,14 @@ async def test_conversations_that_began_together_stay_apart(servers, model):
 
 
 async def test_the_span_names_the_server_that_answered(servers, model):
-    spans = []
-
-    class Spans(TracingProcessor):
-        def on_trace_start(self, trace): ...
-        def on_trace_end(self, trace): ...
-        def on_span_start(self, span): ...
-        def on_span_end(self, span):
-            spans.append(span)
-
-        def shutdown(self): ...
-        def force_flush(self): ...
-
-    add_trace_processor(Spans())
+    spans = Spans(only=lambda span: span.span_data.type == "generation")
+    add_trace_processor(spans)
     load(servers[2])
     servers[2].reply("hi")
 
     await Runner.run(Agent("a", model=model), "hi")
 
-    config = next(s.span_data.model_config for s in spans if s.span_data.type == "generation")
+    config = spans.ended[0].span_data.model_config
     assert config["base_url"] == servers[2].url
 
 
