@@ -16,6 +16,7 @@ from timestep import (
     ContextWindowExceededError,
     FallbackModel,
     FallbackRules,
+    ModelOutputError,
     RateLimitError,
     UnsupportedInputError,
 )
@@ -28,6 +29,9 @@ STAYS = [
         {"status": 400, "error": "the input exceeds the available context size"},
         ContextWindowExceededError,
     ),
+    ({"status": 500, "error": "XML syntax error on line 3: unexpected EOF"}, ModelOutputError),
+    ({"status": 500, "error": "tool 'delete_files' not found"}, ModelOutputError),
+    ({"status": 500, "error": "error parsing tool call: raw='{'"}, ModelOutputError),
 ]
 
 

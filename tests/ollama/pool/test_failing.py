@@ -168,8 +168,16 @@ async def test_when_all_fail_the_one_that_fails_least_is_asked(servers, clock):
     assert await ask(model) == "hi"
 
 
-async def test_what_the_model_wrote_is_not_held_against_its_server(servers, model):
-    servers[0].fail(500, "error parsing tool call: raw='{'")
+@pytest.mark.parametrize(
+    "words",
+    ["error parsing tool call: raw='{'", "unexpected end of JSON input", "empty function name"],
+)
+@pytest.mark.parametrize("is_line", [True, False])
+async def test_what_the_model_wrote_is_not_held_against_its_server(servers, model, words, is_line):
+    if is_line:
+        servers[0].reply("lost", fault=ErrorLine(words, after=0))
+    else:
+        servers[0].fail(500, words)
     servers[0].reply("hi")
 
     with pytest.raises(ModelOutputError):
