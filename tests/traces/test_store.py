@@ -4,7 +4,7 @@ import sqlite3
 import stat
 import tempfile
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -461,3 +461,30 @@ def test_counts_whose_sum_no_integer_holds_leave_runs_listable(store, record):
     record("good")
 
     assert {run.name for run in store.traces()} == {"huge", "good"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE span_ends SET data = '{'",
+        "UPDATE span_ends SET data = '[1]', error = 'x'",
+        "UPDATE span_ends SET data = CAST(x'ff' AS TEXT), name = CAST(x'ff' AS TEXT)",
+        "UPDATE span_ends SET ended_at = 'x', total_seconds = 'x', input_tokens = 'x'",
+        "UPDATE traces SET metadata = '{'",
+        "UPDATE bodies SET body = 'text'",
+    ],
+)
+def test_a_damaged_row_is_shown_or_a_store_error_and_hides_no_other_run(store, record, damage):
+    damaged = record("damaged", exchanges=(Exchange("u", 200, b"{}", b"{}"),))
+    record("good", at=2000.0)
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        for table in ("span_ends", "traces", "bodies"):
+            connection.execute(f"DROP TRIGGER {table}_are_final")
+        where = "" if "bodies" in damage else f" WHERE trace_id = '{damaged}'"
+        connection.execute(damage + where)
+
+    assert {run.name for run in store.traces()} == {"damaged", "good"}
+    assert store.get("last").name == "good"
+    for read in (lambda: store.get(damaged), store.stats, store.verify, store.values):
+        with suppress(StoreError):
+            assert read() is not None

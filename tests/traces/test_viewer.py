@@ -8,6 +8,7 @@ import pytest
 import uvicorn
 
 from timestep.traces import Exchange
+from timestep.traces.records import SpanEnded, SpanStarted
 from timestep.traces.viewer import page
 from timestep.traces.viewer.app import build_app
 
@@ -161,3 +162,16 @@ def test_an_exported_file_keeps_content_out_of_its_code():
     assert "unsafe" not in text.split("Content-Security-Policy")[1].split(">")[0]
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert "src=" not in text.split("<body>")[1]
+
+
+@pytest.mark.parametrize("value", [r'"half \ud83d"', "NaN", "-Infinity"])
+def test_what_json_hardly_holds_is_shown_all_the_same(get, store, value):
+    data = f'{{"type": "function", "output": {value}}}'
+    start = SpanStarted("s", "odd", None, "function", "f", 1.0)
+    store.write([start, SpanEnded("s", "odd", "function", "f", 2.0, None, data)])
+
+    answer = get("/api/runs/odd")
+
+    assert answer.status_code == 200
+    [span] = json.loads(answer.text, parse_constant=pytest.fail)["spans"]
+    assert span["data"]["output"]

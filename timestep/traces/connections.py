@@ -110,13 +110,19 @@ def _closed_on_error(connection: sqlite3.Connection) -> Generator[None]:
 
 
 def _open(path: Path, how: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{how}",
         uri=True,
         timeout=busy_seconds,
         isolation_level=None,
         check_same_thread=False,
     )
+    connection.text_factory = _text  # a damaged text must not hide the others
+    return connection
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode(errors="replace")
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:

@@ -56,8 +56,8 @@ def problems(connection: sqlite3.Connection) -> list[str]:
         if count:
             found.append(f"{count} {what}")
     for digest, body in connection.execute("SELECT hash, body FROM bodies"):
-        if hashlib.sha256(body).hexdigest() != digest:
-            found.append(f"the body {digest[:12]}… is not the one that was stored")
+        if not isinstance(body, bytes) or hashlib.sha256(body).hexdigest() != digest:
+            found.append(f"the body {str(digest)[:12]}… is not the one that was stored")
     for lost, reason in connection.execute("SELECT events, reason FROM losses ORDER BY id"):
         found.append(describe_loss(lost, reason))
     return found

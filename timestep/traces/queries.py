@@ -176,7 +176,7 @@ def load(connection: sqlite3.Connection, trace_id: str) -> Trace | None:
         started_at=started,
         ended_at=ended,
         group_id=group,
-        metadata=None if metadata is None else json.loads(metadata),
+        metadata=_object(metadata),
         spans=_spans(connection, rows, trace_id),
     )
 
@@ -351,12 +351,12 @@ def _spans(
 def _span(
     connection: sqlite3.Connection, row: tuple[Any, ...], exchanges: list[StoredExchange]
 ) -> Span:
-    content: dict[str, Any] = {} if row[8] is None else json.loads(row[8])
+    content = _object(row[8]) or {}
     if exchanges and "input" not in content:
         # The request is stored once, byte for byte; the span's input is a part of it.
         content["input"] = _messages(body(connection, exchanges[-1].request))
     values = dict(zip(_SPAN_FIELDS, row, strict=True))
-    values["error"] = None if row[7] is None else json.loads(row[7])
+    values["error"] = _object(row[7])
     values["data"] = content
     return Span(**values, exchanges=tuple(exchanges))
 
@@ -364,10 +364,24 @@ def _span(
 _SPAN_FIELDS = [field.name for field in fields(Span) if field.name != "exchanges"]
 
 
+def _object(text: str | None) -> dict[str, Any] | None:
+    """Return the stored JSON object *text*; what a damaged file has in its place is shown as text.
+
+    NaN and the infinities become texts, for no other JSON reader takes them.
+    """
+    if text is None:
+        return None
+    try:
+        value: Any = json.loads(text, parse_constant=str)
+    except (ValueError, TypeError, RecursionError):
+        value = None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {"unreadable": str(text)}
+
+
 def _messages(request: bytes | None) -> Any:
     try:
-        value: Any = json.loads(request or b"null")
-    except ValueError:
+        value: Any = json.loads(request or b"null", parse_constant=str)
+    except (ValueError, RecursionError):
         return None
     return cast("dict[str, Any]", value).get("messages") if isinstance(value, dict) else None
 

@@ -290,7 +290,8 @@ class TraceStore:
         with self._using, self._readable() as connection:
             try:
                 return query(connection)
-            except sqlite3.Error as exc:
+            # A damaged file holds values of any type.
+            except (sqlite3.Error, ValueError, TypeError) as exc:
                 raise StoreError(
                     f"{self.path} cannot be read: {exc}. 'timestep traces verify' says more."
                 ) from exc

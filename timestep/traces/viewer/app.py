@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,6 +20,7 @@ from timestep.traces.queries import Filter
 from timestep.traces.store import TraceStore
 from timestep.traces.viewer import page
 
+_JSON = "application/json"
 _MOST_RUNS = 1000
 _LOOK_SECONDS = 0.25
 _HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -114,7 +115,8 @@ def _answer(make: Callable[[Request], Response]) -> Endpoint:
 
 
 def _json(make: Callable[[Request], Any]) -> Endpoint:
-    return _answer(lambda request: JSONResponse(make(request)))
+    # JSONResponse refuses lone surrogates; escaped, every reader takes them.
+    return _answer(lambda request: Response(json.dumps(make(request)), media_type=_JSON))
 
 
 def _content(make: Callable[[], str], media_type: str) -> Endpoint:
