@@ -19,8 +19,7 @@ from timestep.config import kinds
 from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError, UnknownModelError
-from timestep.factory import ollama_keywords, openai_arguments, provider_arguments
-from timestep.net.chains import FallbackRules
+from timestep.factory import build_all, ollama_keywords, openai_arguments
 from timestep.net.timeouts import Timeouts
 from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
 from timestep.openai.gateways import GatewayProvider
@@ -45,24 +44,19 @@ def ollama_arguments(monkeypatch, settings):
         made.append({"api_key": api_key, "base_url": base_url, **others})
 
     monkeypatch.setattr(factory, "OllamaModelProvider", make)
-    provider_arguments(settings)
+    build_all(settings)
     return made[0]
 
 
 def test_nothing_configured_needs_nothing():
-    arguments = provider_arguments(Settings())
-
-    assert list(arguments["provider_map"]) == ["ollama"]
-    assert {name: value for name, value in arguments.items() if value} == {
-        "provider_map": arguments["provider_map"],
-        "fallback": FallbackRules(),
-    }
+    assert list(build_all(Settings())) == ["ollama"]
+    assert not any(openai_arguments(Settings().openai).values())
 
 
 def test_every_argument_is_a_keyword_of_the_provider():
     keywords = inspect.signature(MultiModelProvider.__init__).parameters
-    for arguments in ({}, {"openai": {"timeout": 3, "api_key": "k"}}):
-        assert set(provider_arguments(Settings(**arguments))) <= set(keywords)
+    for openai in ({}, {"timeout": 3, "api_key": "k"}):
+        assert set(openai_arguments(Settings(openai=openai).openai)) <= set(keywords)
 
 
 def test_openai_itself_is_left_to_the_sdk(monkeypatch):

@@ -4,9 +4,9 @@ import logging
 import pkgutil
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, TypedDict, cast, get_type_hints
 
-from agents import ModelProvider
+from agents import ModelProvider, OpenAIProvider
 from pydantic import SecretStr
 
 from timestep.config.kinds import KINDS, PROVIDER_PLUGINS
@@ -34,10 +34,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger("timestep")
 
 
-def provider_arguments(settings: "Settings") -> dict[str, Any]:
-    """Return the keyword arguments of `MultiModelProvider` that *settings* describe.
+class OpenAIArguments(TypedDict, total=False):
+    """The keyword arguments of `MultiModelProvider` for names without a prefix."""
 
-    ``provider_map`` is a plain mapping from prefix to provider.
+    openai_provider: OpenAIProvider
+    openai_api_key: str | None
+    openai_organization: str | None
+    openai_project: str | None
+    openai_use_responses: bool | None
+
+
+def build_all(settings: "Settings") -> dict[str, ModelProvider]:
+    """Return the providers that *settings* describe, by prefix.
 
     Raises:
         ConfigurationError: A table or a plug-in cannot be used.
@@ -49,14 +57,8 @@ def provider_arguments(settings: "Settings") -> dict[str, Any]:
             f"The settings are {type(settings).__name__}; pass Settings, such as load_settings() gives."
         )
     return {
-        **openai_arguments(settings.openai),
-        "provider_map": {
-            "ollama": _ollama("ollama", settings.ollama, _ollama_key(settings)),
-            **{name: build(name, table) for name, table in settings.providers.items()},
-        },
-        "default_model": settings.default_model,
-        "aliases": settings.aliases,
-        "fallback": settings.fallback,
+        "ollama": _ollama("ollama", settings.ollama, _ollama_key(settings)),
+        **{name: build(name, table) for name, table in settings.providers.items()},
     }
 
 
@@ -80,7 +82,7 @@ def build_unconfigured(prefix: str) -> ModelProvider | None:
     return build(prefix, kind.table(kind=kind.name))
 
 
-def openai_arguments(table: OpenAISettings) -> dict[str, Any]:
+def openai_arguments(table: OpenAISettings) -> OpenAIArguments:
     """Return the keyword arguments of `MultiModelProvider` for names without a prefix.
 
     OpenAI itself is left to the SDK's own client. Settings that it has no keyword for get our client.

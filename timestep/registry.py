@@ -1,7 +1,7 @@
-"""Model providers by prefix, aliases and a default: what an application asks for models.
+"""Every model by its name: providers by prefix, aliases and a default.
 
-Settings and adapters are imported when they are used: an application that needs neither must not
-wait for them.
+Settings and adapters are imported on first use, so that an application without them does not wait
+for them.
 """
 
 import asyncio
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 
 
 class MultiModelProviderMap(MultiProviderMap):
-    """Providers by prefix; empty at first.
+    """Providers by prefix; it starts empty.
 
-    A prefix is what stands before the first slash of a model name.
+    A prefix is the part of a model name before the first slash.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class MultiModelProviderMap(MultiProviderMap):
         """Give *prefix* to *provider*, instead of the one that had it.
 
         Raises:
-            ConfigurationError: *prefix* is empty or has a slash.
+            ConfigurationError: *prefix* is empty, or has a slash or a space.
         """
         super().add_provider(_checked(prefix), provider)
 
@@ -66,7 +66,7 @@ class MultiModelProviderMap(MultiProviderMap):
         """Replace all entries by a copy of *mapping*.
 
         Raises:
-            ConfigurationError: A prefix is empty or has a slash.
+            ConfigurationError: A prefix is empty, or has a slash or a space.
         """
         super().set_mapping({_checked(prefix): provider for prefix, provider in mapping.items()})
 
@@ -74,9 +74,9 @@ class MultiModelProviderMap(MultiProviderMap):
 class MultiModelProvider(MultiProvider):
     """Every model an application is configured for, by name.
 
-    ``PREFIX/NAME`` asks the provider of the prefix for ``NAME``, split at the first slash: an
-    entry of *provider_map*, else ``openai``, ``ollama``, ``litellm`` or ``any-llm``. A name
-    without a slash is OpenAI's. Construction opens nothing and needs no key; closing is optional.
+    ``PREFIX/NAME`` is split at the first slash. It asks the provider of the prefix for ``NAME``: an
+    entry of *provider_map*, else ``openai``, ``ollama``, ``litellm`` or ``any-llm``. A name without
+    a slash belongs to OpenAI. Construction opens nothing and needs no key. Closing is optional.
 
     Args:
         provider_map: More providers; an entry wins over a built-in prefix.
@@ -85,12 +85,29 @@ class MultiModelProvider(MultiProvider):
             list becomes a `timestep.FallbackModel`.
         fallback: When such a list goes on to its next model.
         clock: Counts the seconds of a cool-down.
-        openai_provider: The provider for OpenAI's names, instead of one built from the
-            ``openai_*`` arguments.
-        openai_api_key: This and the following are as in `agents.MultiProvider`.
+        openai_provider: The provider for OpenAI's names. The ``openai_*`` arguments below build one
+            when it is not given; they mean what they mean to `agents.MultiProvider`.
+        openai_api_key: OpenAI's key; the SDK's default key when unset, then ``OPENAI_API_KEY``.
+        openai_base_url: Where OpenAI's API is; ``OPENAI_BASE_URL`` when unset.
+        openai_client: A ready client instead of a key and a base URL.
+        openai_organization: The organization sent with every request.
+        openai_project: The project sent with every request.
+        openai_use_responses: True for the Responses API, False for Chat Completions; the choice of
+            `agents.set_default_openai_api` when unset.
+        openai_use_responses_websocket: Send Responses requests over a websocket.
+        openai_strict_feature_validation: Make Chat Completions models refuse what only the
+            Responses API can do.
+        openai_websocket_base_url: Where the websocket is; ``OPENAI_WEBSOCKET_BASE_URL`` when unset.
+        openai_prefix_mode: ``"alias"`` cuts ``openai/`` off a name, ``"model_id"`` keeps it.
+        unknown_prefix_mode: ``"error"`` refuses an unknown prefix, ``"model_id"`` gives the whole
+            name to OpenAI's provider.
+        openai_agent_registration: The SDK's registration of agents.
+        openai_responses_websocket_options: How the websocket is kept alive.
+        openai_buffer_streamed_tool_calls: Make streamed Chat Completions hold tool calls back until
+            the stream ends.
 
     Raises:
-        ConfigurationError: *default_model* is empty or *aliases* form a ring.
+        ConfigurationError: *default_model* or an alias is empty, or *aliases* form a ring.
     """
 
     def __init__(
@@ -150,17 +167,17 @@ class MultiModelProvider(MultiProvider):
         forget_in_children(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the lock, so that a provider can be copied deeply like the SDK's."""
+        """Return everything but the lock, so that a provider can be copied deeply."""
         return {name: value for name, value in vars(self).items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Continue with *state* and a lock of its own."""
+        """Continue with *state* and a new lock."""
         vars(self).update(state)
         self._lock = threading.Lock()
         forget_in_children(self)
 
     def forget_connections(self) -> None:
-        """Begin anew in a forked process, where the lock may be held by nobody."""
+        """Start over in a forked process, where no thread may be left to release the lock."""
         self._lock = threading.Lock()
 
     @classmethod
@@ -171,10 +188,10 @@ class MultiModelProvider(MultiProvider):
         config_file: str | os.PathLike[str] | None = None,
         **overrides: Any,
     ) -> Self:
-        """The provider that the environment, ``.env`` and the TOML file describe.
+        """Return the provider that the environment, ``.env`` and the TOML file describe.
 
         Args:
-            env_file: The ``.env`` file; None for none.
+            env_file: The ``.env`` file; None reads no such file.
             config_file: The TOML file, instead of the one that is searched for.
             overrides: Settings that win over all sources, such as ``default_model="ollama/…"``.
 
@@ -189,7 +206,7 @@ class MultiModelProvider(MultiProvider):
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
-        """The provider that the TOML file at *path* describes; the environment wins over it.
+        """Return the provider that the TOML file at *path* describes; the environment wins over it.
 
         Raises:
             ConfigurationError: The configuration cannot be used.
@@ -198,30 +215,35 @@ class MultiModelProvider(MultiProvider):
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """The provider that *settings* describe.
+        """Return the provider that *settings* describe.
 
         Raises:
-            ConfigurationError: An Ollama option or a plug-in cannot be used.
+            ConfigurationError: A table or a plug-in cannot be used.
         """
-        from timestep.factory import provider_arguments  # noqa: PLC0415 - see above
+        from timestep.factory import build_all, openai_arguments  # noqa: PLC0415 - see above
 
-        arguments = provider_arguments(settings)
         provider_map = MultiModelProviderMap()
-        provider_map.set_mapping(arguments.pop("provider_map"))
-        return cls(provider_map=provider_map, **arguments)
+        provider_map.set_mapping(build_all(settings))
+        return cls(
+            provider_map=provider_map,
+            default_model=settings.default_model,
+            aliases=settings.aliases,
+            fallback=settings.fallback,
+            **openai_arguments(settings.openai),
+        )
 
     def get_model(self, model_name: str | None) -> Model:
-        """The model that *model_name* leads to; the configured default for None.
+        """Return the model that *model_name* leads to; the configured default for None.
 
         Raises:
-            UnknownModelError: A name is empty, or nobody knows its prefix.
-            ConfigurationError: A name is OpenAI's, and there is no key. In a chain the error names
-                the chain too, also where an earlier model of it would do.
+            UnknownModelError: A name is empty, or its prefix is unknown.
+            ConfigurationError: A name belongs to OpenAI, and there is no key. In a chain the error
+                names the chain, even if an earlier model of it could answer.
         """
         if not isinstance(cast("object", model_name), str | None):
             raise UnknownModelError(
-                f"A model's name is text, and {type(model_name).__name__} is none; write one such as "
-                "'gpt-4.1' or 'ollama/llama3.2'."
+                f"A model's name is text, not {type(model_name).__name__}; write one such as 'gpt-4.1' "
+                "or 'ollama/llama3.2'."
             )
         names = chain(model_name, self._aliases, self._default_model)
         if not names:
@@ -235,7 +257,7 @@ class MultiModelProvider(MultiProvider):
         return FallbackModel(models, self._fallback, rested=self._rested, clock=self._clock)
 
     def _link(self, name: str, chain_name: str) -> Model:
-        """The model *name* of a chain; what is wrong with it is told before it is needed."""
+        """Return the model *name* of a chain, so that a wrong name is an error before it is needed."""
         where = f"The chain {chain_name} cannot ask {name!r}"
         try:
             return self._named(name)
@@ -284,8 +306,8 @@ class MultiModelProvider(MultiProvider):
             return super().get_model(name)
         except OpenAIError as exc:
             raise ConfigurationError(
-                f"{name or 'The default model'!r} is a model of OpenAI, and there is no key for "
-                "it; set OPENAI_API_KEY, or api_key in [openai]. A local model has a prefix, as "
+                f"{name or 'The default model'!r} is a model of OpenAI, and its key is missing; "
+                "set OPENAI_API_KEY, or api_key in [openai]. A local model has a prefix, as "
                 "in 'ollama/llama3.2'."
             ) from exc
 
@@ -307,10 +329,10 @@ class MultiModelProvider(MultiProvider):
 
 
 def build_provider(settings: "Settings") -> MultiModelProvider:
-    """The provider that *settings* describe.
+    """Return the provider that *settings* describe.
 
     Raises:
-        ConfigurationError: An Ollama option or a plug-in cannot be used.
+        ConfigurationError: A table or a plug-in cannot be used.
     """
     return MultiModelProvider.from_settings(settings)
 

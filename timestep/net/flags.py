@@ -38,10 +38,13 @@ def check_for_models(value: object) -> bool | list[str]:
     """
     if isinstance(value, bool):
         return value
-    names = list(cast("Sequence[object]", value)) if isinstance(value, list | tuple) else None
-    if names is None or not all(isinstance(name, str) and name.strip() for name in names):
-        kind = type(value).__name__
-        raise ValueError(f"it is {kind}; write True or False or a list of model names")
+    names = cast("Sequence[object]", value)
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(name, str) and name.strip() for name in names
+    ):
+        raise ValueError(
+            f"it is {type(names).__name__}; write True or False or a list of model names"
+        )
     return [str(name).strip() for name in names]
 
 
