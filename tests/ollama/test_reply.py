@@ -274,9 +274,9 @@ def test_held_text_is_shown_when_it_is_found_right():
         )
     )
 
-    assert reply.held == '{"a": 1}'
+    assert reply.text.held == '{"a": 1}'
     assert not reply.items.has_text
-    reply.add_text(reply.held)
+    reply.add_text(reply.text.held)
     reply.finish()
 
     assert [item.type for item in reply.output] == ["reasoning", "message"]
@@ -301,14 +301,14 @@ def test_an_emulated_answer_streams_out_of_its_json(size):
     decoded = answer(*map(chunk, pieces), last(), asked=request(Reading.EMULATED))
 
     assert decoded.text == "Café 😀"
-    assert decoded.reply.held == ""
+    assert decoded.reply.text.held == ""
 
 
 def test_an_emulated_call_is_held():
     reply = new_reply(request(Reading.EMULATED))
     reply.feed(ndjson(chunk('{"name": "f", '), chunk('"arguments": {}}'), last()))
 
-    assert reply.held == '{"name": "f", "arguments": {}}'
+    assert reply.text.held == '{"name": "f", "arguments": {}}'
     assert not reply.has_output
 
 
@@ -322,7 +322,7 @@ def test_a_repair_adds_a_message_to_the_one_that_was_shown():
     )
     reply.restart(request(Reading.HELD, is_repair=True))
     reply.feed(ndjson(chunk("{}"), last(prompt=20, answer=3, **costs)))
-    reply.add_text(reply.held)
+    reply.add_text(reply.text.held)
     response = reply.finish()
 
     assert [item.content[0].text for item in response.output] == ["which is not JSON", "{}"]
@@ -340,7 +340,7 @@ def test_thinking_of_a_repair_is_an_item_of_its_own():
     reply.restart(request(Reading.HELD, is_repair=True))
     reply.feed(ndjson(chunk("yes", thinking="b"), last()))
 
-    reply.add_text(reply.held)
+    reply.add_text(reply.text.held)
     reply.finish()
 
     assert [item.content[0].text for item in reply.output] == ["a", "b", "yes"]
@@ -351,7 +351,7 @@ def test_logprobs_of_a_text_that_was_never_shown_are_forgotten():
     reply.feed(ndjson(chunk("bad", logprobs=[logprob("bad")]), last()))
     reply.restart(request(Reading.HELD))
     reply.feed(ndjson(chunk("good", logprobs=[logprob("good")]), last()))
-    reply.add_text(reply.held)
+    reply.add_text(reply.text.held)
 
     reply.finish()
 
@@ -494,7 +494,7 @@ def test_held_words_before_a_call_stay_before_it():
     reply.feed(ndjson(chunk("I look"), chunk(calls=[call("f")]), chunk("done"), last()))
 
     assert [item.type for item in reply.output] == ["message", "function_call"]
-    assert reply.held == "done"
+    assert reply.text.held == "done"
 
 
 def test_thinking_in_tags_is_thinking():

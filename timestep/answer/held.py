@@ -1,7 +1,8 @@
 """Text that waits until it is known to be right, and what of it may be shown already. Pure.
 
 A gate takes the text of an answer piece by piece. `Gate.feed` returns what may be shown, and
-`Gate.rest` returns what was held back at the end.
+`Gate.rest` returns what is held back. There is one for each way of reading a text: `AnswerText`
+for emulated tools, `Held` for the others, and none for a text that is shown at once.
 """
 
 from collections.abc import Callable
@@ -9,11 +10,12 @@ from typing import Protocol
 
 from timestep.answer.answer_text import AnswerText
 from timestep.answer.rules import Reading, Rules
+from timestep.answer.think_tags import ThinkTags
 from timestep.answer.written import CALL_BEGINNINGS
 
 
 class Gate(Protocol):
-    """Holds text back."""
+    """Holds text back until it is known to be right."""
 
     @property
     def is_open(self) -> bool:
@@ -68,7 +70,55 @@ class Held:
         return text
 
 
-def gate_for(rules: Rules) -> Gate | None:
+class HeldText:
+    """The text of one answer on its way to the items.
+
+    Thinking in tags is taken out of it, and what may still turn out wrong is held back.
+
+    Attributes:
+        is_live: True when every text is shown at once, as it came.
+    """
+
+    __slots__ = ("_gate", "_rules", "_tags", "is_live")
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._tags = ThinkTags() if rules.think_tags else None
+        self._gate = _gate_for(rules)
+        self.is_live = self._tags is None and self._gate is None
+
+    @property
+    def holds(self) -> bool:
+        """True when text is held back."""
+        return self._gate is not None and not self._gate.is_open
+
+    @property
+    def held(self) -> str:
+        """The text that is held back."""
+        return "" if self._gate is None else self._gate.rest()
+
+    def feed(self, text: str) -> tuple[str, str]:
+        """Take *text*; return the thinking and the text that may be shown now."""
+        thinking = ""
+        if self._tags is not None:
+            thinking, text = self._tags.feed(text)
+        return thinking, text if self._gate is None else self._gate.feed(text)
+
+    def end(self) -> tuple[str, str]:
+        """Return the thinking and the text that may be shown at the end of the answer."""
+        if self._tags is None:
+            return "", ""
+        thinking, text = self._tags.rest()
+        return thinking, text if self._gate is None else self._gate.feed(text)
+
+    def take(self) -> str:
+        """Return the text that is held back, and hold it no longer."""
+        if text := self.held:
+            self._gate = _gate_for(self._rules)
+        return text
+
+
+def _gate_for(rules: Rules) -> Gate | None:
     """Return the gate for an answer that is read by *rules*; None when its text is shown at once."""
     if rules.reading is Reading.EMULATED:
         return AnswerText()

@@ -39,23 +39,23 @@ def settle(reply: Reply) -> Repair | None:
     rules = reply.rules
     if reply.was_cut and (reply.calls or reply.held_calls):
         raise _cut_call(reply, [*reply.calls, *(call.name for _, call in reply.held_calls)])
-    if reply.has_refused:
+    if reply.refusals:
         return None
     if rules.must_call:
         return _settle_call(reply)
-    if (rules.is_emulated or rules.text_calls) and reply.held and not reply.calls:
+    if (rules.is_emulated or rules.text_calls) and reply.text.held and not reply.calls:
         try:
             _settle_written(reply)
         except Mismatch as exc:
             if exc.is_near:
-                return _ask_again(reply, reply.held, exc, wants_call=True)
+                return _ask_again(reply, reply.text.held, exc, wants_call=True)
         else:
             return None
     if rules.output is not None and not reply.calls:
         return _settle_output(reply, rules.output)
     _refuse_half_call(reply)
-    if reply.held:
-        reply.add_text(reply.held)
+    if reply.text.held:
+        reply.add_text(reply.text.held)
     _refuse_empty(reply)
     return None
 
@@ -75,11 +75,11 @@ def _settle_call(reply: Reply) -> Repair | None:
                 reply.add_call(call)
             else:
                 reply.dropped_calls += 1
-        if reply.held.strip():
-            reply.add_text(reply.held)
+        if reply.text.held.strip():
+            reply.add_text(reply.text.held)
         return None
     reply.dropped_calls += len(reply.held_calls)
-    text = "".join([*(before for before, _ in reply.held_calls), reply.held])
+    text = "".join([*(before for before, _ in reply.held_calls), reply.text.held])
     if reply.was_cut:
         raise _cut(reply)
     try:
@@ -105,7 +105,7 @@ def _settle_written(reply: Reply) -> None:
         Mismatch: It is something else.
         ModelOutputError: The answer was cut.
     """
-    calls = _written_calls(reply, reply.held)
+    calls = _written_calls(reply, reply.text.held)
     if reply.was_cut:
         raise _cut_call(reply, [call.name for call in calls])
     for call in calls:
@@ -118,7 +118,7 @@ def _written_calls(reply: Reply, text: str) -> list[Call]:
 
 
 def _settle_output(reply: Reply, output: AgentOutputSchemaBase) -> Repair | None:
-    text = reply.held if reply.holds else reply.items.last_text
+    text = reply.text.held if reply.text.holds else reply.items.last_text
     if reply.rules.is_emulated:
         text = _emulated_answer(text)
     try:
@@ -131,7 +131,7 @@ def _settle_output(reply: Reply, output: AgentOutputSchemaBase) -> Repair | None
                 reply, f"gave an empty answer where {output.name()} is wanted. {_TRY_AGAIN}"
             ) from None
         return _ask_again(reply, text, exc)
-    if reply.holds or right != text:  # what was shown already cannot be taken back
+    if reply.text.holds or right != text:  # what was shown already cannot be taken back
         reply.add_text(right)
     return None
 
@@ -164,7 +164,7 @@ def _ask_again(reply: Reply, text: str, bad: Mismatch, *, wants_call: bool = Fal
 
 def _refuse_half_call(reply: Reply) -> None:
     """Refuse the cut JSON of a model without tool support: half a call is not an answer."""
-    if reply.rules.is_emulated and reply.was_cut and reply.held.lstrip().startswith("{"):
+    if reply.rules.is_emulated and reply.was_cut and reply.text.held.lstrip().startswith("{"):
         raise _cut(reply)
 
 

@@ -20,10 +20,9 @@ from timestep.answer.chunks import (
     Usage,
 )
 from timestep.answer.events import Events, usage
-from timestep.answer.held import Gate, gate_for
+from timestep.answer.held import HeldText
 from timestep.answer.items import Ids, Items
 from timestep.answer.rules import Rules
-from timestep.answer.think_tags import ThinkTags
 from timestep.answer.written import Mismatch, declared_name
 from timestep.errors import ModelOutputError
 from timestep.net.origin import Origin
@@ -48,6 +47,8 @@ class Reply:
         dropped_calls: How many calls did not count.
         held_calls: Calls that wait to be checked, while a call is required, each with the text
             before it.
+        text: The text on its way to the items, and what of it is held back.
+        refusals: The words in which the model refused to answer.
     """
 
     def __init__(
@@ -84,9 +85,8 @@ class Reply:
         self.done = False
         self.done_reason: str | None = None
         self.held_calls: list[tuple[str, Call]] = []
-        self._tags = ThinkTags() if rules.think_tags else None
-        self._refusals: list[str] = []
-        self._gate: Gate | None = gate_for(rules)
+        self.text = HeldText(rules)
+        self.refusals: list[str] = []
 
     @property
     def output(self) -> list[ResponseOutputItem]:
@@ -97,21 +97,6 @@ class Reply:
     def has_output(self) -> bool:
         """True once something was shown that a retry would show twice."""
         return self.items.has_output
-
-    @property
-    def holds(self) -> bool:
-        """True when text is held back."""
-        return self._gate is not None and not self._gate.is_open
-
-    @property
-    def held(self) -> str:
-        """The text that was read but not shown."""
-        return "" if self._gate is None else self._gate.rest()
-
-    @property
-    def has_refused(self) -> bool:
-        """True when the model refused to answer, in words of its own."""
-        return bool(self._refusals)
 
     @property
     def was_cut(self) -> bool:
@@ -133,7 +118,10 @@ class Reply:
             if self.done:
                 return
             if isinstance(chunk, Text):
-                self._text(chunk.text)
+                if self.text.is_live and chunk.text:
+                    self.items.write(chunk.text)
+                else:
+                    self._show(*self.text.feed(chunk.text))
             elif isinstance(chunk, Thinking):
                 self.items.think(chunk.text)
             elif isinstance(chunk, TokenLogprobs):
@@ -143,7 +131,7 @@ class Reply:
             elif isinstance(chunk, End):
                 self._end(chunk)
             elif isinstance(chunk, Refusal):
-                self._refusals.append(chunk.text)
+                self.refusals.append(chunk.text)
             else:
                 raise chunk.error
 
@@ -160,14 +148,14 @@ class Reply:
                 be JSON.
         """
         if not isinstance(call.name, str):
-            raise self._unusable("a tool without naming it")
+            raise _unusable(self.origin, "a tool without naming it")
         try:
             name = declared_name(call.name, self.rules.tools)
             arguments = text_of_arguments(call.arguments)
         except Mismatch as exc:
-            raise self._unusable(f"a tool, and {exc}") from exc
+            raise _unusable(self.origin, f"a tool, and {exc}") from exc
         except ValueError as exc:
-            raise self._unusable(f"{call.name!r} with arguments that are not JSON") from exc
+            raise _unusable(self.origin, f"{call.name!r} with arguments that are not JSON") from exc
         if self.rules.no_calls or (self.rules.one_call and self.calls):
             self.dropped_calls += 1
             return
@@ -196,25 +184,16 @@ class Reply:
         error = {"error": {"code": code, "message": message}}
         self.items.finish("failed", counted, is_cut=self.was_cut, more=error)
 
-    def _text(self, text: str) -> None:
-        if self._tags is not None:
-            thinking, text = self._tags.feed(text)
-            if thinking:
-                self.items.think(thinking)
-        self._untagged(text)
-
-    def _untagged(self, text: str) -> None:
-        if self._gate is not None:
-            text = self._gate.feed(text)
+    def _show(self, thinking: str, text: str) -> None:
+        if thinking:
+            self.items.think(thinking)
         if text:
             self.items.write(text)
         else:
             self.items.begin()
 
     def _call(self, call: Call) -> None:
-        before = self.held
-        if before:
-            self._gate = gate_for(self.rules)
+        before = self.text.take()
         if self.rules.must_call:
             self.items.begin()
             self.held_calls.append((before, call))
@@ -224,24 +203,12 @@ class Reply:
         self.add_call(call)
 
     def _end(self, end: End) -> None:
-        if self._tags is not None:
-            thinking, text = self._tags.rest()
-            if thinking:
-                self.items.think(thinking)
-            self._untagged(text)
-        self.items.begin()
+        self._show(*self.text.end())
         self.done = True
         self.done_reason = end.reason
         self.usage.add(end.usage)
-        if self._refusals:
-            self.items.refuse("".join(self._refusals))
-
-    def _unusable(self, call: str) -> ModelOutputError:
-        return ModelOutputError(
-            f"{self.origin.model!r} called {self.origin.clean(call)}. Another try may do better: "
-            "ModelSettings(retry=…) repeats it.",
-            **self.origin.where(),
-        )
+        if self.refusals:
+            self.items.refuse("".join(self.refusals))
 
 
 def text_of_arguments(arguments: object) -> str:
@@ -262,3 +229,11 @@ def text_of_arguments(arguments: object) -> str:
 
 def _openai_usage(counted: Usage, figures: dict[str, int]) -> ResponseUsage:
     return usage(counted.input_tokens, counted.output_tokens, counted.cached_tokens, **figures)
+
+
+def _unusable(origin: Origin, call: str) -> ModelOutputError:
+    return ModelOutputError(
+        f"{origin.model!r} called {origin.clean(call)}. Another try may do better: "
+        "ModelSettings(retry=…) repeats it.",
+        **origin.where(),
+    )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 from inspect import isclass
+from types import GenericAlias
 from typing import Any, cast
 
 from agents import AgentOutputSchema, AgentOutputSchemaBase
@@ -73,8 +74,8 @@ def _call(value: Any, tools: Collection[str]) -> Call:
     if unknown := others - _SPELLINGS or (others if len(others) > 1 else set()):
         keys = ", ".join(map(repr, sorted(unknown)))
         raise Mismatch(f"the arguments belong under 'arguments', not under {keys}", is_near=True)
-    arguments = fields[others.pop()] if others else {}
-    if not isinstance(arguments, dict | None):
+    arguments: object = fields[others.pop()] if others else None
+    if arguments is not None and not isinstance(arguments, dict):
         raise Mismatch("its arguments are not a JSON object", is_near=True)
     return Call(known, cast("dict[str, Any]", arguments or {}))
 
@@ -121,16 +122,19 @@ def _validation_error(text: str, output: AgentOutputSchemaBase) -> ValidationErr
     """Return what pydantic says of *text*: the SDK keeps it to itself unless told to log data."""
     if not isinstance(output, AgentOutputSchema):
         return None
-    wanted: Any = output.output_type
-    # The SDK's own rule: anything but a model or a dict is wrapped.
-    is_wrapped = not (isclass(wanted) and issubclass(wanted, BaseModel | dict))
-    is_strict = True if output.is_strict_json_schema() else None
+    adapter: TypeAdapter[Any] = TypeAdapter(_shape(output.output_type))
     try:
-        adapter: Any = TypeAdapter(dict[str, wanted] if is_wrapped else wanted)
-        adapter.validate_json(text, strict=is_strict)
+        adapter.validate_json(text, strict=True if output.is_strict_json_schema() else None)
     except ValidationError as exc:
         return exc
     return None
+
+
+def _shape(wanted: Any) -> Any:
+    """Return the type of the JSON for *wanted*. The SDK wraps all but models and dicts in a dict."""
+    if isclass(wanted) and issubclass(wanted, BaseModel | dict):
+        return cast("object", wanted)
+    return GenericAlias(dict, (str, wanted))
 
 
 def _words(cause: BaseException) -> str:

@@ -134,7 +134,8 @@ class ChatLines:
             chunks.append(Text(content if type(content) is str else self._text(content, "content")))
         if calls := parts.get("tool_calls"):
             chunks += self._calls(calls)
-        if _is_end(fields):
+        # The first question spares the many lines that are not the last a call.
+        if (fields.get("done") is not False or "done_reason" in fields) and _is_end(fields):
             chunks.append(self._end(fields))
         elif len(chunks) == before:
             chunks.append(Text(""))
@@ -153,8 +154,10 @@ class ChatLines:
         return [self._call(call) for call in cast("list[Any]", calls)]
 
     def _call(self, call: Any) -> Call:
-        sent = cast("Mapping[str, Any]", call) if isinstance(call, Mapping) else {}
-        function = sent.get("function")
+        sent: Mapping[str, Any] = (
+            cast("Mapping[str, Any]", call) if isinstance(call, Mapping) else {}
+        )
+        function: object = sent.get("function")
         if not isinstance(function, Mapping):
             raise self._strange("a tool call without a function")
         asked = cast("Mapping[str, Any]", function)
