@@ -56,7 +56,7 @@ def test_numbers_and_text_look_like_gos(value, text):
 
 @pytest.mark.parametrize("value", [object(), {"a": {1}}, b"bytes"])
 def test_what_is_no_json_is_refused(value):
-    with pytest.raises(TypeError, match="no JSON value"):
+    with pytest.raises(TypeError, match="is not a JSON value"):
         gojson.dumps(value)
 
 

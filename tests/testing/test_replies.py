@@ -230,5 +230,5 @@ def _keys(value):
 
 
 def test_a_chunk_that_is_no_object_is_refused_where_it_is_written():
-    with pytest.raises(TypeError, match="a chunk is a mapping, and 1 is none"):
+    with pytest.raises(TypeError, match="a chunk is a mapping, not 1"):
         Reply(chunks=[{"done": True}, 1])

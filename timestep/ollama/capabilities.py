@@ -1,9 +1,9 @@
-"""What a model can do, as its own server tells it: asked once, and only when it matters.
+"""What a model can do, as its own server says; asked once, and only when it matters.
 
-No answer carries a model's digest, so a model that was pulled anew is noticed by contradiction: a
-refusal of the server forgets what was known, and before a refusal from memory the server's list of
-models, which the message needs anyway, has its say. Only a model that learns to think while this
-process runs is not noticed.
+An answer does not say which version of a model gave it, so what is remembered may be out of date
+after a pull. It is forgotten when the server refuses a request. Before a request is refused from
+memory, the server's list of models is asked, which the message needs anyway. Only a model that
+learns to think while this process runs goes unnoticed.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _MOST_NAMED = 5
 
 
 class Catalogue:
-    """The abilities of one endpoint's models, remembered until an answer contradicts them."""
+    """Remembers what the models of one endpoint can do, until the server contradicts it."""
 
     def __init__(self, source: ChatSource) -> None:
         self._source = source
@@ -43,11 +43,11 @@ class Catalogue:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy asks for itself."""
+        """Let a copy ask for itself."""
         return Catalogue, (self._source,)
 
     async def abilities(self, model: str, *, ask: bool) -> Abilities:
-        """What is known about *model*; asks ``/api/show`` when *ask* and nobody asked before."""
+        """Return what is known about *model*; with *ask*, ask ``/api/show`` the first time."""
         if (known := self._known.get(model)) is not None:
             return known
         # A local server hands names of cloud models on to ollama.com, which ignores "format".
@@ -76,11 +76,11 @@ class Catalogue:
         self._without_levels.add(model)
 
     def forget(self, model: str) -> None:
-        """Ask again next time: the model was pulled anew."""
+        """Ask again next time, because the model was pulled again."""
         self._known.pop(model, None)
 
     async def check(self, model: str, abilities: Abilities, need: str, *, asked: str) -> Abilities:
-        """*abilities*, or newer ones; refuses what the model is known not to have.
+        """Return *abilities*, or newer ones, if the model has what the request needs.
 
         Args:
             model: As the server knows it.
@@ -89,7 +89,7 @@ class Catalogue:
             asked: The name the caller used.
 
         Raises:
-            CapabilityError: Names the models on the same server that have it.
+            CapabilityError: It does not; the message names models on the same server that do.
         """
         if not abilities.lacks(need):
             return abilities

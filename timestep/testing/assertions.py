@@ -30,7 +30,7 @@ def assert_tool_called(
         The first such call.
 
     Raises:
-        AssertionError: There is none; says which calls there were.
+        AssertionError: There is no such call; the message lists the calls there were.
     """
     found = [
         call for call in trace.tool_calls if call.name == name and _has(call.arguments, arguments)
@@ -74,7 +74,7 @@ def assert_handoff(trace: Trace, to_agent: str, /, *, from_agent: str | None = N
         The first such handoff.
 
     Raises:
-        AssertionError: There is none.
+        AssertionError: There is no such handoff.
     """
     handoffs = [span for span in trace.spans if span.kind == "handoff"]
     for span in handoffs:
@@ -146,7 +146,7 @@ def _has(given: Any, wanted: Mapping[str, Any]) -> bool:
 
 
 def _is_equal(given: Any, wanted: Any) -> bool:
-    """True when they are equal in JSON, too, where ``true`` is no 1."""
+    """Return True when they are equal in JSON too, where ``true`` and 1 differ."""
     numbers = isinstance(given, int | float) and isinstance(wanted, int | float)
     if numbers and isinstance(given, bool) != isinstance(wanted, bool):
         return False

@@ -81,7 +81,7 @@ class Model:
         }
 
     def show(self) -> dict[str, Any]:
-        """The answer of ``/api/show``."""
+        """Return the answer of ``/api/show``."""
         name = shortest(self.name)
         lines = [f"{name:<30} {value}" for name, value in self.parameters.items()]
         modelfile = (
@@ -103,7 +103,7 @@ class Model:
         }
 
     def listed(self) -> dict[str, Any]:
-        """The entry in ``/api/tags``."""
+        """Return the entry in ``/api/tags``."""
         details = {"context_length": self.context_length, "embedding_length": 3072}
         return {
             "name": shortest(self.name),
@@ -116,7 +116,7 @@ class Model:
         }
 
     def running(self, window: int) -> dict[str, Any]:
-        """The entry in ``/api/ps``, with *window* tokens of context allocated."""
+        """Return the entry in ``/api/ps``, with *window* tokens of context allocated."""
         return {
             "name": shortest(self.name),
             "model": shortest(self.name),
@@ -146,7 +146,7 @@ class Catalog:
         self._models = {name: model} | others  # the newest first
 
     def pull(self, name: str) -> Iterator[dict[str, Any]]:
-        """The progress of pulling *name*; the server has it afterwards."""
+        """Return the progress of pulling *name*; the server has it afterwards."""
         model = Model(name)
         layer = {
             "status": f"pulling {model.digest[:12]}",
@@ -164,10 +164,10 @@ class Catalog:
         yield {"status": "success"}
 
     def find(self, name: str, *, shown: str | None = None) -> Model:
-        """The model called *name*.
+        """Return the model called *name*.
 
         Raises:
-            RefusedError: There is none; the error calls it *shown*.
+            RefusedError: There is no such model; the error calls it *shown*.
         """
         key = shortest(name).lower()
         if not self._models:
@@ -187,11 +187,11 @@ class Catalog:
         self._windows.pop(shortest(model.name).lower(), None)
 
     def tags(self) -> dict[str, Any]:
-        """The answer of ``/api/tags``: newest first."""
+        """Return the answer of ``/api/tags``: newest first."""
         return {"models": [model.listed() for model in self._models.values()]}
 
     def ps(self) -> dict[str, Any]:
-        """The answer of ``/api/ps``."""
+        """Return the answer of ``/api/ps``."""
         return {
             "models": [self.find(name).running(window) for name, window in self._windows.items()]
         }
@@ -262,12 +262,12 @@ def check_images(model: Model, messages: Sequence[Mapping[str, Any] | None]) -> 
 
 
 def count_images(messages: Sequence[Mapping[str, Any] | None]) -> int:
-    """How many images there are in *messages*."""
+    """Return how many images there are in *messages*."""
     return sum(len((message or {}).get("images") or ()) for message in messages)
 
 
 def full(name: str) -> str:
-    """*name* with host, namespace and tag."""
+    """Return *name* with host, namespace and tag."""
     path, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
         path, tag = name, "latest"
@@ -277,5 +277,5 @@ def full(name: str) -> str:
 
 
 def shortest(name: str) -> str:
-    """*name* with its tag, without the default host and namespace."""
+    """Return *name* with its tag, without the default host and namespace."""
     return full(name).removeprefix("registry.ollama.ai/").removeprefix("library/")

@@ -55,7 +55,7 @@ class RefusedError(Exception):
 
 
 def check_chat(body: bytes) -> Mapping[str, Any]:
-    """*body* parsed, when it passes all that can be checked without a model.
+    """Return *body* parsed, when it passes all that can be checked without a model.
 
     Numbers are :class:`~timestep.testing.godecode.Number`.
 
@@ -71,7 +71,7 @@ def check_chat(body: bytes) -> Mapping[str, Any]:
 
 
 def check_show(body: bytes) -> str:
-    """The model's name in *body*, a request to ``/api/show``.
+    """Return the model's name in *body*, a request to ``/api/show``.
 
     Raises:
         RefusedError: A real server answers with its status and error.
@@ -80,7 +80,7 @@ def check_show(body: bytes) -> str:
 
 
 def check_pull(body: bytes) -> str:
-    """The model's name in *body*, a request to ``/api/pull``.
+    """Return the model's name in *body*, a request to ``/api/pull``.
 
     Raises:
         RefusedError: A real server answers with its status and error.
@@ -142,10 +142,10 @@ def check_model_name(name: str) -> None:
 
 
 def seconds(duration: str) -> float:
-    """*duration* as Go's ``time.ParseDuration`` reads it, such as ``"1h30m"``.
+    """Return *duration* as Go's ``time.ParseDuration`` reads it, such as ``"1h30m"``.
 
     Raises:
-        DecodeError: It is no duration; the text is Go's.
+        DecodeError: It is not a duration; the text is Go's.
     """
     rest = re.sub(r"^[-+]", "", duration)
     if rest == "0":

@@ -47,7 +47,7 @@ class Endpoints:
         }
 
     def respond(self, request: Request) -> Response:
-        """The response to *request*; never fails."""
+        """Return the response to *request*; never fails."""
         if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
             return _error(401, "unauthorized")
         route = self._routes.get(request.path, {})
@@ -74,7 +74,7 @@ class Endpoints:
         return _json({"cloud": {"disabled": False, "source": "none"}})
 
     def _me(self, request: Request) -> Response:
-        if self.key is None:  # nobody is signed in to Cloud
+        if self.key is None:  # not signed in to Cloud
             url = "https://ollama.com/connect?name=test&key=dGVzdA"
             return http.whole(
                 401, http.JSON_TYPE, gojson.dumps({"error": "unauthorized", "signin_url": url})

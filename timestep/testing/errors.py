@@ -1,17 +1,17 @@
-"""What a test is told when the exchange was not what it scripted."""
+"""Errors that tell a test how the exchange differed from its script."""
 
 
 class FakeOllamaError(AssertionError):
-    """Base of the failures a :class:`~timestep.testing.FakeOllama` raises when it is left."""
+    """Base of the errors that leaving a :class:`~timestep.testing.FakeOllama` raises."""
 
 
 class InvalidRequest(FakeOllamaError):  # noqa: N818 - named for what happened, as pytest reads it
-    """A request that a real server refuses to decode."""
+    """A real server would have refused a request."""
 
 
 class UnexpectedRequest(FakeOllamaError):  # noqa: N818 - see InvalidRequest
-    """A request for which no answer was queued."""
+    """A request came for which no answer was queued."""
 
 
 class UnconsumedReplies(FakeOllamaError):  # noqa: N818 - see InvalidRequest
-    """Answers that nobody asked for."""
+    """Queued answers were never asked for."""

@@ -39,7 +39,7 @@ class Stall:
         self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
     def apply(self, pieces: Iterable["Piece"]) -> Iterator["Piece"]:
-        """*pieces* with the silence in its place."""
+        """Return *pieces* with the silence in its place."""
         rest = iter(pieces)
         yield from itertools.islice(rest, self.after)
         yield self
@@ -87,7 +87,7 @@ class Fault(Protocol):
     """Turns the pieces of a body into the pieces that are sent."""
 
     def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """The pieces to send instead of *pieces*."""
+        """Return the pieces to send instead of *pieces*."""
         ...
 
 
@@ -104,7 +104,7 @@ class Reset:
     after_bytes: int | None = None
 
     def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """The first of *pieces*, then the reset."""
+        """Return the first of *pieces*, then the reset."""
         yield from _first(pieces, self.after, self.after_bytes)
         yield Cut.RESET
 
@@ -122,7 +122,7 @@ class Close:
     after_bytes: int | None = None
 
     def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """The first of *pieces*, then the close."""
+        """Return the first of *pieces*, then the close."""
         yield from _first(pieces, self.after, self.after_bytes)
         yield Cut.CLOSE
 
@@ -143,20 +143,20 @@ class ErrorLine:
     after: int = 1
 
     def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """The first of *pieces*, then the line."""
+        """Return the first of *pieces*, then the line."""
         yield from itertools.islice(pieces, self.after)
         yield gojson.line({"error": self.message})
 
 
 @dataclass(frozen=True)
 class NoDone:
-    """A stream that ends in good order without its last chunk.
+    """A stream that ends in an orderly way, but without its last chunk.
 
     An answer that is not streamed says ``"done": false`` instead.
     """
 
     def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """All of *pieces* but the last."""
+        """Return all of *pieces* but the last."""
         for piece, _ in itertools.pairwise(pieces):
             yield piece
 
@@ -174,7 +174,7 @@ class Split:
     at: Sequence[int] | None = None
 
     def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """The bytes of *pieces* in the new boundaries."""
+        """Return the bytes of *pieces* in the new boundaries."""
         edges = itertools.count(self.every, self.every) if self.at is None else iter(self.at)
         edge, position, held = next(edges, None), 0, b""
         for piece in pieces:

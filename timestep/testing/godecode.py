@@ -43,7 +43,7 @@ class MismatchError(DecodeError):
         super().__init__(f"json: cannot unmarshal {kind} into Go {place} of type {go_type}")
 
     def within(self, place: "Place") -> "MismatchError":
-        """The same mismatch, seen from the type around the one that decodes itself."""
+        """Return the same mismatch, seen from the type around the one that decodes itself."""
         return MismatchError(
             self.kind, self.go_type, place.struct or self.struct, place.path + self.path
         )
@@ -64,7 +64,7 @@ class Place:
     errors: list[DecodeError] = field(default_factory=list[DecodeError])
 
     def inside(self, struct: str, key: str) -> "Place":
-        """The place of *key* in *struct*."""
+        """Return the place of *key* in *struct*."""
         return Place(struct, (*self.path, key), self.errors)
 
     def mismatch(self, kind: str, go_type: str) -> None:
@@ -157,7 +157,7 @@ class Struct:
                 self.fields[name].decode(item, place.inside(self.name, name))
 
     def named(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of *value* that are set, by their own names whatever case it uses."""
+        """Return the fields of *value* that are set, by their own names whatever case it uses."""
         return {self._name(key): item for key, item in value.items() if item is not None}
 
     def _name(self, key: str) -> str:
@@ -198,7 +198,7 @@ def unmarshal(go_type: GoType, value: Any) -> None:
 
 
 def parse(body: bytes) -> Any:
-    """The first JSON value of *body*; numbers as :class:`Number`. What follows it is ignored.
+    """Return the first JSON value of *body*; numbers as :class:`Number`. What follows it is ignored.
 
     Raises:
         DecodeError: *body* does not start with a JSON value.
@@ -215,7 +215,7 @@ def parse(body: bytes) -> Any:
 
 
 def corrupt_base64(text: str) -> int | None:
-    """The offset at which Go finds *text* to be no base64; ``None`` if it is.
+    """Return the offset at which Go finds *text* to be damaged base64; ``None`` if it is sound.
 
     Line breaks are ignored, everything else counts.
     """
@@ -256,7 +256,7 @@ def _after_padding(data: bytes, offset: int, digits: int) -> int:
 
 
 def json_kind(value: Any) -> str:
-    """The kind of the JSON *value*, in the word Go's errors use."""
+    """Return the kind of the JSON *value*, in the word Go's errors use."""
     match value:
         case str():
             return "string"

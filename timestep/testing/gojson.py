@@ -18,12 +18,12 @@ _WORDS = {True: "true", False: "false", None: "null"}
 
 
 def line(value: Any) -> bytes:
-    """*value* as one line of NDJSON."""
+    """Return *value* as one line of NDJSON."""
     return dumps(value) + b"\n"
 
 
 def dumps(value: Any) -> bytes:
-    """*value* as compact JSON in UTF-8, keys in the order given."""
+    """Return *value* as compact JSON in UTF-8, keys in the order given."""
     return _encode(value).encode()
 
 
@@ -42,7 +42,7 @@ def _encode(value: object) -> str:
         return "{" + ",".join([f"{_string(name)}:{_encode(item)}" for name, item in members]) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join([_encode(item) for item in cast("Sequence[object]", value)]) + "]"
-    raise TypeError(f"{type(value).__name__} is no JSON value: {value!r}")
+    raise TypeError(f"{type(value).__name__} is not a JSON value: {value!r}")
 
 
 def _string(text: str) -> str:

@@ -21,7 +21,7 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class BadRequestError(Exception):
-    """The bytes on the connection are no HTTP/1.1 request."""
+    """The bytes on the connection are not an HTTP/1.1 request."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Response:
     interval: float = 0.0
 
     def with_faults(self, faults: Sequence[Fault]) -> Self:
-        """The same response with *faults* while it is sent, the first one innermost."""
+        """Return the same response with *faults* while it is sent, the first one innermost."""
         pieces = self.pieces
         for fault in faults:
             pieces = fault.apply(pieces)
@@ -84,7 +84,7 @@ class Response:
         return replace(self, pieces=pieces, length=None if faults else self.length)
 
     def head(self) -> bytes:
-        """The status line and the headers, with the blank line."""
+        """Return the status line and the headers, with the blank line."""
         headers = dict(self.headers)
         headers.setdefault("Date", formatdate(usegmt=True))
         if self.length is None:
@@ -97,18 +97,18 @@ class Response:
 
 
 def whole(status: int, content_type: str, body: bytes, *headers: tuple[str, str]) -> Response:
-    """A response with a complete body, framed as Go's net/http frames it."""
+    """Return a response with a complete body, framed as Go's net/http frames it."""
     all_headers = (("Content-Type", content_type), *headers)
     return Response(status, all_headers, [body], known_length(body))
 
 
 def known_length(body: bytes) -> int | None:
-    """The ``Content-Length`` Go's net/http sends with *body*; ``None`` if it sends chunks."""
+    """Return the ``Content-Length`` Go's net/http sends with *body*; ``None`` if it sends chunks."""
     return len(body) if len(body) <= _GO_BUFFER else None
 
 
 def reason(status: int) -> str:
-    """The reason phrase Go's net/http sends for *status*."""
+    """Return the reason phrase Go's net/http sends for *status*."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -116,12 +116,12 @@ def reason(status: int) -> str:
 
 
 def chunk(data: bytes) -> bytes:
-    """*data* as one chunk of a chunked body."""
+    """Return *data* as one chunk of a chunked body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def parse_request(buffer: bytearray) -> Request | None:
-    """The first request in *buffer*, taken out of it; ``None`` while it is incomplete.
+    """Return the first request in *buffer*, taken out of it; ``None`` while it is incomplete.
 
     Raises:
         BadRequestError: *buffer* does not start with an HTTP/1.1 request.

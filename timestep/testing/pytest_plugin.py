@@ -20,7 +20,7 @@ def fake_ollama_recordings() -> Path | None:
 def fake_ollama(
     request: pytest.FixtureRequest, fake_ollama_recordings: Path | None
 ) -> Iterator["FakeOllama"]:
-    """A running :class:`~timestep.testing.FakeOllama`; what was not as scripted fails the test."""
+    """Return a running :class:`~timestep.testing.FakeOllama`; what was not as scripted fails the test."""
     # Imported here: every pytest run of every project with timestep installed loads this module.
     from timestep.testing import FakeOllama  # noqa: PLC0415 - pytest loads this everywhere
 

@@ -44,7 +44,7 @@ class Recording:
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """The recording in the file at *path*."""
+        """Return the recording in the file at *path*."""
         path = Path(path)
         exchange = json.loads(path.read_bytes())
         request, response = exchange["request"], exchange["response"]
@@ -67,7 +67,7 @@ class Recording:
 
     @classmethod
     def load_all(cls, directory: Path | str) -> list[Self]:
-        """All recordings in *directory*, sorted by name."""
+        """Return all recordings in *directory*, sorted by name."""
         return [cls.load(path) for path in sorted(Path(directory).glob("*.json"))]
 
     @property
@@ -81,11 +81,11 @@ class Recording:
         return [json.loads(line) for line in self.body.split(b"\n") if line.strip()]
 
     def with_faults(self, faults: Sequence[Fault]) -> Self:
-        """The same exchange with *faults* while it is replayed."""
+        """Return the same exchange with *faults* while it is replayed."""
         return replace(self, faults=tuple(faults))
 
     def respond(self, request: Request, ticks: Ticks) -> Response:
-        """The recorded response, whatever *request* says."""
+        """Return the recorded response, whatever *request* says."""
         headers = {name.lower(): value for name, value in self.headers.items()}
         response = Response(
             self.status,

@@ -24,7 +24,7 @@ class Answer(Protocol):
     """Anything that can stand in the queue."""
 
     def respond(self, request: Request, ticks: "Ticks") -> Response:
-        """The response to *request*."""
+        """Return the response to *request*."""
         ...
 
 
@@ -40,12 +40,12 @@ class Ticks:
         self._calls = itertools.count()
 
     def now(self) -> str:
-        """The next time, in RFC 3339 with ``Z``."""
+        """Return the next time, in RFC 3339 with ``Z``."""
         moment = _START + timedelta(milliseconds=next(self._times))
         return moment.isoformat(timespec="microseconds").rstrip("0").rstrip(".") + "Z"
 
     def call_id(self) -> str:
-        """The next tool-call id: ``call_`` and eight of ``a-z0-9``, as the real server makes them."""
+        """Return the next tool-call id: ``call_`` and eight of ``a-z0-9``, as the real server makes them."""
         # A multiplier prime to the number of ids makes neighbours look unlike each other.
         number = (next(self._calls) + 1) * 1_618_033_988_749 % len(_ID_LETTERS) ** _ID_LENGTH
         letters = ""
@@ -101,15 +101,15 @@ class Reply:
     faults: Sequence[Fault] = ()
 
     def __post_init__(self) -> None:
-        """Refuse chunks that are no JSON objects, as far as they are known already."""
+        """Refuse chunks that are not JSON objects, as far as they are known already."""
         if isinstance(self.chunks, Sequence):
             given = cast("Sequence[object]", self.chunks)
             wrong = [chunk for chunk in given if not isinstance(chunk, Mapping)]
             if wrong:
-                raise TypeError(f"a chunk is a mapping, and {wrong[0]!r} is none")
+                raise TypeError(f"a chunk is a mapping, not {wrong[0]!r}")
 
     def respond(self, request: Request, ticks: Ticks) -> Response:
-        """The response to *request*: streamed, or one object if it asks for that."""
+        """Return the response to *request*: streamed, or one object if it asks for that."""
         chunks = self._chunks(request.json, ticks)
         if request.json.get("stream") is False:
             return self._whole(request, chunks)
@@ -221,7 +221,7 @@ class Failure:
     faults: Sequence[Fault] = ()
 
     def respond(self, request: Request, ticks: Ticks) -> Response:
-        """The response, the same for every request."""
+        """Return the response, the same for every request."""
         if self.body is None:
             content_type = http.JSON_TYPE
             body = gojson.dumps({"error": self.error, **self.fields})
@@ -246,7 +246,7 @@ class Computed:
     make: Callable[[Request], "str | Answer"]
 
     def respond(self, request: Request, ticks: Ticks) -> Response:
-        """The response of what the function returns."""
+        """Return the response of what the function returns."""
         answer = self.make(request)
         if isinstance(answer, str):
             answer = Reply(answer)
@@ -256,7 +256,7 @@ class Computed:
 def aggregate(
     chunks: Iterable[Mapping[str, Any]], *, with_calls: bool, ends: bool = True
 ) -> dict[str, Any]:
-    """The one object the real server makes of *chunks* for ``"stream": false``.
+    """Return the one object the real server makes of *chunks* for ``"stream": false``.
 
     Content, thinking and logprobs are concatenated, tool calls only with *with_calls* (if the
     request had tools), the rest is the last chunk's; the last chunk is left out unless the

@@ -1,4 +1,4 @@
-"""What a test scripted, in order, and what went otherwise."""
+"""What a test scripted, in order, and how the exchange differed from it."""
 
 import threading
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Queued:
         answer: What is sent.
         path: For requests to this path.
         model: For requests that name this model; ``None`` is for all.
-        left: How many requests it still answers; ``None`` is for all that come, also none.
+        left: How many requests it still answers; ``None`` is for any number.
     """
 
     answer: Answer
@@ -27,7 +27,7 @@ class Queued:
     left: int | None
 
     def suits(self, request: Request) -> bool:
-        """Whether it may answer *request*."""
+        """Return True when it may answer *request*."""
         is_model = self.model is None or field_of(request, "model") == self.model
         return is_model and self.path == request.path
 
@@ -51,7 +51,7 @@ class Script:
             self._queue.append(queued)
 
     def take(self, request: Request) -> Answer | None:
-        """The first answer that suits *request*, out of the queue; ``None`` without one."""
+        """Return the first answer that suits *request*, out of the queue; ``None`` without one."""
         with self._lock:
             for queued in self._queue:
                 if queued.suits(request):
@@ -68,12 +68,12 @@ class Script:
             self._problems.append(problem)
 
     def waiting(self) -> list[str]:
-        """A description of each answer that was not asked for as often as it should."""
+        """Return a description of each answer that was asked for too seldom."""
         with self._lock:
             return [str(queued) for queued in self._queue if queued.left is not None]
 
     def verify(self) -> None:
-        """Raise what went otherwise, the first problem's class with all problems' texts."""
+        """Raise an error of the first problem's class with the texts of all problems."""
         __tracebackhide__ = True  # pytest shows the test, not this
         with self._lock:
             problems = [*self._problems]
@@ -86,13 +86,13 @@ class Script:
 
 
 def field_of(request: Request, name: str) -> Any:
-    """The field *name* of the request's body; ``None`` if it is no object, or has none."""
+    """Return the field *name* of the request's body; ``None`` without such a field."""
     body: Any = request.json
     return body.get(name) if hasattr(body, "get") else None
 
 
 def describe(answer: Answer) -> str:
-    """*answer* in a few words."""
+    """Return *answer* in a few words."""
     match answer:
         case Reply():
             return f"reply {answer.text!r}"

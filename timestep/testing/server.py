@@ -192,7 +192,7 @@ class FakeOllama:
             text: What the model says; or a :class:`Reply`; or a function that takes the
                 :class:`Request` and returns either, run in the server's thread.
             model: Only for requests that name this model; ``None`` is for all.
-            times: How many requests get this answer; ``None`` is for all that come, also none.
+            times: How many requests get this answer; ``None`` is for any number.
             fault: What goes wrong while it is sent: one of the faults, or several.
             **fields: The other fields of :class:`Reply`, such as ``thinking``, ``tool_calls``,
                 ``pieces`` and ``delay``.
@@ -218,7 +218,7 @@ class FakeOllama:
         Args:
             recording: A name in the directory of recordings, a path, or a recording.
             model: Only for requests that name this model; ``None`` is for all.
-            times: How many requests get this answer; ``None`` is for all that come, also none.
+            times: How many requests get this answer; ``None`` is for any number.
             fault: What goes wrong while it is sent.
 
         Returns:
@@ -252,7 +252,7 @@ class FakeOllama:
             headers: Such as ``{"Retry-After": "2"}`` or ``{"Content-Type": "text/html"}``.
             path: The path whose next request fails.
             model: Only for requests that name this model; ``None`` is for all.
-            times: How many requests fail; ``None`` is for all that come, also none.
+            times: How many requests fail; ``None`` is for any number.
             fault: What else goes wrong while it is sent.
             **fields: Further fields beside ``"error"``, such as ``signin_url``.
         """

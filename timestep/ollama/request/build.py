@@ -202,7 +202,7 @@ def _chosen(tools: list[FunctionTool], choice: Any) -> list[FunctionTool]:
         return [tool]
     known = ", ".join(tool.name for tool in tools) or "none"
     raise UnsupportedInputError(
-        f"tool_choice is {choice!r}, and the agent offers no such function tool (it offers: "
+        f"tool_choice is {choice!r}, which is not a function tool of the agent (it offers: "
         f"{known}). Use one of them, 'auto', 'required' or 'none'."
     )
 

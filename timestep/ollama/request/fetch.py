@@ -33,7 +33,7 @@ _UNICAST = IPv6Network("2000::/3")
 
 
 def is_public(address: Address) -> bool:
-    """True for an address of the public internet, of no private network and not this machine's."""
+    """Return True for an address of the public internet, of no private network and not this machine's."""
     if isinstance(address, IPv6Address):
         # Everything else is local, or stands for an IPv4 address that may be.
         return address in _UNICAST and address.is_global and address.sixtofour is None
@@ -43,7 +43,7 @@ def is_public(address: Address) -> bool:
 async def fetch_images(
     urls: Sequence[str], *, allow: Callable[[Address], bool] = is_public
 ) -> dict[str, bytes]:
-    """The bytes behind *urls*, by URL.
+    """Return the bytes behind *urls*, by URL.
 
     Args:
         urls: Of http or https.
@@ -97,7 +97,7 @@ async def _fetch(
     except ValueError as exc:
         raise _refusal(url, str(exc)) from exc
     except httpx.InvalidURL as exc:
-        raise _refusal(url, "it is no valid URL") from exc
+        raise _refusal(url, "it is not a valid URL") from exc
     except (httpx.HTTPError, OSError) as exc:
         raise _refusal(url, f"{type(exc).__name__}: {exc}") from exc
 
@@ -105,7 +105,7 @@ async def _fetch(
 def _checked(url: str) -> httpx.URL:
     target = httpx.URL(url)
     if target.scheme not in {"http", "https"} or not target.host:
-        raise ValueError("it is no http or https URL")
+        raise ValueError("it is not an http or https URL")
     if target.port is not None and not 0 < target.port < 65536:  # noqa: PLR2004 - what TCP has
         raise ValueError("it has a port that does not exist")
     if target.userinfo:
@@ -114,7 +114,7 @@ def _checked(url: str) -> httpx.URL:
 
 
 async def _resolve(target: httpx.URL, allow: Callable[[Address], bool]) -> list[str]:
-    """The addresses of *target*'s host that may be connected to."""
+    """Return the addresses of *target*'s host that may be connected to."""
     port = target.port or {"http": 80, "https": 443}[target.scheme]
     found = await asyncio.get_running_loop().getaddrinfo(
         target.raw_host.decode("ascii"), port, type=socket.SOCK_STREAM

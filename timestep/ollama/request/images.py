@@ -1,6 +1,6 @@
 """Images and audio as the base64 text Ollama takes. Pure: nothing is opened, nothing fetched.
 
-Ollama carries both in a message's ``images``: standard, padded base64, no data URL.
+Ollama carries both in a message's ``images``, as standard, padded base64 without a data URL.
 Source: ollama ``api/types.go`` (``ImageData``), v0.33.0.
 """
 
@@ -16,10 +16,11 @@ Fetched = Mapping[str, bytes]
 
 
 def image_to_base64(source: str, *, where: str, fetched: Fetched) -> str:
-    """The image that *source* holds: a data URL, base64 text, or a URL among the *fetched*.
+    """Return the image in *source*: a data URL, base64 text, or a URL among the *fetched*.
 
     Raises:
-        UnsupportedInputError: It is none of these. A path is never opened, a URL never fetched here.
+        UnsupportedInputError: It is something else. A path is never opened, and a URL is never
+            fetched here.
     """
     if source[:5].lower() == "data:":
         return _from_data_url(source, where)
@@ -27,23 +28,23 @@ def image_to_base64(source: str, *, where: str, fetched: Fetched) -> str:
         if source in fetched:
             return base64.b64encode(fetched[source]).decode("ascii")
         raise UnsupportedInputError(
-            f"{where} is a remote image, and Ollama fetches none. Send the bytes as a data URL "
+            f"{where} is a remote image, and Ollama does not fetch images. Send the bytes as a data URL "
             "(data:image/png;base64,…), or set allow_remote_images=True to have timestep fetch it."
         )
     return _checked(source, where, "neither a data URL nor base64; a file is never read, send its")
 
 
 def audio_to_base64(data: str, *, where: str) -> str:
-    """The audio that *data* holds as base64.
+    """Return the audio in *data* as the base64 that Ollama takes.
 
     Raises:
-        UnsupportedInputError: It is no base64.
+        UnsupportedInputError: It is not base64.
     """
     return _checked(data, where, "not base64; send the")
 
 
 def is_remote(source: str) -> bool:
-    """True when *source* is an http or https URL."""
+    """Return True when *source* is an http or https URL."""
     return source[:8].lower().startswith(("http://", "https://"))
 
 

@@ -48,8 +48,8 @@ class Conversation:
         messages: Oldest first.
         call_ids: Every call id of the history; a new call must not reuse one.
         media: The capabilities that its images and audio need: ``vision``, ``audio``.
-        ignored: What could not be sent, a phrase each: worth a warning.
-        notes: What was left out by convention, a phrase each: worth a line on the span.
+        ignored: What could not be sent as it is, one phrase each, for a warning.
+        notes: What was left out by convention, one phrase each, for the span.
     """
 
     messages: list[Message]
@@ -66,7 +66,7 @@ def build_conversation(
     instructions: str | None = None,
     fetched: Fetched | None = None,
 ) -> Conversation:
-    """The conversation that *items* describe, *instructions* first.
+    """Return the conversation that *items* describe, *instructions* first.
 
     Args:
         items: Text, or Responses input items, oldest first; items of any other model are fine.
@@ -86,10 +86,10 @@ def build_conversation(
 
 
 def remote_images(items: str | Sequence[Any]) -> list[str]:
-    """The URLs of remote images among *items*, each once, in order.
+    """Return the URLs of remote images among *items*, each once, in order.
 
     Raises:
-        UnsupportedInputError: *items* are no input items.
+        UnsupportedInputError: *items* are not input items.
     """
     urls = [
         _image_url(part)
@@ -122,7 +122,7 @@ class _Builder:
         if kind is None:
             kind = "item_reference" if item.keys() - {"type"} == {"id"} else "message"
         if not isinstance(kind, str):
-            raise UnsupportedInputError(f"input[{index}] has the type {kind!r}, which is no text.")
+            raise UnsupportedInputError(f"input[{index}] has the type {kind!r}, which is not text.")
         convert = _CONVERTERS.get(kind)
         if convert is not None:
             convert(self, item, index)
@@ -159,7 +159,7 @@ class _Builder:
         )
 
     def _assistant(self) -> Message:
-        """The message of the assistant turn under way."""
+        """Return the message of the current assistant turn."""
         if self.turn is None:
             self.turn = {"role": "assistant", "content": ""}
             self.messages.append(self.turn)
@@ -284,7 +284,7 @@ class _Builder:
         turn["content"] = "\n\n".join(filter(None, (turn["content"], words)))
 
     def hosted(self, item: Item, index: int) -> None:
-        """A hosted tool's item, told in words: the model never made this call itself."""
+        """Put the item of a hosted tool into words, because the model never made this call."""
         try:
             self._say(told_item(item))
         except (TypeError, ValueError, RecursionError) as exc:
@@ -304,7 +304,7 @@ class _Builder:
         self.notes.append(f"{item.get('type')} says nothing to the model")
 
     def _content(self, content: Any, where: str, *, joint: str = "\n") -> tuple[str, list[Medium]]:
-        """The text and the media of *content*: text, a part, or parts."""
+        """Return the text and the media of *content*, which is text, a part or a list of parts."""
         if isinstance(content, str):
             return content, []
         parts = _as_parts(content)
@@ -371,7 +371,7 @@ _CONVERTERS: dict[str, Callable[[_Builder, Item, int], None]] = {
 
 
 def decode_arguments(arguments: Any) -> dict[str, Any]:
-    """The object that *arguments* hold: OpenAI sends JSON text, Ollama wants the object.
+    """Return the object in *arguments*: OpenAI sends JSON text, Ollama wants the object.
 
     Empty arguments and ``null`` are ``{}``. Arguments that are not a JSON object, or that hold
     what the server cannot read, are kept as ``{"_raw": text}``.
@@ -385,12 +385,12 @@ def decode_arguments(arguments: Any) -> dict[str, Any]:
         if _is_object(value) and _is_finite(value):
             return dict(value)
     except (TypeError, ValueError, RecursionError):
-        pass  # no JSON
+        pass  # not JSON
     return {"_raw": arguments if isinstance(arguments, str) else _json(arguments, "arguments")}
 
 
 def _is_finite(value: Any) -> bool:
-    """True when every number in *value* fits the server's, which are 64 bit floats."""
+    """Return True when every number in *value* fits into a 64 bit float, as the server's are."""
     if isinstance(value, str):
         return True
     if _is_object(value):
@@ -415,7 +415,7 @@ def _as_items(items: Any) -> Sequence[Item]:
 
 
 def _as_parts(content: Any) -> Sequence[Any]:
-    """The parts of *content*; text has none, a single part stands for itself."""
+    """Return the parts of *content*: none for text, a list of one for a single part."""
     if isinstance(content, str | bytes):
         return []
     if isinstance(content, BaseModel) or _is_object(content):
@@ -426,12 +426,13 @@ def _as_parts(content: Any) -> Sequence[Any]:
 
 
 def _as_mapping(value: Any) -> Any:
-    """*value*, as a mapping when it is an output item or part that was not turned into input."""
+    """Return *value*, as a mapping when it is an output item or a part of one."""
     return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
 
 
 def _is_object(value: Any) -> TypeGuard[Item]:
-    """True for a mapping. Nearly all are dicts, and an abstract class takes ten times as long."""
+    """Return True for a mapping."""
+    # Nearly all are dicts, and asking the abstract class takes ten times as long.
     return type(value) is dict or isinstance(value, Mapping)
 
 

@@ -37,7 +37,7 @@ _RESERVED = frozenset({"messages", "model", "stream", "tools"})
 _TRUNCATE = {"auto": True, "disabled": False}
 # Names other APIs use for the same thing.
 _RENAMED = {"max_tokens": "num_predict", "max_completion_tokens": "num_predict"}
-# The SDK adds these by itself for OpenAI's servers; nobody asked for them here.
+# The SDK adds these by itself for OpenAI's servers; the user did not ask for them.
 _INJECTED = frozenset({"prompt_cache_key", "context_management"})
 
 
@@ -47,10 +47,10 @@ class RequestFields:
 
     Attributes:
         top_level: Fields beside ``model`` and ``messages``.
-        options: The ``options`` object; last word of the settings, before ``extra_body``.
+        options: The ``options`` object of the settings; ``extra_body`` wins over it.
         headers: Extra request headers.
         extra_body: Merged over everything else.
-        ignored: What Ollama has no place for, a phrase each.
+        ignored: What Ollama has no place for, one phrase each.
     """
 
     top_level: Json = field(default_factory=dict[str, Any])
@@ -98,10 +98,10 @@ def _options(model: OllamaModelOptions, fields: RequestFields) -> None:
 
 
 def is_implicit_default(settings: ModelSettings) -> bool:
-    """True for the reasoning settings the SDK gives an agent without a model of its own.
+    """Return True for the reasoning settings the SDK gives an agent without a model of its own.
 
-    They are meant for OpenAI's default model, and nobody chose them for the Ollama model that a
-    configured default leads to.
+    They are meant for OpenAI's default model. The user did not choose them for the Ollama model
+    that a configured default leads to.
     """
     reasoning = settings.reasoning
     return (
@@ -150,7 +150,7 @@ def _logprobs(settings: ModelSettings, fields: RequestFields) -> None:
 
 
 def _ignored(settings: ModelSettings, fields: RequestFields) -> None:
-    """List what is set and has no place in Ollama's API.
+    """List the settings that have no place in Ollama's API.
 
     ``include_usage`` and ``store=False`` ask for what happens anyway; ``retry``, ``timeout`` and
     ``preserve_raw_usage`` are the Runner's; ``metadata`` goes to the trace.
@@ -202,7 +202,7 @@ def _extra_body(settings: ModelSettings, fields: RequestFields) -> None:
 
 
 def _has_own_form(name: str, value: Any, fields: RequestFields) -> bool:
-    """Put what Ollama takes in one form only into *fields*; False when *name* is no such thing."""
+    """Put a value that Ollama takes in one form only into *fields*; False for other names."""
     if name in {"options", "keep_alive"}:
         try:
             if name == "options":

@@ -12,8 +12,8 @@ is refused there or means something else:
 - ``.`` and ``[^…]`` take a quotation mark too, which ends the JSON text that the model writes.
 - What is repeated 2,000 times or more is refused.
 
-So a pattern is parsed here and written anew from the few forms that are safe. What these cannot
-say is not sent.
+So a pattern is parsed here and written again in the few forms that are safe. A pattern that they
+cannot say is not sent.
 
 Source: llama.cpp ``common/json-schema-to-grammar.cpp`` (``_visit_pattern``) and
 ``src/llama-grammar.cpp`` (``parse_char``, ``handle_repetitions``), b10488.
@@ -63,7 +63,7 @@ def to_grammar(pattern: str) -> str | None:
 
 
 class _Rewriter:
-    """Reads one pattern from left to right and writes it anew."""
+    """Reads one pattern from left to right and writes it in safe forms."""
 
     def __init__(self, pattern: str) -> None:
         self._text = pattern

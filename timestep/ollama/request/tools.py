@@ -28,7 +28,8 @@ class FunctionTool:
         description: With what the schema cannot say to Ollama added in words.
         source: The schema as the agent declared it.
         wire: The tool as it goes into the request.
-        note: What of the schema the server will not enforce, for the span; empty when it is all.
+        note: What the server does not enforce of the schema, for the span; empty when it enforces
+            everything.
     """
 
     name: str
@@ -55,7 +56,7 @@ class FunctionTool:
 
 
 class ToolConversion:
-    """Converts tools, each one once: agents offer the same objects on every turn."""
+    """Converts tools, each one once, because agents offer the same objects on every turn."""
 
     def __init__(self) -> None:
         self._known: dict[int, _Known] = {}
@@ -67,7 +68,7 @@ class ToolConversion:
     def convert(
         self, tools: Sequence[Tool], handoffs: Sequence[Handoff[Any, Any]]
     ) -> list[FunctionTool]:
-        """*tools*, then *handoffs*, in their order.
+        """Return *tools*, then *handoffs*, converted, in their order.
 
         Raises:
             UnsupportedInputError: A tool runs at OpenAI, or needs the Responses API.
@@ -88,7 +89,7 @@ class ToolConversion:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A tool that was converted: it itself, what it was like, and what became of it."""
+    """A converted tool: the tool, its state at that time, and the result."""
 
     tool: weakref.ref[Any]
     state: tuple[Any, ...]
@@ -96,7 +97,7 @@ class _Known:
 
 
 def named(tools: Iterable[FunctionTool], name: str) -> FunctionTool | None:
-    """The tool called *name*, or None."""
+    """Return the tool called *name*, or None."""
     return next((tool for tool in tools if tool.name == name), None)
 
 
@@ -117,7 +118,7 @@ def any_of(schemas: list[Schema]) -> Schema:
 
 
 def describe_tools(tools: Sequence[FunctionTool]) -> str:
-    """*tools* in words, for a model that has no tool support of its own."""
+    """Return *tools* in words, for a model without tool support."""
     lines = [
         f"- {tool.name}: {tool.description or 'no description'}\n"
         f"  arguments: {json.dumps(tool.wire['function']['parameters'], ensure_ascii=False)}"
@@ -127,7 +128,7 @@ def describe_tools(tools: Sequence[FunctionTool]) -> str:
 
 
 def _state(tool: Any) -> tuple[Any, ...]:
-    """What a tool's conversion depends on; a changed tool is converted again."""
+    """Return what the conversion of *tool* depends on; a changed tool is converted again."""
     if isinstance(tool, Handoff):
         return (tool.tool_name, tool.tool_description, id(tool.input_json_schema))
     return (
