@@ -155,7 +155,7 @@ def test_every_message_becomes_an_item():
 
 @pytest.mark.parametrize("message", [Message("user", images=1), Message("web_search_call", "{}")])
 def test_what_cannot_be_asked_again_is_refused(message):
-    with pytest.raises(UnsupportedInputError, match="cannot be run again"):
+    with pytest.raises(UnsupportedInputError, match="cannot be replayed"):
         input_items([message])
 
 

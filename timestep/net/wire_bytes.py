@@ -1,4 +1,4 @@
-"""The exact bytes of model calls, kept only for whoever asked. A leaf.
+"""The exact bytes of model calls, kept only while a recorder asks for them.
 
 Adapters offer, recorders take: an adapter calls `begin` with the id of the span of a call and
 gets None unless somebody said `keep`. A recorder calls `take` when that span ends.
@@ -11,7 +11,7 @@ from threading import Lock
 from timestep.net.forks import forget_in_children
 
 _MOST_SPANS = 256
-"""So many calls are kept at once; what nobody takes makes room, oldest first."""
+"""The number of calls kept at once. Beyond it, the oldest are dropped."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ _askers = 0
 
 
 class _Fork:
-    """Gives a forked process a lock that nobody holds."""
+    """Gives a forked process a new lock: its parent may have held the old one."""
 
     def forget_connections(self) -> None:
         global _lock  # noqa: PLW0603 - one lock for the process
@@ -65,7 +65,7 @@ def stop() -> None:
 
 
 def begin(span_id: str) -> WireBytes | None:
-    """Where to put the bytes of the next exchange of a call; None when nobody wants them."""
+    """Return where to put the bytes of a call's next exchange, or None if no recorder asks."""
     if not _askers:
         return None
     exchange = WireBytes()
@@ -77,6 +77,6 @@ def begin(span_id: str) -> WireBytes | None:
 
 
 def take(span_id: str) -> list[WireBytes]:
-    """The exchanges of the call with the span *span_id*, oldest first; they are forgotten here."""
+    """Return and forget the exchanges of the span *span_id*, oldest first."""
     with _lock:
         return _kept.pop(span_id, [])

@@ -1,6 +1,6 @@
-"""What was said to a model and what it answered, whichever API it spoke. Pure.
+"""What a model was given and what it answered, whichever API it spoke. Pure.
 
-Three dialects stand in recorded spans: Ollama's messages, OpenAI's chat messages and the items
+Recorded spans hold three formats: Ollama's messages, OpenAI's chat messages and the items
 of OpenAI's Responses API.
 """
 
@@ -14,7 +14,7 @@ from timestep.traces.text import as_json, call_text, read_arguments
 
 @dataclass(frozen=True)
 class Call:
-    """A call that a model asks for; *arguments* are an object, or text when they are no JSON."""
+    """A call that a model asks for; *arguments* are an object, or text that is not JSON."""
 
     name: str
     arguments: Any
@@ -29,13 +29,13 @@ class Message:
     """One message.
 
     Attributes:
-        role: ``system``, ``user``, ``assistant``, ``tool``, or the type of an item that is none.
+        role: ``system``, ``user``, ``assistant``, ``tool``, or the type of any other item.
         text: What it says; of an unknown item, its JSON.
         thinking: What the model thought before.
         calls: What the model wants called.
         call_id: Of the call that a ``tool`` message answers.
         name: Of the tool that a ``tool`` message comes from.
-        images: How many pictures belong to it.
+        images: The number of its images.
     """
 
     role: str
@@ -48,7 +48,7 @@ class Message:
 
 
 def asked(span: Span) -> list[Message]:
-    """What a model was given, oldest first."""
+    """Return what a model was given, oldest first."""
     messages = read_messages(span.data.get("input"))
     instructions = span.data.get("instructions")
     if isinstance(instructions, str) and instructions:
@@ -57,12 +57,12 @@ def asked(span: Span) -> list[Message]:
 
 
 def answered(span: Span) -> list[Message]:
-    """What a model answered."""
+    """Return what a model answered."""
     return read_messages(span.data.get("output"), role="assistant")
 
 
 def results(trace: Trace) -> dict[str, Message]:
-    """What was answered to every call of a run, by call id: tools, handoffs and errors alike."""
+    """Return the result of every call of a run by call id: of tools, handoffs and errors."""
     return {
         message.call_id: message
         for span in trace.model_calls
@@ -72,7 +72,7 @@ def results(trace: Trace) -> dict[str, Message]:
 
 
 def read_messages(value: Any, role: str = "user") -> list[Message]:
-    """The messages in the recorded *value*; *role* is of text that stands alone."""
+    """Return the messages in the recorded *value*; text alone gets the *role*."""
     if value is None:
         return []
     if isinstance(value, str):
@@ -138,7 +138,7 @@ def _call(call: Mapping[str, Any]) -> Call:
 
 
 def _text(content: Any) -> tuple[str, int]:
-    """The text of *content* and how many pictures are in it."""
+    """Return the text of *content* and the number of images in it."""
     if content is None:
         return "", 0
     if isinstance(content, str):
@@ -158,7 +158,7 @@ def _text(content: Any) -> tuple[str, int]:
 
 
 def _continues(message: Message, following: Message) -> bool:
-    """True when *following* is a part of the same answer: thinking, then text, then calls."""
+    """Return True when *following* belongs to the same answer: thinking, then text, then calls."""
     if (message.role, following.role) != ("assistant", "assistant"):
         return False
     if following.thinking:
@@ -176,7 +176,7 @@ def _joined(message: Message, following: Message) -> Message:
 
 
 def final_answer(trace: Trace) -> str:
-    """The text of the last answer that called nothing; empty when there is none."""
+    """Return the text of the last answer without calls, or an empty text."""
     for span in reversed(trace.model_calls):
         for message in reversed(answered(span)):
             if message.text and not message.calls:
@@ -185,7 +185,7 @@ def final_answer(trace: Trace) -> str:
 
 
 def conversation(trace: Trace) -> Sequence[tuple[Span, Sequence[Message]]]:
-    """Every model call of a run with the messages that are new in it, and its answer."""
+    """Return every model call of a run with its new messages and its answer."""
     told: list[Message] = []
     steps: list[tuple[Span, Sequence[Message]]] = []
     for span in trace.model_calls:
@@ -197,7 +197,7 @@ def conversation(trace: Trace) -> Sequence[tuple[Span, Sequence[Message]]]:
 
 
 def _new(given: list[Message], told: list[Message]) -> list[Message]:
-    """What is in *given* and not, in the same order, in *told*."""
+    """Return the messages of *given* that *told* does not have in the same order."""
     new: list[Message] = []
     position = 0
     for message in given:
@@ -210,5 +210,5 @@ def _new(given: list[Message], told: list[Message]) -> list[Message]:
 
 
 def _same(message: Message, other: Message) -> bool:
-    """True for one message in two requests: thinking is not always sent again."""
+    """Return True for the same message in two requests: thinking is not always sent again."""
     return (message.role, message.text, message.calls) == (other.role, other.text, other.calls)

@@ -1,4 +1,4 @@
-"""What two recorded runs did differently. Pure."""
+"""Differences between two recorded runs. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _LONG = 10_000
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that differs, as text; times and tokens are no difference but measures."""
+    """One thing that differs, as text. Times and tokens do not count as differences."""
 
     field: str
     left: str
@@ -23,7 +23,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class StepPair:
-    """The same step in two runs; None where a run does not have it."""
+    """The same step in two runs; None where a run lacks it."""
 
     left: Span | None
     right: Span | None
@@ -36,7 +36,7 @@ class StepPair:
 
 
 def compare(left: Trace, right: Trace) -> list[StepPair]:
-    """The steps of two runs side by side, in order.
+    """Return the steps of two runs side by side, in order.
 
     Steps are calls of models and tools, handoffs and guardrails. They are matched by what they
     are, not by what they said: the second call of a model stands beside the second one.
@@ -57,7 +57,7 @@ def compare(left: Trace, right: Trace) -> list[StepPair]:
 
 
 def describe(span: Span) -> dict[str, str]:
-    """What a step did, as named texts."""
+    """Return what a step did, as named texts."""
     facts = {"error": "" if span.error is None else one_line(dict(span.error), _LONG)}
     if span.is_model_call:
         messages = answered(span)

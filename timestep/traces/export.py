@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def plain(value: Summary | Hit | ModelStats | Span) -> Json:
-    """*value* as a JSON object, with what it computes."""
+    """Return *value* as a JSON object, computed properties included."""
     fields = asdict(value)
     if isinstance(value, Summary):
         fields["total_seconds"] = value.total_seconds
@@ -27,7 +27,7 @@ def plain(value: Summary | Hit | ModelStats | Span) -> Json:
 
 
 def export_trace(trace: Trace, body: Callable[[str], bytes] | None = None) -> Json:
-    """A whole run as a JSON object.
+    """Return a whole run as a JSON object.
 
     Args:
         trace: The run.
@@ -35,7 +35,7 @@ def export_trace(trace: Trace, body: Callable[[str], bytes] | None = None) -> Js
 
     Returns:
         The run's fields, ``spans`` in the order they began, and ``bodies``: hash to text, or to
-        ``{"base64": …}`` for what is no UTF-8.
+        ``{"base64": …}`` for bytes that are not UTF-8.
     """
     exported: Json = {
         "format": "timestep-trace-1",
@@ -58,7 +58,7 @@ def export_trace(trace: Trace, body: Callable[[str], bytes] | None = None) -> Js
 
 
 def export_lines(trace: Trace, body: Callable[[str], bytes] | None = None) -> list[Json]:
-    """A run as JSON objects for a file of lines: the run itself, then its spans, then bodies."""
+    """Return a run as JSON objects, one a line: the run, then its spans, then bodies."""
     whole = export_trace(trace, body)
     spans = whole.pop("spans")
     bodies: Mapping[str, Any] = whole.pop("bodies", {})
@@ -70,7 +70,7 @@ def export_lines(trace: Trace, body: Callable[[str], bytes] | None = None) -> li
 
 
 def view_trace(trace: Trace) -> Json:
-    """A run as the viewer shows it: spans with their depth, and the conversation."""
+    """Return a run for the viewer: spans with their depth, and the conversation."""
     spans = [
         {**plain(span), "depth": depth, "headline": headline(span)} for depth, span in trace.walk()
     ]
@@ -83,12 +83,12 @@ def view_trace(trace: Trace) -> Json:
 
 
 def view_message(message: Message) -> Json:
-    """One message as the viewer shows it."""
+    """Return one message for the viewer."""
     return {**asdict(message), "calls": [str(call) for call in message.calls]}
 
 
 def view_diff(left: Trace, right: Trace) -> Json:
-    """Two runs side by side, as the viewer and scripts read them."""
+    """Return two runs side by side, for the viewer and for scripts."""
     return {
         "left": _totals(left),
         "right": _totals(right),

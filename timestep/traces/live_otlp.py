@@ -24,7 +24,7 @@ class OtlpProcessor(TracingProcessor):
 
     Args:
         base_url: Of the OTLP/HTTP receiver.
-        redact: Regular expressions; what they match is never sent. Keys never are, anyway.
+        redact: Regular expressions; what they match is never sent. Keys never are.
         secrets: Exact texts that are never sent either.
     """
 

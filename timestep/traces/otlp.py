@@ -30,11 +30,11 @@ _SETTINGS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presenc
 
 
 class OtlpError(StoreError):
-    """The receiver did not take the spans."""
+    """The receiver refused the spans."""
 
 
 def exporter(base_url: str) -> OTLPSpanExporter:
-    """An exporter to the receiver at *base_url*, such as ``http://localhost:4318``.
+    """Return an exporter to the receiver at *base_url*, such as ``http://localhost:4318``.
 
     Headers and timeouts come from OpenTelemetry's own variables (``OTEL_EXPORTER_OTLP_HEADERS``).
     """
@@ -43,10 +43,10 @@ def exporter(base_url: str) -> OTLPSpanExporter:
 
 
 def send(traces: Iterable[Trace], base_url: str) -> int:
-    """Send whole runs to the receiver at *base_url*; how many spans there were.
+    """Send whole runs to the receiver at *base_url*; return the number of spans.
 
     Raises:
-        OtlpError: It did not take them.
+        OtlpError: The receiver refused them.
     """
     spans = [span for trace in traces for span in otel_spans(trace)]
     sender = exporter(base_url)
@@ -61,13 +61,13 @@ def send(traces: Iterable[Trace], base_url: str) -> int:
 
 
 def otel_spans(trace: Trace) -> list[ReadableSpan]:
-    """The finished spans of a run, the run itself first."""
+    """Return the finished spans of a run, the run itself first."""
     spans = [otel_span(span, trace.group_id) for span in trace.spans if span.ended_at is not None]
     return [otel_root(trace), *spans] if trace.ended_at is not None else spans
 
 
 def otel_root(trace: Trace) -> ReadableSpan:
-    """A finished run as the span that is around all others."""
+    """Return a finished run as the span around all others."""
     attributes: dict[str, Any] = {
         "gen_ai.operation.name": "invoke_workflow",
         "gen_ai.workflow.name": trace.name,
@@ -89,7 +89,7 @@ def otel_root(trace: Trace) -> ReadableSpan:
 
 
 def otel_span(span: Span, group_id: str | None = None) -> ReadableSpan:
-    """A finished step of a run."""
+    """Return a finished step of a run as a span."""
     operation, kind, attributes = _describe(span)
     attributes |= {"timestep.span.kind": span.kind, **_conversation(group_id)}
     if span.error is not None:
@@ -234,5 +234,5 @@ def _context(trace_id: str, span_id: str) -> SpanContext:
 
 
 def _number(text: str, size: int) -> int:
-    """A number of *size* bytes that is always the same for *text*, and never 0."""
+    """Return a number of *size* bytes that depends on *text* only and is never 0."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:size]) or 1

@@ -1,4 +1,4 @@
-"""What can be asked of a trace store. Every function takes a connection and reads."""
+"""The queries of a trace store. Every function takes a connection and only reads."""
 
 import json
 import re
@@ -42,7 +42,7 @@ FROM spans s LEFT JOIN span_ends e ON e.span_id = s.span_id
 
 @dataclass(frozen=True)
 class Filter:
-    """Which runs to list; what is None does not matter.
+    """Which runs to list; None means any.
 
     Attributes:
         text: Words, all of which one step of the run contains; see `search`.
@@ -105,7 +105,7 @@ class ModelStats:
 def summaries(
     connection: sqlite3.Connection, wanted: Filter, *, limit: int, offset: int = 0
 ) -> list[Summary]:
-    """The runs that *wanted* describes, newest first."""
+    """Return the runs that *wanted* describes, newest first."""
     where, values = _conditions(wanted)
     found = connection.execute(
         f"SELECT trace_id FROM traces t {where} ORDER BY started_at DESC, id DESC LIMIT ? OFFSET ?",  # noqa: S608 - built from constants
@@ -115,7 +115,7 @@ def summaries(
 
 
 def summarize(connection: sqlite3.Connection, trace_id: str) -> Summary | None:
-    """The summary of one run, or None when there is no such run."""
+    """Return the summary of one run, or None if it does not exist."""
     row = connection.execute(_SUMMARY, {"id": trace_id}).fetchone()
     if row is None:
         return None
@@ -182,13 +182,13 @@ def load(connection: sqlite3.Connection, trace_id: str) -> Trace | None:
 
 
 def body(connection: sqlite3.Connection, digest: str) -> bytes | None:
-    """The body with the SHA-256 *digest*, or None."""
+    """Return the body with the SHA-256 *digest*, or None."""
     row = connection.execute("SELECT body FROM bodies WHERE hash = ?", (digest,)).fetchone()
     return None if row is None else bytes(row[0])
 
 
 def search(connection: sqlite3.Connection, text: str, *, limit: int) -> list[Hit]:
-    """The steps that contain all words of *text*, or words that begin with them; newest first."""
+    """Return the steps that have all words of *text*, or words that start so; newest first."""
     query = match_words(text)
     if not query:
         return []
@@ -259,7 +259,7 @@ def spans_after(
 
 
 def model_stats(connection: sqlite3.Connection, *, since: float = 0.0) -> list[ModelStats]:
-    """What every model did since the Unix time *since*, the most called first."""
+    """Return what every model did since the Unix time *since*, the most called first."""
     failed = dict(
         connection.execute(
             "SELECT model, count(*) FROM span_ends "
@@ -280,7 +280,7 @@ def model_stats(connection: sqlite3.Connection, *, since: float = 0.0) -> list[M
 
 
 def values(connection: sqlite3.Connection) -> dict[str, list[str]]:
-    """What filters can be set to: the models, agents and tools that are stored."""
+    """Return the models, agents and tools that filters can name."""
     wanted = {
         "model": "SELECT DISTINCT model FROM span_ends WHERE model IS NOT NULL",
         "agent": "SELECT DISTINCT name FROM span_ends WHERE kind = 'agent'",
@@ -293,13 +293,13 @@ def values(connection: sqlite3.Connection) -> dict[str, list[str]]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest of the sorted *values* that *percent* percent of them do not exceed."""
+    """Return the smallest sorted value that *percent* percent of *values* do not exceed."""
     rank = max(1, -(-len(values) * percent // 100))  # rounded up
     return values[int(rank) - 1]
 
 
 def match_words(text: str) -> str:
-    """An FTS5 query for all words of *text*, each as the beginning of a word."""
+    """Return an FTS5 query for all words of *text*, each as the start of a word."""
     words = text.replace('"', " ").split()
     return " ".join(f'"{word}"*' for word in words if any(c.isalnum() for c in word))
 

@@ -1,4 +1,4 @@
-"""What goes into a trace store, and what comes out of it. Plain data, no SDK, no SQL."""
+"""What goes into a trace store and what comes out of it: plain data, without SDK or SQL."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,7 +109,7 @@ class Span:
             ``function``, ``handoff``, ``guardrail``, ``custom``, ….
         name: Of the agent, tool, guardrail or model.
         started_at: Unix seconds.
-        ended_at: Unix seconds; None while it is open, and for ever when the process was killed.
+        ended_at: Unix seconds; None while it is open, and always if the process was killed.
         error: ``{"message": …, "data": …}``, or None.
         data: What the SDK says of the step, such as ``input`` and ``output``.
         exchanges: The exchanges with the model's server, oldest first.
@@ -175,7 +175,7 @@ class Summary:
 
     Attributes:
         started_at: Unix seconds.
-        ended_at: Unix seconds; None while the run goes on or when its process was killed.
+        ended_at: Unix seconds; None while the run goes on, or if its process was killed.
         models: The models that were called, in no order.
         agents: The agents that ran, in no order.
         calls: How often a model was called.
@@ -208,7 +208,7 @@ class Trace:
 
     Attributes:
         started_at: Unix seconds.
-        ended_at: Unix seconds; None while the run goes on or when its process was killed.
+        ended_at: Unix seconds; None while the run goes on, or if its process was killed.
         metadata: What the application attached.
     """
 

@@ -69,7 +69,7 @@ class RecordedResults:
 
     @classmethod
     def of(cls, trace: Trace) -> "RecordedResults":
-        """The results in *trace*."""
+        """Return the results in *trace*."""
         found = cls()
         by_id = results(trace)
         for span in trace.model_calls:
@@ -81,7 +81,7 @@ class RecordedResults:
         return found
 
     def take(self, name: str, arguments: str) -> str:
-        """The next result of this call; the last one stays for calls that come more often."""
+        """Return the next result of this call; the last one is returned again and again."""
         waiting = self.by_call.get((name, _canonical(arguments)))
         if waiting is None:
             self.unknown.append(call_text(name, arguments))
@@ -103,11 +103,11 @@ async def replay(
         trace: The recorded run.
         provider: Of the models.
         body: Looks up the stored requests, by hash.
-        step: 1 is the first model call.
+        step: The number of the model call to start from, from 1.
         model: For every agent; the recorded names when None.
 
     Raises:
-        UnsupportedInputError: The record does not say enough to run it again.
+        UnsupportedInputError: The record lacks what a replay needs.
     """
     calls = trace.model_calls
     if not 1 <= step <= len(calls):
@@ -134,22 +134,22 @@ async def replay(
 
 
 def from_step(trace: Trace, step: int) -> Trace:
-    """The part of *trace* from its model call number *step* on, to compare with a replay."""
+    """Return *trace* from its model call number *step* on, to compare with a replay."""
     began = trace.model_calls[step - 1].started_at
     spans = [span for span in trace.spans if span.started_at >= began]
     return replace(trace, spans=spans, started_at=began)
 
 
 def input_items(messages: list[Message]) -> list[TResponseInputItem]:
-    """*messages* as the SDK takes them. Thinking is left out: it is its own model's only.
+    """Return *messages* as SDK items. Thinking is left out: only its own model may read it.
 
     Raises:
-        UnsupportedInputError: A message has pictures, or is of an unknown kind.
+        UnsupportedInputError: A message has images, or is of an unknown kind.
     """
     items: list[dict[str, Any]] = []
     for message in messages:
         if message.images:
-            raise UnsupportedInputError("The run has pictures, which cannot be run again.")
+            raise UnsupportedInputError("The run has images, which cannot be replayed.")
         match message.role:
             case "user":
                 items.append({"role": "user", "content": message.text})
@@ -165,7 +165,7 @@ def input_items(messages: list[Message]) -> list[TResponseInputItem]:
                 )
             case other:
                 raise UnsupportedInputError(
-                    f"The run has a {other!r} in its history, which cannot be run again."
+                    f"The run has a {other!r} in its history, which cannot be replayed."
                 )
     return cast("list[TResponseInputItem]", items)
 
@@ -184,12 +184,12 @@ class _Agents:
         self._built: dict[str, Agent[Any]] = {}
 
     def around(self, call: Span) -> Agent[Any]:
-        """The agent that made the model call *call*."""
+        """Return the agent that made the model call *call*."""
         span = self._agent_of(call)
         return self._build("agent" if span is None else span.name, call, span)
 
     def named(self, name: str) -> Agent[Any]:
-        """The agent called *name*; a bare one when it never ran."""
+        """Return the agent called *name*; a bare one if it never ran."""
         if name in self._built:
             return self._built[name]
         for call in self._trace.model_calls:
@@ -229,7 +229,7 @@ class _Agents:
         return parent
 
     def _request(self, call: Span) -> dict[str, Any]:
-        """What the model was told beside its messages."""
+        """Return the rest of the request, beside the messages."""
         if call.exchanges:
             return cast("dict[str, Any]", json.loads(self._body(call.exchanges[0].request)))
         if call.kind == "response" and call.data.get("input") is not None:

@@ -9,7 +9,7 @@ from timestep.traces.text import call_text, one_line
 
 
 def headline(span: Span) -> str:
-    """What *span* did, on one line, without its measures."""
+    """Return what *span* did, on one line, without its measures."""
     match span.kind:
         case "function":
             return one_line(call_text(span.name, span.arguments))
@@ -36,7 +36,7 @@ def _said(span: Span) -> str:
 
 
 def measures(span: Span) -> list[str]:
-    """What a model call cost beyond time and tokens, a phrase each."""
+    """Return the measures of a model call beside time and tokens, a phrase each."""
     parts: list[str] = []
     if span.tokens_per_second is not None:
         parts.append(f"{span.tokens_per_second:.1f} tok/s")
