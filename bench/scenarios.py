@@ -73,7 +73,7 @@ SCENARIOS = (
     Scenario("calls", "four tool calls", Kind.STREAM, Ask("calls-4", tool_count=4)),
     Scenario("streamed", "streamed call, 1 chunk", Kind.STREAM, Ask("text-1")),
     Scenario("whole", "whole call, 1 chunk", Kind.WHOLE, Ask("text-1")),
-    Scenario("whole-20", "whole call, 20 chunks", Kind.WHOLE, Ask("text-20")),
+    Scenario("whole-10", "whole call, 10 chunks", Kind.WHOLE, Ask("text-10")),
     Scenario(
         "agent", "agent, 20 turns (Runner)", Kind.AGENT, Ask("agent-20", tool_count=1), 20, "turn"
     ),
