@@ -121,7 +121,7 @@ def reply() -> Target:
 def request() -> Target:
     """Input items become messages that JSON can say, or are refused."""
     from timestep.errors import TimestepError
-    from timestep.ollama.request.encoding import encode
+    from timestep.net.encoding import encode
     from timestep.ollama.request.messages import build_conversation, remote_images
 
     words = words_of("ollama/request")
@@ -147,7 +147,7 @@ def request() -> Target:
 def schema() -> Target:
     """Schemas are narrowed once and for all, and stay as they were."""
     from timestep.errors import UnsupportedInputError
-    from timestep.ollama.request.encoding import encode
+    from timestep.net.encoding import encode
     from timestep.ollama.request.grammar import to_format
     from timestep.ollama.request.parameters import narrow_parameters
 

@@ -140,6 +140,7 @@ class OpenAIServer:
         body: What is sent with *status*, instead of an answer, as it is.
         content_type: Of the body.
         answer_headers: Of every answer.
+        answers: Called with the body of a request; returns a status and an answer, or None for "hello".
     """
 
     base_url: str = ""
@@ -150,6 +151,7 @@ class OpenAIServer:
     status: int = 200
     content_type: str | None = "text/event-stream"
     answer_headers: dict[str, str] = field(default_factory=dict)
+    answers: object = None
     requests: list[tuple[str, dict[str, str], dict]] = field(default_factory=list)
     connections: int = 0
     redirect_to: str | None = None
@@ -196,7 +198,14 @@ def openai_server():
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             headers = {name.lower(): value for name, value in self.headers.items()}
             state.requests.append((self.path, headers, body))
-            status, answer, content_type = answer_of(state, self.path, body.get("stream"))
+            answered = state.answers(body) if state.answers else None
+            if answered is None:
+                status, answer, content_type = answer_of(state, self.path, body.get("stream"))
+            else:
+                status, answer = answered
+                is_bytes = isinstance(answer, bytes)
+                content_type = "text/event-stream" if is_bytes else "application/json"
+                answer = answer if is_bytes else json.dumps(answer).encode()
             self.send_response(status)
             if state.redirect_to:
                 self.send_header("Location", state.redirect_to)

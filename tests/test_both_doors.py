@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from timestep import FallbackRules, MultiModelProvider, OllamaModel, OllamaModelProvider
 from timestep.config.settings import Settings
 from timestep.errors import TimestepError
-from timestep.openai.provider import OpenAIEndpoint
+from timestep.openai.endpoint import OpenAIEndpoint
 
 KEY = "secret-key"
 KEYWORDS = {"host": "local_url", "models": "model_options"}

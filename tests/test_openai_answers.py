@@ -21,7 +21,8 @@ from timestep import (
     OllamaModelProvider,
 )
 from timestep.openai.answers import CheckedClient
-from timestep.openai.provider import OpenAICompatibleProvider, OpenAIEndpoint
+from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.provider import OpenAICompatibleProvider
 
 APIS = pytest.mark.parametrize("use_responses", [False, True], ids=["chat", "responses"])
 CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}

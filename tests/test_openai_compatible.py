@@ -9,7 +9,8 @@ from agents import Agent, ModelSettings, OpenAIResponsesModel, RunConfig, Runner
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 
 from timestep.errors import ConfigurationError
-from timestep.openai.provider import OpenAICompatibleProvider, OpenAIEndpoint
+from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.provider import OpenAICompatibleProvider
 
 AGENT = Agent(name="a", model="m")
 

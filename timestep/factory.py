@@ -24,8 +24,9 @@ from timestep.errors import ConfigurationError, TimestepError
 from timestep.net.urls import authority, is_ollama_cloud
 from timestep.ollama.model_options import OllamaKeywords
 from timestep.ollama.provider import OllamaModelProvider
+from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.gateways import GatewayProvider
-from timestep.openai.provider import OpenAICompatibleProvider, OpenAIEndpoint
+from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.routing import targets
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from timestep import (
     UnknownModelError,
 )
 from timestep.config.settings import load_settings
-from timestep.openai.provider import OpenAICompatibleProvider, OpenAIEndpoint
+from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.routing import chain
 
 

@@ -20,10 +20,10 @@ from timestep.errors import (
     OllamaStreamError,
     UnsupportedInputError,
 )
+from timestep.net.encoding import encode
 from timestep.net.timeouts import Timeouts, Watchdog
 from timestep.ollama import lines
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.request.encoding import encode
 from timestep.ollama.wire import Wire
 from timestep.testing import Close, Reset, Split
 

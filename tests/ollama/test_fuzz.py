@@ -15,8 +15,8 @@ from tests.ollama.answers import call, chunk, last, ndjson, new_reply, recording
 from timestep import ConfigurationError, MultiModelProvider, TimestepError
 from timestep.config.settings import load_settings
 from timestep.errors import OllamaError, OllamaStreamError, UnsupportedInputError
+from timestep.net.encoding import encode
 from timestep.ollama import lines
-from timestep.ollama.request.encoding import encode
 from timestep.ollama.request.grammar import to_format
 from timestep.ollama.request.messages import build_conversation, remote_images
 from timestep.ollama.request.parameters import narrow_parameters

@@ -15,7 +15,7 @@ from openai.types.responses import (
 from openai.types.responses.response_input_param import ResponseInputItemParam
 
 from timestep.errors import TimestepError, UnsupportedInputError
-from timestep.ollama.request.encoding import encode
+from timestep.net.encoding import encode
 from timestep.ollama.request.messages import build_conversation, decode_arguments, remote_images
 from timestep.testing.checks import check_chat
 

@@ -11,9 +11,9 @@ from openai.types.shared import Reasoning
 
 from timestep.errors import UnsupportedInputError
 from timestep.net.durations import check_keep_alive
+from timestep.net.encoding import encode
 from timestep.net.options import check_options, unknown_options
 from timestep.ollama.model_options import OllamaModelOptions
-from timestep.ollama.request.encoding import encode
 from timestep.ollama.request.options import (
     THINK,
     is_implicit_default,

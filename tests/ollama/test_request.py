@@ -15,9 +15,9 @@ from pydantic import BaseModel
 
 from timestep.answer.rules import Reading, Repair
 from timestep.errors import UnsupportedInputError
+from timestep.net.encoding import encode
 from timestep.ollama.model_options import OllamaModelOptions
 from timestep.ollama.request.build import Abilities, build_request
-from timestep.ollama.request.encoding import encode
 from timestep.ollama.request.messages import build_conversation
 from timestep.ollama.request.options import settings_to_fields
 from timestep.ollama.request.repair import repair

@@ -8,12 +8,17 @@ from collections.abc import Callable
 _ALPHABET = (string.ascii_letters + string.digits).encode()
 # One random byte picks one character; the slight bias of 256 over 62 is harmless in an id.
 _CHARACTERS = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
-_CALL_ID = re.compile(r"call_[A-Za-z0-9_-]{1,59}")  # OpenAI takes 64 characters at most
+CALL_ID = re.compile(r"call_[A-Za-z0-9_-]{1,59}")
+"""OpenAI's own form of a call id; 64 characters are the most it takes."""
+ANY_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Ids that servers other than OpenAI's make, and want back as they were."""
 
 
-def claim_call_id(call_id: object, used: set[str], new: Callable[[], str]) -> str:
-    """Return *call_id* when it is valid and not *used*, else a *new* one, and mark it as used."""
-    claimed = call_id if isinstance(call_id, str) and _CALL_ID.fullmatch(call_id) else new()
+def claim_call_id(
+    call_id: object, used: set[str], new: Callable[[], str], form: re.Pattern[str] = CALL_ID
+) -> str:
+    """Return *call_id* when it has the *form* and is not *used*, else a *new* one; mark it as used."""
+    claimed = call_id if isinstance(call_id, str) and form.fullmatch(call_id) else new()
     if claimed in used:
         claimed = new()
     used.add(claimed)

@@ -4,6 +4,7 @@ One item is open at a time: thinking, text and calls follow one another in any o
 model wrote them. A call is never open, because it arrives whole.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,17 +20,26 @@ from timestep.answer.events import (
     reasoning_item,
     refusal_item,
 )
-from timestep.answer.ids import claim_call_id
+from timestep.answer.ids import CALL_ID, claim_call_id
 
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """Where new ids come from."""
+    """Where new ids come from.
+
+    Attributes:
+        form: The call ids of the server that are kept.
+    """
 
     response: Callable[[], str]
     message: Callable[[], str]
     function_call: Callable[[], str]
     call: Callable[[], str]
+    form: re.Pattern[str] = CALL_ID
+
+
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""What the Responses API calls the two ways in which an answer is cut."""
 
 
 class Items:
@@ -163,7 +173,7 @@ class Items:
         data: dict[str, Any] = {**self._data, **(extra or {})}
         if self._waiting:
             data = {**data, "logprobs": self._take_waiting()}
-        claimed = claim_call_id(call_id, self._used_ids, self._ids.call)
+        claimed = claim_call_id(call_id, self._used_ids, self._ids.call, self._ids.form)
         item = call_item(self._ids.function_call(), claimed, name, arguments, data)
         self._writer.call(len(self.output), item)
         self.output.append(item)
@@ -191,7 +201,7 @@ class Items:
         status: str,
         usage: ResponseUsage | None,
         *,
-        is_cut: bool = False,
+        cut_by: str = "",
         more: Mapping[str, Any] | None = None,
     ) -> Response:
         """Close the last item and the response.
@@ -199,18 +209,19 @@ class Items:
         Args:
             status: ``"completed"`` or ``"failed"``.
             usage: What the response cost.
-            is_cut: The token limit ended the answer. The last item is then ``incomplete``. The
-                response is not: the Runner throws away a run that ends in an incomplete one.
+            cut_by: ``length`` or ``content_filter`` when one of them ended the answer. The last
+                item is then ``incomplete``. The response is not: the Runner throws away a run that
+                ends in an incomplete one.
             more: Further fields of the response.
         """
         # Waiting logprobs are the open item's, or of markers behind the last call.
         self._logprobs += self._take_waiting()
-        is_whole = status == "completed" and not is_cut
-        cut: dict[str, Any] = {"finish_reason": "length"} if is_cut else {}
+        is_whole = status == "completed" and not cut_by
+        cut: dict[str, Any] = {"finish_reason": cut_by} if cut_by else {}
         self.close("completed" if is_whole else "incomplete", **cut)
         fields = dict(more or {})
-        if is_cut:
-            fields["incomplete_details"] = {"reason": "max_output_tokens"}
+        if cut_by:
+            fields["incomplete_details"] = {"reason": _INCOMPLETE[cut_by]}
         response = self._writer.response(status, self.output, usage=usage, **fields)
         self._writer.terminal(response)
         return response

@@ -4,6 +4,7 @@ This is the one place that decides what is whole, cut, empty or half a call, wha
 
 * A call in an answer that the token limit cut is never run, because it may be half.
 * Text that the limit cut is an answer, unless a call or a schema was asked for and is not whole.
+* The same holds for what a content filter cut.
 * White space and thinking alone are nothing. Nothing is an error when tools or a schema were
   offered.
 * An answer that is not what was asked for is asked for again as often as the rules allow.
@@ -37,8 +38,7 @@ def settle(reply: Reply) -> Repair | None:
         ModelOutputError: The answer cannot be used, and cannot be asked for again.
     """
     rules = reply.rules
-    if reply.was_cut and (reply.calls or reply.held_calls):
-        raise _cut_call(reply, [*reply.calls, *(call.name for _, call in reply.held_calls)])
+    _refuse_cut(reply)
     if reply.refusals:
         return None
     if rules.must_call:
@@ -183,6 +183,27 @@ def _refuse_empty(reply: Reply) -> None:
             "gave an empty answer. It probably called a tool that does not exist, which the "
             f"server swallows. {_TRY_AGAIN}",
         )
+
+
+def _refuse_cut(reply: Reply) -> None:
+    """Refuse calls that the token limit cut, and what a content filter left unless it is text.
+
+    Raises:
+        ModelOutputError: The calls may be half, or a filter left nothing.
+    """
+    calls = [*reply.calls, *(call.name for _, call in reply.held_calls)]
+    if reply.was_cut and calls:
+        raise _cut_call(reply, calls)
+    if not reply.was_filtered:
+        return
+    has_text = reply.items.has_words or bool(reply.held.strip())
+    if calls:
+        said = "was stopped by the server's content filter in or behind a call, which was not run."
+    elif not has_text:
+        said = "was stopped by the server's content filter before it said anything."
+    else:
+        return
+    raise _error(reply, f"{said} Ask in other words, or another model.")
 
 
 def _cut_call(reply: Reply, names: list[object]) -> ModelOutputError:

@@ -103,6 +103,16 @@ class Reply:
         """True when the token limit ended the answer."""
         return self.done_reason == "length"
 
+    @property
+    def was_filtered(self) -> bool:
+        """True when the server's content filter ended the answer."""
+        return self.done_reason == "content_filter"
+
+    @property
+    def cut_by(self) -> str:
+        """``length`` or ``content_filter`` when one of them ended the answer; empty otherwise."""
+        return (self.done_reason or "") if self.was_cut or self.was_filtered else ""
+
     def take_events(self) -> Events:
         """Return the events since the last call."""
         return self.items.take_events()
@@ -171,7 +181,7 @@ class Reply:
         if not self.items.has_text and not self.calls:
             self.items.open_message()  # an empty answer is an answer
         counted = _openai_usage(self.usage, self.usage.figures if raw_usage else {})
-        return self.items.finish("completed", counted, is_cut=self.was_cut)
+        return self.items.finish("completed", counted, cut_by=self.cut_by)
 
     def fail(self, message: str, *, code: str = "server_error") -> None:
         """Close a response that was already shown in part, so that nothing shown is lost.
@@ -182,7 +192,7 @@ class Reply:
         """
         counted = _openai_usage(self.usage, {}) if self.usage.requests else None
         error = {"error": {"code": code, "message": message}}
-        self.items.finish("failed", counted, is_cut=self.was_cut, more=error)
+        self.items.finish("failed", counted, cut_by=self.cut_by, more=error)
 
     def _show(self, thinking: str, text: str) -> None:
         if thinking:

@@ -113,6 +113,11 @@ class Exchange:
         """The event loop it runs in, None before it is iterated."""
         return None if self._task is None else self._task.get_loop()
 
+    @property
+    def has_failed(self) -> bool:
+        """True once the exchange ended in an error of the connection or the status."""
+        return self._error is not None
+
     def keep_bytes(self, kept: WireBytes) -> None:
         """Put the bytes of the request and of its answer into *kept* as well."""
         kept.url, kept.request = self.request.url, self.request.body

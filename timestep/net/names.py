@@ -3,6 +3,8 @@
 Servers match a name in any case, and list its tag. A name without a tag means ``:latest``.
 """
 
+from collections.abc import Sequence
+
 _LATEST = ":latest"
 
 
@@ -28,3 +30,10 @@ def is_cloud_name(name: str) -> bool:
 def strip_cloud_suffix(name: str) -> str:
     """Return *name* without its cloud suffix: ``gpt-oss:120b-cloud`` is ``gpt-oss:120b``."""
     return name[: -len("-cloud")] if is_cloud_name(name) else name
+
+
+def applies_to(model: str, wanted: bool | Sequence[str]) -> bool:
+    """Return True when *wanted* is True or names *model*."""
+    if isinstance(wanted, bool):
+        return wanted
+    return tagged(model) in {tagged(name) for name in wanted}

@@ -26,6 +26,7 @@ from timestep.errors import (
     OllamaStatusError,
     TimestepError,
 )
+from timestep.net.names import applies_to
 from timestep.net.origin import Origin
 from timestep.net.urls import authority
 from timestep.ollama.capabilities import Catalogue
@@ -33,7 +34,7 @@ from timestep.ollama.endpoint import check_model_name
 from timestep.ollama.errors import THINK_LEVELS
 from timestep.ollama.foreign import chat_source
 from timestep.ollama.lines import ChatLines
-from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions, applies_to
+from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
 from timestep.ollama.overflow import advised
 from timestep.ollama.pool import Pool
 from timestep.ollama.render import (

@@ -12,7 +12,6 @@ from typing import Any, Self, TypedDict, Unpack, cast
 from timestep.errors import ConfigurationError, UnsupportedInputError
 from timestep.net.durations import check_keep_alive
 from timestep.net.flags import Overflow, check_flag, check_for_models, check_overflow, check_repairs
-from timestep.net.names import tagged
 from timestep.net.options import check_options
 from timestep.net.timeouts import Timeouts
 
@@ -160,10 +159,3 @@ def _checked_flags(flags: OllamaFlags) -> OllamaFlags:
         except ValueError as exc:
             raise ConfigurationError(f"{name}: {exc}.") from exc
     return cast("OllamaFlags", checked)
-
-
-def applies_to(model: str, wanted: bool | Sequence[str]) -> bool:
-    """Return True when *wanted* is True or names *model*."""
-    if isinstance(wanted, bool):
-        return wanted
-    return tagged(model) in {tagged(name) for name in wanted}

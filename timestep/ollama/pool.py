@@ -15,11 +15,11 @@ from timestep.errors import (
     OllamaError,
     ServerBusyError,
 )
+from timestep.net.encoding import encode
 from timestep.net.origin import Origin
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.hosts import Host, Hosts, is_unreachable
-from timestep.ollama.request.encoding import encode
 from timestep.ollama.wire import Wire, WireChat
 
 _Answer = TypeVar("_Answer")

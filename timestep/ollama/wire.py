@@ -8,6 +8,7 @@ from timestep import __version__
 from timestep.errors import OllamaError
 from timestep.net.client import Client, over_aiohttp
 from timestep.net.connection import Connections, Request
+from timestep.net.encoding import encode
 from timestep.net.exchange import Exchange
 from timestep.net.origin import Origin
 from timestep.net.secrets import secrets_in
@@ -18,7 +19,6 @@ from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import status_error
 from timestep.ollama.failures import Failures
 from timestep.ollama.lines import check_length
-from timestep.ollama.request.encoding import encode
 
 if TYPE_CHECKING:
     import httpx

@@ -7,7 +7,6 @@ to the event loop that opened it.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -16,104 +15,58 @@ from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, not_given
 
 from timestep.errors import ConfigurationError
 from timestep.net.forks import forget_in_children, keep_for_parent
-from timestep.net.headers import check_headers, check_key
 from timestep.net.per_loop import PerLoop
-from timestep.net.timeouts import check_seconds
-from timestep.net.urls import authority, check_base_url, check_secrets_transport, is_loopback
+from timestep.net.urls import authority, is_loopback
 from timestep.openai.answers import CheckedClient
+from timestep.openai.endpoint import OpenAIEndpoint
 
 _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAIEndpoint:
-    """Where an OpenAI API is, and what every request to it carries. Checked when it is built.
+def new_client(endpoint: OpenAIEndpoint, *, reuse_connections: bool = True) -> AsyncOpenAI:
+    """Return a client that sends what *endpoint* says, and nothing from the environment."""
+    ambient: list[tuple[str, str]] = []
 
-    Attributes:
-        base_url: Up to and without the path of a call, as in ``https://api.groq.com/openai/v1``.
-        timeout: Seconds; the client's own limits when None.
-        allow_insecure: Let a key travel over plain http off this machine.
+    async def drop_ambient(request: Any) -> None:
+        for name, value in ambient:
+            values = request.headers.get_list(name)
+            kept = [own for own in values if own != value]  # of ours, or of the call itself
+            if kept != values:
+                del request.headers[name]
+            if kept:
+                request.headers[name] = ", ".join(kept)
 
-    Raises:
-        ConfigurationError: A value cannot be used, or a key would travel in the clear.
-    """
-
-    base_url: str
-    api_key: str | None = field(default=None, repr=False)
-    organization: str | None = None
-    project: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    timeout: float | None = None
-    allow_insecure: bool = False
-
-    def __post_init__(self) -> None:
-        try:
-            checked = {
-                "base_url": check_base_url(self.base_url),
-                "api_key": check_key(self.api_key),
-                "headers": check_headers(self.headers),
-                "timeout": None if self.timeout is None else check_seconds(self.timeout),
-            }
-            if not self.allow_insecure:
-                has_key = checked["api_key"] is not None
-                check_secrets_transport(self.base_url, has_key=has_key, headers=self.headers)
-        except ValueError as exc:
-            raise ConfigurationError(f"The endpoint of an OpenAI API: {exc}.") from exc
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
-
-    def new_client(self, *, reuse_connections: bool = True) -> AsyncOpenAI:
-        """Return a client that sends what this endpoint says, and nothing from the environment."""
-        ambient: list[tuple[str, str]] = []
-
-        async def drop_ambient(request: Any) -> None:
-            for name, value in ambient:
-                values = request.headers.get_list(name)
-                kept = [own for own in values if own != value]  # of ours, or of the call itself
-                if kept != values:
-                    del request.headers[name]
-                if kept:
-                    request.headers[name] = ", ".join(kept)
-
-        headers = self._own_headers()
-        if not reuse_connections:
-            headers["Connection"] = "close"
-        client = AsyncOpenAI(
-            api_key=self.api_key or "none",
-            base_url=self.base_url,
-            default_headers=headers,
-            timeout=not_given if self.timeout is None else self.timeout,
-            http_client=CheckedClient(
-                secret_headers=self.headers,
-                limits=DEFAULT_CONNECTION_LIMITS,
-                # A redirect would carry headers, and so keys, to another host.
-                follow_redirects=False,
-                # No proxy belongs between this machine and itself.
-                trust_env=not is_loopback(self.base_url),
-                event_hooks={"request": [drop_ambient]},
-            ),
-        )
-        # The client has read OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS, and insists
-        # on an Authorization header. What was not asked for is removed when a request is sent.
-        client.organization = client.project = None
-        own = {name.lower(): value for name, value in headers.items()}
-        ambient += [
-            (name, value)
-            for name, value in (*client.auth_headers.items(), *client.default_headers.items())
-            if isinstance(value, str)
-            and name.lower() not in _SENT_BY_EVERY_CLIENT
-            and not name.lower().startswith("x-stainless-")
-            and own.get(name.lower()) != value
-        ]
-        return client
-
-    def _own_headers(self) -> dict[str, str]:
-        own = {
-            "Authorization": f"Bearer {self.api_key}" if self.api_key else None,
-            "OpenAI-Organization": self.organization,
-            "OpenAI-Project": self.project,
-        }
-        return {**{name: value for name, value in own.items() if value}, **self.headers}
+    headers = endpoint.sent_headers
+    if not reuse_connections:
+        headers["Connection"] = "close"
+    client = AsyncOpenAI(
+        api_key=endpoint.api_key or "none",
+        base_url=endpoint.base_url,
+        default_headers=headers,
+        timeout=not_given if endpoint.timeout is None else endpoint.timeout,
+        http_client=CheckedClient(
+            secret_headers=endpoint.headers,
+            limits=DEFAULT_CONNECTION_LIMITS,
+            # A redirect would carry headers, and so keys, to another host.
+            follow_redirects=False,
+            # No proxy belongs between this machine and itendpoint.
+            trust_env=not is_loopback(endpoint.base_url),
+            event_hooks={"request": [drop_ambient]},
+        ),
+    )
+    # The client has read OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS, and insists
+    # on an Authorization header. What was not asked for is removed when a request is sent.
+    client.organization = client.project = None
+    own = {name.lower(): value for name, value in headers.items()}
+    ambient += [
+        (name, value)
+        for name, value in (*client.auth_headers.items(), *client.default_headers.items())
+        if isinstance(value, str)
+        and name.lower() not in _SENT_BY_EVERY_CLIENT
+        and not name.lower().startswith("x-stainless-")
+        and own.get(name.lower()) != value
+    ]
+    return client
 
 
 class OpenAICompatibleProvider(OpenAIProvider):
@@ -168,8 +121,8 @@ class OpenAICompatibleProvider(OpenAIProvider):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return self._endpoint.new_client(reuse_connections=False)
-        return self._clients.get(self._endpoint.new_client)
+            return new_client(self._endpoint, reuse_connections=False)
+        return self._clients.get(lambda: new_client(self._endpoint))
 
 
 async def _close(client: AsyncOpenAI) -> None:
@@ -183,7 +136,7 @@ async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
         OpenAIError: The server cannot be reached, or refused.
         ValueError: The answer is not a list of models.
     """
-    async with endpoint.new_client(reuse_connections=False) as client:
+    async with new_client(endpoint, reuse_connections=False) as client:
         answer = await client.with_options(max_retries=0).models.with_raw_response.list()
         document: Any = answer.http_response.json()
     if isinstance(document, dict):

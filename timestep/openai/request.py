@@ -25,6 +25,7 @@ from agents.models.chatcmpl_converter import Converter
 from openai import Omit
 
 from timestep.errors import UnsupportedInputError
+from timestep.openai.history import History
 
 Json: TypeAlias = dict[str, Any]
 
@@ -113,13 +114,15 @@ class ChatBody:
         body: The JSON object.
         headers: Headers of this request alone, which win over the endpoint's.
         query: Fields for the URL of this request alone.
-        ignored: Settings that the API has no place for, by name.
+        ignored: What the API has no place for, a phrase each.
+        call_ids: The call ids of the history.
     """
 
     body: Json
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     query: Mapping[str, object] = field(default_factory=dict[str, object])
     ignored: tuple[str, ...] = ()
+    call_ids: frozenset[str] = frozenset()
 
 
 def chat_body(
@@ -138,8 +141,9 @@ def chat_body(
         UnsupportedInputError: An item, a tool or a setting cannot be sent.
     """
     settings = ask.settings
+    history = History(ask.input)
     try:
-        messages = _messages(ask, model, base_url)
+        messages = _messages(ask, history, model, base_url)
         tools = [Converter.tool_to_openai(tool) for tool in ask.tools]
         tools += [Converter.convert_handoff_tool(handoff) for handoff in ask.handoffs]
         choices = {
@@ -164,14 +168,17 @@ def chat_body(
             if isinstance(value, str)
         },
         query=_object(settings.extra_query, "extra_query"),
-        ignored=tuple(_ignored(settings)),
+        ignored=(*dict.fromkeys(history.ignored), *_ignored(settings)),
+        call_ids=history.call_ids,
     )
 
 
-def _messages(ask: Ask, model: str, base_url: str) -> list[Json]:
+def _messages(ask: Ask, history: History, model: str, base_url: str) -> list[Json]:
+    items = cast("str | list[TResponseInputItem]", history.items)
     converted = cast(
-        "list[Json]", Converter.items_to_messages(ask.input, model=model, base_url=base_url)
+        "list[Json]", Converter.items_to_messages(items, model=model, base_url=base_url)
     )
+    converted = history.with_extras(converted)
     if ask.instructions:
         converted.insert(0, {"content": ask.instructions, "role": "system"})
     return cast("list[Json]", _plain(converted))

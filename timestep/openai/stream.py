@@ -4,8 +4,8 @@ A reader passes these states:
 
     unread    Nothing but white space has come.
     events    The body is a stream of server-sent events, as it was asked for.
-    document  The body began with ``{``: the server answered whole, or with an error. It is kept to its
-              end and read as one event.
+    document  The body began as JSON or HTML does: the server answered whole, or with an error. It is
+              kept to its end and read as one event.
     ended     The answer is over. Nothing that follows counts.
 
 An answer ends at ``[DONE]`` behind a finish reason, or at the proper end of the HTTP body behind either
@@ -83,7 +83,7 @@ class ChatReader:
             data = data.lstrip()
             if not data:
                 return []
-            if not data.startswith(b"{"):
+            if not data.startswith((b"{", b"[", b"<")):
                 self._events = EventSplitter()
                 return self.feed(data)
             self._document = bytearray()
@@ -148,6 +148,8 @@ class ChatReader:
             except ValueError as exc:
                 what = f"answered with {self._origin.quote(body)}, which is not JSON"
                 raise broken(what, self._origin) from exc
+            if not isinstance(parsed, dict):
+                raise broken("answered with JSON that is not an object", self._origin)
             fields = cast("dict[str, Any]", parsed)
             if _is_error(fields):
                 raise said_error(fields, self._origin, self._url)

@@ -1,0 +1,360 @@
+"""The chat-completions model in front of a real loopback server, asked by the real Runner."""
+
+import asyncio
+import json
+
+import openai
+import pytest
+from agents import Agent, ModelSettings, RunConfig, function_tool
+from agents.exceptions import ModelRefusalError
+from agents.models.interface import ModelProvider
+from pydantic import BaseModel
+
+from tests.conftest import CHUNK, chat_stream
+from timestep import errors
+from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.model import ChatCompletionsModel
+from timestep.openai.model_options import ChatModelOptions
+from timestep.openai.wire import ChatWire
+
+
+class One(ModelProvider):
+    def __init__(self, model):
+        self.model = model
+
+    def get_model(self, name):
+        return self.model
+
+
+@pytest.fixture
+async def model(openai_server):
+    wires = []
+
+    def build(**options):
+        wire = ChatWire(OpenAIEndpoint(base_url=openai_server.base_url, api_key="sk-secret-key"))
+        wires.append(wire)
+        return ChatCompletionsModel("m", wire, ChatModelOptions(**{"max_retries": 0, **options}))
+
+    yield build
+    for wire in wires:
+        await wire.aclose()
+
+
+def config(model):
+    return RunConfig(model_provider=One(model), tracing_disabled=True)
+
+
+def chunk(delta=None, finish=None, **fields):
+    choice = {"index": 0, "delta": delta or {}, "finish_reason": finish}
+    return {**CHUNK, "choices": [choice], **fields}
+
+
+def stream(*chunks, end="data: [DONE]\n\n"):
+    return chat_stream(chunks, end).encode()
+
+
+def call(arguments, finish="tool_calls", name="delete_files"):
+    function = {"name": name, "arguments": arguments}
+    return stream(
+        chunk({"tool_calls": [{"index": 0, "id": "call_1", "function": function}]}),
+        chunk(finish=finish),
+    )
+
+
+DELETED = []
+
+
+@function_tool
+def delete_files(folder: str = "*") -> str:
+    """Delete the files of a folder."""
+    DELETED.append(folder)
+    return "done"
+
+
+@pytest.fixture(autouse=True)
+def nothing_deleted():
+    DELETED.clear()
+
+
+class City(BaseModel):
+    name: str
+
+
+async def test_an_answer_comes_whole_and_streamed(model, openai_server, run):
+    result = await run(Agent(name="a"), run_config=config(model()))
+    assert result.final_output == "hello"
+    path, headers, body = openai_server.requests[-1]
+    assert path == "/v1/chat/completions"
+    assert headers["authorization"] == "Bearer sk-secret-key"
+    assert body["stream"] is True
+    assert body["stream_options"] == {"include_usage": True}
+
+
+async def test_usage_of_a_stream_is_counted(model, openai_server, run):
+    usage = {
+        "prompt_tokens": 7,
+        "completion_tokens": 2,
+        "prompt_tokens_details": {"cached_tokens": 3},
+    }
+    openai_server.body = stream(
+        chunk({"content": "hi"}), chunk(finish="stop"), {**CHUNK, "choices": [], "usage": usage}
+    )
+    result = await run(Agent(name="a"), run_config=config(model()))
+    counted = result.context_wrapper.usage
+    assert (counted.requests, counted.input_tokens, counted.output_tokens) == (1, 7, 2)
+    assert counted.input_tokens_details.cached_tokens == 3
+
+
+async def test_a_server_that_refuses_to_count_is_asked_without_and_remembered(
+    model, openai_server, run, caplog
+):
+    def answer(body):
+        if "stream_options" in body:
+            return 400, {"error": {"message": "unknown field stream_options"}}
+        return None
+
+    openai_server.answers = answer
+    subject = model()
+    for _ in range(2):
+        result = await run(Agent(name="a"), run_config=config(subject))
+        assert result.final_output == "hello"
+    asked = ["stream_options" in body for _, _, body in openai_server.requests]
+    assert asked == [True, False, False]
+    assert "cannot say how many tokens" in caplog.text
+
+
+async def test_a_call_is_run_and_its_result_goes_back(model, openai_server, run):
+    answers = iter(
+        [call('{"folder": "/tmp/one"}'), stream(chunk({"content": "gone"}), chunk(finish="stop"))]
+    )
+    openai_server.answers = lambda body: (200, next(answers))
+    result = await run(Agent(name="a", tools=[delete_files]), run_config=config(model()))
+    assert DELETED == ["/tmp/one"]
+    assert result.final_output == "gone"
+    messages = openai_server.requests[-1][2]["messages"]
+    assert messages[-2]["tool_calls"][0]["id"] == messages[-1]["tool_call_id"] == "call_1"
+
+
+@pytest.mark.parametrize("arguments", ["", '{"fol', '{"folder": "/tmp/one"}'])
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+async def test_a_call_in_an_answer_that_was_cut_is_never_run(
+    model, openai_server, run, arguments, finish
+):
+    openai_server.body = call(arguments, finish)
+    with pytest.raises(Exception, match=r"not run|may be half"):
+        await run(Agent(name="a", tools=[delete_files]), run_config=config(model()))
+    assert DELETED == []
+
+
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+async def test_text_that_was_cut_is_an_answer_with_a_mark(model, openai_server, run, finish):
+    openai_server.body = stream(chunk({"content": "half of"}), chunk(finish=finish))
+    result = await run(Agent(name="a"), run_config=config(model()))
+    assert result.final_output == "half of"
+    [message] = result.raw_responses[0].output
+    assert message.status == "incomplete"
+    assert message.provider_data["finish_reason"] == finish
+
+
+async def test_nothing_but_a_filters_stop_is_an_error(model, openai_server, run):
+    openai_server.body = stream(chunk({"content": ""}), chunk(finish="content_filter"))
+    with pytest.raises(errors.ModelOutputError, match="content filter"):
+        await run(Agent(name="a"), run_config=config(model()))
+
+
+async def test_an_answer_that_broke_off_is_an_error_with_a_reason(model, openai_server, run):
+    openai_server.body = stream(chunk({"content": ""}), end="")
+    with pytest.raises(errors.BrokenAnswerError, match="broke off"):
+        await run(Agent(name="a"), run_config=config(model()))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "theirs"),
+    [
+        (401, errors.AuthenticationError, openai.AuthenticationError),
+        (404, errors.OllamaStatusError, openai.APIStatusError),
+        (429, errors.RateLimitError, openai.RateLimitError),
+        (503, errors.ServerBusyError, openai.APIStatusError),
+    ],
+)
+async def test_a_refusal_is_of_both_trees_and_shows_no_key(
+    model, openai_server, run, status, kind, theirs
+):
+    openai_server.failure = (status, "your key sk-secret-key is wrong")
+    with pytest.raises(kind) as caught:
+        await run(Agent(name="a"), run_config=config(model()))
+    assert isinstance(caught.value, theirs)
+    assert caught.value.status_code == status
+    assert "sk-secret-key" not in f"{caught.value} {caught.value.__cause__!r}"
+
+
+async def test_a_passing_failure_is_tried_again_as_often_as_allowed(model, openai_server, run):
+    openai_server.answers = lambda body: (429, {"error": {"message": "slow"}})
+    openai_server.answer_headers = {"Retry-After": "0"}
+    with pytest.raises(errors.RateLimitError):
+        await run(Agent(name="a"), run_config=config(model(max_retries=2)))
+    assert len(openai_server.requests) == 3
+
+
+async def test_a_failure_of_the_caller_is_not_tried_again(model, openai_server, run):
+    openai_server.failure = (400, "no")
+    with pytest.raises(errors.OllamaStatusError):
+        await run(Agent(name="a"), run_config=config(model(max_retries=2)))
+    assert len(openai_server.requests) == 1
+
+
+@pytest.mark.parametrize("how", ["json_schema", "json_object", "prompt"])
+async def test_a_typed_answer_is_asked_for_as_the_options_say(model, openai_server, run, how):
+    openai_server.body = stream(chunk({"content": '{"name": "Oslo"}'}), chunk(finish="stop"))
+    agent = Agent(name="a", output_type=City)
+    result = await run(agent, run_config=config(model(structured_output=how)))
+    assert result.final_output == City(name="Oslo")
+    body = openai_server.requests[-1][2]
+    kind = body.get("response_format", {}).get("type")
+    assert kind == {"json_schema": "json_schema", "json_object": "json_object", "prompt": None}[how]
+    assert ("JSON schema" in json.dumps(body["messages"])) == (how != "json_schema")
+
+
+async def test_a_typed_answer_that_is_wrong_is_asked_for_again_with_the_reason(
+    model, openai_server, run
+):
+    answers = iter(
+        [
+            stream(chunk({"content": '{"nam": 1}'}), chunk(finish="stop")),
+            stream(chunk({"content": '{"name": "Oslo"}'}), chunk(finish="stop")),
+        ]
+    )
+    openai_server.answers = lambda body: (200, next(answers))
+    result = await run(Agent(name="a", output_type=City), run_config=config(model()))
+    assert result.final_output == City(name="Oslo")
+    *_, said, asked = openai_server.requests[-1][2]["messages"]
+    assert said == {"role": "assistant", "content": '{"nam": 1}'}
+    assert "name" in asked["content"]
+    assert result.context_wrapper.usage.requests in {1, 2}
+
+
+async def test_a_required_call_that_did_not_come_is_asked_for_again(model, openai_server, run):
+    answers = iter(
+        [stream(chunk({"content": "no"}), chunk(finish="stop")), call('{"folder": "a"}')]
+    )
+    openai_server.answers = lambda body: (200, next(answers))
+    agent = Agent(
+        name="a",
+        tools=[delete_files],
+        tool_use_behavior="stop_on_first_tool",
+        model_settings=ModelSettings(tool_choice="required"),
+    )
+    await run(agent, run_config=config(model()))
+    assert DELETED == ["a"]
+
+
+async def test_calls_under_tool_choice_none_are_not_run(model, openai_server, run):
+    openai_server.body = call('{"folder": "a"}')
+    agent = Agent(name="a", tools=[delete_files], model_settings=ModelSettings(tool_choice="none"))
+    with pytest.raises(errors.ModelOutputError, match="tool_choice is 'none'"):
+        await run(agent, run_config=config(model()))
+    assert DELETED == []
+
+
+async def test_thinking_comes_before_the_answer(model, openai_server, run):
+    openai_server.body = stream(
+        chunk({"reasoning_content": "hm"}), chunk({"content": "yes"}), chunk(finish="stop")
+    )
+    result = await run(Agent(name="a"), run_config=config(model()))
+    thinking, message = result.raw_responses[0].output
+    assert thinking.content[0].text == "hm"
+    assert message.content[0].text == "yes"
+
+
+async def test_a_refusal_of_the_model_is_told(model, openai_server, run):
+    openai_server.body = stream(chunk({"refusal": "I will not."}), chunk(finish="stop"))
+    with pytest.raises(ModelRefusalError, match="I will not"):
+        await run(Agent(name="a"), run_config=config(model()))
+
+
+async def test_a_signature_goes_back_with_its_call(model, openai_server, run):
+    extra = {"google": {"thought_signature": "abc"}}
+    function = {"name": "delete_files", "arguments": '{"folder": "a"}'}
+    first = stream(
+        chunk(
+            {
+                "tool_calls": [
+                    {"index": 0, "id": "call_1", "function": function, "extra_content": extra}
+                ]
+            }
+        ),
+        chunk(finish="tool_calls"),
+    )
+    answers = iter([first, stream(chunk({"content": "ok"}), chunk(finish="stop"))])
+    openai_server.answers = lambda body: (200, next(answers))
+    await run(Agent(name="a", tools=[delete_files]), run_config=config(model()))
+    sent = openai_server.requests[-1][2]["messages"][-2]["tool_calls"][0]
+    assert sent["extra_content"] == extra
+
+
+async def test_a_result_whose_call_is_gone_is_sent_as_words(model, openai_server, caplog, run):
+    items = [
+        {"type": "function_call_output", "call_id": "gone", "output": "42"},
+        {"role": "user", "content": "and?"},
+    ]
+    await run(Agent(name="a"), items, run_config=config(model()))
+    [told, _] = openai_server.requests[-1][2]["messages"]
+    assert told == {"role": "user", "content": "Result of an earlier call: 42"}
+    assert "sent as words" in caplog.text
+
+
+async def test_cancelling_a_run_closes_the_connection(model, fake_slow_openai):
+    base_url, hung_up = fake_slow_openai
+    wire = ChatWire(OpenAIEndpoint(base_url=base_url))
+    subject = ChatCompletionsModel("m", wire)
+    running = asyncio.create_task(_first_event(subject))
+    await asyncio.wait_for(running, 60)
+    await asyncio.wait_for(hung_up.wait(), 60)
+    await wire.aclose()
+
+
+async def _first_event(subject):
+    from agents import ModelTracing  # noqa: PLC0415 - as above
+
+    events = subject.stream_response(
+        None, "x", ModelSettings(), [], None, [], ModelTracing.DISABLED
+    )
+    async for event in events:
+        if event.type == "response.output_text.delta":
+            break
+    await events.aclose()
+
+
+@pytest.fixture
+async def fake_slow_openai():
+    """A server that says one word and waits; and the event that its client hung up."""
+    hung_up = asyncio.Event()
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        writer.write(f"data: {json.dumps(chunk({'content': 'once'}))}\n\n".encode())
+        await writer.drain()
+        while await reader.read(1000):
+            pass
+        hung_up.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}/v1", hung_up
+
+
+def test_a_second_event_loop_works(openai_server):
+    wire = ChatWire(OpenAIEndpoint(base_url=openai_server.base_url))
+    subject = ChatCompletionsModel("m", wire)
+
+    async def ask():
+        from agents import Runner  # noqa: PLC0415 - as above
+
+        result = await Runner.run(Agent(name="a"), "hi", run_config=config(subject))
+        await wire.aclose()
+        return result.final_output
+
+    assert [asyncio.run(ask()), asyncio.run(ask())] == ["hello", "hello"]

@@ -1,0 +1,74 @@
+"""Where a server that speaks OpenAI's API is, and what every request to it carries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from timestep.errors import ConfigurationError
+from timestep.net.headers import check_headers, check_key
+from timestep.net.timeouts import check_seconds
+from timestep.net.urls import check_base_url, check_secrets_transport
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIEndpoint:
+    """Where an OpenAI API is, and what every request to it carries. Checked when it is built.
+
+    Attributes:
+        base_url: Up to and without the path of a call, as in ``https://api.groq.com/openai/v1``.
+        query: Fields that every URL carries, as Azure's ``api-version``.
+        timeout: Seconds; the client's own limits when None.
+        allow_insecure: Let a key travel over plain http off this machine.
+
+    Raises:
+        ConfigurationError: A value cannot be used, or a key would travel in the clear.
+    """
+
+    base_url: str
+    api_key: str | None = field(default=None, repr=False)
+    organization: str | None = None
+    project: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    timeout: float | None = None
+    allow_insecure: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            checked = {
+                "base_url": check_base_url(self.base_url),
+                "api_key": check_key(self.api_key),
+                "headers": check_headers(self.headers),
+                "timeout": None if self.timeout is None else check_seconds(self.timeout),
+            }
+            if not self.allow_insecure:
+                has_key = checked["api_key"] is not None
+                check_secrets_transport(self.base_url, has_key=has_key, headers=self.headers)
+        except ValueError as exc:
+            raise ConfigurationError(f"The endpoint of an OpenAI API: {exc}.") from exc
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def sent_headers(self) -> dict[str, str]:
+        """The headers of every request: the key, and those that were configured."""
+        own = {
+            "Authorization": f"Bearer {self.api_key}" if self.api_key else None,
+            "OpenAI-Organization": self.organization,
+            "OpenAI-Project": self.project,
+        }
+        return {**{name: value for name, value in own.items() if value}, **self.headers}
+
+    @property
+    def is_openai(self) -> bool:
+        """True for OpenAI's own API."""
+        return self._hostname == "api.openai.com"
+
+    @property
+    def wants_short_call_ids(self) -> bool:
+        """True for Mistral, which takes call ids of nine letters and digits only."""
+        return self._hostname.endswith("mistral.ai")
+
+    @property
+    def _hostname(self) -> str:
+        return urlsplit(self.base_url).hostname or ""

@@ -1,0 +1,155 @@
+"""The history, as the SDK's converter takes it: what it would refuse or lose is put right first. Pure.
+
+Three things happen to the items of a history, then one to the messages they become:
+
+1. An assistant message without an id, and a message with other keys, become plain messages.
+2. The items of hosted tools are told in words, and so are a result without its call and a call without
+   its result, which servers refuse.
+3. Calls of custom tools become calls of functions.
+4. What a server wants back with a call, such as a signature, is put into its message.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from pydantic import BaseModel
+
+from timestep.answer.told import as_json, told_call, told_item, told_result
+
+Item: TypeAlias = dict[str, Any]
+
+RESULT_ALONE = "the role of a tool result whose call is not in the history (it is sent as words)"
+CALL_ALONE = "the role of a tool call whose result is not in the history (it is sent as words)"
+
+_UNANSWERED = "[Call without a result: {}]"
+_CUSTOM = {"custom_tool_call": "function_call", "custom_tool_call_output": "function_call_output"}
+_UNDERSTOOD = {
+    "compaction",
+    "file_search_call",
+    "function_call",
+    "function_call_output",
+    "item_reference",
+    "message",
+    "reasoning",
+}
+"""The types that the SDK's converter takes, or refuses in words of its own."""
+_EXTRAS = ("extra_content", "reasoning_details")
+
+
+class History:
+    """A history ready for the converter.
+
+    Args:
+        items: Text, or the items of the history, oldest first.
+
+    Attributes:
+        items: For the converter.
+        call_ids: The call ids of the history.
+        ignored: What could not be sent as it was, a phrase each.
+    """
+
+    def __init__(self, items: str | Sequence[Any]) -> None:
+        self.ignored: list[str] = []
+        self.items: str | list[Item]
+        self._extras: dict[str, Mapping[str, Any]] = {}
+        if isinstance(items, str):
+            self.items, self.call_ids = items, frozenset[str]()
+            return
+        plain = [_as_dict(item) for item in items]
+        calls = [str(item.get("call_id")) for item in plain if _is(item, "function_call")]
+        results = [str(item.get("call_id")) for item in plain if _is(item, "function_call_output")]
+        self.call_ids = frozenset(calls)
+        self._paired = frozenset(calls) & frozenset(results)
+        self._names = {
+            str(item.get("call_id")): str(item.get("name"))
+            for item in plain
+            if _is(item, "function_call")
+        }
+        self.items = [ready for item in plain for ready in self._ready(item)]
+
+    def with_extras(self, messages: list[Item]) -> list[Item]:
+        """Return *messages* with what the server wants back with its calls."""
+        if not self._extras:
+            return messages
+        for message in messages:
+            calls: list[Item] = message.get("tool_calls") or []
+            for call in calls:
+                extra = self._extras.get(str(call.get("id")), {})
+                if "extra_content" in extra:
+                    call["extra_content"] = extra["extra_content"]
+                if "reasoning_details" in extra:
+                    message["reasoning_details"] = extra["reasoning_details"]
+        return messages
+
+    def _ready(self, item: Item) -> Iterator[Item]:
+        kind = item.get("type") or ("message" if "role" in item else "item_reference")
+        match kind:
+            case "message":
+                yield _message(item)
+            case "function_call" if str(item.get("call_id")) not in self._paired:
+                self.ignored.append(CALL_ALONE)
+                words = told_call(str(item.get("name")), item.get("arguments"))
+                yield {"role": "assistant", "content": _UNANSWERED.format(words)}
+            case "function_call":
+                self._keep_extras(item)
+                yield item
+            case "function_call_output" if str(item.get("call_id")) not in self._paired:
+                self.ignored.append(RESULT_ALONE)
+                name = self._names.get(str(item.get("call_id")), "an earlier call")
+                yield {"role": "user", "content": told_result(name, _text(item.get("output")))}
+            case _ if kind in _UNDERSTOOD:
+                yield item
+            case _:
+                yield {"role": "assistant", "content": told_item(item)}
+
+    def _keep_extras(self, item: Item) -> None:
+        data = item.get("provider_data")
+        if isinstance(data, Mapping):
+            found = cast("Mapping[str, Any]", data)
+            if extras := {name: found[name] for name in _EXTRAS if name in found}:
+                self._extras[str(item.get("call_id"))] = extras
+
+
+def _is(item: Item, kind: str) -> bool:
+    return item.get("type") == kind
+
+
+def _as_dict(item: Any) -> Item:
+    """*item* as a dict of its own; a custom tool's as a function's."""
+    plain: Item = item.model_dump(exclude_unset=True) if isinstance(item, BaseModel) else dict(item)
+    kind = str(plain.get("type"))
+    if kind in _CUSTOM:
+        plain["type"] = _CUSTOM[kind]
+        if "input" in plain:
+            plain["arguments"] = as_json({"input": plain.pop("input")})
+    return plain
+
+
+def _message(item: Item) -> Item:
+    content = item.get("content")
+    if item.get("role") == "assistant" and isinstance(content, list):
+        parts = [_output_part(_as_dict(part)) for part in cast("list[Any]", content)]
+        return {
+            "id": item.get("id") or "msg",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": parts,
+        }
+    return {"role": item.get("role"), "content": content}
+
+
+def _output_part(part: Item) -> Item:
+    if part.get("type") in {"input_text", "text"}:
+        return {"type": "output_text", "text": part.get("text") or "", "annotations": []}
+    return part
+
+
+def _text(output: object) -> str:
+    """*output* of a tool as text."""
+    if isinstance(output, str):
+        return output
+    if not isinstance(output, list):
+        return str(output)
+    parts = [_as_dict(part) for part in cast("list[Any]", output)]
+    return "\n".join(str(part.get("text") or f"[{part.get('type')}]") for part in parts)

@@ -1,0 +1,257 @@
+"""`ChatCompletionsModel`: one model of a server that speaks chat completions, as the SDK calls it."""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from timestep.answer.calling import NEW_IDS, ModelCall, WireModel
+from timestep.answer.events import Events
+from timestep.answer.ids import ANY_CALL_ID
+from timestep.answer.reply import Reply
+from timestep.answer.rules import Reading, Repair, Rules
+from timestep.answer.span import GenerationSpan, keep_bytes, record_host
+from timestep.answer.told import told_output, told_repair, with_instructions
+from timestep.errors import TimestepError
+from timestep.errors.retry import retry_advice
+from timestep.net.names import applies_to
+from timestep.net.origin import Origin
+from timestep.openai.call_ids import short_ids
+from timestep.openai.errors import OpenAIStatusError
+from timestep.openai.model_options import ChatModelOptions
+from timestep.openai.request import Ask, ChatBody, Json, chat_body
+from timestep.openai.stream import ChatReader
+from timestep.openai.wire import ChatWire
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
+"""Seconds before a retry when the server names none, as in openai's own client."""
+_USAGE_REFUSED = re.compile(r"stream_options|include_usage", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One request and the rules for its answer.
+
+    Attributes:
+        body: Of ``POST /chat/completions``.
+        headers: Beside the endpoint's own.
+        query: Beside the endpoint's own.
+        rules: How the answer is read.
+        schema: Of the answer, or of a call, for a repair.
+        retries: How many times it may be sent again after a failure that passes.
+        ignored: What was left out, a phrase each.
+    """
+
+    body: Json
+    headers: Mapping[str, str]
+    query: Mapping[str, object]
+    rules: Rules
+    schema: Json = field(default_factory=dict[str, Any])
+    retries: int = 0
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def messages(self) -> list[Any]:
+        """The messages as they are sent."""
+        messages: list[Any] = self.body["messages"]
+        return messages
+
+    @property
+    def traced(self) -> Json:
+        """Facts for the span of the call."""
+        facts: Json = {"repaired": self.rules.is_repair}
+        if self.ignored:
+            facts["ignored"] = list(self.ignored)
+        return facts
+
+
+class ChatCompletionsModel(WireModel[ChatRequest]):
+    """One model of a server that speaks chat completions.
+
+    The wire always streams; a server that answers whole is read all the same.
+
+    Args:
+        model: The name the server knows the model by.
+        wire: The connections to the server.
+        options: How the model is asked.
+    """
+
+    def __init__(self, model: str, wire: ChatWire, options: ChatModelOptions | None = None) -> None:
+        self._options = options or ChatModelOptions()
+        super().__init__(
+            model,
+            kind="Model",
+            implementation="timestep.openai",
+            ids=replace(NEW_IDS, form=ANY_CALL_ID),
+            strict=self._options.strict_feature_validation,
+        )
+        self._wire = wire
+
+    @property
+    def _host(self) -> str:
+        return self._wire.host
+
+    def _origin(self, request: ChatRequest) -> Origin:
+        return self._wire.origin(self.model, request.headers)
+
+    async def _prepare(self, call: ModelCall) -> ChatRequest:
+        self._warn([f"{name} (the server keeps no state)" for name in call.elsewhere])
+        endpoint, options = self._wire.endpoint, self._options
+        made = chat_body(
+            Ask(
+                call.instructions,
+                call.input,
+                call.settings,
+                call.tools,
+                call.output,
+                call.handoffs,
+            ),
+            model=self.model,
+            base_url=endpoint.base_url,
+            is_openai=endpoint.is_openai,
+            include_usage=options.include_usage and not self._wire.refuses_stream_options,
+        )
+        self._warn(made.ignored)
+        body = {**options.extra_body, **made.body}
+        if call.output is not None and not call.output.is_plain_text():
+            body = self._with_format(body, call)
+        if endpoint.wants_short_call_ids:
+            body["messages"] = short_ids(body["messages"])
+        return ChatRequest(
+            body,
+            made.headers,
+            made.query,
+            self._rules(call, made),
+            schema=_schema(call, body),
+            retries=0 if call.settings.retry is not None else options.max_retries,
+            ignored=made.ignored,
+        )
+
+    def _with_format(self, body: Json, call: ModelCall) -> Json:
+        """Return *body* with the typed answer asked for as the options say."""
+        how = self._options.structured_output
+        if how == "json_schema" or call.output is None:
+            return body
+        words = told_output(call.output)
+        body = {**body, "messages": with_instructions(body["messages"], words)}
+        if how == "json_object":
+            return {**body, "response_format": {"type": "json_object"}}
+        body.pop("response_format", None)
+        return body
+
+    def _rules(self, call: ModelCall, made: ChatBody) -> Rules:
+        settings, options = call.settings, self._options
+        choice = settings.tool_choice
+        tools = [tool["function"]["name"] for tool in made.body.get("tools", [])]
+        if isinstance(choice, str) and choice in tools:
+            tools = [choice]
+        must_call = bool(tools) and choice is not None and choice not in {"auto", "none"}
+        output = call.output
+        if output is not None and output.is_plain_text():
+            output = None
+        return Rules(
+            reading=Reading.HELD if must_call else Reading.LIVE,
+            tools=tuple(tools),
+            must_call=must_call,
+            one_call=settings.parallel_tool_calls is False,
+            no_calls=choice == "none",
+            output=output,
+            call_ids=made.call_ids,
+            text_calls=applies_to(self.model, options.text_calls),
+            think_tags=applies_to(self.model, options.think_tags),
+            token_limit=f"max_tokens={settings.max_tokens}" if settings.max_tokens else "",
+            repairs=options.repairs,
+        )
+
+    async def _ask(
+        self, request: ChatRequest, reply: Reply, call: ModelCall, span: GenerationSpan
+    ) -> AsyncGenerator[Events]:
+        origin = self._origin(request)
+        exchange = self._wire.exchange(request.body, request.headers, request.query, origin)
+        keep_bytes(span, call.tracing, exchange)
+        reader = ChatReader(origin, exchange.request.url)
+        try:
+            async for piece in exchange:
+                if chunks := reader.feed(piece):
+                    reply.feed(chunks)
+                    yield reply.take_events()
+                    if reply.done:
+                        return
+            reply.feed(reader.end_of_body())
+        except TimestepError:
+            if not exchange.has_failed or reply.done or not reader.is_whole:
+                raise
+            reply.feed(reader.end_of_body())  # what broke is only the end of a whole answer
+        finally:
+            record_host(span, self._wire.host)
+            await exchange.aclose(finished=reply.done)
+
+    async def _instead(self, request: ChatRequest, error: TimestepError) -> ChatRequest:
+        if (without := self._without_usage(request, error)) is not None:
+            return without
+        if isinstance(error, OpenAIStatusError) and self._wire.follow(error):
+            return request
+        advice = retry_advice(error)
+        if request.retries and advice is not None and advice.suggested:
+            tried = self._options.max_retries - request.retries
+            backoff = min(_FIRST_WAIT * 2**tried, _LONGEST_WAIT) * random.uniform(0.75, 1)  # noqa: S311 - not a secret
+            await asyncio.sleep(backoff if advice.retry_after is None else advice.retry_after)
+            return replace(request, retries=request.retries - 1)
+        raise error.with_traceback(None) from error.__cause__
+
+    def _without_usage(self, request: ChatRequest, error: TimestepError) -> ChatRequest | None:
+        """Return *request* without the question for usage, when the server refused that."""
+        if (
+            not isinstance(error, OpenAIStatusError)
+            or "stream_options" not in request.body
+            or error.status_code not in {400, 422}
+            or not _USAGE_REFUSED.search(error.server_message)
+        ):
+            return None
+        self._wire.refuses_stream_options = True
+        self._warn_once("usage", "runs on a server that cannot say how many tokens a stream used.")
+        body = {name: value for name, value in request.body.items() if name != "stream_options"}
+        return replace(request, body=body)
+
+    def _repaired(self, request: ChatRequest, bad: Repair) -> ChatRequest:
+        messages = list(request.messages)
+        if bad.answer:
+            messages.append({"role": "assistant", "content": bad.answer})
+        words = told_repair(bad, request.rules.tools, request.schema)
+        messages.append({"role": "user", "content": words})
+        body = {**request.body, "messages": messages}
+        if not bad.wants_call:
+            body = {name: value for name, value in body.items() if name not in _TOOL_FIELDS}
+        rules = replace(
+            request.rules,
+            reading=Reading.HELD,
+            must_call=bad.wants_call,
+            repairs=request.rules.repairs - 1,
+            is_repair=True,
+        )
+        return replace(request, body=body, rules=rules)
+
+
+_TOOL_FIELDS = {"tools", "tool_choice", "parallel_tool_calls"}
+
+
+def _schema(call: ModelCall, body: Json) -> Json:
+    """The schema that a repair shows: of the answer, else of a call."""
+    if call.output is not None and not call.output.is_plain_text():
+        return call.output.json_schema()
+    tools = [tool["function"] for tool in body.get("tools", [])]
+    return {
+        "anyOf": [
+            {
+                "type": "object",
+                "properties": {
+                    "name": {"const": tool["name"]},
+                    "arguments": tool["parameters"],
+                },
+                "required": ["name", "arguments"],
+            }
+            for tool in tools
+        ]
+    }

@@ -1,0 +1,80 @@
+"""The wire to one server that speaks chat completions."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from timestep import __version__
+from timestep.net.client import Client
+from timestep.net.connection import Request
+from timestep.net.encoding import encode
+from timestep.net.exchange import Exchange
+from timestep.net.origin import Origin
+from timestep.net.secrets import secrets_in
+from timestep.net.timeouts import Timeouts
+from timestep.net.urls import authority
+from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.errors import Failures, OpenAIStatusError
+
+_HEADERS = {
+    "accept": "text/event-stream, application/json",
+    "accept-encoding": "identity",  # compression would hold small pieces back
+    "content-type": "application/json",
+    "user-agent": f"timestep/{__version__}",
+}
+_MOVED = {307, 308}
+
+
+class ChatWire:
+    """The connections to one endpoint, usable from any event loop.
+
+    Args:
+        endpoint: Where, and what every request carries.
+    """
+
+    def __init__(self, endpoint: OpenAIEndpoint) -> None:
+        self.endpoint = endpoint
+        self._url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
+        self._client = Client(endpoint.base_url, Timeouts.of(endpoint.timeout))
+        self.refuses_stream_options = False
+        """True once the server refused to be asked for usage."""
+
+    @property
+    def host(self) -> str:
+        """The scheme and authority of the server."""
+        return authority(self.endpoint.base_url)
+
+    def origin(self, model: str, headers: Mapping[str, str]) -> Origin:
+        """Return who is asked for *model*, with *headers* beside the endpoint's own."""
+        own = secrets_in(self.endpoint.sent_headers)
+        return Origin(model, self.host, (*own, *secrets_in(headers)))
+
+    def exchange(
+        self,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str],
+        query: Mapping[str, object],
+        origin: Origin,
+    ) -> Exchange:
+        """Return one exchange of ``POST /chat/completions``; nothing is sent before it is iterated."""
+        own = {name.lower(): value for name, value in self.endpoint.sent_headers.items()}
+        own |= {name.lower(): value for name, value in headers.items()}  # none is sent twice
+        fields = {**self.endpoint.query, **query}
+        url = f"{self._url}?{urlencode(fields, doseq=True)}" if fields else self._url
+        request = Request("POST", url, {**_HEADERS, **own}, encode(body))
+        return self._client.exchange(request, Failures(origin, self._url))
+
+    def follow(self, error: OpenAIStatusError) -> bool:
+        """Move to where *error* redirects, if that is on the same origin; False otherwise."""
+        place = error.headers.get("location", "")
+        if error.status_code not in _MOVED or not place:
+            return False
+        moved = urljoin(self._url, place)
+        if authority(moved) != self.host or moved == self._url:
+            return False
+        self._url = urlsplit(moved)._replace(query="", fragment="").geturl()
+        return True
+
+    async def aclose(self) -> None:
+        """Hang up and close in the running loop; connections of others close with their loops."""
+        await self._client.aclose()
