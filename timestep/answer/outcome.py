@@ -196,7 +196,7 @@ def _refuse_cut(reply: Reply) -> None:
         raise _cut_call(reply, calls)
     if not reply.was_filtered:
         return
-    has_text = reply.items.has_words or bool(reply.held.strip())
+    has_text = reply.items.has_words or bool(reply.text.held.strip())
     if calls:
         said = "was stopped by the server's content filter in or behind a call, which was not run."
     elif not has_text:
