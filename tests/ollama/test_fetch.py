@@ -83,7 +83,7 @@ def names(monkeypatch):
     def lookup(host, port, *args, **keywords):
         asked.append(host)
         if host not in known:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            raise socket.gaierror(socket.EAI_NONAME, "its host name has no address")
         return [
             found
             for address in known[host]
@@ -228,7 +228,7 @@ async def test_only_allowed_addresses_of_a_name_are_tried_each_in_turn(names):
 
         assert found == {url: PNG}
         only = await refusal(url, allow=lambda address: str(address) == "127.0.0.8")
-    assert "ConnectError" in only
+    assert "connection refused" in only
 
 
 async def test_a_redirect_is_not_followed():
@@ -249,9 +249,9 @@ ANSWERS = {
     "of no type": (answer(kind=None), "'of no type'"),
     "compressed": (answer(content_encoding="gzip"), "compressed"),
     "empty": (answer(b""), "it is empty"),
-    "cut": (answer()[:-2], "RemoteProtocolError"),
-    "no http": (b"SSH-2.0-OpenSSH\r\n", "RemoteProtocolError"),
-    "hung up": (b"", "RemoteProtocolError"),
+    "cut": (answer()[:-2], "the server hung up"),
+    "no http": (b"SSH-2.0-OpenSSH\r\n", "the answer is not HTTP"),
+    "hung up": (b"", "the server hung up"),
 }
 
 
@@ -341,7 +341,9 @@ async def test_no_proxy_of_the_environment_is_used(monkeypatch):
 
 
 async def test_a_name_nobody_knows_is_refused(names):
-    assert "Name or service not known" in await refusal("http://nowhere.test/cat", allow=anywhere)
+    assert "its host name has no address" in await refusal(
+        "http://nowhere.test/cat", allow=anywhere
+    )
 
 
 @pytest.mark.parametrize(
@@ -357,7 +359,7 @@ async def test_a_name_nobody_knows_is_refused(names):
         ("http://example.com:99999999/a?secret", "a port that does not exist"),
         ("http://example.com:0/a?secret", "a port that does not exist"),
         ("http://user:secret@example.com:x/a", "not a valid URL"),
-        ("http://exa mple.com/a?secret", "Name or service not known"),
+        ("http://exa mple.com/a?secret", "its host name has no address"),
         (f"http://{'a' * 300}.example/a", ""),
         ("http://a..b/", ""),
         ("http://\0/a", ""),
@@ -394,5 +396,5 @@ async def test_tls_is_for_the_name_and_a_certificate_of_nobody_is_refused(names)
         said = await refusal(f"https://images.test:{port}/cat", allow=anywhere)
 
     assert asked == ["images.test"]
-    assert "CERTIFICATE_VERIFY_FAILED" in said
+    assert "its certificate is not trusted" in said
     assert site.requests == []

@@ -1,1 +1,1 @@
-"""What every wire needs: addresses, headers, connections of an event loop, bytes for the record."""
+"""What every wire needs: addresses, secrets, HTTP requests, connections per event loop."""

@@ -1,4 +1,4 @@
-"""What a forked process must not share with its parent: connections, and locks that may be held."""
+"""Keeps a forked process from sharing connections and held locks with its parent."""
 
 import os
 from functools import cache
@@ -7,22 +7,22 @@ from weakref import WeakSet
 
 
 class Forgetful(Protocol):
-    """Something that can begin anew."""
+    """Something that can start over."""
 
     def forget_connections(self) -> None:
-        """Drop what belongs to the parent, without touching it."""
+        """Drop what belongs to the parent without closing it."""
         ...
 
 
 class Holding(Forgetful, Protocol):
-    """Something that has to be at rest while its process is forked."""
+    """Something that has to pause while its process forks."""
 
     def hold(self) -> None:
-        """Come to rest, in the process that is about to fork."""
+        """Pause, in the process that is about to fork."""
         ...
 
     def release(self) -> None:
-        """Go on, in that process."""
+        """Continue, in that process."""
         ...
 
 
@@ -33,19 +33,19 @@ _kept: list[object] = []
 
 
 def forget_in_children(thing: Forgetful) -> None:
-    """Have *thing* forget its connections in processes that are forked from this one."""
+    """Make *thing* forget its connections in processes that are forked from this one."""
     _register()
     _known.add(thing)
 
 
 def hold_during_forks(thing: Holding) -> None:
-    """Have *thing* at rest while this process forks, and forget its connections in the child."""
+    """Pause *thing* while this process forks, and make it forget its connections in the child."""
     forget_in_children(thing)
     _holding.add(thing)
 
 
 def keep_for_parent(*connections: object) -> None:
-    """Never close or collect *connections*: that could hang up on the parent, which uses them."""
+    """Never close or collect *connections*: the parent uses them, and that could end them."""
     _kept.extend(connections)
 
 
@@ -68,6 +68,6 @@ def _forget() -> None:
 
 @cache
 def _register() -> None:
-    """Done once, and only when there is something to forget: an import changes nothing."""
-    if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    """Register with Python once, and only when something needs it: an import changes nothing."""
+    if hasattr(os, "register_at_fork"):  # Windows does not fork
         os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_forget)

@@ -1,4 +1,9 @@
-"""Connections belong to one event loop: they end with it, or with whoever opened them."""
+"""One thing for each event loop, such as its connections to a server.
+
+A thing has three states: not opened, open, closed. It opens when its loop first asks. It closes
+once, in its own loop, at the first of these: `PerLoop.aclose` runs in that loop, the loop ends, or
+the `PerLoop` is collected. A loop that asks again opens a new one.
+"""
 
 import asyncio
 import os
@@ -16,13 +21,10 @@ _closing: set[asyncio.Task[None]] = set()
 
 
 class PerLoop(Generic[T]):
-    """One connection, or pool of them, for every event loop that asks.
-
-    It is closed by `aclose`, when its loop ends, or when this object is collected, whichever
-    comes first. Safe to use from any thread.
+    """One thing for every event loop that asks. Safe to use from any thread.
 
     Args:
-        close: Closes one, in its own loop; must not hold on to this object.
+        close: Closes a thing, in its own loop. It must not refer to this object.
     """
 
     def __init__(self, close: Callable[[T], Awaitable[None]]) -> None:
@@ -35,7 +37,7 @@ class PerLoop(Generic[T]):
         return PerLoop, (self._close,)
 
     def get(self, make: Callable[[], T]) -> T:
-        """That of the running loop; *make* makes it the first time."""
+        """Return the thing of the running loop; *make* makes it the first time."""
         loop = asyncio.get_running_loop()
         if (known := self._opened.get(loop)) is not None:
             return known.thing
@@ -52,13 +54,13 @@ class PerLoop(Generic[T]):
             return thing
 
     async def aclose(self) -> None:
-        """Close that of the running loop; the others close with their own loops. Idempotent."""
+        """Close the thing of the running loop. The others close with their loops. Safe to call twice."""
         keeper = self.forget(asyncio.get_running_loop())
         if keeper is not None:
             await keeper.aclose()
 
     def forget(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None] | None:
-        """Have nothing for *loop* any more; return what closes it, None when there was nothing."""
+        """Drop the thing of *loop*, and return what closes it; None when there was none."""
         with self._lock:
             known = self._opened.pop(loop, None)
         if known is None:
@@ -71,7 +73,7 @@ class PerLoop(Generic[T]):
 class _Opened(Generic[T]):
     thing: T
     keeper: AsyncGenerator[None]  # closes it when it is closed
-    stay: Callable[[], object]  # have no collection close it
+    stay: Callable[[], object]  # keeps the collection of the `PerLoop` from closing it
 
 
 async def _close_at_the_end(
@@ -85,15 +87,15 @@ async def _close_at_the_end(
     try:
         yield
     finally:
-        if os.getpid() == owner:  # else forked from the owner, who goes on with it
+        if os.getpid() == owner:  # else this is a fork, and the parent still uses it
             if (known := per_loop()) is not None:
                 known.forget(loop)
             await close(thing)
 
 
 def _close_soon(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None]) -> None:
-    """Close from any thread, as collections happen."""
-    with suppress(RuntimeError):  # the loop has ended, and what was opened in it
+    """Close from any thread: a collection may happen in any."""
+    with suppress(RuntimeError):  # the loop has ended, and closed what was opened in it
         loop.call_soon_threadsafe(_begin_to_close, loop, keeper)
 
 

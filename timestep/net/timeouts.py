@@ -70,9 +70,9 @@ def _reason(error: ValidationError) -> str:
 
 
 class Watchdog:
-    """Says when nothing was heard for too long.
+    """Notices silence that lasts too long.
 
-    One timer for the whole exchange: hearing something costs a clock read, not a new timer.
+    A sign of life costs a clock read, not a new timer: the timer looks at the clock when it rings.
 
     Args:
         timeouts: None waits for ever.

@@ -56,7 +56,7 @@ def keep() -> None:
 
 
 def stop() -> None:
-    """Take back one `keep`."""
+    """Undo one `keep`."""
     global _askers  # noqa: PLW0603 - one switch for the process
     with _lock:
         _askers -= 1

@@ -1,8 +1,8 @@
-"""Clients that somebody else made: ``ollama.AsyncClient``, or anything with its ``chat``.
+"""Clients that the application made: ``ollama.AsyncClient``, or anything with its ``chat``.
 
 A real ``AsyncClient`` lends its HTTP connection, so that chats run byte-exactly: its own
 ``chat()`` drops tool call ids, most of a tool's schema and several fields of the answer.
-Anything else gets ``chat(**kwargs)`` and loses what that method cannot carry.
+Anything else gets ``chat(**kwargs)``, and what that method cannot carry is lost.
 
 Source: ollama-python ``ollama/_client.py``, 0.6.3.
 """
@@ -59,7 +59,7 @@ _CUTS = ("truncate", True)  # which servers do anyway
 
 
 def chat_source(client: object, timeouts: Timeouts | None = None) -> ChatSource:
-    """The chat source that *client* can be.
+    """Return the chat source for *client*.
 
     Args:
         client: A `Wire`, a `Pool` or a `StandIn`, an ``ollama.AsyncClient``, or an object with an
@@ -115,17 +115,17 @@ class StandIn:
         self.endpoint = Endpoint("http://ollama-client.invalid")
 
     def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
-        """Who is asked, for error texts."""
+        """Return who is asked, for error texts."""
         return Origin(model, "ollama_client")
 
     def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "_Answer":
-        """One call of the object's ``chat``, always streamed."""
+        """Return one call of the object's ``chat``, always streamed."""
         arguments = _arguments(self._client, body)
         origin = self.origin(model)
         return _Answer(_chunks(self._client, arguments, origin), origin)
 
     def losses(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
-        """What the object's ``chat`` does not take, a phrase each."""
+        """Return what the object's ``chat`` does not take, a phrase each."""
         known = _names(self._client)
         lost = [name for name in body if name not in known and (name, body[name]) != _CUTS]
         if headers:
@@ -137,7 +137,7 @@ class _Answer:
     """The chunks of a foreign ``chat``, whether it streams or answers at once."""
 
     host = None
-    """Nobody knows whom the object asks."""
+    """Unknown: only the object knows its server."""
 
     def __init__(self, pieces: AsyncGenerator[list[Any]], origin: Origin) -> None:
         self._pieces = pieces
@@ -147,10 +147,10 @@ class _Answer:
         return self._pieces
 
     def keep_bytes(self, kept: WireBytes) -> None:
-        """Keep nothing: the foreign object has the bytes."""
+        """Do nothing: only the foreign object has the bytes."""
 
     def note_error(self, error: OllamaError) -> None:
-        """Nothing: there is no other object to prefer."""
+        """Do nothing: there is no other object to prefer."""
 
     async def aclose(self, *, finished: bool = False) -> None:
         """Close the foreign stream."""

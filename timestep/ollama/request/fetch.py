@@ -16,6 +16,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 import httpx
 
 from timestep.errors import UnsupportedInputError
+from timestep.net.given import transport_error
+from timestep.net.reasons import reason_of
 
 Address = IPv4Address | IPv6Address
 
@@ -99,7 +101,9 @@ async def _fetch(
     except httpx.InvalidURL as exc:
         raise _refusal(url, "it is not a valid URL") from exc
     except (httpx.HTTPError, OSError) as exc:
-        raise _refusal(url, f"{type(exc).__name__}: {exc}") from exc
+        is_http = isinstance(exc, httpx.HTTPError)
+        reason = str(transport_error(exc)) if is_http else reason_of(exc)
+        raise _refusal(url, reason) from exc
 
 
 def _checked(url: str) -> httpx.URL:
