@@ -55,7 +55,7 @@ class Kind:
 
     @property
     def is_built_in(self) -> bool:
-        """True when the name of the kind is a prefix without any table: a kind alone is enough."""
+        """True when the kind needs no table: its name is a prefix that always works."""
         required = {name for name, field in self.table.model_fields.items() if field.is_required()}
         return required == {"kind"}
 

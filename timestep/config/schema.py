@@ -1,4 +1,4 @@
-"""The tables that a configuration may have: what each key is, and what it is without one."""
+"""The tables of the configuration: each key once, with its type, its default and its description."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +47,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 
 class Section(Frozen, BaseModel, frozen=True):
-    """A table of settings: frozen, unknown keys refused, no input in its errors."""
+    """A table of settings. It is frozen, refuses unknown keys, and shows no value in an error."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -97,7 +97,7 @@ class _OpenAIFields(Section, frozen=True):
 
 
 class OpenAISettings(_OpenAIFields, frozen=True):
-    """The OpenAI API, or the server that stands in for it: every name without a prefix."""
+    """OpenAI's API, or a server in its place, for every name without a prefix."""
 
     base_url: ApiUrl | None = Field(default=None, examples=[OPENAI_URL])
     """The base URL of the API; OpenAI's own when unset."""
@@ -165,7 +165,7 @@ class OllamaSettings(Section, frozen=True):
 
 
 class ProviderSettings(Section, frozen=True):
-    """What every table ``[providers.NAME]`` has. `timestep.config.kinds` lists the kinds."""
+    """The base of every table ``[providers.NAME]``. `timestep.config.kinds` lists the kinds."""
 
     kind: str
     """What the provider is."""
@@ -194,7 +194,7 @@ class OllamaProviderSettings(OllamaSettings, ProviderSettings, frozen=True):
 
 
 class GatewaySettings(ProviderSettings, frozen=True):
-    """What the gateways LiteLLM and any-llm have in common."""
+    """The keys that LiteLLM and any-llm share."""
 
     api_key: ApiKey = None
     """The API key; the variables of the gateway when unset."""
@@ -231,7 +231,7 @@ class PluginProviderSettings(ProviderSettings, frozen=True):
 
     @property
     def keys_of_plugin(self) -> Mapping[str, Secret[Any]]:
-        """The keys besides ``kind``, with their values hidden."""
+        """The keys beside ``kind``, with hidden values."""
         return MappingProxyType(self.__pydantic_extra__)
 
 

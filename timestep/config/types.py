@@ -1,4 +1,4 @@
-"""What a setting may be: the types of values, with the checks behind them. Pure."""
+"""The types of settings. Each calls the one rule for its values. Pure."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How long silence may last, and who notices when it lasts longer."""
+"""How long a server may be silent, and a watchdog that notices when it is silent for longer."""
 
 import asyncio
 from collections.abc import Callable, Mapping

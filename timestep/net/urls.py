@@ -59,7 +59,7 @@ def check_ollama_urls(urls: object) -> list[str]:
     """Return the servers that *urls* names, one or several that share the requests, each once.
 
     Raises:
-        ValueError: There is none, one cannot be used, or ollama.com stands beside other servers.
+        ValueError: The list is empty, a server cannot be used, or ollama.com stands beside other servers.
     """
     given = split_commas(urls)
     several = cast("Sequence[str]", given) if isinstance(given, list | tuple) else [given]
@@ -90,7 +90,7 @@ def _root(base: str) -> str:
 
 
 def parse_ollama_host(text: object) -> str:
-    """The base URL of the local daemon that an ``OLLAMA_HOST`` value names.
+    """Return the base URL of the local daemon that an ``OLLAMA_HOST`` value names.
 
     Takes ``host``, ``host:port``, ``:port`` and URLs; ``0.0.0.0`` and ``[::]`` mean loopback.
 
@@ -130,7 +130,7 @@ def parse_ollama_host(text: object) -> str:
 
 @lru_cache(maxsize=256)
 def authority(url: str) -> str:
-    """The scheme, host and port of *url*: what an error may show."""
+    """Return the scheme, host and port of *url*, which an error may show."""
     parts = _split(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}"
@@ -138,7 +138,7 @@ def authority(url: str) -> str:
 
 @lru_cache(maxsize=256)
 def is_loopback(url: str) -> bool:
-    """True when *url* names this machine."""
+    """Return True if *url* names this machine."""
     host = _host(_split(url))
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -150,7 +150,7 @@ def is_loopback(url: str) -> bool:
 
 @lru_cache(maxsize=256)
 def is_ollama_cloud(url: str) -> bool:
-    """True when *url* names ollama.com itself, over https."""
+    """Return True if *url* names ollama.com itself, over https."""
     parts = _split(url)
     return (
         parts.scheme == "https"
@@ -193,12 +193,12 @@ def _split(url: str) -> SplitResult:
 
 
 def _host(parts: SplitResult) -> str:
-    """The host without the dot that may end a full name: it is the same host."""
+    """Return the host without the dot that may end a full name."""
     return (parts.hostname or "").rstrip(".")
 
 
 def _scheme_for(text: str) -> str:
-    """The scheme that *text*, a URL without one, probably wants."""
+    """Return the scheme that *text*, a URL without one, probably needs."""
     address = re.split(r"[?#\s]", text, maxsplit=1)[0].rpartition("@")[2]
     # Servers of one's own are named by number or with a port, and rarely have a certificate.
     own = re.match(r"localhost|[\d.]+(:|/|$)|\[|[^/]+:\d", address)

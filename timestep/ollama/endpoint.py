@@ -1,4 +1,4 @@
-"""Where a model's requests go, and which key may go along. Pure.
+"""Where the requests for a model go, and which key goes with them. Pure.
 
 A key belongs to one host: the key given without a base URL is ollama.com's, the key given with
 one is that URL's. Names of cloud models go to ollama.com unless a base URL is configured for
@@ -53,7 +53,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The servers one provider knows.
+    """The servers that one provider uses.
 
     Attributes:
         local: For names of local models, or for everything when *cloud* is the same.
@@ -86,7 +86,7 @@ def build_endpoints(
         base_url: For every model, cloud names too; several share the requests.
         local_url: For local names only, in any form that ``OLLAMA_HOST`` may have; it gets no key
             unless it is ollama.com.
-        headers: Extra headers for *base_url*, or for the local endpoint when there is none.
+        headers: Extra headers for *base_url*; for the local endpoint when *base_url* is not given.
         allow_insecure: Lets a key travel over plain http off this machine.
 
     Raises:

@@ -25,7 +25,7 @@ class OllamaModelProvider(ModelProvider):
     loops and threads, and is safe when it is never closed.
 
     Args:
-        api_key: For *base_url*, or for ollama.com alone when there is none.
+        api_key: For *base_url*; for ollama.com alone when *base_url* is not given.
         base_url: The root of an Ollama server, for every model; several of them share the requests.
         ollama_client: A ready client instead; it takes neither a key nor a URL.
         model_options: More options by model name; they win over ``options``.

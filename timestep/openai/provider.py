@@ -70,7 +70,7 @@ def new_client(endpoint: OpenAIEndpoint, *, reuse_connections: bool = True) -> A
 
 
 class OpenAICompatibleProvider(OpenAIProvider):
-    """The models of one OpenAI API; lazy, with one client per event loop.
+    """The models of one OpenAI API. It opens nothing early, and has one client per event loop.
 
     Args:
         endpoint: Where the API is.
