@@ -250,7 +250,7 @@ ANSWERS = {
     "compressed": (answer(content_encoding="gzip"), "compressed"),
     "empty": (answer(b""), "it is empty"),
     "cut": (answer()[:-2], "the server hung up"),
-    "no http": (b"SSH-2.0-OpenSSH\r\n", "the answer is not HTTP"),
+    "no http": (b"SSH-2.0-OpenSSH\r\n\r\n", "the answer is not HTTP"),
     "hung up": (b"", "the server hung up"),
 }
 
