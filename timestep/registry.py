@@ -274,8 +274,8 @@ class MultiModelProvider(MultiProvider):
                 prefix=prefix,
                 known=self._known_prefixes(),
             )
-        if prefix is not None and self._map.has_prefix(prefix):
-            return super().get_model(name)
+        if prefix is not None and (provider := self._map.get_provider(prefix)) is not None:
+            return provider.get_model(rest)
         if prefix is None or prefix == "openai":
             return self._from_sdk(name)
         if (built_in := self._built_in_provider(prefix)) is not None:

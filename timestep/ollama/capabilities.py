@@ -17,7 +17,7 @@ from timestep.errors import (
     OllamaConnectionError,
     OllamaError,
 )
-from timestep.net.names import is_cloud_name, tagged
+from timestep.net.names import is_cloud_name, tagged, untagged
 from timestep.ollama.pool import Pool
 from timestep.ollama.request.build import Abilities
 from timestep.ollama.source import ChatSource
@@ -139,7 +139,7 @@ def _list(value: Any) -> list[Any]:
 
 def _some(names: list[str]) -> str:
     """Return the first of *names*, as people write them, and how many more there are."""
-    short = sorted(name.removesuffix(":latest") for name in names)
+    short = sorted(untagged(name) for name in names)
     more = f" and {len(short) - _MOST_NAMED} more" if len(short) > _MOST_NAMED else ""
     return ", ".join(short[:_MOST_NAMED]) + more
 
