@@ -19,6 +19,7 @@ WHOLE = [
     recording
     for recording in recordings("/api/chat", status=200)
     if b'"done":true' in recording.body and recording.body.count(b"\n") == 0
+    if not re.search(rb'"done_reason":"(un)?load"', recording.body)  # which is no answer
 ]
 
 
@@ -132,7 +133,6 @@ def test_arguments_are_json_text(arguments, text):
         ("stop", [call("f")], "tool_calls"),
         ("length", [], "length"),
         ("length", [call("f")], "length"),
-        ("load", None, "stop"),
         ("strange", [], "stop"),
         (None, None, "stop"),
     ],
@@ -239,3 +239,21 @@ def test_no_answer_raises_anything_but_our_errors(response):
     except errors.OllamaError:
         return
     assert ChatCompletion.model_validate_json(completion.model_dump_json()).id == completion.id
+
+
+def test_an_end_without_done_is_an_end():
+    end = {"message": {"content": "Hi"}, "done": False, "done_reason": "stop", "eval_count": 3}
+
+    assert to_chat_completion(end).choices[0].message.content == "Hi"
+
+
+def test_an_empty_error_is_no_failure():
+    assert to_chat_completion({"message": {"content": "Hi"}, "error": ""}).usage.total_tokens == 0
+
+
+@pytest.mark.parametrize("reason", ["load", "unload"])
+def test_loading_a_model_is_no_answer(reason):
+    answer = {"model": "m", "message": {"content": ""}, "done": True, "done_reason": reason}
+
+    with pytest.raises(errors.OllamaStreamError, match=f"only {reason}ed 'm'"):
+        to_chat_completion(answer)

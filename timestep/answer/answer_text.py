@@ -1,15 +1,18 @@
 """The string under ``answer``, read out of JSON text as it arrives. Pure.
 
-A model without tool support answers ``{"answer": "…"}`` or writes a call as JSON. The words of an
-answer are shown while they arrive; anything else is kept whole.
+A model that gets its tools in words answers ``{"answer": "…"}`` or writes a call as JSON. The words
+of an answer are shown as they arrive; anything else is held back.
+
+States: ``opening`` until the text shows whether it is such an object; ``string`` inside the value;
+``closed`` after it; ``other`` for any other text.
 """
 
 import re
 
 _OPENING = re.compile(r'\s*(?:```(?:json)?\s*)?\{\s*"answer"\s*:\s*"')
 _LONGEST_OPENING = 200
-# Characters and whole escapes. The first half of a surrogate pair waits for what follows it, and
-# an escape that JSON does not have counts as whole.
+# Characters and complete escapes. The first half of a surrogate pair waits for what follows it. An
+# escape that JSON does not know counts as complete.
 _WHOLE = re.compile(
     r"""(?:
     [^"\\]+
@@ -71,7 +74,7 @@ class AnswerText:
         if "\\" not in whole:
             return whole
         decoded = _ESCAPE.sub(_decode, whole)
-        # Half a surrogate pair is no character; what is left of it becomes U+FFFD.
+        # Half a surrogate pair is not a character; it becomes U+FFFD.
         return decoded.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -1,7 +1,7 @@
-"""The events of OpenAI's Responses API for one response, each a true openai object. Pure.
+"""The events of OpenAI's Responses API for one response, each a real openai object. Pure.
 
-Deltas are built without validation: a thousand of them cost as much as the bare wire client.
-Their fields are written here and nowhere else, and a test holds them against the validated form.
+Events are built without validation, because a long answer has thousands. Their fields are written
+only here, and a test compares each event with its validated form.
 
 Source: openai ``types/responses/response_stream_event.py`` (3.52); the order of events follows
 openai-agents ``agents.testing.ScriptedModel`` 0.24.
@@ -53,7 +53,7 @@ REASONING_ID = "__fake_id__"
 Events = list[TResponseStreamEvent]
 
 _HUGE = 1e300
-"""Beyond any logprob; NaN and infinity are no JSON, and cannot be passed on."""
+"""Larger than any logprob. NaN and infinity are larger too, and JSON cannot say them."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _new = object.__new__
@@ -61,7 +61,7 @@ _set = object.__setattr__
 
 
 def instance(cls: type[_Model], fields: dict[str, Any]) -> _Model:
-    """A *cls* with *fields*, all of which must be right: nothing is validated."""
+    """Return a *cls* with *fields*. Nothing is validated, so all of them must be right."""
     declared, defaults = _shape(cls)
     extra = {name: fields.pop(name) for name in fields.keys() - declared}
     return _bare(cls, {**defaults, **fields}, set(fields) | set(extra), extra)
@@ -80,7 +80,7 @@ def _bare(
 
 @cache
 def _shape(cls: type[BaseModel]) -> tuple[frozenset[str], dict[str, Any]]:
-    """The declared fields of *cls*, and the values of those that may be left out."""
+    """Return the declared fields of *cls*, and the defaults of the optional ones."""
     optional = {
         name: f.get_default(call_default_factory=True)
         for name, f in cls.model_fields.items()
@@ -89,7 +89,7 @@ def _shape(cls: type[BaseModel]) -> tuple[frozenset[str], dict[str, Any]]:
     return frozenset(cls.model_fields), optional
 
 
-# Deltas are the bulk of a stream: what their instances share is made once.
+# Most events are deltas: what all of them share is made once.
 _TEXT_DEFAULTS = _shape(ResponseTextDeltaEvent)[1]
 _TEXT_GIVEN = set(ResponseTextDeltaEvent.model_fields) - set(_TEXT_DEFAULTS)
 _REASONING_DEFAULTS = _shape(ResponseReasoningTextDeltaEvent)[1]
@@ -100,10 +100,10 @@ class EventWriter:
     """Writes the events of one response, in order, onto a list.
 
     Args:
-        response_id: Of the response in every event.
+        response_id: The id of the response.
         model: The name the caller asked for.
         created_at: Unix time.
-        is_read: False when nobody looks at the events; then none are made.
+        is_read: False when nothing reads the events; then none are made.
     """
 
     __slots__ = ("_base", "_is_read", "_sequence", "events")
@@ -125,12 +125,12 @@ class EventWriter:
         }
 
     def take(self) -> Events:
-        """The events written since the last call."""
+        """Return the events written since the last call."""
         events, self.events = self.events, []
         return events
 
     def response(self, status: str, output: list[ResponseOutputItem], **more: Any) -> Response:
-        """The response as it stands."""
+        """Return the response as it is now."""
         return Response.model_validate({**self._base, "status": status, "output": output, **more})
 
     def created(self) -> None:
@@ -142,7 +142,7 @@ class EventWriter:
         self._write(ResponseInProgressEvent, {"response": begun, "type": "response.in_progress"})
 
     def terminal(self, response: Response) -> None:
-        """Close the response with the event its status calls for."""
+        """Close the response with the event for its status."""
         ends: dict[str, type[BaseModel]] = {
             "completed": ResponseCompletedEvent,
             "failed": ResponseFailedEvent,
@@ -283,7 +283,7 @@ def message_item(
     provider_data: Mapping[str, Any],
     status: str,
 ) -> ResponseOutputMessage:
-    """An assistant message; without content when *text* is None."""
+    """Return an assistant message; without content when *text* is None."""
     return ResponseOutputMessage.model_validate(
         {
             "id": item_id,
@@ -315,7 +315,7 @@ def refusal_item(
 def reasoning_item(
     text: str | None, provider_data: Mapping[str, Any], status: str | None = None
 ) -> ResponseReasoningItem:
-    """A reasoning item; without content when *text* is None."""
+    """Return a reasoning item; without content when *text* is None."""
     return ResponseReasoningItem.model_validate(
         {
             "id": REASONING_ID,
@@ -331,7 +331,7 @@ def reasoning_item(
 def call_item(
     item_id: str, call_id: str, name: str, arguments: str, provider_data: Mapping[str, Any]
 ) -> ResponseFunctionToolCall:
-    """A complete function call; *arguments* as JSON text."""
+    """Return a complete function call; *arguments* are JSON text."""
     return ResponseFunctionToolCall.model_validate(
         {
             "id": item_id,
@@ -346,7 +346,7 @@ def call_item(
 
 
 def output_text(text: str, logprobs: Logprobs) -> ResponseOutputText:
-    """The one part of a message."""
+    """Return the one text part of a message."""
     return ResponseOutputText(
         annotations=[],
         text=text,
@@ -356,7 +356,7 @@ def output_text(text: str, logprobs: Logprobs) -> ResponseOutputText:
 
 
 def usage(input_tokens: int, output_tokens: int, cached_tokens: int, **more: Any) -> ResponseUsage:
-    """Token counts; *more* are the provider's own figures, kept as extra fields."""
+    """Return the token counts; *more* are the provider's own figures, kept as extra fields."""
     return ResponseUsage.model_validate(
         {
             "input_tokens": input_tokens,
@@ -370,7 +370,7 @@ def usage(input_tokens: int, output_tokens: int, cached_tokens: int, **more: Any
 
 
 def zeroed(details: type[_Model], **counts: int) -> _Model:
-    """*details* with *counts* and 0 for every other required count: newer openai adds some."""
+    """Return *details* with *counts*, and 0 for other required counts, which newer openai adds."""
     return details.model_validate({**_zeros(details), **counts})
 
 
@@ -380,10 +380,10 @@ def _zeros(details: type[BaseModel]) -> dict[str, int]:
 
 
 def read_logprobs(entries: Any) -> Logprobs:
-    """The server's logprobs, with the fields openai requires and old servers leave out.
+    """Return the server's logprobs, with the fields that openai requires and old servers leave out.
 
     Raises:
-        ValueError: *entries* is no list of tokens with their logprobs.
+        ValueError: *entries* is not a list of tokens with their logprobs.
     """
     if not isinstance(entries, list):
         raise ValueError("logprobs")

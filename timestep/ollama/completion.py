@@ -1,4 +1,4 @@
-"""One native answer as an OpenAI chat completion. Pure but for the ids it mints."""
+"""One native answer as an OpenAI chat completion. Pure, except for the new ids."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from timestep.answer.reply import text_of_arguments
 from timestep.errors import OllamaStreamError
 from timestep.net.origin import Origin
 from timestep.ollama.errors import line_error
-from timestep.ollama.lines import read_usage
+from timestep.ollama.lines import check_is_answer, is_end, read_usage
 
 
 def to_chat_completion(response: object, *, model: str | None = None) -> ChatCompletion:
@@ -38,9 +38,10 @@ def to_chat_completion(response: object, *, model: str | None = None) -> ChatCom
     answer = _mapping(response)
     name = model if model is not None else answer.get("model")
     origin = Origin(name if isinstance(name, str) else None, "Ollama")
-    if answer.get("error") is not None:
+    if answer.get("error"):
         raise line_error(answer, origin)
-    if answer.get("done") is False:
+    check_is_answer(answer, origin)
+    if answer.get("done") is False and not is_end(answer):
         raise OllamaStreamError(
             "The answer says done: false, so it is not complete; pass a whole answer.",
             **origin.where(),

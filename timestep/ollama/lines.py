@@ -135,7 +135,7 @@ class ChatLines:
         if calls := parts.get("tool_calls"):
             chunks += self._calls(calls)
         # The first question spares the many lines that are not the last a call.
-        if (fields.get("done") is not False or "done_reason" in fields) and _is_end(fields):
+        if (fields.get("done") is not False or "done_reason" in fields) and is_end(fields):
             chunks.append(self._end(fields))
         elif len(chunks) == before:
             chunks.append(Text(""))
@@ -144,7 +144,7 @@ class ChatLines:
         is_error = bool(fields.get("error"))
         if fields.get("message") is not None and not is_error:
             raise self._strange("a message that is not an object")
-        if is_error or not _is_end(fields):
+        if is_error or not is_end(fields):
             raise line_error(fields, self.origin)
         return self._end(fields)
 
@@ -165,9 +165,8 @@ class ChatLines:
 
     def _end(self, fields: Mapping[str, Any]) -> End:
         self._has_ended = True
+        check_is_answer(fields, self.origin)
         reason = fields.get("done_reason")
-        if reason in _NO_ANSWER:
-            raise self._not_an_answer(reason)
         return End(reason if isinstance(reason, str) else None, read_usage(fields))
 
     def _text(self, text: Any, name: str) -> str:
@@ -189,13 +188,6 @@ class ChatLines:
             **self.origin.where(),
         )
 
-    def _not_an_answer(self, reason: str) -> OllamaStreamError:
-        return OllamaStreamError(
-            f"{self.origin.host} only {reason}ed {self.origin.model!r} and gave no answer "
-            f"(done_reason: {reason}). Ask again; the server's log says more.",
-            **self.origin.where(),
-        )
-
     def _strange(self, what: str) -> OllamaStreamError:
         return OllamaStreamError(
             f"{self.origin.host} sent {self.origin.clean(what)} where a line of an Ollama answer "
@@ -204,11 +196,25 @@ class ChatLines:
         )
 
 
-def _is_end(fields: dict[str, Any]) -> bool:
+def is_end(fields: Mapping[str, Any]) -> bool:
     """Return True for the last line. The MLX runner leaves out ``done: true``, not the counts."""
     if fields.get("done") is True:
         return True
     return bool(fields.get("done_reason")) and any(name in fields for name in _COUNTS)
+
+
+def check_is_answer(fields: Mapping[str, Any], origin: Origin) -> None:
+    """Refuse the end of a request that only loaded or unloaded the model.
+
+    Raises:
+        OllamaStreamError: It is one.
+    """
+    if (reason := fields.get("done_reason")) in _NO_ANSWER:
+        raise OllamaStreamError(
+            f"{origin.host} only {reason}ed {origin.model!r} and gave no answer (done_reason: "
+            f"{reason}). Ask again; the server's log says more.",
+            **origin.where(),
+        )
 
 
 def read_usage(line: Mapping[str, Any]) -> Usage:

@@ -116,7 +116,7 @@ class OllamaModel(WireModel[ChatRequest]):
         tracing: ModelTracing = ModelTracing.DISABLED,
         **elsewhere: object,
     ) -> RenderedPrompt:
-        """The prompt the server would feed the model for this call, and what it cut away.
+        """Return the prompt the server would feed the model for this call, and what it cut away.
 
         Nothing is generated. The arguments are those of `get_response`.
 
@@ -227,7 +227,7 @@ class OllamaModel(WireModel[ChatRequest]):
         return replace(request, body={**request.body, "think": True})
 
     async def _prepare(self, call: ModelCall) -> ChatRequest:
-        """The request for *call*; asks the server what the model can do where that matters."""
+        """Return the request for *call*; ask the server what the model can do where that matters."""
         self._warn([f"{name} (Ollama keeps no state)" for name in call.elsewhere])
         tools = self._tools.convert(call.tools, call.handoffs)
         offers = bool(tools) and call.settings.tool_choice != "none"
