@@ -15,6 +15,7 @@ from timestep import (
     OllamaConnectionError,
     OllamaModel,
     OllamaModelProvider,
+    OllamaStatusError,
     OllamaStreamError,
     OllamaTimeoutError,
     UnsupportedInputError,
@@ -58,6 +59,16 @@ async def test_a_real_client_lends_its_connection_and_keeps_call_ids(fake_ollama
     assert result.final_output == "sunny"
     assert tool["tool_call_id"] == assistant["tool_calls"][0]["id"]
     assert {r.headers.get("x-mine") for r in fake_ollama.requests if r.path == "/api/chat"} == {"1"}
+
+
+async def test_no_header_of_a_client_is_repeated_in_an_error(fake_ollama):
+    headers = {"x-api-key": "gateway-key-123456", "authorization": "Bearer sk-own-0123456789"}
+    client = ollama.AsyncClient(host=fake_ollama.url, headers=headers)
+    fake_ollama.fail(500, "not with gateway-key-123456 and sk-own-0123456789")
+
+    with pytest.raises(OllamaStatusError, match=r"not with \*\*\* and \*\*\*"):
+        await get(OllamaModel("m", client))
+    await client.close()
 
 
 async def test_a_chat_that_a_subclass_overrides_is_respected():

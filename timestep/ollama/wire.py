@@ -53,7 +53,7 @@ class Wire:
     ) -> None:
         self.endpoint = endpoint
         self._host = authority(endpoint.base_url)
-        self._secrets = secrets_in(endpoint.headers)
+        self._secrets = secrets_in(endpoint.headers if client is None else client.headers)
         self._headers = {**_HEADERS, **endpoint.headers}
         self._client = Client(
             endpoint.base_url,
