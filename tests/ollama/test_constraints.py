@@ -250,3 +250,13 @@ async def test_a_strict_model_refuses_what_would_be_taken_out(fake_ollama, run):
         await run(
             Agent("a", model=provider.get_model("m"), output_type=Order), "hi", run_config=QUIET
         )
+
+
+async def test_a_schema_is_relaxed_once_whatever_the_second_refusal_names(fake_ollama, model, run):
+    refuse(fake_ollama, f"{CONVERSION}Unbalanced parentheses")
+    refuse(fake_ollama, "Failed to initialize samplers: failed to parse grammar")
+
+    with pytest.raises(OllamaStatusError, match="note: maxLength, lines: minItems"):
+        await run(Agent("a", model=model, output_type=Order), "hi", run_config=QUIET)
+
+    assert len(fake_ollama.chats) == 2

@@ -6,7 +6,7 @@ from agents import ModelSettings, ModelTracing, function_tool
 
 from timestep import ConfigurationError, OllamaModel, OllamaModelProvider, OllamaStreamError
 from timestep.net.origin import Origin
-from timestep.ollama.render import read_rendered
+from timestep.ollama.render import RenderedPrompt, may_be_refused, read_rendered, whole_prompt
 
 WIRE = Path(__file__).parents[1] / "wire"
 RENDERED = sorted(path.stem for path in WIRE.glob("*render*.json"))
@@ -109,3 +109,40 @@ async def test_what_openai_keeps_is_refused_under_strict_validation(fake_ollama)
 
     with pytest.raises(Exception, match="conversation_id"):
         await provider.get_model("m").render(*arguments(), conversation_id="conv_1")
+
+
+def prompt(*cut):
+    return RenderedPrompt("text", 0, cut, (), ())
+
+
+@pytest.mark.parametrize(
+    ("cut", "uncut", "is_refused"),
+    [
+        (("user: a",), (), True),
+        (("tool: a", "user: b"), ("tool: a",), True),
+        (("tool: a",), ("tool: a",), False),
+    ],
+)
+def test_what_the_template_leaves_out_is_not_what_does_not_fit(cut, uncut, is_refused):
+    whole = whole_prompt(prompt(*cut), prompt(*uncut))
+
+    assert (whole.is_refused, whole.cut) == (is_refused, cut)
+
+
+@pytest.mark.parametrize(
+    ("cut", "truncate", "may_be"),
+    [
+        (("user: a",), False, True),
+        (("user: a",), True, False),
+        (("system: s", "user: z"), False, False),
+        ((), False, False),
+    ],
+)
+def test_only_what_a_server_may_cut_is_asked_about_again(cut, truncate, may_be):
+    messages = [("system", "s"), ("user", "a"), ("user", "z")]
+    body = {
+        "messages": [{"role": role, "content": content} for role, content in messages],
+        "truncate": truncate,
+    }
+
+    assert may_be_refused(prompt(*cut), body) is may_be

@@ -26,9 +26,11 @@ Source: llama.cpp ``common/json-schema-to-grammar.cpp`` (``visit``, ``resolve_re
 ``_build_object_rule``, ``_build_min_max_int``) and ``src/llama-grammar.cpp``, b10488.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, cast
 
 from timestep.ollama.request.merge import Merging, join_path
@@ -80,7 +82,21 @@ class Format:
 
 
 def to_format(schema: Any) -> Format:
-    """Return *schema* as a ``format`` that no server refuses."""
+    """Return *schema* as a ``format`` that no server refuses. The result is shared: leave it as it is."""
+    # The SDK makes the same schema again for every turn, so it is known by its text.
+    try:
+        text = json.dumps(schema)
+    except (TypeError, ValueError, RecursionError):  # not a schema at all
+        return _converted(schema)
+    return _known(text)
+
+
+@lru_cache(maxsize=64)
+def _known(text: str) -> Format:
+    return _converted(json.loads(text))
+
+
+def _converted(schema: Any) -> Format:
     writer = FormatWriter()
     return writer.finish(writer.add(schema))
 
