@@ -15,7 +15,7 @@ from timestep.testing import (
     Close,
     ErrorLine,
     FakeOllama,
-    FakeOllamaError,
+    FakeServerError,
     NoDone,
     Recording,
     Reply,
@@ -527,7 +527,7 @@ def test_a_function_that_fails_is_heard_of():
         fake.reply(broken)
         assert httpx.post(f"{fake.url}/api/chat", json=CHAT).status_code == 500
 
-    with pytest.raises(FakeOllamaError, match=r"(?s)could not be made.*KeyError: 'oops'"):
+    with pytest.raises(FakeServerError, match=r"(?s)could not be made.*KeyError: 'oops'"):
         run(script)
 
 
@@ -541,7 +541,7 @@ def test_an_iterator_that_fails_is_heard_of():
         with pytest.raises(httpx.HTTPError):
             httpx.post(f"{fake.url}/api/chat", json=CHAT)
 
-    with pytest.raises(FakeOllamaError, match="broke off: KeyError"):
+    with pytest.raises(FakeServerError, match="broke off: KeyError"):
         run(script)
 
 

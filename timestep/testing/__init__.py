@@ -12,23 +12,24 @@ from timestep.testing.assertions import (
 )
 from timestep.testing.catalog import Model
 from timestep.testing.errors import (
-    FakeOllamaError,
+    FakeServerError,
     InvalidRequest,
     UnconsumedReplies,
     UnexpectedRequest,
 )
 from timestep.testing.faults import Close, ErrorLine, Fault, NoDone, Reset, Split, Stall
 from timestep.testing.http import Request
+from timestep.testing.observed import Disconnect
 from timestep.testing.recordings import Recording
 from timestep.testing.replies import Reply
-from timestep.testing.server import Disconnect, FakeOllama
+from timestep.testing.server import FakeOllama
 
 __all__ = [
     "Close",
     "Disconnect",
     "ErrorLine",
     "FakeOllama",
-    "FakeOllamaError",
+    "FakeServerError",
     "Fault",
     "InvalidRequest",
     "Model",

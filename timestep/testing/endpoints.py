@@ -4,37 +4,33 @@ Source: server/routes.go (GenerateRoutes, ChatHandler) at v0.33.0-rc2.
 """
 
 import json
-import textwrap
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from timestep.testing import catalog, checks, gojson, http
 from timestep.testing.catalog import Catalog, Model
-from timestep.testing.checks import RefusedError
-from timestep.testing.errors import FakeOllamaError, InvalidRequest, UnexpectedRequest
 from timestep.testing.godecode import Number
 from timestep.testing.http import Request, Response
-from timestep.testing.replies import Ticks
+from timestep.testing.routes import Route, Routes, summary
 from timestep.testing.script import Script
 
 VERSION = "0.33.0"
-_T = TypeVar("_T")
 
 
-class Endpoints:
+class Endpoints(Routes):
     """Answers requests from the script, or for the server itself.
 
     Args:
         script: Where the answers come from, and where problems go.
     """
 
+    name = "FakeOllama"
+    answering = ("/api/chat",)
+
     def __init__(self, script: Script) -> None:
-        self.key: str | None = None
+        super().__init__(script)
         self.catalog = Catalog()
-        self._script = script
-        self._ticks = Ticks()
-        self._routes: dict[str, dict[str, Callable[[Request], Response]]] = {
+        self._routes: dict[str, dict[str, Route]] = {
             "/": {"HEAD": self._root, "GET": self._root},
             "/api/version": {"HEAD": self._version, "GET": self._version},
             "/api/status": {"GET": self._status},
@@ -46,23 +42,11 @@ class Endpoints:
             "/api/chat": {"POST": self._chat},
         }
 
-    def respond(self, request: Request) -> Response:
-        """Return the response to *request*; never fails."""
-        if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
-            return _error(401, "unauthorized")
-        route = self._routes.get(request.path, {})
-        try:
-            if request.path != "/api/chat" and (response := self._scripted(request)):
-                return response
-            if request.method in route:
-                return route[request.method](request)
-        except RefusedError as refused:
-            return _error(refused.status, refused.error)
-        self._script.blame(UnexpectedRequest(f"{request} came, which this server does not answer"))
-        if route:
-            allowed = ("Allow", ", ".join(route))
-            return http.whole(405, http.TEXT_TYPE, b"405 method not allowed", allowed)
-        return http.whole(404, http.TEXT_TYPE, b"404 page not found")
+    def _route(self, path: str) -> Mapping[str, Route]:
+        return self._routes.get(path, {})
+
+    def _error(self, status: int, error: str) -> Response:
+        return http.whole(status, http.JSON_TYPE, gojson.dumps({"error": error}))
 
     def _root(self, request: Request) -> Response:
         return http.whole(200, "text/plain; charset=utf-8", b"Ollama is running")
@@ -118,7 +102,7 @@ class Endpoints:
         catalog.check_images(model, messages)
         self._check(request, checks.check_format, chat.get("format"))
         self._check(request, checks.check_schema, chat.get("format"))
-        return self._scripted(request) or self._unasked(request, chat)
+        return self._scripted(request) or self._unasked(request, _summary(chat))
 
     def _no_answer(self, chat: Mapping[str, Any], done_reason: str) -> Response:
         message = {"role": "assistant", "content": ""}
@@ -138,34 +122,6 @@ class Endpoints:
 
     def _head(self, chat: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str, Any]:
         return {"model": chat["model"], "created_at": self._ticks.now(), "message": message}
-
-    def _scripted(self, request: Request) -> Response | None:
-        answer = self._script.take(request)
-        if answer is None:
-            return None
-        try:
-            return answer.respond(request, self._ticks)
-        except Exception:  # noqa: BLE001 - a test's function may raise anything, and the test hears of it
-            error = f"the answer to {request} could not be made:\n{traceback.format_exc()}"
-            self._script.blame(FakeOllamaError(error))
-            return _error(500, f"FakeOllama: {error}")
-
-    def _unasked(self, request: Request, chat: Mapping[str, Any]) -> Response:
-        error = f"{request} came, but no answer is queued for {_summary(chat)}"
-        waiting = self._script.waiting()
-        if waiting:
-            error += f"; queued are: {', '.join(waiting)}"
-        self._script.blame(UnexpectedRequest(error))
-        return _error(500, f"FakeOllama: {error}")
-
-    def _check(self, request: Request, check: Callable[[Any], _T], value: Any) -> _T:
-        try:
-            return check(value)
-        except RefusedError as refused:
-            self._script.blame(
-                InvalidRequest(f"{request} is refused by a real server with {refused}")
-            )
-            raise
 
 
 def cut(chat: Mapping[str, Any], window: int) -> Mapping[str, Any]:
@@ -205,10 +161,6 @@ def _json(value: Any) -> Response:
     return http.whole(200, http.JSON_TYPE, gojson.dumps(value))
 
 
-def _error(status: int, error: str) -> Response:
-    return http.whole(status, http.JSON_TYPE, gojson.dumps({"error": error}))
-
-
 def _is_zero(keep_alive: Any) -> bool:
     if isinstance(keep_alive, Number):
         return float(keep_alive.text) == 0
@@ -217,5 +169,4 @@ def _is_zero(keep_alive: Any) -> bool:
 
 def _summary(chat: Mapping[str, Any]) -> str:
     last: Mapping[str, Any] = chat["messages"][-1] or {}
-    text = textwrap.shorten(last.get("content") or "", width=60, placeholder="...")
-    return f"model {chat['model']!r} (last message: {last.get('role')} {text!r})"
+    return summary(chat["model"], last.get("role"), last.get("content"))

@@ -1,10 +1,11 @@
 """What a test scripted, in order, and how the exchange differed from it."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from timestep.testing.errors import FakeOllamaError, UnconsumedReplies
+from timestep.testing.errors import FakeServerError, UnconsumedReplies
 from timestep.testing.http import Request
 from timestep.testing.recordings import Recording
 from timestep.testing.replies import Answer, Failure, Reply
@@ -16,25 +17,25 @@ class Queued:
 
     Attributes:
         answer: What is sent.
-        path: For requests to this path.
+        paths: For requests to one of these paths.
         model: For requests that name this model; ``None`` is for all.
         left: How many requests it still answers; ``None`` is for any number.
     """
 
     answer: Answer
-    path: str
+    paths: Sequence[str]
     model: str | None
     left: int | None
 
     def suits(self, request: Request) -> bool:
         """Return True when it may answer *request*."""
         is_model = self.model is None or field_of(request, "model") == self.model
-        return is_model and self.path == request.path
+        return is_model and request.path in self.paths
 
     def __str__(self) -> str:
         model = "" if self.model is None else f" for model {self.model!r}"
         times = "" if self.left == 1 else f" ({self.left} times)"
-        return f"{describe(self.answer)} to {self.path}{model}{times}"
+        return f"{describe(self.answer)} to {' or '.join(self.paths)}{model}{times}"
 
 
 class Script:
@@ -43,7 +44,7 @@ class Script:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._queue: list[Queued] = []
-        self._problems: list[FakeOllamaError] = []
+        self._problems: list[FakeServerError] = []
 
     def add(self, queued: Queued) -> None:
         """Put *queued* at the end."""
@@ -62,7 +63,7 @@ class Script:
                     return queued.answer
             return None
 
-    def blame(self, problem: FakeOllamaError) -> None:
+    def blame(self, problem: FakeServerError) -> None:
         """Remember *problem*."""
         with self._lock:
             self._problems.append(problem)

@@ -1,0 +1,110 @@
+"""What a test server saw, for tests to look at and to wait for; safe to use from any thread."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from timestep.testing.connection import Connection
+from timestep.testing.http import Request
+
+PATIENCE = 10.0
+"""Seconds after which a test that waits gives up."""
+
+
+@dataclass(frozen=True)
+class Disconnect:
+    """A client that hung up before its answer was complete.
+
+    Attributes:
+        request: What it had asked for.
+        chunks_sent: The chunks the server had written by then.
+    """
+
+    request: Request
+    chunks_sent: int
+
+
+class Observed:
+    """The requests, connections and disconnects of a server."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._requests: list[Request] = []
+        self._disconnects: list[Disconnect] = []
+        self._connections: set[Connection] = set()
+
+    @property
+    def requests(self) -> list[Request]:
+        """All requests, oldest first."""
+        with self._changed:
+            return list(self._requests)
+
+    @property
+    def chats(self) -> list[Any]:
+        """The parsed bodies of all requests for an answer of a model, oldest first."""
+        return [request.json for request in self.requests if self._is_chat(request)]
+
+    @property
+    def disconnects(self) -> list[Disconnect]:
+        """The clients that hung up before their answer was complete, oldest first."""
+        with self._changed:
+            return list(self._disconnects)
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open, idle ones too."""
+        with self._changed:
+            return len(self._connections)
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
+        """Block until *condition* holds; it is asked again whenever the server has news.
+
+        Raises:
+            TimeoutError: It did not hold within *timeout* seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(condition, timeout):
+                raise TimeoutError(f"the condition did not hold within {timeout:g} s")
+
+    def wait_for_disconnect(self, timeout: float = PATIENCE, *, count: int = 1) -> Disconnect:
+        """Block until *count* clients have hung up; return the last of them.
+
+        Raises:
+            TimeoutError: Fewer did within *timeout* seconds.
+        """
+        self.wait_until(lambda: len(self._disconnects) >= count, timeout)
+        return self._disconnects[count - 1]
+
+    async def disconnected(
+        self,
+        timeout: float = PATIENCE,  # noqa: ASYNC109 - twin of the blocking one
+        *,
+        count: int = 1,
+    ) -> Disconnect:
+        """Like :meth:`wait_for_disconnect`, for tests that run in an event loop."""
+        return await asyncio.to_thread(self.wait_for_disconnect, timeout, count=count)
+
+    def _is_chat(self, request: Request) -> bool:
+        raise NotImplementedError
+
+    def _saw_request(self, request: Request) -> None:
+        with self._changed:
+            self._requests.append(request)
+            self._changed.notify_all()
+
+    def _saw_disconnect(self, request: Request, connection: Connection) -> None:
+        with self._changed:
+            self._disconnects.append(Disconnect(request, connection.chunks_sent))
+            self._changed.notify_all()
+
+    def _saw_connection(self, connection: Connection) -> None:
+        with self._changed:
+            self._connections.add(connection)
+            self._changed.notify_all()
+
+    def _lost_connection(self, connection: Connection) -> None:
+        with self._changed:
+            self._connections.discard(connection)
+            self._changed.notify_all()

@@ -1,0 +1,178 @@
+"""A server that plays what a test scripts, whatever API it speaks."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from timestep.testing.connection import Connection
+from timestep.testing.errors import FakeServerError
+from timestep.testing.faults import Fault
+from timestep.testing.http import Request
+from timestep.testing.loopback import LoopbackServer
+from timestep.testing.recordings import Recording
+from timestep.testing.replies import Answer
+from timestep.testing.routes import Routes
+from timestep.testing.script import Queued, Script
+
+Faults: TypeAlias = Fault | Sequence[Fault]
+
+
+class ScriptedServer(LoopbackServer):
+    """Serves queued answers in order. Use it as a context manager, plain or async.
+
+    Args:
+        script: The queue.
+        routes: Answer the requests.
+        strict: Whether leaving the context raises what :meth:`verify` finds.
+        recordings: The directory in which :meth:`replay` looks names up.
+    """
+
+    def __init__(
+        self, script: Script, routes: Routes, *, strict: bool, recordings: Path | str | None
+    ) -> None:
+        super().__init__()
+        self.strict = strict
+        self._recordings = None if recordings is None else Path(recordings)
+        self._script = script
+        self._routes = routes
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        __tracebackhide__ = True  # pytest shows the test, not this
+        self.close()
+        if self.strict and exc_type is None:
+            self.verify()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(exc_type, exc, traceback)
+
+    def replay(
+        self,
+        recording: str | Path | Recording,
+        *,
+        model: str | None = None,
+        times: int | None = 1,
+        fault: Faults = (),
+    ) -> Recording:
+        """Queue a recorded exchange, byte for byte, for the path it was recorded on.
+
+        Args:
+            recording: A name in the directory of recordings, a path, or a recording.
+            model: Only for requests that name this model; ``None`` is for all.
+            times: How many requests get this answer; ``None`` is for any number.
+            fault: What goes wrong while it is sent.
+
+        Returns:
+            The recording, to compare with what the client made of it.
+        """
+        if not isinstance(recording, Recording):
+            recording = Recording.load(self._find(recording))
+        answer = recording.with_faults(several(fault))
+        self._queue(answer, recording.request.path, model=model, times=times)
+        return recording
+
+    def fail(
+        self,
+        status: int,
+        error: Any = "",
+        *,
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        path: str | None = None,
+        model: str | None = None,
+        times: int | None = 1,
+        fault: Faults = (),
+        **fields: Any,
+    ) -> None:
+        """Queue an answer with *status* and *error*, in the shape of this API.
+
+        Args:
+            status: The HTTP status code.
+            error: The text of the error, or any JSON value in its place.
+            body: The whole body instead, such as a page of HTML.
+            headers: Such as ``{"Retry-After": "2"}`` or ``{"Content-Type": "text/html"}``.
+            path: The path whose next request fails; by default the paths on which a model answers.
+            model: Only for requests that name this model; ``None`` is for all.
+            times: How many requests fail; ``None`` is for any number.
+            fault: What else goes wrong while it is sent.
+            **fields: Further fields of the error, such as ``signin_url`` or ``code``.
+        """
+        answer = self._routes.failure(
+            status, error, body=body, headers=headers or {}, fields=fields, faults=several(fault)
+        )
+        self._queue(answer, path, model=model, times=times)
+
+    def redirect(
+        self, location: str, *, status: int = 307, path: str | None = None, times: int | None = 1
+    ) -> None:
+        """Queue a redirect to *location*."""
+        self.fail(status, body="", headers={"Location": location}, path=path, times=times)
+
+    def require_key(self, key: str) -> None:
+        """Answer 401 to requests without ``Authorization: Bearer`` and *key*."""
+        self._routes.key = key
+
+    def verify(self) -> None:
+        """Say what was not as scripted.
+
+        Raises:
+            InvalidRequest: A real server would have refused to decode a request.
+            UnexpectedRequest: Nothing was queued for a request.
+            UnconsumedReplies: Queued answers were never asked for.
+        """
+        __tracebackhide__ = True
+        self._script.verify()
+
+    def _queue(
+        self, answer: Answer, path: str | None = None, *, model: str | None, times: int | None
+    ) -> None:
+        paths = self._routes.answering if path is None else (path,)
+        self._script.add(Queued(answer, paths, model, times))
+
+    def _is_chat(self, request: Request) -> bool:
+        return request.path in self._routes.answering
+
+    async def _serve(self, connection: Connection, request: Request) -> None:
+        self._saw_request(request)
+        response = self._routes.respond(request)
+        if request.method == "HEAD":
+            response = replace(response, pieces=())
+        try:
+            await connection.send(response)
+        except Exception as error:  # noqa: BLE001 - a test's iterator may raise anything, and the test hears of it
+            self._script.blame(FakeServerError(f"the answer to {request} broke off: {error!r}"))
+            connection.abort()
+        except asyncio.CancelledError:
+            if connection.is_gone:
+                self._saw_disconnect(request, connection)
+            raise
+
+    def _find(self, recording: str | Path) -> Path:
+        path = Path(recording)
+        if path.suffix != ".json" and self._recordings is not None:
+            path = self._recordings / f"{recording}.json"
+        return path
+
+
+def several(fault: Faults) -> Sequence[Fault]:
+    """Return *fault* as a sequence of faults."""
+    return fault if isinstance(fault, Sequence) else (fault,)
