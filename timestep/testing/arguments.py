@@ -27,9 +27,10 @@ def typed_arguments(
     """Return *arguments* of a call to *name*, as the server reads them from their text."""
     properties: Mapping[str, Any] = {}
     for tool in tools:
-        function = tool.get("function", {})
+        function: Mapping[str, Any] = tool.get("function", {})
         if function.get("name") == name:
-            properties = (function.get("parameters") or {}).get("properties") or {}
+            parameters: Mapping[str, Any] = function.get("parameters") or {}
+            properties = parameters.get("properties") or {}
     return {key: _typed(value, properties.get(key) or {}) for key, value in arguments.items()}
 
 

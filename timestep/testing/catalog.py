@@ -213,8 +213,10 @@ def check_template(model: Model, chat: Mapping[str, Any]) -> None:
 
 
 def _has_types(tool: Mapping[str, Any]) -> bool:
-    parameters = tool.get("function", {}).get("parameters") or {}
-    return all(schema.get("type") for schema in (parameters.get("properties") or {}).values())
+    function: Mapping[str, Any] = tool.get("function", {})
+    parameters: Mapping[str, Any] = function.get("parameters") or {}
+    properties: Mapping[str, Mapping[str, Any]] = parameters.get("properties") or {}
+    return all(schema.get("type") for schema in properties.values())
 
 
 def rendered_messages(
