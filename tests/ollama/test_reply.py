@@ -464,6 +464,18 @@ def test_a_reason_with_counts_is_an_end(done, count):
     assert decoded.response.usage.total_tokens == 3
 
 
+def test_held_blanks_before_a_call_are_no_message():
+    reply = new_reply(request(Reading.HELD, tools=("f",)))
+    reply.feed(ndjson(chunk("\n"), chunk(calls=[call("f")]), last()))
+
+    assert [item.type for item in reply.output] == ["function_call"]
+
+
+def test_counts_without_a_reason_are_no_end():
+    with pytest.raises(errors.OllamaStreamError, match="ended without its last line"):
+        answer(chunk("Hi", done_reason="", eval_count=3))
+
+
 def test_a_reason_without_counts_is_no_end():
     with pytest.raises(errors.OllamaStreamError, match="ended without its last line"):
         answer(chunk("Hi", done_reason="stop"))
