@@ -44,7 +44,7 @@ class Faults(Protocol):
     """Makes the errors of an exchange, in the words of the wire that owns it."""
 
     def refused(self, answer: Answer, body: bytes) -> TimestepError:
-        """Return the error for an *answer* that is no success, with the start of its *body*."""
+        """Return the error for an *answer* without success, with the start of its *body*."""
         ...
 
     def silent(self, phase: str, seconds: float | None) -> TimestepError:
@@ -101,7 +101,7 @@ class Exchange:
         self._task: asyncio.Task[None] | None = None
         self._pieces = _Pieces()
         self._error: BaseException | None = None
-        self._is_released = False  # nobody reads on
+        self._is_released = False  # the reader has left
         self._watch = Watchdog(timeouts, self._expire)
         self._expired: str | None = None
         self._kept: WireBytes | None = None
@@ -308,7 +308,7 @@ class _Pieces:
         await self._room
 
     def make_room(self, *, everything: bool = False) -> None:
-        """End the wait for room when there is some, or when nobody reads *everything* that waits."""
+        """End the wait for room when there is some, or when the reader does not want *everything*."""
         has_room = everything or self._waiting <= _MOST_WAITING
         if has_room and self._room is not None and not self._room.done():
             self._room.set_result(None)

@@ -1,4 +1,4 @@
-"""Why a connection failed, in words that are no HTTP library's. Pure."""
+"""Why a connection failed, in our own words instead of an HTTP library's. Pure."""
 
 import os
 import socket

@@ -14,7 +14,7 @@ class Failures:
         self._origin = origin
 
     def refused(self, answer: Answer, body: bytes) -> OllamaError:
-        """Return the error for an *answer* that is no success."""
+        """Return the error for an *answer* without success."""
         return status_error(answer.status, answer.headers, body, self._origin)
 
     def silent(self, phase: str, seconds: float | None) -> OllamaTimeoutError:

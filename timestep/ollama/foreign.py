@@ -67,7 +67,7 @@ def chat_source(client: object, timeouts: Timeouts | None = None) -> ChatSource:
         timeouts: For an ``AsyncClient``; None keeps its own.
 
     Raises:
-        ConfigurationError: It is none of these, or the synchronous ``ollama.Client``.
+        ConfigurationError: It is something else, or the synchronous ``ollama.Client``.
     """
     if isinstance(client, Wire | Pool | StandIn):
         return client
@@ -174,7 +174,7 @@ async def _chunks(
         from timestep.ollama.foreign_errors import error_of  # noqa: PLC0415 - it imports ollama
 
         raise error_of(exc, origin) from exc
-    except ValueError as exc:  # what AsyncClient makes of a line that is no JSON, or no answer
+    except ValueError as exc:  # AsyncClient could not read a line
         raise OllamaStreamError(
             f"ollama_client could not read its server's answer: {exc}. Is its host an Ollama server?",
             **origin.where(),

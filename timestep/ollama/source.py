@@ -1,4 +1,4 @@
-"""What a model asks of whoever runs its chats: one server, several, or a foreign client."""
+"""What a model needs from the thing that runs its chats: a server, a pool or a foreign client."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
