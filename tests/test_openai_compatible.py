@@ -10,7 +10,8 @@ from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 
 from timestep.errors import ConfigurationError
 from timestep.openai.endpoint import OpenAIEndpoint
-from timestep.openai.provider import OpenAICompatibleProvider
+from timestep.openai.model import ChatCompletionsModel
+from timestep.openai.provider import OpenAICompatibleProvider, new_client
 
 AGENT = Agent(name="a", model="m")
 
@@ -125,7 +126,7 @@ async def test_a_redirect_is_not_followed(openai_server):
 
 
 def test_the_timeout_reaches_the_client(openai_server):
-    client = OpenAIEndpoint(base_url=openai_server.base_url, timeout=7.5).new_client()
+    client = new_client(OpenAIEndpoint(base_url=openai_server.base_url, timeout=7.5))
 
     assert client.timeout == 7.5
 
@@ -213,9 +214,21 @@ def test_the_chosen_api_decides_the_model(openai_server):
     assert isinstance(
         provider(openai_server, use_responses=True).get_model("m"), OpenAIResponsesModel
     )
-    assert isinstance(
-        provider(openai_server, use_responses=False).get_model("m"), OpenAIChatCompletionsModel
-    )
+    chat = provider(openai_server, use_responses=False)
+    assert isinstance(chat.get_model("m"), ChatCompletionsModel)
+    assert chat.get_model("m") is chat.get_model("m")
+
+
+def test_the_sdks_chat_model_can_be_chosen(openai_server):
+    endpoint = OpenAIEndpoint(base_url=openai_server.base_url)
+    chosen = OpenAICompatibleProvider(endpoint, use_responses=False, options=None)
+    assert isinstance(chosen.get_model("m"), OpenAIChatCompletionsModel)
+
+
+def test_openai_itself_is_asked_by_the_sdks_models():
+    endpoint = OpenAIEndpoint(base_url="https://api.openai.com/v1", api_key="k")
+    model = OpenAICompatibleProvider(endpoint, use_responses=False).get_model("gpt-4.1")
+    assert isinstance(model, OpenAIChatCompletionsModel)
 
 
 def test_openai_itself_needs_a_key(monkeypatch):

@@ -26,6 +26,7 @@ from timestep.ollama.model_options import OllamaKeywords
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.gateways import GatewayProvider
+from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.routing import targets
 
@@ -91,8 +92,7 @@ def openai_arguments(table: OpenAISettings) -> OpenAIArguments:
     # When no API was chosen, agents.set_default_openai_api() decides.
     use_responses = table.api == "responses" if "api" in table.model_fields_set else None
     if table.base_url or table.headers or table.timeout:
-        provider = OpenAICompatibleProvider(openai_endpoint(table), use_responses=use_responses)
-        return {"openai_provider": provider}
+        return {"openai_provider": _openai(table, use_responses=use_responses)}
     return {
         "openai_api_key": _reveal(table.api_key),
         "openai_organization": table.organization,
@@ -109,15 +109,35 @@ def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEnd
         organization=table.organization,
         project=table.project,
         headers=table.headers,
+        query=table.query,
         timeout=table.timeout,
+        max_retries=table.max_retries,
         allow_insecure=table.allow_insecure,
     )
 
 
 def build_openai(_: str, table: OpenAIProviderSettings) -> OpenAICompatibleProvider:
     """Return the provider for the API that *table* describes."""
-    use_responses = table.api == "responses"
-    return OpenAICompatibleProvider(openai_endpoint(table), use_responses=use_responses)
+    return _openai(table, use_responses=table.api == "responses")
+
+
+def _openai(
+    table: OpenAISettings | OpenAIProviderSettings, *, use_responses: bool | None
+) -> OpenAICompatibleProvider:
+    options = ChatModelOptions(
+        structured_output=table.structured_output,
+        include_usage=table.include_usage,
+        text_calls=table.text_calls,
+        think_tags=table.think_tags,
+        repairs=table.repairs,
+        max_retries=table.max_retries,
+        extra_body=table.extra_body,
+    )
+    return OpenAICompatibleProvider(
+        openai_endpoint(table),
+        use_responses=use_responses,
+        options=None if table.adapter == "sdk" else options,
+    )
 
 
 def build_ollama(name: str, table: OllamaProviderSettings) -> OllamaModelProvider:

@@ -72,11 +72,3 @@ def test_every_split_of_the_bytes_gives_the_same_events(lines, ends, cuts):
     body = ends.join(lines)
     at = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
     assert read(*(body[a:b] for a, b in itertools.pairwise(at))) == read(body)
-
-
-def test_bytes_that_wait_for_the_end_of_their_event_are_counted():
-    splitter = EventSplitter()
-    splitter.feed(b"data: 123\ndata: 4")
-    assert splitter.waiting == len(b"data: 123data: 4")
-    splitter.feed(b"\n\n")
-    assert splitter.waiting == 0

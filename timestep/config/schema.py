@@ -33,6 +33,7 @@ from timestep.config.types import (
     Options,
     Pattern,
     Repairs,
+    Retries,
     Seconds,
     read_numbers,
     split_always,
@@ -92,6 +93,26 @@ class _OpenAIFields(Section, frozen=True):
     """More headers for every request."""
     timeout: Seconds | None = Field(default=None, examples=[120])
     """Seconds to wait for the server; the client's own limits when unset."""
+    max_retries: Retries = 2
+    """How many times a request that failed in passing is sent again."""
+    query: dict[str, str] = Field(
+        default_factory=dict, examples=[{"api-version": "2025-04-01-preview"}]
+    )
+    """Fields added to the URL of every request."""
+    extra_body: dict[str, Any] = Field(default_factory=dict, examples=[{"top_k": 40}])
+    """Fields added to the body of every chat completion; the settings of a call win."""
+    adapter: Literal["timestep", "sdk"] = "timestep"
+    """Whose model speaks chat completions to a server that is not OpenAI: timestep's, or the SDK's for what timestep's refuses, such as audio."""
+    structured_output: Literal["json_schema", "json_object", "prompt"] = "json_schema"
+    """How a chat completion is asked for a typed answer: by its schema, as any JSON object, or in words alone."""
+    include_usage: bool = True
+    """Ask streamed chat completions for token counts."""
+    text_calls: ForModels = Field(default=False, examples=[["llama-3.1-8b"]])
+    """Take an answer that is nothing but the JSON of a call for the call: for every model, or for a list of models."""
+    think_tags: ForModels = Field(default=False, examples=[["deepseek-r1"]])
+    """Take <think>…</think> at the head of an answer for thinking: for every model, or for a list of models."""
+    repairs: Repairs = 1
+    """How many times a model is asked again when its answer is not the call or the JSON that was asked for."""
     allow_insecure: bool = False
     """Let the API key travel over plain http to another machine."""
 

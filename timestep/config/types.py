@@ -144,6 +144,7 @@ OllamaUrls: TypeAlias = Annotated[
 Repairs: TypeAlias = Annotated[
     int, Field(ge=0, le=MOST_REPAIRS), BeforeValidator(check_repairs), BeforeValidator(read_number)
 ]
+Retries: TypeAlias = Annotated[int, Field(ge=0, le=100), BeforeValidator(read_number)]
 # For all models, for none, or for those that are named.
 ForModels: TypeAlias = Annotated[
     Annotated[bool, Tag(":all")] | Annotated[list[Name], Tag(":list")],

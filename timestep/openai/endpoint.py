@@ -18,6 +18,7 @@ class OpenAIEndpoint:
         base_url: Up to and without the path of a call, as in ``https://api.groq.com/openai/v1``.
         query: Fields that every URL carries, as Azure's ``api-version``.
         timeout: Seconds; the client's own limits when None.
+        max_retries: How many times the client sends a request again that failed in passing.
         allow_insecure: Let a key travel over plain http off this machine.
 
     Raises:
@@ -31,6 +32,7 @@ class OpenAIEndpoint:
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     query: Mapping[str, str] = field(default_factory=dict[str, str])
     timeout: float | None = None
+    max_retries: int = 2
     allow_insecure: bool = False
 
     def __post_init__(self) -> None:

@@ -36,7 +36,7 @@ from timestep.errors.retry import retry_after
 from timestep.net.connection import Answer, TransportError
 from timestep.net.origin import Origin
 from timestep.net.secrets import without_private
-from timestep.net.server_words import parse, words_of_document, words_of_page
+from timestep.net.server_words import as_json, parse, words_of_document, words_of_page
 
 _UNKNOWN_URL = "http://localhost"
 """openai's classes want a request; an error that was rebuilt from its message has none."""
@@ -48,7 +48,10 @@ class OpenAIStatusError(openai.APIStatusError, OllamaStatusError):
     Attributes:
         response: The refusal, as openai's client shows it, without secrets.
         body: Its parsed body, without secrets.
+        came_late: True when the server said it under status 200, in the place of an answer.
     """
+
+    came_late = False
 
     def __init__(
         self,
@@ -62,7 +65,12 @@ class OpenAIStatusError(openai.APIStatusError, OllamaStatusError):
     ) -> None:
         status = self.usual_status if status_code is None else status_code
         request = openai_request(url)
-        response = httpx2.Response(status or 500, headers=headers, request=request)
+        response = httpx2.Response(
+            status or 500,
+            headers=headers,
+            text="" if body is None else as_json(body),
+            request=request,
+        )
         openai.APIStatusError.__init__(self, message, response=response, body=body)
         self.status_code = status
         self.headers = dict(headers or {})
@@ -217,7 +225,7 @@ def status_error(
         "url": url,
         "status_code": status,
         "headers": {name: origin.clean(value) for name, value in without_private(lowered).items()},
-        "body": _error_in(origin.masked(document)),
+        "body": said if document is None else _error_in(origin.masked(document)),
         "server_message": said,
         "retry_after": retry_after(waits),
         **origin.where(),
@@ -236,6 +244,7 @@ def said_error(document: object, origin: Origin, url: str) -> TimestepError:
     facts: dict[str, Any] = {
         "url": url,
         "status_code": status,
+        "came_late": True,
         "body": origin.masked(error) or said,
         "server_message": said,
         **origin.where(),

@@ -19,7 +19,11 @@ from timestep.errors.retry import retry_advice
 from timestep.net.names import applies_to
 from timestep.net.origin import Origin
 from timestep.openai.call_ids import short_ids
-from timestep.openai.errors import OpenAIStatusError
+from timestep.openai.errors import (
+    OpenAIConnectionError,
+    OpenAIStatusError,
+    OpenAITimeoutError,
+)
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.request import Ask, ChatBody, Json, chat_body
 from timestep.openai.stream import ChatReader
@@ -194,7 +198,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         if isinstance(error, OpenAIStatusError) and self._wire.follow(error):
             return request
         advice = retry_advice(error)
-        if request.retries and advice is not None and advice.suggested:
+        if request.retries and _is_retried(error) and advice is not None and advice.suggested:
             tried = self._options.max_retries - request.retries
             backoff = min(_FIRST_WAIT * 2**tried, _LONGEST_WAIT) * random.uniform(0.75, 1)  # noqa: S311 - not a secret
             await asyncio.sleep(backoff if advice.retry_after is None else advice.retry_after)
@@ -232,6 +236,13 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             is_repair=True,
         )
         return replace(request, body=body, rules=rules)
+
+
+def _is_retried(error: TimestepError) -> bool:
+    """True for the failures that openai's own client retries: of the connection, or by a status."""
+    if isinstance(error, OpenAIStatusError):
+        return not error.came_late
+    return isinstance(error, OpenAIConnectionError | OpenAITimeoutError)
 
 
 _TOOL_FIELDS = {"tools", "tool_choice", "parallel_tool_calls"}

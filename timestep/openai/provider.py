@@ -8,17 +8,19 @@ to the event loop that opened it.
 import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from agents import Model, OpenAIProvider
 from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, not_given
 
-from timestep.errors import ConfigurationError
+from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.per_loop import PerLoop
 from timestep.net.urls import authority, is_loopback
 from timestep.openai.answers import CheckedClient
 from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.model import ChatCompletionsModel
+from timestep.openai.model_options import ChatModelOptions
+from timestep.openai.wire import ChatWire
 
 _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}
 
@@ -44,6 +46,8 @@ def new_client(endpoint: OpenAIEndpoint, *, reuse_connections: bool = True) -> A
         base_url=endpoint.base_url,
         default_headers=headers,
         timeout=not_given if endpoint.timeout is None else endpoint.timeout,
+        max_retries=endpoint.max_retries,
+        default_query=dict(endpoint.query),
         http_client=CheckedClient(
             secret_headers=endpoint.headers,
             limits=DEFAULT_CONNECTION_LIMITS,
@@ -69,6 +73,9 @@ def new_client(endpoint: OpenAIEndpoint, *, reuse_connections: bool = True) -> A
     return client
 
 
+_DEFAULTS = ChatModelOptions()
+
+
 class OpenAICompatibleProvider(OpenAIProvider):
     """The models of one OpenAI API. It opens nothing early, and has one client per event loop.
 
@@ -76,12 +83,24 @@ class OpenAICompatibleProvider(OpenAIProvider):
         endpoint: Where the API is.
         use_responses: True for the Responses API, False for Chat Completions; None leaves it to
             the SDK's default.
+        options: How our model for chat completions is asked; None takes the SDK's model. OpenAI
+            itself and the Responses API are always the SDK's.
     """
 
-    def __init__(self, endpoint: OpenAIEndpoint, *, use_responses: bool | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: OpenAIEndpoint,
+        *,
+        use_responses: bool | None = None,
+        options: ChatModelOptions | None = _DEFAULTS,
+    ) -> None:
         super().__init__(use_responses=use_responses)
         self._endpoint = endpoint
         self._responses_api = use_responses
+        is_ours = use_responses is False and options is not None and not endpoint.is_openai
+        self._options = options if is_ours else None
+        self._wire = ChatWire(endpoint)
+        self._chat_models: dict[str, ChatCompletionsModel] = {}
         self._clients = PerLoop(_close)
         forget_in_children(self)
 
@@ -98,9 +117,12 @@ class OpenAICompatibleProvider(OpenAIProvider):
 
         Raises:
             ConfigurationError: The endpoint is OpenAI's own and there is no key.
+            UnknownModelError: There is no name.
         """
         endpoint = self._endpoint
-        if endpoint.api_key is None and urlsplit(endpoint.base_url).hostname == "api.openai.com":
+        if self._options is not None:
+            return self._chat_model(model_name, self._options)
+        if endpoint.api_key is None and endpoint.is_openai:
             raise ConfigurationError(
                 f"{endpoint.base_url} needs an API key; set OPENAI_API_KEY, or api_key in the "
                 "provider's table"
@@ -115,7 +137,16 @@ class OpenAICompatibleProvider(OpenAIProvider):
 
     async def aclose(self) -> None:
         """Close the client of this event loop; others close with their own loops. Idempotent."""
+        await self._wire.aclose()
         await self._clients.aclose()
+
+    def _chat_model(self, name: str | None, options: ChatModelOptions) -> ChatCompletionsModel:
+        if not name:
+            raise UnknownModelError("This provider has no default model; name one.")
+        if (model := self._chat_models.get(name)) is None:
+            model = ChatCompletionsModel(name, self._wire, options)
+            self._chat_models[name] = model
+        return model
 
     def _client_of_this_loop(self) -> AsyncOpenAI:
         try:

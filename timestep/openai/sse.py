@@ -29,20 +29,14 @@ class EventSplitter:
     data are skipped; so are keepalives such as a line of one space or of NUL bytes.
     """
 
-    __slots__ = ("_after_cr", "_data", "_name", "_rest", "_started", "_waiting")
+    __slots__ = ("_after_cr", "_data", "_name", "_rest", "_started")
 
     def __init__(self) -> None:
         self._rest = bytearray()  # of a line without its end
         self._data: list[bytes] = []
         self._name = ""
-        self._waiting = 0  # bytes in _data
         self._after_cr = False
         self._started = False
-
-    @property
-    def waiting(self) -> int:
-        """How many bytes wait for the end of their event."""
-        return len(self._rest) + self._waiting
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """The events that *data* completes."""
@@ -90,10 +84,9 @@ class EventSplitter:
             if not line:
                 if self._data:
                     events.append(ServerSentEvent(self._name, b"\n".join(self._data)))
-                self._data, self._name, self._waiting = [], "", 0
+                self._data, self._name = [], ""
             elif line.startswith(b"data:"):
                 self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-                self._waiting += len(line)
             elif line.startswith(b"event:"):
                 self._name = line[6:].removeprefix(b" ").decode("utf-8", "replace")
             elif line == b"data":

@@ -37,7 +37,7 @@ from timestep.openai.errors import broken, mapping, said_error
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 
 LONGEST = 128 << 20
-"""An event or a document of more bytes than this is not an answer, and would fill the memory."""
+"""More bytes than this, decompressed, are not an answer, and would fill the memory."""
 
 _HUGE = 1e9
 """No call costs so many dollars; NaN and infinity are not costs either."""
@@ -68,6 +68,7 @@ class ChatReader:
         self._is_done = False  # [DONE] has come
         self._has_ended = False
         self._has_begun = False
+        self._size = 0
         self._usage = Usage(requests=1)
 
     @property
@@ -77,18 +78,27 @@ class ChatReader:
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Return the chunks of the events that *data* completes."""
+        self._size += len(data)
+        if self._size > LONGEST and not self._has_ended:
+            self._has_ended = True
+            return [
+                Failure(broken(f"sent more than {LONGEST:,} bytes for one answer", self._origin))
+            ]
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> list[Chunk]:
         if self._events is not None:
-            return self._read(self._events.feed(data), self._events.waiting)
+            return self._read(self._events.feed(data))
         if self._document is None:
             data = data.lstrip()
             if not data:
                 return []
             if not data.startswith((b"{", b"[", b"<")):
                 self._events = EventSplitter()
-                return self.feed(data)
+                return self._feed(data)
             self._document = bytearray()
         self._document += data
-        return self._read([], len(self._document))
+        return []
 
     def end_of_body(self) -> list[Chunk]:
         """Return the chunks of what is left; a `Failure` if the answer is not whole."""
@@ -96,23 +106,21 @@ class ChatReader:
             return []
         if self._document is not None:
             return self._read_document(bytes(self._document))
-        chunks = self._read(self._events.flush(), 0) if self._events else []
+        chunks = self._read(self._events.flush()) if self._events else []
         if not self._has_ended and not any(isinstance(chunk, Failure) for chunk in chunks):
-            if self._reason is None and not self._is_done:
+            if self._reason is None and not (self._is_done and self._has_begun):
                 what = "broke off its answer" if self._has_begun else "answered with nothing"
                 chunks.append(Failure(broken(what, self._origin)))
             else:
                 self._end(chunks)
         return chunks
 
-    def _read(self, events: list[ServerSentEvent], waiting: int) -> list[Chunk]:
+    def _read(self, events: list[ServerSentEvent]) -> list[Chunk]:
         chunks: list[Chunk] = []
         try:
             for event in events:
                 if not self._has_ended:
                     self._event(event, chunks)
-            if waiting > LONGEST:
-                raise broken(f"sent more than {LONGEST >> 20} MiB in one piece", self._origin)
         except TimestepError as exc:
             self._has_ended = True
             chunks.append(Failure(exc))
@@ -156,6 +164,8 @@ class ChatReader:
             self._piece(fields, chunks)
             if not self._has_begun:
                 raise broken("answered with JSON that holds no choice", self._origin)
+            if not isinstance(fields["choices"][0].get("message"), dict):
+                raise broken("answered with a choice that has no message", self._origin)
             self._end(chunks)
         except TimestepError as exc:
             self._has_ended = True
@@ -169,6 +179,8 @@ class ChatReader:
         if not isinstance(choices, list) or not choices:
             return  # a usage chunk, a ping, or a filter's report on the prompt
         choice = mapping(cast("list[object]", choices)[0])
+        if not choice:
+            raise broken("sent a choice that is not an object", self._origin)
         if choice.get("index") not in {None, 0}:
             return  # only the first choice counts
         if choice.get("error"):
