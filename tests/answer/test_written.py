@@ -203,7 +203,7 @@ def test_any_text_is_json_or_none(text):
     [
         ('{"name": "f", "args": {}}', "belong under 'arguments', not under 'args'", True),
         ('{"name": "f", "arguments": 5}', "its arguments are not a JSON object", True),
-        ('{"name": "h", "arguments": {}}', "its name is none of f, g", False),
+        ('{"name": "h", "arguments": {}}', "its name is not one of f, g", False),
         ("[1]", "not one JSON object", False),
     ],
 )

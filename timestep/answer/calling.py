@@ -279,7 +279,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
             span.finish(reset_current=False)
 
     async def _whole(self, call: ModelCall, span: GenerationSpan) -> Reply:
-        """The finished reply: read as if it was streamed, with nobody looking."""
+        """Return the finished reply, read as if it was streamed."""
         progress = _Progress(time.monotonic(), is_streamed=False)
         async with aclosing(self._events(call, span, progress)) as batches:
             async for _ in batches:

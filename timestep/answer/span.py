@@ -94,7 +94,7 @@ def record_host(span: GenerationSpan, host: str | None) -> None:
 
 
 def keep_bytes(span: GenerationSpan, tracing: ModelTracing, exchange: Recordable) -> None:
-    """Keep the bytes of *exchange* for *span*, when somebody asked and content may be kept."""
+    """Keep the bytes of *exchange* for *span*, when that was asked for and content may be kept."""
     if span.started_at is None or not tracing.include_data():
         return
     if (kept := wire_bytes.begin(span.span_id)) is not None:
@@ -112,7 +112,7 @@ def record_answer(
 ) -> None:
     """Put usage, timing and, where content may be kept, the output on *span*."""
     if span.started_at is None:
-        return  # nobody records this span
+        return  # this span is not recorded
     data = span.span_data
     data.usage = {
         "requests": max(usage.requests, 1),

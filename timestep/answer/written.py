@@ -68,7 +68,7 @@ def _call(value: Any, tools: Collection[str]) -> Call:
     name = fields.get("name")
     known = declared_name(name, tools) if isinstance(name, str) else None
     if known not in tools:
-        raise Mismatch(f"its name is none of {', '.join(tools)}")
+        raise Mismatch(f"its name is not one of {', '.join(tools)}")
     # Never fill in defaults for arguments that stand somewhere else.
     others = {key for key in fields if (key, fields[key]) != ("type", "function")} - {"name"}
     if unknown := others - _SPELLINGS or (others if len(others) > 1 else set()):
