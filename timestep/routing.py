@@ -9,6 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import cast
 
 from timestep.net.lists import split_commas
+from timestep.net.references import check_read
 
 Aliases = Mapping[str, str | Sequence[str]]
 
@@ -127,4 +128,5 @@ def _check_name(name: object, what: str = "it") -> str:
         raise ValueError(f"{what} is {type(name).__name__}; write a model's name")
     if not name.strip():
         raise ValueError(f'{what} is empty; name a model such as "ollama/llama3.2"')
+    check_read(name.strip(), what)
     return name.strip()

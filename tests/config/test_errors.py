@@ -246,22 +246,39 @@ def test_a_ring_is_found_where_it_is(monkeypatch):
     assert message().startswith(("aliases.a (timestep.toml:3)", "aliases.b (timestep.toml:4)"))
 
 
+TWICE = "a key or a table is written twice; keep one of them"
+QUOTES = 'text values need quotes, as in default_model = "ollama/llama3.2"'
+
+
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "place", "advice"),
     [
-        ("default_model = ollama/x\n", "timestep.toml:1 is not valid TOML: "),
-        ('\n[openai\napi = "x"', "timestep.toml:2 is not valid TOML: "),
-        ("x = [\n", "timestep.toml is not valid TOML: "),
-        ("x = " + "[" * 5000, "timestep.toml is not valid TOML: "),
-        ("x = " + "9" * 5000, "timestep.toml is not valid TOML: "),
+        ("default_model = ollama/x\n", "timestep.toml:1", QUOTES),
+        ("project = 2026-99-99\n", "timestep.toml:1", QUOTES),
+        ('\n[openai\napi = "x"', "timestep.toml:2", "this is not a key with a value"),
+        ("x = [\n", "timestep.toml", "it ends in the middle of a value or a table"),
+        ('x = "\n', "timestep.toml:1", "a text has no quote at its end"),
+        ('x = """\n', "timestep.toml", "it ends in the middle"),
+        ('x = "C:\\Users"', "timestep.toml:1", "a text holds a \\ of its own; write"),
+        ("x: 3\n", "timestep.toml:1", "there is no = after a key"),
+        ("x = {a = 1\nb = 2}\n", "timestep.toml:1", "a bracket has no end"),
+        ("x = 1\nx = 2\n", "timestep.toml:2", TWICE),
+        ("[x]\n[y]\n[x]\n", "timestep.toml:3", TWICE),
+        ("x = 1\n[x.y]\n", "timestep.toml:2", TWICE),
+        ("x = {a = 1, a = 2}\n", "timestep.toml:1", TWICE),
+        ("x = {a = 1}\n[x.b]\n", "timestep.toml:2", TWICE),
+        ("[a.b]\n[a]\nb.c = 1\n", "timestep.toml:3", TWICE),
+        ("x = " + "[" * 5000, "timestep.toml", "tables and lists are nested too deep"),
+        ("x = " + "9" * 5000, "timestep.toml", "a number has too many digits"),
     ],
 )
-def test_malformed_toml_names_the_line(text, expected):
+def test_malformed_toml_names_the_line_and_what_is_wrong_there(text, place, advice):
     Path("timestep.toml").write_text(text)
 
-    text = message()
-    assert text.startswith(expected)
-    assert 'text values need quotes, as in default_model = "ollama/llama3.2"' in text
+    told = message()
+    assert told.startswith(f"{place} is not valid TOML")
+    assert advice in told
+    assert (QUOTES in told) == (advice == QUOTES)
 
 
 @pytest.mark.parametrize("name", ["timestep.toml", "pyproject.toml", ".env"])
@@ -291,6 +308,232 @@ def test_a_quote_without_an_end_is_named_without_its_value():
         ".env:4: the value of OPENAI_API_KEY cannot be read; does it begin with a quote that has "
         "no end?"
     )
+
+
+NAMED = {
+    "TIMESTEP_OPENAI__API_KEY sk-secret": "there is no = after TIMESTEP_OPENAI__API_KEY",
+    "TIMESTEP_OPENAI__API_KEY: sk-secret": "there is no = after TIMESTEP_OPENAI__API_KEY",
+    "TIMESTEP_OPENAI__API_KEY:sk-secret==": "there is no = after TIMESTEP_OPENAI__API_KEY",
+    "TIMESTEP_PROVIDERS__GROQ__API_KEY\tsk-secret": (
+        "there is no = after TIMESTEP_PROVIDERS__GROQ__API_KEY"
+    ),
+    "TIMESTEP_OPENAI__HEADERS__AUTHORIZATION:sk-secret=x": "there is no = after the name",
+    "TIMESTEP_OPENAI__API_KEYsk_secret": "there is no = after the name",
+    "TIMESTEP_SECRETS_DIR /run/sk-secret": "there is no = after TIMESTEP_SECRETS_DIR",
+    "OPENAI_API_KEY: sk-secret": "there is no = after OPENAI_API_KEY",
+    "OPENAI_API_KEY:sk-secret": "there is no = after OPENAI_API_KEY",
+    "OPENAI_API_KEY:sk-secret==": "there is no = after OPENAI_API_KEY",
+    "OPENAI_API_KEY := sk-secret": "there is no = after OPENAI_API_KEY",
+    "openai_api_key sk-secret": "there is no = after openai_api_key",
+    "export OPENAI_API_KEY sk-secret": "there is no = after OPENAI_API_KEY",
+    "set OPENAI_API_KEY=sk-secret": "this sets no variable; begin with OPENAI_API_KEY and an =",
+    '$env:OPENAI_API_KEY="sk-secret"': "this sets no variable; begin with OPENAI_API_KEY",
+    '"OPENAI_API_KEY"="sk-secret"': "this sets no variable; begin with OPENAI_API_KEY",
+    "- OPENAI_API_KEY=sk-secret": "this sets no variable; begin with OPENAI_API_KEY",
+    "OTHER='a\nOPENAI_API_KEY='sk-secret'": "this sets no variable; begin with OPENAI_API_KEY",
+}
+
+
+@pytest.mark.parametrize("statement", NAMED)
+def test_a_statement_that_sets_nothing_is_refused_and_not_repeated(statement):
+    Path(".env").write_text(f"# mine\nA=1\n\n{statement}\nB=2\n")
+
+    text = message()
+    assert text.startswith(f".env:4: {NAMED[statement]}")
+    assert "secret" not in text.lower().replace("timestep_secrets_dir", "")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "'OPENAI_PROJECT_ID'=mine",
+        "export OPENAI_PROJECT_ID = mine  # OLLAMA_API_KEY: not here",
+        "OTHER='OPENAI_API_KEY: x'\nOPENAI_PROJECT_ID=mine",
+        "MY_OPENAI_API_KEY: x\nOPENAI_API_KEY_OLD x\nOPENAI_PROJECT_ID=mine",
+        "A=${OPENAI_API_KEY}\n# OPENAI_API_KEY: x\nOPENAI_PROJECT_ID=mine",
+    ],
+)
+def test_what_does_set_a_variable_is_read(statement):
+    Path(".env").write_text(f"{statement}\n")
+
+    assert load_settings().openai.project == "mine"
+
+
+def test_a_name_with_a_value_stuck_to_it_is_not_repeated_from_the_environment_either():
+    with pytest.raises(
+        ConfigurationError, match=r"^environment: there is no = after TIMESTEP_"
+    ) as e:
+        load_settings(environment={"TIMESTEP_OPENAI__API_KEY:sk-secret": "="})
+
+    assert "secret" not in str(e.value)
+
+
+def test_the_name_of_a_model_may_hold_a_colon():
+    Path(".env").write_text("TIMESTEP_OLLAMA__MODELS__QWEN3:4B__NUM_CTX=5\n")
+
+    assert load_settings().ollama.models == {"qwen3:4b": {"num_ctx": 5}}
+
+
+IN_A_SHELL = 'write the value itself, as in export OPENAI_API_KEY="$NAME"'
+MOUNTED = "write the value itself, or mount the file as OPENAI_API_KEY in TIMESTEP_SECRETS_DIR"
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "advice"),
+    [
+        ("environment", "${SECRET}", IN_A_SHELL),
+        ("environment", "$SECRET", IN_A_SHELL),
+        ("environment", "$(pass SECRET)", IN_A_SHELL),
+        ("environment", "%SECRET%", IN_A_SHELL),
+        ("environment", "{{ SECRET }}", IN_A_SHELL),
+        ("environment", "<SECRET>", IN_A_SHELL),
+        ("environment", "env:SECRET", IN_A_SHELL),
+        ("environment", "sk-${SECRET}", IN_A_SHELL),
+        ("environment", "file:/run/secrets/SECRET", MOUNTED),
+        ("environment", "/run/secrets/SECRET", MOUNTED),
+        ("environment", "op://vault/SECRET", MOUNTED),
+        ("environment", '"sk-SECRET"', "is still in quotes; leave out the quotes"),
+        ("environment", "'sk-SECRET", "is still in quotes"),
+        (
+            "environment",
+            "OPENAI_API_KEY=sk-SECRET",
+            "begins with the name of a variable; give what",
+        ),
+        ("environment", "sk SECRET", "holds a space"),
+        ("environment", "sk\tSECRET", "holds a space"),
+        ("environment", "Bearer sk-SECRET", "holds a space"),
+        (".env", "$SECRET", "write OPENAI_API_KEY=${NAME}, or the value itself"),
+        (".env", "env:SECRET", "write OPENAI_API_KEY=${NAME}, or the value itself"),
+        (".env", "file:/x/SECRET", MOUNTED),
+        (".env", "'\"sk-SECRET\"'", "is still in quotes"),
+        ("secrets", "${SECRET}", "the file holds the value itself, and nothing else"),
+        ("secrets", "OPENAI_API_KEY=sk-SECRET", "begins with the name of a variable"),
+        ("toml", "${SECRET}", 'write api_key = "env:NAME"'),
+        ("toml", "$SECRET", 'write api_key = "env:NAME"'),
+        ("toml", "file:/x/SECRET", "mount the file as TIMESTEP_OPENAI__API_KEY in TIMESTEP_SEC"),
+        ("argument", "${SECRET}", "give the value itself"),
+    ],
+)
+def test_a_key_that_points_at_a_key_is_refused_with_the_form_that_works(
+    monkeypatch, source, text, advice
+):
+    arguments = {}
+    match source:
+        case "environment":
+            monkeypatch.setenv("OPENAI_API_KEY", text)
+        case ".env":
+            Path(".env").write_text(f"OPENAI_API_KEY={text}\n")
+        case "secrets":
+            Path("OPENAI_API_KEY").write_text(text)
+            monkeypatch.setenv("TIMESTEP_SECRETS_DIR", ".")
+        case "toml":
+            Path("timestep.toml").write_text(f"[openai]\napi_key = '{text}'\n")
+        case _:
+            arguments = {"openai": {"api_key": text}}
+
+    told = message(**arguments)
+    assert told.startswith("openai.api_key (")
+    assert advice in told
+    assert "SECRET" not in told.replace("TIMESTEP_SECRETS_DIR", "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OPENAI_PROJECT_ID", "env:HOME"),
+        ("OPENAI_ORG_ID", "${ORG}"),
+        ("OPENAI_BASE_URL", "https://${HOST}/v1"),
+        ("OPENAI_BASE_URL", "env:URL"),
+        ("OLLAMA_BASE_URL", "{{ url }}"),
+        ("TIMESTEP_DEFAULT_MODEL", "${MODEL}"),
+        ("TIMESTEP_ALIASES__FAST", '"ollama/x"'),
+        ("TIMESTEP_OPENAI__HEADERS__AUTHORIZATION", "Bearer ${TOKEN}"),
+        ("TIMESTEP_OLLAMA__HEADERS__X_API_KEY", "env:TOKEN"),
+        ("TIMESTEP_PROVIDERS__X", '{"kind": "litellm", "api_key": "${KEY}"}'),
+    ],
+)
+def test_no_other_setting_is_taken_literally_either(variable, value):
+    with pytest.raises(ConfigurationError, match=variable):
+        load_settings(environment={variable: value})
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-abc_DEF", "id:secret", "abc==", "$ecret!", "a/b+c=", "0a.b-c~d", "sk=3", "a$B"]
+)
+def test_an_odd_key_is_a_key(key):
+    assert load_settings(openai={"api_key": key}).openai.api_key.get_secret_value() == key
+
+
+VARIABLES_ONLY = {
+    "TIMESTEP_OPENAI__TIMEOUT=soon": "for example TIMESTEP_OPENAI__TIMEOUT=120",
+    "TIMESTEP_PROVIDERS__X__API_KEY=k": "needs a kind, as in TIMESTEP_PROVIDERS__X__KIND=openai;",
+    "TIMESTEP_PROVIDERS__X__KIND=openai": (
+        "is missing; add it, for example TIMESTEP_PROVIDERS__X__BASE_URL=https://api.groq.com/openai/v1"
+    ),
+    'TIMESTEP_PROVIDERS={"X/Y": {"kind": "litellm"}}': "write TIMESTEP_PROVIDERS__X_Y__…",
+    'TIMESTEP_ALIASES={"": "x"}': "as in TIMESTEP_ALIASES__FAST=ollama/qwen3:4b",
+    "OPENAI_BASE_URL=http://10.0.0.1": "or set TIMESTEP_OPENAI__ALLOW_INSECURE=true",
+    "OLLAMA_BASE_URL=http://gpu": "or set TIMESTEP_OLLAMA__ALLOW_INSECURE=true",
+    "TIMESTEP_OLLAMA__OPTIONS=3": "in variables such as TIMESTEP_OLLAMA__OPTIONS__NAME",
+}
+
+
+@pytest.mark.parametrize("assignment", VARIABLES_ONLY)
+def test_who_uses_variables_is_told_of_variables(assignment):
+    name, _, value = assignment.partition("=")
+    keys = {"OPENAI_API_KEY": "k", "TIMESTEP_OLLAMA__API_KEY": "k"}
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environment={**keys, name: value})
+
+    assert VARIABLES_ONLY[assignment] in str(caught.value)
+    assert " = " not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "advice"),
+    [
+        ("\n[olama]\nkeep_alive = 3\n", "olama (timestep.toml:2)", "Did you mean ollama?"),
+        ("\n[olama.options]\nnum_ctx = 3\n", "olama (timestep.toml:2)", "Did you mean ollama?"),
+        ("a = { b = 1 }\n", "a (timestep.toml:1)", "unknown setting"),
+        (
+            '[providers."my.Lab"]\nkind = "litellm"\n',
+            'providers."my.Lab" (timestep.toml:1)',
+            'write [providers."my.lab"]',
+        ),
+        (
+            "\n[providers.GROQ]\nkind = 'litellm'\n",
+            "providers.GROQ (timestep.toml:2)",
+            "'GROQ' cannot be a prefix: it is lower case; write [providers.groq]",
+        ),
+        (
+            "[ollama.options]\ntop_p = 1\nnum_ctx = 'x'\n",
+            "ollama.options.num_ctx (timestep.toml:3)",
+            "must be a whole number",
+        ),
+    ],
+)
+def test_a_table_is_named_where_it_begins(text, line, advice):
+    Path("timestep.toml").write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(
+            environment={"TIMESTEP_PROVIDERS__GROQ__API_KEY": "k"} if "GROQ" in text else {}
+        )
+
+    assert str(caught.value).startswith(line)
+    assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "variable", ["TIMESTEP_OLLAMA__OPTIONS__NUM_CTX", "TIMESTEP_OLLAMA__OPTIONS"]
+)
+def test_the_variable_of_a_wrong_option_is_named(variable):
+    Path("timestep.toml").write_text("[ollama.options]\ntop_p = 0.5\nnum_keep = 3\n")
+    value = '{"num_ctx": "x"}' if variable.endswith("OPTIONS") else "x"
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environment={variable: value})
+
+    told = str(caught.value)
+    assert told.startswith(f"ollama.options.num_ctx (environment variable {variable}): the Ollama")
 
 
 def test_a_statement_of_somebody_else_may_be_unreadable():

@@ -451,12 +451,6 @@ def test_an_overridden_pointer_needs_no_variable(monkeypatch):
     assert Settings().openai.api_key == SecretStr("sk-1")
 
 
-def test_only_toml_values_are_pointers(monkeypatch):
-    monkeypatch.setenv("OPENAI_PROJECT_ID", "env:HOME")
-
-    assert Settings().openai.project == "env:HOME"
-
-
 def test_sections_may_be_passed_as_models():
     settings = Settings(openai=OpenAISettings(project="p"), ollama={"timeout": {"connect": 1}})
 

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -11,25 +12,51 @@ from pydantic_settings import SettingsError
 
 from timestep.config.provenance import KeyOrigin, KeyPath, Origin, dotted
 from timestep.config.shape import arms_at, field_at, is_model, names_at
+from timestep.config.sources.base import SECRETS_VARIABLE
 from timestep.config.sources.variables import CONTROL_VARIABLES, variable_name
 from timestep.config.toml_text import toml_value
+from timestep.net.options import WrongEntryError
+from timestep.net.references import FIXES, Slip, UnreadError
 
-Origins = Mapping[str, KeyOrigin]
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a user wrote what.
+
+    Attributes:
+        origins: The origin of each key that is set, by dotted key.
+        tables: Where files have their tables, by path.
+    """
+
+    origins: Mapping[str, KeyOrigin]
+    tables: Mapping[KeyPath, Origin] = field(default_factory=dict[KeyPath, Origin])
+
+    def of(self, path: KeyPath) -> Origin | None:
+        """Return where the key at *path* is, or its table, or a key below it, or a table around it."""
+        if (exact := self.origins.get(dotted(path))) is not None:
+            return exact.winner
+        if path in self.tables:
+            return self.tables[path]
+        head = f"{dotted(path)}."
+        below = [found.winner for key, found in self.origins.items() if key.startswith(head)]
+        if below:
+            # A variable spells names as the other sources do, so the mistake is theirs.
+            return min(below, key=lambda origin: origin.variable is not None)
+        return self.of(path[:-1]) if path[:-1] else None
 
 
 def explain(
-    error: ValidationError, model: type[BaseModel], kinds: Collection[str], origins: Origins
+    error: ValidationError, model: type[BaseModel], kinds: Collection[str], places: Places
 ) -> ValidationError:
     """Return *error* with messages that name the key, the place and the fix, and no input."""
     problems = error.errors(include_input=False, include_url=False)
-    return _error(
-        (_path(problem), _reason(problem, model, kinds, origins), origins) for problem in problems
-    )
+    return _error(_told(problem, model, kinds, places) for problem in problems)
 
 
-def refusal(path: KeyPath, reason: str, origins: Origins) -> ValidationError:
+def refusal(path: KeyPath, reason: str, places: Places, model: type[BaseModel]) -> ValidationError:
     """Return the error for the key at *path*; *reason* says what is wrong and what to do."""
-    return _error([(path, reason, origins)])
+    origin = places.of(path)
+    return _error([(path, origin, in_form(reason, path, origin, model))])
 
 
 def message_of(error: ValidationError | SettingsError) -> str:
@@ -39,10 +66,36 @@ def message_of(error: ValidationError | SettingsError) -> str:
     return "\n".join(map(str, error.args))
 
 
-def _error(problems: Iterable[tuple[KeyPath, str, Origins]]) -> ValidationError:
+def in_form(text: str, path: KeyPath, origin: Origin | None, model: type[BaseModel]) -> str:
+    """Return *text* with its settings written as variables, if *origin* is one.
+
+    Args:
+        text: A message whose examples are TOML, as in ``kind = "openai"``.
+        path: The key that the message is about, or its table.
+        origin: Where that key is.
+        model: The settings.
+    """
+    if origin is None or origin.variable is None:
+        return text
+
+    def assignment(found: re.Match[str]) -> str:
+        below = (*path, found[1])
+        is_table = path[-1:] != (found[1],) and arms_at(model, below)
+        key = below if is_table else (*path[:-1], found[1])
+        value = found[2].strip('"')
+        return f"{variable_name(key)}={value}"
+
+    text = re.sub(r"\[(providers)\.\"?([^]\"]+)\"?\]", _table_variable, text)
+    return re.sub(r'\b([a-z_]+) = ("[^"]*"|\[[^]]*\]|\{[^}]*\}|[^\s,;]+)', assignment, text)
+
+
+def _table_variable(found: re.Match[str]) -> str:
+    return f"{variable_name(found.groups())}__…"
+
+
+def _error(problems: Iterable[tuple[KeyPath, Origin | None, str]]) -> ValidationError:
     lines: list[InitErrorDetails] = []
-    for path, reason, origins in problems:
-        origin = _origin(path, origins)
+    for path, origin, reason in problems:
         place = f" ({origin})" if origin else ""
         text = f"{dotted(path) or 'settings'}{place}: {reason}"
         # A variable may hold bytes that are not text; pydantic's messages may not.
@@ -50,6 +103,44 @@ def _error(problems: Iterable[tuple[KeyPath, str, Origins]]) -> ValidationError:
         problem = PydanticCustomError("configuration", "{text}", {"text": text})
         lines.append({"type": problem, "loc": path, "input": None})
     return ValidationError.from_exception_data("Settings", lines, hide_input=True)
+
+
+def _told(
+    problem: ErrorDetails, model: type[BaseModel], kinds: Collection[str], places: Places
+) -> tuple[KeyPath, Origin | None, str]:
+    """Return the key of *problem*, where it is, and what is wrong with it."""
+    path, error = _path(problem), problem.get("ctx", {}).get("error")
+    if isinstance(error, WrongEntryError):
+        path = (*path, error.name)
+    is_section = problem["type"] == "value_error" and any(map(is_model, arms_at(model, path)))
+    # What a whole section refuses is a URL that would carry its key in the clear.
+    url = (*path, "base_url")
+    origin = places.of(url if is_section and dotted(url) in places.origins else path)
+    if isinstance(error, UnreadError):
+        return path, origin, f"{error.reason}; {_how_to_read(error.slip, path, origin)}"
+    reason = _reason(problem, path, model, kinds, origin)
+    return path, origin, in_form(reason, path, origin, model)
+
+
+def _how_to_read(slip: Slip, path: KeyPath, origin: Origin | None) -> str:
+    """Return how to write the value at *path*, where *origin* is, instead of pointing at it."""
+    if slip not in {"variable", "file"} or origin is None:
+        return FIXES[slip]
+    variable = variable_name(path) if origin.variable is None else origin.variable
+    mounted = f"write the value itself, or mount the file as {variable} in {SECRETS_VARIABLE}"
+    match origin.kind, slip:
+        case ("toml", "variable"):
+            return f'write {dotted(path[-1:])} = "env:NAME"'
+        case ("dotenv", "variable"):
+            return f"write {variable}=${{NAME}}, or the value itself"
+        case ("environment", "variable"):
+            return f'write the value itself, as in export {variable}="$NAME"'
+        case ("secrets", _):
+            return "the file holds the value itself, and nothing else"
+        case ("argument" | "foreign", "variable"):
+            return FIXES[slip]
+        case _:
+            return mounted
 
 
 def _path(problem: ErrorDetails) -> KeyPath:
@@ -64,15 +155,19 @@ def _path(problem: ErrorDetails) -> KeyPath:
 
 
 def _reason(
-    problem: ErrorDetails, model: type[BaseModel], kinds: Collection[str], origins: Origins
+    problem: ErrorDetails,
+    path: KeyPath,
+    model: type[BaseModel],
+    kinds: Collection[str],
+    origin: Origin | None,
 ) -> str:
-    path, context = _path(problem), problem.get("ctx", {})
+    context = problem.get("ctx", {})
     match problem["type"]:
         case "value_error":
             return str(context["error"])
         case "extra_forbidden":
             names = _names(problem, model)
-            return "unknown setting." + _suggestion(path, names, model, origins)
+            return "unknown setting." + _suggestion(path, names, model, origin)
         case "missing":
             return f"is missing; add it{_example(path, model)}"
         case "union_tag_not_found":
@@ -108,10 +203,9 @@ def _kind(arm: Any) -> str | None:
 
 
 def _suggestion(
-    path: KeyPath, names: Collection[str], model: type[BaseModel], origins: Origins
+    path: KeyPath, names: Collection[str], model: type[BaseModel], origin: Origin | None
 ) -> str:
     *table, unknown = path
-    origin = _origin(path, origins)
     variable = origin.variable if origin else None
     meant = {name: (*table, name) for name in names}
     if not table:  # a section and its key, run together: openai_api_key
@@ -132,14 +226,3 @@ def _example(path: KeyPath, model: type[BaseModel]) -> str:
     if field is None or not field.examples:
         return ""
     return f", for example {path[-1]} = {toml_value(field.examples[0])}"
-
-
-def _origin(path: KeyPath, origins: Origins) -> Origin | None:
-    """Return where the key at *path* is set, or else a key below it, or else a table around it."""
-    key = dotted(path)
-    if key in origins:
-        return origins[key].winner
-    below = next((found for name, found in origins.items() if name.startswith(f"{key}.")), None)
-    if below is not None:
-        return below.winner
-    return _origin(path[:-1], origins) if path[:-1] else None

@@ -4,6 +4,7 @@ A source records an `Entry` for each of its values: a path, a value and an `Orig
 merges the trees of the sources; `trace_origins` says, by the same rule, which entry won each key.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -133,5 +134,11 @@ def trace_origins(entries: Iterable[Entry]) -> dict[str, KeyOrigin]:
 def dotted(path: Iterable[object]) -> str:
     """Return *path* as a TOML key: parts are quoted where TOML asks for it."""
     return ".".join(
-        str(key) if re.fullmatch(r"[A-Za-z0-9_-]+", str(key)) else f'"{key}"' for key in path
+        key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else quoted(key) for key in map(str, path)
     )
+
+
+def quoted(text: str) -> str:
+    """Return *text* as a string of TOML."""
+    # JSON escapes all that TOML does, except this character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -19,8 +19,8 @@ from pydantic_settings import (
 
 from timestep.config.frozen import Frozen, freeze
 from timestep.config.kinds import KINDS, ProviderTable, plugin_kinds
-from timestep.config.problems import explain, message_of, refusal
-from timestep.config.provenance import DEFAULT, KeyOrigin, trace_origins
+from timestep.config.problems import Places, explain, message_of, refusal
+from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, trace_origins
 from timestep.config.schema import (
     Fallback,
     OllamaSettings,
@@ -34,6 +34,7 @@ from timestep.config.sources.base import (
     SECRETS_VARIABLE,
     entries_of,
     named_path,
+    tables_of,
     texts_of,
 )
 from timestep.config.sources.dotenv import DotenvSource
@@ -129,8 +130,8 @@ class Settings(Frozen, BaseSettings):
         try:
             super().__init__(_build_sources=(sources, {}))
         except ValidationError as exc:
-            origins = trace_origins(entries_of(sources))
-            raise explain(exc, cls, {*KINDS, *plugin_kinds()}, origins) from None
+            places = Places(trace_origins(entries_of(sources)), tables_of(sources))
+            raise explain(exc, cls, {*KINDS, *plugin_kinds()}, places) from None
         self._origins = trace_origins(entries_of(sources))
         self._check_aliases()
         self._check_ollama_transport()
@@ -171,9 +172,12 @@ class Settings(Frozen, BaseSettings):
         """
         return self.origin_of("ollama.api_key").winner.variable == "OLLAMA_API_KEY"
 
+    def _refusal(self, path: KeyPath, reason: str) -> ValidationError:
+        return refusal(path, reason, Places(self._origins), type(self))
+
     def _check_aliases(self) -> None:
         if ring := find_ring(self.aliases):
-            raise refusal(("aliases", ring[0]), describe_ring(ring), self._origins)
+            raise self._refusal(("aliases", ring[0]), describe_ring(ring))
 
     def _check_ollama_transport(self) -> None:
         ollama = self.ollama
@@ -184,7 +188,7 @@ class Settings(Frozen, BaseSettings):
             check_transport(ollama)
         except ValueError as exc:
             key = "host" if ollama.base_url is None else "base_url"
-            raise refusal(("ollama", key), str(exc), self._origins) from None
+            raise self._refusal(("ollama", key), str(exc)) from None
 
 
 def load_settings(

@@ -1,10 +1,9 @@
 """Values as TOML writes them. Pure."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from timestep.config.provenance import dotted
+from timestep.config.provenance import dotted, quoted
 
 
 def toml_value(value: Any) -> str:
@@ -19,6 +18,4 @@ def toml_value(value: Any) -> str:
         return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_value, cast('list[Any]', value)))}]"
-    text = "" if value is None else str(value)
-    # JSON escapes all that TOML does, except this character.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return quoted("" if value is None else str(value))

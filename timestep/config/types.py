@@ -16,11 +16,13 @@ from pydantic import (
     Tag,
 )
 
+from timestep.config.provenance import dotted
 from timestep.net.durations import check_keep_alive
 from timestep.net.flags import MOST_REPAIRS, check_for_models, check_repairs
 from timestep.net.headers import check_headers, check_key
 from timestep.net.lists import split_commas
 from timestep.net.options import check_options
+from timestep.net.references import check_read
 from timestep.net.timeouts import Seconds as StrictSeconds
 from timestep.net.urls import check_base_url, check_ollama_urls, parse_ollama_host
 from timestep.routing import check_alias, check_prefix, check_target
@@ -93,15 +95,21 @@ def split_always(value: object) -> object:
     return [parts] if isinstance(parts, str) else parts
 
 
+def _check_name(name: str) -> str:
+    check_read(name, "this")
+    return name
+
+
 def _check_provider_name(name: str) -> str:
     """Return *name*, if it can be a prefix. It is lower case, because a variable has no case."""
     near = re.sub(r"[^\w.-]+", "-", name.lower()).strip("-") or "groq"
+    advice = f"write [{dotted(('providers', near))}]"
     try:
         check_prefix(name)
     except ValueError as exc:
-        raise ValueError(f"{exc}; write [providers.{near}]") from None
+        raise ValueError(f"{exc}; {advice}") from None
     if name != name.lower():
-        raise ValueError(f"{name!r} cannot be a prefix: it is lower case; write [providers.{near}]")
+        raise ValueError(f"{name!r} cannot be a prefix: it is lower case; {advice}")
     return name
 
 
@@ -125,7 +133,9 @@ _WORDS = {
 }
 
 Seconds: TypeAlias = Annotated[StrictSeconds, BeforeValidator(read_number)]
-Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Name: TypeAlias = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_check_name)
+]
 ApiKey: TypeAlias = Annotated[SecretStr | None, BeforeValidator(_check_secret)]
 # Header values are often keys; they stay plain text for use and are masked when printed.
 Headers: TypeAlias = Annotated[

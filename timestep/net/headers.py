@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import cast
 
+from timestep.net.references import check_read
+
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OF_THE_CONNECTION = frozenset(
     {
@@ -56,6 +58,9 @@ def check_header(name: object, value: object) -> tuple[str, str]:
         raise ValueError(
             f"the value of the header {name!r} holds a line break or a character that is not ASCII"
         )
+    if re.search(r"authorization|key|token|secret", name.lower()):
+        for text in {value.strip(), value.strip().partition(" ")[2]}:  # with and without "Bearer"
+            check_read(text, f"the value of the header {name!r}", may_be_quoted=True)
     return name, value
 
 
@@ -63,13 +68,14 @@ def check_key(key: object) -> str | None:
     """Return the API key without the space and line breaks around it; None if nothing is left.
 
     Raises:
-        ValueError: It is not text, or no header can carry it.
+        ValueError: It is not text, or no header can carry it, or it only points at a key.
     """
     if key is None:
         return None
     if not isinstance(key, str):
         raise ValueError(f"the key is {type(key).__name__}, not text; pass the key itself")
     text = key.strip()
+    check_read(text, "the key")
     if " " in text or not _is_printable_ascii(text):
         raise ValueError(
             "the key holds a space, a line break or a character that is not ASCII; copy it again"

@@ -42,6 +42,18 @@ OPTION_NAMES = _INTEGERS | _FLOATS | _BOOLEANS | {"stop"}
 """Every option that Ollama knows."""
 
 
+class WrongEntryError(ValueError):
+    """One entry of a table cannot be used.
+
+    Attributes:
+        name: The name of the entry.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(reason)
+        self.name = name
+
+
 def check_options(options: object) -> dict[str, Any]:
     """Return a copy of *options* without the unset ones, and with ``stop`` as a list.
 
@@ -89,7 +101,9 @@ def _checked(name: str, value: Any) -> Any:
         return [value]
     wanted = _wanted(name, value) if name in OPTION_NAMES else None
     if wanted is not None:
-        raise ValueError(f"the Ollama option {name!r} must be {wanted}, and is {_shown(value)}")
+        raise WrongEntryError(
+            name, f"the Ollama option {name!r} must be {wanted}, and is {_shown(value)}"
+        )
     return value
 
 

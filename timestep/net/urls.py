@@ -13,6 +13,7 @@ from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
 from timestep.net.lists import split_commas
+from timestep.net.references import check_read
 
 logger = logging.getLogger("timestep")
 
@@ -34,6 +35,7 @@ def check_base_url(url: object, *, ollama: bool = False) -> str:
     if not isinstance(url, str):
         raise ValueError(f"a base URL is {type(url).__name__}, not text")
     text = url.strip()
+    check_read(text, "the base URL")
     if "://" not in text:
         raise ValueError(
             f"a base URL starts with http:// or https://; write {_scheme_for(text)}:// before it"

@@ -4,12 +4,13 @@ import os
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
 
-from timestep.config.provenance import Entry, to_tree
+from timestep.config.provenance import Entry, KeyPath, Origin, to_tree
 
 CONFIG_VARIABLE = "TIMESTEP_CONFIG"
 SECRETS_VARIABLE = "TIMESTEP_SECRETS_DIR"
@@ -21,7 +22,10 @@ class Source(PydanticBaseSettingsSource):
     Attributes:
         entries: The values, strongest first. A source that decodes text has them after its call.
         texts: The variables that this source gives, by name.
+        tables: Where a file has its tables and keys, by path.
     """
+
+    tables: Mapping[KeyPath, Origin] = MappingProxyType({})
 
     def __init__(
         self,
@@ -48,6 +52,16 @@ class Source(PydanticBaseSettingsSource):
 def entries_of(sources: Iterable[object]) -> list[Entry]:
     """Return the entries of all *sources*, in their order. Foreign ones have none."""
     return [entry for source in sources if isinstance(source, Source) for entry in source.entries]
+
+
+def tables_of(sources: Iterable[object]) -> dict[KeyPath, Origin]:
+    """Return where files have their tables, by path."""
+    return {
+        path: origin
+        for source in sources
+        if isinstance(source, Source)
+        for path, origin in source.tables.items()
+    }
 
 
 def texts_of(sources: Iterable[object]) -> Mapping[str, str]:
@@ -84,10 +98,10 @@ def read_text(path: Path, setting: str) -> str:
     """
     try:
         return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as exc:
-        raise SettingsError(f"{path} does not exist; correct {setting}, or leave it out") from exc
-    except UnicodeDecodeError as exc:
-        raise SettingsError(f"{path} is not UTF-8 text; save it with that encoding") from exc
+    except FileNotFoundError:
+        reason = f"{path} does not exist; correct {setting}, or leave it out"
+    except UnicodeDecodeError:
+        reason = f"{path} is not UTF-8 text; save it with that encoding"
     except (OSError, ValueError) as exc:  # ValueError: a path with a null byte
-        reason = getattr(exc, "strerror", exc)
-        raise SettingsError(f"{path} cannot be read ({reason}); correct {setting}") from exc
+        reason = f"{path} cannot be read ({getattr(exc, 'strerror', exc)}); correct {setting}"
+    raise SettingsError(reason)  # without the error, which may hold the bytes of the file

@@ -2,19 +2,33 @@
 
 import io
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 from pydantic_settings import BaseSettings, SettingsError
 
 from timestep.config.provenance import Origin
 from timestep.config.sources.base import read_text
-from timestep.config.sources.variables import PREFIX, SHORT_NAMES, Variable, VariablesSource
+from timestep.config.sources.variables import (
+    PREFIX,
+    SHORT_NAMES,
+    Variable,
+    VariablesSource,
+    is_ours,
+    shown_name,
+)
 
 EnvFile: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
+
+_OURS = re.compile(
+    rf"(?:\A(?:export[^\S\n]+)?'?|(?<![\w.]))(?P<name>{'|'.join(SHORT_NAMES)}|{PREFIX}\w*)(?!\w)",
+    re.ASCII | re.IGNORECASE,
+)
+"""A variable of ours, with what may stand before it at the beginning of a statement."""
 
 
 class DotenvSource(VariablesSource):
@@ -25,28 +39,30 @@ class DotenvSource(VariablesSource):
             itself may be missing.
 
     Raises:
-        SettingsError: The file cannot be read, or one of our variables has a quote without an end.
+        SettingsError: The file cannot be read, or a statement names one of our variables and does
+            not set it. The message repeats nothing of the statement but a name that is known.
     """
 
     def __init__(self, settings_cls: type[BaseSettings], env_file: EnvFile) -> None:
         files = [env_file] if isinstance(env_file, str | os.PathLike) else env_file or []
         super().__init__(
             settings_cls,
-            [variable for file in reversed(files) for variable in _variables(Path(file))],
+            [
+                variable
+                for file in reversed(files)
+                for variable in _variables(settings_cls, Path(file))
+            ],
         )
 
 
-def _variables(path: Path) -> list[Variable]:
+def _variables(settings_cls: type[BaseSettings], path: Path) -> list[Variable]:
     text = _text(path)
     lines: dict[str | None, int] = {}
     for binding in parse_stream(io.StringIO(text)):
         line = binding.original.line + _blank_lines(binding.original.string)
         lines[binding.key] = line
-        if binding.error and (name := _our_name(binding.original.string)) is not None:
-            raise SettingsError(
-                f"{path}:{line}: the value of {name} cannot be read; does it begin with a "
-                "quote that has no end?"
-            )
+        if reason := _misread(settings_cls, binding):
+            raise SettingsError(f"{path}:{line}: {reason}")
     return [
         Variable(name, value, Origin("dotenv", f"{path}:{lines[name]}", name.upper()))
         for name, value in dotenv_values(stream=io.StringIO(text)).items()
@@ -55,21 +71,37 @@ def _variables(path: Path) -> list[Variable]:
 
 
 def _text(path: Path) -> str:
-    try:
-        return read_text(path, "env_file")
-    except SettingsError as exc:
-        # A directory called .env is usually a virtual environment.
-        is_absent = isinstance(exc.__cause__, FileNotFoundError | IsADirectoryError)
-        if is_absent and path == Path(".env"):
-            return ""
-        raise
+    # A directory called .env is usually a virtual environment.
+    if path == Path(".env") and (path.is_dir() or not os.path.lexists(path)):
+        return ""
+    return read_text(path, "env_file")
 
 
-def _our_name(statement: str) -> str | None:
-    """Return the variable of ours that *statement* would set."""
-    name = statement.strip().removeprefix("export ").partition("=")[0].strip()
-    is_ours = name.upper() in SHORT_NAMES or name.upper().startswith(PREFIX)
-    return name if is_ours else None
+def _misread(settings_cls: type[BaseSettings], binding: Binding) -> str | None:
+    """Return why *binding* does not set the variable of ours that it names; None when it may."""
+    statement = binding.original.string.strip()
+    if binding.key is None and not binding.error:
+        return None  # a comment, or the end of the file
+    if not binding.error and binding.value is not None:
+        if binding.key is None or is_ours(binding.key):
+            return None
+        statement = statement.partition("=")[0]  # the value may hold anything
+    found = _OURS.search(statement)
+    if found is None:
+        return None
+    name, rest = shown_name(settings_cls, found["name"]), statement[found.end() :]
+    if found.start() > 0:
+        return f"this sets no variable; begin with {name} and an ="
+    if (
+        binding.value is None
+        and not binding.error
+        and name == found["name"]
+        and not rest.strip("'")
+    ):
+        return None  # a name alone, which Docker reads as a variable to pass on
+    if not rest.lstrip("' \t").startswith("="):
+        return f"there is no = after {name}; write NAME=VALUE"
+    return f"the value of {name} cannot be read; does it begin with a quote that has no end?"
 
 
 def _blank_lines(statement: str) -> int:

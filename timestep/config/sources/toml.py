@@ -1,5 +1,6 @@
 """The TOML file: where it is, what it says, and on which line."""
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -52,16 +53,24 @@ class TomlSource(Source):
         super().__init__(settings_cls)
         self._variables = variables or {}
         self.file: Path | None = None
+        is_found = config_file is None
+        setting = "it, or move it away" if is_found else f"config_file or {CONFIG_VARIABLE}"
         for path, table in toml_places(config_file):
-            if config_file is None and not path.is_file():
+            if is_found and not os.path.lexists(path):
                 continue
-            text = read_text(path, f"config_file or {CONFIG_VARIABLE}")
+            text = read_text(path, setting)
             settings = _inside(parse_toml(path, text), table)
             if settings is not None:
                 self.file = path
-                self.entries = _entries(path, table, settings, key_lines(text))
+                lines = key_lines(text)
+                self.entries = _entries(path, table, settings, lines)
+                self.tables = {
+                    key[len(table) :]: Origin("toml", f"{path}:{line}")
+                    for key, line in lines.items()
+                    if key[: len(table)] == table
+                }
                 break
-            if config_file is not None:
+            if not is_found:
                 raise SettingsError(f"{path} has no [{dotted(table)}]; add that table to it")
 
     def __call__(self) -> dict[str, Any]:
@@ -127,14 +136,34 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as exc:  # ValueError: also an integer of 5000 digits
-        found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(exc), re.DOTALL)
-        place, reason = (
-            (f"{path}:{found[2]}", f"{found[1]}, column {found[3]}") if found else (path, exc)
-        )
-        raise SettingsError(
-            f"{place} is not valid TOML: {reason}; text values need quotes, as in "
-            'default_model = "ollama/llama3.2"'
-        ) from None
+        found = re.search(r" \(at line (\d+), column (\d+)\)\Z", str(exc))
+        place, column = (f"{path}:{found[1]}", f", column {found[2]}") if found else (path, "")
+        reason = next(words for said, words in _REASONS if re.match(said, str(exc)))
+    raise SettingsError(f"{place} is not valid TOML{column}: {reason}")
+
+
+_REASONS = (
+    (r".*\(at end of document\)", "it ends in the middle of a value or a table"),
+    (
+        "Cannot (overwrite|declare|mutate|redefine)|Duplicate",
+        "a key or a table is written twice; keep one of them",
+    ),
+    ("Expected '=' after a key", "there is no = after a key"),
+    (
+        "Invalid (value|date)|Expected newline",
+        'text values need quotes, as in default_model = "ollama/llama3.2"',
+    ),
+    ("Unterminated|Illegal character", "a text has no quote at its end; add one on the same line"),
+    (
+        "Unescaped|Escaped|Invalid hex",
+        r"a text holds a \ of its own; write \\, or use single quotes",
+    ),
+    ("Unclosed", "a bracket has no end"),
+    ("Exceeds the limit", "a number has too many digits"),
+    ("maximum recursion", "tables and lists are nested too deep"),
+    ("", "this is not a key with a value; write key = value, or [table]"),
+)
+"""What is wrong by what the parser says. Its own words repeat keys, and a key may be a secret."""
 
 
 def _inside(tree: object, table: KeyPath) -> object:

@@ -6,6 +6,7 @@ the path of the key in upper case, with two underscores between its parts; or on
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_origin
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsError
 
 from timestep.config.provenance import Entry, KeyPath, Origin, dotted, flatten, to_tree
-from timestep.config.shape import arms_at, is_table
+from timestep.config.shape import arms_at, field_at, is_table
 from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, Source, entries_of
 
 PREFIX = "TIMESTEP_"
@@ -70,6 +71,18 @@ def names_of(path: KeyPath) -> list[str]:
     return [name for name in names if name.isidentifier()]
 
 
+def is_ours(name: str) -> bool:
+    """Return True when *name* is a variable of ours, whether or not the settings know its key."""
+    return name.upper() in CONTROL_VARIABLES or variable_path(name) is not None
+
+
+def shown_name(settings_cls: type[BaseModel], name: str) -> str:
+    """Return *name* for a message. A key may be stuck to a name that the settings do not know."""
+    path = variable_path(name)
+    is_known = path is None or field_at(settings_cls, path) is not None
+    return name if is_known else "the name"
+
+
 def meant_variable(name: str) -> str | None:
     """Return the variable of ours that the foreign *name* was probably meant to be."""
     name = name.upper()
@@ -119,6 +132,22 @@ def environment_variables(environment: Mapping[str, str]) -> list[Variable]:
     ]
 
 
+def _check_name(settings_cls: type[BaseModel], variable: Variable) -> None:
+    """Refuse a name with a value stuck to it, as in ``OPENAI_API_KEY: sk-…``.
+
+    The names of models and aliases may hold any character.
+    """
+    name = variable.name
+    [head] = re.findall(r"\A\w*", name)
+    path = variable_path(head)
+    if path is None or name.replace("-", "_").replace(".", "_").isidentifier():
+        return
+    if field_at(settings_cls, path) is not None or "headers" in path:
+        place = variable.origin.location if variable.origin.kind == "dotenv" else "environment"
+        shown = shown_name(settings_cls, head)
+        raise SettingsError(f"{place}: there is no = after {shown}; write NAME=VALUE")
+
+
 class VariablesSource(Source):
     """Settings from variables.
 
@@ -131,7 +160,10 @@ class VariablesSource(Source):
     """
 
     def __init__(self, settings_cls: type[BaseSettings], variables: Iterable[Variable]) -> None:
-        self.variables = [variable for variable in variables if variable.text.strip()]
+        given = list(variables)
+        for variable in given:
+            _check_name(settings_cls, variable)
+        self.variables = [variable for variable in given if variable.text.strip()]
         self.spelling: Mapping[KeyPath, KeyPath] = {}
         super().__init__(settings_cls, texts={v.name: v.text for v in reversed(self.variables)})
 

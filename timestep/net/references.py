@@ -1,0 +1,61 @@
+"""Text that only points at a value, and was taken for the value itself. Pure.
+
+A key that is written ``${KEY}`` or ``env:KEY`` where nothing replaces it is sent as it stands, and
+the server answers 401. No message repeats the text: it may hold the key.
+"""
+
+import re
+from typing import Literal, TypeAlias
+
+Slip: TypeAlias = Literal["variable", "file", "quotes", "assignment"]
+
+_SLIPS: tuple[tuple[Slip, str], ...] = (
+    ("variable", r".*\$\{[^{}]*\}.*|\$\([^()]*\)|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%"),
+    ("variable", r"\{\{.*\}\}|<[^<>]*>|env:.*"),
+    ("file", r"file:.*|/run/secrets/.*|(?:op|vault|secret)://.*"),
+    ("quotes", r"['\"`].*|.*['\"`]"),
+    ("assignment", r"(?:export\s+)?[A-Z][A-Z0-9_]*(?:KEY|TOKEN|SECRET)\s*[=:]\s*[^=].*"),
+)
+_REASONS: dict[Slip, str] = {
+    "variable": "names a variable, and nothing puts its value here",
+    "file": "names a place, and nothing reads it",
+    "quotes": "is still in quotes",
+    "assignment": "begins with the name of a variable",
+}
+FIXES: dict[Slip, str] = {
+    "variable": "give the value itself",
+    "file": "give the value itself, or mount it as a file in TIMESTEP_SECRETS_DIR",
+    "quotes": "leave out the quotes that belong to the text",
+    "assignment": "give what follows the = alone",
+}
+
+
+class UnreadError(ValueError):
+    """Text stands where a value should, and points at the value.
+
+    Attributes:
+        reason: What the text is, without the text.
+        slip: How it came to be.
+    """
+
+    def __init__(self, reason: str, slip: Slip) -> None:
+        super().__init__(f"{reason}; {FIXES[slip]}")
+        self.reason = reason
+        self.slip: Slip = slip
+
+
+def check_read(text: str, what: str, *, may_be_quoted: bool = False) -> None:
+    """Refuse *text* that only points at a value. *what* names it, as in ``"the key"``.
+
+    Args:
+        text: The text to check.
+        what: The subject of the message.
+        may_be_quoted: True for a text that may begin with a name or end with a quote.
+
+    Raises:
+        UnreadError: The text points at a value.
+    """
+    for slip, pattern in _SLIPS:
+        is_meant = may_be_quoted and slip in {"quotes", "assignment"}
+        if not is_meant and re.fullmatch(pattern, text, re.DOTALL):
+            raise UnreadError(f"{what} {_REASONS[slip]}", slip)
