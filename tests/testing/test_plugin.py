@@ -36,6 +36,15 @@ def test_replayed(fake_ollama):
     fake_ollama.replay("chat-text-stream")
     assert "tiny" in ask(fake_ollama)
 
+def test_openai(fake_openai):
+    fake_openai.reply("Hello")
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "Hi"}]}'
+    with urllib.request.urlopen(f"{fake_openai.base_url}/chat/completions", body) as response:
+        assert "Hello" in response.read().decode()
+
+def test_openai_leftovers(fake_openai):
+    fake_openai.reply("left over")
+
 def test_lenient(fake_ollama):
     fake_ollama.reply("unused")
     fake_ollama.strict = False
@@ -66,10 +75,13 @@ def test_the_fixture_works_however_it_is_registered(tmp_path, is_installed, conf
     summary = output.partition("short test summary info")[2].splitlines()
     assert sorted(tuple(line.split()[:2]) for line in summary if "::" in line) == [
         ("ERROR", "test_it.py::test_leftovers"),
+        ("ERROR", "test_it.py::test_openai_leftovers"),
         ("FAILED", "test_it.py::test_failing"),
         ("PASSED", "test_it.py::test_good"),
         ("PASSED", "test_it.py::test_leftovers"),
         ("PASSED", "test_it.py::test_lenient"),
+        ("PASSED", "test_it.py::test_openai"),
+        ("PASSED", "test_it.py::test_openai_leftovers"),
         ("PASSED", "test_it.py::test_replayed"),
     ], output
     assert "reply 'left over' to /api/chat" in output

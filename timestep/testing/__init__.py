@@ -1,4 +1,4 @@
-"""A real, scripted Ollama server for tests: no model, no GPU, no network."""
+"""Real, scripted servers for tests, of Ollama's API and of OpenAI's: no model, no GPU, no network."""
 
 from timestep.testing.assertions import (
     assert_answer_contains,
@@ -20,15 +20,19 @@ from timestep.testing.errors import (
 from timestep.testing.faults import Close, ErrorLine, Fault, NoDone, Reset, Split, Stall
 from timestep.testing.http import Request
 from timestep.testing.observed import Disconnect
+from timestep.testing.openai.replies import ChatReply
+from timestep.testing.openai.server import FakeOpenAI
 from timestep.testing.recordings import Recording
 from timestep.testing.replies import Reply
 from timestep.testing.server import FakeOllama
 
 __all__ = [
+    "ChatReply",
     "Close",
     "Disconnect",
     "ErrorLine",
     "FakeOllama",
+    "FakeOpenAI",
     "FakeServerError",
     "Fault",
     "InvalidRequest",

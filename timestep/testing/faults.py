@@ -129,8 +129,9 @@ class Close:
 
 @dataclass(frozen=True)
 class ErrorLine:
-    """An ``{"error": …}`` line under HTTP 200, and the end of the stream.
+    """An error in the middle of a stream under HTTP 200, and the end of it.
 
+    It is an ``{"error": …}`` line on Ollama's wire, and an event with the same object on OpenAI's.
     Before the first chunk, and for answers that are not streamed, it is an HTTP 500 with the
     same body, as on the real server.
 
@@ -144,15 +145,36 @@ class ErrorLine:
 
     def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """Return the first of *pieces*, then the line."""
+        return self.ended_by(gojson.line({"error": self.message})).apply(pieces)
+
+    def ended_by(self, piece: bytes) -> "EndsWith":
+        """Return the same fault for a wire on which *piece* is the error."""
+        return EndsWith(piece, self.after)
+
+
+@dataclass(frozen=True)
+class EndsWith:
+    """A stream that ends with something that is not part of the answer.
+
+    Attributes:
+        piece: The end.
+        after: Chunks sent before it.
+    """
+
+    piece: bytes
+    after: int = 1
+
+    def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Return the first of *pieces*, then the end."""
         yield from itertools.islice(pieces, self.after)
-        yield gojson.line({"error": self.message})
+        yield self.piece
 
 
 @dataclass(frozen=True)
 class NoDone:
     """A stream that ends in an orderly way, but without its last chunk.
 
-    An answer that is not streamed says ``"done": false`` instead.
+    An answer that is not streamed says ``"done": false``, or has no finish reason, instead.
     """
 
     def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:

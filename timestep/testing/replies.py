@@ -56,8 +56,8 @@ class Ticks:
 
 
 @dataclass(frozen=True)
-class Reply:
-    """One answer of a model to ``/api/chat``.
+class Said:
+    """What a model says, on whatever wire.
 
     Attributes:
         text: What the model says.
@@ -65,20 +65,10 @@ class Reply:
         tool_calls: The calls it makes: ``(name, arguments)`` each, or the JSON object that stands
             in ``tool_calls`` on the wire.
         pieces: The text's chunks; by default a chunk a word. May be endless.
-        calls_on_done: All calls on the last chunk, as with gpt-oss and GGUFs without a template,
-            instead of one chunk each.
-        call_ids: Whether calls given as tuples get ids; older servers send none.
-        text_arguments: Whether the model writes arguments as text, as in formats that look like
-            XML. The server gives each one the type in the request's tools; without a type there it
-            stays text. Only for calls given as tuples.
-        done_reason: ``"stop"`` or ``"length"``, with calls too, as when a parser completes half a
-            call at its end; ``"load"`` or ``"unload"``, which is not an answer; ``None`` leaves it
-            out.
-        prompt_eval_count: Tokens of the prompt; 0 leaves it out, as on the real server.
-        eval_count: Tokens of the answer; by default one a chunk.
+        call_ids: Whether calls given as tuples get ids; some servers send none.
         logprobs: One entry a chunk of text, or one list of entries a chunk.
-        chunks: The exact chunks instead of all of the above: any JSON objects. A missing
-            ``model`` or ``created_at`` is filled in.
+        chunks: The exact chunks instead of all of the above: any JSON objects. What every chunk
+            of the wire has, such as the model's name, is filled in where it is missing.
         delay: Seconds of silence before the first byte.
         interval: Seconds of silence before every further chunk.
         faults: What goes wrong meanwhile.
@@ -88,12 +78,7 @@ class Reply:
     thinking: str = ""
     tool_calls: Sequence[ToolCall] = ()
     pieces: Iterable[str] | None = None
-    calls_on_done: bool = False
     call_ids: bool = True
-    text_arguments: bool = False
-    done_reason: str | None = "stop"
-    prompt_eval_count: int = 26
-    eval_count: int | None = None
     logprobs: Sequence[Any] = ()
     chunks: Iterable[Mapping[str, Any]] | None = None
     delay: float = 0.0
@@ -108,6 +93,70 @@ class Reply:
             if wrong:
                 raise TypeError(f"a chunk is a mapping, not {wrong[0]!r}")
 
+    def thoughts(self) -> list[str]:
+        """Return the thinking in its chunks."""
+        return _TOKEN.findall(self.thinking)
+
+    def words(self) -> Iterator[tuple[str, Sequence[Any] | None]]:
+        """Return the text in its chunks, each with its logprobs."""
+        logprobs = iter(self.logprobs)
+        for piece in _TOKEN.findall(self.text) if self.pieces is None else self.pieces:
+            entry = next(logprobs, None)
+            yield piece, entry if entry is None or _is_list(entry) else [entry]
+
+    def whole(
+        self,
+        chunks: Iterable[Mapping[str, Any]],
+        fold: Callable[[Sequence[Mapping[str, Any]]], bytes],
+    ) -> Response:
+        """Return the response that is *chunks*, folded into one document."""
+        pieces: Iterable[bytes] = _once_complete(chunks, fold)
+        length = None
+        if all(
+            given is None or isinstance(given, Sequence) for given in (self.pieces, self.chunks)
+        ):
+            pieces = list(pieces)
+            length = http.known_length(pieces[-1])
+        headers = (("Content-Type", http.JSON_TYPE),)
+        response = Response(200, headers, pieces, length, self.delay)
+        # A document has no lines to lose or to add.
+        about_lines = (NoDone, ErrorLine)
+        return response.with_faults([f for f in self.faults if not isinstance(f, about_lines)])
+
+    @property
+    def error(self) -> ErrorLine | None:
+        """The first fault that is an error in the place of an answer."""
+        return next((fault for fault in self.faults if isinstance(fault, ErrorLine)), None)
+
+    @property
+    def ends(self) -> bool:
+        """False when the answer ends without its last chunk."""
+        return not any(isinstance(fault, NoDone) for fault in self.faults)
+
+
+@dataclass(frozen=True)
+class Reply(Said):
+    """One answer of a model to ``/api/chat``.
+
+    Attributes:
+        calls_on_done: All calls on the last chunk, as with gpt-oss and GGUFs without a template,
+            instead of one chunk each.
+        text_arguments: Whether the model writes arguments as text, as in formats that look like
+            XML. The server gives each one the type in the request's tools; without a type there it
+            stays text. Only for calls given as tuples.
+        done_reason: ``"stop"`` or ``"length"``, with calls too, as when a parser completes half a
+            call at its end; ``"load"`` or ``"unload"``, which is not an answer; ``None`` leaves it
+            out.
+        prompt_eval_count: Tokens of the prompt; 0 leaves it out, as on the real server.
+        eval_count: Tokens of the answer; by default one a chunk.
+    """
+
+    calls_on_done: bool = False
+    text_arguments: bool = False
+    done_reason: str | None = "stop"
+    prompt_eval_count: int = 26
+    eval_count: int | None = None
+
     def respond(self, request: Request, ticks: Ticks) -> Response:
         """Return the response to *request*: streamed, or one object if it asks for that."""
         chunks = self._chunks(request.json, ticks)
@@ -121,26 +170,17 @@ class Reply:
         return response.with_faults(self.faults)
 
     def _whole(self, request: Request, chunks: Iterator[Mapping[str, Any]]) -> Response:
-        about_lines = [fault for fault in self.faults if isinstance(fault, NoDone | ErrorLine)]
-        if any(isinstance(fault, ErrorLine) for fault in about_lines):
+        if self.error is not None:
             return self._failed()
         with_calls = bool(request.json.get("tools"))
-        pieces: Iterable[bytes] = _once_complete(
-            chunks, with_calls=with_calls, ends=not about_lines
-        )
-        length = None
-        if all(
-            given is None or isinstance(given, Sequence) for given in (self.pieces, self.chunks)
-        ):
-            pieces = list(pieces)
-            length = http.known_length(pieces[-1])
-        headers = (("Content-Type", http.JSON_TYPE),)
-        response = Response(200, headers, pieces, length, self.delay)
-        # An object has no lines to lose or to add.
-        return response.with_faults([fault for fault in self.faults if fault not in about_lines])
+
+        def fold(seen: Sequence[Mapping[str, Any]]) -> bytes:
+            return gojson.dumps(aggregate(seen, with_calls=with_calls, ends=self.ends))
+
+        return self.whole(chunks, fold)
 
     def _failed(self) -> Response:
-        error = next(fault for fault in self.faults if isinstance(fault, ErrorLine))
+        error = self.error or ErrorLine()
         body = gojson.dumps({"error": error.message})
         return Response(500, (("Content-Type", "application/json"),), [body], delay=self.delay)
 
@@ -153,14 +193,12 @@ class Reply:
 
     def _messages(self, chat: Mapping[str, Any], ticks: Ticks) -> Iterator[dict[str, Any]]:
         count = 0
-        for thought in _tokens(self.thinking):
+        for thought in self.thoughts():
             count += 1
             yield _delta(thinking=thought)
-        logprobs = iter(self.logprobs)
-        for piece in _tokens(self.text) if self.pieces is None else self.pieces:
+        for piece, logprobs in self.words():
             count += 1
-            entry = next(logprobs, None)
-            extra = {} if entry is None else {"logprobs": entry if _is_list(entry) else [entry]}
+            extra = {} if logprobs is None else {"logprobs": logprobs}
             yield {**_delta(content=piece), **extra}
         tools: Sequence[Mapping[str, Any]] = chat.get("tools") or ()
         calls = [self._call(i, call, tools, ticks) for i, call in enumerate(self.tool_calls)]
@@ -241,15 +279,17 @@ class Computed:
     Attributes:
         make: Takes the request; returns the text, or any other answer. Runs in the server's
             thread: it must not wait.
+        say: Makes an answer of a text.
     """
 
     make: Callable[[Request], "str | Answer"]
+    say: Callable[[str], "Answer"] = Reply
 
     def respond(self, request: Request, ticks: Ticks) -> Response:
         """Return the response of what the function returns."""
         answer = self.make(request)
         if isinstance(answer, str):
-            answer = Reply(answer)
+            answer = self.say(answer)
         return answer.respond(request, ticks)
 
 
@@ -292,14 +332,14 @@ _EMPTY: dict[str, Any] = {
 
 
 def _once_complete(
-    chunks: Iterable[Mapping[str, Any]], *, with_calls: bool, ends: bool
+    chunks: Iterable[Mapping[str, Any]], fold: Callable[[Sequence[Mapping[str, Any]]], bytes]
 ) -> Iterator[bytes]:
     # An empty piece for each chunk: faults count them, and the server sees the client leave.
     seen: list[Mapping[str, Any]] = []
     for chunk in chunks:
         seen.append(chunk)
         yield b""
-    yield gojson.dumps(aggregate(seen, with_calls=with_calls, ends=ends))
+    yield fold(seen)
 
 
 _WIRE_ORDER = ("model", "created_at", "message", "done", "done_reason", "logprobs")
@@ -315,10 +355,6 @@ def _delta(
         **({"tool_calls": tool_calls} if tool_calls else {}),
     }
     return {"message": message, "done": False}
-
-
-def _tokens(text: str) -> list[str]:
-    return _TOKEN.findall(text)
 
 
 def _is_list(value: Any) -> bool:

@@ -31,7 +31,7 @@ class Routes:
     """
 
     name: ClassVar[str]
-    answering: ClassVar[tuple[str, ...]]
+    answering: tuple[str, ...]
 
     def __init__(self, script: Script) -> None:
         self.key: str | None = None

@@ -8,7 +8,7 @@ from typing import Any
 from timestep.testing.errors import FakeServerError, UnconsumedReplies
 from timestep.testing.http import Request
 from timestep.testing.recordings import Recording
-from timestep.testing.replies import Answer, Failure, Reply
+from timestep.testing.replies import Answer, Failure, Said
 
 
 @dataclass
@@ -95,7 +95,7 @@ def field_of(request: Request, name: str) -> Any:
 def describe(answer: Answer) -> str:
     """Return *answer* in a few words."""
     match answer:
-        case Reply():
+        case Said():
             return f"reply {answer.text!r}"
         case Failure():
             return f"status {answer.status}"

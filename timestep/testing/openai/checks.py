@@ -1,0 +1,376 @@
+"""What a server that speaks OpenAI's API refuses before a model sees it.
+
+Fields that OpenAI does not know are let pass, as vLLM, llama.cpp, OpenRouter and others do, which
+have fields of their own.
+
+Source: the answers of api.openai.com; openai 3.57 ``types/chat/completion_create_params.py`` and
+``types/responses/response_create_params.py``.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from timestep.testing.checks import RefusedError
+
+Json: TypeAlias = Mapping[str, Any]
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
+_PARTS = {"text", "image_url", "input_audio", "file", "refusal"}
+_FORMATS = {"text", "json_object", "json_schema"}
+_TYPES: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "string": ("a string", lambda value: isinstance(value, str)),
+    "boolean": ("a boolean", lambda value: isinstance(value, bool)),
+    "integer": ("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    "number": (
+        "a decimal",
+        lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    ),
+    "array": ("an array", lambda value: isinstance(value, list)),
+    "object": ("an object", lambda value: isinstance(value, dict)),
+}
+_FIELDS = {
+    "model": "string",
+    "stream": "boolean",
+    "store": "boolean",
+    "parallel_tool_calls": "boolean",
+    "temperature": "number",
+    "top_p": "number",
+    "top_logprobs": "integer",
+    "metadata": "object",
+    "tools": "array",
+    "user": "string",
+    "service_tier": "string",
+    "prompt_cache_key": "string",
+    "safety_identifier": "string",
+}
+_CHAT_FIELDS = {
+    **_FIELDS,
+    "frequency_penalty": "number",
+    "presence_penalty": "number",
+    "max_tokens": "integer",
+    "max_completion_tokens": "integer",
+    "n": "integer",
+    "seed": "integer",
+    "logprobs": "boolean",
+    "logit_bias": "object",
+    "modalities": "array",
+    "stream_options": "object",
+    "response_format": "object",
+    "reasoning_effort": "string",
+    "verbosity": "string",
+}
+_RESPONSE_FIELDS = {
+    **_FIELDS,
+    "instructions": "string",
+    "max_output_tokens": "integer",
+    "include": "array",
+    "previous_response_id": "string",
+    "reasoning": "object",
+    "text": "object",
+    "truncation": "string",
+}
+_RANGES = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "top_logprobs": (0, 20),
+}
+
+
+class InvalidField(RefusedError):  # noqa: N818 - it says which field
+    """A request that OpenAI's server refuses with 400.
+
+    Args:
+        error: The message.
+        param: The field it is about.
+        code: The error's code.
+    """
+
+    def __init__(
+        self, error: str, param: str | None = None, code: str | None = None, *, status: int = 400
+    ) -> None:
+        super().__init__(status, error)
+        self.param = param
+        self.code = code
+
+
+def check_chat(body: bytes) -> Json:
+    """Return *body*, of ``/chat/completions``, parsed and checked.
+
+    Raises:
+        InvalidField: A real server refuses it.
+    """
+    chat = _parsed(body, _CHAT_FIELDS)
+    messages = _required(chat, "messages")
+    if not isinstance(messages, list) or not messages:
+        raise _wrong_type("messages", "a non-empty array", messages)
+    for index, message in enumerate(cast("list[object]", messages)):
+        _check_message(f"messages[{index}]", message)
+    _check_results(cast("list[Json]", messages))
+    _check_tools(chat, _chat_function)
+    _check_format(chat, cast("list[Json]", messages))
+    if chat.get("stream_options") is not None and not chat.get("stream"):
+        raise InvalidField(
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+            "stream_options",
+        )
+    if chat.get("top_logprobs") is not None and not chat.get("logprobs"):
+        raise InvalidField(
+            "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.",
+            "top_logprobs",
+        )
+    return chat
+
+
+def check_response(body: bytes) -> Json:
+    """Return *body*, of ``/responses``, parsed and checked.
+
+    Raises:
+        InvalidField: A real server refuses it.
+    """
+    request = _parsed(body, _RESPONSE_FIELDS)
+    given = _required(request, "input")
+    if isinstance(given, list):
+        items = cast("list[object]", given)
+        for index, item in enumerate(items):
+            if not isinstance(item, dict):
+                raise _wrong_type(f"input[{index}]", "an object", item)
+        if not request.get("previous_response_id") and not request.get("conversation"):
+            _check_outputs(cast("list[Json]", items))
+    elif not isinstance(given, str):
+        raise _wrong_type("input", "a string or an array", given)
+    _check_tools(request, _response_function)
+    return request
+
+
+def _parsed(body: bytes, fields: Mapping[str, str]) -> Json:
+    try:
+        parsed: object = json.loads(body)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise InvalidField(
+            "We could not parse the JSON body of your request. (HINT: This likely means you aren't "
+            "using your HTTP library correctly. The OpenAI API expects a JSON payload, but what was "
+            "sent was not valid JSON.)"
+        )
+    request = cast("dict[str, Any]", parsed)
+    for name, kind in fields.items():
+        if request.get(name) is not None:
+            words, is_right = _TYPES[kind]
+            if not is_right(request[name]):
+                raise _wrong_type(name, words, request[name])
+    for name, (least, most) in _RANGES.items():
+        if request.get(name) is not None and not least <= request[name] <= most:
+            raise InvalidField(
+                f"Invalid '{name}': expected a value between {least} and {most}, but got "
+                f"{request[name]} instead.",
+                name,
+            )
+    if not request.get("model"):
+        raise InvalidField("you must provide a model parameter")
+    return request
+
+
+def _required(request: Json, name: str) -> object:
+    if request.get(name) is None:
+        raise InvalidField(
+            f"Missing required parameter: '{name}'.", name, "missing_required_parameter"
+        )
+    return request[name]
+
+
+def _wrong_type(param: str, expected: str, value: object) -> InvalidField:
+    found = "null" if value is None else next(
+        (words for words, is_right in _TYPES.values() if is_right(value)), "something else"
+    )  # fmt: skip
+    if value == []:
+        found = "an empty array"
+    return InvalidField(
+        f"Invalid type for '{param}': expected {expected}, but got {found} instead.",
+        param,
+        "invalid_type",
+    )
+
+
+def _check_message(where: str, message: object) -> None:
+    if not isinstance(message, dict):
+        raise _wrong_type(where, "an object", message)
+    said = cast("dict[str, Any]", message)
+    role: object = said.get("role")
+    if role not in _ROLES:
+        allowed = ", ".join(map(repr, sorted(_ROLES)))
+        raise InvalidField(
+            f"Invalid value: {role!r}. Supported values are: {allowed}.",
+            f"{where}.role",
+            "invalid_value",
+        )
+    calls: object = said.get("tool_calls")
+    if calls is not None and (role != "assistant" or not isinstance(calls, list) or not calls):
+        raise _wrong_type(f"{where}.tool_calls", "a non-empty array of an assistant", calls)
+    for index, call in enumerate(cast("list[object]", calls or [])):
+        _check_call(f"{where}.tool_calls[{index}]", call)
+    speaks = role == "assistant" and (calls or said.get("refusal") or said.get("function_call"))
+    content: object = said.get("content")
+    if content is None and not speaks:
+        raise _wrong_type(f"{where}.content", "a string or an array", content)
+    _check_content(f"{where}.content", content)
+    if role == "tool" and not isinstance(said.get("tool_call_id"), str):
+        raise InvalidField(
+            f"Missing required parameter: '{where}.tool_call_id'.",
+            f"{where}.tool_call_id",
+            "missing_required_parameter",
+        )
+
+
+def _check_content(where: str, content: object) -> None:
+    if content is None or isinstance(content, str):
+        return
+    if not isinstance(content, list) or not content:
+        raise _wrong_type(where, "a string or a non-empty array", content)
+    for index, part in enumerate(cast("list[object]", content)):
+        kind: object = cast("Json", part).get("type") if isinstance(part, dict) else None
+        if kind not in _PARTS:
+            raise InvalidField(
+                f"Invalid value: {kind!r}. Supported values are: "
+                f"{', '.join(map(repr, sorted(_PARTS)))}.",
+                f"{where}[{index}].type",
+                "invalid_value",
+            )
+
+
+def _check_call(where: str, call: object) -> None:
+    fields: Json = cast("Json", call) if isinstance(call, dict) else {}
+    function: object = fields.get("function")
+    inner: Json = cast("Json", function) if isinstance(function, dict) else {}
+    for name, value in (
+        ("id", fields.get("id")),
+        ("function.name", inner.get("name")),
+        ("function.arguments", inner.get("arguments")),
+    ):
+        if not isinstance(value, str):
+            raise _wrong_type(f"{where}.{name}", "a string", value)
+
+
+def _check_results(messages: Sequence[Json]) -> None:
+    """Check that each call is followed by its result, and each result follows its call."""
+    waiting: list[str] = []
+    for index, message in enumerate(messages):
+        if message["role"] == "tool":
+            if message["tool_call_id"] not in waiting:
+                raise InvalidField(
+                    "Invalid parameter: messages with role 'tool' must be a response to a "
+                    "preceeding message with 'tool_calls'.",
+                    f"messages[{index}].role",
+                )
+            waiting.remove(message["tool_call_id"])
+            continue
+        _refuse_waiting(waiting, index)
+        waiting = [call["id"] for call in message.get("tool_calls") or ()]
+    _refuse_waiting(waiting, len(messages))
+
+
+def _refuse_waiting(waiting: Sequence[str], index: int) -> None:
+    if waiting:
+        raise InvalidField(
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to "
+            "each 'tool_call_id'. The following tool_call_ids did not have response messages: "
+            f"{', '.join(waiting)}",
+            f"messages[{index}].role",
+        )
+
+
+def _check_outputs(items: Sequence[Json]) -> None:
+    calls = list(_ids(items, "function_call"))
+    outputs = list(_ids(items, "function_call_output"))
+    for call_id in outputs:
+        if call_id not in calls:
+            raise InvalidField(
+                f"No tool call found for function call output with call_id {call_id}.", "input"
+            )
+    for call_id in calls:
+        if call_id not in outputs:
+            raise InvalidField(f"No tool output found for function call {call_id}.", "input")
+
+
+def _ids(items: Sequence[Json], kind: str) -> Iterator[object]:
+    return (item.get("call_id") for item in items if item.get("type") == kind)
+
+
+def _check_tools(request: Json, function_of: Callable[[Json], object]) -> None:
+    tools = cast("list[object]", request.get("tools") or [])
+    for name in ("tool_choice", "parallel_tool_calls"):
+        if not tools and request.get(name) not in (None, "none", "auto"):
+            raise InvalidField(f"'{name}' is only allowed when 'tools' are specified.", name)
+    for index, tool in enumerate(tools):
+        where = f"tools[{index}]"
+        if not isinstance(tool, dict):
+            raise _wrong_type(where, "an object", tool)
+        fields = cast("dict[str, Any]", tool)
+        if not isinstance(fields.get("type"), str):
+            raise _wrong_type(f"{where}.type", "a string", fields.get("type"))
+        if fields["type"] == "function":
+            _check_function(where, function_of(fields))
+
+
+def _chat_function(tool: Json) -> object:
+    return tool.get("function")
+
+
+def _response_function(tool: Json) -> object:
+    return tool
+
+
+def _check_function(where: str, function: object) -> None:
+    if not isinstance(function, dict):
+        raise _wrong_type(f"{where}.function", "an object", function)
+    fields = cast("dict[str, Any]", function)
+    name: object = fields.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidField(
+            f"Invalid '{where}.function.name': string does not match pattern. Expected a string "
+            "that matches the pattern '^[a-zA-Z0-9_-]+$'.",
+            f"{where}.function.name",
+            "invalid_value",
+        )
+    parameters: object = fields.get("parameters")
+    if parameters is None:
+        return
+    if not isinstance(parameters, dict) or cast("Json", parameters).get("type") != "object":
+        raise InvalidField(
+            f"Invalid schema for function '{name}': schema must be a JSON Schema of 'type: "
+            '"object"\'.',
+            f"{where}.function.parameters",
+            "invalid_function_parameters",
+        )
+
+
+def _check_format(chat: Json, messages: Sequence[Json]) -> None:
+    asked: Json = chat.get("response_format") or {}
+    kind = asked.get("type")
+    if asked and kind not in _FORMATS:
+        raise InvalidField(
+            f"Invalid value: {kind!r}. Supported values are: "
+            f"{', '.join(map(repr, sorted(_FORMATS)))}.",
+            "response_format.type",
+            "invalid_value",
+        )
+    if kind == "json_object" and "json" not in json.dumps(messages).lower():
+        raise InvalidField(
+            "'messages' must contain the word 'json' in some form, to use 'response_format' of type "
+            "'json_object'.",
+            "messages",
+        )
+    if kind == "json_schema":
+        schema: object = asked.get("json_schema")
+        name: object = cast("Json", schema).get("name") if isinstance(schema, dict) else None
+        if not isinstance(name, str):
+            raise InvalidField(
+                "Missing required parameter: 'response_format.json_schema.name'.",
+                "response_format.json_schema.name",
+                "missing_required_parameter",
+            )

@@ -1,0 +1,117 @@
+"""The paths of a server that speaks OpenAI's API: each request becomes a response, no sockets."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from timestep.testing import http
+from timestep.testing.checks import RefusedError
+from timestep.testing.faults import Fault
+from timestep.testing.http import Request, Response
+from timestep.testing.openai import checks
+from timestep.testing.openai.replies import CREATED, dumps, error_body, error_of
+from timestep.testing.replies import Answer, Failure
+from timestep.testing.routes import Route, Routes, summary
+from timestep.testing.script import Script
+
+
+class OpenAIEndpoints(Routes):
+    """Answers requests from the script, or for the server itself.
+
+    Args:
+        script: Where the answers come from, and where problems go.
+        path: In front of every path, such as ``/v1``.
+
+    Attributes:
+        models: The names of the models; every name is one while there is none.
+    """
+
+    name = "FakeOpenAI"
+
+    def __init__(self, script: Script, path: str) -> None:
+        super().__init__(script)
+        self.models: list[str] = []
+        chat, response = f"{path}/chat/completions", f"{path}/responses"
+        self.answering = (chat, response)
+        self._routes: dict[str, dict[str, Route]] = {
+            f"{path}/models": {"GET": self._models},
+            chat: {"POST": self._chat},
+            response: {"POST": self._response},
+        }
+
+    def failure(
+        self,
+        status: int,
+        error: Any,
+        *,
+        body: bytes | str | None,
+        headers: Mapping[str, str],
+        fields: Mapping[str, Any],
+        faults: Sequence[Fault],
+    ) -> Answer:
+        """Return an answer with *status* and ``{"error": {"message": error, ...}}``."""
+        if isinstance(error, str):
+            error = error_of(status, error, **fields)["error"]
+        return Failure(status, error, body, headers, faults=faults)
+
+    def _route(self, path: str) -> Mapping[str, Route]:
+        return self._routes.get(path, {})
+
+    def _error(self, status: int, error: str) -> Response:
+        return http.whole(status, http.JSON_TYPE, error_body(status, error))
+
+    def _refused(self, refused: RefusedError) -> Response:
+        more: dict[str, Any] = {}
+        if isinstance(refused, checks.InvalidField):
+            more = {"param": refused.param, "code": refused.code}
+        body = error_body(refused.status, refused.error, **more)
+        return http.whole(refused.status, http.JSON_TYPE, body)
+
+    def _unauthorized(self, request: Request) -> Response:
+        if "authorization" in request.headers:
+            said = "Incorrect API key provided."
+        else:
+            said = "You didn't provide an API key."
+        return self._error(401, said)
+
+    def _not_found(self, request: Request) -> Response:
+        return self._error(404, f"Invalid URL ({request})")
+
+    def _models(self, request: Request) -> Response:
+        data = [
+            {"id": name, "object": "model", "created": CREATED, "owned_by": "test"}
+            for name in self.models
+        ]
+        body = dumps({"object": "list", "data": data})
+        return http.whole(200, http.JSON_TYPE, body)
+
+    def _chat(self, request: Request) -> Response:
+        chat = self._check(request, checks.check_chat, request.body)
+        self._check_model(chat)
+        last: Mapping[str, Any] = chat["messages"][-1]
+        asked = summary(chat["model"], last["role"], last.get("content"))
+        return self._scripted(request) or self._unasked(request, asked)
+
+    def _response(self, request: Request) -> Response:
+        asked = self._check(request, checks.check_response, request.body)
+        self._check_model(asked)
+        role, text = _last(asked["input"])
+        words = summary(asked["model"], role, text)
+        return self._scripted(request) or self._unasked(request, words)
+
+    def _check_model(self, asked: Mapping[str, Any]) -> None:
+        name = asked["model"]
+        if self.models and name not in self.models:
+            raise checks.InvalidField(
+                f"The model `{name}` does not exist or you do not have access to it.",
+                code="model_not_found",
+                status=404,
+            )
+
+
+def _last(given: object) -> tuple[object, object]:
+    """The role and the text of the last item of a Responses request."""
+    if isinstance(given, str):
+        return "user", given
+    items = cast("list[Mapping[str, Any]]", given)
+    last = items[-1] if items else {}
+    return last.get("role") or last.get("type"), last.get("content") or last.get("output")

@@ -1,0 +1,103 @@
+"""FakeOpenAI: a server that speaks OpenAI's API as a test scripts it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from timestep.testing.http import Request
+from timestep.testing.openai.endpoints import OpenAIEndpoints
+from timestep.testing.openai.replies import ChatReply
+from timestep.testing.replies import Answer, Computed, ToolCall
+from timestep.testing.script import Script
+from timestep.testing.scripted import Faults, ScriptedServer, several
+
+
+class ChatReplyFields(TypedDict, total=False):
+    """The keywords of :meth:`FakeOpenAI.reply`; :class:`ChatReply` tells what they mean."""
+
+    thinking: str
+    tool_calls: Sequence[ToolCall]
+    pieces: Iterable[str] | None
+    refusal: str
+    call_pieces: int
+    call_ids: bool
+    finish_reason: str | None
+    prompt_tokens: int
+    completion_tokens: int | None
+    usage: Mapping[str, Any] | None
+    thinking_field: str
+    done: bool
+    logprobs: Sequence[Any]
+    chunks: Iterable[Mapping[str, Any]] | None
+    delay: float
+    interval: float
+
+
+class FakeOpenAI(ScriptedServer):
+    """A real HTTP server on loopback that speaks OpenAI's API as a test scripts it.
+
+    It answers ``/chat/completions`` and ``/responses``, streamed and whole, and ``/models``. Use it
+    as a context manager, plain or async. Replies are queued and served in order.
+
+        with FakeOpenAI() as fake:
+            fake.reply("Hello!")
+            ...  # point a client at fake.base_url
+            assert fake.chats[0]["messages"][-1]["content"] == "Hi"
+
+    Args:
+        strict: Whether leaving the context raises what :meth:`verify` finds.
+        recordings: The directory in which :meth:`replay` looks names up.
+        path: Where the API begins, such as ``/v1``, ``/api/v1`` or an empty text.
+    """
+
+    def __init__(
+        self,
+        *,
+        strict: bool = True,
+        recordings: Path | str | None = None,
+        path: str = "/v1",
+    ) -> None:
+        script = Script()
+        self._path = path
+        self._endpoints = OpenAIEndpoints(script, path)
+        super().__init__(script, self._endpoints, strict=strict, recordings=recordings)
+
+    @property
+    def base_url(self) -> str:
+        """What clients of OpenAI call ``base_url``."""
+        return f"{self.url}{self._path}"
+
+    def reply(
+        self,
+        text: "str | Answer | Callable[[Request], str | Answer]" = "",
+        *,
+        model: str | None = None,
+        times: int | None = 1,
+        fault: Faults = (),
+        **fields: Unpack[ChatReplyFields],
+    ) -> None:
+        """Queue an answer to ``/chat/completions`` or ``/responses``, whichever is asked first.
+
+        Args:
+            text: What the model says; or a :class:`ChatReply`; or a function that takes the
+                :class:`Request` and returns either, run in the server's thread.
+            model: Only for requests that name this model; ``None`` is for all.
+            times: How many requests get this answer; ``None`` is for any number.
+            fault: What goes wrong while it is sent: one of the faults, or several.
+            **fields: The other fields of :class:`ChatReply`, such as ``thinking``,
+                ``tool_calls``, ``pieces`` and ``delay``.
+        """
+        if isinstance(text, str):
+            answer: Answer = ChatReply(text, faults=several(fault), **fields)
+        elif fields or fault:
+            raise TypeError("a prepared answer takes only model= and times=")
+        else:
+            answer = Computed(text, ChatReply) if callable(text) else text
+        self._queue(answer, model=model, times=times)
+
+    def add_model(self, name: str) -> None:
+        """Have a model called *name*; from the first one on, only added ones exist.
+
+        Before, every name is a model, and ``/models`` lists none.
+        """
+        self._endpoints.models.append(name)
