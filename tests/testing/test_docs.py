@@ -16,19 +16,19 @@ TITLES = [
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=TITLES)
-def test_an_example_does_what_it_says(example, fake_ollama, monkeypatch):
+def test_an_example_does_what_it_says(example, fake_ollama, fake_openai, monkeypatch):
     monkeypatch.chdir(ROOT)
+    fixtures = {"fake_ollama": fake_ollama, "fake_openai": fake_openai}
     scope = {}
     exec(compile(example, "docs/testing.md", "exec"), scope)
 
     for name, value in scope.items():
         if name.startswith("test_"):
-            run_test(value, fake_ollama)
+            run_test(value, fixtures)
 
 
-def run_test(test, fake_ollama):
-    arguments = [fake_ollama] if inspect.signature(test).parameters else []
-    result = test(*arguments)
+def run_test(test, fixtures):
+    result = test(*(fixtures[name] for name in inspect.signature(test).parameters))
     if inspect.isawaitable(result):
         asyncio.run(result)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from timestep.testing import FakeOllama, NoDone, Recording, Reset, Split
+from timestep.testing import FakeOllama, FakeOpenAI, NoDone, Recording, Reset, Split
 
 WIRE = Path(__file__).parents[1] / "wire"
 RECORDINGS = {recording.name: recording for recording in Recording.load_all(WIRE)}
@@ -109,3 +109,27 @@ def test_a_recording_knows_its_json_and_its_lines():
 def test_a_recording_that_is_not_there_is_an_error(fake):
     with pytest.raises(FileNotFoundError):
         fake.replay("no-such-recording")
+
+
+OPENAI = [
+    Recording.load(path)
+    for path in sorted(WIRE.with_name("wire-openai").glob("*.json"))
+    if path.name != "chunks.json"
+]
+
+
+@pytest.mark.parametrize("recording", OPENAI, ids=lambda recording: recording.name)
+def test_a_recorded_answer_of_an_openai_server_is_replayed(recording):
+    with FakeOpenAI() as fake, httpx.Client(base_url=fake.url) as client:
+        fake.replay(recording)
+        received, is_whole = b"", recording.end == "complete"
+        try:
+            with client.stream("POST", recording.request.path, content=CHAT) as response:
+                for chunk in response.iter_raw():
+                    received += chunk
+        except httpx.RemoteProtocolError:
+            assert not is_whole
+        else:
+            assert is_whole
+            assert response.status_code == recording.status
+        assert received == recording.body

@@ -48,15 +48,17 @@ class Recording:
         path = Path(path)
         exchange = json.loads(path.read_bytes())
         request, response = exchange["request"], exchange["response"]
+        place, _, query = request["path"].partition("?")
         body = response["body"].encode()
         chunks = [chunk["line"].encode() for chunk in response["chunks"]]
         return cls(
             name=path.stem,
             request=Request(
                 request["method"],
-                request["path"],
+                place,
                 {name.lower(): value for name, value in request["headers"].items()},
                 (request["body_raw"] or "").encode(),
+                query,
             ),
             status=response["status"],
             headers=response["headers"],
