@@ -345,13 +345,12 @@ def test_an_answer_that_does_not_match_says_why():
 CUT = {
     "nothing": (request(), last(reason="length")),
     "blanks": (request(), last("\n", reason="length")),
-    "a required call that is whole": (required(), last(PARIS, reason="length")),
     "only thinking": (request(), last(thinking="Hm", reason="length")),
     "nothing, with tools": (request(tools=TOOLS), last(reason="length")),
-    "half a required call": (required(), last(PARIS[:-5], reason="length")),
+    "a required call without a name yet": (required(), last(PARIS[:9], reason="length")),
     "half a structured answer": (structured(Reading.HELD), last('{"ok": tr', reason="length")),
     "half a structured answer, shown": (structured(Reading.LIVE), last('{"ok"', reason="length")),
-    "half an emulated call": (emulated(), last(PARIS[:-5], reason="length")),
+    "an emulated call without a name yet": (emulated(), last(PARIS[:9], reason="length")),
     "an empty emulated answer": (emulated(), last(reason="length")),
 }
 
@@ -376,6 +375,12 @@ HALF = {
     "a required call": (required(), [last(calls=[call("weather")], reason="length")]),
     "a written call": (emulated(), [last(PARIS, reason="length")]),
     "a call in text": (texts(), [last(PARIS, reason="length")]),
+    "half a call in text": (texts(), [last(PARIS[:-5], reason="length")]),
+    "half a fenced call in text": (texts(), [last(f"```json\n{PARIS[:-5]}", reason="length")]),
+    "half a second call in text": (texts(), [last(f"[{PARIS}, {PARIS[:-5]}", reason="length")]),
+    "a required call in text": (required(), [last(PARIS, reason="length")]),
+    "half a required call in text": (required(), [last(PARIS[:-5], reason="length")]),
+    "half an emulated call": (emulated(), [last(PARIS[:-5], reason="length")]),
     "a call, structured": (
         structured(Reading.HELD, tools=TOOLS), [last(calls=[call("weather")], reason="length")],
     ),
@@ -388,6 +393,14 @@ def test_a_call_in_a_cut_answer_is_never_run(asked, chunks):
         settled(asked, *chunks)
 
     assert "max_tokens" in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ['{"name": "Bob", "age": 3', "[1, 2", '{"name": "wea', "weather"])
+def test_cut_text_that_begins_no_call_is_an_answer(text):
+    reply, repaired = settled(texts(), last(text, reason="length"))
+
+    assert shown(reply) == [text]
+    assert repaired is None
 
 
 @pytest.mark.parametrize("setting", ["max_tokens=5", "num_predict=5"])

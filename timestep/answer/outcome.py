@@ -20,6 +20,7 @@ from timestep.answer.reply import Reply
 from timestep.answer.rules import Repair
 from timestep.answer.written import (
     Mismatch,
+    begun_call,
     declared_name,
     read_call,
     read_calls,
@@ -81,7 +82,7 @@ def _settle_call(reply: Reply) -> Repair | None:
     reply.dropped_calls += len(reply.held_calls)
     text = "".join([*(before for before, _ in reply.held_calls), reply.text.held])
     if reply.was_cut:
-        raise _cut(reply)
+        raise _cut_written(reply, text)
     try:
         calls = _written_calls(reply, text)
     except Mismatch as exc:
@@ -163,9 +164,13 @@ def _ask_again(reply: Reply, text: str, bad: Mismatch, *, wants_call: bool = Fal
 
 
 def _refuse_half_call(reply: Reply) -> None:
-    """Refuse the cut JSON of a model without tool support: half a call is not an answer."""
-    if reply.rules.is_emulated and reply.was_cut and reply.text.held.lstrip().startswith("{"):
-        raise _cut(reply)
+    """Refuse half a call in the text, and any cut JSON of a model without tool support."""
+    rules, text = reply.rules, reply.text.held
+    if not reply.was_cut or not (rules.is_emulated or rules.text_calls):
+        return
+    is_json = rules.is_emulated and text.lstrip().startswith("{")
+    if is_json or begun_call(text, rules.tools):
+        raise _cut_written(reply, text)
 
 
 def _refuse_empty(reply: Reply) -> None:
@@ -204,6 +209,12 @@ def _refuse_cut(reply: Reply) -> None:
     else:
         return
     raise _error(reply, f"{said} Ask in other words, or another model.")
+
+
+def _cut_written(reply: Reply, text: str) -> ModelOutputError:
+    """Return the error for *text*, which was cut and is a call, whole or not, or was to be one."""
+    name = begun_call(text, reply.rules.tools)
+    return _cut_call(reply, [name]) if name else _cut(reply)
 
 
 def _cut_call(reply: Reply, names: list[object]) -> ModelOutputError:

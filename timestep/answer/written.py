@@ -17,6 +17,7 @@ _SHOWN_PROBLEMS = 5
 _SPELLINGS = {"arguments", "parameters"}  # Llama's own template asks for the second
 _TAGGED = re.compile(r"<(tool_call|function_call|tools)>(.*?)</\1>", re.DOTALL)
 _OPENERS = re.compile(r"\A(?:<\|python_tag\|>|\[TOOL_CALLS\])|(?:<\|eom_id\|>|<\|eot_id\|>)\Z")
+_BEGUN = re.compile(r"""\A[^{"]*\{\s*"name"\s*:\s*"([^"\\]*)\"""")
 
 CALL_BEGINNINGS = ("{", "[", "```", "<tool_call>", "<function_call>", "<tools>", "<|python_tag|>")
 """How a text that may be calls begins."""
@@ -78,6 +79,16 @@ def _call(value: Any, tools: Collection[str]) -> Call:
     if arguments is not None and not isinstance(arguments, dict):
         raise Mismatch("its arguments are not a JSON object", is_near=True)
     return Call(known, cast("dict[str, Any]", arguments or {}))
+
+
+def begun_call(text: str, tools: Collection[str]) -> str | None:
+    """Return the one of *tools* that the beginning of a call, *text*, names; None without one."""
+    begun = _BEGUN.match(text) if text.lstrip().startswith(CALL_BEGINNINGS) else None
+    try:
+        name = declared_name(begun[1], tools) if begun else None
+    except Mismatch:
+        return None
+    return name if name in tools else None
 
 
 def declared_name(name: str, tools: Collection[str]) -> str:
