@@ -6,6 +6,7 @@ for them.
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -196,8 +197,9 @@ class MultiModelProvider(MultiProvider):
             overrides: Settings that win over all sources, such as ``default_model="ollama/…"``.
 
         Raises:
-            ConfigurationError: The configuration cannot be used.
+            ConfigurationError: The configuration cannot be used, or a Temporal workflow asks.
         """
+        _refuse_in_workflow()
         from timestep.config.settings import load_settings  # noqa: PLC0415 - see above
 
         return cls.from_settings(
@@ -335,6 +337,21 @@ def build_provider(settings: "Settings") -> MultiModelProvider:
         ConfigurationError: A table or a plug-in cannot be used.
     """
     return MultiModelProvider.from_settings(settings)
+
+
+def _refuse_in_workflow() -> None:
+    """Refuse to read the environment in a Temporal workflow, which must replay alike anywhere.
+
+    Raises:
+        ConfigurationError: This code runs in a workflow.
+    """
+    temporal = sys.modules.get("temporalio.workflow")
+    if temporal is not None and temporal.in_workflow():
+        raise ConfigurationError(
+            "from_env() was called in a Temporal workflow, which must not read the environment. Call "
+            "it in the worker and pass the provider to OpenAIAgentsPlugin(model_provider=...). In "
+            "the workflow name the model, as in Agent(model='ollama/llama3.2')."
+        )
 
 
 def _checked(prefix: str) -> str:

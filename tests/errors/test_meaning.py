@@ -4,13 +4,33 @@ import pytest
 
 from tests.errors.test_tree import TREE
 from timestep import errors
-from timestep.errors import TimestepError
+from timestep.errors import Failure, TimestepError
 from timestep.errors.meaning import MEANINGS, Meaning, meaning_of
 
 CALLER = Meaning("caller")
 CASES = [
     (errors.ConfigurationError("x"), CALLER),
     (errors.AllModelsFailedError("x"), CALLER),
+    (errors.AllModelsFailedError([Failure("a", "not_found", "x")]), CALLER),
+    (
+        errors.AllModelsFailedError(
+            [
+                Failure("a", "not_found", "x", retry_after=1.0),
+                Failure("b", "busy", "x", is_passing=True, retry_after=9.0),
+                Failure("c", "rate_limit", "x", is_passing=True, retry_after=5.0),
+            ]
+        ),
+        Meaning("caller", passes=True, wait=5.0),
+    ),
+    (
+        errors.AllModelsFailedError(
+            [
+                Failure("a", "busy", "x", is_passing=True),
+                Failure("b", "rate_limit", "x", is_passing=True, retry_after=5.0),
+            ]
+        ),
+        Meaning("caller", passes=True),
+    ),
     (errors.BrokenAnswerError("x"), Meaning("host", passes=True, reason="broken")),
     (errors.OllamaConnectionError("x"), Meaning("host", passes=True, reason="connection")),
     (errors.OllamaTimeoutError("x"), Meaning("host", passes=True, reason="timeout")),

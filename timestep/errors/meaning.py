@@ -55,7 +55,7 @@ MEANINGS: Mapping[type[TimestepError], Meaning] = {
     ConfigurationError: _CALLER,
     UnknownModelError: _CALLER,
     UnsupportedInputError: _CALLER,
-    AllModelsFailedError: _CALLER,  # a chain looks at its failures one by one
+    AllModelsFailedError: _CALLER,  # passes when one of its failures does, see `_of_chain`
     BrokenAnswerError: Meaning("host", passes=True, reason="broken"),
     OllamaError: _CALLER,
     OllamaConnectionError: Meaning("host", passes=True, reason="connection"),
@@ -88,9 +88,11 @@ FAILED = Meaning("host", passes=True, reason="busy")
 
 def meaning_of(error: Exception) -> Meaning | None:
     """Return what *error* means; None for an error that timestep did not raise."""
-    kind = next((kind for kind in type(error).__mro__ if kind in MEANINGS), None)
+    kind = kind_of(error)
     if kind is None:
         return None
+    if isinstance(error, AllModelsFailedError):
+        return _of_chain(error)
     meaning = MEANINGS[kind]
     if isinstance(error, OllamaStatusError):
         if kind is OllamaStatusError:
@@ -99,6 +101,22 @@ def meaning_of(error: Exception) -> Meaning | None:
             meaning = replace(meaning, passes=False)
         meaning = replace(meaning, wait=error.retry_after)
     return meaning
+
+
+def kind_of(error: Exception) -> type[TimestepError] | None:
+    """Return the class by which the table knows *error*; None for an error that is not in it."""
+    return next((kind for kind in type(error).__mro__ if kind in MEANINGS), None)
+
+
+def _of_chain(error: AllModelsFailedError) -> Meaning:
+    """Return what *error* means: asking the chain again may help when one of its models may.
+
+    The wait is known when each of those models says how long; then it is the shortest.
+    """
+    waits = [failure.retry_after for failure in error.failures if failure.is_passing]
+    known = [wait for wait in waits if wait is not None]
+    wait = min(known) if known and len(known) == len(waits) else None
+    return replace(MEANINGS[AllModelsFailedError], passes=bool(waits), wait=wait)
 
 
 def meaning_of_status(status: int) -> Meaning:

@@ -26,6 +26,7 @@ from timestep.errors import (
     AllModelsFailedError,
     ConfigurationError,
 )
+from timestep.errors.meaning import meaning_of
 from timestep.errors.retry import retry_advice, within_bounds
 from timestep.fallback.reasons import failure_in
 from timestep.fallback.round import Round
@@ -242,24 +243,20 @@ async def _opening(
     return opening
 
 
-def _advice_for_all(error: AllModelsFailedError) -> ModelRetryAdvice:
-    """Advise to repeat the chain when the failure of one of its models passes.
-
-    The wait is known when each of those says how long; then it is the shortest.
-    """
-    passing = [failure for failure in error.failures if failure.is_passing]
-    waits = [failure.retry_after for failure in passing]
-    known = [wait for wait in waits if wait is not None]
-    wait = min(known) if known and len(known) == len(waits) else None
+def _advice_for_all(error: AllModelsFailedError) -> ModelRetryAdvice | None:
+    """Return the advice for repeating the whole chain after *error*."""
+    meaning = meaning_of(error)
+    if meaning is None:
+        return None
     reasons = {failure.reason for failure in error.failures}
     return ModelRetryAdvice(
-        suggested=bool(passing),
-        retry_after=wait,
-        replay_safety="safe" if passing else None,
+        suggested=meaning.passes,
+        retry_after=meaning.wait,
+        replay_safety="safe" if meaning.passes else None,
         reason=str(error),
         normalized=ModelRetryNormalizedError(
             message=str(error),
-            retry_after=wait,
+            retry_after=meaning.wait,
             is_abort=False,
             is_network_error="connection" in reasons,
             is_timeout="timeout" in reasons,

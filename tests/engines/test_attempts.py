@@ -1,0 +1,106 @@
+"""What one attempt sends, and what its failure tells an engine: without any engine."""
+
+import pytest
+from agents import (
+    AsyncOpenAI,
+    MaxTurnsExceeded,
+    ModelSettings,
+    ModelTracing,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    UserError,
+)
+from openai import APIStatusError
+
+from timestep import MultiModelProvider, errors
+from timestep.engines.attempts import (
+    Failure,
+    clients_do_not_retry,
+    failure_of,
+    without_retries,
+)
+
+
+class Mine(errors.ServerBusyError):
+    """An error of an application."""
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (errors.AuthenticationError("x"), Failure("AuthenticationError", "x", passes=False)),
+        (
+            Mine("x", retry_after=3.0),
+            Failure("ServerBusyError", "x", passes=True, wait=3.0),
+        ),
+        (
+            errors.RateLimitError("x", is_quota=True, retry_after=3600.0),
+            Failure("RateLimitError", "x", passes=False, wait=3600.0),
+        ),
+        (errors.ModelOutputError("x"), Failure("ModelOutputError", "x", passes=True)),
+        (UserError("x"), Failure("UserError", "x", passes=False)),
+        (MaxTurnsExceeded("x"), None),
+        (ValueError("x"), None),
+    ],
+)
+def test_what_a_failure_tells_an_engine(error, failure):
+    assert failure_of(error) == failure
+
+
+async def refused(model):
+    with clients_do_not_retry(), pytest.raises(APIStatusError) as raised:
+        await model.get_response(
+            None,
+            "hi",
+            without_retries(ModelSettings()),
+            [],
+            None,
+            [],
+            ModelTracing.DISABLED,
+            previous_response_id=None,
+            conversation_id=None,
+            prompt=None,
+        )
+    return raised.value
+
+
+@pytest.fixture
+async def models(openai_server, monkeypatch):
+    """A model of each client that speaks OpenAI's API: the SDK's own, and configured ones."""
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__KIND", "openai")
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__BASE_URL", openai_server.base_url)
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__TOLD__KIND", "openai")
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__TOLD__API", "responses")
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__TOLD__BASE_URL", openai_server.base_url)
+    provider = MultiModelProvider.from_env()
+    async with AsyncOpenAI(api_key="k", base_url=openai_server.base_url) as client:
+        yield [
+            OpenAIChatCompletionsModel("m", client),
+            OpenAIResponsesModel("m", client),
+            provider.get_model("lab/m"),
+            provider.get_model("told/m"),
+        ]
+        await provider.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "passes"),
+    [
+        (503, None, True),
+        (503, "false", False),
+        (429, None, True),
+        (400, None, False),
+        (401, None, False),
+    ],
+)
+async def test_one_attempt_is_one_request(models, openai_server, status, told, passes):
+    openai_server.failure = status, "no"
+    openai_server.answer_headers = {"Retry-After": "7"}
+    if told:
+        openai_server.answer_headers["x-should-retry"] = told
+
+    failures = [failure_of(await refused(model)) for model in models]
+
+    assert len(openai_server.requests) == len(models)
+    assert [failure.wait for failure in failures] == [7.0] * len(models)
+    assert {failure.passes for failure in failures[:2]} == {passes}

@@ -1,0 +1,1 @@
+"""Agents on engines that keep a run alive across crashes; each engine has an extra of its name."""

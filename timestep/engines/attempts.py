@@ -1,0 +1,67 @@
+"""One attempt of a model call, for an engine that repeats calls itself.
+
+An engine schedules the next attempt, so the clients must not repeat a request inside this one. An
+attempt that failed tells the engine whether another may work, and when.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from agents import ModelRetrySettings, ModelSettings, UserError
+from agents.models import _retry_runtime as sdk  # the SDK has no public switch
+from openai import APIStatusError
+
+from timestep.errors.meaning import kind_of, meaning_of, meaning_of_status
+from timestep.errors.retry import retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What an engine should know about a failed attempt.
+
+    Attributes:
+        name: The class of timestep's error table, whatever the server speaks; for an error that
+            is not in the table its own class.
+        message: What happened.
+        passes: True when another attempt may work.
+        wait: How many seconds the server asks to wait, if it says so.
+    """
+
+    name: str
+    message: str
+    passes: bool
+    wait: float | None = None
+
+
+def failure_of(error: Exception) -> Failure | None:
+    """Return what *error* means for the next attempt; None when it tells nothing about that."""
+    kind, meaning = kind_of(error), meaning_of(error)
+    if kind is not None and meaning is not None:
+        return Failure(kind.__name__, str(error), meaning.passes, meaning.wait)
+    name = type(error).__name__
+    if isinstance(error, APIStatusError):
+        return Failure(name, str(error), _passes(error), retry_after(error.response.headers))
+    if isinstance(error, UserError):
+        return Failure(name, str(error), passes=False)
+    return None
+
+
+def _passes(error: APIStatusError) -> bool:
+    """Return whether the request may work next time; OpenAI's servers may say so themselves."""
+    told = error.response.headers.get("x-should-retry")
+    if told in {"true", "false"}:
+        return told == "true"
+    return meaning_of_status(error.status_code).passes
+
+
+@contextmanager
+def clients_do_not_retry() -> Generator[None]:
+    """Turn off the retries of the clients that the SDK's own models use."""
+    with sdk.provider_managed_retries_disabled(True):
+        yield
+
+
+def without_retries(settings: ModelSettings) -> ModelSettings:
+    """Return *settings* with which a model of timestep sends one request."""
+    return replace(settings, retry=ModelRetrySettings(max_retries=0))
