@@ -15,6 +15,7 @@ import click
 from timestep import __version__
 from timestep.cli.batch import batch
 from timestep.cli.chat import chat
+from timestep.cli.check import check
 from timestep.cli.completion import completion
 from timestep.cli.config import config
 from timestep.cli.demo import demo
@@ -71,6 +72,7 @@ def main(ctx: click.Context) -> None:
 
 main.add_command(batch)
 main.add_command(chat)
+main.add_command(check)
 main.add_command(completion)
 main.add_command(config)
 main.add_command(demo)

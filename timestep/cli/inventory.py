@@ -77,7 +77,7 @@ async def take_inventory(
     settings: Settings, provider: MultiModelProvider, *, patience: float
 ) -> list[Inventory]:
     """List the models of each server. Waits at most *patience* seconds for each."""
-    asked: list[Awaitable[Inventory]] = [_openai("", settings.openai, patience)]
+    asked: list[Awaitable[Inventory]] = [list_openai("", settings.openai, patience)]
     for prefix, each in ollama_providers(provider).items():
         asked += [_ollama(prefix, wire, patience) for wire in each.wires()]
         cloud = each.wire(":cloud")
@@ -85,7 +85,7 @@ async def take_inventory(
             asked.append(_ollama(prefix, cloud, patience, rename=cloud_name))
     for prefix, table in settings.providers.items():
         if isinstance(table, OpenAIProviderSettings):
-            asked.append(_openai(prefix, table, patience))
+            asked.append(list_openai(prefix, table, patience))
         elif not lists_models(table.kind):
             asked.append(_unlisted(prefix, table.kind))
     return await asyncio.gather(*asked)
@@ -154,9 +154,10 @@ async def _offer(
     return Offer(name, able, _number(context), entry.size)
 
 
-async def _openai(
+async def list_openai(
     prefix: str, table: OpenAISettings | OpenAIProviderSettings, patience: float
 ) -> Inventory:
+    """List the models of a server that speaks OpenAI's API."""
     endpoint = openai_endpoint(table)
     url = endpoint.base_url
     if not prefix and table.base_url is None and table.api_key is None:

@@ -1,0 +1,253 @@
+"""``timestep check``: find out which models can drive an agent."""
+
+import difflib
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from timestep.cli.completion import complete_file, complete_model
+from timestep.cli.context import Context, configuration_options
+from timestep.cli.output import json_option, print_json
+
+if TYPE_CHECKING:
+    from timestep.cli.check.results import ModelResult
+    from timestep.cli.check.running import Progress
+    from timestep.cli.check.task import Task
+    from timestep.config.settings import Settings
+    from timestep.registry import MultiModelProvider
+
+_REPEAT = 3
+
+
+@click.command()
+@click.argument("models", metavar="[MODEL]...", nargs=-1, shell_complete=complete_model)
+@click.option("--quick", is_flag=True, help="Try five tasks, once each.")
+@click.option(
+    "-t", "--task", "names", metavar="NAME", multiple=True, help="Only this task; may be repeated."
+)
+@click.option(
+    "--file",
+    "paths",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    shell_complete=complete_file,
+    help="Try the task in FILE instead of the ones that come with timestep; may be repeated.",
+)
+@click.option("--list", "is_list", is_flag=True, help="List the tasks, and try nothing.")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1),
+    metavar="K",
+    help=f"Try each task K times.  [default: {_REPEAT}, or 1 with --quick]",
+)
+@click.option(
+    "--require",
+    "required",
+    metavar="NAME",
+    multiple=True,
+    help="Exit with 1 unless every model passes this task each time; may be repeated.",
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True),
+    default=300.0,
+    show_default=True,
+    help="Give up a try after this many seconds.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the results to FILE as one HTML page.",
+)
+@json_option
+@configuration_options
+def check(
+    context: Context,
+    *,
+    models: tuple[str, ...],
+    quick: bool,
+    names: tuple[str, ...],
+    paths: tuple[Path, ...],
+    is_list: bool,
+    repeat: int | None,
+    required: tuple[str, ...],
+    timeout: float,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Find out which models can drive an agent: what works, how often, and how fast.
+
+    Each MODEL gets the same small tasks, through the same provider, settings and Runner that an
+    application uses. Code decides what is right, never another model. Without MODEL, the default
+    model and the aliases are tried. Ctrl-C keeps what is done.
+    """
+    tasks = _chosen(paths, names, required, quick=quick)
+    if is_list:
+        _list(tasks, as_json=as_json)
+        return
+    from timestep.cli.check.results import ModelResult, missed
+
+    settings, provider = context.settings, context.build_provider()
+    results = [ModelResult(name) for name in dict.fromkeys(models or _configured(settings))]
+    try:
+        _run(settings, provider, results, tasks, repeat or (1 if quick else _REPEAT), timeout)
+    finally:
+        _report([each for each in results if each.tasks or each.problem], output, as_json=as_json)
+    lacking = missed(results, required)
+    for model, name in lacking:
+        click.echo(f"{model} did not pass {name}, which is required.", err=True)
+    if lacking or all(each.problem for each in results):
+        raise click.exceptions.Exit(1)
+
+
+def _run(
+    settings: "Settings",
+    provider: "MultiModelProvider",
+    results: "list[ModelResult]",
+    tasks: "list[Task]",
+    repeat: int,
+    patience: float,
+) -> None:
+    from agents import add_trace_processor
+
+    from timestep.cli.agent.recording import recorded
+    from timestep.cli.check.faults import SpanErrors
+    from timestep.cli.check.history import keep_result
+    from timestep.cli.check.running import Plan, check_models
+    from timestep.cli.event_loop import impatient_runner
+
+    count = len(results) * len(tasks) * repeat
+    with recorded(settings), impatient_runner() as loop, _progress(count) as progress:
+        plan = Plan(tasks, settings, provider, SpanErrors(), repeat, patience, progress)
+        add_trace_processor(plan.errors)
+        loop.run(check_models(results, plan, done=keep_result))
+
+
+def _report(results: "list[ModelResult]", output: Path | None, *, as_json: bool) -> None:
+    """Print what is known about *results*, and write the page."""
+    if not results:
+        return
+    from timestep.cli.check.page import page
+    from timestep.cli.check.table import comparison_lines, model_lines
+    from timestep.cli.terminal import width
+
+    about = _about(results)
+    if as_json:
+        print_json({"about": about, "models": [each.as_json() for each in results]})
+    else:
+        lines = [line for each in results for line in model_lines(each, width())]
+        if len(results) > 1:
+            lines += comparison_lines(results, width())
+        click.echo("\n".join([*lines, *textwrap.wrap(about, width())]))
+    if output is not None:
+        _write(output, page(results, about))
+
+
+def _about(results: "list[ModelResult]") -> str:
+    """Return what the results are worth."""
+    count = max((len(each.tasks) for each in results), default=0)
+    tasks = "1 small task is" if count == 1 else f"{count} small tasks are"
+    return (
+        f"{tasks} no benchmark. They show whether a model can drive an agent at all through this "
+        "configuration, not how well it does a job. Try your own tasks with --file."
+    )
+
+
+def _write(output: Path, text: str) -> None:
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as exc:
+        raise click.ClickException(f"{output} cannot be written: {exc.strerror}.") from exc
+
+
+def _list(tasks: "Sequence[Task]", *, as_json: bool) -> None:
+    from timestep.cli.check.table import list_lines
+    from timestep.cli.terminal import width
+
+    if as_json:
+        print_json(
+            [{"task": task.name, "title": task.title, "quick": task.quick} for task in tasks]
+        )
+    else:
+        click.echo("\n".join(list_lines(tasks, width())))
+
+
+def _configured(settings: "Settings") -> list[str]:
+    """Return the models that the configuration names.
+
+    Raises:
+        ClickException: It names none.
+    """
+    from timestep.cli.configured_models import configured_models
+
+    names = [entry.model for entry in configured_models(settings)]
+    if not names:
+        raise click.ClickException(
+            "No model: name one, as in timestep check ollama/llama3.2, or set "
+            "TIMESTEP_DEFAULT_MODEL (default_model in timestep.toml)."
+        )
+    return names
+
+
+def _chosen(
+    paths: Sequence[Path], names: Sequence[str], required: Sequence[str], *, quick: bool
+) -> "list[Task]":
+    """Return the tasks that the options choose.
+
+    Raises:
+        UsageError: A name is unknown or stands for two tasks, or a file is wrong.
+    """
+    from timestep.cli.check.task import builtin_tasks, read_task
+
+    known = [read_task(path) for path in paths] or builtin_tasks()
+    if twice := [name for name, count in Counter(t.name for t in known).items() if count > 1]:
+        raise click.UsageError(f"Two tasks have the name {twice[0]}; set another name in one.")
+    tasks = [task for task in known if task.quick or not quick or paths]
+    for name in (*names, *required):
+        _refuse_unknown(name, [task.name for task in known])
+    if names:
+        tasks = [task for task in known if task.name in names]
+    for name in required:
+        if all(task.name != name for task in tasks):
+            raise click.UsageError(f"--require {name}: this task is not among the chosen ones.")
+    return tasks
+
+
+def _refuse_unknown(name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "'timestep check --list' shows the tasks."
+        raise click.UsageError(f"There is no task {name!r}. {hint}")
+
+
+@contextmanager
+def _progress(count: int) -> "Generator[Progress]":
+    """Return what to call after each try. Shows a bar on a terminal and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda model, task: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from timestep.cli.output import clean
+
+    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[now]}"))
+    bar = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True)
+    with bar:
+        task_id = bar.add_task("", total=count, now="")
+
+        def advance(model: str, task: str) -> None:
+            bar.update(task_id, advance=1, now=escape(f"{clean(model)} {clean(task)}"))
+
+        yield advance

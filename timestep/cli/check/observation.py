@@ -1,0 +1,55 @@
+"""What a model did in one try of a task, put together from the events of its runs. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from timestep.cli.agent.run import Event, Handoff, Text, Thinking, ToolCall, ToolResult
+
+
+@dataclass
+class Observation:
+    """What was seen.
+
+    Attributes:
+        calls: The tool calls in their order, those of one answer in one list.
+        answers: The text that ended each turn.
+        thinking: Whether the model thought.
+        agent: The agent that answered last; empty without a handoff.
+        output: The last answer as a JSON value, if the task has a schema.
+    """
+
+    calls: list[list[ToolCall]] = field(default_factory=list[list[ToolCall]])
+    answers: list[str] = field(default_factory=list[str])
+    thinking: bool = False
+    agent: str = ""
+    output: Any = None
+    _text: str = ""
+    _is_calling: bool = False
+
+    def take(self, event: Event) -> None:
+        """Note *event*."""
+        match event:
+            case Text():
+                self._text += event.text
+            case Thinking():
+                self.thinking = self.thinking or bool(event.text.strip())
+            case ToolCall():
+                self._take_call(event)
+            case ToolResult():
+                self._text, self._is_calling = "", False
+            case Handoff():
+                self._text, self.agent = "", event.target
+            case _:
+                pass
+
+    def end_turn(self) -> None:
+        """Note that the answer of a turn is complete."""
+        self.answers.append(self._text)
+        self._text, self._is_calling = "", False
+
+    def _take_call(self, call: ToolCall) -> None:
+        # Results come when the answer has ended, so calls without a result in between are of one.
+        if not self._is_calling:
+            self.calls.append([])
+        self.calls[-1].append(call)
+        self._text, self._is_calling = "", True

@@ -1,0 +1,221 @@
+"""What a check found, model by model, and what it adds up to. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from statistics import fmean, median
+from typing import Any, Literal
+
+Verdict = Literal["passed", "failed", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try of one task. None means unknown.
+
+    Attributes:
+        verdict: ``"failed"`` if the model is to blame, ``"error"`` if the server, the connection
+            or the request is.
+        reason: What was expected and what came, or the error, in one line; empty if it passed.
+        trace_id: Under which id the try is recorded; None if recording is off.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    trace_id: str | None = None
+    seconds: float = 0.0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    first_token_seconds: float | None = None
+    tokens_per_second: float | None = None
+
+
+@dataclass
+class TaskResult:
+    """The tries of one task.
+
+    Attributes:
+        name: Of the task.
+        shows: What a model that passes it has.
+        skipped: Why it was left out; empty if it was not.
+    """
+
+    name: str
+    shows: str = ""
+    tries: list[Try] = field(default_factory=list[Try])
+    skipped: str = ""
+
+    def count(self, verdict: Verdict) -> int:
+        """How many tries ended with *verdict*."""
+        return sum(each.verdict == verdict for each in self.tries)
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether every try passed, and there was one."""
+        return bool(self.tries) and self.count("passed") == len(self.tries)
+
+    @property
+    def first_problem(self) -> Try | None:
+        """The first try that did not pass."""
+        return next((each for each in self.tries if each.verdict != "passed"), None)
+
+    @property
+    def score(self) -> str:
+        """How many tries passed, such as ``"2/3"``."""
+        return f"{self.count('passed')}/{len(self.tries)}" if self.tries else "-"
+
+    @property
+    def tokens(self) -> int | None:
+        """The tokens of one try, in and out, on average."""
+        counts = (
+            None if each.input_tokens is None else each.input_tokens + (each.output_tokens or 0)
+            for each in self.tries
+        )
+        mean = _known(fmean, counts)
+        return None if mean is None else round(mean)
+
+    @property
+    def first_token_seconds(self) -> float | None:
+        """The median time to the first token."""
+        return _known(median, (each.first_token_seconds for each in self.tries))
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The mean speed of writing."""
+        return _known(fmean, (each.tokens_per_second for each in self.tries))
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for programs."""
+        return {
+            "task": self.name,
+            "passed": self.count("passed"),
+            "failed": self.count("failed"),
+            "errors": self.count("error"),
+            "skipped": self.skipped or None,
+            "tokens": self.tokens,
+            "first_token_seconds": self.first_token_seconds,
+            "tokens_per_second": self.tokens_per_second,
+            "tries": [asdict(each) for each in self.tries],
+        }
+
+
+@dataclass
+class ModelResult:
+    """What was found about one model. None means unknown.
+
+    Attributes:
+        model: The name that was asked for.
+        leads_to: The models behind an alias or a chain.
+        problem: Why it could not be tried; empty if it could.
+        claimed: The capabilities that its server lists.
+        context_length: The longest window that the model takes, in tokens.
+        window_configured: The window that the configuration asks for.
+        window_real: The window that the server has allocated.
+        load_seconds: The time to load the model.
+        is_greedy: Whether the server took a temperature of 0.
+        has_seed: Whether the server took a seed.
+        tasks: One for each task that was begun, in their order.
+    """
+
+    model: str
+    leads_to: list[str] = field(default_factory=list[str])
+    problem: str = ""
+    claimed: list[str] | None = None
+    context_length: int | None = None
+    window_configured: int | None = None
+    window_real: int | None = None
+    load_seconds: float | None = None
+    is_greedy: bool = True
+    has_seed: bool = True
+    tasks: list[TaskResult] = field(default_factory=list[TaskResult])
+
+    @property
+    def window(self) -> int | None:
+        """The window that prompts have to fit into, as far as it is known."""
+        return self.window_real or self.window_configured or self.context_length
+
+    @property
+    def seen(self) -> list[str]:
+        """What the model has shown to have: of each kind of task, one passed at least once."""
+        return sorted({each.shows for each in self.tasks if each.count("passed")} - {""})
+
+    @property
+    def tried(self) -> list[TaskResult]:
+        """The tasks that were not left out."""
+        return [each for each in self.tasks if each.tries]
+
+    @property
+    def passed(self) -> int:
+        """How many tasks passed in every try."""
+        return sum(each.is_passed for each in self.tasks)
+
+    def tries(self, verdict: Verdict | None = None) -> int:
+        """How many tries there were, or how many ended with *verdict*."""
+        return sum(len(t.tries) if verdict is None else t.count(verdict) for t in self.tasks)
+
+    @property
+    def tokens(self) -> int | None:
+        """The tokens of a task, on average."""
+        mean = _known(fmean, (each.tokens for each in self.tasks))
+        return None if mean is None else round(mean)
+
+    @property
+    def first_token_seconds(self) -> float | None:
+        """The median over the tasks."""
+        return _known(median, (each.first_token_seconds for each in self.tasks))
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The mean over the tasks."""
+        return _known(fmean, (each.tokens_per_second for each in self.tasks))
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for programs."""
+        return {
+            "model": self.model,
+            "leads_to": self.leads_to,
+            "problem": self.problem or None,
+            "claimed": self.claimed,
+            "seen": self.seen,
+            "context_length": self.context_length,
+            "window_configured": self.window_configured,
+            "window_real": self.window_real,
+            "load_seconds": self.load_seconds,
+            "is_greedy": self.is_greedy,
+            "has_seed": self.has_seed,
+            "tasks_passed": self.passed,
+            "tasks_tried": len(self.tried),
+            "tokens_per_task": self.tokens,
+            "first_token_seconds": self.first_token_seconds,
+            "tokens_per_second": self.tokens_per_second,
+            "tasks": [each.as_json() for each in self.tasks],
+        }
+
+
+def ranked(results: Iterable[ModelResult]) -> list[ModelResult]:
+    """Return *results* with the best model first: by tasks, by tries, by speed."""
+    return sorted(
+        results,
+        key=lambda each: (
+            bool(each.problem),
+            -each.passed,
+            -each.tries("passed"),
+            -(each.tokens_per_second or 0.0),
+            each.model,
+        ),
+    )
+
+
+def missed(results: Iterable[ModelResult], required: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the model and the task for each of the *required* tasks that a model did not pass."""
+    names = list(required)
+    return [
+        (each.model, name)
+        for each in results
+        for name in names
+        if not any(task.name == name and task.is_passed for task in each.tasks)
+    ]
+
+
+def _known(summary: Any, values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return summary(known) if known else None

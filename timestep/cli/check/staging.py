@@ -1,0 +1,90 @@
+"""Puts a task on the stage: the agent, its tools and the messages that an application would use."""
+
+import json
+from typing import Any, cast
+
+from agents import Agent, FunctionTool, ModelSettings, TResponseInputItem
+from agents.tool_context import ToolContext
+from openai.types.shared import Reasoning
+
+from timestep.batch.question import JsonSchema
+from timestep.cli.check.haystack import hide
+from timestep.cli.check.judge import same
+from timestep.cli.check.task import Task, Tool
+
+_FILLED = 0.75
+"""How much of the window a prompt for the whole window takes. Tokens are only estimated."""
+_MOST = 131_072
+
+
+def agent_for(task: Task) -> Agent[Any]:
+    """Return the agent that *task* describes."""
+    schema = task.output_schema
+    reasoning = None if task.reasoning is None else Reasoning(effort=task.reasoning)
+    return Agent(
+        name="Assistant",
+        instructions=task.instructions,
+        tools=[_tool(tool) for tool in task.tools],
+        handoffs=[
+            Agent(each.name, instructions=each.instructions, handoff_description=each.description)
+            for each in task.agents
+        ],
+        output_type=None if schema is None else JsonSchema("answer", schema, strict=False),
+        model_settings=ModelSettings(tool_choice=task.tool_choice, reasoning=reasoning),
+    )
+
+
+def messages_for(task: Task, window: int | None) -> list[TResponseInputItem]:
+    """Return the user's messages of *task*, one for each turn, for a window of *window* tokens."""
+    first, *others = task.messages
+    if task.haystack is not None:
+        first = f"{hide(task.haystack.needle, haystack_tokens(task, window))}\n\n{first}"
+    return [_first_message(first, task.image), *(_message(text) for text in others)]
+
+
+def haystack_tokens(task: Task, window: int | None) -> int:
+    """Return how long the text before the question is, in tokens; 0 without one."""
+    if task.haystack is None:
+        return 0
+    if task.haystack.tokens == "window":
+        return min(int((window or 0) * _FILLED), _MOST)
+    return task.haystack.tokens
+
+
+def _message(text: str) -> TResponseInputItem:
+    return {"role": "user", "content": text}
+
+
+def _first_message(text: str, image: str | None) -> TResponseInputItem:
+    if image is None:
+        return _message(text)
+    return {
+        "role": "user",
+        "content": [
+            {"type": "input_text", "text": text},
+            {"type": "input_image", "image_url": image, "detail": "auto"},
+        ],
+    }
+
+
+def _tool(tool: Tool) -> FunctionTool:
+    async def call(context: ToolContext[Any], arguments: str) -> str:
+        return _result(tool, arguments)
+
+    return FunctionTool(
+        tool.name, tool.description, tool.parameters, call, strict_json_schema=False
+    )
+
+
+def _result(tool: Tool, arguments: str) -> str:
+    try:
+        given: Any = json.loads(arguments or "{}")
+    except ValueError:
+        return "Error: the arguments are not JSON."
+    if not isinstance(given, dict):
+        return "Error: the arguments are not an object."
+    found = cast("dict[str, Any]", given)
+    for each in tool.results:
+        if all(same(value, found.get(name)) for name, value in each.when.items()):
+            return each.result
+    return "Error: nothing is known about this."

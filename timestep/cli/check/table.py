@@ -1,0 +1,170 @@
+"""The results as lines of text for people, no wider than they are told. Pure."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from timestep.cli.check.results import ModelResult, TaskResult, ranked
+from timestep.cli.check.task import Task
+from timestep.cli.output import clean
+from timestep.cli.traces.format import duration, short
+
+_NAMES = 28
+_FIGURES = (8, 9, 13, 8)
+_TASK_HEAD = ("passed", "tokens", "first token", "tok/s")
+_MODELS = (7, 8, 8, 13, 9, 13)
+_MODEL_HEAD = ("tasks", "tries", "tok/s", "first token", "load", "tokens/task")
+_NUMBER = 3
+_SCORE = 6
+_LEAST_WIDTH = 40
+
+
+def model_lines(result: ModelResult, width: int) -> list[str]:
+    """Return everything about one model: what it claims and shows, and a row for each task."""
+    lines = [clean(result.model)]
+    if result.leads_to and result.leads_to != [result.model]:
+        lines += _wrapped(f"leads to {', then '.join(result.leads_to)}", 2, width)
+    if result.problem:
+        return [*lines, *_wrapped(f"cannot be tried: {result.problem}", 2, width), ""]
+    for label, text in facts(result):
+        lines += _wrapped(text, 12, width, label=f"  {label}")
+    lines.append(f"  {'task':<{_NAMES}}{_cells(_TASK_HEAD, _FIGURES)}")
+    for task in result.tasks:
+        lines += _task_lines(task, width)
+    return [*lines, ""]
+
+
+def comparison_lines(results: Sequence[ModelResult], width: int) -> list[str]:
+    """Return all models in one table, the best first, and their tasks side by side."""
+    best = ranked(results)
+    lines = [f"{'':{_NUMBER}}{_cells(_MODEL_HEAD, _MODELS)}  model"]
+    for number, result in enumerate(best, 1):
+        lines += _model_row(number, result, width)
+    tried = [(number, result) for number, result in enumerate(best, 1) if not result.problem]
+    room = max(1, (width - _NAMES) // _SCORE)
+    for start in range(0, len(tried), room):
+        lines += ["", *_side_by_side(tried[start : start + room])]
+    return [*lines, ""]
+
+
+def list_lines(tasks: Sequence[Task], width: int) -> list[str]:
+    """Return the name and the title of each task."""
+    lines: list[str] = []
+    for task in tasks:
+        title = f"{task.title}{' (quick)' if task.quick else ''}"
+        lines += _wrapped(title, _NAMES + 2, width, label=clean(task.name))
+    return lines
+
+
+def facts(result: ModelResult) -> Iterator[tuple[str, str]]:
+    """Yield what is known about a model beside its tasks: a label and a text each."""
+    claimed = "unknown" if result.claimed is None else ", ".join(result.claimed) or "nothing"
+    yield "claimed", claimed
+    yield "seen", ", ".join(result.seen) or "nothing"
+    windows = (
+        (result.window_configured, "configured"),
+        (result.window_real, "real"),
+        (result.context_length, "at most"),
+    )
+    known = [f"{tokens:,} {what}" for tokens, what in windows if tokens is not None]
+    yield "window", f"{', '.join(known)} (tokens)" if known else "unknown"
+    if result.load_seconds is not None:
+        yield "load", duration(result.load_seconds)
+    if result.tokens is not None:
+        yield "tokens", f"{result.tokens:,} for a task, on average"
+    if not result.is_greedy or not result.has_seed:
+        missing = "seed" if result.is_greedy else "seed and no temperature"
+        yield "note", f"the server takes no {missing}, so that two checks may differ"
+
+
+def how_to_open(task: TaskResult) -> str:
+    """Return the command that shows the first try that did not pass; empty without one."""
+    problem = task.first_problem
+    if problem is None or problem.trace_id is None:
+        return ""
+    return f"timestep traces show {short(problem.trace_id)}"
+
+
+def task_figures(task: TaskResult) -> tuple[str, str, str, str]:
+    """Return what stands in the columns of a task."""
+    return (
+        task.score,
+        _number(task.tokens),
+        _time(task.first_token_seconds),
+        _speed(task.tokens_per_second),
+    )
+
+
+def model_figures(result: ModelResult) -> tuple[str, ...]:
+    """Return what stands in the columns of a model."""
+    return (
+        f"{result.passed}/{len(result.tried)}",
+        f"{result.tries('passed')}/{result.tries()}",
+        _speed(result.tokens_per_second),
+        _time(result.first_token_seconds),
+        _time(result.load_seconds),
+        _number(result.tokens),
+    )
+
+
+def _task_lines(task: TaskResult, width: int) -> list[str]:
+    figures = _cells(task_figures(task), _FIGURES)
+    name = clean(task.name)
+    lines = [f"  {name:<{_NAMES}}{figures}".rstrip()]
+    if task.skipped:
+        return [*lines, *_wrapped(f"left out: {task.skipped}", 4, width)]
+    problem = task.first_problem
+    if problem is None:
+        return lines
+    label = "error" if problem.verdict == "error" else "failed"
+    lines += _wrapped(f"{label}: {problem.reason}", 4, width)
+    command = how_to_open(task)
+    return [*lines, f"    {command}"] if command else lines
+
+
+def _model_row(number: int, result: ModelResult, width: int) -> list[str]:
+    figures = ("-",) * len(_MODELS) if result.problem else model_figures(result)
+    head = f"{number:<{_NUMBER}}{_cells(figures, _MODELS)}  "
+    name, *more = textwrap.wrap(clean(result.model), max(width - len(head), 12)) or [""]
+    lines = [head + name, *(" " * len(head) + part for part in more)]
+    if result.problem:
+        lines += _wrapped(result.problem, _NUMBER, width)
+    return lines
+
+
+def _side_by_side(results: Sequence[tuple[int, ModelResult]]) -> list[str]:
+    names = list(dict.fromkeys(task.name for _, result in results for task in result.tasks))
+    lines = [f"{'task':<{_NAMES}}" + "".join(f"{number:>{_SCORE}}" for number, _ in results)]
+    for name in names:
+        scores = [_score(result, name) for _, result in results]
+        lines.append(f"{clean(name):<{_NAMES}}" + "".join(f"{each:>{_SCORE}}" for each in scores))
+    return lines
+
+
+def _score(result: ModelResult, name: str) -> str:
+    return next((task.score for task in result.tasks if task.name == name), "")
+
+
+def _cells(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+
+
+def _wrapped(text: str, indent: int, width: int, *, label: str = "") -> list[str]:
+    """Return *text* in lines below each other, the first one after *label*."""
+    return textwrap.wrap(
+        clean(text),
+        max(width, _LEAST_WIDTH),
+        initial_indent=f"{label:<{indent}}",
+        subsequent_indent=" " * indent,
+    )
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else duration(seconds)
+
+
+def _speed(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}"

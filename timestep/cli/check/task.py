@@ -1,0 +1,196 @@
+"""A task as its file describes it. Pure but for reading the file.
+
+`docs/check.md` explains the format. Field names are those of the file.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import click
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class _Table(BaseModel):
+    """A table of a task's file. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Result(_Table):
+    """What a tool returns.
+
+    Attributes:
+        when: The arguments that the call must have, at least.
+        result: The text that the model gets.
+    """
+
+    when: dict[str, Any] = Field(default_factory=dict)
+    result: str
+
+
+class Tool(_Table):
+    """A tool that the model may call.
+
+    Attributes:
+        parameters: The JSON schema of its arguments.
+        results: What it returns; the first one that suits a call.
+    """
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    results: tuple[Result, ...]
+
+
+class Specialist(_Table):
+    """An agent that the first one can hand over to."""
+
+    name: str
+    description: str
+    instructions: str
+
+
+class Haystack(_Table):
+    """Text that is put before the question.
+
+    Attributes:
+        tokens: Its length in tokens, about; ``"window"`` for most of the model's window.
+        needle: A sentence somewhere in it.
+    """
+
+    tokens: int | Literal["window"]
+    needle: str
+
+
+class ExpectedCall(_Table):
+    """A tool call. None stands for any name, and for any arguments."""
+
+    name: str | None = None
+    arguments: dict[str, Any] | None = None
+
+
+class Words(_Table):
+    """What a text must hold. Case and marks of emphasis do not count.
+
+    Attributes:
+        contains: All of these.
+        lacks: None of these.
+        ends: Its last word.
+    """
+
+    contains: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    ends: str | None = None
+
+
+class Expectation(_Table):
+    """What counts as right. None means that it is not looked at.
+
+    Attributes:
+        calls: The tool calls of the whole task; an empty list for none at all.
+        order: Whether the calls come in this order, or together in one answer.
+        more_calls: Whether there may be further calls after them.
+        agent: The agent that answers at the end.
+        output: The answer as a JSON value.
+        answer: The last answer.
+        every_answer: Each answer.
+        thinking: Whether the model thinks.
+    """
+
+    calls: tuple[ExpectedCall, ...] | None = None
+    order: Literal["listed", "together"] = "listed"
+    more_calls: bool = False
+    agent: str | None = None
+    output: Any = None
+    answer: Words | None = None
+    every_answer: Words | None = None
+    thinking: bool | None = None
+
+
+class Task(_Table):
+    """A small job for an agent, and what counts as right.
+
+    Attributes:
+        name: The name of its file, without the suffix.
+        title: What it tries out, in one line.
+        instructions: The system message.
+        input: The user's message, or the messages of several turns.
+        expect: What counts as right.
+        quick: Whether ``--quick`` includes it.
+        shows: What a model that passes it has shown to have; a word for the report.
+        needs: A capability without which the task is left out.
+        tools: The tools of the first agent.
+        agents: The agents that the first one can hand over to.
+        tool_choice: The SDK's setting.
+        reasoning: The SDK's effort of reasoning.
+        output_schema: The JSON schema of the answer.
+        haystack: Text before the first message.
+        image: An image in the first message, as a data URL.
+        max_turns: The most model calls for one message.
+    """
+
+    name: str
+    title: str
+    instructions: str
+    input: str | tuple[str, ...]
+    expect: Expectation
+    quick: bool = False
+    shows: str = ""
+    needs: str = ""
+    tools: tuple[Tool, ...] = ()
+    agents: tuple[Specialist, ...] = ()
+    tool_choice: str | None = None
+    reasoning: Literal["none", "minimal", "low", "medium", "high"] | None = None
+    output_schema: dict[str, Any] | None = None
+    haystack: Haystack | None = None
+    image: str | None = None
+    max_turns: int = Field(default=8, ge=1)
+
+    @model_validator(mode="after")
+    def _expects_something(self) -> Self:
+        if not self.expect.model_fields_set:
+            raise ValueError("[expect] is empty, so that every answer would be right")
+        return self
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """The user's messages, one for each turn."""
+        return (self.input,) if isinstance(self.input, str) else self.input
+
+
+def builtin_tasks() -> list[Task]:
+    """Return the tasks that come with timestep, sorted by name."""
+    return sorted(_read_builtin(), key=lambda task: task.name)
+
+
+def _read_builtin() -> Iterator[Task]:
+    for file in files("timestep.cli.check").joinpath("tasks").iterdir():
+        if file.name.endswith(".toml"):
+            name = file.name.removesuffix(".toml")
+            yield Task.model_validate({"name": name, **tomllib.loads(file.read_text("utf-8"))})
+
+
+def read_task(path: Path) -> Task:
+    """Return the task in the file at *path*.
+
+    Raises:
+        UsageError: The file cannot be read, or does not describe a task; says what is wrong.
+    """
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+        return Task.model_validate({"name": path.stem, **table})
+    except OSError as exc:
+        raise click.UsageError(f"{path} cannot be read: {exc.strerror}.") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise click.UsageError(f"{path} is not TOML: {exc}.") from exc
+    except ValidationError as exc:
+        problems = [_problem(error["loc"], error["msg"]) for error in exc.errors()]
+        raise click.UsageError("\n".join([f"{path} is not a task:", *problems])) from exc
+
+
+def _problem(place: tuple[int | str, ...], words: str) -> str:
+    where = ".".join(map(str, place))
+    return f"  {where}: {words}" if where else f"  {words}"

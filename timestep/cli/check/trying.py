@@ -1,0 +1,159 @@
+"""One try of a task: run it as an application would, and judge what came."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agents import (
+    Agent,
+    ModelSettings,
+    RunConfig,
+    RunResultStreaming,
+    TResponseInputItem,
+    custom_span,
+    trace,
+)
+from agents.tracing import SpanError, gen_trace_id
+
+from timestep.cli.agent.run import AgentRun
+from timestep.cli.check.faults import SpanErrors, is_of_model
+from timestep.cli.check.judge import judge
+from timestep.cli.check.observation import Observation
+from timestep.cli.check.results import Try
+from timestep.cli.check.staging import agent_for, messages_for
+from timestep.cli.check.task import Task
+from timestep.cli.errors import explain
+from timestep.cli.streams import foreign_code
+from timestep.errors import ModelOutputError
+from timestep.registry import MultiModelProvider
+from timestep.traces.text import one_line
+
+_LONGEST = 400
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the tries of one model share.
+
+    Attributes:
+        provider: The provider of the model.
+        model: Its name.
+        group: The id that the runs of one check share in the record.
+        errors: The errors of model calls.
+        is_recorded: Whether runs are recorded.
+        patience: The most seconds that one try may take.
+        takes_temperature: Whether the server takes a temperature.
+        takes_seed: Whether the server takes a seed.
+    """
+
+    provider: MultiModelProvider
+    model: str
+    group: str
+    errors: SpanErrors
+    is_recorded: bool
+    patience: float
+    takes_temperature: bool = True
+    takes_seed: bool = True
+
+    def settings(self, seed: int) -> ModelSettings:
+        """Return the settings of a try: greedy, if the server can be."""
+        return ModelSettings(
+            preserve_raw_usage=True,  # the server's own durations
+            temperature=0.0 if self.takes_temperature else None,
+            extra_args={"seed": seed} if self.takes_seed else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A try, and the error that ended it."""
+
+    result: Try
+    error: Exception | None = None
+    load_seconds: float | None = None
+
+
+async def attempt(task: Task, stage: Stage, *, number: int, window: int | None) -> Outcome:
+    """Try *task* for the time *number*, which is the seed too."""
+    trace_id = gen_trace_id()
+    config = RunConfig(
+        model=stage.model, model_provider=stage.provider, model_settings=stage.settings(number)
+    )
+    about = {"model": stage.model, "task": task.name, "try": str(number)}
+    seen = Observation()
+    run = AgentRun(seen.take)
+    with trace(f"check {task.name}", trace_id, stage.group, about):
+        error = await _play(task, messages_for(task, window), run, seen, config, stage.patience)
+        error = _whose(error, run, stage.errors.take(trace_id))
+        reason = judge(task.expect, seen) if error is None else _words(error)
+        with custom_span("check", {"passed": reason is None, "reason": reason}) as span:
+            if reason is not None:
+                span.set_error(SpanError(message=reason, data=None))
+    result = _result(error, reason, run)
+    recorded = replace(result, trace_id=trace_id if stage.is_recorded else None)
+    return Outcome(recorded, error, run.costs.load_seconds)
+
+
+def _result(error: Exception | None, reason: str | None, run: AgentRun) -> Try:
+    is_error = error is not None and not is_of_model(error)
+    costs = run.costs
+    return Try(
+        "passed" if reason is None else "error" if is_error else "failed",
+        reason or "",
+        seconds=costs.total_seconds,
+        input_tokens=costs.input_tokens,
+        output_tokens=costs.output_tokens,
+        first_token_seconds=costs.first_token_seconds,
+        tokens_per_second=costs.tokens_per_second,
+    )
+
+
+async def _play(
+    task: Task,
+    messages: Sequence[TResponseInputItem],
+    run: AgentRun,
+    seen: Observation,
+    config: RunConfig,
+    patience: float,
+) -> Exception | None:
+    """Play all turns of *task*. Return the error that ended it."""
+    agent = agent_for(task)
+    items: list[TResponseInputItem] = []
+    try:
+        async with asyncio.timeout(patience):
+            for message in messages:
+                with foreign_code():
+                    result = await run.play(agent, [*items, message], config, task.max_turns)
+                seen.end_turn()
+                items, agent = result.to_input_list(), result.last_agent
+                _note_result(result, seen, agent)
+    except TimeoutError:
+        return TimeoutError(f"No end within {patience:g} s; --timeout allows more.")
+    except Exception as exc:  # noqa: BLE001 - models of other packages raise anything
+        return exc
+    return None
+
+
+def _note_result(result: RunResultStreaming, seen: Observation, agent: Agent[Any]) -> None:
+    """Note what the run's events do not bring."""
+    seen.output = result.final_output
+    # Some servers count the tokens of thinking but do not show them.
+    thought = result.context_wrapper.usage.output_tokens_details.reasoning_tokens
+    seen.thinking = seen.thinking or bool(thought)
+
+
+def _words(error: Exception) -> str:
+    # An error without a traceback was made here, and is in words already.
+    words = explain(error) if error.__traceback__ else str(error)
+    wrote = (
+        f" It wrote {error.text!r}." if isinstance(error, ModelOutputError) and error.text else ""
+    )
+    return one_line(words + wrote, _LONGEST)
+
+
+def _whose(error: Exception | None, run: AgentRun, on_span: Exception | None) -> Exception | None:
+    """Return *error*; if an event ended the answer, the error that the event stands for."""
+    if error is not None and run.problem:
+        return on_span or ConnectionError(run.problem)
+    return error
