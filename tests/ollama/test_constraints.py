@@ -210,15 +210,16 @@ async def test_a_schema_that_is_refused_twice_is_an_error_that_names_its_fields(
     assert len(fake_ollama.chats) == 2
     assert caught.value.status_code == 400
     assert words.rpartition(": ")[2][:20] in str(caught.value)
+    assert f"Leaving out {fields}" in str(caught.value)
 
 
-async def test_an_error_names_the_fields_where_nothing_can_be_taken_out(fake_ollama, model, run):
+async def test_a_refusal_of_a_schema_with_nothing_to_take_out_is_an_error(fake_ollama, model, run):
     class Plain(BaseModel):
         code: str
 
     refuse(fake_ollama, "Failed to initialize samplers: failed to parse grammar")
 
-    with pytest.raises(OllamaStatusError, match="It is about: the whole schema"):
+    with pytest.raises(OllamaStatusError, match=r"failed to parse grammar\. Choose a simpler type"):
         await run(Agent("a", model=model, output_type=Plain), "hi", run_config=QUIET)
 
 

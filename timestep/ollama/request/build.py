@@ -62,7 +62,8 @@ class ChatRequest:
         tools: The functions the answer may call.
         ignored: What was left out and deserves a warning, a phrase each.
         notes: What was left out by convention or changed, for the span.
-        is_relaxed: True when a constraint was taken out because the server refused it.
+        left_out: The constraints that were left out of ``format`` because the server refused it, such
+            as ``"code: pattern"``.
     """
 
     body: Json
@@ -71,7 +72,7 @@ class ChatRequest:
     tools: tuple[FunctionTool, ...] = ()
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    is_relaxed: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def messages(self) -> list[Any]:

@@ -6,7 +6,7 @@ such a request is asked once more without the constraint that the server's words
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -37,6 +37,7 @@ _LIMITS = frozenset(
         "pattern",
     }
 )  # fmt: skip - a table reads better in rows
+_SHOWN = 5
 _IN_LISTS = ("anyOf", "oneOf", "prefixItems")
 _IN_MAPS = ("properties", "$defs")
 
@@ -49,34 +50,42 @@ def is_refused_format(error: OllamaError) -> bool:
 def without_constraint(request: ChatRequest, error: OllamaStatusError) -> ChatRequest | None:
     """Return *request* without the constraint that *error* names; None when that was tried."""
     schema = request.body.get("format")
-    if request.is_relaxed or not isinstance(schema, Mapping):
+    if request.left_out or not isinstance(schema, Mapping):
         return None
     source = cast("Schema", schema)
-    if not _named(source, error.server_message):
+    named = _named(source, error.server_message)
+    if not named:
         return None
     body: dict[str, Any] = {**request.body, "format": _relaxed(source, error.server_message)}
     if request.rules.output is not None and not request.rules.is_repair:
         # The grammar no longer says all of it, so words do.
         words = told_output(request.rules.output)
         body["messages"] = with_instructions(body["messages"], words)
-    return replace(request, body=body, is_relaxed=True)
+    return replace(request, body=body, left_out=tuple(named))
 
 
 def refused_format_error(request: ChatRequest, error: OllamaStatusError) -> OllamaStatusError:
     """Return *error* with the fields of the schema that it may be about."""
     schema = request.body.get("format")
-    fields = _named(cast("Schema", schema), error.server_message) if schema else []
-    shown = ", ".join(fields[:5]) or "the whole schema"
+    named = _named(cast("Schema", schema), error.server_message) if schema else []
+    where = f"It is about {_listed(named)}. " if named else ""
+    if request.left_out:
+        where += f"Leaving out {_listed(request.left_out)} did not help. "
     return OllamaStatusError(
         f"{error.host} cannot make a grammar of the schema that {error.model!r} has to answer with: "
-        f"{error.server_message} It is about: {shown}. Leave the constraint out of the type, check "
-        "the value in a validator instead, or update the server.",
+        f"{error.server_message.rstrip('.')}. {where}Choose a simpler type, check the value in a "
+        "validator, or update the server.",
         status_code=error.status_code,
         headers=error.headers,
         server_message=error.server_message,
         model=error.model,
         host=error.host,
     )
+
+
+def _listed(fields: Sequence[str]) -> str:
+    more = len(fields) - _SHOWN
+    return ", ".join([*fields[:_SHOWN], *([f"{more} more"] if more > 0 else [])])
 
 
 def _named(schema: Schema, words: str) -> list[str]:

@@ -36,4 +36,4 @@ def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
         repairs=rules.repairs - 1,
         is_repair=True,
     )
-    return replace(request, body=body, rules=again, is_relaxed=False)
+    return replace(request, body=body, rules=again, left_out=())
