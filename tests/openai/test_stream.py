@@ -80,6 +80,10 @@ ACCEPTED = {
         b'data: {"choices": [{"index": 1, "delta": {"content": "other"}}]}\n\n' + HELLO + STOP + DONE,
         ANSWER,
     ),
+    "a choice with an index that is a list": (
+        b'data: {"choices": [{"index": [0], "delta": {"content": "other"}}]}\n\n' + HELLO + STOP + DONE,
+        ANSWER,
+    ),
     "a second choice without a message": (
         b'{"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}, {"index": 1}]}',
         ANSWER,
@@ -164,6 +168,15 @@ CALLS = {
     "twice the same, without index and id": (
         [piece(None, name="f", arguments="{}"), piece(None, name="f", arguments="{}")],
         [["call", "f", "{}", None], ["call", "f", "{}", None]],
+    ),
+    "a name in every piece, without index and id": (
+        [piece(None, name="f", arguments=part) for part in ('{"a": "\\', '"}', '[{\\\\"', "}")],
+        [["call", "f", '{"a": "\\"}[{\\\\"}', None]],
+    ),
+    "an index that is a list": ([piece([0], "call_1", "f", '{"a": 1}')], [CALL]),
+    "a piece of an earlier call": (
+        [piece(None, "call_1", "f", '{"a"'), piece(None, "call_2", "g", "{}"), piece(None, "call_1", arguments=": 1}")],
+        [CALL, ["call", "g", "{}", "call_2"]],
     ),
     "arguments as an object": ([piece(0, "call_1", "f", {"a": 1})], [["call", "f", {"a": 1}, "call_1"]]),
     "no arguments": ([piece(0, "call_1", "f", "")], [["call", "f", "", "call_1"]]),

@@ -3,16 +3,54 @@
 The pieces of a call share an index. Servers that leave the index out, or count wrong, are told apart by
 the call's id, then by its name: a piece with another id, or with a name after the arguments are whole,
 begins another call. Servers that repeat id and name in every piece repeat the same call.
+
+A piece is looked for in two places only, the call with its id and the last call with its index, and
+arguments are scanned once, so that the work is linear in the bytes.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from jiter import from_json
-
 from timestep.answer.chunks import Call
 from timestep.openai.errors import mapping
+
+_STRUCTURE = re.compile(r"""["\\{}\[\]]""")
+
+
+@dataclass(slots=True)
+class _Scan:
+    """Tells when JSON that comes in pieces is complete."""
+
+    pieces: int = 0
+    depth: int = 0
+    has_begun: bool = False
+    is_text: bool = False
+    is_escape: bool = False
+
+    def is_complete(self, pieces: list[str]) -> bool:
+        """True when *pieces*, of which those seen before are not read again, are a whole value."""
+        for piece in pieces[self.pieces :]:
+            self._add(piece)
+        self.pieces = len(pieces)
+        return self.has_begun and self.depth <= 0 and not self.is_text
+
+    def _add(self, piece: str) -> None:
+        self.has_begun = self.has_begun or bool(piece.strip())
+        escaped = 0 if self.is_escape else -1  # where a character means only itself
+        self.is_escape = False
+        for found in _STRUCTURE.finditer(piece):
+            at, sign = found.start(), found[0]
+            if at == escaped:
+                continue
+            if sign == "\\":
+                escaped = at + 1
+                self.is_escape = escaped == len(piece)
+            elif sign == '"':
+                self.is_text = not self.is_text
+            elif not self.is_text:
+                self.depth += 1 if sign in "{[" else -1
 
 
 @dataclass(slots=True)
@@ -25,6 +63,7 @@ class _Pending:
     pieces: list[str] = field(default_factory=list[str])
     value: object = None  # arguments that came as an object and not as text
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    scan: _Scan = field(default_factory=_Scan)
 
     def is_continued_by(self, index: object, call_id: object, name: object) -> bool:
         """True when a piece with *index*, *call_id* and *name* belongs to this call."""
@@ -37,22 +76,18 @@ class _Pending:
         return True
 
     def _is_complete(self) -> bool:
-        if self.value is not None:
-            return True
-        try:
-            from_json("".join(self.pieces).encode())
-        except ValueError:
-            return False
-        return True
+        return self.value is not None or self.scan.is_complete(self.pieces)
 
 
 class PendingCalls:
     """The calls of one answer, which are whole when the answer ends."""
 
-    __slots__ = ("_calls",)
+    __slots__ = ("_by_id", "_by_index", "_calls")
 
     def __init__(self) -> None:
         self._calls: list[_Pending] = []
+        self._by_id: dict[str, _Pending] = {}
+        self._by_index: dict[object, _Pending] = {}
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -61,15 +96,10 @@ class PendingCalls:
         """Add one entry of ``tool_calls``."""
         function = mapping(piece.get("function"))
         index, call_id, name = piece.get("index"), piece.get("id"), function.get("name")
-        call = next(
-            (each for each in reversed(self._calls) if each.is_continued_by(index, call_id, name)),
-            None,
-        )
-        if call is None:
-            call = _Pending(index)
-            self._calls.append(call)
+        call = self._call(index if isinstance(index, int) else None, call_id, name)
         if isinstance(call_id, str) and call_id:
             call.call_id = call_id
+            self._by_id[call_id] = call
         if isinstance(name, str) and name:
             call.name = name
         arguments = function.get("arguments")
@@ -80,9 +110,22 @@ class PendingCalls:
         if extra := piece.get("extra_content"):
             call.extra["extra_content"] = extra
 
+    def _call(self, index: int | None, call_id: object, name: object) -> _Pending:
+        """Return the call that a piece belongs to; a new one when there is none."""
+        known = self._by_id.get(call_id) if isinstance(call_id, str) else None
+        latest = self._calls[-1] if index is None and self._calls else self._by_index.get(index)
+        for call in (known, latest):
+            if call is not None and call.is_continued_by(index, call_id, name):
+                return call
+        call = _Pending(index)
+        self._calls.append(call)
+        self._by_index[index] = call
+        return call
+
     def take(self) -> list[Call]:
         """Return the calls in the order in which they began."""
         calls, self._calls = self._calls, []
+        self._by_id, self._by_index = {}, {}
         return [
             Call(
                 each.name,

@@ -181,7 +181,7 @@ class ChatReader:
         choice = mapping(cast("list[object]", choices)[0])
         if not choice:
             raise broken("sent a choice that is not an object", self._origin)
-        if choice.get("index") not in {None, 0}:
+        if choice.get("index") not in (None, 0):
             return  # only the first choice counts
         if choice.get("error"):
             raise said_error(choice, self._origin, self._url)
