@@ -238,10 +238,12 @@ def test_which_key_goes_to_ollama(monkeypatch, caplog, variables, key):
 
 
 def test_a_wrong_ollama_option_is_a_configuration_error():
-    with pytest.raises(ConfigurationError, match=r"^ollama\.options \(argument\): .*'num_ctx'"):
+    with pytest.raises(
+        ConfigurationError, match=r"^ollama\.options\.num_ctx \(argument\): .*'num_ctx'"
+    ):
         MultiModelProvider.from_env(ollama={"options": {"num_ctx": "many"}})
     with pytest.raises(
-        ConfigurationError, match=r"^providers\.gpu\.models\.m \(argument\): .*num_ctx"
+        ConfigurationError, match=r"^providers\.gpu\.models\.m\.num_ctx \(argument\): .*num_ctx"
     ):
         MultiModelProvider.from_env(
             providers={"gpu": {"kind": "ollama", "models": {"m": {"num_ctx": "many"}}}}

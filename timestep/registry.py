@@ -27,7 +27,7 @@ from agents.models.multi_provider import (
 )
 from openai import AsyncOpenAI, OpenAIError
 
-from timestep.errors import ConfigurationError, UnknownModelError
+from timestep.errors import ConfigurationError, TimestepError, UnknownModelError
 from timestep.net.chains import FallbackRules
 from timestep.net.forks import forget_in_children
 from timestep.routing import (
@@ -54,6 +54,20 @@ class MultiModelProviderMap(MultiProviderMap):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # the SDK leaves it without types
+        self._spellings: dict[str, str] = {}
+
+    def spell_alike(self, spellings: Mapping[str, str]) -> None:
+        """Answer to more prefixes: *spellings* are ours by theirs. A prefix of the map wins."""
+        self._spellings = dict(spellings)
+
+    def has_prefix(self, prefix: str) -> bool:
+        """Return True if a provider has *prefix*, or one that is spelled alike."""
+        return self.get_provider(prefix) is not None
+
+    def get_provider(self, prefix: str) -> ModelProvider | None:
+        """Return the provider of *prefix*, or of one that is spelled alike; None if there is none."""
+        found = super().get_provider(prefix)
+        return found or super().get_provider(self._spellings.get(prefix, prefix))
 
     def add_provider(self, prefix: str, provider: ModelProvider) -> None:
         """Give *prefix* to *provider*, instead of the one that had it.
@@ -187,6 +201,7 @@ class MultiModelProvider(MultiProvider):
         *,
         env_file: str | os.PathLike[str] | None = ".env",
         config_file: str | os.PathLike[str] | None = None,
+        check: bool = False,
         **overrides: Any,
     ) -> Self:
         """Return the provider that the environment, ``.env`` and the TOML file describe.
@@ -194,17 +209,41 @@ class MultiModelProvider(MultiProvider):
         Args:
             env_file: The ``.env`` file; None reads no such file.
             config_file: The TOML file, instead of the one that is searched for.
+            check: Refuse what has no effect or cannot work as well: variables that nothing reads,
+                unknown options, a model without its key or package. No request is made.
             overrides: Settings that win over all sources, such as ``default_model="ollama/…"``.
 
         Raises:
-            ConfigurationError: The configuration cannot be used, or a Temporal workflow asks.
+            ConfigurationError: The configuration cannot be used, the default model or an alias leads
+                to an unknown prefix, or a Temporal workflow asks.
         """
         _refuse_in_workflow()
+        from timestep.config.checks import find_doubts  # noqa: PLC0415 - see above
         from timestep.config.settings import load_settings  # noqa: PLC0415 - see above
 
-        return cls.from_settings(
-            load_settings(env_file=env_file, config_file=config_file, **overrides)
-        )
+        try:
+            settings = load_settings(env_file=env_file, config_file=config_file, **overrides)
+        finally:
+            del overrides  # which may hold a key, and a traceback can show the variables of a frame
+        provider = cls.from_settings(settings)
+        wrong = provider._wrong_models(settings, is_key_needed=check)  # noqa: SLF001 - our own
+        if check:
+            wrong += [doubt.text for doubt in find_doubts(settings, env_file=env_file)]
+        if wrong:
+            raise ConfigurationError("\n".join(wrong))
+        return provider
+
+    def _wrong_models(self, settings: "Settings", *, is_key_needed: bool) -> list[str]:
+        """Return what is wrong with the models that *settings* name; nothing is asked."""
+        wrong: list[str] = []
+        for path, name in settings.named_models():
+            try:
+                self._refuse_unknown(name)
+                if is_key_needed:
+                    self._named(name)
+            except TimestepError as exc:
+                wrong.append(settings.told(path, str(exc)))
+        return wrong
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
@@ -226,10 +265,11 @@ class MultiModelProvider(MultiProvider):
 
         provider_map = MultiModelProviderMap()
         provider_map.set_mapping(build_all(settings))
+        provider_map.spell_alike(settings.spellings("providers"))
         return cls(
             provider_map=provider_map,
             default_model=settings.default_model,
-            aliases=settings.aliases,
+            aliases={**settings.aliases, **settings.spellings("aliases")},
             fallback=settings.fallback,
             **openai_arguments(settings.openai),
         )
@@ -268,7 +308,9 @@ class MultiModelProvider(MultiProvider):
         except ConfigurationError as exc:
             raise ConfigurationError(f"{where}: {exc}") from exc
 
-    def _named(self, name: str) -> Model:
+    def _refuse_unknown(self, name: str) -> None:
+        from timestep.config.kinds import KINDS  # noqa: PLC0415 - see above
+
         prefix, rest = split_prefix(name)
         if not rest.strip():
             raise UnknownModelError(
@@ -276,15 +318,22 @@ class MultiModelProvider(MultiProvider):
                 prefix=prefix,
                 known=self._known_prefixes(),
             )
+        if prefix is None or prefix == "openai" or self._takes_unknown_prefixes:
+            return
+        is_built_in = prefix in KINDS and KINDS[prefix].is_built_in
+        if not is_built_in and not self._map.has_prefix(prefix):
+            raise UnknownModelError.for_prefix(prefix, self._known_prefixes())
+
+    def _named(self, name: str) -> Model:
+        self._refuse_unknown(name)
+        prefix, rest = split_prefix(name)
         if prefix is not None and (provider := self._map.get_provider(prefix)) is not None:
             return provider.get_model(rest)
         if prefix is None or prefix == "openai":
             return self._from_sdk(name)
         if (built_in := self._built_in_provider(prefix)) is not None:
             return built_in.get_model(rest)
-        if self._takes_unknown_prefixes:
-            return super().get_model(name)
-        raise UnknownModelError.for_prefix(prefix, self._known_prefixes())
+        return super().get_model(name)
 
     async def aclose(self) -> None:
         """Close every provider once; an error does not keep the others from being closed.
@@ -307,8 +356,14 @@ class MultiModelProvider(MultiProvider):
         try:
             return super().get_model(name)
         except OpenAIError as exc:
+            if name is None:
+                raise ConfigurationError(
+                    "An agent names no model, and no default model is set; set "
+                    "TIMESTEP_DEFAULT_MODEL, or default_model in timestep.toml, as in "
+                    "'ollama/llama3.2'. For the SDK's own default, a model of OpenAI, set OPENAI_API_KEY."
+                ) from exc
             raise ConfigurationError(
-                f"{name or 'The default model'!r} is a model of OpenAI, and its key is missing; "
+                f"{name!r} is a model of OpenAI, and its key is missing; "
                 "set OPENAI_API_KEY, or api_key in [openai]. A local model has a prefix, as "
                 "in 'ollama/llama3.2'."
             ) from exc

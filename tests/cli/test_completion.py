@@ -250,3 +250,15 @@ def test_completion_does_not_import_the_sdk(arguments, variables, imported_by, o
 
     assert "click" in imported
     assert not imported & {"agents", "openai", "timestep.errors", "timestep.ollama.wire"}
+
+
+def test_the_class_that_names_the_settings_is_asked_for_names(fish, ollama):
+    Path("app.py").write_text(
+        "from timestep import Settings\n\n\n"
+        "class AppSettings(Settings):\n"
+        "    def __init__(self, **values):\n"
+        "        super().__init__(aliases={'of-app': 'ollama/x'}, **values)\n"
+    )
+
+    assert "of-app" in fish("timestep run --settings app.py:AppSettings -m of")
+    assert "of-app" not in fish("timestep run -m of")

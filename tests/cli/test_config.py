@@ -321,6 +321,25 @@ def application():
     Path("timestep.toml").write_text('default_model = "from-toml"\n')
 
 
+def test_path_names_the_files_of_an_application(invoke, application):
+    result = invoke("config", "path", "--settings", "app.py:AppSettings")
+
+    assert result.stdout.splitlines()[:2] == ["read     app.env", "read     timestep.toml"]
+    assert invoke("config", "path", "--settings", "app.py:Broken").exit_code == 2
+
+
+def test_explain_says_that_a_host_is_not_used(invoke, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", "gpu")
+    monkeypatch.setenv("OLLAMA_BASE_URL", "https://lab.example")
+    shown = invoke("config", "explain", "OLLAMA_HOST").stdout
+    [found] = json.loads(invoke("config", "explain", "ollama.host", "--json").stdout)
+
+    why = "this is not used, because base_url (environment variable OLLAMA_BASE_URL) is for every model"
+    assert f"  but        {why}\n" in shown
+    assert found["unused"] == why
+    assert "but   " not in invoke("config", "explain", "ollama.base_url").stdout
+
+
 @pytest.mark.parametrize(
     ("key", "lines"),
     [

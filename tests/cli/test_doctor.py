@@ -17,7 +17,7 @@ from timestep.cli.doctor.models import check_models
 from timestep.cli.doctor.servers import Server, check_openai, check_server
 from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import Inventory, Offer
-from timestep.config.files import misspelled_variables
+from timestep.config.checks import doubts_of_variable
 from timestep.config.settings import load_settings
 from timestep.testing import FakeOllama, Stall
 
@@ -137,7 +137,53 @@ def test_a_configuration_that_cannot_be_read_is_a_problem(findings, text, words)
     ],
 )
 def test_variables_with_a_slip_are_told(name, meant):
-    assert misspelled_variables({name: "x"}) == ({name: meant} if meant else {})
+    told = [doubt.text for doubt in doubts_of_variable(name)]
+
+    words = f"No setting is read from the variable {name}. Did you mean {meant}?"
+    assert told == ([words] if meant else [])
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"OPENAI_API_KEY_FILE": "x"}, "No setting is read from the variable OPENAI_API_KEY_FILE."),
+        ({"TIMESTEP_OLLAMA__OPTIONS__NUMCTX": "1"}, "no option of Ollama; did you mean 'num_ctx'?"),
+        (
+            {"OLLAMA_BASE_URL": "http://127.0.0.1:9"},
+            "ollama.host (environment variable OLLAMA_HOST)",
+        ),
+        ({"TIMESTEP_ALIASES__A": "zz/x"}, "a = zz/x cannot be used: Unknown prefix: zz."),
+        ({"TIMESTEP_ALIASES__A": "["}, "this begins as a JSON list and is not one"),
+    ],
+)
+def test_strictly_a_doubt_about_the_configuration_is_a_problem_and_no_server_is_asked(
+    invoke, ollama, monkeypatch, variables, words
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = invoke("doctor", "--strict", "--json")
+
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert any(words in each["text"] for each in found if each["status"] == "problem")
+    assert ollama.requests == []
+
+
+def test_strictly_a_directory_called_dot_env_is_a_problem(invoke, ollama):
+    Path(".env").mkdir()
+
+    assert invoke("doctor").exit_code == 0
+    result = invoke("doctor", "--strict")
+    assert result.exit_code == 1
+    assert ".env is a directory" in result.stdout
+
+
+def test_strictly_a_warning_about_a_model_counts(invoke, ollama):
+    assert invoke("doctor", "--strict").exit_code == 0
+    ollama.add_model("llama3.2", capabilities=("completion",), context_length=131072)
+
+    assert invoke("doctor").exit_code == 0
+    assert invoke("doctor", "--strict").exit_code == 1
 
 
 def test_every_model_of_a_default_list_is_checked(invoke, ollama, monkeypatch):

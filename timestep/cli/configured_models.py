@@ -1,11 +1,11 @@
 """The models that the default model and the aliases lead to."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from timestep.config.settings import Settings
 from timestep.net.names import tagged
-from timestep.routing import chain, split_prefix
+from timestep.routing import split_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,10 @@ class ConfiguredModel:
 
 def configured_models(settings: Settings) -> list[ConfiguredModel]:
     """Return the default model, then the aliases in their order. A chain gives several."""
-    return list(_read(settings))
-
-
-def _read(settings: Settings) -> Iterator[ConfiguredModel]:
-    for model in chain(None, settings.aliases, settings.default_model):
-        yield ConfiguredModel(None, model)
-    for alias in settings.aliases:
-        for model in chain(alias, settings.aliases):
-            yield ConfiguredModel(alias, model)
+    return [
+        ConfiguredModel(alias[0] if alias else None, model)
+        for (_, *alias), model in settings.named_models()
+    ]
 
 
 def same_model(one: str, other: str, ollama: Collection[str]) -> bool:

@@ -1,6 +1,7 @@
 """The context that commands share: the options that name the configuration, and the settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from timestep.config.files import SourceFile
     from timestep.config.settings import Settings
     from timestep.registry import MultiModelProvider
 
@@ -42,25 +44,51 @@ class Context:
         Raises:
             ConfigurationProblem: The settings are wrong.
         """
+        with self._reading():
+            return self.settings_class(_config_file=self.config_file, _env_file=self.named_env_file)
+
+    def source_files(self) -> "list[SourceFile]":
+        """Return the files that the settings are looked for in, strongest first.
+
+        Raises:
+            ConfigurationProblem: A file that is needed to find the others cannot be read.
+        """
+        from timestep.config.files import source_files
+
+        with self._reading():
+            return source_files(
+                self.settings_class, env_file=self.named_env_file, config_file=self.config_file
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         from pydantic import ValidationError
         from pydantic_settings import SettingsError
 
         from timestep.config.problems import message_of
 
-        settings_class = self._settings_class()
-        # Without --env-file the class says which files it reads; ours says .env.
-        env_file = "" if self.env_file == ".env" else self.env_file
+        name = self.settings_class.__name__
         try:
-            return settings_class(_config_file=self.config_file, _env_file=env_file)
+            yield
         except (ValidationError, SettingsError) as exc:
             raise ConfigurationProblem(message_of(exc)) from exc
         except Exception as exc:  # a source of the application raises anything
             raise ConfigurationProblem(
-                f"A source of {settings_class.__name__} raised {type(exc).__name__}; "
-                f"call {settings_class.__name__}() in Python to see why."
+                f"A source of {name} raised {type(exc).__name__}; call {name}() in Python to see why."
             ) from exc
 
-    def _settings_class(self) -> "type[Settings]":
+    @property
+    def named_env_file(self) -> str:
+        """The value of ``--env-file``; empty without it, so that the class says which files it reads."""
+        return "" if self.env_file == ".env" else self.env_file
+
+    @cached_property
+    def settings_class(self) -> "type[Settings]":
+        """The class that ``--settings`` names, or ours.
+
+        Raises:
+            UsageError: The option names something else.
+        """
         from timestep.config.settings import Settings
 
         if self.settings_reference is None:

@@ -72,9 +72,9 @@ def _find_ollama(
     """
     from timestep.cli.inventory import ollama_providers
     from timestep.config.kinds import KINDS
-    from timestep.routing import chain, split_prefix
+    from timestep.routing import split_prefix
 
-    [resolved, *_] = chain(name, settings.aliases)
+    [resolved, *_] = settings.models_of(name)
     prefix, rest = split_prefix(resolved)
     known = ollama_providers(provider)
     if prefix in known:

@@ -1,21 +1,17 @@
 """The files that settings may come from, for those who ask which of them are read."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from timestep.config.provenance import KeyPath
 from timestep.config.settings import Settings
 from timestep.config.sources.arguments import ArgumentsSource
-from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, named_path
-from timestep.config.sources.dotenv import DotenvSource
+from timestep.config.sources.base import CONFIG_VARIABLE, named_path
+from timestep.config.sources.dotenv import DotenvSource, EnvFile
+from timestep.config.sources.secrets import SecretsSource, secrets_directories
 from timestep.config.sources.toml import TomlSource, toml_places
-from timestep.config.sources.variables import (
-    VariablesSource,
-    environment_variables,
-    meant_variable,
-)
+from timestep.config.sources.variables import VariablesSource, environment_variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +30,35 @@ class SourceFile:
 
 
 def source_files(
+    settings_cls: type[Settings] = Settings,
     *,
-    env_file: str | os.PathLike[str] | None = ".env",
+    env_file: EnvFile = "",
     config_file: str | os.PathLike[str] | None = None,
 ) -> list[SourceFile]:
-    """Return the files that `load_settings` with these arguments looks for, strongest first.
+    """Return the files that *settings_cls* looks for with these arguments, strongest first.
+
+    Files of sources that are not ours are left out.
 
     Raises:
         SettingsError: A file that is needed to find the others cannot be read.
     """
-    naming = (
-        ArgumentsSource(Settings, {}, config_file=config_file),
-        VariablesSource(Settings, environment_variables(os.environ)),
-        DotenvSource(Settings, env_file),
-    )
-    secrets = named_path(SECRETS_VARIABLE, naming)
+    arguments = ArgumentsSource(settings_cls, {}, config_file=config_file)
+    environment = VariablesSource(settings_cls, environment_variables(os.environ))
+    dotenv = DotenvSource(settings_cls, env_file)
+    naming = (arguments, environment, dotenv)
+    secrets = secrets_directories(settings_cls, naming)
+    files = [SourceFile(path, (), path.is_file()) for path in reversed(dotenv.files)]
+    files += [SourceFile(path, (), path.is_dir()) for path in reversed(secrets)]
     config = named_path(CONFIG_VARIABLE, naming)
-    read = TomlSource(Settings, config).file if config is None or config.is_file() else None
-    files = [] if env_file is None else [SourceFile(Path(env_file), (), Path(env_file).is_file())]
-    files += [] if secrets is None else [SourceFile(secrets, (), secrets.is_dir())]
-    return files + [SourceFile(path, table, path == read) for path, table in toml_places(config)]
-
-
-def misspelled_variables(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the variables that nothing reads, by name, with what they were probably meant to be."""
-    names = os.environ if environment is None else environment
-    return {name: meant for name in names if (meant := meant_variable(name))}
+    if config is not None and not config.is_file():
+        return [*files, *(SourceFile(path, table, False) for path, table in toml_places(config))]
+    sources = settings_cls.settings_customise_sources(
+        settings_cls,
+        init_settings=arguments,
+        env_settings=environment,
+        dotenv_settings=dotenv,
+        file_secret_settings=SecretsSource(settings_cls, ()),
+    )
+    for toml in (source for source in sources if isinstance(source, TomlSource)):
+        files += [SourceFile(path, table, path == toml.file) for path, table in toml_places(config)]
+    return files

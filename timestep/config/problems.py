@@ -49,14 +49,21 @@ def explain(
     error: ValidationError, model: type[BaseModel], kinds: Collection[str], places: Places
 ) -> ValidationError:
     """Return *error* with messages that name the key, the place and the fix, and no input."""
-    problems = error.errors(include_input=False, include_url=False)
-    return _error(_told(problem, model, kinds, places) for problem in problems)
+    return _error(
+        _explained(problem, model, kinds, places)
+        for problem in error.errors(include_input=False, include_url=False)
+    )
 
 
-def refusal(path: KeyPath, reason: str, places: Places, model: type[BaseModel]) -> ValidationError:
-    """Return the error for the key at *path*; *reason* says what is wrong and what to do."""
-    origin = places.of(path)
-    return _error([(path, origin, in_form(reason, path, origin, model))])
+def refusal(path: KeyPath, text: str) -> ValidationError:
+    """Return the error whose message is *text*, about the key at *path*."""
+    return _error([(path, text)])
+
+
+def told(path: KeyPath, origin: Origin | None, reason: str, model: type[BaseModel]) -> str:
+    """Return *reason* in the form of *origin*, after the key at *path* and its place."""
+    place = f" ({origin})" if origin else ""
+    return f"{dotted(path) or 'settings'}{place}: {_in_form(reason, path, origin, model)}"
 
 
 def message_of(error: ValidationError | SettingsError) -> str:
@@ -66,7 +73,7 @@ def message_of(error: ValidationError | SettingsError) -> str:
     return "\n".join(map(str, error.args))
 
 
-def in_form(text: str, path: KeyPath, origin: Origin | None, model: type[BaseModel]) -> str:
+def _in_form(text: str, path: KeyPath, origin: Origin | None, model: type[BaseModel]) -> str:
     """Return *text* with its settings written as variables, if *origin* is one.
 
     Args:
@@ -93,22 +100,20 @@ def _table_variable(found: re.Match[str]) -> str:
     return f"{variable_name(found.groups())}__…"
 
 
-def _error(problems: Iterable[tuple[KeyPath, Origin | None, str]]) -> ValidationError:
+def _error(problems: Iterable[tuple[KeyPath, str]]) -> ValidationError:
     lines: list[InitErrorDetails] = []
-    for path, origin, reason in problems:
-        place = f" ({origin})" if origin else ""
-        text = f"{dotted(path) or 'settings'}{place}: {reason}"
+    for path, text in problems:
         # A variable may hold bytes that are not text; pydantic's messages may not.
-        text = text.encode(errors="backslashreplace").decode()
-        problem = PydanticCustomError("configuration", "{text}", {"text": text})
+        shown = text.encode(errors="backslashreplace").decode()
+        problem = PydanticCustomError("configuration", "{text}", {"text": shown})
         lines.append({"type": problem, "loc": path, "input": None})
     return ValidationError.from_exception_data("Settings", lines, hide_input=True)
 
 
-def _told(
+def _explained(
     problem: ErrorDetails, model: type[BaseModel], kinds: Collection[str], places: Places
-) -> tuple[KeyPath, Origin | None, str]:
-    """Return the key of *problem*, where it is, and what is wrong with it."""
+) -> tuple[KeyPath, str]:
+    """Return the key of *problem*, and the whole message."""
     path, error = _path(problem), problem.get("ctx", {}).get("error")
     if isinstance(error, WrongEntryError):
         path = (*path, error.name)
@@ -117,9 +122,10 @@ def _told(
     url = (*path, "base_url")
     origin = places.of(url if is_section and dotted(url) in places.origins else path)
     if isinstance(error, UnreadError):
-        return path, origin, f"{error.reason}; {_how_to_read(error.slip, path, origin)}"
-    reason = _reason(problem, path, model, kinds, origin)
-    return path, origin, in_form(reason, path, origin, model)
+        reason = f"{error.reason}; {_how_to_read(error.slip, path, origin)}"
+    else:
+        reason = _reason(problem, path, model, kinds, origin)
+    return path, told(path, origin, reason, model)
 
 
 def _how_to_read(slip: Slip, path: KeyPath, origin: Origin | None) -> str:

@@ -6,8 +6,8 @@ file, defaults. Tables merge key by key. Importing this module imports neither `
 """
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import (
@@ -19,7 +19,7 @@ from pydantic_settings import (
 
 from timestep.config.frozen import Frozen, freeze
 from timestep.config.kinds import KINDS, ProviderTable, plugin_kinds
-from timestep.config.problems import Places, explain, message_of, refusal
+from timestep.config.problems import Places, explain, message_of, refusal, told
 from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, trace_origins
 from timestep.config.schema import (
     Fallback,
@@ -31,21 +31,20 @@ from timestep.config.schema import (
 from timestep.config.sources.arguments import ArgumentsSource
 from timestep.config.sources.base import (
     CONFIG_VARIABLE,
-    SECRETS_VARIABLE,
     entries_of,
     named_path,
     tables_of,
     texts_of,
 )
-from timestep.config.sources.dotenv import DotenvSource
+from timestep.config.sources.dotenv import DotenvSource, EnvFile
 from timestep.config.sources.foreign import observed
-from timestep.config.sources.secrets import SecretsSource
+from timestep.config.sources.secrets import SecretsSource, secrets_directories
 from timestep.config.sources.toml import TomlSource
 from timestep.config.sources.variables import VariablesSource, environment_variables, spell_alike
 from timestep.config.types import Alias, AliasName, ProviderName
 from timestep.net.chains import FallbackRules
 from timestep.net.urls import is_ollama_cloud
-from timestep.routing import describe_ring, find_ring, targets
+from timestep.routing import chain, describe_ring, find_ring, split_prefix, targets
 
 
 class Settings(Frozen, BaseSettings):
@@ -104,37 +103,58 @@ class Settings(Frozen, BaseSettings):
     def __init__(
         self,
         *,
-        _env_file: str | os.PathLike[str] | None = "",
+        _env_file: EnvFile = "",
         _secrets_dir: str | os.PathLike[str] | None = None,
         _config_file: str | os.PathLike[str] | None = None,
         _environment: Mapping[str, str] | None = None,
         **values: Any,
     ) -> None:
-        cls = type(self)
-        configured = cls.model_config
-        env_file = configured.get("env_file") if _env_file == "" else _env_file
-        variables = environment_variables(os.environ if _environment is None else _environment)
-        arguments = ArgumentsSource(cls, values, config_file=_config_file, secrets_dir=_secrets_dir)
-        environment = VariablesSource(cls, variables)
-        dotenv = DotenvSource(cls, env_file)
-        secrets_dir = named_path(SECRETS_VARIABLE, (arguments, environment, dotenv))
+        error: ValidationError | SettingsError | None
+        try:
+            sources = self._sources(values, _environment, _env_file, _config_file, _secrets_dir)
+            error = self._load(sources)
+        except SettingsError as exc:
+            error = SettingsError(*exc.args)
+        finally:
+            del values, _environment  # a traceback can show the variables of a frame
+        if error is not None:
+            raise error  # here, where it brings no frame along that has read a key
+
+    @classmethod
+    def _sources(
+        cls,
+        values: Mapping[str, Any],
+        environment: Mapping[str, str] | None,
+        env_file: EnvFile,
+        config_file: str | os.PathLike[str] | None,
+        secrets_dir: str | os.PathLike[str] | None,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        given = ArgumentsSource(cls, values, config_file=config_file, secrets_dir=secrets_dir)
+        variables = environment_variables(os.environ if environment is None else environment)
+        naming = (given, VariablesSource(cls, variables), DotenvSource(cls, env_file))
+        secrets = SecretsSource(cls, secrets_directories(cls, naming))
+        arguments, environment_source, dotenv = naming
         sources = cls.settings_customise_sources(
             cls,
             init_settings=arguments,
-            env_settings=environment,
+            env_settings=environment_source,
             dotenv_settings=dotenv,
-            file_secret_settings=SecretsSource(cls, secrets_dir or configured.get("secrets_dir")),
+            file_secret_settings=secrets,
         )
         spell_alike(sources)
-        sources = tuple(observed(cls, sources))
+        return tuple(observed(cls, sources))
+
+    def _load(
+        self, sources: tuple[PydanticBaseSettingsSource, ...]
+    ) -> ValidationError | SettingsError | None:
+        """Take the values of *sources*; return what is wrong with them."""
         try:
             super().__init__(_build_sources=(sources, {}))
         except ValidationError as exc:
             places = Places(trace_origins(entries_of(sources)), tables_of(sources))
-            raise explain(exc, cls, {*KINDS, *plugin_kinds()}, places) from None
+            return explain(exc, type(self), {*KINDS, *plugin_kinds()}, places)
         self._origins = trace_origins(entries_of(sources))
-        self._check_aliases()
-        self._check_ollama_transport()
+        return self._ring() or self._transport_problem()
 
     @classmethod
     def settings_customise_sources(
@@ -172,14 +192,49 @@ class Settings(Frozen, BaseSettings):
         """
         return self.origin_of("ollama.api_key").winner.variable == "OLLAMA_API_KEY"
 
-    def _refusal(self, path: KeyPath, reason: str) -> ValidationError:
-        return refusal(path, reason, Places(self._origins), type(self))
+    def told(self, path: KeyPath, reason: str) -> str:
+        """Return *reason* with the key at *path* and its place, in the form its user wrote it."""
+        return told(path, Places(self._origins).of(path), reason, type(self))
 
-    def _check_aliases(self) -> None:
-        if ring := find_ring(self.aliases):
-            raise self._refusal(("aliases", ring[0]), describe_ring(ring))
+    def models_of(self, name: str | None) -> list[str]:
+        """Return the models that *name* stands for, first choice first; None is the default model."""
+        aliases = {**self.aliases, **self.spellings("aliases")}
+        prefixes = self.spellings("providers")
+        found = [split_prefix(model) for model in chain(name, aliases, self.default_model)]
+        return [rest if p is None else f"{prefixes.get(p, p)}/{rest}" for p, rest in found]
 
-    def _check_ollama_transport(self) -> None:
+    def named_models(self) -> Iterator[tuple[KeyPath, str]]:
+        """Yield each model that the default model and then the aliases lead to, with their key."""
+        names: list[tuple[KeyPath, str | None]] = [(("default_model",), None)]
+        names += [(("aliases", alias), alias) for alias in self.aliases]
+        for path, name in names:
+            yield from ((path, model) for model in self.models_of(name))
+
+    def spellings(self, section: Literal["providers", "aliases"]) -> dict[str, str]:
+        """Return the names in *section* that only variables spell, by the same name with hyphens.
+
+        A variable has no hyphen, so ``TIMESTEP_ALIASES__MY_FAST`` is ``my-fast`` as well.
+        """
+        names: Mapping[str, object] = getattr(self, section)
+        spelled = {name.replace("_", "-"): name for name in names}
+        return {
+            other: name
+            for other, name in spelled.items()
+            if other not in names and self._is_of_variables(f"{section}.{name}")
+        }
+
+    def _is_of_variables(self, key: str) -> bool:
+        return all(
+            origin.winner.variable is not None
+            for name, origin in self._origins.items()
+            if name == key or name.startswith(f"{key}.")
+        )
+
+    def _ring(self) -> ValidationError | None:
+        ring = find_ring(self.aliases)
+        return self._refusal(("aliases", ring[0]), describe_ring(ring)) if ring else None
+
+    def _transport_problem(self) -> ValidationError | None:
         ollama = self.ollama
         urls = targets(ollama.base_url) if ollama.base_url is not None else []
         if self.ollama_key_is_for_cloud_only and not all(map(is_ollama_cloud, urls)):
@@ -188,7 +243,11 @@ class Settings(Frozen, BaseSettings):
             check_transport(ollama)
         except ValueError as exc:
             key = "host" if ollama.base_url is None else "base_url"
-            raise self._refusal(("ollama", key), str(exc)) from None
+            return self._refusal(("ollama", key), str(exc))
+        return None
+
+    def _refusal(self, path: KeyPath, reason: str) -> ValidationError:
+        return refusal(path, self.told(path, reason))
 
 
 def load_settings(
@@ -223,6 +282,8 @@ def load_settings(
         from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
 
         raise ConfigurationError(message_of(exc)) from exc
+    finally:
+        del environment, overrides  # a traceback can show the variables of a frame
 
 
 def _check_overrides(overrides: Mapping[str, Any]) -> None:

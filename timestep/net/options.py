@@ -87,13 +87,15 @@ def named_options(options: object) -> Mapping[str, Any]:
 
 def unknown_options(names: Iterable[str]) -> list[str]:
     """Return a phrase for each of *names* that Ollama does not know."""
-    phrases: list[str] = []
-    for name in names:
-        if name not in OPTION_NAMES:
-            near = difflib.get_close_matches(name, OPTION_NAMES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            phrases.append(f"options.{name} (no option of Ollama{hint})")
-    return phrases
+    return [f"options.{name} ({reason})" for name in names if (reason := unknown_option(name))]
+
+
+def unknown_option(name: str) -> str:
+    """Return why the option *name* has no effect; empty if Ollama knows it."""
+    if name in OPTION_NAMES:
+        return ""
+    near = difflib.get_close_matches(name, OPTION_NAMES, n=1)
+    return f"no option of Ollama; did you mean {near[0]!r}?" if near else "no option of Ollama"
 
 
 def _checked(name: str, value: Any) -> Any:

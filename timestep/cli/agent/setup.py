@@ -12,7 +12,6 @@ from timestep.cli.agent.options import AgentOptions
 from timestep.cli.context import Context
 from timestep.config.settings import Settings
 from timestep.registry import MultiModelProvider
-from timestep.routing import chain
 
 NO_MODEL = (
     "No model: name one with --model, as in --model ollama/llama3.2, or set "
@@ -52,7 +51,7 @@ class RunSetup:
         model = self.config.model or agent.model
         if isinstance(model, Model):
             return str(getattr(model, "model", type(model).__name__))
-        names = chain(model, self.settings.aliases, self.settings.default_model)
+        names = self.settings.models_of(model)
         return names[0] if names else ""
 
 

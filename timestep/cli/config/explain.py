@@ -84,6 +84,8 @@ def _describe(leaf: "Leaf") -> str:
     rows += [("variable" if not n else "", name) for n, name in enumerate(leaf.variables)]
     lines = [click.style(clean(leaf.line), bold=True)]
     lines += [f"  {label:<11}{clean(text)}" for label, text in rows]
+    if leaf.unused:
+        lines.append(f"  {'but':<11}{clean(leaf.unused)}")
     if leaf.description:
         lines.append(
             click.wrap_text(leaf.description, width(), initial_indent="  ", subsequent_indent="  ")
@@ -99,6 +101,7 @@ def _as_json(leaf: "Leaf") -> dict[str, Any]:
         "losers": [_place(loser) for loser in leaf.origin.losers],
         "variables": leaf.variables,
         "description": leaf.description,
+        "unused": leaf.unused,
     }
 
 

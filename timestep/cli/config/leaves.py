@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
+from timestep.config.checks import hidden_hosts
 from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, dotted, flatten
 from timestep.config.settings import Settings
 from timestep.config.shape import field_at
@@ -20,12 +21,14 @@ class Leaf:
         value: The value as JSON has it, with secrets masked.
         origin: Where the value came from.
         description: What the key is for; empty for a key with a free name.
+        unused: Why the value has no effect; empty when it has one.
     """
 
     path: KeyPath
     value: Any
     origin: KeyOrigin
     description: str
+    unused: str = ""
 
     @classmethod
     def unset(cls, path: KeyPath, settings_class: type[Settings]) -> Self:
@@ -58,9 +61,11 @@ class Leaf:
 
 def read_leaves(settings: Settings) -> Iterator[Leaf]:
     """Yield every key of *settings*, in the order of the models."""
+    unused = {(*path, "host"): why for path, why in hidden_hosts(settings)}
     for path, value in flatten(settings.model_dump(mode="json")):
         description = _description(type(settings), path)
-        yield Leaf(path, value, settings.origin_of(dotted(path)), description)
+        origin = settings.origin_of(dotted(path))
+        yield Leaf(path, value, origin, description, unused.get(path, ""))
 
 
 def _description(settings_class: type[Settings], path: KeyPath) -> str:

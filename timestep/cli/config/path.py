@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.context import ConfigurationProblem, Context, configuration_options
+from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import clean, json_option, print_json
 
 if TYPE_CHECKING:
@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 @configuration_options
 def path(context: Context, *, as_json: bool) -> None:
     """Show the files that settings are read from, strongest first, and which exist."""
-    from pydantic_settings import SettingsError
-
-    from timestep.config.files import source_files
-
-    try:
-        files = source_files(env_file=context.env_file, config_file=context.config_file)
-    except SettingsError as exc:
-        raise ConfigurationProblem(str(exc)) from exc
+    files = context.source_files()
     if as_json:
         print_json([{"path": str(file.path.absolute()), "state": _state(file)} for file in files])
         return

@@ -42,17 +42,24 @@ class Finding:
     show_default=True,
     help="Give up on a server after this many seconds of silence.",
 )
+@click.option(
+    "--strict",
+    "is_strict",
+    is_flag=True,
+    help="Warnings count. Wrong configuration is told without asking a server.",
+)
 @json_option
 @configuration_options
-def doctor(context: Context, *, timeout: float, as_json: bool) -> None:
+def doctor(context: Context, *, timeout: float, is_strict: bool, as_json: bool) -> None:
     """Check the configuration, the servers and the models, and say what to do.
 
-    The exit code is 1 if there is a problem. Notes and warnings do not count.
+    The exit code is 1 if there is a problem. Notes do not count, and warnings with --strict only.
     """
     from timestep.cli.doctor.checks import examine
 
-    findings = examine(context, patience=timeout)
-    problems = [finding for finding in findings if finding.status == "problem"]
+    findings = examine(context, patience=timeout, is_strict=is_strict)
+    counting = {"problem", "warning"} if is_strict else {"problem"}
+    problems = [finding for finding in findings if finding.status in counting]
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

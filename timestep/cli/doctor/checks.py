@@ -1,48 +1,45 @@
 """Runs every check, in the order in which the findings are shown."""
 
 import asyncio
-
-from pydantic_settings import SettingsError
+import os
 
 from timestep.cli.configured_models import ConfiguredModel, configured_models
 from timestep.cli.context import ConfigurationProblem, Context
-from timestep.cli.doctor import Finding
+from timestep.cli.doctor import Finding, Status
 from timestep.cli.doctor.models import check_models
 from timestep.cli.doctor.servers import Server, check_openai, check_proxies, check_server, visit
 from timestep.cli.errors import explain
 from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import take_inventory
-from timestep.config.files import misspelled_variables, source_files
+from timestep.config.checks import Doubt, doubts_of_variable, find_doubts
 from timestep.config.kinds import lists_models
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError
 from timestep.registry import MultiModelProvider
-from timestep.routing import chain, split_prefix, targets
+from timestep.routing import split_prefix, targets
 
 _CONFIGURATION = "configuration"
+_FIRST = Finding(_CONFIGURATION, "note", "Fix this first; then the servers and models are checked.")
 
 
-def examine(context: Context, *, patience: float) -> list[Finding]:
-    """Return every finding. Waits at most *patience* seconds for each server."""
-    findings = [
-        Finding(
-            _CONFIGURATION,
-            "warning",
-            f"No setting is read from the variable {name}. Did you mean {meant}?",
-            f'export {meant}="${name}"; unset {name}',
-        )
-        for name, meant in misspelled_variables().items()
-    ]
+def examine(context: Context, *, patience: float, is_strict: bool = False) -> list[Finding]:
+    """Return every finding. Waits at most *patience* seconds for each server.
+
+    Args:
+        context: The configuration.
+        patience: The longest silence of a server, in seconds.
+        is_strict: Take a doubt about the configuration for a problem, which ends the checks before
+            a server is asked.
+    """
     try:
-        files = source_files(env_file=context.env_file, config_file=context.config_file)
+        files = context.source_files()
         settings, provider = context.settings, context.build_provider()
-    except (SettingsError, ConfigurationProblem) as exc:
-        lines = str(exc.args[0] if isinstance(exc, SettingsError) else exc.message).splitlines()
-        wrong = [Finding(_CONFIGURATION, "problem", line) for line in lines]
-        hint = Finding(
-            _CONFIGURATION, "note", "Fix this first; then the servers and models are checked."
-        )
-        return [*findings, *wrong, hint]
+        doubts = find_doubts(settings, env_file=context.named_env_file)
+    except ConfigurationProblem as exc:
+        wrong = [Finding(_CONFIGURATION, "problem", line) for line in exc.message.splitlines()]
+        misspelled = [doubt for name in os.environ for doubt in doubts_of_variable(name)]
+        return [*_findings(misspelled, "warning"), *wrong, _FIRST]
+    findings = _findings(doubts, "problem" if is_strict else "warning")
     read = ", ".join(str(file.path) for file in files if file.is_read)
     words = f"Read {read} and the environment." if read else "Read the environment; no file."
     findings.insert(0, Finding(_CONFIGURATION, "ok", words))
@@ -55,10 +52,16 @@ def examine(context: Context, *, patience: float) -> list[Finding]:
         for entry, problem in problems.items()
         if problem
     ]
+    if is_strict and any(finding.status == "problem" for finding in findings):
+        return [*findings, _FIRST]
     usable = [entry for entry in configured if not problems[entry]]
     if all(entry in usable for entry in configured if entry.alias is None):
         findings += _tell_default(settings)
     return findings + run_without_waiting(_check_all(settings, provider, usable, patience))
+
+
+def _findings(doubts: list[Doubt], status: Status) -> list[Finding]:
+    return [Finding(_CONFIGURATION, status, doubt.text, doubt.fix) for doubt in doubts]
 
 
 def _why_unusable(name: str, settings: Settings, provider: MultiModelProvider) -> str:
@@ -85,7 +88,7 @@ def _tell_default(settings: Settings) -> list[Finding]:
             )
         ]
     named = targets(settings.default_model)
-    models = chain(None, settings.aliases, settings.default_model)
+    models = settings.models_of(None)
     leads = f", which is {', then '.join(models)}" if named != models else ""
     words = f"The default model is {', then '.join(named)}{leads}."
     return [Finding(_CONFIGURATION, "ok", words)]

@@ -35,8 +35,13 @@ class DotenvSource(VariablesSource):
     """The variables of a ``.env`` file. The environment of the process stays as it is.
 
     Args:
-        env_file: The file, or a list in which the last file wins; None for none. Only ``.env``
-            itself may be missing.
+        env_file: The file, or a list in which the last file wins; None for none; empty for
+            ``env_file`` of the ``model_config``. Only ``.env`` itself may be missing.
+
+    Attributes:
+        files: The files, the weakest first.
+        without_value: Where a statement names a variable and leaves it without a value, and what
+            to write there.
 
     Raises:
         SettingsError: The file cannot be read, or a statement names one of our variables and does
@@ -44,30 +49,43 @@ class DotenvSource(VariablesSource):
     """
 
     def __init__(self, settings_cls: type[BaseSettings], env_file: EnvFile) -> None:
+        if env_file == "":
+            env_file = settings_cls.model_config.get("env_file")
         files = [env_file] if isinstance(env_file, str | os.PathLike) else env_file or []
+        self.files = [Path(file) for file in files]
+        self.without_value: list[tuple[Origin, str]] = []
         super().__init__(
             settings_cls,
             [
                 variable
-                for file in reversed(files)
-                for variable in _variables(settings_cls, Path(file))
+                for file in reversed(self.files)
+                for variable in self._variables(settings_cls, file)
             ],
         )
 
+    def _variables(self, settings_cls: type[BaseSettings], path: Path) -> list[Variable]:
+        text = _text(path)
+        values = dotenv_values(stream=io.StringIO(text))
+        found: dict[str, Variable] = {}
+        for binding in parse_stream(io.StringIO(text)):
+            line = binding.original.line + _blank_lines(binding.original.string)
+            if reason := _misread(settings_cls, binding):
+                raise SettingsError(f"{path}:{line}: {reason}")
+            if binding.key is not None:
+                origin = Origin("dotenv", f"{path}:{line}", binding.key.upper())
+                found[binding.key] = Variable(binding.key, values[binding.key] or "", origin)
+                self._note_value(binding, found[binding.key])
+        return list(found.values())
 
-def _variables(settings_cls: type[BaseSettings], path: Path) -> list[Variable]:
-    text = _text(path)
-    lines: dict[str | None, int] = {}
-    for binding in parse_stream(io.StringIO(text)):
-        line = binding.original.line + _blank_lines(binding.original.string)
-        lines[binding.key] = line
-        if reason := _misread(settings_cls, binding):
-            raise SettingsError(f"{path}:{line}: {reason}")
-    return [
-        Variable(name, value, Origin("dotenv", f"{path}:{lines[name]}", name.upper()))
-        for name, value in dotenv_values(stream=io.StringIO(text)).items()
-        if value is not None
-    ]
+    def _note_value(self, binding: Binding, variable: Variable) -> None:
+        """Keep the place of a variable of ours that a statement leaves without a value."""
+        if not is_ours(variable.name):
+            return
+        if binding.value is None:
+            self.without_value.append((variable.origin, f"{variable.name}=VALUE"))
+        elif not variable.text and re.search(r"\$\{[^}:]*\}", binding.value):
+            form = "${NAME} with the NAME of a variable that is set, or ${NAME:-}"
+            self.without_value.append((variable.origin, form))
 
 
 def _text(path: Path) -> str:

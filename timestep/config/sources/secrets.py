@@ -1,12 +1,12 @@
 """The secrets directory: one file for each variable, as Docker and Kubernetes mount them."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic_settings import BaseSettings, SettingsError
-from pydantic_settings.sources import PathType
 
 from timestep.config.provenance import Origin
-from timestep.config.sources.base import SECRETS_VARIABLE, expanded, read_text
+from timestep.config.sources.base import SECRETS_VARIABLE, expanded, named_path, read_text
 from timestep.config.sources.variables import Variable, VariablesSource, variable_path
 
 
@@ -14,15 +14,14 @@ class SecretsSource(VariablesSource):
     """The variables that files hold. Only files with a name of ours are opened.
 
     Args:
-        directory: The directory of the files, or a list in which the last one wins; None for none.
+        directories: The directories of the files; the last one wins.
 
     Raises:
         SettingsError: The directory or a file in it cannot be read, or a file is not a regular one.
     """
 
-    def __init__(self, settings_cls: type[BaseSettings], directory: PathType | None) -> None:
-        named = [directory] if isinstance(directory, str | Path) else directory or []
-        files = [file for path in reversed(named) for file in _files(expanded(path))]
+    def __init__(self, settings_cls: type[BaseSettings], directories: Sequence[Path]) -> None:
+        files = [file for path in reversed(directories) for file in _files(path)]
         super().__init__(
             settings_cls,
             [
@@ -35,6 +34,13 @@ class SecretsSource(VariablesSource):
                 if variable_path(path.name) is not None
             ],
         )
+
+
+def secrets_directories(settings_cls: type[BaseSettings], naming: Iterable[object]) -> list[Path]:
+    """Return the secrets directories: that of the *naming* sources, or those of *settings_cls*."""
+    named = named_path(SECRETS_VARIABLE, naming) or settings_cls.model_config.get("secrets_dir")
+    paths = [named] if isinstance(named, str | Path) else named or []
+    return [expanded(path) for path in paths]
 
 
 def _files(directory: Path) -> list[Path]:

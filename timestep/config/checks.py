@@ -1,0 +1,109 @@
+"""What a configuration holds that cannot be meant: found without a request, and without an error.
+
+Settings with such doubts can be loaded. ``from_env(check=True)`` and ``timestep doctor --strict``
+refuse them.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from timestep.config.provenance import KeyPath, dotted
+from timestep.config.schema import OllamaSettings
+from timestep.config.settings import Settings
+from timestep.config.sources.base import SECRETS_VARIABLE
+from timestep.config.sources.dotenv import DotenvSource, EnvFile
+from timestep.config.sources.variables import is_ours, meant_variable
+from timestep.net.options import unknown_option
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Something that has no effect, or not the one that was wanted.
+
+    Attributes:
+        text: What it is, and where.
+        fix: The command or the line of configuration that mends it; empty when there is none.
+    """
+
+    text: str
+    fix: str = ""
+
+
+def find_doubts(settings: Settings, *, env_file: EnvFile = "") -> list[Doubt]:
+    """Return the doubts about *settings*, which were read from the environment and *env_file*.
+
+    Args:
+        settings: The settings as loaded.
+        env_file: The ``.env`` file; empty for the one that the class of *settings* names.
+
+    Raises:
+        SettingsError: *env_file* cannot be read.
+    """
+    dotenv = DotenvSource(type(settings), env_file)
+    names = dict.fromkeys([*os.environ, *(variable.name for variable in dotenv.variables)])
+    return [
+        *(doubt for name in names for doubt in doubts_of_variable(name)),
+        *(
+            Doubt(f"{origin}: {origin.variable} has no value, and counts as unset; write {form}")
+            for origin, form in dotenv.without_value
+        ),
+        *map(_directory, filter(_is_in_the_way, dotenv.files)),
+        *_unused(settings),
+    ]
+
+
+def doubts_of_variable(name: str) -> Iterator[Doubt]:
+    """Yield the doubt about a variable that nothing reads, but for what it is called."""
+    read = name.removesuffix("_FILE")
+    if read != name and is_ours(read):
+        yield Doubt(
+            f"No setting is read from the variable {name}. A file is read when it is called {read} "
+            f"and lies in the directory that {SECRETS_VARIABLE} names.",
+            f'export {read}="$(cat "${name}")"; unset {name}',
+        )
+    elif meant := meant_variable(name):
+        yield Doubt(
+            f"No setting is read from the variable {name}. Did you mean {meant}?",
+            f'export {meant}="${name}"; unset {name}',
+        )
+
+
+def _is_in_the_way(path: Path) -> bool:
+    return path.is_dir() and not (path / "pyvenv.cfg").exists()  # no virtual environment
+
+
+def _directory(path: Path) -> Doubt:
+    return Doubt(
+        f"{path} is a directory, and no variable is read from it. A container makes one where the "
+        "file that it mounts is missing.",
+    )
+
+
+def _unused(settings: Settings) -> Iterator[Doubt]:
+    for path, why in hidden_hosts(settings):
+        yield Doubt(settings.told((*path, "host"), f"{why}."))
+    for path, table in _ollama_tables(settings):
+        options: dict[KeyPath, dict[str, Any]] = {(*path, "options"): table.options}
+        options |= {(*path, "models", model): given for model, given in table.models.items()}
+        for where, given in options.items():
+            for name in given:
+                if not_known := unknown_option(name):
+                    yield Doubt(settings.told((*where, name), f"{not_known}."))
+
+
+def _ollama_tables(settings: Settings) -> Iterator[tuple[KeyPath, OllamaSettings]]:
+    yield ("ollama",), settings.ollama
+    for name, table in settings.providers.items():
+        if isinstance(table, OllamaSettings):
+            yield ("providers", name), table
+
+
+def hidden_hosts(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the tables whose ``host`` has no effect, with why."""
+    for path, table in _ollama_tables(settings):
+        if table.host is not None and table.base_url is not None:
+            winner = settings.origin_of(dotted((*path, "base_url"))).winner
+            yield path, f"this is not used, because base_url ({winner}) is for every model"
