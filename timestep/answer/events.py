@@ -355,14 +355,20 @@ def output_text(text: str, logprobs: Logprobs) -> ResponseOutputText:
     )
 
 
-def usage(input_tokens: int, output_tokens: int, cached_tokens: int, **more: Any) -> ResponseUsage:
+def usage(
+    input_tokens: int,
+    output_tokens: int,
+    cached_tokens: int,
+    reasoning_tokens: int = 0,
+    **more: Any,
+) -> ResponseUsage:
     """Return the token counts; *more* are the provider's own figures, kept as extra fields."""
     return ResponseUsage.model_validate(
         {
             "input_tokens": input_tokens,
             "input_tokens_details": zeroed(InputTokensDetails, cached_tokens=cached_tokens),
             "output_tokens": output_tokens,
-            "output_tokens_details": zeroed(OutputTokensDetails),
+            "output_tokens_details": zeroed(OutputTokensDetails, reasoning_tokens=reasoning_tokens),
             "total_tokens": input_tokens + output_tokens,
             **more,
         }

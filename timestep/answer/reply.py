@@ -6,6 +6,7 @@
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from openai.types.responses import Response, ResponseOutputItem, ResponseUsage
 
@@ -238,7 +239,14 @@ def text_of_arguments(arguments: object) -> str:
 
 
 def _openai_usage(counted: Usage, figures: dict[str, int]) -> ResponseUsage:
-    return usage(counted.input_tokens, counted.output_tokens, counted.cached_tokens, **figures)
+    more: dict[str, Any] = {**figures, **({} if counted.cost is None else {"cost": counted.cost})}
+    return usage(
+        counted.input_tokens,
+        counted.output_tokens,
+        counted.cached_tokens,
+        counted.reasoning_tokens,
+        **more,
+    )
 
 
 def _unusable(origin: Origin, call: str) -> ModelOutputError:

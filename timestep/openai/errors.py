@@ -238,9 +238,8 @@ def said_error(document: object, origin: Origin, url: str) -> TimestepError:
     """Return the error for *document*, which came in the place of an answer or in the middle of it."""
     said = origin.clean(_words(origin.masked(document)))
     error = mapping(_error_in(document))
-    status = next(
-        (found for name in ("code", "status") if (found := _status(error.get(name)))), 500
-    )
+    named = map(_status, (error.get("code"), error.get("status")))
+    status = next((found for found in named if found), 0)
     facts: dict[str, Any] = {
         "url": url,
         "status_code": status,
@@ -280,20 +279,20 @@ def _status(code: object) -> int | None:
 
 
 def _kind(document: object, said: str) -> str | None:
-    """The kind of failure that the code, the type or the words tell of."""
+    """The kind of failure that the code, the words or the type tell of, in this order."""
     error = mapping(_error_in(document))
     for name in ("code", "type"):
         word = str(error.get(name) or "").lower()
-        if word in _CODES and not (_CODES[word] == "busy" and _CONTEXT.search(said)):
+        if word in _CODES and _CODES[word] != "busy":
             return _CODES[word]
-    if _CONTEXT.search(said):
-        return "context"
-    status = next(
-        (found for name in ("code", "status") if (found := _status(error.get(name)))), None
-    )
-    if _NO_MODEL.search(said) and status not in {401, 403, 429}:
-        return "model"
-    return None if status is None else _kind_of_status(status)
+        if _CONTEXT.search(said):
+            return "context"
+        if word in _CODES:
+            return "busy"
+        if (status := _status(error.get(name))) is not None:
+            refuses = status not in {401, 403, 429}
+            return "model" if refuses and _NO_MODEL.search(said) else _kind_of_status(status)
+    return "model" if _NO_MODEL.search(said) else None
 
 
 def _kind_of_status(status: int) -> str:

@@ -113,6 +113,9 @@ def _totals(trace: Trace) -> Json:
         "total_seconds": trace.total_seconds,
         "input_tokens": sum(call.input_tokens or 0 for call in calls),
         "output_tokens": sum(call.output_tokens or 0 for call in calls),
+        "cost": sum(costs)
+        if (costs := [call.cost for call in calls if call.cost is not None])
+        else None,
     }
 
 

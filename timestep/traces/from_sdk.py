@@ -18,6 +18,7 @@ from agents.tracing import (
 from pydantic_core import PydanticSerializationError, to_json
 
 from timestep.net import wire_bytes
+from timestep.traces.prices import price
 from timestep.traces.records import Exchange, SpanEnded, SpanStarted, TraceEnded, TraceStarted
 from timestep.traces.search_text import search_text
 
@@ -117,6 +118,7 @@ def _numbers(data: SpanData) -> dict[str, Any]:
         return {
             "model": None if data.model is None else encodable(data.model),
             **_tokens(data.usage),
+            "cost": _cost(data.model, data.usage, config),
             "first_token_seconds": config.get("first_token_seconds"),
             "load_seconds": _as_seconds(durations.get("load_duration")),
             "prompt_seconds": _as_seconds(durations.get("prompt_eval_duration")),
@@ -125,8 +127,30 @@ def _numbers(data: SpanData) -> dict[str, Any]:
         }
     if isinstance(data, ResponseSpanData):
         model = None if data.response is None else str(data.response.model)
-        return {"model": model or "response", **_tokens(data.usage or _usage_of(data))}
+        usage = data.usage or _usage_of(data)
+        return {"model": model or "response", **_tokens(usage), "cost": _cost(model, usage, {})}
     return {}
+
+
+def _cost(
+    model: str | None, usage: Mapping[str, Any] | None, config: Mapping[str, Any]
+) -> float | None:
+    """Return what a call cost: as the server says, else as the prices say."""
+    reported = config.get("cost")
+    if isinstance(reported, float):
+        return reported
+    if not model or not usage:
+        return None
+    details: Any = usage.get("input_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    host = config.get("base_url")
+    return price(
+        model,
+        None if host is None else str(host),
+        input_tokens=_count(usage.get("input_tokens")) or 0,
+        output_tokens=_count(usage.get("output_tokens")) or 0,
+        cached_tokens=_count(cached) or 0,
+    )
 
 
 def _usage_of(data: ResponseSpanData) -> dict[str, Any] | None:

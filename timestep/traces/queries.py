@@ -19,13 +19,14 @@ SELECT t.trace_id, t.name, t.group_id, t.started_at,
         WHERE trace_id = t.trace_id AND model IS NOT NULL),
        (SELECT json_group_array(DISTINCT name) FROM spans
         WHERE trace_id = t.trace_id AND kind = 'agent'),
-       e.calls, e.tools, e.errors, e.input_tokens, e.output_tokens
+       e.calls, e.tools, e.errors, e.input_tokens, e.output_tokens, e.cost
 FROM traces t, (
     SELECT count(*) FILTER (WHERE kind IN ('generation', 'response')) AS calls,
            count(*) FILTER (WHERE kind = 'function') AS tools,
            count(error) AS errors,
            CAST(total(input_tokens) AS INTEGER) AS input_tokens,
-           CAST(total(output_tokens) AS INTEGER) AS output_tokens
+           CAST(total(output_tokens) AS INTEGER) AS output_tokens,
+           sum(cost) AS cost
     FROM span_ends WHERE trace_id = :id
 ) e
 WHERE t.trace_id = :id
@@ -35,7 +36,7 @@ _SPAN_COLUMNS = """
 SELECT s.span_id, s.trace_id, s.parent_id, s.kind, coalesce(e.name, s.name), s.started_at,
        e.ended_at, e.error, e.data, e.model, e.input_tokens, e.output_tokens,
        e.first_token_seconds, e.load_seconds, e.prompt_seconds, e.output_seconds,
-       e.context_length
+       e.context_length, e.cost
 FROM spans s LEFT JOIN span_ends e ON e.span_id = s.span_id
 """
 
@@ -88,6 +89,7 @@ class ModelStats:
         p50: The median duration of a call.
         first_token_seconds: From the request to the first output, the median.
         tokens_per_second: While decoding, the mean over the calls that report it.
+        cost: Of the calls whose cost is known, in US dollars; None when none is.
     """
 
     model: str
@@ -100,6 +102,7 @@ class ModelStats:
     p99: float
     first_token_seconds: float | None
     tokens_per_second: float | None
+    cost: float | None = None
 
 
 def summaries(
@@ -268,7 +271,7 @@ def model_stats(connection: sqlite3.Connection, *, since: float = 0.0) -> list[M
         ).fetchall()
     )
     rows = connection.execute(
-        "SELECT model, total_seconds, input_tokens, output_tokens, first_token_seconds, output_seconds "
+        "SELECT model, total_seconds, input_tokens, output_tokens, first_token_seconds, output_seconds, cost "
         "FROM span_ends WHERE model IS NOT NULL AND ended_at >= ?",
         (since,),
     )
@@ -387,7 +390,7 @@ def _messages(request: bytes | None) -> Any:
 
 
 def _stats_of(model: str, calls: list[tuple[Any, ...]], errors: int) -> ModelStats:
-    seconds, given, made, first_tokens, decoding = (
+    seconds, given, made, first_tokens, decoding, costs = (
         list(column) for column in zip(*calls, strict=True)
     )
     times = sorted(value for value in seconds if value is not None) or [0.0]
@@ -407,4 +410,5 @@ def _stats_of(model: str, calls: list[tuple[Any, ...]], errors: int) -> ModelSta
         p99=percentile(times, 99),
         first_token_seconds=percentile(waits, 50) if waits else None,
         tokens_per_second=sum(tokens for tokens, _ in decoded) / took if took else None,
+        cost=sum(known) if (known := [cost for cost in costs if cost is not None]) else None,
     )

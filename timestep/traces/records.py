@@ -48,6 +48,7 @@ class SpanEnded(NamedTuple):
         first_token_seconds: From the request to the first output.
         context_length: The window in tokens, where the request sets it.
         total_seconds: How long the step took, for statistics.
+        cost: In US dollars; None when it is not known.
         exchanges: The bytes of the model's server, oldest first; repairs make several.
     """
 
@@ -68,6 +69,7 @@ class SpanEnded(NamedTuple):
     output_seconds: float | None = None
     context_length: int | None = None
     total_seconds: float | None = None
+    cost: float | None = None
     exchanges: "tuple[Exchange, ...]" = ()
 
 
@@ -112,6 +114,7 @@ class Span:
         ended_at: Unix seconds; None while it is open, and always if the process was killed.
         error: ``{"message": …, "data": …}``, or None.
         data: What the SDK says of the step, such as ``input`` and ``output``.
+        cost: In US dollars; None when it is not known.
         exchanges: The exchanges with the model's server, oldest first.
     """
 
@@ -132,6 +135,7 @@ class Span:
     prompt_seconds: float | None = None
     output_seconds: float | None = None
     context_length: int | None = None
+    cost: float | None = None
     exchanges: Sequence[StoredExchange] = ()
 
     @property
@@ -181,6 +185,7 @@ class Summary:
         calls: How often a model was called.
         tools: How often a tool was called.
         errors: How many steps failed.
+        cost: Of the model calls whose cost is known, in US dollars; None when none is.
     """
 
     trace_id: str
@@ -195,6 +200,7 @@ class Summary:
     errors: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cost: float | None = None
 
     @property
     def total_seconds(self) -> float | None:

@@ -18,7 +18,7 @@ A batch of events goes through up to four states, and most batches stop at the f
 import json
 import re
 import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, cast
 
@@ -29,7 +29,19 @@ MASK = "[redacted]"
 
 _OLLAMA_SIGN = re.compile(r"\.[A-Za-z0-9_-]{20}")
 
-_STREAMED_NAMES = ("content", "thinking")
+_STREAMED_NAMES = (
+    "arguments",
+    "content",
+    "reasoning",
+    "reasoning_content",
+    "refusal",
+    "thinking",
+)
+"""The members of a chunk whose texts belong together, at Ollama and in chat completions."""
+
+_EVENT = "data: "
+"""What stands before the JSON of a server-sent event."""
+
 _STREAMED = [
     (
         f'"{name}"'.encode(),
@@ -101,20 +113,28 @@ class Redaction:
             return self.text(text)
 
     def body(self, body: bytes) -> bytes:
-        """Return the redacted *body* of a request or answer: JSON, lines of JSON, or anything else.
+        """Return the redacted *body* of a request or answer.
 
-        A body with nothing to hide stays as it is, byte for byte.
+        It is JSON, lines of JSON, server-sent events with JSON, or anything else. A body with nothing to hide stays as it is, byte for byte.
         """
         if not self._patterns and not self._may_hide_in([], [body]):
             return body
         text = body.decode(errors="replace")
         try:
-            values = [_parse(line) for line in text.split("\n") if line.strip()]
+            lines = text.split("\n")
+            if not any(line.startswith("data:") for line in lines):
+                lines = [line for line in lines if line.strip()]  # blanks end events
+            heads = [_EVENT if line.startswith("data:") else "" for line in lines]
+            values = [
+                _parse(line.removeprefix("data:").removeprefix(" ") if head else line)
+                for head, line in zip(heads, lines, strict=True)
+            ]
             if all(isinstance(value, _NoJson) for value in values):
                 return self.text(text).encode()
             if not self._hides(values):
                 return body
-            lines = [self._line(value) for value in self._join_stream(values)]
+            joined = zip(heads, self._join_stream(values), strict=True)
+            lines = [head + self._line(value) for head, value in joined]
         except RecursionError:  # as above
             return self.text(text).encode()
         # Half a surrogate pair is written as JSON escapes it.
@@ -186,7 +206,12 @@ class Redaction:
     def _hides(self, values: list[Any]) -> bool:
         """Return whether a string in *values*, or a text streamed through them, must be redacted."""
         streamed = [
-            "".join(part for value in values if isinstance(part := _message(value).get(name), str))
+            "".join(
+                part
+                for value in values
+                for message in _messages(value)
+                if isinstance(part := message.get(name), str)
+            )
             for name in _STREAMED_NAMES
         ]
         return any(self.text(text) != text for text in (*streamed, *_strings(values)))
@@ -197,7 +222,7 @@ class Redaction:
         Only a text with something to hide is moved, because its parts cannot be redacted alone.
         """
         for name in _STREAMED_NAMES:
-            parts = [message for value in values if name in (message := _message(value))]
+            parts = [message for value in values for message in _messages(value) if name in message]
             joined = "".join(part[name] for part in parts if isinstance(part[name], str))
             if len(parts) > 1 and self.text(joined) != joined:
                 for part in parts:
@@ -278,9 +303,23 @@ def _suspects(content: bytes) -> bytes:
     return b"\n".join(parts)
 
 
-def _message(value: Any) -> dict[str, Any]:
-    message = cast("dict[str, Any]", value).get("message") if isinstance(value, dict) else None
-    return cast("dict[str, Any]", message) if isinstance(message, dict) else {}
+def _messages(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a chunk that hold streamed texts: a message, a delta, its calls."""
+    fields = _object(value)
+    yield _object(fields.get("message"))
+    for choice in _list(fields.get("choices")):
+        delta = _object(_object(choice).get("delta"))
+        yield delta
+        for call in _list(delta.get("tool_calls")):
+            yield _object(_object(call).get("function"))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def _possible_keys(text: str) -> list[re.Pattern[str]]:

@@ -31,8 +31,8 @@ _INSERT_SPAN = (
 _INSERT_SPAN_END = (
     "INSERT OR IGNORE INTO span_ends (span_id, trace_id, kind, name, ended_at, error, data, model, "
     "input_tokens, output_tokens, first_token_seconds, load_seconds, prompt_seconds, "
-    "output_seconds, context_length, total_seconds) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "output_seconds, context_length, total_seconds, cost) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_TEXT = "INSERT INTO texts (rowid, text) VALUES (?, ?)"
 _INSERT_BODY = "INSERT OR IGNORE INTO bodies (hash, body) VALUES (?, ?)"

@@ -116,7 +116,9 @@ ALTER TABLE span_ends RENAME COLUMN seconds TO total_seconds;
 """
 """Timings are named as in ``timestep run --json``."""
 
-MIGRATIONS: tuple[str, ...] = (_FIRST + _APPEND_ONLY, _DELETED_RUNS, _ONE_VOCABULARY)
+_COST = "ALTER TABLE span_ends ADD COLUMN cost REAL;"
+
+MIGRATIONS: tuple[str, ...] = (_FIRST + _APPEND_ONLY, _DELETED_RUNS, _ONE_VOCABULARY, _COST)
 """Script number n brings a file from version n to n + 1. Never edit a released one."""
 
 

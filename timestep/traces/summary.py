@@ -50,9 +50,18 @@ def measures(span: Span) -> list[str]:
             parts.append(f"{name} {seconds:.3f} s")
     if span.context_fill is not None:
         parts.append(f"context {span.context_fill:.0%} of {span.context_length:,}")
+    if span.cost is not None:
+        parts.append(dollars(span.cost))
     if is_cut(span):
         parts.append("cut at the token limit")
     return parts
+
+
+def dollars(cost: float | None) -> str:
+    """Return *cost* for people; empty when it is not known."""
+    if cost is None:
+        return ""
+    return f"${cost:,.2f}" if cost >= 1 else f"${cost:.2g}"
 
 
 def is_cut(span: Span) -> bool:

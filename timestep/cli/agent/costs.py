@@ -6,6 +6,8 @@ from typing import Any
 from openai.types.responses import ResponseUsage
 
 from timestep.cli.traces.format import duration
+from timestep.traces.prices import price
+from timestep.traces.summary import dollars
 
 _NANOSECONDS = 1e9
 
@@ -23,6 +25,7 @@ class Costs:
         load_seconds: The time to load the model, as Ollama reports it.
         prompt_seconds: The time to read the prompts, as Ollama reports it.
         output_seconds: The time to write the output, as Ollama reports it.
+        cost: In US dollars, as the server reports it, or as `price` found it.
     """
 
     requests: int = 0
@@ -33,6 +36,8 @@ class Costs:
     load_seconds: float | None = None
     prompt_seconds: float | None = None
     output_seconds: float | None = None
+    cost: float | None = None
+    _cached_tokens: int = field(default=0, repr=False)
     _timed_tokens: int = field(default=0, repr=False)
 
     def add(self, usage: ResponseUsage | None) -> None:
@@ -42,12 +47,26 @@ class Costs:
             return
         self.input_tokens = (self.input_tokens or 0) + usage.input_tokens
         self.output_tokens = (self.output_tokens or 0) + usage.output_tokens
+        self._cached_tokens += usage.input_tokens_details.cached_tokens
         more: dict[str, Any] = usage.model_extra or {}
+        if isinstance(cost := more.get("cost"), float):
+            self.cost = (self.cost or 0.0) + cost
         self.load_seconds = _sum(self.load_seconds, more.get("load_duration"))
         self.prompt_seconds = _sum(self.prompt_seconds, more.get("prompt_eval_duration"))
         self.output_seconds = _sum(self.output_seconds, more.get("eval_duration"))
         if more.get("eval_duration"):
             self._timed_tokens += usage.output_tokens
+
+    def price(self, model: str, base_url: str | None) -> None:
+        """Look the cost up, if no server reported it and all calls went to *model* at *base_url*."""
+        if self.cost is None and self.input_tokens is not None:
+            self.cost = price(
+                model,
+                base_url,
+                input_tokens=self.input_tokens,
+                output_tokens=self.output_tokens or 0,
+                cached_tokens=self._cached_tokens,
+            )
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -82,6 +101,8 @@ class Costs:
         parts: list[str] = []
         if self.input_tokens is not None:
             parts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")
+        if self.cost is not None:
+            parts.append(dollars(self.cost))
         if self.tokens_per_second is not None:
             parts.append(f"{self.tokens_per_second:,.1f} tokens/s")
         if self.load_seconds is not None:

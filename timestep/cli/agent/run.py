@@ -106,6 +106,7 @@ class AgentRun:
         thinking: The model's thinking so far.
         calls: The tool calls by call id, each with its result once it has one.
         costs: The tokens and seconds used so far.
+        models: The models that answered, as their servers know them.
         problem: Why the server ended the answer early; empty if it did not.
         is_cut: Whether the token limit cut the last answer, which is an answer all the same.
     """
@@ -115,6 +116,7 @@ class AgentRun:
         self.thinking = ""
         self.calls: dict[str, dict[str, Any]] = {}
         self.costs = Costs()
+        self.models: set[str] = set()
         self.problem = ""
         self.is_cut = False
         self._show = show
@@ -156,6 +158,7 @@ class AgentRun:
             case ResponseOutputItemDoneEvent() if event.item.type == "message":
                 self._tell(MessageEnd())
             case ResponseCompletedEvent():
+                self.models.add(str(event.response.model))
                 self.costs.add(event.response.usage)
                 self.is_cut = event.response.incomplete_details is not None
             case ResponseIncompleteEvent():

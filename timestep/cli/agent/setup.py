@@ -1,17 +1,21 @@
 """The options of a command, made into an agent and the configuration of its runs."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 from agents import Agent, AgentOutputSchemaBase, Model, ModelSettings, RunConfig
 
+from timestep.cli.agent.costs import Costs
 from timestep.cli.agent.load import load_agent
 from timestep.cli.agent.model_settings import parse_settings
 from timestep.cli.agent.options import AgentOptions
 from timestep.cli.context import Context
+from timestep.config.schema import OpenAIProviderSettings
 from timestep.config.settings import Settings
 from timestep.registry import MultiModelProvider
+from timestep.routing import split_prefix
 
 NO_MODEL = (
     "No model: name one with --model, as in --model ollama/llama3.2, or set "
@@ -45,6 +49,17 @@ class RunSetup:
         """
         self.provider.get_model(name)
         return replace(self, config=replace(self.config, model=name))
+
+    def price(self, costs: Costs, used: Collection[str]) -> None:
+        """Look up what the calls of the models *used* cost, if it is one model of a known server."""
+        name = self.model_of(self.agent)
+        prefix, model = split_prefix(name)
+        if set(used) != {model}:
+            return
+        if prefix is None or prefix == "openai":
+            costs.price(model, self.settings.openai.base_url)
+        elif isinstance(table := self.settings.providers.get(prefix), OpenAIProviderSettings):
+            costs.price(model, table.base_url)
 
     def model_of(self, agent: Agent[Any]) -> str:
         """Return the name of the model that answers for *agent*, with aliases resolved."""

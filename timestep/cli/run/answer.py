@@ -82,6 +82,7 @@ def print_answer(
         finally:
             conversation.close()
             loop.run(setup.provider.aclose())
+    setup.price(run.costs, run.models)
     if form is Form.TEXT:
         screen.end()
         print_typed(result, setup.agent)
@@ -116,6 +117,7 @@ def _value(
         "tool_calls": list(run.calls.values()),
         "usage": run.costs.usage(),
         "timings": run.costs.timings(),
+        "cost": run.costs.cost,
         "is_cut": run.is_cut,
         "error": problem,
     }

@@ -82,7 +82,11 @@ def list_runs(
 
 
 def _table(runs: "Sequence[Summary]") -> "Table":
-    table = new_table("id", "began", "name", "agents", "models", "calls", "tools", "time", "tokens")
+    from timestep.traces.summary import dollars
+
+    table = new_table(
+        "id", "began", "name", "agents", "models", "calls", "tools", "time", "tokens", "cost"
+    )
     for run in runs:
         table.add_row(
             short(run.trace_id),
@@ -94,6 +98,7 @@ def _table(runs: "Sequence[Summary]") -> "Table":
             str(run.tools),
             duration(run.total_seconds),
             tokens(run.input_tokens, run.output_tokens),
+            dollars(run.cost),
             style="red" if run.errors else None,
         )
     return table

@@ -35,8 +35,10 @@ def stats(context: Context, *, days: float | None, as_json: bool, as_lines: bool
 
 
 def _table(models: "Sequence[ModelStats]") -> "Table":
+    from timestep.traces.summary import dollars
+
     table = new_table(
-        "model", "calls", "errors", "in", "out", "p50", "p90", "p99", "first", "tok/s"
+        "model", "calls", "errors", "in", "out", "p50", "p90", "p99", "first", "tok/s", "cost"
     )
     for model in models:
         speed = model.tokens_per_second
@@ -49,5 +51,6 @@ def _table(models: "Sequence[ModelStats]") -> "Table":
             *(duration(seconds) for seconds in (model.p50, model.p90, model.p99)),
             "" if model.first_token_seconds is None else duration(model.first_token_seconds),
             "" if speed is None else f"{speed:.1f}",
+            dollars(model.cost),
         )
     return table

@@ -48,6 +48,10 @@ const format = {
   tokens(given, made) {
     return given || made ? `${(given || 0).toLocaleString("en")} → ${(made || 0).toLocaleString("en")} tokens` : "";
   },
+  dollars(cost) {
+    if (cost === null || cost === undefined) return "";
+    return cost >= 1 ? `$${cost.toFixed(2)}` : `$${Number(cost.toPrecision(2))}`;
+  },
   json(text) {
     try {
       return JSON.stringify(JSON.parse(text), null, 2);

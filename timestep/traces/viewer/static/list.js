@@ -57,7 +57,7 @@ class RunList {
       el(".line", null, el("span.name", null, run.name), el("span.when", null, format.when(run.started_at))),
       el(".facts", null, joined(run.agents.join(", "), run.models.join(", "))),
       el(".facts", null, joined(format.duration(run.total_seconds), format.count(run.calls, "call"),
-        format.count(run.tools, "tool"), format.tokens(run.input_tokens, run.output_tokens)),
+        format.count(run.tools, "tool"), format.tokens(run.input_tokens, run.output_tokens), format.dollars(run.cost)),
         run.errors ? el("span.bad", null, ` · ${format.count(run.errors, "error")}`) : null));
   }
 }

@@ -30,7 +30,12 @@ function totals(run) {
   const sum = (name) => calls.reduce((total, span) => total + (span[name] || 0), 0);
   const tools = run.spans.filter((span) => span.kind === "function").length;
   return joined(format.count(calls.length, "model call"), format.count(tools, "tool call"),
-    format.tokens(sum("input_tokens"), sum("output_tokens")));
+    format.tokens(sum("input_tokens"), sum("output_tokens")), format.dollars(costOf(calls)));
+}
+
+function costOf(calls) {
+  const known = calls.map((span) => span.cost).filter((cost) => cost !== null);
+  return known.length ? known.reduce((total, cost) => total + cost, 0) : null;
 }
 
 function compareWith(run, runs) {
@@ -58,6 +63,7 @@ function showStep(span, messages, results) {
       span.ended_at === null ? "running" : format.duration(span.total_seconds),
       format.tokens(span.input_tokens, span.output_tokens),
       format.speed(span.tokens_per_second),
+      format.dollars(span.cost),
       span.first_token_seconds ? `first token ${format.duration(span.first_token_seconds)}` : "")),
       span.context_fill ? fillOf(span) : null),
     span.error ? showFailure(span) : null,
