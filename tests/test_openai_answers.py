@@ -20,9 +20,9 @@ from timestep import (
     MultiModelProviderMap,
     OllamaModelProvider,
 )
-from timestep.openai.answers import CheckedClient
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.provider import OpenAICompatibleProvider
+from timestep.openai.responses import CheckedClient
 
 APIS = pytest.mark.parametrize("use_responses", [False, True], ids=["chat", "responses"])
 CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
@@ -342,7 +342,7 @@ async def test_an_event_is_passed_on_before_the_next_comes():
 async def test_an_answer_that_unpacks_without_end_is_left(
     openai_server, run, use_responses, monkeypatch
 ):
-    monkeypatch.setattr("timestep.openai.answers.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("timestep.openai.responses.MOST_BYTES", 1_000_000)
     monkeypatch.setattr("timestep.openai.stream.LONGEST", 1_000_000)
     openai_server.body = gzip.compress(b": " * 1_000_000)
     openai_server.answer_headers = {"Content-Encoding": "gzip"}

@@ -16,10 +16,10 @@ from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.per_loop import PerLoop
 from timestep.net.urls import authority, is_loopback
-from timestep.openai.answers import CheckedClient
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
+from timestep.openai.responses import CheckedClient
 from timestep.openai.wire import ChatWire
 
 _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}

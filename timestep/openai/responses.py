@@ -1,4 +1,4 @@
-"""What servers that speak OpenAI's API answer, checked before the SDK sees it.
+"""What servers of the Responses API answer, checked before the SDK's model sees it.
 
 The SDK takes what comes under status 200 for an answer: a page of HTML for an empty one, and a
 stream that was cut for a whole one, whose half tool call it runs. And whatever a server says of
@@ -19,7 +19,7 @@ from timestep.net.urls import authority
 MOST_BYTES = 128 * 1024 * 1024
 """The longest answer that is read, decompressed."""
 
-_CHECKED = ("/chat/completions", "/responses")
+_CHECKED = "/responses"
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
 _ENDS_OF_EVENTS = (b"\n\n", b"\n\r\n", b"\r\r")
 _FIELDS = {b"", b"data", b"event", b"id", b"retry"}  # a comment has an empty name
@@ -84,9 +84,8 @@ class _Answer:
     def __init__(self, request: httpx2.Request, mask: Callable[[str], str]) -> None:
         self.mask = mask
         self.is_whole = False
-        self._is_begun = self._is_ended = False  # after its last event, nothing counts
+        self._is_ended = False  # after its last event, nothing counts
         self._request = request
-        self._is_chat = request.url.path.endswith("/chat/completions")
 
     def broken(self, what: str) -> BrokenAnswerError:
         """The error for an answer that *what* says what is wrong with."""
@@ -99,15 +98,10 @@ class _Answer:
     def check_whole(self, body: bytes) -> bytes:
         """The whole answer *body* as it is passed on."""
         document = self._object_in(body)
-        entries = document.get("choices" if self._is_chat else "output")
-        is_refusal = not entries if self._is_chat else entries is None
-        if is_refusal and document.get("error"):
+        if document.get("output") is None and document.get("error"):
             raise self._refusal(document["error"])
-        objects = _objects(entries)
-        if objects is None or (self._is_chat and not objects):
-            raise self.broken("answered with JSON that is no answer")
-        if self._is_chat and not all(isinstance(each.get("message"), dict) for each in objects):
-            raise self.broken("answered with a choice that has no message")
+        if not _are_objects(document.get("output")):
+            raise self.broken("answered with JSON that is not an answer")
         return self._masked_text(document) if document.get("error") else body
 
     def not_events(self, body: bytes) -> Exception:
@@ -130,7 +124,7 @@ class _Answer:
         if not data:
             return b""  # such as a comment that keeps the connection open
         if data.startswith(b"[DONE]"):
-            if not (self.is_whole or (self._is_chat and self._is_begun)):
+            if not self.is_whole:
                 raise self.broken("ended its stream before the answer")
             self._is_ended = self.is_whole = True
             return b"data: [DONE]\n\n"
@@ -141,16 +135,9 @@ class _Answer:
 
     def _note(self, event: dict[str, Any]) -> bool:
         """Note how far *event* brings the answer; False when it tells of a failure."""
-        if self._is_chat:
-            choices = _objects(event.get("choices") or [])
-            if choices is None:
-                raise self.broken("sent an event that is no piece of an answer")
-            self._is_begun = True
-            self.is_whole = self.is_whole or any(each.get("finish_reason") for each in choices)
-            return True
         kind = event.get("type")
         if not isinstance(kind, str):
-            raise self.broken("sent an event that is no piece of an answer")
+            raise self.broken("sent an event that is not a piece of an answer")
         self._is_ended = self.is_whole = kind in _TERMINAL
         return kind not in {"response.failed", "error"}
 
@@ -159,9 +146,9 @@ class _Answer:
             raw.decode()
             event = json.loads(data.decode())
         except (ValueError, RecursionError) as exc:
-            raise self.broken("sent an event that is no JSON") from exc
+            raise self.broken("sent an event that is not JSON") from exc
         if not isinstance(event, dict):
-            raise self.broken("sent an event that is no JSON object")
+            raise self.broken("sent an event that is not a JSON object")
         return cast("dict[str, Any]", event)
 
     def _object_in(self, body: bytes) -> dict[str, Any]:
@@ -170,10 +157,10 @@ class _Answer:
         try:
             document = json.loads(body)
         except (ValueError, RecursionError) as exc:
-            what = "a page of HTML" if body.lstrip().startswith(b"<") else "what is no JSON"
+            what = "a page of HTML" if body.lstrip().startswith(b"<") else "what is not JSON"
             raise self.broken(f"answered with {what}") from exc
         if not isinstance(document, dict):
-            raise self.broken("answered with JSON that is no object")
+            raise self.broken("answered with JSON that is not an object")
         return cast("dict[str, Any]", document)
 
     def _refusal(self, error: object) -> APIError:
@@ -264,12 +251,9 @@ def _data_in(event: bytes) -> bytes | None:
     return b"\n".join(value.removeprefix(b" ") for name, value in fields if name == b"data")
 
 
-def _objects(entries: object) -> list[dict[str, Any]] | None:
-    """*entries* when they are a list of JSON objects."""
-    if not isinstance(entries, list):
-        return None
-    objects = cast("list[dict[str, Any]]", entries)
-    return objects if all(map(_is_object, objects)) else None
+def _are_objects(entries: object) -> bool:
+    """True when *entries* are a list of JSON objects."""
+    return isinstance(entries, list) and all(map(_is_object, cast("list[object]", entries)))
 
 
 def _is_object(value: object) -> bool:
