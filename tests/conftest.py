@@ -164,7 +164,7 @@ class OpenAIServer:
 
 def answer_of(state, path, is_streamed):
     """The status, the body and the content type with which *state* answers."""
-    is_responses = path.endswith("/responses")
+    is_responses = path.partition("?")[0].endswith("/responses")
     status, content_type = 200, "text/event-stream" if is_streamed else "application/json"
     if state.redirect_to:
         status, answer = 307, ""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
-from agents import Agent, ModelProvider, RunConfig, Runner
+from agents import Agent, ModelProvider, OpenAIResponsesModel, RunConfig, Runner
+from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.testing import ScriptedModel
 
 from timestep import factory
@@ -19,11 +20,10 @@ from timestep.config import kinds
 from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError, UnknownModelError
-from timestep.factory import build_all, ollama_keywords, openai_arguments
+from timestep.factory import OpenAIKeywords, build_all, build_default_openai, ollama_keywords
 from timestep.net.timeouts import Timeouts
 from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
 from timestep.openai.gateways import GatewayProvider
-from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.registry import MultiModelProvider, build_provider
 from timestep.testing import FakeOllama
 
@@ -50,45 +50,24 @@ def ollama_arguments(monkeypatch, settings):
 
 def test_nothing_configured_needs_nothing():
     assert list(build_all(Settings())) == ["ollama"]
-    assert not any(openai_arguments(Settings().openai).values())
+    assert build_default_openai(Settings())
 
 
 def test_every_argument_is_a_keyword_of_the_provider():
     keywords = inspect.signature(MultiModelProvider.__init__).parameters
-    for openai in ({}, {"timeout": 3, "api_key": "k"}):
-        assert set(openai_arguments(Settings(openai=openai).openai)) <= set(keywords)
 
-
-def test_openai_itself_is_left_to_the_sdk(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    monkeypatch.setenv("OPENAI_ORG_ID", "org")
-    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj")
-
-    assert openai_arguments(Settings().openai) == {
-        "openai_api_key": SECRET,
-        "openai_organization": "org",
-        "openai_project": "proj",
-        "openai_use_responses": None,
-    }
+    assert set(get_type_hints(OpenAIKeywords)) <= set(keywords)
 
 
 @pytest.mark.parametrize(
-    ("api", "use_responses"), [("responses", True), ("chat_completions", False)]
+    ("api", "model"),
+    [("responses", OpenAIResponsesModel), ("chat_completions", OpenAIChatCompletionsModel)],
 )
-def test_a_chosen_api_is_passed_on(api, use_responses):
-    arguments = openai_arguments(Settings(openai={"api": api}).openai)
+@pytest.mark.parametrize("openai", [{}, {"timeout": 3}, {"headers": {"X-A": "b"}}])
+def test_a_chosen_api_is_asked(api, model, openai):
+    settings = Settings(openai={"api": api, "api_key": SECRET, **openai})
 
-    assert arguments["openai_use_responses"] is use_responses
-
-
-@pytest.mark.parametrize(
-    "openai", [{"timeout": 3}, {"headers": {"X-A": "b"}}, {"base_url": "http://localhost/v1"}]
-)
-def test_what_the_sdk_has_no_keyword_for_gets_a_provider_of_ours(openai):
-    arguments = openai_arguments(Settings(openai=openai).openai)
-
-    assert isinstance(arguments["openai_provider"], OpenAICompatibleProvider)
-    assert len(arguments) == 1
+    assert isinstance(build_default_openai(settings).get_model("gpt-4.1"), model)
 
 
 async def test_openai_settings_reach_the_wire(monkeypatch, openai_server):

@@ -454,3 +454,83 @@ def test_a_name_that_is_no_text_is_unknown(name):
 def test_names_of_a_wrong_type_are_refused_with_what_to_write(arguments, said):
     with pytest.raises(ConfigurationError, match=said):
         MultiModelProvider(**arguments)
+
+
+async def test_a_cancellation_wins_over_an_error():
+    provider = MultiModelProvider(
+        openai_provider=Failing(),
+        provider_map=mapped(
+            a=Recorder(error=OSError()), b=Recorder(error=asyncio.CancelledError())
+        ),
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await provider.aclose()
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [("openai/m", "openai/m"), ("meta/llama", "meta/llama"), ("m", "m"), ("groq/m", "m")],
+)
+@pytest.mark.parametrize("place", ["keywords", "settings", "variables", "file", "from_settings"])
+def test_prefix_modes_are_arguments_and_settings(place, name, asked, monkeypatch, tmp_path):
+    modes = {"prefix_mode": "model_id", "unknown_prefix_mode": "model_id"}
+    keywords = {"openai_prefix_mode": "model_id", "unknown_prefix_mode": "model_id"}
+    groq, recorder = mapped(groq=Recorder()), Recorder()
+    rest = {"provider_map": groq, "openai_provider": recorder}
+    match place:
+        case "keywords":
+            provider = MultiModelProvider.from_env(**rest, **keywords)
+        case "from_settings":
+            provider = MultiModelProvider.from_settings(Settings(), **rest, **keywords)
+        case "settings":
+            provider = MultiModelProvider.from_env(**rest, openai=modes)
+        case "variables":
+            for key, value in modes.items():
+                monkeypatch.setenv(f"TIMESTEP_OPENAI__{key.upper()}", value)
+            provider = MultiModelProvider.from_env(**rest)
+        case "file":
+            file = tmp_path / "t.toml"
+            file.write_text(
+                '[openai]\nprefix_mode = "model_id"\nunknown_prefix_mode = "model_id"\n'
+            )
+            provider = MultiModelProvider.from_file(file, **rest)
+    provider.get_model(name)
+
+    assert recorder.asked + groq.get_provider("groq").asked == [asked]
+    assert provider.get_model("ollama/llama3.2").model == "llama3.2"
+
+
+def test_an_argument_that_nothing_takes_is_refused():
+    with pytest.raises(ConfigurationError, match="openai_api_kee"):
+        MultiModelProvider.from_env(openai_api_kee="k")
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"openai_api_key": "sk"},
+        {"openai_base_url": "http://127.0.0.1:9/v1"},
+        {"openai_organization": "o"},
+        {"openai_project": "p"},
+        {"openai_use_responses": False},
+        {"openai_use_responses_websocket": True},
+        {"openai_strict_feature_validation": True},
+        {"openai_websocket_base_url": "ws://127.0.0.1:9/v1"},
+        {"openai_agent_registration": {"harness_id": "h"}},
+        {"openai_responses_websocket_options": {"ping_interval": 1.0}},
+        {"openai_buffer_streamed_tool_calls": True},
+    ],
+    ids=lambda keywords: next(iter(keywords)),
+)
+def test_every_keyword_means_in_from_env_what_it_means_to_the_sdk(keywords, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-variable")
+    theirs = MultiProvider(**keywords)
+    ours = MultiModelProvider.from_env(**keywords)
+    one, other = ours.get_model("gpt-4.1"), theirs.get_model("gpt-4.1")
+
+    assert isinstance(one, type(other))
+    assert ours.openai_provider.agent_registration == theirs.openai_provider.agent_registration
+    for name in ("api_key", "organization", "project", "websocket_base_url", "base_url"):
+        assert getattr(one._client, name) == getattr(other._client, name)
+    for name in ("_strict_feature_validation", "_buffer_streamed_tool_calls", "_websocket_options"):
+        assert getattr(one, name, None) == getattr(other, name, None)

@@ -2,16 +2,23 @@
 
 import logging
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypedDict, cast, get_type_hints
 
-from agents import ModelProvider, OpenAIProvider
+from agents import (
+    ModelProvider,
+    OpenAIAgentRegistrationConfig,
+    OpenAIProvider,
+    OpenAIResponsesWebSocketOptions,
+)
+from openai import AsyncOpenAI
 from pydantic import SecretStr
 
 from timestep.config.kinds import KINDS, PROVIDER_PLUGINS
+from timestep.config.provenance import dotted
 from timestep.config.schema import (
-    OPENAI_URL,
     GatewaySettings,
     OllamaProviderSettings,
     OllamaSettings,
@@ -21,9 +28,10 @@ from timestep.config.schema import (
     ProviderSettings,
 )
 from timestep.errors import ConfigurationError, TimestepError
-from timestep.net.urls import authority, is_ollama_cloud
+from timestep.net.urls import OPENAI_URL, authority, is_ollama_cloud
 from timestep.ollama.model_options import OllamaKeywords
 from timestep.ollama.provider import OllamaModelProvider
+from timestep.openai.default import DefaultOpenAIProvider, OpenAIChoices
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.gateways import GatewayProvider
 from timestep.openai.model_options import ChatModelOptions
@@ -36,14 +44,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger("timestep")
 
 
-class OpenAIArguments(TypedDict, total=False):
-    """The keyword arguments of `MultiModelProvider` for names without a prefix."""
+class OpenAIKeywords(TypedDict, total=False):
+    """The keyword arguments of `MultiModelProvider` that say how OpenAI is asked."""
 
-    openai_provider: OpenAIProvider
     openai_api_key: str | None
+    openai_base_url: str | None
+    openai_client: AsyncOpenAI | None
     openai_organization: str | None
     openai_project: str | None
     openai_use_responses: bool | None
+    openai_use_responses_websocket: bool | None
+    openai_strict_feature_validation: bool
+    openai_websocket_base_url: str | None
+    openai_agent_registration: OpenAIAgentRegistrationConfig | dict[str, Any] | None
+    openai_responses_websocket_options: OpenAIResponsesWebSocketOptions | None
+    openai_buffer_streamed_tool_calls: bool
 
 
 def build_all(settings: "Settings") -> dict[str, ModelProvider]:
@@ -84,21 +99,48 @@ def build_unconfigured(prefix: str) -> ModelProvider | None:
     return build(prefix, kind.table(kind=kind.name))
 
 
-def openai_arguments(table: OpenAISettings) -> OpenAIArguments:
-    """Return the keyword arguments of `MultiModelProvider` for names without a prefix.
+def build_default_openai(
+    settings: "Settings", keywords: OpenAIKeywords | None = None
+) -> OpenAIProvider:
+    """Return the provider for names without a prefix: ``[openai]``, and *keywords* over it.
 
-    OpenAI itself is left to the SDK's own client. Settings that it has no keyword for get our client.
+    Raises:
+        ConfigurationError: An argument cannot be used, or a key would travel in the clear.
     """
-    # When no API was chosen, agents.set_default_openai_api() decides.
-    use_responses = table.api == "responses" if "api" in table.model_fields_set else None
-    if table.base_url or table.headers or table.timeout:
-        return {"openai_provider": _openai(table, use_responses=use_responses)}
-    return {
-        "openai_api_key": _reveal(table.api_key),
-        "openai_organization": table.organization,
-        "openai_project": table.project,
-        "openai_use_responses": use_responses,
+    table = settings.openai
+    given: dict[str, Any] = {
+        name.removeprefix("openai_"): value
+        for name, value in (keywords or {}).items()
+        if value is not None
     }
+    written = {*given, *_written(settings, "openai", OpenAISettings.model_fields)}
+    where = {name: given.pop(name) for name in _WHERE if name in given}
+    # When no API was chosen, agents.set_default_openai_api() decides.
+    chosen = table.api == "responses" if "api" in table.model_fields_set else None
+    configured = OpenAIChoices(websocket_base_url=table.websocket_base_url, use_responses=chosen)
+    choices = replace(
+        configured, **{_CHOICES.get(name, name): value for name, value in given.items()}
+    )
+    strict = choices.strict_feature_validation
+    return DefaultOpenAIProvider(
+        replace(openai_endpoint(table), **where),
+        written=written,
+        written_headers=_written(settings, "openai.headers", table.headers),
+        choices=choices,
+        options=_chat_options(table, strict=strict),
+    )
+
+
+_WHERE = ("api_key", "base_url", "organization", "project")
+_CHOICES = {
+    "use_responses_websocket": "use_websocket",
+    "responses_websocket_options": "websocket_options",
+}
+
+
+def _written(settings: "Settings", section: str, keys: Iterable[str]) -> set[str]:
+    """Return those of *keys* in *section* that were written for timestep."""
+    return {key for key in keys if settings.is_written_for_timestep(f"{section}.{dotted([key])}")}
 
 
 def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEndpoint:
@@ -124,19 +166,25 @@ def build_openai(_: str, table: OpenAIProviderSettings) -> OpenAICompatibleProvi
 def _openai(
     table: OpenAISettings | OpenAIProviderSettings, *, use_responses: bool | None
 ) -> OpenAICompatibleProvider:
-    options = ChatModelOptions(
+    return OpenAICompatibleProvider(
+        openai_endpoint(table), use_responses=use_responses, options=_chat_options(table)
+    )
+
+
+def _chat_options(
+    table: OpenAISettings | OpenAIProviderSettings, *, strict: bool = False
+) -> ChatModelOptions | None:
+    if table.adapter == "sdk":
+        return None
+    return ChatModelOptions(
         structured_output=table.structured_output,
         include_usage=table.include_usage,
+        strict_feature_validation=strict,
         text_calls=table.text_calls,
         think_tags=table.think_tags,
         repairs=table.repairs,
         max_retries=table.max_retries,
         extra_body=table.extra_body,
-    )
-    return OpenAICompatibleProvider(
-        openai_endpoint(table),
-        use_responses=use_responses,
-        options=None if table.adapter == "sdk" else options,
     )
 
 

@@ -5,6 +5,7 @@ for them.
 """
 
 import asyncio
+import inspect
 import os
 import sys
 import threading
@@ -206,12 +207,16 @@ class MultiModelProvider(MultiProvider):
     ) -> Self:
         """Return the provider that the environment, ``.env`` and the TOML file describe.
 
+        It stands in for ``agents.MultiProvider()``: what the application told the SDK in code, as
+        with `agents.set_default_openai_client`, wins over the variables that the SDK reads too.
+
         Args:
             env_file: The ``.env`` file; None reads no such file.
             config_file: The TOML file, instead of the one that is searched for.
             check: Refuse what has no effect or cannot work as well: variables that nothing reads,
                 unknown options, a model without its key or package. No request is made.
-            overrides: Settings that win over all sources, such as ``default_model="ollama/…"``.
+            overrides: Settings that win over all sources, such as ``default_model="ollama/…"``, and
+                keyword arguments of this class, such as ``openai_client``.
 
         Raises:
             ConfigurationError: The configuration cannot be used, the default model or an alias leads
@@ -219,13 +224,15 @@ class MultiModelProvider(MultiProvider):
         """
         _refuse_in_workflow()
         from timestep.config.checks import find_doubts  # noqa: PLC0415 - see above
-        from timestep.config.settings import load_settings  # noqa: PLC0415 - see above
+        from timestep.config.settings import Settings, load_settings  # noqa: PLC0415 - see above
 
+        own = _KEYWORDS - Settings.model_fields.keys()
+        for_settings = {name: overrides.pop(name) for name in overrides.keys() - own}
         try:
-            settings = load_settings(env_file=env_file, config_file=config_file, **overrides)
-        finally:
-            del overrides  # which may hold a key, and a traceback can show the variables of a frame
-        provider = cls.from_settings(settings)
+            settings = load_settings(env_file=env_file, config_file=config_file, **for_settings)
+            provider = cls.from_settings(settings, **overrides)
+        finally:  # they may hold a key, and a traceback can show the variables of a frame
+            del overrides, for_settings
         wrong = provider._wrong_models(settings, is_key_needed=check)  # noqa: SLF001 - our own
         if check:
             wrong += [doubt.text for doubt in find_doubts(settings, env_file=env_file)]
@@ -246,33 +253,50 @@ class MultiModelProvider(MultiProvider):
         return wrong
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+    def from_file(cls, path: str | os.PathLike[str], **overrides: Any) -> Self:
         """Return the provider that the TOML file at *path* describes; the environment wins over it.
+
+        Args:
+            path: The file.
+            overrides: As for `from_env`.
 
         Raises:
             ConfigurationError: The configuration cannot be used.
         """
-        return cls.from_env(config_file=path)
+        return cls.from_env(config_file=path, **overrides)
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> Self:
+    def from_settings(cls, settings: "Settings", **keywords: Any) -> Self:
         """Return the provider that *settings* describe.
+
+        Args:
+            settings: Such as `load_settings` returns.
+            keywords: Keyword arguments of this class; they win over *settings*. The entries of
+                ``provider_map`` win over the providers of the same prefix.
 
         Raises:
             ConfigurationError: A table or a plug-in cannot be used.
         """
-        from timestep.factory import build_all, openai_arguments  # noqa: PLC0415 - see above
+        from timestep.factory import build_all, build_default_openai  # noqa: PLC0415 - see above
 
         provider_map = MultiModelProviderMap()
         provider_map.set_mapping(build_all(settings))
+        if (given := keywords.pop("provider_map", None)) is not None:
+            provider_map.set_mapping({**provider_map.get_mapping(), **given.get_mapping()})
         provider_map.spell_alike(settings.spellings("providers"))
-        return cls(
-            provider_map=provider_map,
-            default_model=settings.default_model,
-            aliases={**settings.aliases, **settings.spellings("aliases")},
-            fallback=settings.fallback,
-            **openai_arguments(settings.openai),
-        )
+        openai: Any = {name: keywords[name] for name in keywords.keys() & _OPENAI_KEYWORDS}
+        configured: dict[str, Any] = {
+            "default_model": settings.default_model,
+            "aliases": {**settings.aliases, **settings.spellings("aliases")},
+            "fallback": settings.fallback,
+            "openai_prefix_mode": settings.openai.prefix_mode,
+            "unknown_prefix_mode": settings.openai.unknown_prefix_mode,
+            "openai_provider": build_default_openai(settings, openai),
+        }
+        try:
+            return cls(provider_map=provider_map, **{**configured, **keywords})
+        finally:
+            del keywords, openai
 
     def get_model(self, model_name: str | None) -> Model:
         """Return the model that *model_name* leads to; the configured default for None.
@@ -339,6 +363,7 @@ class MultiModelProvider(MultiProvider):
         """Close every provider once; an error does not keep the others from being closed.
 
         Raises:
+            CancelledError: A provider was cancelled.
             Exception: The first error that a provider raised.
         """
         with self._lock:
@@ -348,9 +373,9 @@ class MultiModelProvider(MultiProvider):
         outcomes = await asyncio.gather(
             *(provider.aclose() for provider in unique.values()), return_exceptions=True
         )
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if failures:  # a cancellation is no Exception, and wins
+            raise min(failures, key=lambda failure: isinstance(failure, Exception))
 
     def _from_sdk(self, name: str | None) -> Model:
         try:
@@ -383,6 +408,13 @@ class MultiModelProvider(MultiProvider):
         from timestep.config.kinds import KINDS  # noqa: PLC0415 - see above
 
         return {*KINDS, *self._map.get_mapping()}
+
+
+_KEYWORDS = inspect.signature(MultiModelProvider.__init__).parameters.keys() - {"self"}
+_OPENAI_KEYWORDS = {name for name in _KEYWORDS if name.startswith("openai_")} - {
+    "openai_provider",
+    "openai_prefix_mode",
+}
 
 
 def build_provider(settings: "Settings") -> MultiModelProvider:

@@ -35,16 +35,15 @@ from timestep.config.types import (
     Repairs,
     Retries,
     Seconds,
+    WebsocketUrl,
     read_numbers,
     split_always,
 )
 from timestep.net.chains import FallbackRules
 from timestep.net.flags import Overflow
 from timestep.net.timeouts import Timeouts
-from timestep.net.urls import LOCAL_OLLAMA, check_secrets_transport
+from timestep.net.urls import LOCAL_OLLAMA, OPENAI_URL, check_secrets_transport
 from timestep.routing import targets
-
-OPENAI_URL = "https://api.openai.com/v1"
 
 
 class Section(Frozen, BaseModel, frozen=True):
@@ -77,7 +76,9 @@ def _urls(section: "AnyEndpoint") -> list[str]:
     """Return where *section* sends its headers."""
     if isinstance(section, OllamaSettings):
         return section.servers
-    return [section.base_url or OPENAI_URL]
+    websocket = getattr(section, "websocket_base_url", None)
+    over_http = [f"http{websocket.removeprefix('ws')}"] if websocket else []
+    return [section.base_url or OPENAI_URL, *over_http]
 
 
 class _OpenAIFields(Section, frozen=True):
@@ -124,6 +125,14 @@ class OpenAISettings(_OpenAIFields, frozen=True):
     """The base URL of the API; OpenAI's own when unset."""
     api: Literal["responses", "chat_completions"] = "responses"
     """The API that requests go to."""
+    websocket_base_url: WebsocketUrl | None = Field(
+        default=None, examples=["wss://api.openai.com/v1"]
+    )
+    """The base URL for the websocket transport; made from base_url when unset."""
+    prefix_mode: Literal["alias", "model_id"] = "alias"
+    """What openai/ before a name is: a prefix that is cut off, or a part of the name."""
+    unknown_prefix_mode: Literal["error", "model_id"] = "error"
+    """What a name with an unknown prefix is: an error, or a name that this server knows."""
 
     _transport = model_validator(mode="after")(check_transport)
 

@@ -40,7 +40,12 @@ from timestep.config.sources.dotenv import DotenvSource, EnvFile
 from timestep.config.sources.foreign import observed
 from timestep.config.sources.secrets import SecretsSource, secrets_directories
 from timestep.config.sources.toml import TomlSource
-from timestep.config.sources.variables import VariablesSource, environment_variables, spell_alike
+from timestep.config.sources.variables import (
+    SHORT_NAMES,
+    VariablesSource,
+    environment_variables,
+    spell_alike,
+)
 from timestep.config.types import Alias, AliasName, ProviderName
 from timestep.net.chains import FallbackRules
 from timestep.net.urls import is_ollama_cloud
@@ -182,6 +187,17 @@ class Settings(Frozen, BaseSettings):
     def origin_of(self, key: str) -> KeyOrigin:
         """Return where the value of the dotted *key* came from; ``"default"`` when nothing sets it."""
         return self._origins.get(key, KeyOrigin(key, DEFAULT))
+
+    def is_written_for_timestep(self, key: str) -> bool:
+        """Return True if a source sets the dotted *key*, beside variables that other tools read too.
+
+        The SDK reads ``OPENAI_API_KEY`` and its like itself. What the application tells the SDK in
+        code wins over them, and not over ``[openai]``, ``TIMESTEP_OPENAI__…`` and arguments. A
+        variable that overrides ``[openai]`` counts as written for timestep.
+        """
+        known = self.origin_of(key)
+        places = {known.winner, *known.losers} - {DEFAULT}
+        return any(place.variable not in SHORT_NAMES for place in places)
 
     @property
     def ollama_key_is_for_cloud_only(self) -> bool:

@@ -24,7 +24,12 @@ from timestep.net.lists import split_commas
 from timestep.net.options import check_options
 from timestep.net.references import check_read
 from timestep.net.timeouts import Seconds as StrictSeconds
-from timestep.net.urls import check_base_url, check_ollama_urls, parse_ollama_host
+from timestep.net.urls import (
+    check_base_url,
+    check_ollama_urls,
+    check_websocket_url,
+    parse_ollama_host,
+)
 from timestep.routing import check_alias, check_prefix, check_target
 
 
@@ -144,6 +149,7 @@ Headers: TypeAlias = Annotated[
     PlainSerializer(_hide_headers, return_type=dict[str, SecretStr]),
 ]
 ApiUrl: TypeAlias = Annotated[str, BeforeValidator(check_base_url)]
+WebsocketUrl: TypeAlias = Annotated[str, BeforeValidator(check_websocket_url)]
 OllamaUrl: TypeAlias = Annotated[str, BeforeValidator(_check_ollama_url)]
 OllamaUrls: TypeAlias = Annotated[
     Annotated[OllamaUrl, Tag(":name")]

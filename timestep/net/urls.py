@@ -20,6 +20,7 @@ logger = logging.getLogger("timestep")
 OLLAMA_PORT = 11434
 LOCAL_OLLAMA = f"http://localhost:{OLLAMA_PORT}"
 OLLAMA_CLOUD = "https://ollama.com"
+OPENAI_URL = "https://api.openai.com/v1"
 
 
 def check_base_url(url: object, *, ollama: bool = False) -> str:
@@ -55,6 +56,19 @@ def check_base_url(url: object, *, ollama: bool = False) -> str:
         raise ValueError("a base URL has no query and no fragment; remove what follows ? or #")
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
     return _root(base) if ollama else base
+
+
+def check_websocket_url(url: object) -> str:
+    """Return *url* without a trailing slash, if it can be the base URL of a websocket.
+
+    Raises:
+        ValueError: Its scheme is not ws or wss, or it is no base URL.
+    """
+    text = url.strip() if isinstance(url, str) else ""
+    if not text.startswith(("ws://", "wss://")):
+        raise ValueError("the base URL of a websocket starts with wss:// or ws://")
+    checked = check_base_url(f"http{text.removeprefix('ws')}")
+    return f"ws{checked.removeprefix('http')}"
 
 
 def check_ollama_urls(urls: object) -> list[str]:

@@ -53,7 +53,7 @@ def new_client(endpoint: OpenAIEndpoint, *, reuse_connections: bool = True) -> A
             limits=DEFAULT_CONNECTION_LIMITS,
             # A redirect would carry headers, and so keys, to another host.
             follow_redirects=False,
-            # No proxy belongs between this machine and itendpoint.
+            # No proxy belongs between this machine and it.
             trust_env=not is_loopback(endpoint.base_url),
             event_hooks={"request": [drop_ambient]},
         ),
@@ -85,6 +85,10 @@ class OpenAICompatibleProvider(OpenAIProvider):
             the SDK's default.
         options: How our model for chat completions is asked; None takes the SDK's model. OpenAI
             itself and the Responses API are always the SDK's.
+        strict_feature_validation: Make the SDK's model for chat completions refuse what only the
+            Responses API can do.
+        buffer_streamed_tool_calls: Take the SDK's model for chat completions, and make it hold tool
+            calls back until the stream ends.
     """
 
     def __init__(
@@ -93,11 +97,14 @@ class OpenAICompatibleProvider(OpenAIProvider):
         *,
         use_responses: bool | None = None,
         options: ChatModelOptions | None = _DEFAULTS,
+        strict_feature_validation: bool = False,
+        buffer_streamed_tool_calls: bool = False,
     ) -> None:
         super().__init__(use_responses=use_responses)
         self._endpoint = endpoint
         self._responses_api = use_responses
-        is_ours = use_responses is False and options is not None and not endpoint.is_openai
+        self._strict, self._buffers = strict_feature_validation, buffer_streamed_tool_calls
+        is_ours = use_responses is False and not endpoint.is_openai and not self._buffers
         self._options = options if is_ours else None
         self._wire = ChatWire(endpoint)
         self._chat_models: dict[str, ChatCompletionsModel] = {}
@@ -128,7 +135,11 @@ class OpenAICompatibleProvider(OpenAIProvider):
                 "provider's table"
             )
         provider = OpenAIProvider(
-            openai_client=self._client_of_this_loop(), use_responses=self._responses_api
+            openai_client=self._client_of_this_loop(),
+            use_responses=self._responses_api,
+            use_responses_websocket=False,  # a choice of the application for OpenAI alone
+            strict_feature_validation=self._strict,
+            buffer_streamed_tool_calls=self._buffers,
         )
         model = provider.get_model(model_name)
         # This provider closes the client when it is collected, so each model keeps it alive.

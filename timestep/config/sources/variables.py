@@ -29,6 +29,8 @@ SHORT_NAMES: dict[str, KeyPath] = {
     "OPENAI_BASE_URL": ("openai", "base_url"),
     "OPENAI_ORG_ID": ("openai", "organization"),
     "OPENAI_PROJECT_ID": ("openai", "project"),
+    "OPENAI_WEBSOCKET_BASE_URL": ("openai", "websocket_base_url"),
+    "OPENAI_CUSTOM_HEADERS": ("openai", "headers"),
     "OLLAMA_API_KEY": ("ollama", "api_key"),
     "OLLAMA_BASE_URL": ("ollama", "base_url"),
     "OLLAMA_HOST": ("ollama", "host"),
@@ -192,9 +194,19 @@ class VariablesSource(Source):
         )
 
     def _read(self, variable: Variable, path: KeyPath) -> Iterable[Entry]:
-        value = decode(self.settings_cls, path, variable.text.strip(), variable.origin)
+        text = variable.text.strip()
+        if variable.name.upper() == "OPENAI_CUSTOM_HEADERS":
+            value = _header_lines(text)
+        else:
+            value = decode(self.settings_cls, path, text, variable.origin)
         for leaf, below in flatten(value, path):
             yield Entry(respelled(leaf, self.spelling), below, variable.origin)
+
+
+def _header_lines(text: str) -> dict[str, str]:
+    """Return the headers in *text*, one ``Name: value`` a line, as OpenAI's client reads them."""
+    lines = (line.partition(":") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, colon, value in lines if colon}
 
 
 def _check_one_form(entries: Iterable[Entry]) -> None:
