@@ -2,16 +2,22 @@
 
 import json
 import re
+import signal
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from timestep.cli.agent.run import ToolCall
 from timestep.cli.check.haystack import hide
+from timestep.cli.check.history import last_results
 from timestep.cli.check.judge import judge, same
 from timestep.cli.check.observation import Observation
 from timestep.cli.check.task import Expectation, builtin_tasks
 from timestep.testing import Close, Reply, Stall
+from timestep.testing.openai.replies import ChatReply
+from timestep.testing.replies import Failure
+from timestep.traces import Filter, TraceStore
 
 ROOT = Path(__file__).parents[2]
 TASKS = builtin_tasks()
@@ -415,3 +421,376 @@ def test_an_unreachable_server_is_a_reason(invoke, monkeypatch):
     found = checked(invoke, "ollama/m", "--quick", code=1)["ollama/m"]
 
     assert "127.0.0.1:9" in found["problem"]
+
+
+def chat_messages(body):
+    """The messages of a request, in the form of chat completions."""
+    if "messages" in body:
+        return body["messages"]
+    turns = [
+        {"role": item.get("role", "assistant"), "content": item.get("content", "")}
+        for item in body["input"]
+        if item.get("type") != "function_call_output"
+    ]
+    return [{"role": "system", "content": body.get("instructions", "")}, *turns]
+
+
+def perfect_at_openai(request):
+    calls, text, _ = perfect_answer(chat_messages(request.json), False)
+    return ChatReply(text, tool_calls=calls, usage={})
+
+
+@pytest.fixture(params=["lab/m", "gpt-4.1"])
+def at_openai(request, fake_openai, monkeypatch):
+    """A model that is asked through OpenAI's API: a server of one's own, and OpenAI itself."""
+    if request.param == "gpt-4.1":
+        monkeypatch.setenv("OPENAI_BASE_URL", fake_openai.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    else:
+        monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__KIND", "openai")
+        monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__BASE_URL", fake_openai.base_url)
+    return request.param
+
+
+def test_a_model_behind_openai_s_api_passes_the_quick_tasks(invoke, fake_openai, at_openai):
+    fake_openai.reply(perfect_at_openai, times=None)
+
+    found = checked(invoke, at_openai, "--quick")[at_openai]
+
+    assert set(verdicts(found).values()) == {"passed"}
+    assert found["claimed"] is None
+    assert found["is_greedy"]
+    assert found["tokens_per_task"] > 0
+
+
+def test_a_server_that_takes_no_temperature_is_asked_without(invoke, openai_server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    refusal = {"error": {"message": "Unsupported parameter: 'temperature'.", "code": "unsupported"}}
+    openai_server.answers = lambda body: (400, refusal) if "temperature" in body else None
+
+    found = checked(invoke, "gpt-5", "--task", "no-call", "--repeat", "1")["gpt-5"]
+
+    assert (found["is_greedy"], found["has_seed"]) == (False, False)
+    assert only_task(found)["tries"][0]["reason"] == "expected an answer with '42'; got 'hello'"
+
+
+def test_what_a_server_refuses_for_a_task_with_a_need_is_left_out(invoke, fake_openai, at_openai):
+    def refuse_thinking(request):
+        if "reasoning" in request.json or "reasoning_effort" in request.json:
+            return Failure(400, {"message": "this model does not reason"})
+        return perfect_at_openai(request)
+
+    fake_openai.reply(refuse_thinking, times=None)
+
+    found = checked(invoke, at_openai, "-t", "thinking-on", "--repeat", "2")[at_openai]
+
+    assert "this model does not reason" in only_task(found)["skipped"]
+    assert only_task(found)["tries"] == []
+
+
+def test_without_a_model_the_configured_ones_are_tried(invoke, server, monkeypatch):
+    server.add_model("other", **BIG)
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "ollama/m")
+    monkeypatch.setenv("TIMESTEP_ALIASES__FAST", "ollama/other")
+    monkeypatch.setenv("TIMESTEP_ALIASES__SAME", "ollama/m")
+    server.reply(perfect, times=None)
+
+    assert list(checked(invoke, "--quick")) == ["ollama/m", "ollama/other"]
+
+
+def test_without_any_model_the_message_says_how_to_name_one(invoke):
+    result = invoke("check")
+
+    assert result.exit_code == 1
+    assert "timestep check ollama/llama3.2" in result.stderr
+
+
+def test_an_alias_and_a_chain_are_tried_as_an_application_uses_them(invoke, server):
+    Path("timestep.toml").write_text(
+        '[aliases]\nfast = "ollama/m"\nsafe = ["ollama/gone", "ollama/m"]\n'
+    )
+    server.reply(perfect, times=None)
+
+    found = checked(invoke, "fast", "safe", "--quick")
+
+    assert found["fast"]["leads_to"] == ["ollama/m"]
+    assert found["safe"]["leads_to"] == ["ollama/gone", "ollama/m"]
+    assert found["fast"]["tasks_passed"] == found["safe"]["tasks_passed"] == 5
+
+
+# How tries are made
+
+
+def test_tries_are_greedy_and_their_seeds_are_fixed(invoke, server):
+    server.reply(perfect, times=None)
+
+    checked(invoke, "ollama/m", "--task", "no-call", "--repeat", "3")
+
+    options = [chat["options"] for chat in server.chats]
+    assert [(each["temperature"], each["seed"]) for each in options] == [
+        (0, 1),
+        (0, 1),
+        (0, 2),
+        (0, 3),
+    ]
+
+
+def test_prompts_name_neither_timestep_nor_the_model(invoke, server):
+    server.reply(perfect, times=None)
+
+    checked(invoke, "ollama/m", "--repeat", "1")
+
+    sent = [json.dumps({**chat, "model": ""}).lower() for chat in server.chats]
+    assert not [body for body in sent if "timestep" in body or "ollama" in body]
+
+
+def test_a_configured_window_is_told_beside_the_real_one(invoke, server, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_OLLAMA__OPTIONS", '{"num_ctx": 99999}')
+    server.reply(perfect, times=None)
+
+    found = checked(invoke, "ollama/m", "--task", "needle-window", "--repeat", "1")["ollama/m"]
+
+    assert (found["window_configured"], found["window_real"]) == (99999, 40960)
+    [prompt] = [chat for chat in server.chats if len(json.dumps(chat)) > 10_000]
+    assert 40960 * 0.7 * 4 < len(json.dumps(prompt)) < 40960 * 4
+
+
+# What is printed
+
+
+def test_tables_fit_80_columns(invoke, server):
+    names = [f"model-{number}-with-quite-a-long-name:27b-instruct-q4_K_M" for number in range(12)]
+    for name in names:
+        server.add_model(name, **BIG)
+    server.reply(clueless, times=None)
+
+    result = invoke("check", *(f"ollama/{name}" for name in names), "--quick", "-t", "call-chain")
+
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.startswith("call-chain") for line in lines) == 2  # eight beside each other
+    assert "1 small task is no benchmark." in result.stdout
+
+
+def test_the_best_model_comes_first(invoke, server):
+    server.add_model("weak", **BIG)
+    server.reply(clueless, model="weak", times=None)
+    server.reply(perfect, model="m", times=None)
+
+    result = invoke("check", "ollama/weak", "nope/x", "ollama/m", "--quick")
+
+    rows = re.findall(r"^(\d) .*  (\S+)$", result.stdout, re.MULTILINE)
+    assert rows == [("1", "ollama/m"), ("2", "ollama/weak"), ("3", "nope/x")]
+
+
+def test_what_a_model_writes_cannot_control_the_terminal(invoke, server):
+    server.reply("\x1b[31mred\x07", times=None)
+
+    result = invoke("check", "ollama/m", "--task", "no-call", "--repeat", "1")
+
+    assert "red" in result.stdout
+    assert not re.search(r"[\x1b\x07]", result.stdout)
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.text = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_holds_everything_and_runs_nothing_that_a_model_wrote(invoke, server):
+    server.reply("<script>alert(1)</script> & 'so'", times=None)
+
+    result = invoke("check", "ollama/m", "nope/<b>x", "--quick", "--output", "report.html")
+
+    assert result.exit_code == 0
+    text = Path("report.html").read_text("utf-8")
+    page = Page(text)
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert not {"src", "href"} & set(page.attributes)
+    assert "<script>alert(1)</script> & 'so'" in page.text
+    assert "nope/<b>x" in page.text
+    assert "5 small tasks are no benchmark." in page.text
+    assert all(task.name in page.text for task in TASKS if task.quick)
+
+
+def test_a_page_that_cannot_be_written_is_told_and_loses_no_result(invoke, server):
+    server.reply(perfect, times=None)
+
+    result = invoke("check", "ollama/m", "--quick", "--output", "no/such/place.html")
+
+    assert result.exit_code == 1
+    assert "no/such/place.html cannot be written: No such file" in result.stderr
+    assert "5 small tasks" in result.stdout
+
+
+def test_a_terminal_shows_how_far_it_is(on_screen, server):
+    server.reply(perfect, times=None)
+
+    shown, code = on_screen(80, "check", "ollama/m", "--quick", raw=True)
+
+    assert code == 0
+    assert "0/5" in shown
+    assert "5/5" in shown
+
+
+# Exit codes and choices
+
+
+def test_a_required_task_that_fails_is_an_exit_code(invoke, server):
+    server.reply(perfect, times=None)
+    assert invoke("check", "ollama/m", "--quick", "--require", "one-call").exit_code == 0
+
+
+@pytest.mark.parametrize("model", ["ollama/m", "ollama/gone"])
+def test_a_required_task_that_a_model_does_not_pass_fails_the_command(model, invoke, server):
+    server.reply(clueless, times=None)
+    result = invoke("check", model, "--quick", "--require", "one-call")
+
+    assert result.exit_code == 1
+    assert result.stderr == f"{model} did not pass one-call, which is required.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--task", "one-cal"], "There is no task 'one-cal'. Did you mean one-call?"),
+        (["--require", "zzz"], "There is no task 'zzz'. 'timestep check --list' shows the tasks."),
+        (["--quick", "--require", "image"], "this task is not among the chosen ones"),
+        (["--file", "none.toml"], "none.toml cannot be read: No such file or directory."),
+        (["--file", "bad.toml"], "bad.toml is not TOML:"),
+        (["--file", "odd.toml"], "expect.calls.0.nmae: Extra inputs are not permitted"),
+        (["--file", "empty.toml"], "[expect] is empty, so that every answer would be right"),
+        (["--file", "own.toml", "--file", "own.toml"], "Two tasks have the name own"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_is_sent(arguments, words, invoke, server):
+    head = 'title = "t"\ninstructions = "i"\ninput = "q"\n'
+    Path("bad.toml").write_text("title")
+    Path("odd.toml").write_text(f'{head}[expect]\ncalls = [{{ nmae = "x" }}]\n')
+    Path("empty.toml").write_text(f"{head}[expect]\n")
+    Path("own.toml").write_text(f"{head}[expect]\ncalls = []\n")
+
+    result = invoke("check", "ollama/m", *arguments)
+
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
+    assert server.requests == []
+
+
+def test_the_list_names_every_task(invoke):
+    listed = invoke("check", "--list").stdout
+
+    assert all(re.search(rf"^{task.name} ", listed, re.MULTILINE) for task in TASKS)
+    assert max(map(len, listed.splitlines())) <= 80
+    quick = json.loads(invoke("check", "--list", "--quick", "--json").stdout)
+    assert [each["task"] for each in quick] == [task.name for task in TASKS if task.quick]
+
+
+def test_the_task_of_the_manual_is_tried_from_a_file(invoke, server):
+    manual = (ROOT / "docs/check.md").read_text()
+    [text] = re.findall(r"^```text\n(title.*?)^```$", manual, re.DOTALL | re.MULTILINE)
+    Path("tariff.toml").write_text(text)
+    call = ("find_price", {"kilograms": 3, "country": "Norway"})
+    server.reply("Hello!")
+    server.reply(tool_calls=[call])
+    server.reply("It costs 17.40 euros.")
+
+    found = checked(invoke, "ollama/m", "--file", "tariff.toml", "--repeat", "1")["ollama/m"]
+
+    assert verdicts(found) == {"tariff": "passed"}
+    assert server.chats[-1]["messages"][-1]["content"] == "17.40 euros"
+
+
+# The record
+
+
+def test_a_failed_try_opens_in_the_record(invoke, server):
+    server.reply(clueless, times=None)
+    result = invoke("check", "ollama/m", "--task", "one-call", "--repeat", "1")
+    [command] = re.findall(r"timestep (traces show \w+)", result.stdout)
+
+    shown = invoke(*command.split())
+
+    assert shown.exit_code == 0
+    assert "check one-call" in shown.stdout
+    assert "I do not know." in shown.stdout
+    assert 'expected get_weather(city="Oslo")' in shown.stdout
+
+
+def test_without_a_record_no_trace_is_named(invoke, server, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_TRACES__ENABLED", "false")
+    server.reply(clueless, times=None)
+
+    found = checked(invoke, "ollama/m", "--task", "one-call", "--repeat", "1")["ollama/m"]
+
+    assert only_task(found)["tries"][0]["trace_id"] is None
+    assert not record().exists()
+
+
+def record():
+    from timestep.config.settings import load_settings  # noqa: PLC0415 - the test's environment
+
+    return load_settings().traces.file
+
+
+def test_models_shows_the_last_result(invoke, server):
+    server.add_model("new", **BIG)
+    server.reply(perfect, times=None)
+    assert "check " not in invoke("models").stdout
+    assert not record().exists()
+    invoke("check", "ollama/m:latest", "nope/x", "--repeat", "1")
+    invoke("check", "ollama/m", "--quick")
+
+    shown = invoke("models").stdout
+    [listed] = [each for each in json.loads(invoke("models", "--json").stdout) if each["models"]]
+
+    assert re.search(r"ollama/m .*, check 5/5$", shown, re.MULTILINE)
+    checks = {model["name"]: model["check"] for model in listed["models"]}
+    assert checks["ollama/new"] is None
+    assert (checks["ollama/m"]["passed"], checks["ollama/m"]["tried"]) == (5, 5)
+
+
+def test_a_record_of_something_else_holds_no_results(tmp_path):
+    (tmp_path / "traces.db").write_text("no database")
+
+    assert last_results(tmp_path / "traces.db") == {}
+    assert last_results(tmp_path / "missing.db") == {}
+
+
+def test_ctrl_c_keeps_what_is_done(start, server):
+    stall = Stall(after=1)
+    server.reply(perfect, times=4)
+    server.reply("Hm", times=None, fault=stall)
+    process = start(
+        "check", "ollama/m", "--task", "no-call", "--repeat", "9", "--json", "-o", "report.html"
+    )
+    server.wait_until(lambda: len(server.chats) == 5, timeout=60)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate()
+
+    assert process.returncode == 130, stderr
+    [found] = json.loads(stdout)["models"]
+    assert only_task(found)["passed"] == 3
+    assert "no-call" in Path("report.html").read_text()
+    assert "Traceback" not in stderr
+
+
+def test_runs_of_one_check_form_a_group(invoke, server):
+    server.reply(perfect, times=None)
+    invoke("check", "ollama/m", "--quick")
+
+    with TraceStore(record()) as store:
+        runs = store.traces()
+        [group] = {run.group_id for run in runs} - {"timestep check"}
+        assert len(store.traces(Filter(group=group))) == 6  # with the greeting

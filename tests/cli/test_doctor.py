@@ -84,7 +84,9 @@ def test_a_sound_setup_is_told_on_one_screen(invoke, ollama):
         "  ok       ollama/llama3.2 (default) has tools.\n"
         "  ok       ollama/llama3.2 (default) is loaded with 16,384 tokens of context.\n"
     )
-    assert result.stderr == "\n2 notes.\n"
+    assert result.stderr == (
+        "\n2 notes.\n'timestep check' finds out whether the models can drive an agent.\n"
+    )
 
 
 def test_a_narrow_terminal_gets_narrow_lines_and_whole_commands(in_terminal, ollama):

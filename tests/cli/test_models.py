@@ -101,6 +101,7 @@ def test_models_can_be_read_by_programs(invoke, ollama):
         "loaded_context": 8192,
         "default": True,
         "aliases": ["fast"],
+        "check": None,
     }
     assert local["models"][0]["loaded_context"] is None
 

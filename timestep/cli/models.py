@@ -1,5 +1,7 @@
 """``timestep models``: list the models and what they can do."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,6 +10,7 @@ from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import clean, file_size, json_option, print_aside, print_json, print_rows
 
 if TYPE_CHECKING:
+    from timestep.cli.check.history import LastResult
     from timestep.cli.configured_models import ConfiguredModel
     from timestep.cli.inventory import Inventory, Offer
 
@@ -28,6 +31,7 @@ _HIDDEN = {"completion"}  # every model has it
 def models(context: Context, *, timeout: float, as_json: bool) -> None:
     """List the models of every provider, what they can do, and which are loaded.
 
+    A model that 'timestep check' has tried shows its last result.
     If a provider cannot list its models, standard error says why, and the next step. --json
     prints one array of providers.
     """
@@ -38,18 +42,39 @@ def models(context: Context, *, timeout: float, as_json: bool) -> None:
 
     inventories = run_without_waiting(take_inventory(settings, provider, patience=timeout))
     configured = configured_models(settings)
+    checks = _last_checks(inventories, settings.traces.file)
     if as_json:
-        print_json([_as_json(inventory, configured, inventories) for inventory in inventories])
+        print_json(
+            [_as_json(inventory, configured, inventories, checks) for inventory in inventories]
+        )
     else:
         for inventory in inventories:
-            _show(inventory, configured, inventories)
+            _show(inventory, configured, inventories, checks)
         _show_missing(inventories, configured)
     if all(inventory.problem for inventory in inventories):
         raise click.exceptions.Exit(1)
 
 
+def _last_checks(everything: "list[Inventory]", record: Path) -> "dict[str, LastResult]":
+    """Return the last result of ``timestep check`` by the name of each model that has one."""
+    from timestep.cli.check.history import last_results
+    from timestep.cli.configured_models import same_model
+
+    ollama = {inventory.prefix for inventory in everything if inventory.kind == "ollama"}
+    names = [offer.name for inventory in everything for offer in inventory.offers]
+    return {
+        name: result
+        for checked, result in reversed(last_results(record).items())  # the newest comes last
+        for name in names
+        if same_model(checked, name, ollama)
+    }
+
+
 def _show(
-    inventory: "Inventory", configured: "list[ConfiguredModel]", everything: "list[Inventory]"
+    inventory: "Inventory",
+    configured: "list[ConfiguredModel]",
+    everything: "list[Inventory]",
+    checks: "dict[str, LastResult]",
 ) -> None:
     title = f"{inventory.prefix or 'OpenAI'}  {inventory.url or ''}".rstrip()
     click.secho(clean(title), bold=True, err=bool(inventory.problem))
@@ -60,13 +85,18 @@ def _show(
         click.echo("  No models. 'timestep pull llama3.2' loads one.\n")
     else:
         print_rows(
-            [_row(offer, _names_of(offer, configured, everything)) for offer in inventory.offers],
+            [
+                _row(offer, _names_of(offer, configured, everything), checks.get(offer.name))
+                for offer in inventory.offers
+            ],
             indent="  ",
         )
         click.echo()
 
 
-def _row(offer: "Offer", configured: "list[ConfiguredModel]") -> list[str]:
+def _row(
+    offer: "Offer", configured: "list[ConfiguredModel]", check: "LastResult | None"
+) -> list[str]:
     context = "" if offer.context_length is None else f"{offer.context_length:,} tokens"
     loaded = [] if offer.loaded is None else [f"loaded with {offer.loaded:,}"]
     return [
@@ -74,7 +104,9 @@ def _row(offer: "Offer", configured: "list[ConfiguredModel]") -> list[str]:
         " ".join(able for able in offer.capabilities or () if able not in _HIDDEN),
         context,
         "" if not offer.size else file_size(offer.size),
-        ", ".join([*(entry.label for entry in configured), *loaded]),
+        ", ".join(
+            [*(entry.label for entry in configured), *loaded, *([str(check)] if check else [])]
+        ),
     ]
 
 
@@ -109,7 +141,10 @@ def _show_missing(inventories: "list[Inventory]", configured: "list[ConfiguredMo
 
 
 def _as_json(
-    inventory: "Inventory", configured: "list[ConfiguredModel]", everything: "list[Inventory]"
+    inventory: "Inventory",
+    configured: "list[ConfiguredModel]",
+    everything: "list[Inventory]",
+    checks: "dict[str, LastResult]",
 ) -> dict[str, Any]:
     return {
         "prefix": inventory.prefix,
@@ -126,6 +161,7 @@ def _as_json(
                 "loaded_context": offer.loaded,
                 "default": any(entry.alias is None for entry in own),
                 "aliases": [entry.alias for entry in own if entry.alias is not None],
+                "check": asdict(checks[offer.name]) if offer.name in checks else None,
             }
             for offer in inventory.offers
             for own in [_names_of(offer, configured, everything)]

@@ -13,6 +13,9 @@ from agents.tracing import TracingProcessor
 from timestep import errors
 from timestep.errors.meaning import meaning_of
 from timestep.fallback.reasons import reason_of
+from timestep.openai import errors as openai_errors
+
+_REFUSALS = {400, 422}
 
 
 def is_of_model(error: Exception) -> bool:
@@ -28,14 +31,14 @@ def is_of_model(error: Exception) -> bool:
 
 
 def may_be_settings(error: Exception) -> bool:
-    """Return whether *error* may be about a setting that the server does not take."""
+    """Return whether *error* may be about a setting that the server or its client does not take."""
     match error:
-        case openai.BadRequestError() | openai.UnprocessableEntityError() | TypeError():
-            return True
-        case errors.OllamaStatusError():
-            return error.status_code == 400 and type(error) is errors.OllamaStatusError  # noqa: PLR2004 - HTTP's number
+        case errors.ContextWindowExceededError() | errors.UnknownModelError():
+            return False
+        case openai.APIStatusError() | errors.OllamaStatusError():
+            return error.status_code in _REFUSALS
         case _:
-            return isinstance(error, UserError) and not isinstance(error, errors.UnknownModelError)
+            return isinstance(error, TypeError | UserError)
 
 
 class SpanErrors(TracingProcessor):
@@ -47,7 +50,7 @@ class SpanErrors(TracingProcessor):
     def take(self, trace_id: str) -> Exception | None:
         """Return the error of the trace *trace_id*, rebuilt, and forget it. None if unknown."""
         name, _, message = self._errors.pop(trace_id, "").partition(": ")
-        kind: object = getattr(errors, name, None) if name else None
+        kind: object = getattr(errors, name, None) or getattr(openai_errors, name, None)
         if isinstance(kind, type) and issubclass(kind, AgentsException):
             return kind(message)
         return None

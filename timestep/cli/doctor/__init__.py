@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import click
 
 from timestep.cli.context import Context, configuration_options
-from timestep.cli.output import clean, json_option, print_json
+from timestep.cli.output import clean, json_option, print_aside, print_json
 from timestep.cli.terminal import width
 
 _COLORS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
@@ -65,6 +65,10 @@ def doctor(context: Context, *, timeout: float, is_strict: bool, as_json: bool) 
     else:
         _show(findings)
         click.echo(f"\n{_summary(findings)}", err=True)
+        if not problems:
+            click.echo(
+                "'timestep check' finds out whether the models can drive an agent.", err=True
+            )
     if problems:
         raise click.exceptions.Exit(1)
 
