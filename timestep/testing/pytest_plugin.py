@@ -1,6 +1,6 @@
 """The pytest fixtures ``fake_ollama`` and ``fake_openai``, registered when timestep is installed."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +48,7 @@ def fake_openai(
 
 
 @contextmanager
-def _strict_when_passed(request: pytest.FixtureRequest, fake: "ScriptedServer") -> Iterator[None]:
+def _strict_when_passed(request: pytest.FixtureRequest, fake: "ScriptedServer") -> Generator[None]:
     failed = request.session.testsfailed
     yield
     # After a failed test the leftovers would only hide why it failed.

@@ -93,6 +93,10 @@ class Said:
             if wrong:
                 raise TypeError(f"a chunk is a mapping, not {wrong[0]!r}")
 
+    def respond(self, request: Request, ticks: Ticks) -> Response:
+        """Return the response to *request*."""
+        raise NotImplementedError
+
     def thoughts(self) -> list[str]:
         """Return the thinking in its chunks."""
         return _TOKEN.findall(self.thinking)

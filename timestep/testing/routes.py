@@ -3,7 +3,7 @@
 import textwrap
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from timestep.testing import http
 from timestep.testing.checks import RefusedError
@@ -118,6 +118,6 @@ class Routes:
 
 def summary(model: object, role: object, text: object) -> str:
     """Return a request to *model* in a few words: its last message said *text*."""
-    said = cast("str", text) if isinstance(text, str) else ""
+    said = text if isinstance(text, str) else ""
     shown = textwrap.shorten(said, width=60, placeholder="...")
     return f"model {model!r} (last message: {role} {shown!r})"

@@ -106,7 +106,7 @@ def check_chat(body: bytes) -> Json:
     """
     chat = _parsed(body, _CHAT_FIELDS)
     messages = _required(chat, "messages")
-    if not isinstance(messages, list) or not messages:
+    if not _is_filled(messages):
         raise _wrong_type("messages", "a non-empty array", messages)
     for index, message in enumerate(cast("list[object]", messages)):
         _check_message(f"messages[{index}]", message)
@@ -176,6 +176,10 @@ def _parsed(body: bytes, fields: Mapping[str, str]) -> Json:
     return request
 
 
+def _is_filled(value: object) -> bool:
+    return isinstance(value, list) and value != []
+
+
 def _required(request: Json, name: str) -> object:
     if request.get(name) is None:
         raise InvalidField(
@@ -210,11 +214,12 @@ def _check_message(where: str, message: object) -> None:
             "invalid_value",
         )
     calls: object = said.get("tool_calls")
-    if calls is not None and (role != "assistant" or not isinstance(calls, list) or not calls):
+    if calls is not None and (role != "assistant" or not _is_filled(calls)):
         raise _wrong_type(f"{where}.tool_calls", "a non-empty array of an assistant", calls)
     for index, call in enumerate(cast("list[object]", calls or [])):
         _check_call(f"{where}.tool_calls[{index}]", call)
-    speaks = role == "assistant" and (calls or said.get("refusal") or said.get("function_call"))
+    spoken = ("tool_calls", "refusal", "function_call")
+    speaks = role == "assistant" and any(said.get(name) for name in spoken)
     content: object = said.get("content")
     if content is None and not speaks:
         raise _wrong_type(f"{where}.content", "a string or an array", content)
@@ -230,7 +235,7 @@ def _check_message(where: str, message: object) -> None:
 def _check_content(where: str, content: object) -> None:
     if content is None or isinstance(content, str):
         return
-    if not isinstance(content, list) or not content:
+    if not _is_filled(content):
         raise _wrong_type(where, "a string or a non-empty array", content)
     for index, part in enumerate(cast("list[object]", content)):
         kind: object = cast("Json", part).get("type") if isinstance(part, dict) else None

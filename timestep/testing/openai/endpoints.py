@@ -113,5 +113,5 @@ def _last(given: object) -> tuple[object, object]:
     if isinstance(given, str):
         return "user", given
     items = cast("list[Mapping[str, Any]]", given)
-    last = items[-1] if items else {}
+    last: Mapping[str, Any] = items[-1] if items else {}
     return last.get("role") or last.get("type"), last.get("content") or last.get("output")

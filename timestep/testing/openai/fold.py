@@ -24,7 +24,8 @@ def _new(index: int) -> dict[str, Any]:
 
 def _add(choice: dict[str, Any], chunk: Mapping[str, Any]) -> None:
     message: dict[str, Any] = choice["message"]
-    for name, value in (chunk.get("delta") or chunk.get("message") or {}).items():
+    said: Mapping[str, Any] = chunk.get("delta") or chunk.get("message") or {}
+    for name, value in said.items():
         if name == "tool_calls":
             for call in value:
                 _add_call(message.setdefault("tool_calls", []), call)
@@ -40,12 +41,12 @@ def _add(choice: dict[str, Any], chunk: Mapping[str, Any]) -> None:
 
 
 def _add_call(calls: list[dict[str, Any]], piece: Mapping[str, Any]) -> None:
-    index = piece.get("index", len(calls))
+    index: int = piece.get("index", len(calls))
     if index >= len(calls):
         calls.append({name: value for name, value in piece.items() if name != "index"})
         return
     arguments = piece.get("function", {}).get("arguments")
-    function: dict[str, Any] = dict(calls[index].get("function", {}))
+    function: dict[str, Any] = {**calls[index].get("function", {})}
     if isinstance(arguments, str):
         function["arguments"] = function.get("arguments", "") + arguments
     calls[index]["function"] = function

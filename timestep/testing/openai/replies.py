@@ -168,7 +168,8 @@ class ChatReply(Said):
             if self.done:
                 yield DONE
             return
-        asks = bool((chat.get("stream_options") or {}).get("include_usage"))
+        options: Mapping[str, Any] = chat.get("stream_options") or {}
+        asks = bool(options.get("include_usage"))
         for chunk in chunks:
             if (usage := chunk.pop("usage", None)) is None:
                 yield event(chunk)

@@ -171,8 +171,8 @@ def _more(kind: str) -> Json:
 
 
 def _usage(usage: Mapping[str, Any]) -> Json:
-    prompt = usage.get("prompt_tokens_details") or {}
-    completion = usage.get("completion_tokens_details") or {}
+    prompt: Json = usage.get("prompt_tokens_details") or {}
+    completion: Json = usage.get("completion_tokens_details") or {}
     return {
         "input_tokens": usage["prompt_tokens"],
         "input_tokens_details": {
