@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -17,18 +16,17 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from tests.conftest import chat_stream
+from tests.engines.scripts import STEPS, notes, ollama_works, openai_works
 from tests.engines.temporal_worker import connect, worker
 from tests.engines.workflows import Ask, FailsAs, NeverEnds, ReadsTheEnvironment, Streamed, Work
 from timestep import MultiModelProvider
 from timestep.errors.meaning import MEANINGS
-from timestep.testing import NoDone, Reply
+from timestep.testing import NoDone
 
 pytestmark = pytest.mark.engines
 
 ROOT = Path(__file__).parents[2]
 SOON = 120
-STEPS = 6
 
 
 @pytest.fixture(scope="module")
@@ -118,42 +116,6 @@ def engine(address, fake_ollama, openai_server, monkeypatch):
             yield engine
 
     return running
-
-
-def works(steps):
-    """What a model answers that calls ``note`` once for each step, one after another."""
-
-    def answer(messages):
-        done = sum(message["role"] == "tool" for message in messages)
-        return done + 1 if done < steps else None
-
-    return answer
-
-
-def ollama_works(request, steps=STEPS):
-    step = works(steps)(request.json["messages"])
-    return Reply("all done") if step is None else Reply(tool_calls=[("note", {"step": step})])
-
-
-def openai_works(body):
-    step = works(STEPS)(body["messages"])
-    delta = {"role": "assistant", "content": "all done"}
-    if step is not None:
-        function = {"name": "note", "arguments": json.dumps({"step": step})}
-        call = {"index": 0, "id": f"call_{step}", "type": "function", "function": function}
-        delta = {"role": "assistant", "tool_calls": [call]}
-    head = {"id": "chatcmpl-1", "created": 1, "model": "m"}
-    if body.get("stream"):
-        head["object"] = "chat.completion.chunk"
-        end = "stop" if step is None else "tool_calls"
-        choices = [{"index": 0, "delta": delta}], [{"index": 0, "delta": {}, "finish_reason": end}]
-        return 200, chat_stream([{**head, "choices": choice} for choice in choices]).encode()
-    choice = {"index": 0, "message": delta, "finish_reason": "stop"}
-    return 200, {**head, "object": "chat.completion", "choices": [choice]}
-
-
-def notes():
-    return [int(line) for line in Path("notes").read_text().split()]
 
 
 async def test_tools_run_as_activities_on_ollama(engine, fake_ollama):

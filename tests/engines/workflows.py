@@ -1,14 +1,13 @@
 """Temporal workflows and activities that the tests run. A sandbox imports this file once more."""
 
-import os
 from datetime import timedelta
-from pathlib import Path
 
 from agents import Agent, Runner
 from temporalio import activity, workflow
 from temporalio.contrib.workflow_streams import WorkflowStream
 from temporalio.openai_agents.workflow import activity_as_tool
 
+from tests.engines.tools import write
 from timestep import MultiModelProvider, errors
 
 ROOM = timedelta(seconds=60)
@@ -17,13 +16,7 @@ ROOM = timedelta(seconds=60)
 @activity.defn
 async def note(step: int) -> str:
     """Write down that a step was done."""
-    return written(step)
-
-
-def written(step: int) -> str:
-    with Path(os.environ["NOTES"]).open("a") as notes:
-        notes.write(f"{step}\n")
-    return f"done {step}"
+    return write(step)
 
 
 @activity.defn
