@@ -66,9 +66,7 @@ def doctor(context: Context, *, timeout: float, is_strict: bool, as_json: bool) 
         _show(findings)
         click.echo(f"\n{_summary(findings)}", err=True)
         if not problems:
-            click.echo(
-                "'timestep check' finds out whether the models can drive an agent.", err=True
-            )
+            print_aside("'timestep check' finds out whether the models can drive an agent.")
     if problems:
         raise click.exceptions.Exit(1)
 
