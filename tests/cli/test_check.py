@@ -13,6 +13,7 @@ from timestep.cli.check.haystack import hide
 from timestep.cli.check.history import last_results
 from timestep.cli.check.judge import judge, same
 from timestep.cli.check.observation import Observation
+from timestep.cli.check.staging import agent_for
 from timestep.cli.check.task import Expectation, builtin_tasks
 from timestep.testing import Close, Reply, Stall
 from timestep.testing.openai.replies import ChatReply
@@ -489,6 +490,69 @@ def test_what_a_server_refuses_for_a_task_with_a_need_is_left_out(invoke, fake_o
     assert only_task(found)["tries"] == []
 
 
+def test_what_is_known_about_a_model_stands_above_its_tasks(invoke, openai_server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    monkeypatch.setenv("TIMESTEP_ALIASES__SMART", "gpt-5")
+    refusal = {"error": {"message": "no", "code": "unsupported"}}
+    openai_server.answers = lambda body: (400, refusal) if "temperature" in body else None
+
+    shown = invoke("check", "smart", "--task", "no-call", "--task", "needle-window").stdout
+
+    assert shown.startswith(
+        "smart\n"
+        "  leads to gpt-5\n"
+        "  claimed   unknown\n"
+        "  seen      nothing\n"
+        "  window    unknown\n"
+        "  note      the server takes no seed and no temperature, so that two checks may\n"
+        "            differ\n"
+        "  task                          passed   tokens  first token   tok/s\n"
+        "  needle-window                      -        -            -       -\n"
+        "    left out: the window is not known\n"
+        "  no-call                          0/3 "
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "result"),
+    [
+        ('{"city": " oslo "}', "Snow, -13 degrees Celsius"),
+        ('{"city": "Rome"}', "Error: nothing is known about this."),
+        ("", "Error: nothing is known about this."),
+        ("[1]", "Error: the arguments are not an object."),
+        ("{", "Error: the arguments are not JSON."),
+    ],
+)
+async def test_a_tool_answers_every_call(arguments, result):
+    [task] = [task for task in TASKS if task.name == "one-call"]
+    [tool] = agent_for(task).tools
+
+    assert await tool.on_invoke_tool(None, arguments) == result
+
+
+def test_a_server_of_one_s_own_may_tell_the_window(invoke, fake_openai, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__KIND", "openai")
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__BASE_URL", fake_openai.base_url)
+    models = {"object": "list", "data": [{"id": "m", "object": "model", "max_model_len": 4096}]}
+    as_json = {"Content-Type": "application/json"}
+    fake_openai.fail(200, body=json.dumps(models), headers=as_json, path="/v1/models")
+    fake_openai.reply(perfect_at_openai, times=None)
+
+    found = checked(invoke, "lab/m", "-t", "needle-2k", "-t", "needle-8k", "--repeat", "1")["lab/m"]
+
+    assert found["context_length"] == 4096
+    assert verdicts(found) == {"needle-2k": "passed", "needle-8k": "skipped"}
+
+
+def test_a_prompt_for_the_window_needs_to_know_it(invoke, fake_openai, at_openai):
+    fake_openai.reply(perfect_at_openai, times=None)
+
+    found = checked(invoke, at_openai, "-t", "needle-window", "--repeat", "1")[at_openai]
+
+    assert only_task(found)["skipped"] == "the window is not known"
+
+
 def test_without_a_model_the_configured_ones_are_tried(invoke, server, monkeypatch):
     server.add_model("other", **BIG)
     monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "ollama/m")
@@ -627,10 +691,10 @@ def test_the_page_holds_everything_and_runs_nothing_that_a_model_wrote(invoke, s
 def test_a_page_that_cannot_be_written_is_told_and_loses_no_result(invoke, server):
     server.reply(perfect, times=None)
 
-    result = invoke("check", "ollama/m", "--quick", "--output", "no/such/place.html")
+    result = invoke("check", "ollama/m", "--quick", "--output", "/dev/full")
 
     assert result.exit_code == 1
-    assert "no/such/place.html cannot be written: No such file" in result.stderr
+    assert "/dev/full cannot be written: No space left on device." in result.stderr
     assert "5 small tasks" in result.stdout
 
 
@@ -667,6 +731,7 @@ def test_a_required_task_that_a_model_does_not_pass_fails_the_command(model, inv
         (["--task", "one-cal"], "There is no task 'one-cal'. Did you mean one-call?"),
         (["--require", "zzz"], "There is no task 'zzz'. 'timestep check --list' shows the tasks."),
         (["--quick", "--require", "image"], "this task is not among the chosen ones"),
+        (["--output", "no/report.html"], "--output no/report.html: there is no folder no."),
         (["--file", "none.toml"], "none.toml cannot be read: No such file or directory."),
         (["--file", "bad.toml"], "bad.toml is not TOML:"),
         (["--file", "odd.toml"], "expect.calls.0.nmae: Extra inputs are not permitted"),

@@ -36,7 +36,14 @@ def test_an_unknown_command_is_refused(invoke):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["demo", "--help"], ["run", "--help"], ["chat", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["demo", "--help"],
+        ["run", "--help"],
+        ["chat", "--help"],
+        ["check", "--help"],
+    ],
 )
 def test_help_and_version_import_no_sdk(arguments, imported_by):
     """They answer at once: the SDK takes two seconds to import."""

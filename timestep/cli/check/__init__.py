@@ -95,6 +95,8 @@ def check(
     if is_list:
         _list(tasks, as_json=as_json)
         return
+    if output is not None and not output.absolute().parent.is_dir():
+        raise click.UsageError(f"--output {output}: there is no folder {output.parent}.")
     from timestep.cli.check.results import ModelResult, missed
 
     settings, provider = context.settings, context.build_provider()

@@ -1,7 +1,5 @@
 """Text to hide a sentence in: always the same for the same length. Pure."""
 
-from itertools import count
-
 _CHARACTERS = 4
 """How many characters of plain English make a token, about."""
 _PLACE = 0.4
@@ -17,10 +15,8 @@ def hide(needle: str, tokens: int) -> str:
     size = max(0, tokens * _CHARACTERS - len(needle))
     sentences: list[str] = []
     length = 0
-    for number in count():
-        if length >= size:
-            break
-        sentences.append(_sentence(number))
+    while length < size:
+        sentences.append(_sentence(len(sentences)))
         length += len(sentences[-1]) + 1
     before = int(len(sentences) * _PLACE)
     return " ".join([*sentences[:before], needle, *sentences[before:]])

@@ -120,17 +120,18 @@ async def _play(
     """Play all turns of *task*. Return the error that ended it."""
     agent = agent_for(task)
     items: list[TResponseInputItem] = []
+    limit = asyncio.timeout(patience)
     try:
-        async with asyncio.timeout(patience):
+        async with limit:
             for message in messages:
                 with foreign_code():
                     result = await run.play(agent, [*items, message], config, task.max_turns)
                 seen.end_turn()
                 items, agent = result.to_input_list(), result.last_agent
                 _note_result(result, seen, agent)
-    except TimeoutError:
-        return TimeoutError(f"No end within {patience:g} s; --timeout allows more.")
     except Exception as exc:  # noqa: BLE001 - models of other packages raise anything
+        if limit.expired():
+            return TimeoutError(f"No end within {patience:g} s; --timeout allows more.")
         return exc
     return None
 
