@@ -1,0 +1,244 @@
+"""Restate on a real server: answers in the journal, errors as it understands them, and a kill."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+from agents import ModelResponse, Usage
+from openai.types.responses import (
+    ResponseFunctionToolCall,
+    ResponseOutputMessage,
+    ResponseOutputText,
+    ResponseReasoningItem,
+)
+from restate import TerminalError
+
+from tests.engines.scripts import STEPS, notes, ollama_works, openai_works
+from timestep import MultiModelProvider
+from timestep.engines.restate import Answers, JournaledProvider
+
+pytestmark = pytest.mark.engines
+
+ROOT = Path(__file__).parents[2]
+SOON = 120
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def post(url, body):
+    """The status and the JSON that *url* answers."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=SOON) as answer:
+            return answer.status, json.load(answer)
+    except HTTPError as refused:
+        return refused.code, json.load(refused)
+
+
+def wait_for(what, is_there):
+    end = time.monotonic() + SOON
+    while not is_there():
+        assert time.monotonic() < end, f"{what} does not listen"
+        time.sleep(0.1)
+
+
+def listens(port):
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The URLs of a Restate server: where it is called, and where it is administered."""
+    binary = shutil.which("restate-server")
+    assert binary, "put restate-server into PATH; npm has it as @restatedev/restate-server"
+    ingress, admin, node = free_port(), free_port(), free_port()
+    environment = {
+        **os.environ,
+        "DO_NOT_TRACK": "1",
+        "RESTATE_DISABLE_TELEMETRY": "true",
+        "RESTATE_LISTEN_MODE": "tcp",
+        "RESTATE_BIND_IP": "127.0.0.1",
+        "RESTATE_ADVERTISED_HOST": "127.0.0.1",
+        "RESTATE_BIND_PORT": str(node),
+        "RESTATE_INGRESS__BIND_PORT": str(ingress),
+        "RESTATE_ADMIN__BIND_PORT": str(admin),
+        "RESTATE_BASE_DIR": str(tmp_path_factory.mktemp("restate")),
+        "RESTATE_LOG_FILTER": "error",
+    }
+    with subprocess.Popen([binary, "--no-logo"], env=environment) as process:
+        wait_for("Restate's server", lambda: listens(ingress) and listens(admin))
+        yield f"http://127.0.0.1:{ingress}", f"http://127.0.0.1:{admin}"
+        process.terminate()
+
+
+@pytest.fixture
+def application(server, fake_ollama, openai_server, monkeypatch, tmp_path):
+    """Start the application, at the same address each time, and tell the server where it is."""
+    for name, value in {
+        "OLLAMA_HOST": fake_ollama.url,
+        "TIMESTEP_PROVIDERS__LAB__KIND": "openai",
+        "TIMESTEP_PROVIDERS__LAB__BASE_URL": openai_server.base_url,
+        "NOTES": str(tmp_path / "notes"),
+        "PYTHONPATH": str(ROOT),
+    }.items():
+        monkeypatch.setenv(name, value)
+    port = free_port()
+
+    @contextmanager
+    def running(*, is_known=False):
+        command = [sys.executable, "-m", "tests.engines.restate_app", str(port)]
+        with subprocess.Popen(command) as process:
+            wait_for("the application", lambda: listens(port))
+            if not is_known:
+                told = {"uri": f"http://127.0.0.1:{port}", "force": True}
+                assert post(f"{server[1]}/deployments", told)[0] == 201
+            yield process
+            process.kill()
+
+    return running
+
+
+@pytest.fixture
+def work(server):
+    """Call the handler with a model; return the status and its result or message."""
+
+    def work(model):
+        status, told = post(f"{server[0]}/worker/work", model)
+        return status, told if status == 200 else told["message"]
+
+    return work
+
+
+def test_tools_are_in_the_journal_on_ollama(application, work, fake_ollama):
+    fake_ollama.reply(ollama_works, times=STEPS + 1)
+
+    with application():
+        assert work("ollama/m") == (200, "all done")
+
+    assert notes() == list(range(1, STEPS + 1))
+    assert len(fake_ollama.chats) == STEPS + 1
+
+
+def test_tools_are_in_the_journal_on_an_openai_server(application, work, openai_server):
+    openai_server.answers = openai_works
+
+    with application():
+        assert work("lab/m") == (200, "all done")
+
+    assert notes() == list(range(1, STEPS + 1))
+    assert len(openai_server.requests) == STEPS + 1
+
+
+def test_calls_of_one_answer_run_in_its_order(application, work, fake_ollama):
+    steps = list(range(1, 6))
+    fake_ollama.reply(tool_calls=[("note", {"step": step}) for step in steps])
+    fake_ollama.reply("all done")
+
+    with application():
+        assert work("ollama/m") == (200, "all done")
+
+    assert notes() == steps
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}])
+def test_what_passes_is_asked_again(application, work, fake_ollama, headers):
+    fake_ollama.fail(503, "server busy, please try again", headers=headers)
+    fake_ollama.reply("hello")
+
+    with application():
+        assert work("ollama/m") == (200, "hello")
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "failure"),
+    [
+        ("AuthenticationError", "ollama/m", (401, "unauthorized")),
+        ("ContextWindowExceededError", "ollama/m", (400, "the input exceeds the context length")),
+        ("UnknownModelError", "nope/m", None),
+    ],
+)
+def test_what_the_caller_must_mend_fails_at_once(
+    application, work, fake_ollama, kind, model, failure
+):
+    if failure:
+        fake_ollama.fail(*failure)
+
+    with application():
+        status, message = work(model)
+
+    assert status == 500
+    assert message.startswith(f"{kind}: ")
+    assert len(fake_ollama.chats) == bool(failure)
+
+
+def test_a_killed_application_goes_on_and_runs_no_tool_twice(application, work, fake_ollama):
+    killed = []
+    done = []
+
+    def answer(request):
+        if len(fake_ollama.chats) == STEPS // 2 and not killed:
+            killed.append(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
+        return ollama_works(request)
+
+    fake_ollama.reply(answer, times=STEPS + 2)
+    with application() as process:
+        caller = threading.Thread(target=lambda: done.append(work("ollama/m")))
+        caller.start()
+        process.wait(SOON)
+        with application(is_known=True):
+            caller.join()
+
+    assert killed
+    assert done == [(200, "all done")]
+    assert notes() == list(range(1, STEPS + 1))
+
+
+def test_an_answer_comes_out_of_the_journal_as_it_went_in():
+    text = ResponseOutputText(annotations=[], text="hi", type="output_text")
+    answer = ModelResponse(
+        output=[
+            ResponseReasoningItem(id="r", summary=[], type="reasoning"),
+            ResponseFunctionToolCall(
+                arguments="{}",
+                call_id="c",
+                name="note",
+                type="function_call",
+                provider_data={"model": "m"},
+            ),
+            ResponseOutputMessage(
+                id="m", content=[text], role="assistant", status="completed", type="message"
+            ),
+        ],
+        usage=Usage(requests=1, input_tokens=3, output_tokens=2, total_tokens=5),
+        response_id=None,
+    )
+    answers = Answers()
+
+    read = answers.deserialize(answers.serialize(answer))
+
+    assert read.to_input_items() == answer.to_input_items()
+    assert read.usage == answer.usage
+
+
+def test_a_stream_is_refused_with_what_to_call_instead():
+    model = JournaledProvider(MultiModelProvider()).get_model("ollama/m")
+
+    with pytest.raises(TerminalError, match=r"Runner\.run\(\)"):
+        model.stream_response()
