@@ -3,11 +3,18 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from timestep.net.origin import Origin
-from timestep.net.secrets import configured_keys, masked_json, masker, secrets_in, without_private
+from timestep.net.secrets import (
+    PLACEHOLDERS,
+    configured_keys,
+    masked_json,
+    masker,
+    secrets_in,
+    without_private,
+)
 
 SECRETS = [
     ("X-Api-Key", "s3cret12345", ["s3cret12345"]),
@@ -31,6 +38,10 @@ SECRETS = [
     ("AUTHORIZATION", "Basic YW5uOnBhc3M=", ["YW5uOnBhc3M="]),
     ("Proxy-Authorization", "Basic YW5uOnBhc3M=", ["YW5uOnBhc3M="]),
     ("X-Api-Authorization", "Bearer sk-123", ["sk-123"]),
+    ("X-Api-Key", "bearer", ["bearer"]),
+    ("X-Api-Key", "Bearer s3cret12345", ["s3cret12345"]),
+    ("Cookie", "a=b; k=bearer", ["bearer"]),
+    ("X-Api-Key", "ollama", []),
     ("Proxy-Authorization", "Bearer s3cr", ["s3cr"]),
     ("Content-Type", "application/json", []),
     ("User-Agent", "agents of mine", []),
@@ -54,6 +65,7 @@ def test_every_part_of_a_header_is_secret(name, value, secrets):
     st.sampled_from(["X-Api-Key", "Cookie", "Authorization", "x-anything"]),
 )
 def test_no_part_of_six_characters_is_ever_repeated(part, shape, name):
+    assume(part not in PLACEHOLDERS)
     value = shape.format(part)
     masked = masker(secrets_in({name: value}))
 

@@ -47,7 +47,7 @@ _PLAIN_PREFIX = "x-stainless-"
 """Begins the headers in which OpenAI's client describes itself."""
 
 _SCHEMES = frozenset({"apikey", "basic", "bearer", "digest", "negotiate", "token"})
-_PLACEHOLDERS = frozenset({"lm-studio", "not-needed", "ollama"})
+PLACEHOLDERS = frozenset({"lm-studio", "not-needed", "ollama"})
 """What people write where a client wants a key and the server does not."""
 
 _SEPARATORS = re.compile(r"[\s;,]+")
@@ -121,17 +121,19 @@ def _secrets_of(name: str, value: str) -> Iterator[str]:
         return
     shortest = SHORTEST
     if name.endswith("authorization"):
-        value = _without_scheme(value)
         shortest = SHORTEST_KEY
-    for part in _parts(value):
+    for part in _parts(_without_scheme(value)):
         if is_secret(part, shortest=shortest):
             yield part
 
 
 def _without_scheme(value: str) -> str:
-    """Return the credentials of an ``Authorization`` header; a server may leave the scheme out."""
+    """Return the credentials in *value*; a server may leave the scheme out.
+
+    A word such as ``Bearer`` is a scheme only before credentials. Alone it is the secret itself.
+    """
     scheme, _, credentials = value.strip().partition(" ")
-    return credentials if scheme.lower() in _SCHEMES else value
+    return credentials.strip() if scheme.lower() in _SCHEMES and credentials else value
 
 
 def _parts(value: str) -> Iterator[str]:
@@ -148,7 +150,7 @@ def is_secret(text: str, *, shortest: int = SHORTEST) -> bool:
     Words of letters only need `SHORTEST` characters whatever *shortest* is: a shorter one stands
     in any sentence.
     """
-    if len(text) < shortest or text.lower() in _SCHEMES | _PLACEHOLDERS:
+    if len(text) < shortest or text.lower() in PLACEHOLDERS:
         return False
     return len(text) >= SHORTEST or not text.isalpha()
 
