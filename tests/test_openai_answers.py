@@ -342,7 +342,7 @@ async def test_an_event_is_passed_on_before_the_next_comes():
 async def test_an_answer_that_unpacks_without_end_is_left(
     openai_server, run, use_responses, monkeypatch
 ):
-    monkeypatch.setattr("timestep.openai.responses.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("timestep.openai.responses.LONGEST", 1_000_000)
     monkeypatch.setattr("timestep.openai.stream.LONGEST", 1_000_000)
     openai_server.body = gzip.compress(b": " * 1_000_000)
     openai_server.answer_headers = {"Content-Encoding": "gzip"}

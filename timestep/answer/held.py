@@ -39,11 +39,12 @@ class Held:
             be shown; None while that is open.
     """
 
-    __slots__ = ("_is_shown", "_parts", "is_open")
+    __slots__ = ("_begun", "_is_shown", "_parts", "is_open")
 
     def __init__(self, is_shown: Callable[[str], bool | None] | None = None) -> None:
         self._is_shown = is_shown
         self._parts: list[str] = []
+        self._begun = ""  # without white space before it; short, as a few characters decide
         self.is_open = False
 
     def feed(self, text: str) -> str:
@@ -51,21 +52,22 @@ class Held:
         if self.is_open:
             return text
         self._parts.append(text)
-        return "" if self._is_shown is None else self._decide(self._is_shown)
+        return "" if self._is_shown is None else self._decide(text, self._is_shown)
 
     def rest(self) -> str:
         """Return what was held back."""
         return "".join(self._parts)
 
-    def _decide(self, is_shown: Callable[[str], bool | None]) -> str:
-        text = self.rest()
-        verdict = is_shown(text.lstrip())
+    def _decide(self, text: str, is_shown: Callable[[str], bool | None]) -> str:
+        self._begun += text if self._begun else text.lstrip()
+        verdict = is_shown(self._begun)
         if verdict is None:
             return ""
         self._is_shown = None
         self.is_open = verdict
         if not verdict:
             return ""
+        text = self.rest()
         self._parts.clear()
         return text
 

@@ -10,10 +10,11 @@ _OPENING, _CLOSING = "<think>", "</think>"
 class ThinkTags:
     """Separates thinking from text across any split of the text."""
 
-    __slots__ = ("_state", "_waiting")
+    __slots__ = ("_blank", "_state", "_waiting")
 
     def __init__(self) -> None:
         self._state = "head"
+        self._blank: list[str] = []  # white space at the head
         self._waiting = ""
 
     def feed(self, text: str) -> tuple[str, str]:
@@ -32,18 +33,25 @@ class ThinkTags:
                 self._state = "text"
         if self._state != "text":
             return thinking, ""
-        text, self._waiting = self._waiting, ""
+        text, self._waiting = self._take_blank() + self._waiting, ""
         return thinking, text
 
     def rest(self) -> tuple[str, str]:
         """Return the thinking and the text that still wait at the end of the answer."""
-        waiting, self._waiting = self._waiting, ""
+        waiting, self._waiting = self._take_blank() + self._waiting, ""
         return (waiting, "") if self._state == "thinking" else ("", waiting)
+
+    def _take_blank(self) -> str:
+        blank, self._blank = "".join(self._blank), []
+        return blank
 
     def _head(self) -> None:
         begun = self._waiting.lstrip()
+        self._blank.append(self._waiting[: len(self._waiting) - len(begun)])
+        self._waiting = begun
         if begun.startswith(_OPENING):
             self._state = "thinking"
+            self._blank.clear()
             self._waiting = begun[len(_OPENING) :]
         elif not _OPENING.startswith(begun):
             self._state = "text"

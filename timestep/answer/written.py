@@ -12,10 +12,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from timestep.answer.chunks import Call
+from timestep.net.limits import MOST_CALLS
 
 _SHOWN_PROBLEMS = 5
 _SPELLINGS = {"arguments", "parameters"}  # Llama's own template asks for the second
-_TAGGED = re.compile(r"<(tool_call|function_call|tools)>(.*?)</\1>", re.DOTALL)
+_OPENING_TAG = re.compile(r"\s*<(tool_call|function_call|tools)>")
 _OPENERS = re.compile(r"\A(?:<\|python_tag\|>|\[TOOL_CALLS\])|(?:<\|eom_id\|>|<\|eot_id\|>)\Z")
 _BEGUN = re.compile(r"""\A[^{"]*\{\s*"name"\s*:\s*"([^"\\]*)\"""")
 
@@ -51,15 +52,30 @@ def read_calls(text: str, tools: Collection[str]) -> list[Call]:
         Mismatch: It holds anything else, or a call to something else than *tools*.
     """
     stripped = text.strip()
-    tagged = _TAGGED.findall(stripped)
-    if tagged and not _TAGGED.sub("", stripped).strip():
-        values: list[Any] = [read_json(inside) for _, inside in tagged]
+    if tagged := _in_tags(stripped):
+        values: list[Any] = [read_json(inside) for inside in tagged]
     else:
         value = read_json(_OPENERS.sub("", stripped))
         values = cast("list[Any]", value) if isinstance(value, list) else [value]
     if not values:
         raise Mismatch("it holds no call")
+    if len(values) > MOST_CALLS:
+        raise Mismatch(f"it holds more than {MOST_CALLS:,} calls")
     return [_call(value, tools) for value in values]
+
+
+def _in_tags(text: str) -> list[str]:
+    """Return what stands in the tags of *text*; nothing when anything stands outside them."""
+    inside: list[str] = []
+    at = 0
+    while opening := _OPENING_TAG.match(text, at):
+        closing = f"</{opening[1]}>"
+        end = text.find(closing, opening.end())
+        if end < 0:
+            return []
+        inside.append(text[opening.end() : end])
+        at = end + len(closing)
+    return inside if at == len(text) else []
 
 
 def _call(value: Any, tools: Collection[str]) -> Call:

@@ -21,8 +21,9 @@ from enum import Enum, auto
 from typing import Protocol
 
 from timestep.errors import TimestepError
+from timestep.net.causes import as_cause, drop_frames
 from timestep.net.connection import Answer, Connections, Request, TransportError
-from timestep.net.reasons import reason_of
+from timestep.net.reasons import unforeseen
 from timestep.net.timeouts import Timeouts, Watchdog
 from timestep.net.wire_bytes import WireBytes
 
@@ -129,6 +130,8 @@ class Exchange:
     async def __anext__(self) -> bytes:
         if self._task is None:
             self._task = self._start(self)
+        if self._pieces:
+            await asyncio.sleep(0)  # others run between two pieces, even when all have arrived
         while not self._pieces:
             if self._error is not None:
                 raise self._error
@@ -171,8 +174,8 @@ class Exchange:
         except TransportError as exc:
             self._error = self._failure(exc)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the reader hears of it
-            self._error = self._faults.failed(TransportError("exchange", reason_of(exc)))
-            self._error.__cause__ = exc
+            self._error = self._faults.failed(TransportError("exchange", unforeseen(exc)))
+            self._error.__cause__ = as_cause(exc)
         finally:
             if self._error is not None:
                 drop_frames(self._error)
@@ -250,7 +253,7 @@ class Exchange:
             error = self._faults.silent("idle", None)
         else:
             error = self._faults.failed(exc)
-        error.__cause__ = exc.__cause__ or exc
+        error.__cause__ = as_cause(exc)
         return error
 
 
@@ -312,15 +315,3 @@ class _Pieces:
         has_room = everything or self._waiting <= _MOST_WAITING
         if has_room and self._room is not None and not self._room.done():
             self._room.set_result(None)
-
-
-def drop_frames(error: BaseException) -> None:
-    """Take the frames out of *error* and its causes.
-
-    Their variables hold the headers, and so the key, which a crash report would show.
-    """
-    chain: list[BaseException | None] = [error]
-    while chain:
-        if (one := chain.pop()) is not None:
-            one.__traceback__ = None
-            chain += [one.__cause__, one.__context__]

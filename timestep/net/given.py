@@ -15,7 +15,8 @@ from typing import Any, cast
 import httpx
 
 from timestep.net.connection import Answer, Connections, Guard, Request, TransportError
-from timestep.net.reasons import HUNG_UP, NO_HTTP, PACKED, UNSENDABLE, reason_of
+from timestep.net.reasons import HUNG_UP, NO_HTTP, UNSENDABLE, reason_of, unforeseen
+from timestep.net.unpacking import unpacked
 
 # Steps of a request in the words of httpcore; one on a kept connection skips the first.
 _CONNECTING = frozenset({"connect_tcp.started", "connect_unix_socket.started", "start_tls.started"})
@@ -93,7 +94,8 @@ class HttpxClient:
             for name in self._withheld:
                 built.headers.pop(name, None)
             response = await self._client.send(built, stream=True, follow_redirects=False)
-        return Answer(response.status_code, response.headers, _body(response), response.aclose)
+        body = unpacked(_body(response), response.headers.get("content-encoding"))
+        return Answer(response.status_code, response.headers, body, response.aclose)
 
     async def aclose(self) -> None:
         """Close the client, unless it is somebody else's."""
@@ -162,9 +164,7 @@ def _transport_facts(transport: object) -> tuple[object, ...]:
 
 
 async def _body(response: httpx.Response) -> AsyncGenerator[bytes]:
-    # A server may compress although it was asked not to. Without that, the decoder is skipped.
-    plain = "content-encoding" not in response.headers
-    stream = response.stream if plain else response.aiter_bytes()
+    stream = response.stream
     assert not isinstance(stream, httpx.SyncByteStream)  # noqa: S101 - it came from a client of asyncio
     with _translated():
         async for piece in stream:
@@ -198,12 +198,12 @@ def transport_error(exc: Exception) -> TransportError:
 
 def _what_broke(exc: Exception) -> str:
     match exc:
-        case httpx.DecodingError():
-            return PACKED
         case httpx.RemoteProtocolError():  # httpcore has one class for both
             is_early = "incomplete" in str(exc) or "without" in str(exc)
             return HUNG_UP if is_early else NO_HTTP
         case httpx.InvalidURL() | TypeError() | ValueError():
             return UNSENDABLE
-        case _:
+        case httpx.HTTPError():
             return reason_of(exc)
+        case _:
+            return unforeseen(exc)

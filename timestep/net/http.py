@@ -10,14 +10,14 @@ from ssl import SSLContext
 from typing import Any
 
 import aiohttp
-from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from timestep.errors import ConfigurationError
 from timestep.net.connection import Answer, Guard, Request, TransportError
 from timestep.net.proxies import Proxy, ProxyError, proxy_for
-from timestep.net.reasons import HUNG_UP, NO_HTTP, PACKED, UNSENDABLE, reason_of
+from timestep.net.reasons import HUNG_UP, NO_HTTP, UNSENDABLE, reason_of
 from timestep.net.tls import certificates
+from timestep.net.unpacking import unpacked
 
 KEPT_SECONDS = 5.0
 """How long an idle connection is kept: any server waits longer, so it does not hang up first."""
@@ -46,6 +46,7 @@ class Session:
         self._session = aiohttp.ClientSession(
             connector=_connector(self._proxy, certificates() if is_secure else None),
             cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
             timeout=aiohttp.ClientTimeout(connect=connect_timeout),
         )
 
@@ -68,7 +69,9 @@ class Session:
         async def aclose() -> None:
             response.close()
 
-        return Answer(response.status, response.headers, _body(response), aclose)
+        packed = response.headers.get("content-encoding")
+        body_of = unpacked(_body(response), packed)
+        return Answer(response.status, response.headers, body_of, aclose)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -137,8 +140,6 @@ def _error(exc: Exception, proxy: Proxy | None) -> TransportError:
             return TransportError("connect", f"connecting took too long{through}")
         case aiohttp.ClientConnectorError() | aiohttp.ClientConnectorCertificateError():
             return TransportError("reach", f"{reason_of(exc)}{through}")
-        case aiohttp.ClientPayloadError() if isinstance(exc.__cause__, ContentEncodingError):
-            return TransportError("exchange", PACKED)
         case aiohttp.ClientResponseError():
             return TransportError("exchange", NO_HTTP)
         case aiohttp.ClientOSError() if exc.errno:

@@ -8,6 +8,7 @@ from typing import cast
 HUNG_UP = "the server hung up before its answer was complete"
 NO_HTTP = "the answer is not HTTP"
 PACKED = "the answer is compressed in a way that cannot be undone"
+ENDLESS = "its answer is compressed and unpacks to more than any answer has"
 UNSENDABLE = "the request holds something that HTTP cannot carry"
 
 
@@ -22,6 +23,13 @@ def reason_of(error: BaseException) -> str:
             return reason
         each = inner or each.__cause__ or each.__context__
     return "the connection could not be made"
+
+
+def unforeseen(error: Exception) -> str:
+    """Return the same for an *error* that need not be of the connection: it names itself."""
+    name = type(error).__qualname__
+    is_known = isinstance(error, OSError | ImportError)
+    return reason_of(error) if is_known else f"{name} was raised, which nothing here foresees"
 
 
 def _inner(error: BaseException) -> BaseException | None:
@@ -39,6 +47,8 @@ def _reason(error: BaseException) -> str | None:
             return f"it does not speak TLS as expected ({_words(error.reason)})"
         case socket.gaierror():
             return "its host name has no address"
+        case ImportError():
+            return f"the package {error.name} cannot be imported"
         case OSError(errno=int(number)) if number > 0:
             return os.strerror(number).lower()
         case _:

@@ -65,6 +65,10 @@ _QUOTA = re.compile(r"usage limit|quota|upgrade", re.IGNORECASE)
 _NO_MODEL = re.compile(r"\bmodel\b.*\bnot found\b")
 
 
+_SEARCHED = 4_000
+"""How many characters of a refusal tell what it is. The patterns take the square of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Refusal:
     """What a server answered: its words as they came, and as they may be shown."""
@@ -82,7 +86,7 @@ class _Refusal:
             words, shown = words_of_page(text), words_of_page(str(origin.masked(text)))
         else:
             words, shown = words_of_document(body), words_of_document(origin.masked(body))
-        return cls(words, origin.clean(shown), body, origin, status)
+        return cls(words[:_SEARCHED], origin.clean(shown), body, origin, status)
 
     @property
     def is_late(self) -> bool:

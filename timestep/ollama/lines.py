@@ -11,11 +11,15 @@ from jiter import from_json
 from timestep.answer.chunks import Call, Chunk, End, Failure, Text, Thinking, TokenLogprobs, Usage
 from timestep.answer.events import read_logprobs
 from timestep.errors import OllamaError, OllamaStreamError
+from timestep.net.limits import (
+    LONGEST,
+    MOST_CALLS,
+    MOST_EMPTY_LINES,
+    MOST_VALUES,
+    has_too_many_values,
+)
 from timestep.net.origin import Origin
 from timestep.ollama.errors import line_error
-
-LONGEST = 128 << 20
-"""A line of more bytes than this is not an answer, and would fill the memory."""
 
 DURATIONS = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
 """What the last line says about time, in nanoseconds."""
@@ -67,12 +71,14 @@ class ChatLines:
         origin: Names the model and host in errors; may change once it is known who answers.
     """
 
-    __slots__ = ("_has_ended", "_lines", "origin")
+    __slots__ = ("_calls_read", "_empty_lines", "_has_ended", "_lines", "origin")
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self._lines = LineSplitter()
         self._has_ended = False
+        self._empty_lines = 0
+        self._calls_read = 0
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Return the chunks of the lines that *data* completes."""
@@ -103,20 +109,29 @@ class ChatLines:
         chunks: list[Chunk] = []
         try:
             for line in lines:
+                if self._has_ended:
+                    break  # nothing after the last line belongs to the answer
+                if not line or line.isspace():
+                    self._count_empty_line()
+                    continue
+                check_values("a line", line, self.origin)
                 try:
                     parsed = from_json(line)
                 except ValueError as exc:
-                    if self._has_ended or not line.strip():
-                        continue
                     raise self._strange(f"{self.origin.quote(line)}, which is not JSON,") from exc
                 self._line(parsed, chunks)
         except OllamaError as exc:
             chunks.append(Failure(exc))
         return chunks
 
+    def _count_empty_line(self) -> None:
+        self._empty_lines += 1
+        if self._empty_lines > MOST_EMPTY_LINES:
+            raise self._strange(f"more than {MOST_EMPTY_LINES:,} empty lines")
+
     def _line(self, line: Any, chunks: list[Chunk]) -> None:
         if self._has_ended:
-            return  # nothing after the last line belongs to the answer
+            return  # a foreign client's answer goes on
         if not isinstance(line, dict):
             raise self._strange(f"{type(line).__name__} instead of an object")
         fields = cast("dict[str, Any]", line)
@@ -151,7 +166,11 @@ class ChatLines:
     def _calls(self, calls: Any) -> list[Chunk]:
         if not isinstance(calls, list):
             raise self._strange("tool_calls that are not a list")
-        return [self._call(call) for call in cast("list[Any]", calls)]
+        sent = cast("list[Any]", calls)
+        self._calls_read += len(sent)
+        if self._calls_read > MOST_CALLS:
+            raise self._strange(f"more than {MOST_CALLS:,} tool calls in one answer")
+        return [self._call(call) for call in sent]
 
     def _call(self, call: Any) -> Call:
         sent: Mapping[str, Any] = (
@@ -244,6 +263,20 @@ def check_length(what: str, size: int, origin: Origin) -> None:
     """
     if size > LONGEST:
         raise too_long(what, origin)
+
+
+def check_values(what: str, text: bytes | bytearray, origin: Origin) -> None:
+    """Refuse *what* when the JSON in its *text* holds more than `MOST_VALUES` values.
+
+    Raises:
+        OllamaStreamError: It does.
+    """
+    if has_too_many_values(text):
+        raise OllamaStreamError(
+            f"{origin.host} sent {what} of more than {MOST_VALUES:,} values, which no Ollama server "
+            "does. Is base_url the root of an Ollama server?",
+            **origin.where(),
+        )
 
 
 def too_long(what: str, origin: Origin) -> OllamaStreamError:

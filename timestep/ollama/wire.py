@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from timestep import __version__
 from timestep.errors import OllamaError
+from timestep.net.causes import drop_frames
 from timestep.net.client import Client, over_aiohttp
 from timestep.net.connection import Connections, Request
 from timestep.net.encoding import encode
@@ -18,7 +20,7 @@ from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import status_error
 from timestep.ollama.failures import Failures
-from timestep.ollama.lines import check_length
+from timestep.ollama.lines import check_length, check_values
 
 if TYPE_CHECKING:
     import httpx
@@ -135,17 +137,25 @@ class Wire:
         return WireChat(self._client.exchange(request, Failures(origin)), origin)
 
     async def _json(self, exchange: "WireChat") -> Any:
-        text = bytearray()
         try:
-            async for piece in exchange:
-                text += piece
-                check_length("an answer", len(text), exchange.origin)
-        finally:
-            await exchange.aclose()
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as exc:
-            raise status_error(200, {}, bytes(text), exchange.origin) from exc
+            return await _read_json(exchange)
+        except OllamaError as exc:
+            drop_frames(exc)  # they hold what the server said, which may repeat the key in it
+            raise exc from exc.__cause__
+
+
+async def _read_json(exchange: "WireChat") -> Any:
+    text = bytearray()
+    try:
+        async for piece in exchange:
+            text += piece
+            check_length("an answer", len(text), exchange.origin)
+    finally:
+        await exchange.aclose()
+    check_values("an answer", text, exchange.origin)
+    with suppress(ValueError, RecursionError):  # their error would hold the whole text
+        return json.loads(text)
+    raise status_error(200, {}, bytes(text), exchange.origin)
 
 
 class WireChat:

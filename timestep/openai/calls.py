@@ -14,9 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from timestep.answer.chunks import Call
+from timestep.net.limits import MOST_CALLS
 from timestep.openai.errors import mapping
 
 _STRUCTURE = re.compile(r"""["\\{}\[\]]""")
+
+
+class TooManyCalls(Exception):  # noqa: N818 - the reader makes the error of it
+    """An answer holds more calls than `MOST_CALLS`."""
 
 
 @dataclass(slots=True)
@@ -93,7 +98,11 @@ class PendingCalls:
         return bool(self._calls)
 
     def add(self, piece: Mapping[str, Any]) -> None:
-        """Add one entry of ``tool_calls``."""
+        """Add one entry of ``tool_calls``.
+
+        Raises:
+            TooManyCalls: It begins one call too many.
+        """
         function = mapping(piece.get("function"))
         index, call_id, name = piece.get("index"), piece.get("id"), function.get("name")
         call = self._call(index if isinstance(index, int) else None, call_id, name)
@@ -117,6 +126,8 @@ class PendingCalls:
         for call in (known, latest):
             if call is not None and call.is_continued_by(index, call_id, name):
                 return call
+        if len(self._calls) >= MOST_CALLS:
+            raise TooManyCalls
         call = _Pending(index)
         self._calls.append(call)
         self._by_index[index] = call

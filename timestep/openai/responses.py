@@ -13,11 +13,9 @@ import httpx2
 from openai import APIError
 
 from timestep.errors import BrokenAnswerError
+from timestep.net.limits import LONGEST
 from timestep.net.secrets import masked_json, masker, secrets_in
 from timestep.net.urls import authority
-
-MOST_BYTES = 128 * 1024 * 1024
-"""The longest answer that is read, decompressed."""
 
 _CHECKED = "/responses"
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
@@ -212,8 +210,8 @@ async def _pieces(response: httpx2.Response, answer: _Answer) -> AsyncIterator[b
     size = 0
     async for piece in response.aiter_bytes():
         size += len(piece)
-        if size > MOST_BYTES:
-            raise answer.broken(f"sent more than {MOST_BYTES:,} bytes for one answer")
+        if size > LONGEST:
+            raise answer.broken(f"sent more than {LONGEST:,} bytes for one answer")
         yield piece
 
 

@@ -7,6 +7,8 @@ out the last blank line.
 
 from typing import NamedTuple
 
+from timestep.net.limits import MOST_DATA_LINES, MOST_EMPTY_LINES
+
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -27,9 +29,12 @@ class EventSplitter:
 
     Lines end at CR, LF or CRLF and at no other character. Comments, unknown fields and events without
     data are skipped; so are keepalives such as a line of one space or of NUL bytes.
+
+    Attributes:
+        excess: What the body has too many of, by `timestep.net.limits`; nothing is read after it.
     """
 
-    __slots__ = ("_after_cr", "_data", "_name", "_rest", "_started")
+    __slots__ = ("_after_cr", "_data", "_idle_lines", "_name", "_rest", "_started", "excess")
 
     def __init__(self) -> None:
         self._rest = bytearray()  # of a line without its end
@@ -37,9 +42,11 @@ class EventSplitter:
         self._name = ""
         self._after_cr = False
         self._started = False
+        self._idle_lines = 0  # that belong to no event
+        self.excess = ""
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """The events that *data* completes."""
+        """Return the events that *data* completes."""
         if not self._started:
             data = self._without_bom(data)
         if self._after_cr or b"\r" in data:
@@ -54,7 +61,7 @@ class EventSplitter:
         return self._events(lines)
 
     def flush(self) -> list[ServerSentEvent]:
-        """The last event, when the body ended without a blank line behind it."""
+        """Return the last event, when the body ended without a blank line behind it."""
         rest, self._rest = bytes(self._rest), bytearray()
         return self._events([rest, b""])
 
@@ -81,14 +88,31 @@ class EventSplitter:
     def _events(self, lines: list[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
         for line in lines:
+            if self.excess:
+                break
             if not line:
                 if self._data:
                     events.append(ServerSentEvent(self._name, b"\n".join(self._data)))
-                self._data, self._name = [], ""
+                    self._data = []
+                else:
+                    self._skip()
+                self._name = ""
             elif line.startswith(b"data:"):
-                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+                self._add(line[6:] if line[5:6] == b" " else line[5:])
             elif line.startswith(b"event:"):
                 self._name = line[6:].removeprefix(b" ").decode("utf-8", "replace")
             elif line == b"data":
-                self._data.append(b"")
+                self._add(b"")
+            else:
+                self._skip()
         return events
+
+    def _add(self, data: bytes) -> None:
+        self._data.append(data)
+        if len(self._data) > MOST_DATA_LINES:
+            self.excess = f"an event of more than {MOST_DATA_LINES:,} lines"
+
+    def _skip(self) -> None:
+        self._idle_lines += 1
+        if self._idle_lines > MOST_EMPTY_LINES:
+            self.excess = f"more than {MOST_EMPTY_LINES:,} lines that belong to no event"

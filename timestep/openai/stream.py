@@ -31,13 +31,11 @@ from timestep.answer.chunks import (
 )
 from timestep.answer.events import read_logprobs
 from timestep.errors import TimestepError
+from timestep.net.limits import LONGEST, MOST_CALLS, MOST_VALUES, has_too_many_values
 from timestep.net.origin import Origin
-from timestep.openai.calls import PendingCalls
+from timestep.openai.calls import PendingCalls, TooManyCalls
 from timestep.openai.errors import broken, mapping, said_error
 from timestep.openai.sse import EventSplitter, ServerSentEvent
-
-LONGEST = 128 << 20
-"""More bytes than this, decompressed, are not an answer, and would fill the memory."""
 
 _HUGE = 1e9
 """No call costs so many dollars; NaN and infinity are not costs either."""
@@ -88,7 +86,7 @@ class ChatReader:
 
     def _feed(self, data: bytes) -> list[Chunk]:
         if self._events is not None:
-            return self._read(self._events.feed(data))
+            return self._read_events(self._events, data)
         if self._document is None:
             data = data.lstrip()
             if not data:
@@ -99,6 +97,13 @@ class ChatReader:
             self._document = bytearray()
         self._document += data
         return []
+
+    def _read_events(self, events: EventSplitter, data: bytes) -> list[Chunk]:
+        chunks = self._read(events.feed(data))
+        if events.excess and not self._has_ended:
+            self._has_ended = True
+            chunks.append(Failure(broken(f"sent {events.excess}", self._origin)))
+        return chunks
 
     def end_of_body(self) -> list[Chunk]:
         """Return the chunks of what is left; a `Failure` if the answer is not whole."""
@@ -135,6 +140,7 @@ class ChatReader:
             return
         if not data.strip():
             return
+        self._check_values(data)
         try:
             parsed = from_json(data)
         except ValueError as exc:
@@ -151,6 +157,7 @@ class ChatReader:
     def _read_document(self, body: bytes) -> list[Chunk]:
         chunks: list[Chunk] = []
         try:
+            self._check_values(body)
             try:
                 parsed = from_json(body)
             except ValueError as exc:
@@ -209,9 +216,16 @@ class ChatReader:
             if not isinstance(calls, list):
                 raise broken("sent tool_calls that are not a list", self._origin)
             for call in cast("list[object]", calls):
-                self._calls.add(mapping(call))
+                self._add_call(mapping(call))
         elif call := delta.get("function_call"):
-            self._calls.add({"function": call})
+            self._add_call({"function": call})
+
+    def _add_call(self, piece: Mapping[str, Any]) -> None:
+        try:
+            self._calls.add(piece)
+        except TooManyCalls as exc:
+            what = f"sent more than {MOST_CALLS:,} tool calls in one answer"
+            raise broken(what, self._origin) from exc
 
     def _write(self, text: str, chunks: list[Chunk]) -> None:
         if self._calls:
@@ -268,6 +282,10 @@ class ChatReader:
             if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < _HUGE
             else None,
         )
+
+    def _check_values(self, data: bytes) -> None:
+        if has_too_many_values(data):
+            raise broken(f"sent JSON of more than {MOST_VALUES:,} values", self._origin)
 
     def _text(self, text: object, name: str) -> str:
         if isinstance(text, str):

@@ -1,0 +1,28 @@
+"""How much a server may send. Pure.
+
+Reading is linear in the bytes, but a few bytes can stand for many: packed ones, empty lines, calls,
+values without content. Whatever is beyond these limits is not an answer of a model.
+"""
+
+LONGEST = 128 << 20
+"""How many bytes a line, a document or an unpacked answer may have: more would fill the memory."""
+
+MOST_CALLS = 1_000
+"""How many tools one answer may call."""
+
+MOST_EMPTY_LINES = 100_000
+"""How many lines of one answer may hold nothing. A server may send one a second to stay connected."""
+
+MOST_DATA_LINES = 10_000
+"""How many lines of data one server-sent event may have."""
+
+MOST_VALUES = 100_000
+"""How many values one piece of JSON may hold. They are read in one go, in about 50 ms."""
+
+
+def has_too_many_values(text: bytes | bytearray, *, most: int = MOST_VALUES) -> bool:
+    """Return True when the JSON in *text* holds more than *most* values.
+
+    Commas within strings are counted as well, so that this costs next to nothing.
+    """
+    return len(text) > most and sum(map(text.count, (b",", b"{", b"["))) > most
