@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from agents import (
@@ -46,6 +46,7 @@ from timestep.answer.span import (
 )
 from timestep.errors import TimestepError, UnsupportedInputError
 from timestep.errors.retry import retry_advice
+from timestep.net.causes import drop_frames
 from timestep.net.origin import Origin
 
 logger = logging.getLogger("timestep")
@@ -68,7 +69,7 @@ class ModelCall:
 
     instructions: str | None
     input: str | list[TResponseInputItem]
-    settings: ModelSettings
+    settings: ModelSettings = field(repr=False)  # its extra_headers may hold a key
     tools: list[Tool]
     output: AgentOutputSchemaBase | None
     handoffs: list[Handoff[Any, Any]]
@@ -309,9 +310,9 @@ class WireModel(Model, ABC, Generic[RequestT]):
                             progress.first_token_seconds = time.monotonic() - progress.started
                         yield events
             except TimestepError as exc:
+                drop_frames(exc)  # they hold what the server said, which may repeat the key in it
                 if reply.has_output:
-                    # The frames hold what the server said, which may repeat the key in it.
-                    raise exc.with_traceback(None) from exc.__cause__
+                    raise exc from exc.__cause__
                 request = await self._instead(request, exc)
                 continue
             bad = settle(reply)

@@ -131,14 +131,10 @@ def _matches(host: str, port: int, exception: str) -> bool:
 
 def _parse(name: str, text: str) -> Proxy:
     text = text.strip()
-    try:
-        parts = urlsplit(text if "://" in text else f"http://{text}")
-        port = parts.port
-    except ValueError:
-        raise ProxyError(_unusable(name)) from None  # its message may repeat the value
-    scheme = parts.scheme.lower()
-    if not parts.hostname or port == 0 or re.search(r"\s", text):
+    parts, port = _split_url(text if "://" in text else f"http://{text}")
+    if parts is None or not parts.hostname or port == 0 or re.search(r"\s", text):
         raise ProxyError(_unusable(name))
+    scheme = parts.scheme.lower()
     if scheme not in _PORTS and scheme not in _SOCKS:
         raise ProxyError(
             f"{name} names a proxy of an unknown kind. Write a URL that begins with http://, "
@@ -153,6 +149,16 @@ def _parse(name: str, text: str) -> Proxy:
         unquote(parts.password or ""),
         looks_up=_SOCKS.get(scheme, True),
     )
+
+
+def _split_url(text: str) -> tuple[SplitResult | None, int | None]:
+    """Return the parts of a URL and its port; no parts when it cannot be split."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return None, None  # and not an error, whose message may repeat the value
+    return parts, port
 
 
 def _unusable(name: str) -> str:

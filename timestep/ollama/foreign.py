@@ -22,7 +22,9 @@ from timestep.errors import (
     OllamaError,
     OllamaStreamError,
 )
+from timestep.net.causes import as_cause
 from timestep.net.origin import Origin
+from timestep.net.secrets import secrets_in
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority, is_ollama_cloud
 from timestep.net.wire_bytes import WireBytes
@@ -112,16 +114,17 @@ class StandIn:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._secrets = _secrets_of(client)
         self.endpoint = Endpoint("http://ollama-client.invalid")
 
     def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
         """Return who is asked, for error texts."""
-        return Origin(model, "ollama_client")
+        return Origin(model, "ollama_client", (*self._secrets, *secrets_in(headers)))
 
     def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "_Answer":
         """Return one call of the object's ``chat``, always streamed."""
         arguments = _arguments(self._client, body)
-        origin = self.origin(model)
+        origin = self.origin(model, headers)
         return _Answer(_chunks(self._client, arguments, origin), origin)
 
     def losses(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
@@ -164,21 +167,43 @@ async def _chunks(
         async with aclosing(_foreign_chunks(client, arguments)) as chunks:
             async for chunk in chunks:
                 yield chunk
-    except _connection_errors() as exc:
-        raise OllamaConnectionError(
-            f"ollama_client could not reach its server: {_reason(exc)}. Start it with 'ollama "
-            "serve', or check the client's host.",
+    except Exception as exc:
+        error = _error_of(exc, origin)
+        if error is None:
+            raise
+    else:
+        return
+    raise error  # here, where nothing of the client's own error is behind it
+
+
+def _error_of(exc: Exception, origin: Origin) -> OllamaError | None:
+    """Return the error of the tree for *exc*, which the client raised; None when it has a bug."""
+    if isinstance(exc, _connection_errors()):
+        error: OllamaError = OllamaConnectionError(
+            f"ollama_client could not reach its server: {origin.clean(_reason(exc))}. Start it with "
+            "'ollama serve', or check the client's host.",
             **origin.where(),
-        ) from exc
-    except _response_errors() as exc:
+        )
+    elif isinstance(exc, _response_errors()):
         from timestep.ollama.foreign_errors import error_of  # noqa: PLC0415 - it imports ollama
 
-        raise error_of(exc, origin) from exc
-    except ValueError as exc:  # AsyncClient could not read a line
-        raise OllamaStreamError(
-            f"ollama_client could not read its server's answer: {exc}. Is its host an Ollama server?",
+        error = error_of(exc, origin)
+    elif isinstance(exc, ValueError):  # AsyncClient could not read a line
+        error = OllamaStreamError(
+            f"ollama_client could not read its server's answer: {origin.clean(str(exc))}. Is its "
+            "host an Ollama server?",
             **origin.where(),
-        ) from exc
+        )
+    else:
+        return None
+    error.__cause__ = as_cause(exc)
+    return error
+
+
+def _secrets_of(client: object) -> tuple[str, ...]:
+    """Return what no error may repeat, as far as the headers of *client* can be seen."""
+    headers = getattr(getattr(client, "_client", None), "headers", None)
+    return secrets_in(cast("Mapping[str, str]", headers)) if isinstance(headers, Mapping) else ()
 
 
 def _reason(exc: Exception) -> str:

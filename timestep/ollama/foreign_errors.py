@@ -10,8 +10,8 @@ import httpx
 import ollama
 
 from timestep.errors import ConfigurationError, OllamaError, OllamaStreamError, TimestepError
+from timestep.net.causes import as_cause
 from timestep.net.connection import TransportError
-from timestep.net.exchange import drop_frames
 from timestep.net.given import transport_error
 from timestep.net.origin import Origin
 from timestep.net.proxies import ProxyError
@@ -44,12 +44,13 @@ class Translated:
             return
         if isinstance(exc, ProxyError):
             raise ConfigurationError(str(exc)) from exc
-        drop_frames(exc)
         error = error_of(exc, self._origin)
-        is_clean = self._origin.clean(str(exc)) == str(exc)
-        cause = exc if is_clean else None
+        cause = as_cause(exc)
         del exc, frames
-        raise error from cause
+        try:
+            raise error from cause
+        finally:
+            error.__context__ = None  # Python puts *exc* there
 
 
 def error_of(exc: Exception, origin: Origin) -> OllamaError:

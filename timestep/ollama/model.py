@@ -185,9 +185,6 @@ class OllamaModel(WireModel[ChatRequest]):
             if other is not None:
                 return other
         better = await self._advised(request, error)
-        # The frames hold what the server said, which may repeat the key in it; a crash report
-        # would show them.
-        error.__traceback__ = None
         raise better.with_traceback(None) from error.__cause__
 
     def _repaired(self, request: ChatRequest, bad: Repair) -> ChatRequest:

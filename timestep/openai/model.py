@@ -49,7 +49,7 @@ class ChatRequest:
     """
 
     body: Json
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     query: Mapping[str, object]
     rules: Rules
     schema: Json = field(default_factory=dict[str, Any])
@@ -203,7 +203,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             backoff = min(_FIRST_WAIT * 2**tried, _LONGEST_WAIT) * random.uniform(0.75, 1)  # noqa: S311 - not a secret
             await asyncio.sleep(backoff if advice.retry_after is None else advice.retry_after)
             return replace(request, retries=request.retries - 1)
-        raise error.with_traceback(None) from error.__cause__
+        raise error from error.__cause__
 
     def _without_usage(self, request: ChatRequest, error: TimestepError) -> ChatRequest | None:
         """Return *request* without the question for usage, when the server refused that."""

@@ -67,7 +67,7 @@ class ChatRequest:
     """
 
     body: Json
-    headers: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
     rules: Rules
     tools: tuple[FunctionTool, ...] = ()
     ignored: tuple[str, ...] = ()
