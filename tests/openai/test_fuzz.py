@@ -12,6 +12,7 @@ from tests.ollama.test_reply import json_values, words
 from tests.openai.decoding import ChatDecoder, sse
 from timestep import errors
 from timestep.answer.rules import Reading
+from timestep.net.limits import MOST_CALLS
 
 asked = st.builds(
     rules,
@@ -137,9 +138,9 @@ LONG = {
     "a name in every piece, and no id": [
         call(None, None, "f", '{"a": "'), *[call(None, None, "f", "}")] * MANY, call(None, None, "f", '"}')
     ],
-    "many calls": [call(number, f"c{number}", "f", "{}") for number in range(MANY // 5)],
-    "many calls, each in one piece, and no index": [call(None, f"c{number}", "f", "{}") for number in range(MANY // 5)],
-    "many calls on one index": [call(0, f"c{number}", "f", "{}") for number in range(MANY // 5)],
+    "many calls": [call(number, f"c{number}", "f", "{}") for number in range(MOST_CALLS)],
+    "many calls, each in one piece, and no index": [call(None, f"c{number}", "f", "{}") for number in range(MOST_CALLS)],
+    "many calls on one index": [call(0, f"c{number}", "f", "{}") for number in range(MOST_CALLS)],
 }  # fmt: skip
 
 
