@@ -583,6 +583,18 @@ def test_an_alias_and_a_chain_are_tried_as_an_application_uses_them(invoke, serv
     assert found["fast"]["tasks_passed"] == found["safe"]["tasks_passed"] == 5
 
 
+def test_a_chain_of_models_without_tools_is_to_blame_itself(invoke, server):
+    for name in ("one", "two"):
+        server.add_model(name, capabilities=["completion"])
+    Path("timestep.toml").write_text('[aliases]\nsafe = ["ollama/one", "ollama/two"]\n')
+    server.reply(perfect, times=None)
+
+    task = only_task(checked(invoke, "safe", "-t", "one-call", "--repeat", "1")["safe"])
+
+    assert (task["failed"], task["errors"]) == (1, 0)
+    assert "tools" in task["tries"][0]["reason"]
+
+
 # How tries are made
 
 
@@ -635,6 +647,21 @@ def test_tables_fit_80_columns(invoke, server):
     assert max(map(len, lines)) <= 80
     assert sum(line.startswith("call-chain") for line in lines) == 2  # eight beside each other
     assert "1 small task is no benchmark." in result.stdout
+
+
+def test_a_long_name_of_a_task_is_cut_in_the_table_alone(invoke, server):
+    name = "a-task-of-my-own-with-a-name-that-is-much-too-long-for-any-table"
+    text = 'title = "t"\ninstructions = "i"\ninput = "q"\n[expect]\ncalls = []\n'
+    Path(f"{name}.toml").write_text(text)
+    server.reply("Hello!", times=None)
+
+    shown = invoke("check", "ollama/m", "--file", f"{name}.toml").stdout
+
+    assert f"  {name[:27]}…     3/3 " in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert list(verdicts(checked(invoke, "ollama/m", "--file", f"{name}.toml")["ollama/m"])) == [
+        name
+    ]
 
 
 def test_the_best_model_comes_first(invoke, server):

@@ -16,10 +16,14 @@ from timestep.fallback.reasons import reason_of
 from timestep.openai import errors as openai_errors
 
 _REFUSALS = {400, 422}
+_ABILITIES = {"audio", "completion", "thinking", "tools", "vision"}
+"""Reasons of a chain that are about its models."""
 
 
 def is_of_model(error: Exception) -> bool:
     """Return whether the model is to blame for *error*, not its server or the request."""
+    if isinstance(error, errors.AllModelsFailedError):
+        return bool(error.failures) and all(each.reason in _ABILITIES for each in error.failures)
     meaning = meaning_of(error)
     if meaning is not None:
         return meaning.fault == "model"

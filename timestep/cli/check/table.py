@@ -11,7 +11,7 @@ from timestep.cli.traces.format import duration, short
 _NAMES = 28
 _FIGURES = (8, 9, 13, 8)
 _TASK_HEAD = ("passed", "tokens", "first token", "tok/s")
-_MODELS = (7, 8, 8, 13, 9, 13)
+_MODELS = (6, 8, 9, 13, 12, 13)
 _MODEL_HEAD = ("tasks", "tries", "tok/s", "first token", "load", "tokens/task")
 _NUMBER = 3
 _SCORE = 6
@@ -108,8 +108,7 @@ def model_figures(result: ModelResult) -> tuple[str, ...]:
 
 def _task_lines(task: TaskResult, width: int) -> list[str]:
     figures = _cells(task_figures(task), _FIGURES)
-    name = clean(task.name)
-    lines = [f"  {name:<{_NAMES}}{figures}".rstrip()]
+    lines = [f"  {_task_name(task):<{_NAMES}}{figures}"]
     if task.skipped:
         return [*lines, *_wrapped(f"left out: {task.skipped}", 4, width)]
     problem = task.first_problem
@@ -132,16 +131,22 @@ def _model_row(number: int, result: ModelResult, width: int) -> list[str]:
 
 
 def _side_by_side(results: Sequence[tuple[int, ModelResult]]) -> list[str]:
-    names = list(dict.fromkeys(task.name for _, result in results for task in result.tasks))
+    names = list(dict.fromkeys(_task_name(task) for _, result in results for task in result.tasks))
     lines = [f"{'task':<{_NAMES}}" + "".join(f"{number:>{_SCORE}}" for number, _ in results)]
     for name in names:
         scores = [_score(result, name) for _, result in results]
-        lines.append(f"{clean(name):<{_NAMES}}" + "".join(f"{each:>{_SCORE}}" for each in scores))
+        lines.append(f"{name:<{_NAMES}}" + "".join(f"{each:>{_SCORE}}" for each in scores))
     return lines
 
 
 def _score(result: ModelResult, name: str) -> str:
-    return next((task.score for task in result.tasks if task.name == name), "")
+    return next((task.score for task in result.tasks if _task_name(task) == name), "")
+
+
+def _task_name(task: TaskResult) -> str:
+    """Return the name as it fits its column."""
+    name = clean(task.name)
+    return name if len(name) <= _NAMES else f"{name[: _NAMES - 1]}…"
 
 
 def _cells(cells: Sequence[str], widths: Sequence[int]) -> str:
