@@ -129,8 +129,8 @@ def test_recorded_refusals_are_of_the_tree():
             )
             kinds[name] = type(error).__name__
     expected = {
-        "aimock-error-badjson-whole": "OpenAIStatusError",
-        "aimock-error-err400-whole": "OpenAIStatusError",
+        "aimock-error-badjson-whole": "OpenAIBadRequestError",
+        "aimock-error-err400-whole": "OpenAIBadRequestError",
         "aimock-error-err500-whole": "OpenAIServerBusyError",
         "aimock-error-err503-whole": "OpenAIServerBusyError",
         "aimock-error-errctx-whole": "OpenAIContextWindowExceededError",
@@ -196,3 +196,23 @@ def test_an_error_is_rebuilt_from_its_message_and_survives_copies(kind):
         assert str(again) == "what happened"
         if issubclass(kind, openai.APIStatusError):
             assert again.status_code == error.status_code
+
+
+@pytest.mark.parametrize(
+    ("status", "theirs"),
+    [
+        (400, openai.BadRequestError),
+        (401, openai.AuthenticationError),
+        (403, openai.PermissionDeniedError),
+        (404, openai.NotFoundError),
+        (422, openai.UnprocessableEntityError),
+        (429, openai.RateLimitError),
+        (500, openai.InternalServerError),
+        (503, openai.InternalServerError),
+    ],
+)
+def test_a_refusal_is_of_the_class_that_openai_s_client_raises(status, theirs):
+    error = refused(status, {"error": {"message": "no"}})
+
+    assert isinstance(error, theirs)
+    assert error.status_code == status

@@ -226,7 +226,7 @@ FAILED = {
     "an error in a choice": (b'data: {"choices": [{"index": 0, "delta": {}, "error": {"message": "no", "code": 429}}]}\n\n', "OpenAIRateLimitError"),
     "an error as text": (b'data: {"error": "no"}\n\n', "OpenAIStatusError"),
     "event: error with a detail": (b'event: error\ndata: {"detail": "no"}\n\n', "OpenAIStatusError"),
-    "an error object of vLLM": (b'data: {"object": "error", "message": "no", "type": "BadRequestError", "code": 400}\n\n', "OpenAIStatusError"),
+    "an error object of vLLM": (b'data: {"object": "error", "message": "no", "type": "BadRequestError", "code": 400}\n\n', "OpenAIBadRequestError"),
     "a document with a detail": (b'{"detail": "no"}', "OpenAIStatusError"),
     "finish_reason error": (HELLO + event(finish="error"), "OpenAIServerBusyError"),
     "finish_reason abort": (HELLO + event(finish="abort"), "OpenAIServerBusyError"),

@@ -78,12 +78,34 @@ class OpenAIStatusError(openai.APIStatusError, OllamaStatusError):
             setattr(self, name, value)
 
 
+class OpenAIBadRequestError(OpenAIStatusError, openai.BadRequestError):  # type: ignore[misc] # openai allows one status
+    """The server does not take the request as it is."""
+
+
+class OpenAINotFoundError(OpenAIStatusError, openai.NotFoundError):  # type: ignore[misc] # openai allows one status
+    """The server does not have the path."""
+
+
+class OpenAIInternalServerError(OpenAIStatusError, openai.InternalServerError):
+    """The server failed."""
+
+
+class OpenAIUnprocessableEntityError(OpenAIStatusError, openai.UnprocessableEntityError):  # type: ignore[misc] # openai allows one status
+    """The server can read the request and does not take it."""
+
+
 class OpenAIModelNotFoundError(OpenAIStatusError, openai.NotFoundError, ModelNotFoundError):  # type: ignore[misc] # openai allows one status
     """The server does not have the model."""
 
 
 class OpenAIAuthenticationError(OpenAIStatusError, openai.AuthenticationError, AuthenticationError):  # type: ignore[misc] # openai allows one status
     """The server wants another key."""
+
+
+class OpenAIPermissionDeniedError(  # type: ignore[misc] # openai allows one status
+    OpenAIStatusError, openai.PermissionDeniedError, AuthenticationError
+):
+    """The server does not let the owner of the key do this."""
 
 
 class OpenAIRateLimitError(OpenAIStatusError, openai.RateLimitError, RateLimitError):  # type: ignore[misc] # openai allows one status
@@ -318,7 +340,9 @@ def _error(kind: str, what: str, facts: dict[str, Any], said: str) -> TimestepEr
             return OpenAIModelNotFoundError(f"{what} {step}", **facts)
         case "key":
             step = "Check api_key of this provider."
-            return OpenAIAuthenticationError(f"{what} {step}", **facts)
+            is_denied = facts["status_code"] == 403  # noqa: PLR2004 - HTTP's own number
+            kind_of_key = OpenAIPermissionDeniedError if is_denied else OpenAIAuthenticationError
+            return kind_of_key(f"{what} {step}", **facts)
         case "quota":
             step = "The plan or the credit there is used up."
             return OpenAIRateLimitError(f"{what} {step}", is_quota=True, **facts)
@@ -334,11 +358,23 @@ def _error(kind: str, what: str, facts: dict[str, Any], said: str) -> TimestepEr
             }
             return ModelOutputError(f"{what} Its content filter refused the request.", **where)
         case _:
-            return OpenAIStatusError(f"{what} {_step(facts['status_code'])}", **facts)
+            status = facts["status_code"]
+            usual = OpenAIStatusError if status < _FAILED else OpenAIInternalServerError
+            return _BY_STATUS.get(status, usual)(f"{what} {_step(status)}", **facts)
+
+
+_FAILED = 500
+"""From this status on the fault is the server's."""
+
+_BY_STATUS: Mapping[int, type[OpenAIStatusError]] = {
+    400: OpenAIBadRequestError,
+    404: OpenAINotFoundError,
+    422: OpenAIUnprocessableEntityError,
+}
 
 
 def _step(status: int) -> str:
-    if status >= 500:  # noqa: PLR2004 - HTTP's own number
+    if status >= _FAILED:
         return "The server failed; its log says more."
     if status == 404:  # noqa: PLR2004 - HTTP's own number
         return "Is base_url right? It ends before /chat/completions, often in /v1."
