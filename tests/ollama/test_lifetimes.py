@@ -283,9 +283,14 @@ async def test_silence_ends_in_an_error_that_names_its_phase(fake_ollama, after,
     await fake_ollama.disconnected(SOON)
 
 
-async def test_a_connection_that_does_not_stand_in_time_is_an_error_of_its_own(deaf_address):
+@pytest.mark.parametrize(
+    "limits", [0.1, {"connect": 0.1}, {"connect": 0.1, "first_byte": 0.05}], ids=str
+)
+async def test_a_connection_that_does_not_stand_in_time_is_an_error_of_its_own(
+    deaf_address, limits
+):
     host, port = deaf_address
-    provider = OllamaModelProvider(base_url=f"http://{host}:{port}", timeout={"connect": 0.1})
+    provider = OllamaModelProvider(base_url=f"http://{host}:{port}", timeout=limits)
 
     with pytest.raises(OllamaTimeoutError, match="No connection to http://127") as caught:
         await whole(provider.get_model("m"))

@@ -60,8 +60,11 @@ class Answer:
         return self.status // 100 == 2  # noqa: PLR2004 - HTTP's own number
 
 
-Guard = Callable[[bool], None]
-"""Called with True when a cancellation would lose a half-made connection, then with False."""
+Step = Literal["connecting", "fragile", "connected"]
+
+Guard = Callable[[Step], None]
+"""Called with each step of a connection that is made: ``"connecting"`` when it begins,
+``"fragile"`` when it begins and a cancellation would lose it, then ``"connected"``."""
 
 
 class Connections(Protocol):

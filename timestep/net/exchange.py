@@ -3,8 +3,8 @@
 An exchange passes these states in this order. It can leave each of them for the last two.
 
     new         Nothing was sent. The first look at the pieces starts the task.
-    connecting  The transport makes a connection, and has a time limit of its own. Not cancelled:
-                the transport would lose a half-made connection.
+    connecting  The transport makes a connection, and has a time limit of its own.
+    fragile     The same. Not cancelled: the transport would lose a half-made connection.
     waiting     The request is sent. The limit for the first byte runs.
     answering   Pieces arrive and wait for the reader. The limit between two pieces runs.
     closing     The connection is given back, or dropped when the body is not finished. Not cancelled.
@@ -22,7 +22,7 @@ from typing import Protocol
 
 from timestep.errors import TimestepError
 from timestep.net.causes import as_cause, drop_frames
-from timestep.net.connection import Answer, Connections, Request, TransportError
+from timestep.net.connection import Answer, Connections, Request, Step, TransportError
 from timestep.net.reasons import unforeseen
 from timestep.net.timeouts import Timeouts, Watchdog
 from timestep.net.wire_bytes import WireBytes
@@ -66,10 +66,18 @@ class State(Enum):
 
     NEW = auto()
     CONNECTING = auto()
+    FRAGILE = auto()
     WAITING = auto()
     ANSWERING = auto()
     CLOSING = auto()
     OVER = auto()
+
+
+_STATES: dict[Step, State] = {
+    "connecting": State.CONNECTING,
+    "fragile": State.FRAGILE,
+    "connected": State.WAITING,
+}
 
 
 class Exchange:
@@ -221,15 +229,15 @@ class Exchange:
             await self._pieces.room()
             self._watch.touch()
 
-    def _guard(self, is_guarded: bool) -> None:
+    def _guard(self, step: Step) -> None:
         """Hear from the transport that connecting began or ended."""
-        self._state = State.CONNECTING if is_guarded else State.WAITING
-        if is_guarded:
+        self._state = _STATES[step]
+        if step != "connected":
             self._watch.stop()
-        else:
-            self._watch.expect("first_byte")
-            if self._is_released:
-                self._cancel()
+            return
+        self._watch.expect("first_byte")
+        if self._is_released:
+            self._cancel()
 
     def _expire(self, phase: str) -> None:
         """Give up: nothing was heard for too long in *phase*."""
@@ -237,7 +245,7 @@ class Exchange:
         self._cancel()
 
     def _can_be_cancelled(self) -> bool:
-        return self._state not in {State.CONNECTING, State.CLOSING}
+        return self._state not in {State.FRAGILE, State.CLOSING}
 
     def _cancel(self) -> None:
         """Cancel the task once; the end of its event loop may have done so already."""

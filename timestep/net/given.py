@@ -113,9 +113,9 @@ def trace(guard: Guard) -> Callable[[str, object], Awaitable[None]]:
     async def follow(event: str, _: object) -> None:
         step = event.partition(".")[2]
         if step in _CONNECTING:
-            guard(True)
+            guard("fragile")
         elif step == _CONNECTED:
-            guard(False)
+            guard("connected")
 
     return follow
 

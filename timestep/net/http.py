@@ -5,11 +5,14 @@ aiohttp reads neither the environment nor ``~/.netrc`` here: `proxy_for` names t
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from contextvars import ContextVar
 from io import BytesIO
 from ssl import SSLContext
 from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from yarl import URL
 
 from timestep.errors import ConfigurationError
@@ -24,6 +27,27 @@ KEPT_SECONDS = 5.0
 
 _IN_ONE_WRITE = 1 << 20
 """How many bytes aiohttp writes at once without a warning."""
+
+
+_TOLD: ContextVar[list[Guard]] = ContextVar("told")
+"""The guard of the request that connects. Afterwards the list is empty: a connection keeps its
+context for as long as it lives, and must not keep the request alive."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells the guard of a request when its connection stands: silence counts from then on."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - of the method it extends
+    ) -> Connection:
+        """Return a connection, kept or new."""
+        connection = await super().connect(req, traces, timeout)
+        for guard in _TOLD.get():
+            guard("connected")
+        return connection
 
 
 class Session:
@@ -54,6 +78,9 @@ class Session:
         """Send *request* and return its answer."""
         body = request.body
         headers = {**request.headers, **self._headers} if self._headers else request.headers
+        guard("connecting")
+        told = [guard]
+        token = _TOLD.set(told)
         try:
             response = await self._session.request(
                 request.method,
@@ -65,6 +92,9 @@ class Session:
             )
         except Exception as exc:
             raise _error(exc, self._proxy) from exc
+        finally:
+            _TOLD.reset(token)
+            told.clear()
 
         async def aclose() -> None:
             response.close()
@@ -93,10 +123,13 @@ def _connector(proxy: Proxy | None, tls: SSLContext | None) -> aiohttp.BaseConne
         "ssl": tls or True,
     }
     if proxy is None or not proxy.is_socks:
-        return aiohttp.TCPConnector(**options)
+        return _Connector(**options)
     from aiohttp_socks import ProxyConnector, ProxyType  # noqa: PLC0415 - an optional package
 
-    return ProxyConnector(
+    class SocksConnector(_Connector, ProxyConnector):
+        pass
+
+    return SocksConnector(
         proxy.host,
         proxy.port,
         ProxyType[proxy.scheme.upper()],
