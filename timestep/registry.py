@@ -237,6 +237,7 @@ class MultiModelProvider(MultiProvider):
         if check:
             wrong += [doubt.text for doubt in find_doubts(settings, env_file=env_file)]
         if wrong:
+            del settings  # as above: an option may be a key that was written in the wrong place
             raise ConfigurationError("\n".join(wrong))
         return provider
 

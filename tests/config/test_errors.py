@@ -708,3 +708,64 @@ def test_a_misspelt_control_variable_is_refused(monkeypatch):
 def test_a_second_env_file_argument_is_refused():
     with pytest.raises(ConfigurationError, match="_env_file"):
         load_settings(_env_file="x")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("OLLAMA_HOST", "gpu\udcff"),
+        ("TIMESTEP_TRACES__PATH", "/x/\udcff"),
+        ("TIMESTEP_OLLAMA__OPTIONS__STOP", "\udcff"),
+        ("TIMESTEP_OLLAMA__OPTIONS", '{"stop": "\\ud800"}'),
+        ("TIMESTEP_DEFAULT_MODEL", "ollama/\udc80"),
+    ],
+)
+def test_a_variable_that_is_not_utf8_is_refused(name, text):
+    with pytest.raises(ConfigurationError, match=f"{name}.*UTF-8 text") as caught:
+        load_settings(environment={name: text})
+
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("digits", [30, 4200, 5000])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OPENAI_TIMEOUT",
+        "OLLAMA_KEEP_ALIVE",
+        "OLLAMA_OPTIONS__NUM_CTX",
+        "OLLAMA_OPTIONS__TEMPERATURE",
+        "OLLAMA_REPAIRS",
+        "TRACES_RETENTION",
+        "FALLBACK_ATTEMPTS",
+        "OLLAMA_TIMEOUT__IDLE",
+        "OPENAI_MAX_RETRIES",
+    ],
+)
+def test_a_number_of_many_digits_is_a_number_or_an_error_of_ours(name, digits):
+    variable = "TIMESTEP_" + name.replace("_", "__", 1)
+    told = variable
+    try:
+        load_settings(environment={variable: "9" * digits}).model_dump_json()
+    except ConfigurationError as exc:
+        told = str(exc)
+
+    assert variable in told
+    assert "999" not in told
+
+
+def test_lists_are_no_deeper_than_tables():
+    Path("timestep.toml").write_text(f"[ollama.options]\nzz = {'[' * 300}{']' * 300}\n")
+
+    assert message().startswith("ollama.options.zz…: tables and lists are nested more than 50 deep")
+
+
+@pytest.mark.parametrize("name", ["hf_abcdef", "sk-abcdef", "Not_Upper", ""])
+def test_what_follows_env_is_not_repeated_when_it_may_be_a_key(name):
+    Path("timestep.toml").write_text(f'[openai]\napi_key = "env:{name}"\n')
+
+    told = message()
+    assert told == (
+        "openai.api_key (timestep.toml:2): the variable that 'env:' points at is not set; write the "
+        "name of one that is"
+    )

@@ -66,6 +66,11 @@ def told(path: KeyPath, origin: Origin | None, reason: str, model: type[BaseMode
     return f"{dotted(path) or 'settings'}{place}: {_in_form(reason, path, origin, model)}"
 
 
+def printable(text: str) -> str:
+    """Return *text* with escapes for bytes that are not text, which the name of a variable may hold."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def message_of(error: ValidationError | SettingsError) -> str:
     """Return the messages of *error*, one a line."""
     if isinstance(error, ValidationError):
@@ -103,9 +108,7 @@ def _table_variable(found: re.Match[str]) -> str:
 def _error(problems: Iterable[tuple[KeyPath, str]]) -> ValidationError:
     lines: list[InitErrorDetails] = []
     for path, text in problems:
-        # A variable may hold bytes that are not text; pydantic's messages may not.
-        shown = text.encode(errors="backslashreplace").decode()
-        problem = PydanticCustomError("configuration", "{text}", {"text": shown})
+        problem = PydanticCustomError("configuration", "{text}", {"text": printable(text)})
         lines.append({"type": problem, "loc": path, "input": None})
     return ValidationError.from_exception_data("Settings", lines, hide_input=True)
 

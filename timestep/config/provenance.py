@@ -76,12 +76,12 @@ def flatten(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """Yield the leaves of *value* with their paths. Tables and sections are opened, lists are not.
 
     Raises:
-        SettingsError: Tables are nested too deep.
+        SettingsError: Tables or lists are nested too deep.
     """
-    if len(path) > _DEEPEST:
+    if len(path) > _DEEPEST or (isinstance(value, list | tuple) and _is_deep(value)):
         raise SettingsError(
-            f"{dotted(path[:4])}…: tables are nested more than {_DEEPEST} deep, and no setting is; "
-            "take that key out"
+            f"{dotted(path[:4])}…: tables and lists are nested more than {_DEEPEST} deep, and no "
+            "setting is; take that key out"
         )
     if isinstance(value, BaseModel):
         value = {name: getattr(value, name) for name in value.model_fields_set}
@@ -90,6 +90,16 @@ def flatten(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
             yield from flatten(below, (*path, str(key)))
     else:
         yield path, value
+
+
+def _is_deep(value: object, levels: int = _DEEPEST) -> bool:
+    """Return True when lists and tables in *value* are nested more than *levels* deep."""
+    if isinstance(value, Mapping):
+        value = list(cast("Mapping[object, object]", value).values())
+    if not isinstance(value, list | tuple):
+        return False
+    below = cast("Iterable[object]", value)
+    return levels == 0 or any(_is_deep(item, levels - 1) for item in below)
 
 
 def to_tree(entries: Iterable[Entry]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pydantic_settings import (
 
 from timestep.config.frozen import Frozen, freeze
 from timestep.config.kinds import KINDS, ProviderTable, plugin_kinds
-from timestep.config.problems import Places, explain, message_of, refusal, told
+from timestep.config.problems import Places, explain, message_of, printable, refusal, told
 from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, trace_origins
 from timestep.config.schema import (
     Fallback,
@@ -119,7 +119,7 @@ class Settings(Frozen, BaseSettings):
             sources = self._sources(values, _environment, _env_file, _config_file, _secrets_dir)
             error = self._load(sources)
         except SettingsError as exc:
-            error = SettingsError(*exc.args)
+            error = SettingsError(printable(str(exc)))
         finally:
             del values, _environment  # a traceback can show the variables of a frame
         if error is not None:

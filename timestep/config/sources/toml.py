@@ -107,8 +107,8 @@ def _is_set(path: KeyPath, tree: object) -> bool:
 
 
 def _lost_pointer(name: str) -> str:
-    if not name.isidentifier():  # this may be a key that was pasted here: do not repeat it
-        return "write the name of a variable after 'env:'"
+    if not re.fullmatch("[A-Z][A-Z0-9_]*", name):  # this may be a key: do not repeat it
+        return "the variable that 'env:' points at is not set; write the name of one that is"
     return (
         f"the variable {name!r}, which 'env:{name}' points at, is not set; set it in the "
         "environment or in .env"

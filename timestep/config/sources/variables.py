@@ -247,8 +247,19 @@ def decode(settings_cls: type[BaseModel], path: KeyPath, text: str, origin: Orig
     JSON is read where the key may be a table, a list or an option of any type.
 
     Raises:
-        SettingsError: The key wants a table, and the text is not JSON.
+        SettingsError: The key wants a table, and the text is not JSON; or the text is not UTF-8.
     """
+    value = _decoded(settings_cls, path, text, origin)
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        reason = "this holds bytes or escapes that are not UTF-8 text, or too many brackets"
+    else:
+        return value
+    raise SettingsError(f"{dotted(path)} ({origin}): {reason}; write it again")
+
+
+def _decoded(settings_cls: type[BaseModel], path: KeyPath, text: str, origin: Origin) -> Any:
     allowed = arms_at(settings_cls, path)
     tables = [arm for arm in allowed if is_table(arm)]
     may_be_json = (
