@@ -102,6 +102,8 @@ MODEL += [
     ),
 ]
 PROVIDER = [
+    *(("max_concurrency", value, True) for value in (1, 4, None)),
+    *(("max_concurrency", value, False) for value in (0, -1, True, 1.5, "many", [1])),
     ("models", {"m": {"num_ctx": 1}}, True),
     ("models", {}, True),
     ("models", {"m": {"num_ctx": "1"}}, False),

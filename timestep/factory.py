@@ -212,6 +212,7 @@ def _ollama(where: str, table: OllamaSettings, api_key: SecretStr | None) -> Oll
             model_options=table.models,
             allow_insecure=table.allow_insecure,
             headers=table.headers,
+            max_concurrency=table.max_concurrency,
             **ollama_keywords(table),
         )
     except TimestepError as exc:

@@ -23,6 +23,7 @@ from timestep.config.frozen import Frozen, freeze
 from timestep.config.types import (
     ApiKey,
     ApiUrl,
+    Concurrency,
     FilePath,
     ForModels,
     Headers,
@@ -167,6 +168,8 @@ class OllamaSettings(Section, frozen=True):
     """How long a model stays loaded: a duration, seconds as a number, or -1 for ever."""
     timeout: Timeout | None = Field(default=None, examples=[120])
     """Seconds of silence: a number, or a table of connect, first_byte and idle."""
+    max_concurrency: Concurrency | None = Field(default=None, examples=[4])
+    """How many chats a server gets at once from this process; the others wait their turn."""
     on_context_overflow: Overflow = "error"
     """What happens when a prompt does not fit the context window."""
     strict_feature_validation: bool = False

@@ -18,7 +18,7 @@ from pydantic import (
 
 from timestep.config.provenance import dotted
 from timestep.net.durations import check_keep_alive
-from timestep.net.flags import MOST_REPAIRS, check_for_models, check_repairs
+from timestep.net.flags import MOST_REPAIRS, check_concurrency, check_for_models, check_repairs
 from timestep.net.headers import check_headers, check_key
 from timestep.net.lists import split_commas
 from timestep.net.options import check_options
@@ -159,6 +159,9 @@ OllamaUrls: TypeAlias = Annotated[
 ]
 Repairs: TypeAlias = Annotated[
     int, Field(ge=0, le=MOST_REPAIRS), BeforeValidator(check_repairs), BeforeValidator(read_number)
+]
+Concurrency: TypeAlias = Annotated[
+    int, Field(ge=1), BeforeValidator(check_concurrency), BeforeValidator(read_number)
 ]
 Retries: TypeAlias = Annotated[int, Field(ge=0, le=100), BeforeValidator(read_number)]
 # For all models, for none, or for those that are named.

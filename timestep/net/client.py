@@ -10,6 +10,7 @@ from timestep.net.connection import Connections, Request
 from timestep.net.exchange import Exchange, Faults
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.per_loop import PerLoop
+from timestep.net.places import Places
 from timestep.net.timeouts import Timeouts
 
 Opener = Callable[[str, float | None], Connections]
@@ -32,6 +33,7 @@ class Client:
         opener: Makes the connections of an event loop.
         own_context: Run the exchanges in an empty context. A connection is kept for other requests,
             and with it the context it was opened in, which would keep the first agent alive.
+        max_concurrency: How many limited exchanges are under way at once; None for any number.
     """
 
     def __init__(
@@ -41,18 +43,21 @@ class Client:
         opener: Opener = over_aiohttp,
         *,
         own_context: bool = True,
+        max_concurrency: int | None = None,
     ) -> None:
         self.base_url = base_url
         self.timeouts = timeouts
         self._opener = opener
         self._own_context = own_context
+        self._places = Places(max_concurrency)
+        self._any_number = Places(None)
         self._start_over()
         forget_in_children(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy opens connections of its own."""
         made = (self.base_url, self.timeouts, self._opener)
-        return Client, made, {"_own_context": self._own_context}
+        return Client, made, {"_own_context": self._own_context, "_places": self._places}
 
     def forget_connections(self) -> None:
         """Start over in a forked process: two processes on one connection mix up their answers."""
@@ -64,9 +69,13 @@ class Client:
         self.exchanges: set[Exchange] = set()
         """The exchanges that are under way, in any loop."""
 
-    def exchange(self, request: Request, faults: Faults) -> Exchange:
-        """Return a new exchange; nothing is sent before it is iterated."""
-        return Exchange(request, faults, self.timeouts, self.connections, self._begin)
+    def exchange(self, request: Request, faults: Faults, *, limited: bool = False) -> Exchange:
+        """Return a new exchange; nothing is sent before it is iterated.
+
+        A *limited* one waits for one of the ``max_concurrency`` places.
+        """
+        places = self._places if limited else self._any_number
+        return Exchange(request, faults, self.timeouts, self.connections, self._begin, places)
 
     def connections(self) -> Connections:
         """Return the connections of the running loop, opened on first use."""

@@ -3,6 +3,7 @@
 An exchange passes these states in this order. It can leave each of them for the last two.
 
     new         Nothing was sent. The first look at the pieces starts the task.
+    queued      The server has its ``max_concurrency`` of requests. No limit runs.
     connecting  The transport makes a connection, and has a time limit of its own.
     fragile     The same. Not cancelled: the transport would lose a half-made connection.
     waiting     The request is sent. The limit for the first byte runs.
@@ -23,6 +24,7 @@ from typing import Protocol
 from timestep.errors import TimestepError
 from timestep.net.causes import as_cause, drop_frames
 from timestep.net.connection import Answer, Connections, Request, Step, TransportError
+from timestep.net.places import Places
 from timestep.net.reasons import unforeseen
 from timestep.net.timeouts import Timeouts, Watchdog
 from timestep.net.wire_bytes import WireBytes
@@ -65,6 +67,7 @@ class State(Enum):
     """Where an exchange is; the module's opening tells."""
 
     NEW = auto()
+    QUEUED = auto()
     CONNECTING = auto()
     FRAGILE = auto()
     WAITING = auto()
@@ -91,6 +94,7 @@ class Exchange:
         timeouts: The limits for silence; None waits for ever.
         connections: Returns those of the running loop.
         start: Makes the task of a new exchange, which runs `own`.
+        places: The exchange waits for one of them, and keeps it until it is over.
     """
 
     def __init__(
@@ -100,12 +104,14 @@ class Exchange:
         timeouts: Timeouts | None,
         connections: Callable[[], Connections],
         start: "Callable[[Exchange], asyncio.Task[None]]",
+        places: Places,
     ) -> None:
         self.request = request
         self._faults = faults
         self._timeouts = timeouts
         self._connections = connections
         self._start = start
+        self._places = places
         self._state = State.NEW
         self._task: asyncio.Task[None] | None = None
         self._pieces = _Pieces()
@@ -170,7 +176,9 @@ class Exchange:
     async def own(self) -> None:
         """Own the exchange, from connect to close, in a task of its own."""
         try:
-            await self._run()
+            self._state = State.QUEUED
+            async with self._places:
+                await self._run()
         except asyncio.CancelledError:
             if self._expired is None:
                 self.was_cut_off = True

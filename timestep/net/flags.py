@@ -57,3 +57,14 @@ def check_repairs(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_REPAIRS:
         raise ValueError(f"write a whole number from 0 to {MOST_REPAIRS}")
     return value
+
+
+def check_concurrency(value: object) -> int | None:
+    """Return *value*, if it is how many requests a server may get at once; None is any number.
+
+    Raises:
+        ValueError: It is not a whole number of at least 1.
+    """
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("write a whole number of at least 1")

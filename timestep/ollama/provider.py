@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from agents import ModelProvider
 
 from timestep.errors import ConfigurationError
+from timestep.net.flags import check_concurrency
 from timestep.net.forks import forget_in_children
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.endpoint import Endpoint, build_endpoints, check_model_name
@@ -32,6 +33,8 @@ class OllamaModelProvider(ModelProvider):
         allow_insecure: Let a key travel over plain http off this machine.
         headers: Extra headers for the server, such as a proxy's own key.
         local_url: Where local models are, when cloud names should still go to ollama.com.
+        max_concurrency: How many chats a server gets at once from this provider; the others wait
+            their turn. None for any number.
         keywords: How the models are asked, such as ``options`` and ``timeout``; the attributes of
             `OllamaModelOptions` list them all.
 
@@ -50,12 +53,14 @@ class OllamaModelProvider(ModelProvider):
         allow_insecure: bool = False,
         headers: Mapping[str, str] | None = None,
         local_url: str | None = None,
+        max_concurrency: int | None = None,
         **keywords: Unpack[OllamaKeywords],
     ) -> None:
-        if ollama_client is not None and any((api_key, base_url, headers, local_url)):
+        given = (api_key, base_url, headers, local_url, max_concurrency)
+        if ollama_client is not None and any(given):
             raise ConfigurationError(
                 "ollama_client brings its own address and key; leave out api_key, base_url, "
-                "local_url and headers, or leave out the client."
+                "local_url, headers and max_concurrency, or leave out the client."
             )
         self._endpoints = build_endpoints(
             api_key=api_key,
@@ -65,6 +70,7 @@ class OllamaModelProvider(ModelProvider):
             allow_insecure=allow_insecure,
         )
         self._options = OllamaModelOptions.of(**keywords)
+        self._max_concurrency = _checked_concurrency(max_concurrency)
         self._model_options = check_model_options(model_options or {})
         # A client has timeouts of its own, which only given ones replace.
         limits = self._options.timeout
@@ -138,7 +144,17 @@ class OllamaModelProvider(ModelProvider):
         entry = self._sources.get(id(endpoint))
         if entry is None:
             servers = self._endpoints.pool or [endpoint]
-            wires = [Wire(each, timeouts=self._options.timeout) for each in servers]
+            wires = [
+                Wire(each, timeouts=self._options.timeout, max_concurrency=self._max_concurrency)
+                for each in servers
+            ]
             source = Pool(wires) if len(wires) > 1 else wires[0]
             entry = self._sources[id(endpoint)] = (source, Catalogue(source))
         return entry
+
+
+def _checked_concurrency(value: object) -> int | None:
+    try:
+        return check_concurrency(value)
+    except ValueError as exc:
+        raise ConfigurationError(f"max_concurrency: {exc}.") from exc

@@ -43,6 +43,7 @@ class Wire:
         timeouts: Of every request.
         client: A ready httpx client to use instead of connections of our own; never closed here.
         withheld: Headers of *client* that are not for this endpoint.
+        max_concurrency: How many chats are under way at once, in this process; None for any number.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Wire:
         timeouts: Timeouts | None = None,
         client: "httpx.AsyncClient | None" = None,
         withheld: Collection[str] = (),
+        max_concurrency: int | None = None,
     ) -> None:
         self.endpoint = endpoint
         self._host = authority(endpoint.base_url)
@@ -62,6 +64,7 @@ class Wire:
             timeouts or (Timeouts() if client is None else None),
             over_aiohttp if client is None else _given(client, timeouts, withheld),
             own_context=client is None,  # hooks of a given client may want to know the caller's
+            max_concurrency=max_concurrency,
         )
 
     @property
@@ -71,7 +74,7 @@ class Wire:
 
     def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "WireChat":
         """Return one exchange of ``POST /api/chat``; nothing happens before it is iterated."""
-        return self.stream("/api/chat", body, headers, model)
+        return self._exchange("POST", "/api/chat", encode(body), headers, model, limited=True)
 
     def losses(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
         """Return nothing: the bytes are our own."""
@@ -128,13 +131,21 @@ class Wire:
         await self._client.aclose()
 
     def _exchange(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str], model: str | None
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        model: str | None,
+        *,
+        limited: bool = False,
     ) -> "WireChat":
         own = {name.lower(): value for name, value in headers.items()}  # none is sent twice
         sent = {**self._headers, **own}
         request = Request(method, self.endpoint.base_url + path, sent, body)
         origin = self.origin(model, headers)
-        return WireChat(self._client.exchange(request, Failures(origin)), origin)
+        exchange = self._client.exchange(request, Failures(origin), limited=limited)
+        return WireChat(exchange, origin)
 
     async def _json(self, exchange: "WireChat") -> Any:
         try:
