@@ -196,7 +196,7 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         ),
         (
             {"openai": {"base_url": "https://me:pw@x/v1"}},
-            "holds no user name or password; set api_key instead",
+            "must not contain a user name or password; set api_key instead",
         ),
         (
             {"ollama": {"host": "gpu:99999"}},

@@ -84,7 +84,7 @@ class Case:
         error: What a call ends in that is not repeated.
         is_repeated: Whether retry settings that follow the adapter's advice repeat the call.
         leaves: Whether the client has to hang up, because the server would go on.
-        is_down: Whether nobody listens.
+        is_down: Whether nothing listens.
     """
 
     name: str
@@ -173,8 +173,14 @@ _HAPPENINGS: tuple[
     ),
     ("a line of broken JSON", _line(b'{"message": {'), IN_BODY, OllamaStreamError, True),
     ("a page of HTML under 200", _line(_HTML), BETWEEN_LINES, OllamaStreamError, True),
-    ("an object that is no chunk", _line({"status": "ok"}), BETWEEN_LINES, OllamaStreamError, True),
-    ("a line that is no object", _line([None]), BETWEEN_LINES, OllamaStreamError, True),
+    (
+        "an object that is not a chunk",
+        _line({"status": "ok"}),
+        BETWEEN_LINES,
+        OllamaStreamError,
+        True,
+    ),
+    ("a line that is not an object", _line([None]), BETWEEN_LINES, OllamaStreamError, True),
 )
 
 _NOT_JSON = {"Content-Type": "text/html"}
@@ -241,7 +247,7 @@ def _refusal(
 
 CASES: tuple[Case, ...] = (
     Case(
-        "nobody listens",
+        "nothing listens",
         Point.CONNECT,
         FakeOllama.refuse,
         OllamaConnectionError,

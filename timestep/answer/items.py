@@ -50,7 +50,7 @@ class Items:
         created_at: Unix time.
         ids: Makes the ids that the server does not give.
         used_ids: Call ids that no new call may have.
-        is_streamed: False when nobody reads the events; then none are made.
+        is_streamed: False when the caller wants the whole answer only; no events are made.
     """
 
     def __init__(

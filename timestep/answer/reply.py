@@ -38,7 +38,7 @@ class Reply:
         created_at: Unix time.
         ids: Makes the ids that the server does not give.
         origin: Names the model and host in errors; may change once it is known who answers.
-        is_streamed: False when nobody reads the events.
+        is_streamed: False when the caller wants the whole answer only.
 
     Attributes:
         usage: What the answers so far cost.

@@ -1,4 +1,4 @@
-"""What each error means for whoever may ask again: one table for all of them. Pure.
+"""What each error means for the next try: one table for all of them. Pure.
 
 Retry advice, chains of models, pools of servers, exit texts and durable engines read it.
 """
@@ -34,7 +34,7 @@ Fault = Literal["caller", "host", "model"]
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What an error means for whoever may ask again.
+    """What an error means for the next try.
 
     Attributes:
         fault: Who has to change something: the caller, the server, or the model.

@@ -47,7 +47,7 @@ def check_base_url(url: object, *, ollama: bool = False) -> str:
     if parts.scheme not in {"http", "https"}:
         raise ValueError("the scheme is not supported; use http:// or https://")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("a base URL holds no user name or password; set api_key instead")
+        raise ValueError("a base URL must not contain a user name or password; set api_key instead")
     if not parts.hostname:
         raise ValueError("the base URL has no host, as in 'http://localhost:11434'")
     if "," in parts.netloc:
@@ -62,7 +62,7 @@ def check_websocket_url(url: object) -> str:
     """Return *url* without a trailing slash, if it can be the base URL of a websocket.
 
     Raises:
-        ValueError: Its scheme is not ws or wss, or it is no base URL.
+        ValueError: Its scheme is not ws or wss, or it is not a base URL.
     """
     text = url.strip() if isinstance(url, str) else ""
     if not text.startswith(("ws://", "wss://")):
@@ -132,7 +132,9 @@ def parse_ollama_host(text: object) -> str:
         authority = f"localhost{authority}"
     parts = _split(f"{scheme}://{authority}")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("OLLAMA_HOST holds no user name or password; set OLLAMA_API_KEY instead")
+        raise ValueError(
+            "OLLAMA_HOST must not contain a user name or password; set OLLAMA_API_KEY instead"
+        )
     host = parts.hostname or "localhost"
     if _is_unspecified(host.rstrip(".")):
         host = "127.0.0.1" if "." in host else "[::1]"

@@ -410,7 +410,7 @@ class Failures:
         self._url = url
 
     def refused(self, answer: Answer, body: bytes) -> TimestepError:
-        """Return the error for an *answer* that is no success."""
+        """Return the error for an *answer* whose status is not 2xx."""
         return status_error(answer.status, answer.headers, body, self._origin, self._url)
 
     def silent(self, phase: str, seconds: float | None) -> OpenAITimeoutError:

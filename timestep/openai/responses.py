@@ -41,7 +41,7 @@ class CheckedClient(httpx2.AsyncClient):
         """The response to *request*, not yet read when *stream* is True.
 
         Raises:
-            BrokenAnswerError: The body is no answer; or later, from a stream, it broke off.
+            BrokenAnswerError: The body is not an answer; or later, from a stream, it broke off.
             openai.APIError: The body is an error; or later, from a stream.
         """
         response = await super().send(request, stream=True, **options)
@@ -222,7 +222,7 @@ async def _read(response: httpx2.Response, answer: _Answer) -> bytes:
 
 
 async def _masked_refusal(response: httpx2.Response, answer: _Answer) -> httpx2.Response:
-    """*response*, which is no success, with nothing secret in it."""
+    """Return *response*, which is a failure, without secrets."""
     body = await _read(response, answer)
     try:
         document = json.loads(body)

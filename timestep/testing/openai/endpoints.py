@@ -22,7 +22,7 @@ class OpenAIEndpoints(Routes):
         path: In front of every path, such as ``/v1``.
 
     Attributes:
-        models: The names of the models; every name is one while there is none.
+        models: The names of the models; while it is empty, every name is a model.
     """
 
     name = "FakeOpenAI"
