@@ -386,6 +386,31 @@ def test_a_call_of_an_unknown_tool_is_the_models_fault(invoke, server):
     assert "send_email" in task["tries"][0]["reason"]
 
 
+def test_calls_one_after_the_other_are_not_calls_in_one_answer(invoke, server):
+    server.reply("Hello!")
+    server.reply("One moment: 13.", tool_calls=[("get_weather", {"city": "Oslo"})])
+    server.reply(tool_calls=[("get_weather", {"city": "Cairo"})])
+    server.reply("It is 37.")
+
+    task = only_task(
+        checked(invoke, "ollama/m", "-t", "parallel-calls", "--repeat", "1")["ollama/m"]
+    )
+
+    assert task["tries"][0]["reason"].endswith(
+        'got get_weather(city="Oslo"), then get_weather(city="Cairo")'
+    )
+
+
+def test_only_the_last_text_is_the_answer(invoke, server):
+    server.reply("Hello!")
+    server.reply("It may be 13.", tool_calls=[("get_weather", {"city": "Oslo"})])
+    server.reply("It is cold.")
+
+    task = only_task(checked(invoke, "ollama/m", "-t", "one-call", "--repeat", "1")["ollama/m"])
+
+    assert task["tries"][0]["reason"] == "expected an answer with '13'; got 'It is cold.'"
+
+
 def test_what_the_server_does_not_list_is_left_out(invoke, server):
     server.add_model("text", capabilities=["completion"], window=4096)
     server.reply(perfect, times=None)
