@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.engines.scripts import STEPS, notes, ollama_works, openai_works
+from tests.engines.servers import SOON
 
 pytestmark = pytest.mark.engines
 
 ROOT = Path(__file__).parents[2]
-SOON = 120
 
 
 @pytest.fixture

@@ -1,18 +1,12 @@
 """Restate on a real server: answers in the journal, errors as it understands them, and a kill."""
 
-import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import HTTPError
 
 import pytest
 from agents import ModelResponse, Usage
@@ -25,70 +19,17 @@ from openai.types.responses import (
 from restate import TerminalError
 
 from tests.engines.scripts import STEPS, notes, ollama_works, openai_works
+from tests.engines.servers import SOON, free_port, listens, post, wait_for
 from timestep import MultiModelProvider
 from timestep.engines.restate import Answers, JournaledProvider
 
 pytestmark = pytest.mark.engines
 
 ROOT = Path(__file__).parents[2]
-SOON = 120
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
-
-
-def post(url, body):
-    """The status and the JSON that *url* answers."""
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=SOON) as answer:
-            return answer.status, json.load(answer)
-    except HTTPError as refused:
-        return refused.code, json.load(refused)
-
-
-def wait_for(what, is_there):
-    end = time.monotonic() + SOON
-    while not is_there():
-        assert time.monotonic() < end, f"{what} does not listen"
-        time.sleep(0.1)
-
-
-def listens(port):
-    with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == 0
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The URLs of a Restate server: where it is called, and where it is administered."""
-    binary = shutil.which("restate-server")
-    assert binary, "put restate-server into PATH; npm has it as @restatedev/restate-server"
-    ingress, admin, node = free_port(), free_port(), free_port()
-    environment = {
-        **os.environ,
-        "DO_NOT_TRACK": "1",
-        "RESTATE_DISABLE_TELEMETRY": "true",
-        "RESTATE_LISTEN_MODE": "tcp",
-        "RESTATE_BIND_IP": "127.0.0.1",
-        "RESTATE_ADVERTISED_HOST": "127.0.0.1",
-        "RESTATE_BIND_PORT": str(node),
-        "RESTATE_INGRESS__BIND_PORT": str(ingress),
-        "RESTATE_ADMIN__BIND_PORT": str(admin),
-        "RESTATE_BASE_DIR": str(tmp_path_factory.mktemp("restate")),
-        "RESTATE_LOG_FILTER": "error",
-    }
-    with subprocess.Popen([binary, "--no-logo"], env=environment) as process:
-        wait_for("Restate's server", lambda: listens(ingress) and listens(admin))
-        yield f"http://127.0.0.1:{ingress}", f"http://127.0.0.1:{admin}"
-        process.terminate()
 
 
 @pytest.fixture
-def application(server, fake_ollama, openai_server, monkeypatch, tmp_path):
+def application(restate_server, fake_ollama, openai_server, monkeypatch, tmp_path):
     """Start the application, at the same address each time, and tell the server where it is."""
     for name, value in {
         "OLLAMA_HOST": fake_ollama.url,
@@ -107,7 +48,7 @@ def application(server, fake_ollama, openai_server, monkeypatch, tmp_path):
             wait_for("the application", lambda: listens(port))
             if not is_known:
                 told = {"uri": f"http://127.0.0.1:{port}", "force": True}
-                assert post(f"{server[1]}/deployments", told)[0] == 201
+                assert post(f"{restate_server[1]}/deployments", told)[0] == 201
             yield process
             process.kill()
 
@@ -115,11 +56,11 @@ def application(server, fake_ollama, openai_server, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def work(server):
+def work(restate_server):
     """Call the handler with a model; return the status and its result or message."""
 
     def work(model):
-        status, told = post(f"{server[0]}/worker/work", model)
+        status, told = post(f"{restate_server[0]}/worker/work", model)
         return status, told if status == 200 else told["message"]
 
     return work

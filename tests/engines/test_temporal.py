@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,10 +12,11 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from tests.engines.scripts import STEPS, notes, ollama_works, openai_works
+from tests.engines.servers import SOON
 from tests.engines.temporal_worker import connect, worker
 from tests.engines.workflows import Ask, FailsAs, NeverEnds, ReadsTheEnvironment, Streamed, Work
 from timestep import MultiModelProvider
@@ -26,32 +26,6 @@ from timestep.testing import NoDone
 pytestmark = pytest.mark.engines
 
 ROOT = Path(__file__).parents[2]
-SOON = 120
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """Where a server of Temporal's listens, with its records in a file."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    command = [Path(sys.executable).with_name("temporal"), "server", "start-dev", "--headless"]
-    command += ["--ip", "127.0.0.1", "--port", str(port), "--log-level", "never"]
-    command += ["--db-filename", tmp_path_factory.mktemp("temporal") / "records.db"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        address = f"127.0.0.1:{port}"
-        asyncio.run(_listens(address))
-        yield address
-        server.terminate()
-
-
-async def _listens(address):
-    end = time.monotonic() + SOON
-    while True:
-        try:
-            return await Client.connect(address)
-        except RuntimeError:
-            assert time.monotonic() < end, "Temporal's server does not listen"
-            await asyncio.sleep(0.1)
 
 
 class Engine:
@@ -95,7 +69,7 @@ class Engine:
 
 
 @pytest.fixture
-def engine(address, fake_ollama, openai_server, monkeypatch):
+def engine(temporal, fake_ollama, openai_server, monkeypatch):
     """`Engine` as a context, built from the environment as an application would."""
     for name, value in {
         "OLLAMA_HOST": fake_ollama.url,
@@ -111,7 +85,7 @@ def engine(address, fake_ollama, openai_server, monkeypatch):
 
     @contextlib.asynccontextmanager
     async def running():
-        engine = Engine(await connect(address, MultiModelProvider.from_env()))
+        engine = Engine(await connect(temporal, MultiModelProvider.from_env()))
         async with worker(engine.client, engine.queue):
             yield engine
 
@@ -305,7 +279,7 @@ def worker_process(address, queue):
         process.kill()
 
 
-async def test_a_killed_worker_loses_nothing_and_runs_no_tool_twice(address, engine, fake_ollama):
+async def test_a_killed_worker_loses_nothing_and_runs_no_tool_twice(temporal, engine, fake_ollama):
     killed = []
 
     def answer(request):
@@ -315,12 +289,12 @@ async def test_a_killed_worker_loses_nothing_and_runs_no_tool_twice(address, eng
         return ollama_works(request)
 
     fake_ollama.reply(answer, times=STEPS + 2)
-    client = Engine(await connect(address, None))
-    with worker_process(address, client.queue) as first:
+    client = Engine(await connect(temporal, None))
+    with worker_process(temporal, client.queue) as first:
         processes = [first]
         handle = await client.start(Work, "ollama/m")
         await asyncio.to_thread(first.wait, SOON)
-        with worker_process(address, client.queue):
+        with worker_process(temporal, client.queue):
             assert await asyncio.wait_for(handle.result(), SOON) == "all done"
 
     assert killed
