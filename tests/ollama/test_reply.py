@@ -229,6 +229,8 @@ def test_new_call_ids_never_repeat():
         ({}, "{}"),
         (None, "{}"),
         ("", "{}"),
+        (" null\n", "{}"),
+        ("nul", "nul"),
         ('{"a":1}', '{"a":1}'),
         ("{bad", "{bad"),
         ([1], "[1]"),

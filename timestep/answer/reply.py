@@ -223,13 +223,13 @@ class Reply:
 
 
 def text_of_arguments(arguments: object) -> str:
-    """Return *arguments* as the JSON text OpenAI uses; text stays as it is.
+    """Return *arguments* as the JSON text OpenAI uses; text stays as it is, unless it says nothing.
 
     Raises:
         ValueError: They hold something JSON cannot say.
     """
     if isinstance(arguments, str):
-        return arguments or "{}"
+        return "{}" if arguments.strip() in {"", "null"} else arguments
     try:
         return json.dumps(
             {} if arguments is None else arguments, ensure_ascii=False, allow_nan=False
