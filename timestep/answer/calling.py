@@ -163,13 +163,10 @@ class WireModel(Model, ABC, Generic[RequestT]):
             self._warn_once(
                 "cut",
                 f"was cut at its token limit ({limit}), so its answer is incomplete; raise "
-                f"{request.rules.token_limit.partition('=')[0] or self._limits}.",
+                f"{request.rules.token_limit.partition('=')[0] or request.rules.limits}.",
             )
         elif is_empty(reply):
             self._warn_once("empty", "gave an empty answer: white space or thinking alone.")
-
-    _limits = "max_tokens"
-    """The settings that may have cut an answer when the request sets none of them."""
 
     def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
         """Return what the SDK should know about repeating a failed call."""

@@ -239,8 +239,7 @@ def _limit(reply: Reply) -> str:
 
 
 def _raise_limit(reply: Reply) -> str:
-    name = reply.rules.token_limit.partition("=")[0]
-    return f"Raise {name}" if name else "Set a higher max_tokens, or raise num_ctx"
+    return f"Raise {reply.rules.token_limit.partition('=')[0] or reply.rules.limits}"
 
 
 def _error(reply: Reply, said: str, *, text: str = "") -> ModelOutputError:

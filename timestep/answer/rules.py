@@ -37,6 +37,7 @@ class Rules:
         think_tags: True when ``<think>…</think>`` at the head of the text is thinking.
         token_limit: The setting that limits the answer, such as ``"max_tokens=100"``; empty when
             none is set.
+        limits: The settings that may limit the answer when the request sets none of them.
         repairs: How many more times the model may be asked again.
         is_repair: True when the model was asked again.
     """
@@ -52,6 +53,7 @@ class Rules:
     text_calls: bool = False
     think_tags: bool = False
     token_limit: str = ""
+    limits: str = "max_tokens"
     repairs: int = 1
     is_repair: bool = False
 

@@ -96,8 +96,6 @@ class OllamaModel(WireModel[ChatRequest]):
         self._catalogue = catalogue or Catalogue(self._source)
         self._tools = ToolConversion()
 
-    _limits = "max_tokens or num_ctx"
-
     @property
     def _host(self) -> str:
         return authority(self._source.endpoint.base_url)
@@ -274,6 +272,7 @@ class OllamaModel(WireModel[ChatRequest]):
         return Rules(
             text_calls=applies_to(self.model, options.text_calls),
             think_tags=not thinks and applies_to(self.model, options.think_tags),
+            limits="max_tokens or num_ctx",
             repairs=options.repairs,
         )
 
