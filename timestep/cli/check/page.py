@@ -24,7 +24,7 @@ th, td {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #8886
 td.figure, th.figure {{ text-align: right; white-space: nowrap; }}
 .passed {{ color: #17803d; }} .failed {{ color: #c22; }} .error {{ color: #a60; }}
 .aside {{ opacity: .75; }}
-p, td {{ overflow-wrap: anywhere; }}
+p, td {{ overflow-wrap: anywhere; }} td:first-child {{ min-width: 14rem; }}
 dt {{ font-weight: 600; float: left; width: 7rem; }} dd {{ margin-left: 7rem; }}
 </style>
 </head>
