@@ -20,6 +20,10 @@ MOST_VALUES = 100_000
 """How many values one piece of JSON may hold. They are read in one go, in about 50 ms."""
 
 
+MOST_SAID = 10_000
+"""The same for a refusal, which is masked value by value. A longer one is shown as text."""
+
+
 def has_too_many_values(text: bytes | bytearray, *, most: int = MOST_VALUES) -> bool:
     """Return True when the JSON in *text* holds more than *most* values.
 

@@ -7,13 +7,10 @@ from typing import Any, cast
 
 import jiter
 
-from timestep.net.limits import has_too_many_values
+from timestep.net.limits import MOST_SAID, has_too_many_values
 
 # An unclosed script runs to the end and a tag to the next one, so that no page takes long.
 _TAGS = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>?", re.DOTALL | re.IGNORECASE)
-
-_MOST_SAID = 10_000
-"""A document of more values is not looked into, because every value costs time."""
 
 _NESTED = 8
 """How deep to look for errors inside errors. llama-server's are three deep in Ollama's."""
@@ -22,7 +19,7 @@ _NESTED = 8
 def parse(text: bytes | str) -> Any:
     """Return the JSON value of *text*; None when it is not JSON, or more than a server says."""
     data = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
-    if has_too_many_values(data, most=_MOST_SAID):
+    if has_too_many_values(data, most=MOST_SAID):
         return None
     try:
         return jiter.from_json(data)

@@ -23,8 +23,9 @@ from timestep.errors import (
     OllamaStreamError,
 )
 from timestep.net.causes import as_cause
+from timestep.net.logs import masked_logs
 from timestep.net.origin import Origin
-from timestep.net.secrets import secrets_in
+from timestep.net.secrets import masker, secrets_in
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority, is_ollama_cloud
 from timestep.net.wire_bytes import WireBytes
@@ -57,6 +58,7 @@ _CHAT_ARGUMENTS = frozenset(
 )  # fmt: skip - a table reads better in rows
 
 
+_NOTHING = object()
 _CUTS = ("truncate", True)  # which servers do anyway
 
 
@@ -164,7 +166,7 @@ async def _chunks(
     client: Any, arguments: dict[str, Any], origin: Origin
 ) -> AsyncGenerator[list[Any]]:
     try:
-        async with aclosing(_foreign_chunks(client, arguments)) as chunks:
+        async with aclosing(_foreign_chunks(client, arguments, origin)) as chunks:
             async for chunk in chunks:
                 yield chunk
     except Exception as exc:
@@ -224,15 +226,24 @@ def _response_errors() -> tuple[type[Exception], ...]:
     return (ollama.ResponseError,) if ollama is not None else ()
 
 
-async def _foreign_chunks(client: Any, arguments: dict[str, Any]) -> AsyncGenerator[list[Any]]:
-    answer = client.chat(**arguments)
-    if inspect.isawaitable(answer):
-        answer = await answer
+async def _foreign_chunks(
+    client: Any, arguments: dict[str, Any], origin: Origin
+) -> AsyncGenerator[list[Any]]:
+    mask = masker(origin.secrets)
+    with masked_logs(mask):
+        answer = client.chat(**arguments)
+        if inspect.isawaitable(answer):
+            answer = await answer
     if not hasattr(answer, "__aiter__"):
         yield [_plain(answer)]
         return
+    chunks = aiter(answer)
     try:
-        async for chunk in answer:
+        while True:
+            with masked_logs(mask):  # not while the caller has its turn
+                chunk = await anext(chunks, _NOTHING)
+            if chunk is _NOTHING:
+                break
             yield [_plain(chunk)]
     finally:
         close = getattr(answer, "aclose", None)

@@ -6,6 +6,7 @@ a failure stands in errors, spans and logs, so a key it repeats is taken out fir
 """
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
 
@@ -13,13 +14,19 @@ import httpx2
 from openai import APIError
 
 from timestep.errors import BrokenAnswerError
-from timestep.net.limits import LONGEST
+from timestep.net.causes import drop_frames
+from timestep.net.connection import TransportError
+from timestep.net.limits import LONGEST, MOST_SAID, MOST_VALUES, has_too_many_values
+from timestep.net.logs import masked_logs, with_masked_logs
+from timestep.net.reasons import HUNG_UP, NO_HTTP, reason_of
 from timestep.net.secrets import masked_json, masker, secrets_in
+from timestep.net.unpacking import unpacked
 from timestep.net.urls import authority
 
 _CHECKED = "/responses"
+_NOT_JSON = object()
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
-_ENDS_OF_EVENTS = (b"\n\n", b"\n\r\n", b"\r\r")
+_END_OF_EVENT = re.compile(rb"\n\n|\n\r\n|\r\r")
 _FIELDS = {b"", b"data", b"event", b"id", b"retry"}  # a comment has an empty name
 
 
@@ -44,17 +51,30 @@ class CheckedClient(httpx2.AsyncClient):
             BrokenAnswerError: The body is not an answer; or later, from a stream, it broke off.
             openai.APIError: The body is an error; or later, from a stream.
         """
-        response = await super().send(request, stream=True, **options)
+        mask = self._mask(request)
+        request.headers["accept-encoding"] = "identity"  # what unpacks may unpack without end
         try:
-            answer = await self._checked(response, is_stream=stream)
-        except BaseException:
-            await response.aclose()
-            raise
-        return answer
+            with masked_logs(mask):
+                response = await super().send(request, stream=True, **options)
+            response.extensions["reason_phrase"] = b""  # the server's own words
+        except httpx2.HTTPError as exc:
+            error = _cleaned(exc, request)
+        else:
+            try:
+                return await self._checked(response, mask, is_stream=stream)
+            except BaseException as exc:
+                await response.aclose()
+                drop_frames(exc)  # they hold what the server said, which may repeat the key in it
+                raise exc from exc.__cause__
+        finally:
+            _forget_secrets(request, mask)
+        raise error
 
-    async def _checked(self, response: httpx2.Response, *, is_stream: bool) -> httpx2.Response:
+    async def _checked(
+        self, response: httpx2.Response, mask: Callable[[str], str], *, is_stream: bool
+    ) -> httpx2.Response:
         request = response.request
-        answer = _Answer(request, self._mask(request))
+        answer = _Answer(request, mask)
         if not response.is_success:
             return await _masked_refusal(response, answer)
         if not request.url.path.endswith(_CHECKED):
@@ -100,6 +120,7 @@ class _Answer:
             raise self._refusal(document["error"])
         if not _are_objects(document.get("output")):
             raise self.broken("answered with JSON that is not an answer")
+        self._check_counts(document)
         return self._masked_text(document) if document.get("error") else body
 
     def not_events(self, body: bytes) -> Exception:
@@ -136,15 +157,26 @@ class _Answer:
         kind = event.get("type")
         if not isinstance(kind, str):
             raise self.broken("sent an event that is not a piece of an answer")
+        if _is_object(response := event.get("response")):
+            self._check_counts(cast("dict[str, Any]", response))
         self._is_ended = self.is_whole = kind in _TERMINAL
         return kind not in {"response.failed", "error"}
 
+    def _check_counts(self, response: dict[str, Any]) -> None:
+        """Refuse counts that are not numbers: the SDK's own error would repeat them."""
+        usage = response.get("usage")
+        if usage is not None and not _are_counts(usage):
+            raise self.broken("counted tokens with something else than numbers")
+
+    def _check_values(self, text: bytes) -> None:
+        if has_too_many_values(text):
+            raise self.broken(f"sent JSON of more than {MOST_VALUES:,} values")
+
     def _event_in(self, raw: bytes, data: bytes) -> dict[str, Any]:
-        try:
-            raw.decode()
-            event = json.loads(data.decode())
-        except (ValueError, RecursionError) as exc:
-            raise self.broken("sent an event that is not JSON") from exc
+        self._check_values(data)
+        event = _parsed(data) if _is_utf8(raw) else _NOT_JSON
+        if event is _NOT_JSON:
+            raise self.broken("sent an event that is not JSON")
         if not isinstance(event, dict):
             raise self.broken("sent an event that is not a JSON object")
         return cast("dict[str, Any]", event)
@@ -152,11 +184,11 @@ class _Answer:
     def _object_in(self, body: bytes) -> dict[str, Any]:
         if not body.strip():
             raise self.broken("answered with nothing")
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError) as exc:
+        self._check_values(body)
+        document = _parsed(body)
+        if document is _NOT_JSON:
             what = "a page of HTML" if body.lstrip().startswith(b"<") else "what is not JSON"
-            raise self.broken(f"answered with {what}") from exc
+            raise self.broken(f"answered with {what}")
         if not isinstance(document, dict):
             raise self.broken("answered with JSON that is not an object")
         return cast("dict[str, Any]", document)
@@ -181,13 +213,21 @@ class _Events(httpx2.AsyncByteStream):
     def __init__(self, response: httpx2.Response, answer: _Answer) -> None:
         self._response = response
         self._answer = answer
-        self._events = self._checked()
+        self._events = self._shown()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._events
 
     async def aclose(self) -> None:
         await self._response.aclose()
+
+    async def _shown(self) -> AsyncIterator[bytes]:
+        try:
+            async for event in self._checked():
+                yield event
+        except Exception as exc:
+            drop_frames(exc)  # as above
+            raise exc from exc.__cause__
 
     async def _checked(self) -> AsyncIterator[bytes]:
         answer, held, looked_through = self._answer, bytearray(), 0
@@ -208,11 +248,23 @@ class _Events(httpx2.AsyncByteStream):
 
 async def _pieces(response: httpx2.Response, answer: _Answer) -> AsyncIterator[bytes]:
     size = 0
-    async for piece in response.aiter_bytes():
-        size += len(piece)
-        if size > LONGEST:
-            raise answer.broken(f"sent more than {LONGEST:,} bytes for one answer")
-        yield piece
+    try:
+        if response.is_stream_consumed:  # a transport of a test has read it
+            raw, encoding = response.aiter_bytes(), None
+        else:
+            raw, encoding = response.aiter_raw(), response.headers.get("content-encoding")
+        async for piece in unpacked(with_masked_logs(raw, answer.mask), encoding):
+            size += len(piece)
+            if size > LONGEST:
+                raise answer.broken(f"sent more than {LONGEST:,} bytes for one answer")
+            yield piece
+    except TransportError as exc:
+        error: Exception = answer.broken(f"broke off its answer: {exc}")
+    except httpx2.HTTPError as exc:
+        error = _cleaned(exc, response.request)
+    else:
+        return
+    raise error
 
 
 async def _read(response: httpx2.Response, answer: _Answer) -> bytes:
@@ -224,18 +276,62 @@ async def _read(response: httpx2.Response, answer: _Answer) -> bytes:
 async def _masked_refusal(response: httpx2.Response, answer: _Answer) -> httpx2.Response:
     """Return *response*, which is a failure, without secrets."""
     body = await _read(response, answer)
-    try:
-        document = json.loads(body)
-        said = json.dumps(masked_json(document, answer.mask)).encode()
-    except (ValueError, RecursionError):
+    document = _NOT_JSON if has_too_many_values(body, most=MOST_SAID) else _parsed(body)
+    if document is _NOT_JSON:
         said = answer.mask(body.decode(errors="replace")).encode()
+    else:
+        said = json.dumps(masked_json(document, answer.mask)).encode()
     return _like(response, answer.mask, content=said)
+
+
+def _cleaned(exc: httpx2.HTTPError, request: httpx2.Request) -> httpx2.HTTPError:
+    """Return an error of the same class as *exc*, in words of our own, with nothing behind it."""
+    match exc:
+        case httpx2.TimeoutException():
+            reason = "the server stayed silent"
+        case httpx2.RemoteProtocolError():
+            is_early = "incomplete" in str(exc) or "without" in str(exc)
+            reason = HUNG_UP if is_early else NO_HTTP
+        case _:
+            reason = reason_of(exc)
+    kind = type(exc) if isinstance(exc, httpx2.TransportError) else httpx2.TransportError
+    return kind(reason, request=request)
+
+
+def _forget_secrets(request: httpx2.Request, mask: Callable[[str], str]) -> None:
+    """Mask the headers of *request*, which was sent: every error of openai's tree shows it."""
+    for name, value in request.headers.items():
+        if (shown := mask(value)) != value:
+            request.headers[name] = shown
+
+
+def _parsed(text: bytes) -> object:
+    """Return the JSON value of *text*, or `_NOT_JSON`. An error of json's would hold the text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _NOT_JSON
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except ValueError:
+        return False
+    return True
+
+
+def _are_counts(usage: object) -> bool:
+    """True for numbers, and objects of numbers."""
+    if isinstance(usage, dict):
+        return all(map(_are_counts, cast("dict[str, object]", usage).values()))
+    return usage is None or (isinstance(usage, int | float) and not isinstance(usage, bool))
 
 
 def _end_of_event(held: bytearray, start: int) -> int:
     """Where the first event that *held* has whole ends, looked for from *start*; else 0."""
-    found = ((held.find(mark, start), mark) for mark in _ENDS_OF_EVENTS)
-    return min((at + len(mark) for at, mark in found if at >= 0), default=0)
+    found = _END_OF_EVENT.search(held, start)
+    return 0 if found is None else found.end()
 
 
 def _data_in(event: bytes) -> bytes | None:
