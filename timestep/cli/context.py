@@ -1,6 +1,6 @@
 """The context that commands share: the options that name the configuration, and the settings."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -61,7 +61,7 @@ class Context:
             )
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _reading(self) -> Generator[None]:
         from pydantic import ValidationError
         from pydantic_settings import SettingsError
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_settings import SettingsError
 
-from timestep.config.provenance import KeyOrigin, KeyPath, Origin, dotted
+from timestep.config.provenance import KeyOrigin, KeyPath, Origin, SourceKind, dotted
 from timestep.config.shape import arms_at, field_at, is_model, names_at
 from timestep.config.sources.base import SECRETS_VARIABLE
 from timestep.config.sources.variables import CONTROL_VARIABLES, variable_name
@@ -131,25 +131,27 @@ def _explained(
     return path, told(path, origin, reason, model)
 
 
+_IN_PLACE_OF_A_FILE = (
+    f"write the value itself, or mount the file as {{variable}} in {SECRETS_VARIABLE}"
+)
+_FORMS: dict[tuple[SourceKind, Slip], str] = {
+    ("toml", "variable"): 'write {key} = "env:NAME"',
+    ("toml", "file"): _IN_PLACE_OF_A_FILE,
+    ("dotenv", "variable"): "write {variable}=${{NAME}}, or the value itself",
+    ("dotenv", "file"): _IN_PLACE_OF_A_FILE,
+    ("environment", "variable"): 'write the value itself, as in export {variable}="$NAME"',
+    ("environment", "file"): _IN_PLACE_OF_A_FILE,
+    ("secrets", "variable"): "the file holds the value itself, and nothing else",
+    ("secrets", "file"): "the file holds the value itself, and nothing else",
+}
+"""How a value is written that was only pointed at, by where it stands."""
+
+
 def _how_to_read(slip: Slip, path: KeyPath, origin: Origin | None) -> str:
     """Return how to write the value at *path*, where *origin* is, instead of pointing at it."""
-    if slip not in {"variable", "file"} or origin is None:
-        return FIXES[slip]
-    variable = variable_name(path) if origin.variable is None else origin.variable
-    mounted = f"write the value itself, or mount the file as {variable} in {SECRETS_VARIABLE}"
-    match origin.kind, slip:
-        case ("toml", "variable"):
-            return f'write {dotted(path[-1:])} = "env:NAME"'
-        case ("dotenv", "variable"):
-            return f"write {variable}=${{NAME}}, or the value itself"
-        case ("environment", "variable"):
-            return f'write the value itself, as in export {variable}="$NAME"'
-        case ("secrets", _):
-            return "the file holds the value itself, and nothing else"
-        case ("argument" | "foreign", "variable"):
-            return FIXES[slip]
-        case _:
-            return mounted
+    form = _FORMS.get((origin.kind, slip), FIXES[slip]) if origin else FIXES[slip]
+    variable = origin.variable if origin and origin.variable else variable_name(path)
+    return form.format(key=dotted(path[-1:]), variable=variable)
 
 
 def _path(problem: ErrorDetails) -> KeyPath:

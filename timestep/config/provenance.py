@@ -78,7 +78,7 @@ def flatten(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     Raises:
         SettingsError: Tables or lists are nested too deep.
     """
-    if len(path) > _DEEPEST or (isinstance(value, list | tuple) and _is_deep(value)):
+    if len(path) > _DEEPEST or (not isinstance(value, Mapping) and _is_deep(value)):
         raise SettingsError(
             f"{dotted(path[:4])}…: tables and lists are nested more than {_DEEPEST} deep, and no "
             "setting is; take that key out"

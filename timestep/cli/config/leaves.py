@@ -61,7 +61,7 @@ class Leaf:
 
 def read_leaves(settings: Settings) -> Iterator[Leaf]:
     """Yield every key of *settings*, in the order of the models."""
-    unused = {(*path, "host"): why for path, why in hidden_hosts(settings)}
+    unused: dict[KeyPath, str] = {(*path, "host"): why for path, why in hidden_hosts(settings)}
     for path, value in flatten(settings.model_dump(mode="json")):
         description = _description(type(settings), path)
         origin = settings.origin_of(dotted(path))
