@@ -25,24 +25,23 @@ ROW = re.compile(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTIL
 HOWS = {"whole": False, "streamed": True}
 
 
-def ours(fake):
-    wire = ChatWire(OpenAIEndpoint(base_url=fake.base_url, api_key="k"))
-    return ChatCompletionsModel("m", wire, ChatModelOptions(max_retries=0)), wire.aclose
+def ours(base_url, model="m"):
+    wire = ChatWire(OpenAIEndpoint(base_url=base_url, api_key="k"))
+    return ChatCompletionsModel(model, wire, ChatModelOptions(max_retries=0)), wire.aclose
 
 
-def theirs(fake):
-    client = openai.AsyncOpenAI(base_url=fake.base_url, api_key="k", max_retries=0)
-    return OpenAIChatCompletionsModel("m", client), client.close
+def theirs(base_url, model="m"):
+    client = openai.AsyncOpenAI(base_url=base_url, api_key="k", max_retries=0)
+    return OpenAIChatCompletionsModel(model, client), client.close
 
 
 def came(build, name, how):
     with FakeOpenAI(strict=False) as fake:
-        return play(SCENARIOS[name], *build(fake), fake, is_streamed=HOWS[how])
+        return play(SCENARIOS[name], *build(fake.base_url), fake, is_streamed=HOWS[how])
 
 
-def differences(name, how):
+def differences(their, our):
     """What differs: the fact, what the SDK's model made of it, and what ours did."""
-    their, our = came(theirs, name, how), came(ours, name, how)
     if not (their.error and isinstance(our.error, type(their.error))):
         yield from differing({"error": named(their.error)}, {"error": named(our.error)})
     if their.error or our.error:
@@ -76,7 +75,7 @@ def found():
         warnings.simplefilter("ignore", ResourceWarning)
         for name in SCENARIOS:
             for how in HOWS:
-                for difference in differences(name, how):
+                for difference in differences(came(theirs, name, how), came(ours, name, how)):
                     rows[difference].add(f"{name}, {how}")
         gc.collect()
     return rows
