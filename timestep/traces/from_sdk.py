@@ -141,8 +141,8 @@ def _cost(
         return reported
     if not model or not usage:
         return None
-    details: Any = usage.get("input_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    details: Mapping[str, Any] = usage.get("input_tokens_details") or {}
+    cached = details.get("cached_tokens")
     host = config.get("base_url")
     return price(
         model,
