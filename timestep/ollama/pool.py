@@ -19,7 +19,7 @@ from timestep.net.encoding import encode
 from timestep.net.origin import Origin
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.hosts import Host, Hosts, is_unreachable
+from timestep.ollama.hosts import Host, Hosts, Stay, is_unreachable
 from timestep.ollama.wire import Wire, WireChat
 
 _Answer = TypeVar("_Answer")
@@ -31,12 +31,18 @@ class Pool:
     Args:
         wires: One for each server.
         clock: Counts seconds.
+        first: The index of the server that is asked first among equal ones; by default each process
+            has its own.
     """
 
     def __init__(
-        self, wires: Sequence[Wire], *, clock: Callable[[], float] = time.monotonic
+        self,
+        wires: Sequence[Wire],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        first: int | None = None,
     ) -> None:
-        self._hosts = Hosts(wires, clock)
+        self._hosts = Hosts(wires, clock, first)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy the servers and not what is known of them."""
@@ -229,7 +235,7 @@ class _Visit:
         self._key = key
         self._tried: list[Host] = []
         self._errors: list[OllamaError] = []
-        self._host: Host | None = None
+        self._stay: Stay | None = None
 
     async def next_host(self) -> Host:
         """Return the next host, which counts the request until `leave`.
@@ -239,26 +245,26 @@ class _Visit:
         """
         if not self._tried:
             await self._hosts.look()
-        self._host = self._hosts.take(self._model, self._key, self._tried)
-        if self._host is None:
+        self._stay = self._hosts.take(self._model, self._key, self._tried)
+        if self._stay is None:
             raise _all_failed(self._errors) from self._errors[-1]
-        self._tried.append(self._host)
-        return self._host
+        self._tried.append(self._stay.host)
+        return self._stay.host
 
     def note_answer(self) -> None:
         """Note that the current host answers."""
-        if self._host is not None:
-            self._hosts.note_answer(self._host, self._model)
+        if self._stay is not None:
+            self._hosts.note_answer(self._stay)
 
     def note_end(self) -> None:
         """Note that the current host completed its answer."""
-        if self._host is not None:
-            self._hosts.note_end(self._host)
+        if self._stay is not None:
+            self._hosts.note_end(self._stay)
 
     def note_error(self, error: OllamaError) -> None:
         """Note *error* of the current host."""
-        if self._host is not None:
-            self._hosts.note_error(self._host, self._model, error)
+        if self._stay is not None:
+            self._hosts.note_error(self._stay, error)
 
     def moves_on(self, error: OllamaError) -> bool:
         """Note *error* of the current host; return whether another host may be asked instead."""
@@ -272,9 +278,9 @@ class _Visit:
 
     def leave(self) -> None:
         """Note that the request is no longer with its host; safe to call twice."""
-        host, self._host = self._host, None
-        if host is not None:
-            self._hosts.leave(host)
+        stay, self._stay = self._stay, None
+        if stay is not None:
+            self._hosts.leave(stay)
 
 
 def _all_failed(errors: Sequence[OllamaError]) -> OllamaError:

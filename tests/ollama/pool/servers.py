@@ -22,7 +22,7 @@ QUIET = RunConfig(tracing_disabled=True)
 def model_on(servers, clock):
     urls = [server.url for server in servers]
     endpoints = OllamaModelProvider(base_url=urls)._endpoints.pool
-    return OllamaModel("m", Pool([Wire(each) for each in endpoints], clock=clock))
+    return OllamaModel("m", Pool([Wire(each) for each in endpoints], clock=clock, first=0))
 
 
 async def ask(model, asked="hi", **keywords):

@@ -38,12 +38,21 @@ async def test_the_server_that_has_the_model_loaded_is_asked(servers, model):
 
 async def test_what_is_loaded_is_asked_for_once_in_a_few_seconds(servers, model, clock):
     answer_all(servers, "hi")
+    load(servers[0])
     for count in range(5):
         await ask(model, f"question {count}")
     assert looks(servers) == [1, 1, 1, 1]
 
     clock.now += pools._FRESH
     await ask(model)
+
+    assert looks(servers) == [2, 2, 2, 2]
+
+
+async def test_what_is_loaded_is_asked_for_again_once_a_model_had_to_load(servers, model):
+    answer_all(servers, "hi")
+    for count in range(3):
+        await ask(model, f"question {count}")
 
     assert looks(servers) == [2, 2, 2, 2]
 

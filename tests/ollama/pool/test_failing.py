@@ -28,6 +28,9 @@ from timestep import (
 )
 from timestep.net.timeouts import Timeouts
 from timestep.ollama import hosts as pools
+from timestep.ollama.model import OllamaModel
+from timestep.ollama.pool import Pool
+from timestep.ollama.wire import Wire
 from timestep.testing import ErrorLine, NoDone, Reset, Stall
 
 FAILURES = {
@@ -79,6 +82,7 @@ async def test_one_that_fails_draws_no_requests_away_from_one_that_answers(serve
 async def test_one_that_freezes_is_not_asked_again(servers, clock, monkeypatch):
     monkeypatch.setattr(pools, "_PATIENCE", 0.5)
     model = model_on(servers[:2], clock)
+    load(servers[0])
     servers[0].reply("hi")
     await ask(model)
     model._source.wires[0]._client.timeouts = Timeouts.of({"first_byte": 0.1})
@@ -90,7 +94,7 @@ async def test_one_that_freezes_is_not_asked_again(servers, clock, monkeypatch):
         await ask(model)
     assert [await ask(model, f"question {number}") for number in range(4)] == ["hi"] * 4
 
-    assert chats(servers) == [2, 4, 0, 0]
+    assert chats(servers) == [3, 4, 0, 0]  # loading it is one
     assert looks(servers)[0] == 2  # at once, though what is known is fresh
 
 
@@ -145,7 +149,7 @@ async def test_a_conversation_is_not_held_by_a_server_that_fails(servers, clock)
     servers[1].reply("hi")
     await ask(model, "story")
     with pytest.raises(OllamaStatusError):
-        await ask(model, "another")
+        await ask(model, "story")
     clock.now += pools._FIRST_PAUSE
 
     assert await ask(model, "story") == "hi"
@@ -219,10 +223,11 @@ async def test_the_error_for_a_prompt_that_is_not_rendered_names_the_one_server(
     openai_server, servers
 ):
     url = openai_server.base_url.removesuffix("/v1")
-    provider = OllamaModelProvider(base_url=[url, servers[0].url])
+    endpoints = OllamaModelProvider(base_url=[url, servers[0].url])._endpoints.pool
+    source = Pool([Wire(endpoint) for endpoint in endpoints], first=0)
 
     with pytest.raises(OllamaStreamError, match=f"^{url} does not show") as caught:
-        await provider.get_model("m").render("Be kind.", "hi", ModelSettings(), [], None, [])
+        await OllamaModel("m", source).render("Be kind.", "hi", ModelSettings(), [], None, [])
 
     assert (caught.value.host, caught.value.model) == (url, "m")
-    await provider.aclose()
+    await source.aclose()
