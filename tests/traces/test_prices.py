@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from agents import Agent, RunConfig, Runner
+from agents import Agent, GenerationSpanData, RunConfig, Runner
 
 from timestep import MultiModelProvider
-from timestep.traces import TraceStore, install, uninstall
+from timestep.traces import TraceStore, from_sdk, install, uninstall
 from timestep.traces.prices import price
 from timestep.traces.summary import dollars
 
@@ -47,6 +47,16 @@ def test_a_cost_is_written_as_people_read_it():
         "$0.0035",
         "$2e-05",
     ]
+
+
+@pytest.mark.parametrize("details", [[1], "x", 5, None, {"cached_tokens": "many"}])
+def test_odd_usage_loses_no_span(details):
+    data = GenerationSpanData(
+        model="gpt-4o",
+        model_config={"base_url": "https://api.openai.com", "cost": "free"},
+        usage={"input_tokens": 1000, "output_tokens": 0, "input_tokens_details": details},
+    )
+    assert from_sdk._numbers(data)["cost"] == pytest.approx(0.0025)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from agents.tracing import (
     GenerationSpanData,
@@ -141,8 +141,9 @@ def _cost(
         return reported
     if not model or not usage:
         return None
-    details: Mapping[str, Any] = usage.get("input_tokens_details") or {}
-    cached = details.get("cached_tokens")
+    details: object = usage.get("input_tokens_details")
+    is_mapping = isinstance(details, Mapping)
+    cached = cast("Mapping[str, Any]", details).get("cached_tokens") if is_mapping else None
     host = config.get("base_url")
     return price(
         model,
