@@ -128,5 +128,5 @@ def _check_name(name: object, what: str = "it") -> str:
         raise ValueError(f"{what} is {type(name).__name__}; write a model's name")
     if not name.strip():
         raise ValueError(f'{what} is empty; name a model such as "ollama/llama3.2"')
-    check_read(name.strip(), what)
+    check_read(name.strip(), what, but={"url"})
     return name.strip()

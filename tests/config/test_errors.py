@@ -42,6 +42,7 @@ def test_a_typing_error_in_pyproject_names_its_line():
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
+        ("TIMESTEP_OLLAMA__NUM_CTX", "TIMESTEP_OLLAMA__OPTIONS__NUM_CTX"),
         ("TIMESTEP_DEFAULT_MODLE", "TIMESTEP_DEFAULT_MODEL"),
         ("TIMESTEP_OPENAI_API_KEY", "TIMESTEP_OPENAI__API_KEY"),
         ("TIMESTEP_OPNEAI__API_KEY", "TIMESTEP_OPENAI__API_KEY"),
@@ -392,6 +393,8 @@ MOUNTED = "write the value itself, or mount the file as OPENAI_API_KEY in TIMEST
         ("environment", "file:/run/secrets/SECRET", MOUNTED),
         ("environment", "/run/secrets/SECRET", MOUNTED),
         ("environment", "op://vault/SECRET", MOUNTED),
+        ("environment", "https://SECRET/v1", "is a URL; give the key itself"),
+        ("environment", "arn:aws:SECRET", MOUNTED),
         ("environment", '"sk-SECRET"', "is still in quotes; leave out the quotes"),
         ("environment", "'sk-SECRET", "is still in quotes"),
         (
@@ -495,6 +498,12 @@ def test_who_uses_variables_is_told_of_variables(assignment):
         ("\n[olama]\nkeep_alive = 3\n", "olama (timestep.toml:2)", "Did you mean ollama?"),
         ("\n[olama.options]\nnum_ctx = 3\n", "olama (timestep.toml:2)", "Did you mean ollama?"),
         ("a = { b = 1 }\n", "a (timestep.toml:1)", "unknown setting"),
+        ("[OpenAI]\n", "OpenAI (timestep.toml:1)", "Did you mean openai?"),
+        (
+            "[ollama]\nnum_ctx = 1\n",
+            "ollama.num_ctx (timestep.toml:2)",
+            "Did you mean ollama.options.num_ctx?",
+        ),
         (
             '[providers."my.Lab"]\nkind = "litellm"\n',
             'providers."my.Lab" (timestep.toml:1)',

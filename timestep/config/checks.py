@@ -91,7 +91,12 @@ def _unused(settings: Settings) -> Iterator[Doubt]:
         for where, given in options.items():
             for name in given:
                 if not_known := unknown_option(name):
-                    yield Doubt(settings.told((*where, name), f"{not_known}."))
+                    yield Doubt(
+                        settings.told(
+                            (*where, name),
+                            not_known if not_known.endswith("?") else f"{not_known}.",
+                        )
+                    )
 
 
 def _ollama_tables(settings: Settings) -> Iterator[tuple[KeyPath, OllamaSettings]]:

@@ -15,7 +15,7 @@ from timestep.config.shape import arms_at, field_at, is_model, names_at
 from timestep.config.sources.base import SECRETS_VARIABLE
 from timestep.config.sources.variables import CONTROL_VARIABLES, variable_name
 from timestep.config.toml_text import toml_value
-from timestep.net.options import WrongEntryError
+from timestep.net.options import OPTION_NAMES, WrongEntryError
 from timestep.net.references import FIXES, Slip, UnreadError
 
 
@@ -223,7 +223,9 @@ def _suggestion(
         meant |= {f"{name}_{key}": (name, key) for name in names for key in names_at(model, [name])}
         if variable:
             meant |= {path[0]: path for path in CONTROL_VARIABLES.values()}
-    near = difflib.get_close_matches(unknown, meant, n=1)
+    if "options" in names:  # an option of Ollama, one level too high
+        meant |= {option: (*table, "options", option) for option in OPTION_NAMES}
+    near = difflib.get_close_matches(unknown.lower(), meant, n=1)
     if not near:
         return f" Known here: {', '.join(names)}"
     found = meant[near[0]]

@@ -101,7 +101,7 @@ def split_always(value: object) -> object:
 
 
 def _check_name(name: str) -> str:
-    check_read(name, "this")
+    check_read(name, "this", but={"url"})
     return name
 
 

@@ -60,7 +60,9 @@ def check_header(name: object, value: object) -> tuple[str, str]:
         )
     if re.search(r"authorization|key|token|secret", name.lower()):
         for text in {value.strip(), value.strip().partition(" ")[2]}:  # with and without "Bearer"
-            check_read(text, f"the value of the header {name!r}", may_be_quoted=True)
+            check_read(
+                text, f"the value of the header {name!r}", but={"url", "quotes", "assignment"}
+            )
     return name, value
 
 

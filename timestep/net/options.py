@@ -94,7 +94,7 @@ def unknown_option(name: str) -> str:
     """Return why the option *name* has no effect; empty if Ollama knows it."""
     if name in OPTION_NAMES:
         return ""
-    near = difflib.get_close_matches(name, OPTION_NAMES, n=1)
+    near = difflib.get_close_matches(name.lower(), OPTION_NAMES, n=1)
     return f"no option of Ollama; did you mean {near[0]!r}?" if near else "no option of Ollama"
 
 

@@ -5,26 +5,30 @@ the server answers 401. No message repeats the text: it may hold the key.
 """
 
 import re
+from collections.abc import Collection
 from typing import Literal, TypeAlias
 
-Slip: TypeAlias = Literal["variable", "file", "quotes", "assignment"]
+Slip: TypeAlias = Literal["variable", "file", "url", "quotes", "assignment"]
 
 _SLIPS: tuple[tuple[Slip, str], ...] = (
     ("variable", r".*\$\{[^{}]*\}.*|\$\([^()]*\)|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%"),
     ("variable", r"\{\{.*\}\}|<[^<>]*>|env:.*"),
-    ("file", r"file:.*|/run/secrets/.*|(?:op|vault|secret)://.*"),
+    ("file", r"file:.*|/run/secrets/.*|(?:op|vault|secret)://.*|arn:.*"),
+    ("url", r"[a-z][a-z0-9+.-]*://.*"),
     ("quotes", r"['\"`].*|.*['\"`]"),
     ("assignment", r"(?:export\s+)?[A-Z][A-Z0-9_]*(?:KEY|TOKEN|SECRET)\s*[=:]\s*[^=].*"),
 )
 _REASONS: dict[Slip, str] = {
     "variable": "names a variable, and nothing puts its value here",
     "file": "names a place, and nothing reads it",
+    "url": "is a URL",
     "quotes": "is still in quotes",
     "assignment": "begins with the name of a variable",
 }
 FIXES: dict[Slip, str] = {
     "variable": "give the value itself",
     "file": "give the value itself, or mount it as a file in TIMESTEP_SECRETS_DIR",
+    "url": "give the key itself; a URL belongs into base_url",
     "quotes": "leave out the quotes that belong to the text",
     "assignment": "give what follows the = alone",
 }
@@ -44,18 +48,17 @@ class UnreadError(ValueError):
         self.slip: Slip = slip
 
 
-def check_read(text: str, what: str, *, may_be_quoted: bool = False) -> None:
+def check_read(text: str, what: str, *, but: Collection[Slip] = ()) -> None:
     """Refuse *text* that only points at a value. *what* names it, as in ``"the key"``.
 
     Args:
         text: The text to check.
         what: The subject of the message.
-        may_be_quoted: True for a text that may begin with a name or end with a quote.
+        but: What the text may be all the same.
 
     Raises:
         UnreadError: The text points at a value.
     """
     for slip, pattern in _SLIPS:
-        is_meant = may_be_quoted and slip in {"quotes", "assignment"}
-        if not is_meant and re.fullmatch(pattern, text, re.DOTALL):
+        if slip not in but and re.fullmatch(pattern, text, re.DOTALL):
             raise UnreadError(f"{what} {_REASONS[slip]}", slip)

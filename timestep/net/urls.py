@@ -36,7 +36,7 @@ def check_base_url(url: object, *, ollama: bool = False) -> str:
     if not isinstance(url, str):
         raise ValueError(f"a base URL is {type(url).__name__}, not text")
     text = url.strip()
-    check_read(text, "the base URL")
+    check_read(text, "the base URL", but={"url"})
     if "://" not in text:
         raise ValueError(
             f"a base URL starts with http:// or https://; write {_scheme_for(text)}:// before it"
