@@ -456,13 +456,14 @@ def test_names_of_a_wrong_type_are_refused_with_what_to_write(arguments, said):
         MultiModelProvider(**arguments)
 
 
-async def test_a_cancellation_wins_over_an_error():
-    provider = MultiModelProvider(
-        openai_provider=Failing(),
-        provider_map=mapped(
-            a=Recorder(error=OSError()), b=Recorder(error=asyncio.CancelledError())
-        ),
-    )
+class HybridError(asyncio.CancelledError, Exception):
+    pass
+
+
+@pytest.mark.parametrize("cancellation", [asyncio.CancelledError(), HybridError()], ids=repr)
+async def test_a_cancellation_wins_over_an_error(cancellation):
+    providers = mapped(a=Recorder(error=OSError()), b=Recorder(error=cancellation))
+    provider = MultiModelProvider(openai_provider=Failing(), provider_map=providers)
     with pytest.raises(asyncio.CancelledError):
         await provider.aclose()
 

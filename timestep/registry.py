@@ -375,8 +375,8 @@ class MultiModelProvider(MultiProvider):
             *(provider.aclose() for provider in unique.values()), return_exceptions=True
         )
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-        if failures:  # a cancellation is no Exception, and wins
-            raise min(failures, key=lambda failure: isinstance(failure, Exception))
+        if failures:
+            raise min(failures, key=_is_ordinary)
 
     def _from_sdk(self, name: str | None) -> Model:
         try:
@@ -416,6 +416,11 @@ _OPENAI_KEYWORDS = {name for name in _KEYWORDS if name.startswith("openai_")} - 
     "openai_provider",
     "openai_prefix_mode",
 }
+
+
+def _is_ordinary(failure: BaseException) -> bool:
+    """Return False for what wins over other failures: a cancellation, an interrupt."""
+    return isinstance(failure, Exception) and not isinstance(failure, asyncio.CancelledError)
 
 
 def build_provider(settings: "Settings") -> MultiModelProvider:

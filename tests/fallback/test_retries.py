@@ -10,14 +10,17 @@ from agents import (
     ModelSettings,
     ModelTimeoutError,
     ModelTracing,
+    Runner,
     retry_policies,
 )
 from agents.testing import ScriptedModel, assistant_message
 from openai import APIError
 
 from tests.fallback.chains import (
+    QUIET,
     agent,
     chained,
+    ollama,
     openai,
     requests_of,
     retrying,
@@ -219,3 +222,65 @@ async def test_an_abandoned_stream_hangs_up(fake_ollama, second, provider):
     await events.aclose()
 
     await second.disconnected()
+
+
+WIRES = {
+    "ours": {"use_responses": False},
+    "chat": {"use_responses": False, "options": None},
+    "responses": {"use_responses": True},
+}
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_model_before_the_last_is_asked_once_without_a_wait(
+    wire, status, clock, fake_ollama, openai_server, run
+):
+    openai_server.failure = (status, "later")
+    openai_server.answer_headers["Retry-After"] = "10"
+    fake_ollama.reply("from the second")
+    provider = chained(clock, first=openai(openai_server, **WIRES[wire]), last=ollama(fake_ollama))
+
+    result = await run(agent(provider))
+    await provider.aclose()
+
+    assert result.final_output == "from the second"
+    assert len(openai_server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [None, FallbackRules(attempts=2), FallbackRules(on=["connection", "busy"])],
+    ids=["last of the list", "last attempt", "the chain stays with it"],
+)
+@pytest.mark.parametrize("wire", WIRES)
+async def test_the_last_model_keeps_the_retries_of_its_client(
+    wire, rules, clock, fake_ollama, openai_server, run
+):
+    openai_server.failure = (429, "later")
+    openai_server.answer_headers["Retry-After"] = "0.01"
+    fake_ollama.fail(503, "busy")
+    asked = openai(openai_server, **WIRES[wire])
+    others = {"a": ollama(fake_ollama), "b": asked}
+    if rules is not None:
+        others["c"] = ollama(fake_ollama)
+    provider = chained(clock, rules, **others)
+
+    with pytest.raises(Exception, match=r"."):
+        await run(agent(provider))
+    await provider.aclose()
+
+    assert len(openai_server.requests) == 3
+
+
+async def test_a_chain_in_a_chain_does_not_wait_either(fake_ollama, openai_server):
+    openai_server.failure = (503, "later")
+    fake_ollama.reply("at last")
+    asked = openai(openai_server, use_responses=False).get_model("m")
+    inner = FallbackModel({"only": asked})
+    outer = FallbackModel({"inner": inner, "last": ollama(fake_ollama).get_model("m")})
+
+    result = await Runner.run(Agent("a", model=outer), "hi", run_config=QUIET)
+
+    assert result.final_output == "at last"
+    assert len(openai_server.requests) == 1

@@ -42,7 +42,8 @@ class FallbackModel(Model):
 
     A call goes to the first model. When that model cannot be reached, does not exist, is out of
     quota or busy, and nothing was shown yet, the call goes to the next one. An error that the
-    caller has to fix is raised at once. A model that failed is passed over for a while and asked
+    caller has to fix is raised at once. The client of a model repeats no request itself as long as
+    another model is left. A model that failed is passed over for a while and asked
     again only when every other model failed. One call asks each model at most once.
 
     A request that continues state on a server (``previous_response_id``, ``conversation_id``,
@@ -123,18 +124,19 @@ class FallbackModel(Model):
         round_ = self._begin(tracing, is_stateful=any(state))
         for name, model in round_:
             try:
-                response = await model.get_response(
-                    system_instructions,
-                    input,
-                    model_settings,
-                    tools,
-                    output_schema,
-                    handoffs,
-                    tracing,
-                    previous_response_id=previous_response_id,
-                    conversation_id=conversation_id,
-                    prompt=prompt,
-                )
+                with round_.haste():
+                    response = await model.get_response(
+                        system_instructions,
+                        input,
+                        model_settings,
+                        tools,
+                        output_schema,
+                        handoffs,
+                        tracing,
+                        previous_response_id=previous_response_id,
+                        conversation_id=conversation_id,
+                        prompt=prompt,
+                    )
             except Exception as exc:
                 if not round_.goes_on(exc):
                     raise
@@ -180,7 +182,8 @@ class FallbackModel(Model):
             )
             try:
                 try:
-                    opening = await _opening(events, round_)
+                    with round_.haste():
+                        opening = await _opening(events, round_)
                 except Exception as exc:
                     if not round_.goes_on(exc):
                         raise

@@ -7,6 +7,7 @@ For each model that did not answer, the round keeps a `Failure`, ends a span, an
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 from agents import (
@@ -26,9 +27,12 @@ from timestep.errors.meaning import meaning_of
 from timestep.errors.retry import within_bounds
 from timestep.fallback.reasons import StreamFailureError, reason_of
 from timestep.net.chains import FallbackRules
+from timestep.net.retries import without_retries
 
 logger = logging.getLogger("timestep")
 
+_PASSING = {"busy", "connection", "rate_limit", "timeout"}
+"""The reasons for which clients repeat a request."""
 _NOT_ASKED = {"attempts", "cooling_down"}
 
 
@@ -43,6 +47,7 @@ class Round:
         tracing: The call's tracing setting.
 
     Attributes:
+        is_last: True when no model is left to ask after the current one.
         last_error: The error of the model that failed last.
     """
 
@@ -61,6 +66,7 @@ class Round:
         self._tracing = tracing
         self._current = ""
         self._asked = 0
+        self.is_last = False
         self._reports: dict[str, Failure] = {}
         self.last_error: Exception | None = None
 
@@ -72,12 +78,13 @@ class Round:
     def __iter__(self) -> Iterator[tuple[str, Model]]:
         """Yield the models to ask. Those that cool down come last."""
         cooling = self._cooling()
+        order = [*(name for name in self._models if name not in cooling), *cooling]
         for name, model in self._models.items():
             if name in cooling:
                 text = f"it failed recently and is passed over for {cooling[name]:.0f} s more"
                 self._report(Failure(name, "cooling_down", text, is_passing=True))
             elif self._has_attempts():
-                self._current = name
+                self._begin(name, order)
                 yield name, model
             else:
                 text = f"it was not asked, because attempts is {self._asked}"
@@ -85,8 +92,22 @@ class Round:
         for name in cooling:
             if self._has_attempts():
                 del self._reports[name]
-                self._current = name
+                self._begin(name, order)
                 yield name, self._models[name]
+
+    def _begin(self, name: str, order: list[str]) -> None:
+        most = self._rules.attempts if self._rules else None
+        self._current = name
+        self.is_last = name == order[-1] or self._asked + 1 == most
+
+    def haste(self) -> AbstractContextManager[None]:
+        """Return the context to ask the current model in: it does not wait when another can answer.
+
+        When the chain stays with a model that is busy or cannot be reached, the model's client
+        repeats the request as it does without a chain.
+        """
+        goes_on = self._rules is not None and set(self._rules.on) >= _PASSING
+        return without_retries() if goes_on and not self.is_last else nullcontext()
 
     def _cooling(self) -> dict[str, float]:
         """Return how many seconds each model has to cool down; nothing when all of them have to."""

@@ -18,6 +18,7 @@ from timestep.errors import TimestepError
 from timestep.errors.retry import retry_advice
 from timestep.net.names import applies_to
 from timestep.net.origin import Origin
+from timestep.net.retries import may_retry
 from timestep.openai.call_ids import short_ids
 from timestep.openai.errors import (
     OpenAIConnectionError,
@@ -129,7 +130,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             made.query,
             self._rules(call, made),
             schema=_schema(call, body),
-            retries=0 if call.settings.retry is not None else options.max_retries,
+            retries=options.max_retries if call.settings.retry is None and may_retry() else 0,
             ignored=made.ignored,
         )
 
