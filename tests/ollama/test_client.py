@@ -191,6 +191,19 @@ async def test_nobody_at_the_address_is_named_as_such(fake_ollama, transport):
         await whole(model)
 
 
+@pytest.mark.parametrize("url", ["http://gpu.invalid", "https://ollama.com"])
+async def test_a_proxy_that_is_down_is_not_blamed_on_ollama(monkeypatch, url):
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+
+    with pytest.raises(OllamaConnectionError) as caught:
+        await whole(OllamaModelProvider(base_url=url).get_model("m"))
+
+    assert str(caught.value) == (
+        f"Cannot reach {url}: connection refused (through the proxy that ALL_PROXY names). Check "
+        "the proxy, or list the server in NO_PROXY to go without it."
+    )
+
+
 async def test_an_unknown_host_is_named_as_such(transport):
     model = OllamaModelProvider(base_url="http://nowhere.invalid").get_model("m")
 

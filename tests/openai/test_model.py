@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from tests.conftest import CHUNK, chat_stream
 from timestep import errors
 from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.errors import OpenAIConnectionError
 from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.wire import ChatWire
@@ -359,3 +360,13 @@ def test_a_second_event_loop_works(openai_server):
         return result.final_output
 
     assert [asyncio.run(ask()), asyncio.run(ask())] == ["hello", "hello"]
+
+
+async def test_a_proxy_that_is_down_is_not_blamed_on_the_server(monkeypatch, run):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    wire = ChatWire(OpenAIEndpoint(base_url="http://vllm.invalid/v1"))
+    subject = ChatCompletionsModel("m", wire, ChatModelOptions(max_retries=0))
+
+    with pytest.raises(OpenAIConnectionError, match=r"HTTP_PROXY names.*Check the proxy"):
+        await run(Agent(name="a"), run_config=config(subject))
+    await wire.aclose()

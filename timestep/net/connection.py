@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+CHECK_PROXY = "Check the proxy, or list the server in NO_PROXY to go without it."
+
 Phase = Literal["connect", "reach", "idle", "closed", "exchange"]
 
 
@@ -14,11 +16,13 @@ class TransportError(Exception):
         phase: ``"connect"`` when connecting took too long, ``"reach"`` when no connection could be
             made, ``"idle"`` when the answer fell silent, ``"closed"`` when the client cannot be
             used any more, ``"exchange"`` for everything else.
+        is_proxied: True when the connection goes through a proxy, which may be what is missing.
     """
 
-    def __init__(self, phase: Phase, reason: str) -> None:
+    def __init__(self, phase: Phase, reason: str, *, is_proxied: bool = False) -> None:
         super().__init__(reason)
         self.phase: Phase = phase
+        self.is_proxied = is_proxied
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,14 +165,13 @@ async def _body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
 
 
 def _error(exc: Exception, proxy: Proxy | None) -> TransportError:
-    through = "" if proxy is None else f" (through the proxy that {proxy.name} names)"
     match exc:
         case aiohttp.ClientHttpProxyError():
-            return TransportError("reach", f"the proxy answered {exc.status}{through}")
+            return _unreached(f"the proxy answered {exc.status}", proxy)
         case asyncio.TimeoutError():
-            return TransportError("connect", f"connecting took too long{through}")
+            return TransportError("connect", "connecting took too long")
         case aiohttp.ClientConnectorError() | aiohttp.ClientConnectorCertificateError():
-            return TransportError("reach", f"{reason_of(exc)}{through}")
+            return _unreached(reason_of(exc), proxy)
         case aiohttp.ClientResponseError():
             return TransportError("exchange", NO_HTTP)
         case aiohttp.ClientOSError() if exc.errno:
@@ -184,4 +183,11 @@ def _error(exc: Exception, proxy: Proxy | None) -> TransportError:
         case RuntimeError():
             return TransportError("closed", "it is closed")
         case _:  # what a SOCKS proxy says
-            return TransportError("reach", f"{reason_of(exc)}{through}")
+            return _unreached(reason_of(exc), proxy)
+
+
+def _unreached(reason: str, proxy: Proxy | None) -> TransportError:
+    if proxy is None:
+        return TransportError("reach", reason)
+    through = f"{reason} (through the proxy that {proxy.name} names)"
+    return TransportError("reach", through, is_proxied=True)

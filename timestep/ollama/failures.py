@@ -1,7 +1,7 @@
 """What an exchange with an Ollama server that failed says, and the next step. Pure."""
 
 from timestep.errors import OllamaConnectionError, OllamaError, OllamaTimeoutError
-from timestep.net.connection import Answer, TransportError
+from timestep.net.connection import CHECK_PROXY, Answer, TransportError
 from timestep.net.origin import Origin
 from timestep.net.urls import is_ollama_cloud
 from timestep.ollama.errors import status_error
@@ -41,8 +41,10 @@ class Failures:
                     "in one event loop and until it is closed; give base_url instead, and timestep "
                     "keeps a client for every loop."
                 )
+            case "reach" if exc.is_proxied:
+                text = f"Cannot reach {host}: {reason}. {CHECK_PROXY}"
             case "reach" if is_ollama_cloud(host):
-                text = f"Cannot reach {host}: {reason}. Check the network, or a proxy on the way."
+                text = f"Cannot reach {host}: {reason}. Check the network."
             case "reach":
                 text = (
                     f"Cannot reach Ollama at {host}: {reason}. Start it with 'ollama serve', or say "

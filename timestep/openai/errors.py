@@ -33,7 +33,7 @@ from timestep.errors import (
     TimestepError,
 )
 from timestep.errors.retry import retry_after
-from timestep.net.connection import Answer, TransportError
+from timestep.net.connection import CHECK_PROXY, Answer, TransportError
 from timestep.net.origin import Origin
 from timestep.net.secrets import without_private
 from timestep.net.server_words import as_json, parse, words_of_document, words_of_page
@@ -434,7 +434,9 @@ class Failures:
     def failed(self, exc: TransportError) -> OpenAIConnectionError:
         """Return the error for a request that did not get through."""
         host, reason = self._origin.host, self._origin.clean(str(exc))
-        if exc.phase == "reach":
+        if exc.is_proxied:
+            text = f"Cannot reach {host}: {reason}. {CHECK_PROXY}"
+        elif exc.phase == "reach":
             text = f"Cannot reach {host}: {reason}. Check base_url, the server and the network."
         else:
             text = f"The connection to {host} broke: {reason}. The server's log may say more."
