@@ -150,6 +150,13 @@ WIRES = {
     "a client with its own chat": given(OwnChat),
     "chat completions": kinds("openai", api="chat_completions"),
     "responses": kinds("openai", api="responses"),
+    "ollama, key in its path": lambda url: OllamaModelProvider(
+        base_url=f"{url}/{KEY}", timeout=5
+    ).get_model("m"),
+    "chat completions, key in its path": lambda url: kinds("openai", api="chat_completions")(
+        f"{url}/{KEY}/v1"
+    ),
+    "responses, key in its path": lambda url: kinds("openai", api="responses")(f"{url}/{KEY}/v1"),
 }
 
 

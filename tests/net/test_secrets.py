@@ -13,6 +13,7 @@ from timestep.net.secrets import (
     masked_json,
     masker,
     secrets_in,
+    secrets_in_url,
     without_private,
 )
 
@@ -70,6 +71,21 @@ def test_no_part_of_six_characters_is_ever_repeated(part, shape, name):
     masked = masker(secrets_in({name: value}))
 
     assert part not in masked(f"{part} and {value}")
+
+
+@pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        ("https://h/v1/0123456789abcdef/openai", ["0123456789abcdef"]),
+        ("https://h/sk%2Dlong%2Dsecret%2D1", ["sk%2Dlong%2Dsecret%2D1", "sk-long-secret-1"]),
+        ("https://h/v1?api-key=0123456789abcdef&v=1", ["0123456789abcdef"]),
+        ("https://h/compatible-mode/v1beta/chat/completions", []),
+        ("https://h/openai/deployments/gpt-4o?api-version=2024-10-21", []),
+        ("http://localhost:11434", []),
+    ],
+)
+def test_a_key_in_a_url_is_secret(url, secrets):
+    assert list(secrets_in_url(url)) == secrets
 
 
 def test_the_longest_secret_is_masked_first():

@@ -26,6 +26,7 @@ from timestep.net.causes import as_cause, drop_frames
 from timestep.net.connection import Answer, Connections, Request, Step, TransportError
 from timestep.net.places import Places
 from timestep.net.reasons import unforeseen
+from timestep.net.secrets import masker, secrets_in_url
 from timestep.net.timeouts import Timeouts, Watchdog
 from timestep.net.wire_bytes import WireBytes
 
@@ -135,7 +136,8 @@ class Exchange:
 
     def keep_bytes(self, kept: WireBytes) -> None:
         """Put the bytes of the request and of its answer into *kept* as well."""
-        kept.url, kept.request = self.request.url, self.request.body
+        url = self.request.url
+        kept.url, kept.request = masker(secrets_in_url(url))(url), self.request.body
         self._kept = kept
 
     def __aiter__(self) -> AsyncIterator[bytes]:

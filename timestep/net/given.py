@@ -17,7 +17,7 @@ import httpx
 from timestep.net.connection import Answer, Connections, Guard, Request, TransportError
 from timestep.net.logs import mask_logs
 from timestep.net.reasons import HUNG_UP, NO_HTTP, UNSENDABLE, reason_of, unforeseen
-from timestep.net.secrets import masker, secrets_in
+from timestep.net.secrets import masker, secrets_in, secrets_in_url
 from timestep.net.unpacking import unpacked
 
 # Steps of a request in the words of httpcore; one on a kept connection skips the first.
@@ -84,7 +84,8 @@ class HttpxClient:
 
     async def send(self, request: Request, guard: Guard) -> Answer:
         """Send *request* and return its answer."""
-        mask_logs(masker(secrets_in({**self._client.headers, **request.headers})))
+        headers = secrets_in({**self._client.headers, **request.headers})
+        mask_logs(masker((*headers, *secrets_in_url(request.url))))
         with _translated():
             built = self._client.build_request(
                 request.method,

@@ -29,20 +29,24 @@ class Origin:
     host: str
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
+    def hide(self, text: str) -> str:
+        """Return *text* without secrets."""
+        return masker(self.secrets)(text)
+
     def clean(self, text: str) -> str:
         """Return *text* without secrets and control characters, cut to a readable length."""
         # Masked before it is cut: half a secret would no longer be found.
-        text = _UNPRINTABLE.sub("\ufffd", masker(self.secrets)(text))
+        text = _UNPRINTABLE.sub("\ufffd", self.hide(text))
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
     def quote(self, line: bytes, *, shown: int = 120) -> str:
         """Return the first *shown* characters of *line* in quotes, without secrets."""
-        text = masker(self.secrets)(line[:_SEARCHED].decode("utf-8", "replace"))
+        text = self.hide(line[:_SEARCHED].decode("utf-8", "replace"))
         return repr(text if len(text) <= shown else f"{text[:shown]}…")
 
     def masked(self, document: object) -> object:
         """Return the JSON *document* without secrets."""
-        return masked_json(document, masker(self.secrets))
+        return masked_json(document, self.hide)
 
     def where(self) -> dict[str, Any]:
         """Return the keywords that every error of the tree takes."""

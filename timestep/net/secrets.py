@@ -10,6 +10,7 @@ one of them: ``Cookie: session=SECRET; theme=dark`` makes ``session=SECRET`` and
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol, cast, runtime_checkable
+from urllib.parse import unquote, urlsplit
 
 MASK = "***"
 """Stands in an error where a secret was."""
@@ -50,6 +51,8 @@ _SCHEMES = frozenset({"apikey", "basic", "bearer", "digest", "negotiate", "token
 PLACEHOLDERS = frozenset({"lm-studio", "not-needed", "ollama"})
 """What people write where a client wants a key and the server does not."""
 
+_SHORTEST_IN_URL = 16
+_WORDS = re.compile(r"[a-z]{1,12}(?:[-_.][a-z]{1,12})*")
 _SEPARATORS = re.compile(r"[\s;,]+")
 
 KEY_BOUNDARY = r"(?:\b|(?<=\\[nrt]))"
@@ -144,6 +147,22 @@ def _parts(value: str) -> Iterator[str]:
         yield word.partition("=")[2].strip('"')
 
 
+def secrets_in_url(url: str) -> tuple[str, ...]:
+    """Return the parts of the path and the query of *url* that may be a key, the longest first.
+
+    Some gateways take the key there. Short parts and plain words, such as ``compatible-mode``, are
+    not keys.
+    """
+    parts = urlsplit(url)
+    texts = [*parts.path.split("/"), *(each.partition("=")[2] for each in parts.query.split("&"))]
+    found = {each for text in texts if _may_be_key(text) for each in (text, unquote(text))}
+    return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
+
+
+def _may_be_key(text: str) -> bool:
+    return len(text) >= _SHORTEST_IN_URL and not _WORDS.fullmatch(text)
+
+
 def is_secret(text: str, *, shortest: int = SHORTEST) -> bool:
     """Return whether *text*, which stands where a secret does, must be masked.
 
@@ -216,8 +235,19 @@ def _keys_in(value: object) -> Iterator[str]:
         case _:
             for name in getattr(type(value), "model_fields", ()):  # of a pydantic model
                 below = getattr(value, name)
-                yield from secrets_in(below) if name == "headers" else _keys_in(below)
+                yield from _keys_of(name, below)
             yield from _keys_in(getattr(value, "model_extra", None) or {})
+
+
+def _keys_of(name: str, value: object) -> Iterator[str]:
+    match name:
+        case "headers":
+            yield from secrets_in(cast("Mapping[str, str]", value))
+        case "base_url":
+            for url in _texts_in(list(value) if isinstance(value, tuple) else value):
+                yield from secrets_in_url(url)
+        case _:
+            yield from _keys_in(value)
 
 
 def _texts_in(value: object) -> Iterator[str]:

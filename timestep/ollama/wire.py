@@ -13,7 +13,7 @@ from timestep.net.connection import Connections, Request
 from timestep.net.encoding import encode
 from timestep.net.exchange import Exchange
 from timestep.net.origin import Origin
-from timestep.net.secrets import secrets_in
+from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority
 from timestep.net.wire_bytes import WireBytes
@@ -57,7 +57,10 @@ class Wire:
     ) -> None:
         self.endpoint = endpoint
         self._host = authority(endpoint.base_url)
-        self._secrets = secrets_in(endpoint.headers if client is None else client.headers)
+        self._secrets = (
+            *secrets_in(endpoint.headers if client is None else client.headers),
+            *secrets_in_url(endpoint.base_url),
+        )
         self._headers = {**_HEADERS, **endpoint.headers}
         self._client = Client(
             endpoint.base_url,

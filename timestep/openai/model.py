@@ -176,7 +176,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         origin = self._origin(request)
         exchange = self._wire.exchange(request.body, request.headers, request.query, origin)
         keep_bytes(span, call.tracing, exchange)
-        reader = ChatReader(origin, exchange.request.url)
+        reader = ChatReader(origin, origin.hide(exchange.request.url.partition("?")[0]))
         try:
             async for piece in exchange:
                 if chunks := reader.feed(piece):

@@ -19,7 +19,7 @@ from timestep.net.connection import TransportError
 from timestep.net.limits import LONGEST, MOST_SAID, MOST_VALUES, has_too_many_values
 from timestep.net.logs import masked_logs, with_masked_logs
 from timestep.net.reasons import HUNG_UP, NO_HTTP, reason_of
-from timestep.net.secrets import masked_json, masker, secrets_in
+from timestep.net.secrets import masked_json, masker, secrets_in, secrets_in_url
 from timestep.net.unpacking import unpacked
 from timestep.net.urls import authority
 
@@ -88,7 +88,8 @@ class CheckedClient(httpx2.AsyncClient):
 
     def _mask(self, request: httpx2.Request) -> Callable[[str], str]:
         """Return what takes the secrets of *request* out of a text."""
-        return masker((*secrets_in(self._secret_headers), *secrets_in(request.headers)))
+        headers = (*secrets_in(self._secret_headers), *secrets_in(request.headers))
+        return masker((*headers, *secrets_in_url(str(request.url))))
 
 
 class _Answer:
@@ -303,6 +304,8 @@ def _forget_secrets(request: httpx2.Request, mask: Callable[[str], str]) -> None
     for name, value in request.headers.items():
         if (shown := mask(value)) != value:
             request.headers[name] = shown
+    if (shown := mask(str(request.url))) != str(request.url):
+        request.url = httpx2.URL(shown)
 
 
 def _parsed(text: bytes) -> object:

@@ -10,7 +10,7 @@ from timestep.net.connection import Request
 from timestep.net.encoding import encode
 from timestep.net.exchange import Exchange
 from timestep.net.origin import Origin
-from timestep.net.secrets import secrets_in
+from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority
 from timestep.openai.endpoint import OpenAIEndpoint
@@ -46,7 +46,7 @@ class ChatWire:
 
     def origin(self, model: str, headers: Mapping[str, str]) -> Origin:
         """Return who is asked for *model*, with *headers* beside the endpoint's own."""
-        own = secrets_in(self.endpoint.sent_headers)
+        own = (*secrets_in(self.endpoint.sent_headers), *secrets_in_url(self.endpoint.base_url))
         return Origin(model, self.host, (*own, *secrets_in(headers)))
 
     def exchange(
@@ -62,7 +62,7 @@ class ChatWire:
         fields = {**self.endpoint.query, **query}
         url = f"{self._url}?{urlencode(fields, doseq=True)}" if fields else self._url
         request = Request("POST", url, {**_HEADERS, **own}, encode(body))
-        return self._client.exchange(request, Failures(origin, self._url))
+        return self._client.exchange(request, Failures(origin, origin.hide(self._url)))
 
     def follow(self, error: OpenAIStatusError) -> bool:
         """Move to where *error* redirects, if that is on the same origin; False otherwise."""
