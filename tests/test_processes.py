@@ -199,7 +199,10 @@ def single(fake, other):
 
 
 def pool(fake, other):
-    return OllamaModelProvider(base_url=[fake.url, other.url])
+    provider = OllamaModelProvider(base_url=[fake.url, other.url])
+    hosts = provider.get_model("m")._source._hosts
+    hosts._given_first = hosts._first = 0  # else the number of the process decides
+    return provider
 
 
 @forks

@@ -31,6 +31,7 @@ from openai import AsyncOpenAI, OpenAIError
 from timestep.errors import ConfigurationError, TimestepError, UnknownModelError
 from timestep.net.chains import FallbackRules
 from timestep.net.forks import forget_in_children
+from timestep.net.unpicklable import Unpicklable
 from timestep.routing import (
     Aliases,
     chain,
@@ -87,7 +88,7 @@ class MultiModelProviderMap(MultiProviderMap):
         super().set_mapping({_checked(prefix): provider for prefix, provider in mapping.items()})
 
 
-class MultiModelProvider(MultiProvider):
+class MultiModelProvider(Unpicklable, MultiProvider):
     """Every model an application is configured for, by name.
 
     ``PREFIX/NAME`` is split at the first slash. It asks the provider of the prefix for ``NAME``: an

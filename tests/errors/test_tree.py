@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 import pickle
 import re
 
@@ -80,6 +81,17 @@ def test_a_copy_of_an_error_has_all_that_it_had(error):
         assert type(again) is type(error)
         assert str(again) == str(error)
         assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
+def test_an_error_comes_back_from_a_queue_that_keeps_its_class_and_arguments_as_json(error):
+    # Source: celery 5.5, Backend.exception_to_python(): the class, called with the arguments.
+    told = json.loads(json.dumps(error.args))
+
+    again = type(error)(*told)
+
+    assert type(again) is type(error)
+    assert str(again) == str(error)
 
 
 @pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)

@@ -55,7 +55,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _COLD_MODEL = 8.0
 """What loading the model costs before a load was seen, in requests of the fastest host."""
 
-_UNLOADED = 8.0
+_UNLOADED = 20.0
 """What it costs besides where another model may have to go, in the same unit: the requests of that
 model have to end first, and the next one loads it again."""
 

@@ -15,6 +15,7 @@ from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, not_given
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.per_loop import PerLoop
+from timestep.net.unpicklable import Unpicklable
 from timestep.net.urls import authority, is_loopback
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
@@ -76,7 +77,7 @@ def new_client(endpoint: OpenAIEndpoint, *, reuse_connections: bool = True) -> A
 _DEFAULTS = ChatModelOptions()
 
 
-class OpenAICompatibleProvider(OpenAIProvider):
+class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
     """The models of one OpenAI API. It opens nothing early, and has one client per event loop.
 
     Args:
