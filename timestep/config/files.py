@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from timestep.config.provenance import KeyPath
-from timestep.config.settings import Settings
+from timestep.config.settings import Settings, customised
 from timestep.config.sources.arguments import ArgumentsSource
 from timestep.config.sources.base import CONFIG_VARIABLE, named_path
 from timestep.config.sources.dotenv import DotenvSource, EnvFile
-from timestep.config.sources.secrets import SecretsSource, secrets_directories
+from timestep.config.sources.secrets import secrets_directories
 from timestep.config.sources.toml import TomlSource, toml_places
 from timestep.config.sources.variables import VariablesSource, environment_variables
 
@@ -42,23 +42,19 @@ def source_files(
     Raises:
         SettingsError: A file that is needed to find the others cannot be read.
     """
-    arguments = ArgumentsSource(settings_cls, {}, config_file=config_file)
-    environment = VariablesSource(settings_cls, environment_variables(os.environ))
     dotenv = DotenvSource(settings_cls, env_file)
-    naming = (arguments, environment, dotenv)
+    naming = (
+        ArgumentsSource(settings_cls, {}, config_file=config_file),
+        VariablesSource(settings_cls, environment_variables(os.environ)),
+        dotenv,
+    )
     secrets = secrets_directories(settings_cls, naming)
     files = [SourceFile(path, (), path.is_file()) for path in reversed(dotenv.files)]
     files += [SourceFile(path, (), path.is_dir()) for path in reversed(secrets)]
     config = named_path(CONFIG_VARIABLE, naming)
     if config is not None and not config.is_file():
         return [*files, *(SourceFile(path, table, False) for path, table in toml_places(config))]
-    sources = settings_cls.settings_customise_sources(
-        settings_cls,
-        init_settings=arguments,
-        env_settings=environment,
-        dotenv_settings=dotenv,
-        file_secret_settings=SecretsSource(settings_cls, ()),
-    )
+    sources = customised(settings_cls, naming, ())
     for toml in (source for source in sources if isinstance(source, TomlSource)):
         files += [SourceFile(path, table, path == toml.file) for path, table in toml_places(config)]
     return files

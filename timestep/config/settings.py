@@ -6,7 +6,8 @@ file, defaults. Tables merge key by key. Importing this module imports neither `
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
@@ -134,18 +135,14 @@ class Settings(Frozen, BaseSettings):
         config_file: str | os.PathLike[str] | None,
         secrets_dir: str | os.PathLike[str] | None,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        given = ArgumentsSource(cls, values, config_file=config_file, secrets_dir=secrets_dir)
-        variables = environment_variables(os.environ if environment is None else environment)
-        naming = (given, VariablesSource(cls, variables), DotenvSource(cls, env_file))
-        secrets = SecretsSource(cls, secrets_directories(cls, naming))
-        arguments, environment_source, dotenv = naming
-        sources = cls.settings_customise_sources(
-            cls,
-            init_settings=arguments,
-            env_settings=environment_source,
-            dotenv_settings=dotenv,
-            file_secret_settings=secrets,
+        naming = (
+            ArgumentsSource(cls, values, config_file=config_file, secrets_dir=secrets_dir),
+            VariablesSource(
+                cls, environment_variables(os.environ if environment is None else environment)
+            ),
+            DotenvSource(cls, env_file),
         )
+        sources = customised(cls, naming, secrets_directories(cls, naming))
         spell_alike(sources)
         return tuple(observed(cls, sources))
 
@@ -264,6 +261,22 @@ class Settings(Frozen, BaseSettings):
 
     def _refusal(self, path: KeyPath, reason: str) -> ValidationError:
         return refusal(path, self.told(path, reason))
+
+
+def customised(
+    settings_cls: type[Settings],
+    naming: tuple[ArgumentsSource, VariablesSource, DotenvSource],
+    secrets: Sequence[Path],
+) -> tuple[PydanticBaseSettingsSource, ...]:
+    """Return the sources of *settings_cls*, strongest first, with the directories of *secrets*."""
+    arguments, environment, dotenv = naming
+    return settings_cls.settings_customise_sources(
+        settings_cls,
+        init_settings=arguments,
+        env_settings=environment,
+        dotenv_settings=dotenv,
+        file_secret_settings=SecretsSource(settings_cls, secrets),
+    )
 
 
 def load_settings(
