@@ -391,3 +391,15 @@ def test_construction_opens_nothing_outside_an_event_loop(monkeypatch):
 def test_what_are_no_settings_is_refused_in_words(build, given):
     with pytest.raises(ConfigurationError, match=f"The settings are {type(given).__name__}; pass"):
         build(given)
+
+
+def test_litellm_fetches_nothing_and_prints_nothing(monkeypatch):
+    monkeypatch.delenv("LITELLM_LOCAL_MODEL_COST_MAP", raising=False)
+    litellm = types.ModuleType("litellm")
+    adapter = types.ModuleType("agents.extensions.models.litellm_model")
+    adapter.LitellmModel = lambda *_, **__: os.environ["LITELLM_LOCAL_MODEL_COST_MAP"]
+    monkeypatch.setitem(sys.modules, "litellm", litellm)
+    monkeypatch.setitem(sys.modules, adapter.__name__, adapter)
+
+    assert GatewayProvider("litellm").get_model("a/b") == "True"
+    assert litellm.suppress_debug_info is True

@@ -516,3 +516,48 @@ def test_work_in_threads_returns_and_raises():
         return good
 
     assert run_without_waiting(work()) == 3
+
+
+def configure(server, api):
+    Path("timestep.toml").write_text(
+        f'default_model = "other/m"\n[providers.other]\nkind = "openai"\n'
+        f'base_url = "{server.base_url}"\napi = "{api}"\n'
+    )
+
+
+def test_a_server_without_a_list_of_models_is_a_note(findings, openai_server):
+    configure(openai_server, "chat_completions")
+    told = fixes(findings(), "note")
+
+    text = f"It has no list of models (501 for {openai_server.base_url}/models)."
+    assert told[f"{text} If the base URL is right, a request says more."] == "timestep doctor --ask"
+    assert openai_server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("api", "words"),
+    [("chat_completions", "chat completions"), ("responses", "the Responses API")],
+)
+def test_doctor_asks_when_told_to_and_says_which_api_answered(invoke, openai_server, api, words):
+    configure(openai_server, api)
+    result = invoke("doctor", "--ask")
+
+    assert result.exit_code == 0
+    assert f"other/m answered over {words}." in result.stdout
+    assert len(openai_server.requests) == 1
+
+
+def test_a_missing_responses_api_names_the_other_one(findings, openai_server):
+    configure(openai_server, "responses")
+    openai_server.failure = (404, "no such path")
+    told = fixes(findings("--ask", exit_code=1), "problem")
+
+    assert any('set api = "chat_completions" in its table' in text for text in told)
+
+
+def test_a_model_that_does_not_answer_is_a_problem(findings, openai_server):
+    configure(openai_server, "chat_completions")
+    openai_server.failure = (400, "bad request")
+    told = fixes(findings("--ask", exit_code=1), "problem")
+
+    assert any(text.startswith("other/m: ") and "bad request" in text for text in told)

@@ -24,6 +24,7 @@ from timestep.openai.provider import list_models
 from timestep.registry import MultiModelProvider
 
 _AT_ONCE = 8
+_NO_SUCH_PATH = {404, 405, 501}
 _CONTEXT_KEYS = ("context_window", "context_length", "max_context_length", "max_model_len")
 
 
@@ -56,6 +57,7 @@ class Inventory:
         url: Its base URL, if the provider has one server.
         offers: Its models, sorted by name.
         problem: Why its models are unknown, and the next step.
+        is_unlisted: True when the server answers, and has no list of its models.
     """
 
     prefix: str
@@ -63,6 +65,7 @@ class Inventory:
     url: str | None = None
     offers: Sequence[Offer] = field(default=())
     problem: str | None = None
+    is_unlisted: bool = False
 
 
 def ollama_providers(provider: MultiModelProvider) -> dict[str, OllamaModelProvider]:
@@ -167,6 +170,9 @@ async def list_openai(
         async with asyncio.timeout(patience):
             listed = await list_models(endpoint)
     except (TimeoutError, openai.OpenAIError, ValueError) as exc:
+        if isinstance(exc, openai.APIStatusError) and exc.status_code in _NO_SUCH_PATH:
+            problem = f"It has no list of models ({exc.status_code} for {url}/models)."
+            return Inventory(prefix, "openai", url, problem=problem, is_unlisted=True)
         return Inventory(prefix, "openai", url, problem=_problem(exc, url, patience))
     offers = [
         Offer(

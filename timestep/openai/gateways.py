@@ -3,7 +3,9 @@
 Both reach other vendors in the shape of OpenAI's chat completions.
 """
 
+import os
 import pkgutil
+import sys
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -40,6 +42,8 @@ class GatewayProvider(ModelProvider):
         """
         if not model_name:
             raise UnknownModelError("This provider has no default model; name one.")
+        # Else the import of LiteLLM fetches a list of prices.
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
         try:
             adapter = pkgutil.resolve_name(_ADAPTERS[self.gateway])
         except ImportError as exc:
@@ -48,4 +52,6 @@ class GatewayProvider(ModelProvider):
                 f"({exc.name or self.gateway}); install it with pip install "
                 f"'timestep[{self.gateway}]'."
             ) from exc
+        if (litellm := sys.modules.get("litellm")) is not None:
+            vars(litellm)["suppress_debug_info"] = True  # it prints advice when a request fails
         return cast("Model", adapter(model_name, base_url=self.base_url, api_key=self.api_key))

@@ -48,16 +48,24 @@ class Finding:
     is_flag=True,
     help="Warnings count. Wrong configuration is told without asking a server.",
 )
+@click.option(
+    "--ask",
+    "is_asking",
+    is_flag=True,
+    help="Send each model one tiny request, which may cost money.",
+)
 @json_option
 @configuration_options
-def doctor(context: Context, *, timeout: float, is_strict: bool, as_json: bool) -> None:
+def doctor(
+    context: Context, *, timeout: float, is_strict: bool, is_asking: bool, as_json: bool
+) -> None:
     """Check the configuration, the servers and the models, and say what to do.
 
     The exit code is 1 if there is a problem. Notes do not count, and warnings with --strict only.
     """
     from timestep.cli.doctor.checks import examine
 
-    findings = examine(context, patience=timeout, is_strict=is_strict)
+    findings = examine(context, patience=timeout, is_strict=is_strict, is_asking=is_asking)
     counting = {"problem", "warning"} if is_strict else {"problem"}
     problems = [finding for finding in findings if finding.status in counting]
     if as_json:

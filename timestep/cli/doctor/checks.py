@@ -6,11 +6,12 @@ import os
 from timestep.cli.configured_models import ConfiguredModel, configured_models
 from timestep.cli.context import ConfigurationProblem, Context
 from timestep.cli.doctor import Finding, Status
+from timestep.cli.doctor.asking import ask, names_to_ask
 from timestep.cli.doctor.models import check_models
 from timestep.cli.doctor.servers import Server, check_openai, check_proxies, check_server, visit
 from timestep.cli.errors import explain
 from timestep.cli.event_loop import run_without_waiting
-from timestep.cli.inventory import take_inventory
+from timestep.cli.inventory import Inventory, take_inventory
 from timestep.config.checks import Doubt, doubts_of_variable, find_doubts
 from timestep.config.kinds import lists_models
 from timestep.config.settings import Settings
@@ -22,7 +23,9 @@ _CONFIGURATION = "configuration"
 _FIRST = Finding(_CONFIGURATION, "note", "Fix this first; then the servers and models are checked.")
 
 
-def examine(context: Context, *, patience: float, is_strict: bool = False) -> list[Finding]:
+def examine(
+    context: Context, *, patience: float, is_strict: bool = False, is_asking: bool = False
+) -> list[Finding]:
     """Return every finding. Waits at most *patience* seconds for each server.
 
     Args:
@@ -30,6 +33,7 @@ def examine(context: Context, *, patience: float, is_strict: bool = False) -> li
         patience: The longest silence of a server, in seconds.
         is_strict: Take a doubt about the configuration for a problem, which ends the checks before
             a server is asked.
+        is_asking: Send each model one tiny request.
     """
     try:
         files = context.source_files()
@@ -57,7 +61,8 @@ def examine(context: Context, *, patience: float, is_strict: bool = False) -> li
     usable = [entry for entry in configured if not problems[entry]]
     if all(entry in usable for entry in configured if entry.alias is None):
         findings += _tell_default(settings)
-    return findings + run_without_waiting(_check_all(settings, provider, usable, patience))
+    checks = _check_all(settings, provider, usable, patience, is_asking=is_asking)
+    return findings + run_without_waiting(checks)
 
 
 def _findings(doubts: list[Doubt], status: Status) -> list[Finding]:
@@ -99,6 +104,8 @@ async def _check_all(
     provider: MultiModelProvider,
     configured: list[ConfiguredModel],
     patience: float,
+    *,
+    is_asking: bool,
 ) -> list[Finding]:
     inventories, servers = await asyncio.gather(
         take_inventory(settings, provider, patience=patience), visit(provider, patience)
@@ -116,7 +123,9 @@ async def _check_all(
             findings += check_openai(inventory, settings, is_wanted=is_wanted)
     findings += check_models(configured, inventories, settings)
     findings += check_proxies(servers)
-    if all(inventory.problem and lists_models(inventory.kind) for inventory in inventories):
+    if is_asking:
+        findings += await ask(provider, names_to_ask(configured, inventories))
+    if all(map(_is_of_no_use, inventories)):
         findings.append(
             Finding(
                 "models",
@@ -126,3 +135,7 @@ async def _check_all(
             )
         )
     return findings
+
+
+def _is_of_no_use(inventory: Inventory) -> bool:
+    return bool(inventory.problem) and not inventory.is_unlisted and lists_models(inventory.kind)

@@ -157,6 +157,9 @@ def check_openai(inventory: Inventory, settings: Settings, *, is_wanted: bool) -
     if not inventory.problem:
         count = len(inventory.offers)
         return [Finding(area, "ok", f"It answers: {count} model{'' if count == 1 else 's'}.")]
+    if inventory.is_unlisted:
+        text = f"{inventory.problem} If the base URL is right, a request says more."
+        return [Finding(area, "note", text, "timestep doctor --ask")]
     if not lists_models(inventory.kind):
         return [Finding(area, "note", inventory.problem)]
     is_named = not inventory.prefix and bool(settings.openai.api_key or settings.openai.base_url)

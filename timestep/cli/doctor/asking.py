@@ -1,0 +1,63 @@
+"""Sends one tiny request to each model, when ``--ask`` says so."""
+
+import asyncio
+from collections.abc import Iterable
+
+from agents import Model, ModelSettings, ModelTracing, OpenAIResponsesModel
+from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
+
+from timestep.cli.configured_models import ConfiguredModel
+from timestep.cli.doctor import Finding
+from timestep.cli.errors import explain
+from timestep.cli.inventory import Inventory
+from timestep.openai.model import ChatCompletionsModel
+from timestep.registry import MultiModelProvider
+
+_AREA = "answers"
+_PATIENCE = 60.0
+"""Seconds for an answer; a local model may have to be loaded first."""
+_SETTINGS = ModelSettings(max_tokens=16)  # the fewest that OpenAI takes
+_APIS: tuple[tuple[type[Model], str], ...] = (
+    (OpenAIResponsesModel, " over the Responses API"),
+    (OpenAIChatCompletionsModel, " over chat completions"),
+    (ChatCompletionsModel, " over chat completions"),
+)
+
+
+def names_to_ask(configured: Iterable[ConfiguredModel], found: Iterable[Inventory]) -> list[str]:
+    """Return the configured models, and one of each server of OpenAI's API that has none of them."""
+    names = list(dict.fromkeys(entry.model for entry in configured))
+    for inventory in found:
+        offered = [offer.name for offer in inventory.offers]
+        if inventory.kind == "openai" and offered and not {*offered} & {*names}:
+            names.append(offered[0])
+    return names
+
+
+async def ask(provider: MultiModelProvider, names: Iterable[str]) -> list[Finding]:
+    """Return whether each of the models *names* answered, and over which API."""
+    return await asyncio.gather(*(_ask(provider, name) for name in names))
+
+
+async def _ask(provider: MultiModelProvider, name: str) -> Finding:
+    try:
+        model = provider.get_model(name)
+        async with asyncio.timeout(_PATIENCE):
+            await model.get_response(
+                None,
+                "Say ok.",
+                _SETTINGS,
+                [],
+                None,
+                [],
+                ModelTracing.DISABLED,
+                previous_response_id=None,
+                conversation_id=None,
+                prompt=None,
+            )
+    except TimeoutError:
+        return Finding(_AREA, "problem", f"{name} did not answer within {_PATIENCE:g} s.")
+    except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything
+        return Finding(_AREA, "problem", f"{name}: {explain(exc)}")
+    over = next((words for kind, words in _APIS if isinstance(model, kind)), "")
+    return Finding(_AREA, "ok", f"{name} answered{over}.")
