@@ -4,19 +4,24 @@ import gc
 import json
 import os
 import re
-import shutil
 import subprocess
 import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
 
 import pytest
+from agents import ModelSettings
+from pydantic import BaseModel
 
-from tests.openai.scenarios import SCENARIOS, play
+from tests.openai.scenarios import SCENARIOS, Scenario, play
 from tests.openai.test_scenarios import HOWS, differences, listed, ours, theirs
 from timestep.testing import Close
 
 pytestmark = pytest.mark.servers
 
-AIMOCK = os.environ.get("AIMOCK") or shutil.which("llmock")
+ROOT = Path(__file__).parents[2]
+AIMOCK, LLAMACPP = os.environ.get("AIMOCK"), os.environ.get("LLAMACPP")
 
 CANNOT_SAY = {
     "a call without an id": "aimock gives every call an id",
@@ -88,22 +93,38 @@ def fixtures():
     return {"fixtures": found}
 
 
-@pytest.fixture(scope="module")
-def aimock(tmp_path_factory):
-    assert AIMOCK, "run scripts/servers: it installs aimock"
-    path = tmp_path_factory.mktemp("aimock") / "fixtures.json"
-    path.write_text(json.dumps(fixtures()))
-    command = [AIMOCK, "-p", "0", "-f", path, "--strict", "--log-level", "info"]
+@contextmanager
+def listening(*command):
+    """Run *command*, a server; yield where it says that it listens."""
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as run:
-        url = next(
-            found[0]
-            for line in run.stdout
-            if (found := re.search(r"http://127\.0\.0\.1:\d+", line))
-        )
-        yield f"{url}/v1"
+        found = (re.search(r"listening on (http://127\.0\.0\.1:\d+)", line) for line in run.stdout)
+        yield next(match[1] for match in found if match) + "/v1"
         run.terminate()
+
+
+def undocumented(base_url, model, scenario, how):
+    """The differences between both models on a server that no test scripts."""
+
+    def came(build):
+        return play(scenario, *build(base_url, model), Elsewhere(), is_streamed=HOWS[how])
+
+    with warnings.catch_warnings():
+        # The SDK's client leaves the connections of an event loop that ended open.
+        warnings.simplefilter("ignore", ResourceWarning)
+        found = set(differences(came(theirs), came(ours)))
+        gc.collect()
+    return found - set(listed())
+
+
+@pytest.fixture(scope="module")
+def aimock(tmp_path_factory):
+    assert AIMOCK, "run scripts/servers aimock: it installs aimock"
+    path = tmp_path_factory.mktemp("aimock") / "fixtures.json"
+    path.write_text(json.dumps(fixtures()))
+    with listening(AIMOCK, "-p", "0", "-f", path, "--strict", "--log-level", "info") as url:
+        yield url
 
 
 # Aimock cuts streams only, and the SDK's model does not ask for one when the answer is wanted whole.
@@ -118,18 +139,43 @@ PLAYED = [
 
 @pytest.mark.parametrize(("name", "how"), PLAYED)
 def test_aimock_shows_no_other_differences_than_those_that_are_documented(aimock, name, how):
-    def came(build):
-        model, close = build(aimock, slug(name))
-        return play(SCENARIOS[name], model, close, Elsewhere(), is_streamed=HOWS[how])
-
-    with warnings.catch_warnings():
-        # The SDK's client leaves the connections of an event loop that ended open.
-        warnings.simplefilter("ignore", ResourceWarning)
-        found = set(differences(came(theirs), came(ours)))
-        gc.collect()
-
-    assert found <= set(listed())
+    assert not undocumented(aimock, slug(name), SCENARIOS[name], how)
 
 
-def test_the_scenarios_that_cannot_be_played_exist():
+def test_the_scenarios_that_aimock_cannot_play_exist():
     assert CANNOT_SAY.keys() <= SCENARIOS.keys()
+
+
+class Oslo(BaseModel):
+    """An answer that a grammar leaves no choice about."""
+
+    name: Literal["Oslo"]
+
+
+# Letters only: a stream leaves out the half of a character that the limit cut.
+LETTERS = {"grammar": "root ::= [a-z]+"}
+SHORT = ModelSettings(max_tokens=16, temperature=0, extra_body=LETTERS)
+ON_LLAMACPP = {
+    "cut by length": Scenario(agent={"model_settings": SHORT}),
+    "structured output": Scenario(
+        agent={"output_type": Oslo, "model_settings": ModelSettings(temperature=0, max_tokens=500)}
+    ),
+    "a long prompt": SCENARIOS["a long prompt"],
+    "an image": SCENARIOS["an image"],
+    "two event loops": Scenario(agent={"model_settings": SHORT}, loops=2),
+}
+
+
+@pytest.fixture(scope="module")
+def llamacpp():
+    assert LLAMACPP, "run scripts/servers llamacpp: it installs llama.cpp's server"
+    with listening(LLAMACPP, ROOT / "scripts" / "tiny_llama.py") as url:
+        yield url
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("scenario", ON_LLAMACPP.values(), ids=ON_LLAMACPP)
+def test_llamacpp_shows_no_other_differences_than_those_that_are_documented(
+    llamacpp, scenario, how
+):
+    assert not undocumented(llamacpp, "tiny", scenario, how)
