@@ -8,7 +8,8 @@ is refused there or means something else:
   ``\u``, ``\U``, ``\t``, ``\r``, ``\n``, ``\\``, ``\"``, ``\[``, ``\]``; and ``^ $ . [ ] ( ) | { }
   * + ?`` outside of a class.
 - ``(?:`` and everything else behind ``(?`` is not understood.
-- A quantifier behind an escaped or a non-ASCII character applies to more or less than that one.
+- A quantifier behind an escaped character applies to more than that one.
+- A non-ASCII character before a bracket, a bar or a quantifier is torn apart, outside of a class.
 - ``.`` and ``[^…]`` take a quotation mark too, which ends the JSON text that the model writes.
 - What is repeated 2,000 times or more is refused.
 
@@ -103,8 +104,8 @@ class _Rewriter:
             return self._group() + self._quantifier()
         atom = _written(self._class()) if self._text[self._at] == "[" else self._single()
         quantifier = self._quantifier()
-        # llama.cpp joins an escaped character to its neighbours and splits a non-ASCII one.
-        if quantifier and not (atom.startswith("[") or (len(atom) == 1 and atom.isascii())):
+        # llama.cpp joins an escaped character to its neighbours.
+        if quantifier and len(atom) > 1 and not atom.startswith("["):
             atom = _written([(ord(atom[-1]), ord(atom[-1]))])
         return atom + quantifier
 
@@ -226,10 +227,12 @@ class _Rewriter:
 
 
 def _literal(code: int) -> str:
-    """Return one plain character, outside of a class."""
+    """Return one plain character, in a class of its own when the grammar could tear it apart."""
     if any(first <= code <= last for first, last in _NOT_PLAIN):
         raise _UnsayableError  # it would have to be matched in its escaped form
     character = chr(code)
+    if not character.isascii():
+        return _written([(code, code)])
     return f"\\{character}" if character in _SPECIAL else character
 
 
