@@ -1,0 +1,71 @@
+"""The example of a web service: answers, streams, and failures as status codes."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from timestep.testing import Stall
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "web_service.py"
+
+
+@pytest.fixture
+def client(fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "ollama/m")
+    with TestClient(runpy.run_path(str(EXAMPLE))["app"]) as client:
+        yield client
+
+
+def test_a_question_is_answered(client, fake_ollama):
+    fake_ollama.reply("Paris.")
+
+    assert client.post("/ask", json={"question": "?"}).json() == {"answer": "Paris."}
+
+
+def test_an_answer_is_streamed(client, fake_ollama):
+    fake_ollama.reply("one two three")
+
+    with client.stream("POST", "/stream", json={"question": "?"}) as response:
+        assert response.status_code == 200
+        assert "".join(response.iter_text()) == "one two three"
+
+
+@pytest.mark.parametrize("path", ["/ask", "/stream"])
+@pytest.mark.parametrize(
+    ("status", "words", "expected", "name"),
+    [
+        (503, "server busy", 503, "ServerBusyError"),
+        (429, "too many requests", 429, "RateLimitError"),
+        (401, "unauthorized", 500, "AuthenticationError"),
+        (404, "model 'm' not found", 500, "ModelNotFoundError"),
+    ],
+)
+def test_a_failure_before_the_first_word_is_a_status(
+    client, fake_ollama, path, status, words, expected, name
+):
+    fake_ollama.fail(status, words, times=None, headers={"Retry-After": "7"})
+
+    response = client.post(path, json={"question": "?"})
+
+    assert (response.status_code, response.json()) == (expected, {"error": name})
+    assert response.headers["Retry-After"] == "7"
+
+
+def test_a_server_that_is_down_is_a_status(client, fake_ollama):
+    fake_ollama.refuse()
+
+    response = client.post("/ask", json={"question": "?"})
+
+    assert (response.status_code, response.json()) == (503, {"error": "OllamaConnectionError"})
+
+
+def test_a_silent_server_is_a_status(fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_BASE_URL", fake_ollama.url)
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "ollama/m")
+    monkeypatch.setenv("TIMESTEP_OLLAMA__TIMEOUT__FIRST_BYTE", "0.1")
+    fake_ollama.reply("lost", fault=Stall(0))
+    with TestClient(runpy.run_path(str(EXAMPLE))["app"]) as client:
+        assert client.post("/ask", json={"question": "?"}).status_code == 504
