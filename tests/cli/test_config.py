@@ -321,6 +321,14 @@ def application():
     Path("timestep.toml").write_text('default_model = "from-toml"\n')
 
 
+def test_explain_knows_the_name_of_a_variable_with_hyphens(invoke, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_ALIASES__MY_FAST", "ollama/x")
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__MY_LLM__KIND", "ollama")
+
+    assert invoke("config", "explain", "aliases.my-fast").stdout.startswith("aliases.my_fast = ")
+    assert "providers.my_llm.kind = " in invoke("config", "explain", "providers.my-llm").stdout
+
+
 def test_path_names_the_files_of_an_application(invoke, application):
     result = invoke("config", "path", "--settings", "app.py:AppSettings")
 

@@ -210,7 +210,10 @@ class Settings(Frozen, BaseSettings):
         return told(path, Places(self._origins).of(path), reason, type(self))
 
     def models_of(self, name: str | None) -> list[str]:
-        """Return the models that *name* stands for, first choice first; None is the default model."""
+        """Return the models that *name* stands for, first choice first; None is the default model.
+
+        Prefixes are spelled as in these settings.
+        """
         aliases = {**self.aliases, **self.spellings("aliases")}
         prefixes = self.spellings("providers")
         found = [split_prefix(model) for model in chain(name, aliases, self.default_model)]
@@ -235,6 +238,14 @@ class Settings(Frozen, BaseSettings):
             for other, name in spelled.items()
             if other not in names and self._is_of_variables(f"{section}.{name}")
         }
+
+    def spelled(self, path: KeyPath) -> KeyPath:
+        """Return *path* with the name of its provider or alias as it is in these settings."""
+        match path:
+            case ("providers" | "aliases" as section, name, *below):
+                return (section, self.spellings(section).get(name, name), *below)
+            case _:
+                return path
 
     def _is_of_variables(self, key: str) -> bool:
         return all(

@@ -27,7 +27,7 @@ def explain(context: Context, *, key: str, as_json: bool) -> None:
 
     settings = context.settings
     leaves = list(read_leaves(settings))
-    path = _parse(key, leaves)
+    path = settings.spelled(_parse(key, leaves))
     found = [leaf for leaf in leaves if leaf.path[: len(path)] == path]
     if found and found[0].path != path:  # a table: show what is set in it
         found = [leaf for leaf in found if leaf.is_set]
