@@ -1,7 +1,7 @@
 """A server that plays what a test scripts, whatever API it speaks."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,7 @@ from timestep.testing.faults import Fault
 from timestep.testing.http import Request
 from timestep.testing.loopback import LoopbackServer
 from timestep.testing.recordings import Recording
-from timestep.testing.replies import Answer
+from timestep.testing.replies import Answer, Computed
 from timestep.testing.routes import Routes
 from timestep.testing.script import Queued, Script
 
@@ -141,6 +141,25 @@ class ScriptedServer(LoopbackServer):
         """
         __tracebackhide__ = True
         self._script.verify()
+
+    def _reply(
+        self,
+        text: "str | Answer | Callable[[Request], str | Answer]",
+        kind: Callable[..., Answer],
+        *,
+        model: str | None,
+        times: int | None,
+        fault: Faults,
+        fields: Mapping[str, Any],
+    ) -> None:
+        """Queue what a model answers: *text* as an answer of *kind*, or a prepared answer."""
+        if isinstance(text, str):
+            answer = kind(text, faults=several(fault), **fields)
+        elif fields or fault:
+            raise TypeError("a prepared answer takes only model= and times=")
+        else:
+            answer = Computed(text, kind) if callable(text) else text
+        self._queue(answer, model=model, times=times)
 
     def _queue(
         self, answer: Answer, path: str | None = None, *, model: str | None, times: int | None

@@ -7,9 +7,9 @@ from typing import Any, TypedDict, Unpack
 from timestep.testing.catalog import Model, SystemMessages
 from timestep.testing.endpoints import Endpoints
 from timestep.testing.http import Request
-from timestep.testing.replies import Answer, Computed, Reply, ToolCall
+from timestep.testing.replies import Answer, Reply, ToolCall
 from timestep.testing.script import Script
-from timestep.testing.scripted import Faults, ScriptedServer, several
+from timestep.testing.scripted import Faults, ScriptedServer
 
 
 class ReplyFields(TypedDict, total=False):
@@ -95,13 +95,7 @@ class FakeOllama(ScriptedServer):
             **fields: The other fields of :class:`Reply`, such as ``thinking``, ``tool_calls``,
                 ``pieces`` and ``delay``.
         """
-        if isinstance(text, str):
-            answer: Answer = Reply(text, faults=several(fault), **fields)
-        elif fields or fault:
-            raise TypeError("a prepared answer takes only model= and times=")
-        else:
-            answer = Computed(text) if callable(text) else text
-        self._queue(answer, model=model, times=times)
+        self._reply(text, Reply, model=model, times=times, fault=fault, fields=fields)
 
     def add_model(self, name: str, **fields: Unpack[ModelFields]) -> None:
         """Have a model called *name*; from the first one on, only added and pulled ones exist.

@@ -7,9 +7,9 @@ from typing import Any, TypedDict, Unpack
 from timestep.testing.http import Request
 from timestep.testing.openai.endpoints import OpenAIEndpoints
 from timestep.testing.openai.replies import ChatReply
-from timestep.testing.replies import Answer, Computed, ToolCall
+from timestep.testing.replies import Answer, ToolCall
 from timestep.testing.script import Script
-from timestep.testing.scripted import Faults, ScriptedServer, several
+from timestep.testing.scripted import Faults, ScriptedServer
 
 
 class ChatReplyFields(TypedDict, total=False):
@@ -87,13 +87,7 @@ class FakeOpenAI(ScriptedServer):
             **fields: The other fields of :class:`ChatReply`, such as ``thinking``,
                 ``tool_calls``, ``pieces`` and ``delay``.
         """
-        if isinstance(text, str):
-            answer: Answer = ChatReply(text, faults=several(fault), **fields)
-        elif fields or fault:
-            raise TypeError("a prepared answer takes only model= and times=")
-        else:
-            answer = Computed(text, ChatReply) if callable(text) else text
-        self._queue(answer, model=model, times=times)
+        self._reply(text, ChatReply, model=model, times=times, fault=fault, fields=fields)
 
     def add_model(self, name: str) -> None:
         """Have a model called *name*; from the first one on, only added ones exist.
