@@ -135,6 +135,7 @@ def test_ollama_settings_become_arguments(monkeypatch):
         "text_calls": ["llama3.2"],
         "think_tags": True,
         "repairs": 2,
+        "max_concurrency": 4,
         "allow_insecure": True,
         "headers": {"X-A": "b"},
     }
