@@ -1,6 +1,5 @@
 """Prints results: JSON for programs; rows, tables and asides for people."""
 
-import json
 import math
 import re
 import shutil
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from timestep.cli.terminal import printable
+from timestep.traces.text import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,13 +32,13 @@ def json_option(command: _Command) -> _Command:
 
 def print_json(value: Any) -> None:
     """Print *value* as indented JSON."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    click.echo(json_text(value, indent=2))
 
 
 def print_lines(values: Iterable[Any], file: TextIO | None = None) -> None:
     """Print each of *values* as one line of JSON, to *file* or stdout."""
     for value in values:
-        click.echo(json.dumps(value, ensure_ascii=False), file=file)
+        click.echo(json_text(value), file=file)
 
 
 def console() -> "Console":

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from timestep.traces.records import Event, SpanEnded
+from timestep.traces.records import Event, SpanCut, SpanEnded
 
 logger = logging.getLogger("timestep")
 
@@ -61,8 +61,9 @@ class EventQueue:
             return self._lose(1, self._refusal)
         size = _size(event)
         if isinstance(event, SpanEnded) and size > self._most_bytes:
-            event = event._replace(data=json.dumps({"type": event.kind}), text="", exchanges=())
+            event = SpanCut(*event._replace(data=_type_of(event), text="", exchanges=()))
             size = _size(event)
+        if isinstance(event, SpanCut):
             self._lose(1, "a step is larger than the queue, so its content is left out")
         if self._bytes + size > self._most_bytes:
             return self._lose(1, "the queue is full")
@@ -183,6 +184,10 @@ class EventQueue:
             logger.warning(
                 "Some steps of runs are not recorded in %s: %s.", self._name, reason.rstrip(".")
             )
+
+
+def _type_of(event: SpanEnded) -> str:
+    return json.dumps({"type": event.kind})
 
 
 def _size(event: Event) -> int:

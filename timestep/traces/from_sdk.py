@@ -1,6 +1,7 @@
 """The Agents SDK's traces and spans as events for a store: copies of what they hold."""
 
 import json
+import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -19,11 +20,20 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from timestep.net import wire_bytes
 from timestep.traces.prices import price
-from timestep.traces.records import Exchange, SpanEnded, SpanStarted, TraceEnded, TraceStarted
+from timestep.traces.records import (
+    Exchange,
+    SpanCut,
+    SpanEnded,
+    SpanStarted,
+    TraceEnded,
+    TraceStarted,
+)
 from timestep.traces.search_text import search_text
 
 _NANOSECONDS = 1e9
 _TOO_LARGE = 2**63
+_MOST_LOOKED_AT = 2_000
+"""How many values are looked at for their size. Looking costs time, and a large text is found soon."""
 
 
 def span_started(span: Span[Any]) -> SpanStarted:
@@ -39,15 +49,26 @@ def span_started(span: Span[Any]) -> SpanStarted:
     )
 
 
-def span_ended(span: Span[Any]) -> SpanEnded:
-    """Return the end of *span*, with everything it holds."""
+def span_ended(span: Span[Any], *, most_bytes: int = sys.maxsize) -> SpanEnded:
+    """Return the end of *span*, with everything it holds.
+
+    Args:
+        span: A span that has ended.
+        most_bytes: Content that is larger is left out before it is copied; a `SpanCut` says so.
+    """
     data: SpanData = span.span_data
+    kept = [each for each in wire_bytes.take(span.span_id) if each.request]
+    content = _content(data, with_input=not kept)
+    bodies = [[each.request, *each.response] for each in kept]
+    if is_larger([content, bodies], most_bytes):
+        return _cut(span, data)
+    written = _json_bytes(content)
+    if len(written) > most_bytes:
+        del content, written
+        return _cut(span, data)
     exchanges = tuple(
-        Exchange(kept.url, kept.status, kept.request, b"".join(kept.response))
-        for kept in wire_bytes.take(span.span_id)
-        if kept.request
+        Exchange(each.url, each.status, each.request, b"".join(each.response)) for each in kept
     )
-    content = _content(data, with_input=not exchanges)
     error, name, ended_at = span.error, _name(data), _seconds(span.ended_at)
     return SpanEnded(
         span_id=encodable(span.span_id),
@@ -56,12 +77,47 @@ def span_ended(span: Span[Any]) -> SpanEnded:
         name=name,
         ended_at=ended_at,
         error=None if error is None else _json(error),
-        data=_json(content),
+        data=written.decode(),
         text=encodable(search_text(data, name, content, error)),
         total_seconds=ended_at - _seconds(span.started_at),
         exchanges=exchanges,
         **_numbers(data),
     )
+
+
+def _cut(span: Span[Any], data: SpanData) -> SpanCut:
+    ended_at = _seconds(span.ended_at)
+    return SpanCut(
+        span_id=encodable(span.span_id),
+        trace_id=encodable(span.trace_id),
+        kind=data.type,
+        name=_name(data),
+        ended_at=ended_at,
+        error=None,
+        data=json.dumps({"type": data.type}),
+        total_seconds=ended_at - _seconds(span.started_at),
+        **_numbers(data),
+    )
+
+
+def is_larger(value: object, most_bytes: int) -> bool:
+    """Return True when the first texts in *value* are larger than *most_bytes* together."""
+    left, size = [value], 0
+    for _ in range(_MOST_LOOKED_AT):
+        if not left:
+            return False
+        match left.pop():
+            case str() | bytes() as text:
+                size += len(text)
+                if size > most_bytes:
+                    return True
+            case list() | tuple() as items:
+                left += cast("list[object]", items)
+            case dict() as fields:
+                left += cast("dict[str, object]", fields).values()
+            case _:
+                pass
+    return False
 
 
 def trace_started(trace: Trace) -> TraceStarted:
@@ -200,13 +256,17 @@ def _raw_name(data: SpanData) -> str:
 
 def _json(value: Any) -> str:
     """Return *value* as JSON; what JSON cannot express becomes its ``repr``."""
+    return _json_bytes(value).decode()
+
+
+def _json_bytes(value: Any) -> bytes:
     try:
-        return to_json(value, fallback=repr, inf_nan_mode="strings", bytes_mode="base64").decode()
+        return to_json(value, fallback=repr, inf_nan_mode="strings", bytes_mode="base64")
     except (PydanticSerializationError, ValueError, RecursionError):
         try:
-            return json.dumps(value, default=repr, skipkeys=True)
+            return json.dumps(value, default=repr, skipkeys=True).encode()
         except (TypeError, ValueError, RecursionError):
-            return json.dumps({"unreadable": type(value).__name__})
+            return json.dumps({"unreadable": type(value).__name__}).encode()
 
 
 def _seconds(iso: str | None) -> float:

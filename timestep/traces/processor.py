@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from agents import TracingProcessor
@@ -41,7 +42,7 @@ class TraceProcessor(TracingProcessor):
 
     def on_span_end(self, span: Span[Any]) -> None:
         """Record how a step ended."""
-        self._record(span_ended, span)
+        self._record(partial(span_ended, most_bytes=self.store.queue_bytes), span)
 
     def force_flush(self) -> None:
         """Wait until everything so far is in the file."""

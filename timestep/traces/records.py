@@ -73,6 +73,12 @@ class SpanEnded(NamedTuple):
     exchanges: "tuple[Exchange, ...]" = ()
 
 
+class SpanCut(SpanEnded):
+    """The end of a step whose content is larger than the queue, and is left out."""
+
+    __slots__ = ()
+
+
 class Exchange(NamedTuple):
     """One request and its answer, byte for byte; *status* is None when no answer came."""
 

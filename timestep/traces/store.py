@@ -66,6 +66,7 @@ class TraceStore:
             raise ValueError("retention_days is not a number of days; leave it out to keep all.")
         self._retention_days = retention_days
         self._redaction = Redaction(redact, secrets)
+        self.queue_bytes = queue_bytes
         self._writer = Writer(
             self.path, self._redaction, queue_bytes=queue_bytes, on_open=self._delete_old_runs
         )

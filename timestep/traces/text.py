@@ -1,7 +1,41 @@
 """Values and calls as people read them. Pure."""
 
 import json
+import math
+import re
 from typing import Any, cast
+
+_ACTED_ON = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal acts on, or what changes the direction of text; JSON allows all of it raw."""
+
+
+def json_text(value: Any, *, indent: int | None = None, ensure_ascii: bool = False) -> str:
+    """Return *value* as JSON that every reader takes and no terminal acts on.
+
+    An infinite number becomes text: JSON has none, although ``1e999`` is read as one.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), ensure_ascii=ensure_ascii, indent=indent)
+    return shown_json(text)
+
+
+def shown_json(text: str) -> str:
+    """Return the JSON *text* with the characters escaped that a terminal acts on."""
+    return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case list() | tuple():
+            return [_finite(each) for each in cast("list[Any]", value)]
+        case dict():
+            return {key: _finite(each) for key, each in cast("dict[Any, Any]", value).items()}
+        case _:
+            return value
 
 
 def as_json(value: Any) -> str:

@@ -1,6 +1,5 @@
 """``timestep traces export``: write a run to a file, or send it to a receiver."""
 
-import json
 from pathlib import Path
 
 import click
@@ -41,16 +40,17 @@ def export(context: Context, *, run: str, form: str, output: Path | None, url: s
         _send(context, run, url)
         return
     from timestep.traces.export import export_lines, export_trace, view_trace
+    from timestep.traces.text import json_text
     from timestep.traces.viewer.page import run_page
 
     with open_record(context) as store:
         trace = store.get(run)
         whole = export_trace(trace, store.body)
         if form == "json":
-            text = json.dumps(whole, ensure_ascii=False, indent=2)
+            text = json_text(whole, indent=2)
         elif form == "jsonl":
             lines = export_lines(trace, store.body)
-            text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+            text = "\n".join(json_text(line) for line in lines)
         else:
             text = run_page(view_trace(trace), whole["bodies"])
     if output is None:

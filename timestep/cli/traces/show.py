@@ -7,6 +7,7 @@ import click
 
 from timestep.cli.context import Context, pass_context
 from timestep.cli.output import clean, console, print_json, print_lines
+from timestep.cli.terminal import printable
 from timestep.cli.traces.format import clock, duration, short, tokens
 from timestep.cli.traces.record import open_record
 
@@ -63,7 +64,7 @@ def _chosen(trace: "Trace", step: int | None) -> "list[Span]":
 
 
 def _print_raw(store: "TraceStore", calls: "list[Span]") -> None:
-    """Print the bodies unchanged on stdout, and a line about each exchange on stderr."""
+    """Print the bodies on stdout, unchanged unless it is a terminal, and a line about each exchange on stderr."""
     exchanges = [exchange for call in calls for exchange in call.exchanges]
     if not exchanges:
         raise click.ClickException(
@@ -75,6 +76,9 @@ def _print_raw(store: "TraceStore", calls: "list[Span]") -> None:
         click.echo(f"POST {clean(exchange.url)} → {status}", err=True)
         for digest in (exchange.request, exchange.response):
             body = store.body(digest)
+            if sys.stdout.isatty():
+                click.echo(printable(body.decode("utf-8", "replace")).removesuffix("\n"))
+                continue
             sys.stdout.flush()
             sys.stdout.buffer.write(body if body.endswith(b"\n") else body + b"\n")
             sys.stdout.buffer.flush()

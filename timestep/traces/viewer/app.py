@@ -1,7 +1,6 @@
 """The viewer's server: read-only, on loopback, for one store."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -18,6 +17,7 @@ from timestep.traces.errors import StoreError, UnknownTraceError
 from timestep.traces.export import plain, view_diff, view_trace
 from timestep.traces.queries import Filter
 from timestep.traces.store import TraceStore
+from timestep.traces.text import json_text
 from timestep.traces.viewer import page
 
 _JSON = "application/json"
@@ -116,7 +116,9 @@ def _answer(make: Callable[[Request], Response]) -> Endpoint:
 
 def _json(make: Callable[[Request], Any]) -> Endpoint:
     # JSONResponse refuses lone surrogates; escaped, every reader takes them.
-    return _answer(lambda request: Response(json.dumps(make(request)), media_type=_JSON))
+    return _answer(
+        lambda request: Response(json_text(make(request), ensure_ascii=True), media_type=_JSON)
+    )
 
 
 def _content(make: Callable[[], str], media_type: str) -> Endpoint:
@@ -176,7 +178,7 @@ def _events(store: TraceStore, is_over: Callable[[], bool]) -> Endpoint:
         while not is_over():
             changed, cursor = await run_in_threadpool(store.runs_after, cursor)
             if changed:
-                yield f"event: runs\ndata: {json.dumps(changed)}\n\n"
+                yield f"event: runs\ndata: {json_text(changed, ensure_ascii=True)}\n\n"
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def endpoint(request: Request) -> Response:

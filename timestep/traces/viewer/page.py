@@ -2,10 +2,11 @@
 
 import base64
 import hashlib
-import json
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+from timestep.traces.text import json_text
 
 _SCRIPTS = ("dom.js", "source.js", "run.js", "diff.js", "list.js", "app.js")
 _STATIC = files("timestep.traces.viewer") / "static"
@@ -44,7 +45,7 @@ def run_page(run: dict[str, Any], bodies: dict[str, Any]) -> str:
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
         f"script-src '{_hash(script())}'; style-src '{_hash(style())}'"
     )
-    data = json.dumps({"run": run, "bodies": bodies}, ensure_ascii=True)
+    data = json_text({"run": run, "bodies": bodies}, ensure_ascii=True)
     # "</script>" and "<!--" would end or change the element that holds the data.
     data = data.replace("<", "\\u003c")
     return (

@@ -1,0 +1,110 @@
+"""What is large is left out before it is copied; what is odd stays readable, for programs and terminals."""
+
+import json
+import tracemalloc
+
+import pytest
+from agents import generation_span, trace
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from timestep.traces import StoreError, TraceStore
+from timestep.traces.from_sdk import is_larger, span_ended
+from timestep.traces.processor import TraceProcessor
+from timestep.traces.records import Exchange, SpanCut
+from timestep.traces.text import json_text
+from timestep.traces.viewer.app import build_app
+
+LARGE = "x" * 20_000_000
+
+
+def ended(**content):
+    with trace("t"), generation_span(model="m", **content) as span:
+        pass
+    return span
+
+
+def test_a_large_step_is_left_out_before_it_is_copied():
+    span = ended(input=[{"role": "user", "content": LARGE}], usage={"input_tokens": 5})
+    span_ended(span, most_bytes=1_000_000)  # reads the prices
+    tracemalloc.start()
+
+    event = span_ended(span, most_bytes=1_000_000)
+
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < len(LARGE) / 10
+    assert isinstance(event, SpanCut)
+    assert (event.data, event.input_tokens) == ('{"type": "generation"}', 5)
+
+
+def test_a_step_of_many_small_texts_is_left_out_too():
+    span = ended(input=[{"content": "x" * 10} for _ in range(50_000)])
+
+    assert isinstance(span_ended(span, most_bytes=1_000_000), SpanCut)
+    assert not isinstance(span_ended(span, most_bytes=10_000_000), SpanCut)
+
+
+def test_a_large_step_is_counted_and_its_columns_are_kept(tmp_path):
+    with TraceStore(tmp_path / "traces.db", queue_bytes=100_000) as store:
+        processor = TraceProcessor(store)
+        span = ended(input=[{"content": "x" * 200_000}], usage={"input_tokens": 5})
+        processor.on_span_start(span)
+        processor.on_span_end(span)
+        assert store.flush(10)
+        assert "larger than the queue" in store.verify()[0]
+        processor.shutdown()
+
+
+@pytest.mark.parametrize("value", ["x" * 11, [["x" * 6], {"a": b"x" * 6}]])
+def test_texts_are_added_up(value):
+    assert is_larger(value, 10)
+    assert not is_larger(value, 12)
+
+
+CONTROLS = "\x7f\x80\x9b\x9f\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\x1b\x07"
+
+values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.text(CONTROLS),
+    lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(), below, max_size=4),
+)
+
+
+def refuse(name):
+    raise AssertionError(name)
+
+
+@given(values, st.sampled_from([None, 2]))
+def test_json_is_read_by_every_reader_and_steers_no_terminal(value, indent):
+    text = json_text(value, indent=indent)
+
+    json.loads(text, parse_constant=refuse)
+    assert not set(CONTROLS) & set(text)
+
+
+@given(st.text() | st.text(CONTROLS))
+def test_text_is_the_same_behind_its_escapes(text):
+    assert json.loads(json_text([text])) == [text]
+
+
+def test_an_infinite_number_in_a_body_is_text():
+    assert json_text(json.loads('{"a": [1e999, -1e999]}')) == '{"a": ["inf", "-inf"]}'
+
+
+def test_a_viewer_is_sent_no_infinite_number(store, record):
+    body = (
+        b'{"model": "m", "messages": [{"role": "user", "content": 1e999}], "options": {"a": 1e999}}'
+    )
+    run = record(exchanges=(Exchange("http://h", 200, body, body),))
+
+    with TestClient(build_app(store), base_url="http://127.0.0.1") as client:
+        text = client.get(f"/api/runs/{run}").text
+
+    assert json.loads(text, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a/\0"])
+def test_a_path_that_no_file_has_is_an_error_of_ours(path):
+    with pytest.raises(StoreError, match="file"):
+        TraceStore(path)
