@@ -110,11 +110,11 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         ),
         (
             {"openai": {"headers": {"Content-Length": "3"}}},
-            "openai.headers (argument): 'Content-Length' is the connection's own header",
+            "openai.headers.Content-Length (argument): 'Content-Length' is the connection's own header",
         ),
         (
             {"providers": {"a": {"kind": "ollama", "headers": {"transfer-encoding": "chunked"}}}},
-            "providers.a.headers (argument): 'transfer-encoding' is the connection's own header",
+            "providers.a.headers.transfer-encoding (argument): 'transfer-encoding' is the connection's own header",
         ),
         (
             {"openai": {"api_key": "a\nb"}},
@@ -530,6 +530,21 @@ def test_a_table_is_named_where_it_begins(text, line, advice):
 
     assert str(caught.value).startswith(line)
     assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TE", "x"), ("X_KEY", "${K}"), ("AUTHORIZATION", "Bearer env:K")]
+)
+def test_the_variable_of_a_wrong_header_is_named(name, value):
+    Path("timestep.toml").write_text("[openai.headers]\nX-Other = '1'\n")
+    variable = f"TIMESTEP_OPENAI__HEADERS__{name}"
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environment={"TIMESTEP_OPENAI__HEADERS__A": "1", variable: value})
+
+    header = name.lower().replace("_", "-")
+    assert str(caught.value).startswith(
+        f"openai.headers.{header} (environment variable {variable})"
+    )
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def _explained(
 ) -> tuple[KeyPath, str]:
     """Return the key of *problem*, and the whole message."""
     path, error = _path(problem), problem.get("ctx", {}).get("error")
-    if isinstance(error, WrongEntryError):
+    if isinstance(error, WrongEntryError | UnreadError) and error.name is not None:
         path = (*path, error.name)
     is_section = problem["type"] == "value_error" and any(map(is_model, arms_at(model, path)))
     # What a whole section refuses is a URL that would carry its key in the clear.

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import cast
 
-from timestep.net.references import check_read
+from timestep.net.options import WrongEntryError
+from timestep.net.references import UnreadError, check_read
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OF_THE_CONNECTION = frozenset(
@@ -38,7 +39,18 @@ def check_headers(headers: object) -> dict[str, str]:
     if not isinstance(headers, Mapping):
         raise ValueError(f"headers are {type(headers).__name__}; write a table of texts by name")
     given = cast("Mapping[object, object]", headers)
-    return dict(check_header(name, value) for name, value in given.items())
+    return dict(_entry(name, value) for name, value in given.items())
+
+
+def _entry(name: object, value: object) -> tuple[str, str]:
+    """Return a header of a table; an error knows which one it is about."""
+    try:
+        return check_header(name, value)
+    except UnreadError as exc:
+        exc.name = str(name)
+        raise
+    except ValueError as exc:
+        raise WrongEntryError(str(name), str(exc)) from None
 
 
 def check_header(name: object, value: object) -> tuple[str, str]:

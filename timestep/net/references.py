@@ -40,7 +40,10 @@ class UnreadError(ValueError):
     Attributes:
         reason: What the text is, without the text.
         slip: How it came to be.
+        name: The entry of a table that it is the value of; None outside of tables.
     """
+
+    name: str | None = None
 
     def __init__(self, reason: str, slip: Slip) -> None:
         super().__init__(f"{reason}; {FIXES[slip]}")
