@@ -6,6 +6,13 @@ import json
 import httpx
 import openai
 import pytest
+from agents import (
+    Agent,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    RunConfig,
+    function_tool,
+)
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
@@ -491,3 +498,31 @@ def test_pieces_may_be_endless(fake_openai, client):
     with client.stream("POST", "/chat/completions", json=STREAM) as response:
         assert next(response.iter_lines()).startswith("data: ")
     fake_openai.wait_for_disconnect()
+
+
+@pytest.mark.parametrize("model_class", [OpenAIResponsesModel, OpenAIChatCompletionsModel])
+async def test_the_sdk_s_models_run_agents_on_it(fake_openai, run, model_class):
+    @function_tool
+    def weather(city: str) -> str:
+        """The weather."""
+        return f"sunny in {city}"
+
+    fake_openai.reply(thinking="Hm", tool_calls=[("weather", {"city": "Paris"})], call_pieces=2)
+    fake_openai.reply("Take a hat.")
+    async with openai.AsyncOpenAI(base_url=fake_openai.base_url, api_key="k") as client:
+        agent = Agent(name="a", tools=[weather], model=model_class("m", client))
+        result = await run(agent, run_config=RunConfig(tracing_disabled=True))
+
+    assert result.final_output == "Take a hat."
+    assert "sunny in Paris" in json.dumps(fake_openai.chats[-1])
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/responses"])
+async def test_the_sdk_s_client_understands_the_failures(fake_openai, path):
+    fake_openai.fail(429, "slow down", headers={"Retry-After": "3"})
+    async with openai.AsyncOpenAI(
+        base_url=fake_openai.base_url, api_key="k", max_retries=0
+    ) as client:
+        with pytest.raises(openai.RateLimitError, match="slow down") as caught:
+            await client.post(path, body={**CHAT, **ASK}, cast_to=object)
+    assert caught.value.response.headers["retry-after"] == "3"
