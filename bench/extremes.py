@@ -1,9 +1,12 @@
 """Measure answers that no model gives: is their price in time and memory bounded?
 
-    python -m bench.extremes [--chunks 1000000] [--megabytes 50]
+    python -m bench.extremes [--chunks 1000000] [--megabytes 50] [--parts 400000]
 
 A test server in a process of its own sends a million chunks, and one line of 50 MB; the SDK's
 Runner reads them, whole and streamed. Each is done in a new process, whose peak is its own.
+
+Then readers get what no model sends, once and twice as much of it. The ratio of the CPU time is 2
+where work is linear, and about 1 where a limit ends it.
 """
 
 import argparse
@@ -13,10 +16,14 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from agents import Agent, RunConfig, Runner
 
+from timestep.net.origin import Origin
+from timestep.ollama.lines import ChatLines
 from timestep.ollama.provider import OllamaModelProvider
+from timestep.openai.stream import ChatReader
 from timestep.testing import FakeOllama, Reply
 
 CASES = ("nothing", "chunks", "line")
@@ -55,11 +62,60 @@ def read(url: str, case: str, way: str) -> None:
     )
 
 
+def _attacks() -> dict[str, tuple[Callable[[bytes], object], Callable[[int], bytes]]]:
+    """What a reader gets, and how *n* parts of it are made."""
+    origin = Origin("m", "http://h")
+
+    def pieces(reader: ChatLines | ChatReader, body: bytes) -> None:
+        for at in range(0, len(body), 16_384):
+            reader.feed(body[at : at + 16_384])
+        reader.end_of_body()
+
+    def lines(body: bytes) -> None:
+        pieces(ChatLines(origin), body)
+
+    def events(body: bytes) -> None:
+        pieces(ChatReader(origin, "http://h"), body)
+
+    call = b'{"function":{"name":"f"}}'
+    delta = b'data: {"choices":[{"delta":{"tool_calls":[{"index":%d,"function":{"arguments":"{"}}]}}]}\n\n'
+    return {
+        "empty lines": (lines, lambda n: b"\n" * n),
+        "lines without content": (lines, lambda n: b'{"message":{}}\n' * (n // 10)),
+        "calls in one line": (
+            lines,
+            lambda n: b'{"message":{"tool_calls":[' + b",".join([call] * n) + b"]}}\n",
+        ),
+        "values in one line": (lines, lambda n: b"[" + b"{}," * n + b"1]\n"),
+        "comments": (events, lambda n: b":\n" * n),
+        "data without an end": (events, lambda n: b"data: 1\n" * n),
+        "pieces of one call": (events, lambda n: (delta % 0) * (n // 10)),
+        "calls in pieces": (events, lambda n: b"".join(delta % at for at in range(n // 10))),
+    }
+
+
+def attack(parts: int) -> None:
+    """Print what *parts* of every attack cost, and the ratio for twice as many."""
+    print(f"{'attack':<24}{'bytes':>14}{'CPU':>10}{'ratio for twice as much':>28}")
+    for name, (read_all, body_of) in _attacks().items():
+        costs: list[float] = []
+        for count in (parts, 2 * parts):
+            body = body_of(count)
+            start = time.process_time()
+            read_all(body)
+            costs.append(time.process_time() - start)
+        print(
+            f"{name:<24}{len(body_of(parts)):>14,}{costs[0] * 1000:>7.0f} ms"
+            f"{costs[1] / max(costs[0], 1e-9):>28.1f}"
+        )
+
+
 def main() -> None:
     """Serve, read, or start the processes that do."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chunks", type=int, default=1_000_000)
     parser.add_argument("--megabytes", type=int, default=50)
+    parser.add_argument("--parts", type=int, default=400_000)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--read", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -80,6 +136,7 @@ def main() -> None:
             for way in ("whole", "streamed"):
                 subprocess.run([*this, "--read", url, case, way], check=True)
         server.communicate()
+    attack(options.parts)
 
 
 if __name__ == "__main__":
