@@ -16,7 +16,8 @@ from timestep.engines.restate import run_config
 
 provider = MultiModelProvider.from_env()
 worker = restate.Service("worker")
-options = restate.RunOptions(initial_retry_interval=timedelta(milliseconds=200), max_attempts=3)
+SOON = restate.RunOptions(initial_retry_interval=timedelta(milliseconds=200), max_attempts=3)
+LATE = restate.RunOptions(initial_retry_interval=timedelta(hours=1), max_attempts=3)
 
 
 @durable_function_tool
@@ -27,6 +28,15 @@ async def note(step: int) -> str:
 
 @worker.handler()
 async def work(ctx: restate.Context, model: str) -> str:
+    return await answer(model, SOON)
+
+
+@worker.handler()
+async def wait(ctx: restate.Context, model: str) -> str:
+    return await answer(model, LATE)
+
+
+async def answer(model, options):
     agent = Agent("worker", model=model, tools=[note])
     config = run_config(provider, options=options)
     return (await Runner.run(agent, "work", max_turns=20, run_config=config)).final_output

@@ -2,12 +2,18 @@
 
 import pytest
 from agents import (
+    Agent,
     AsyncOpenAI,
     MaxTurnsExceeded,
+    ModelRetryNormalizedError,
+    ModelRetrySettings,
     ModelSettings,
     ModelTracing,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
+    RetryPolicyContext,
+    RunConfig,
+    Runner,
     UserError,
 )
 from openai import APIStatusError
@@ -19,6 +25,14 @@ from timestep.engines.attempts import (
     failure_of,
     without_retries,
 )
+from timestep.engines.dbos import retry_policy
+
+
+async def ask(provider, model):
+    retry = ModelRetrySettings(max_retries=2, policy=retry_policy)
+    agent = Agent("asked", model=model, model_settings=ModelSettings(retry=retry))
+    config = RunConfig(model_provider=provider, tracing_disabled=True)
+    return (await Runner.run(agent, "hi", run_config=config)).final_output
 
 
 class Mine(errors.ServerBusyError):
@@ -104,3 +118,31 @@ async def test_one_attempt_is_one_request(models, openai_server, status, told, p
     assert len(openai_server.requests) == len(models)
     assert [failure.wait for failure in failures] == [7.0] * len(models)
     assert {failure.passes for failure in failures[:2]} == {passes}
+
+
+async def test_the_policy_repeats_what_passes(fake_ollama):
+    provider = MultiModelProvider.from_env(ollama={"base_url": fake_ollama.url})
+    fake_ollama.fail(503, "server busy, please try again")
+    fake_ollama.reply("hello")
+
+    assert await ask(provider, "ollama/m") == "hello"
+
+
+async def test_the_policy_repeats_nothing_else(fake_ollama):
+    provider = MultiModelProvider.from_env(ollama={"base_url": fake_ollama.url})
+    fake_ollama.fail(401, "unauthorized")
+
+    with pytest.raises(errors.AuthenticationError):
+        await ask(provider, "ollama/m")
+    assert len(fake_ollama.chats) == 1
+
+
+def test_the_policy_waits_as_long_as_the_server_asks():
+    def decision(error):
+        facts = {"attempt": 1, "max_retries": 2, "stream": False}
+        normalized = ModelRetryNormalizedError()
+        return retry_policy(RetryPolicyContext(error=error, normalized=normalized, **facts))
+
+    assert decision(errors.RateLimitError("x", retry_after=90.0)).delay == 90.0
+    assert decision(errors.RateLimitError("x")).delay is None
+    assert not decision(ValueError("x")).retry

@@ -59,8 +59,8 @@ def application(restate_server, fake_ollama, openai_server, monkeypatch, tmp_pat
 def work(restate_server):
     """Call the handler with a model; return the status and its result or message."""
 
-    def work(model):
-        status, told = post(f"{restate_server[0]}/worker/work", model)
+    def work(model, handler="work"):
+        status, told = post(f"{restate_server[0]}/worker/{handler}", model)
         return status, told if status == 200 else told["message"]
 
     return work
@@ -97,13 +97,20 @@ def test_calls_of_one_answer_run_in_its_order(application, work, fake_ollama):
     assert notes() == steps
 
 
-@pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}])
-def test_what_passes_is_asked_again(application, work, fake_ollama, headers):
-    fake_ollama.fail(503, "server busy, please try again", headers=headers)
+def test_what_passes_is_asked_again(application, work, fake_ollama):
+    fake_ollama.fail(503, "server busy, please try again")
     fake_ollama.reply("hello")
 
     with application():
         assert work("ollama/m") == (200, "hello")
+
+
+def test_a_server_that_says_when_is_asked_again_then(application, work, fake_ollama):
+    fake_ollama.fail(503, "server busy, please try again", headers={"Retry-After": "1"})
+    fake_ollama.reply("hello")
+
+    with application():
+        assert work("ollama/m", "wait") == (200, "hello")  # which by itself waits for an hour
 
 
 @pytest.mark.parametrize(
