@@ -16,6 +16,7 @@ from agents import (
 from openai import AsyncOpenAI
 from pydantic import SecretStr
 
+from timestep.answer.defaults import ModelDefaults, read_settings
 from timestep.config.kinds import KINDS, PROVIDER_PLUGINS
 from timestep.config.provenance import dotted
 from timestep.config.schema import (
@@ -128,6 +129,7 @@ def build_default_openai(
         written_headers=_written(settings, "openai.headers", table.headers),
         choices=choices,
         options=_chat_options(table, strict=strict),
+        defaults=_defaults("openai", table),
     )
 
 
@@ -158,16 +160,28 @@ def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEnd
     )
 
 
-def build_openai(_: str, table: OpenAIProviderSettings) -> OpenAICompatibleProvider:
+def build_openai(name: str, table: OpenAIProviderSettings) -> OpenAICompatibleProvider:
     """Return the provider for the API that *table* describes."""
-    return _openai(table, use_responses=table.api == "responses")
-
-
-def _openai(
-    table: OpenAISettings | OpenAIProviderSettings, *, use_responses: bool | None
-) -> OpenAICompatibleProvider:
     return OpenAICompatibleProvider(
-        openai_endpoint(table), use_responses=use_responses, options=_chat_options(table)
+        openai_endpoint(table),
+        use_responses=table.api == "responses",
+        options=_chat_options(table),
+        defaults=_defaults(f"providers.{name}", table),
+    )
+
+
+def _defaults(where: str, table: OpenAISettings | OpenAIProviderSettings) -> ModelDefaults:
+    """Return how models are asked by default.
+
+    Raises:
+        ConfigurationError: A setting is unknown, or its value cannot be used.
+    """
+    return ModelDefaults(
+        read_settings(f"{where}.settings", table.settings),
+        {
+            name: read_settings(f"{where}.{dotted(['models', name])}", settings)
+            for name, settings in table.models.items()
+        },
     )
 
 

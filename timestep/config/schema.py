@@ -103,6 +103,12 @@ class _OpenAIFields(Section, frozen=True):
     """Fields added to the URL of every request."""
     extra_body: dict[str, Any] = Field(default_factory=dict, examples=[{"top_k": 40}])
     """Fields added to the body of every chat completion; the settings of a call win."""
+    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0.2}])
+    """Settings for every model, named as in agents.ModelSettings; those of an agent win."""
+    models: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, examples=[{"gpt-5-mini": {"reasoning": {"effort": "low"}}}]
+    )
+    """Settings by model name; they win over settings."""
     adapter: Literal["timestep", "sdk"] = "timestep"
     """Whose model speaks chat completions to a server that is not OpenAI: timestep's, or the SDK's for what timestep's refuses, such as audio."""
     structured_output: Literal["json_schema", "json_object", "prompt"] = "json_schema"

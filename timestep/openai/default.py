@@ -24,6 +24,7 @@ from agents import (
 from agents.models import get_default_model
 from openai import AsyncOpenAI, not_given
 
+from timestep.answer.defaults import ModelDefaults
 from timestep.net.urls import OPENAI_URL
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model_options import ChatModelOptions
@@ -69,6 +70,7 @@ class DefaultOpenAIProvider(OpenAIProvider):
         written_headers: The headers of *endpoint* that were written for timestep.
         choices: How the SDK's own models are asked.
         options: How our model for chat completions is asked; None takes the SDK's.
+        defaults: Settings for what a call leaves out.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class DefaultOpenAIProvider(OpenAIProvider):
         written_headers: AbstractSet[str] = frozenset(),
         choices: OpenAIChoices | None = None,
         options: ChatModelOptions | None = None,
+        defaults: ModelDefaults | None = None,
     ) -> None:
         choices = choices or OpenAIChoices()
         super().__init__(agent_registration=choices.agent_registration)
@@ -91,6 +94,7 @@ class DefaultOpenAIProvider(OpenAIProvider):
             use_websocket=_or(choices.use_websocket, is_told_websocket),
         )
         self._options = options
+        self._defaults = defaults or ModelDefaults()
         self._settled: dict[str, OpenAIProvider] = {}
 
     def get_model(self, model_name: str | None) -> Model:
@@ -103,7 +107,7 @@ class DefaultOpenAIProvider(OpenAIProvider):
         provider = self._provider()
         if isinstance(provider, OpenAICompatibleProvider) and not self._choices.use_responses:
             model_name = model_name or get_default_model()
-        return provider.get_model(model_name)
+        return self._defaults.of(provider.get_model(model_name), model_name)
 
     async def aclose(self) -> None:
         """Close what the models of this event loop opened. Safe to call twice."""

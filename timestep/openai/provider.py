@@ -12,6 +12,7 @@ from typing import Any, cast
 from agents import Model, OpenAIProvider
 from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, not_given
 
+from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.per_loop import PerLoop
@@ -90,6 +91,7 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
             Responses API can do.
         buffer_streamed_tool_calls: Take the SDK's model for chat completions, and make it hold tool
             calls back until the stream ends.
+        defaults: Settings for what a call leaves out.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         options: ChatModelOptions | None = _DEFAULTS,
         strict_feature_validation: bool = False,
         buffer_streamed_tool_calls: bool = False,
+        defaults: ModelDefaults | None = None,
     ) -> None:
         super().__init__(use_responses=use_responses)
         self._endpoint = endpoint
@@ -107,6 +110,7 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         self._strict, self._buffers = strict_feature_validation, buffer_streamed_tool_calls
         is_ours = use_responses is False and not endpoint.is_openai and not self._buffers
         self._options = options if is_ours else None
+        self._defaults = defaults or ModelDefaults()
         self._wire = ChatWire(endpoint)
         self._chat_models: dict[str, ChatCompletionsModel] = {}
         self._clients = PerLoop(_close)
@@ -129,7 +133,7 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         """
         endpoint = self._endpoint
         if self._options is not None:
-            return self._chat_model(model_name, self._options)
+            return self._defaults.of(self._chat_model(model_name, self._options), model_name)
         if endpoint.api_key is None and endpoint.is_openai:
             raise ConfigurationError(
                 f"{endpoint.base_url} needs an API key; set OPENAI_API_KEY, or api_key in the "
@@ -145,7 +149,7 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         model = provider.get_model(model_name)
         # This provider closes the client when it is collected, so each model keeps it alive.
         vars(model)["opened_by"] = self
-        return model
+        return self._defaults.of(model, model_name)
 
     async def aclose(self) -> None:
         """Close the client of this event loop; others close with their own loops. Idempotent."""

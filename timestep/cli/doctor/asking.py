@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from agents import Model, ModelSettings, ModelTracing, OpenAIResponsesModel
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 
+from timestep.answer.defaults import DefaultedModel
 from timestep.cli.configured_models import ConfiguredModel
 from timestep.cli.doctor import Finding
 from timestep.cli.errors import explain
@@ -59,5 +60,6 @@ async def _ask(provider: MultiModelProvider, name: str) -> Finding:
         return Finding(_AREA, "problem", f"{name} did not answer within {_PATIENCE:g} s.")
     except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything
         return Finding(_AREA, "problem", f"{name}: {explain(exc)}")
-    over = next((words for kind, words in _APIS if isinstance(model, kind)), "")
+    asked = model.asked if isinstance(model, DefaultedModel) else model
+    over = next((words for kind, words in _APIS if isinstance(asked, kind)), "")
     return Finding(_AREA, "ok", f"{name} answered{over}.")

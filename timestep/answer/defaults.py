@@ -1,0 +1,102 @@
+"""Settings that a model is asked with where the caller says nothing."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents import Model, ModelResponse, ModelRetryAdvice, ModelRetryAdviceRequest, ModelSettings
+from agents.items import TResponseStreamEvent
+from pydantic import TypeAdapter, ValidationError
+
+from timestep.errors import ConfigurationError
+
+
+class DefaultedModel(Model):
+    """*asked*, with *settings* where a call leaves one out.
+
+    Args:
+        asked: The model.
+        settings: The defaults; those of a call win, one by one.
+    """
+
+    def __init__(self, asked: Model, settings: ModelSettings) -> None:
+        self.asked = asked
+        self.settings = settings
+
+    @property
+    def model(self) -> str:
+        """The name the server knows the model by."""
+        return str(getattr(self.asked, "model", ""))
+
+    async def close(self) -> None:
+        """Close the model."""
+        await self.asked.close()
+
+    def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
+        """Return the advice of the model."""
+        return self.asked.get_retry_advice(request)
+
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: Any,  # noqa: A002 - the SDK's name
+        model_settings: ModelSettings,
+        *others: Any,
+        **state: Any,
+    ) -> ModelResponse:
+        """Return the answer of the model."""
+        settings = self.settings.resolve(model_settings)
+        return await self.asked.get_response(system_instructions, input, settings, *others, **state)
+
+    def stream_response(
+        self,
+        system_instructions: str | None,
+        input: Any,  # noqa: A002 - the SDK's name
+        model_settings: ModelSettings,
+        *others: Any,
+        **state: Any,
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        """Return the events of the model."""
+        settings = self.settings.resolve(model_settings)
+        return self.asked.stream_response(system_instructions, input, settings, *others, **state)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDefaults:
+    """The default settings of a provider's models.
+
+    Attributes:
+        every: For every model.
+        models: By model; they win over *every*.
+    """
+
+    every: ModelSettings = field(default_factory=ModelSettings)
+    models: Mapping[str, ModelSettings] = field(default_factory=dict[str, ModelSettings])
+
+    def of(self, model: Model, name: str | None) -> Model:
+        """Return *model*, asked with the settings for *name*; *model* itself when there are none."""
+        settings = self.every.resolve(self.models.get(name or ""))
+        return model if settings == ModelSettings() else DefaultedModel(model, settings)
+
+
+_SETTINGS = TypeAdapter(ModelSettings)
+
+
+def read_settings(where: str, table: Mapping[str, Any]) -> ModelSettings:
+    """Return the settings in *table*, which is at *where* in the configuration.
+
+    Raises:
+        ConfigurationError: A key is unknown, or its value cannot be used.
+    """
+    if "extra_headers" in table:  # they may be secret, and these settings are shown
+        raise ConfigurationError(f"{where}.extra_headers: write them as headers of the provider")
+    if unknown := sorted(table.keys() - ModelSettings.__dataclass_fields__.keys()):
+        raise ConfigurationError(
+            f"{where}.{unknown[0]}: unknown setting; agents.ModelSettings lists those there are"
+        )
+    try:
+        return _SETTINGS.validate_python(dict(table))
+    except ValidationError as exc:
+        wrong = exc.errors(include_url=False, include_input=False)[0]
+        key = ".".join(map(str, wrong["loc"][:1]))
+        raise ConfigurationError(f"{where}.{key}: {wrong['msg']}") from None
