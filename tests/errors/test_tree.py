@@ -85,7 +85,7 @@ def test_a_copy_of_an_error_has_all_that_it_had(error):
 
 @pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
 def test_an_error_comes_back_from_a_queue_that_keeps_its_class_and_arguments_as_json(error):
-    # Source: celery 5.5, Backend.exception_to_python(): the class, called with the arguments.
+    # Source: celery/backends/base.py, exception_to_python: the class, called with the arguments.
     told = json.loads(json.dumps(error.args))
 
     again = type(error)(*told)
