@@ -21,7 +21,6 @@ from timestep.errors import TimestepError
 from timestep.traces import install, uninstall
 
 KEY = "sk-marked-0123456789-abcdef"
-LATE = b"x" * 600
 
 
 def page(body, *headers, status="200 OK"):
@@ -52,6 +51,27 @@ BROKEN = {
     "the length": f"HTTP/1.1 200 OK\r\nContent-Length: {KEY}\r\n\r\n{{}}".encode(),
     "the size of a chunk": chunked(KEY),
     "the extension of a chunk": chunked(f"5;{KEY}"),
+    "a trailer": chunked("0")[:-5] + f"X: {KEY}\r\n{KEY}\r\n\r\n".encode(),
+    "an early answer": f"HTTP/1.1 100 {KEY}\r\nX: {KEY}\r\n\r\n".encode()
+    + page("no", status="400 No"),
+    "a folded header": f"HTTP/1.1 200 OK\r\nX: a\r\n {KEY}\r\n\r\n".encode(),
+    "another protocol": f"HTTP/1.1 101 {KEY}\r\nUpgrade: {KEY}\r\n\r\n{KEY}".encode(),
+    "two lengths": page("no", f"Content-Length: 9{KEY}"),
+    "a cookie": page("no", f"Set-Cookie: a={KEY}", f"Retry-After: {KEY}", status="429 No"),
+    "a challenge": page("no", f'WWW-Authenticate: Bearer realm="{KEY}"', status="401 No"),
+    "a nested error": page(
+        json.dumps({"error": json.dumps({"error": {"message": KEY}})}), status="500 No"
+    ),
+    "codes of an error": page(
+        json.dumps({"error": {"code": KEY, "type": KEY, "param": KEY}}), status="404 No"
+    ),
+    "a very long line": page(b"x" * 70_000 + KEY.encode()),
+    "a very long header": f"HTTP/1.1 200 OK\r\nX: {KEY}{'x' * 100_000}\r\n\r\n".encode(),
+    "many values": page("[" + f'"{KEY}",' * 100_000 + "1]"),
+    "many calls": page(
+        json.dumps({"message": {"tool_calls": [{"function": {"name": KEY}}] * 1_001}}) + "\n"
+    ),
+    "lone surrogates": page('{"error": "\\ud800' + KEY + '"}', status="500 No"),
     "the encoding": page("{}", f"Content-Encoding: {KEY}"),
     "a packed page": page(gzip.compress(f"<pre>{KEY}".encode()), "Content-Encoding: gzip"),
     "what is not packed": page(f"<pre>{KEY}", "Content-Encoding: gzip"),
