@@ -177,6 +177,57 @@ def test_raw_prints_the_bytes_and_says_what_they_are_on_stderr(invoke, record):
     assert "POST http://h/api/chat → 200" in done.stderr
 
 
+def test_raw_on_a_terminal_leaves_out_what_it_acts_on(in_terminal, tmp_path, record):
+    path = tmp_path / "data" / "timestep" / "traces.db"
+    body = '{"a": "x\x9b2Jy\u202ez"}'.encode()
+    exchange = Exchange("http://h/api/chat", 200, body, b"<\x1b]0;title\x07>")
+    at = time.time()
+    with TraceStore(path) as store:
+        store.write(
+            [
+                TraceStarted("trace_odd00000", "Odd", None, None, at),
+                SpanStarted("odd", "trace_odd00000", None, "generation", "m", at),
+                generation("odd", "trace_odd00000", at)._replace(exchanges=(exchange,)),
+            ]
+        )
+
+    text = in_terminal(80, "traces", "show", "trace_odd00000", "--raw")
+
+    assert '{"a": "x2Jyz"}' in text
+    assert not {"\x9b", "\u202e", "\x07"} & set(text)
+
+
+@pytest.mark.parametrize(
+    "options", [["show", "--json"], ["search", "needle", "--json"], ["export"]]
+)
+def test_json_holds_nothing_that_a_terminal_acts_on(invoke, tmp_path, record, options):
+    path = tmp_path / "data" / "timestep" / "traces.db"
+    at = time.time()
+    name = "needle \x9b2J \u202e"
+    with TraceStore(path) as store:
+        store.write(
+            [
+                TraceStarted("trace_odd00000", name, None, None, at),
+                SpanStarted("odd", "trace_odd00000", None, "function", name, at),
+                SpanEnded(
+                    "odd",
+                    "trace_odd00000",
+                    "function",
+                    name,
+                    at,
+                    None,
+                    json.dumps({"type": "function", "output": name}),
+                    text=name,
+                ),
+            ]
+        )
+
+    text = invoke("traces", *options).stdout
+
+    assert "\\u009b" in text
+    assert not {"\x9b", "\u202e"} & set(text)
+
+
 def test_raw_without_bytes_says_why(invoke, record):
     done = invoke("traces", "show", "bad0", "--raw")
 
