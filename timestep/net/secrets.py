@@ -244,7 +244,7 @@ def _keys_of(name: str, value: object) -> Iterator[str]:
         case "headers":
             yield from secrets_in(cast("Mapping[str, str]", value))
         case "base_url":
-            for url in _texts_in(list(value) if isinstance(value, tuple) else value):
+            for url in _texts_in(value):
                 yield from secrets_in_url(url)
         case _:
             yield from _keys_in(value)
@@ -257,8 +257,8 @@ def _texts_in(value: object) -> Iterator[str]:
         case Mapping():
             for below in cast("Mapping[str, object]", value).values():
                 yield from _texts_in(below)
-        case list():
-            for below in cast("list[object]", value):
+        case list() | tuple():
+            for below in cast("Iterable[object]", value):
                 yield from _texts_in(below)
         case _:
             pass

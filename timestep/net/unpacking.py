@@ -47,19 +47,21 @@ class _Packed:
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
-        self._unpacker: zlib._Decompress | None = None
+        self._unpacker = zlib.decompressobj(_GZIP)
+        self._has_begun = False
         self._size = 0
 
     @property
     def is_whole(self) -> bool:
         """True at the end of the body, and before its first byte."""
-        return self._unpacker is None or self._unpacker.eof
+        return self._unpacker.eof or not self._has_begun
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield what *data* unpacks to, in pieces."""
-        if self._unpacker is None and data:
+        if data and not self._has_begun:
+            self._has_begun = True
             self._unpacker = zlib.decompressobj(self._format(data))
-        while data and self._unpacker is not None and not self._unpacker.eof:
+        while data and not self._unpacker.eof:
             try:
                 part = self._unpacker.decompress(data, _PIECE)
             except zlib.error as exc:

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -106,18 +106,19 @@ def is_larger(value: object, most_bytes: int) -> bool:
     for _ in range(_MOST_LOOKED_AT):
         if not left:
             return False
-        match left.pop():
-            case str() | bytes() as text:
-                size += len(text)
-                if size > most_bytes:
-                    return True
-            case list() | tuple() as items:
-                left += cast("list[object]", items)
-            case dict() as fields:
-                left += cast("dict[str, object]", fields).values()
-            case _:
-                pass
+        one = left.pop()
+        if isinstance(one, str | bytes):
+            size += len(one)
+            if size > most_bytes:
+                return True
+        left += _inside(one)
     return False
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return cast("dict[object, object]", value).values()
+    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
 
 
 def trace_started(trace: Trace) -> TraceStarted:
