@@ -1,5 +1,7 @@
 """A provider whose server is FakeOllama, and the ways a request can travel."""
 
+import socket
+
 import pytest
 
 
@@ -54,3 +56,16 @@ def cloud_like(fake_ollama):
         return OllamaModel("m", wire, catalogue=CloudLike(wire), **settings)
 
     return build
+
+
+@pytest.fixture
+def deaf_address():
+    """Where connections are neither taken nor refused: the queue of the listener is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        waiting = [socket.socket() for _ in range(4)]
+        for end in waiting:
+            end.setblocking(False)
+            end.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+        for end in waiting:
+            end.close()

@@ -308,6 +308,19 @@ async def test_levels_of_thinking_are_remembered_for_each_model(fake_ollama, run
     ]
 
 
+async def test_levels_of_thinking_are_remembered_for_every_spelling_of_a_model(fake_ollama, run):
+    provider = OllamaModelProvider(base_url=fake_ollama.url)
+    fake_ollama.add_model("m", capabilities=["completion", "thinking"])
+    fake_ollama.fail(400, NO_LEVELS)
+    fake_ollama.reply("hi", times=3)
+
+    for name in ("m", "m:latest", "M"):
+        agent = Agent("a", model=provider.get_model(name), model_settings=thinking("low"))
+        await run(agent, "hi", run_config=QUIET)
+
+    assert [chat["think"] for chat in fake_ollama.chats] == ["low", True, True, True]
+
+
 async def test_a_server_that_refuses_plain_thinking_too_is_asked_twice_at_most(
     fake_ollama, model, run
 ):

@@ -18,6 +18,7 @@ from timestep.errors import (
     OllamaConnectionError,
     OllamaStatusError,
     OllamaStreamError,
+    OllamaTimeoutError,
     UnsupportedInputError,
 )
 from timestep.net.encoding import encode
@@ -202,6 +203,24 @@ async def test_a_proxy_that_is_down_is_not_blamed_on_ollama(monkeypatch, url):
         f"Cannot reach {url}: connection refused (through the proxy that ALL_PROXY names). Check "
         "the proxy, or list the server in NO_PROXY to go without it."
     )
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy"])
+async def test_a_connection_through_a_proxy_that_does_not_stand_in_time_names_its_variable(
+    deaf_address, monkeypatch, name
+):
+    host, port = deaf_address
+    monkeypatch.setenv(name, f"http://user:word@{host}:{port}")
+    scheme = name.partition("_")[0].lower()
+    provider = OllamaModelProvider(base_url=f"{scheme}://gpu.invalid", timeout={"connect": 0.1})
+
+    with pytest.raises(OllamaTimeoutError) as caught:
+        await whole(provider.get_model("m"))
+
+    said = str(caught.value)
+    assert f"within 0.1 s (through the proxy that {name} names). Check the proxy" in said
+    assert "word" not in said
+    assert str(port) not in said
 
 
 async def test_an_unknown_host_is_named_as_such(transport):

@@ -308,19 +308,6 @@ async def test_giving_up_does_not_wait_for_a_connection(deaf_address):
             await Runner.run(agent, "Hi")
 
 
-@pytest.fixture
-def deaf_address():
-    """Where connections are neither taken nor refused: the queue of the listener is full."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        waiting = [socket.socket() for _ in range(4)]
-        for end in waiting:
-            end.setblocking(False)
-            end.connect_ex(listener.getsockname())
-        yield listener.getsockname()
-        for end in waiting:
-            end.close()
-
-
 # Loops and threads
 
 

@@ -179,6 +179,13 @@ def test_a_broken_connection_and_silence_are_of_both_trees():
     assert (silent.phase, silent.seconds) == ("first_byte", 5.0)
 
 
+def test_a_connect_timeout_names_the_proxy_that_did_not_connect():
+    silent = Failures(ORIGIN, URL).silent(
+        "connect", 5.0, through="through the proxy that HTTP_PROXY names"
+    )
+    assert "within 5 s (through the proxy that HTTP_PROXY names). Check the proxy" in str(silent)
+
+
 ALL = [
     value
     for value in vars(openai_errors).values()

@@ -16,13 +16,14 @@ class TransportError(Exception):
         phase: ``"connect"`` when connecting took too long, ``"reach"`` when no connection could be
             made, ``"idle"`` when the answer fell silent, ``"closed"`` when the client cannot be
             used any more, ``"exchange"`` for everything else.
-        is_proxied: True when the connection goes through a proxy, which may be what is missing.
+        through: Says which proxy the connection goes through, which may be what is missing; empty
+            without one.
     """
 
-    def __init__(self, phase: Phase, reason: str, *, is_proxied: bool = False) -> None:
-        super().__init__(reason)
+    def __init__(self, phase: Phase, reason: str, *, through: str = "") -> None:
+        super().__init__(f"{reason} ({through})" if through else reason)
         self.phase: Phase = phase
-        self.is_proxied = is_proxied
+        self.through = through
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,11 @@ class Faults(Protocol):
         """Return the error for an *answer* without success, with the start of its *body*."""
         ...
 
-    def silent(self, phase: str, seconds: float | None) -> TimestepError:
-        """Return the error for silence in *phase*: ``connect``, ``first_byte`` or ``idle``."""
+    def silent(self, phase: str, seconds: float | None, *, through: str = "") -> TimestepError:
+        """Return the error for silence in *phase*: ``connect``, ``first_byte`` or ``idle``.
+
+        *through* names the proxy that did not connect; it is empty without one.
+        """
         ...
 
     def failed(self, exc: TransportError) -> TimestepError:
@@ -266,7 +269,7 @@ class Exchange:
     def _failure(self, exc: TransportError) -> TimestepError:
         if exc.phase == "connect":
             limit = None if self._timeouts is None else self._timeouts.connect
-            error = self._faults.silent("connect", limit)
+            error = self._faults.silent("connect", limit, through=exc.through)
         elif exc.phase == "idle":
             error = self._faults.silent("idle", None)
         else:

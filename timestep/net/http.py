@@ -167,11 +167,12 @@ async def _body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
 def _error(exc: Exception, proxy: Proxy | None) -> TransportError:
     match exc:
         case aiohttp.ClientHttpProxyError():
-            return _unreached(f"the proxy answered {exc.status}", proxy)
+            reason = f"the proxy answered {exc.status}"
+            return TransportError("reach", reason, through=_through(proxy))
         case asyncio.TimeoutError():
-            return TransportError("connect", "connecting took too long")
+            return TransportError("connect", "connecting took too long", through=_through(proxy))
         case aiohttp.ClientConnectorError() | aiohttp.ClientConnectorCertificateError():
-            return _unreached(reason_of(exc), proxy)
+            return TransportError("reach", reason_of(exc), through=_through(proxy))
         case aiohttp.ClientResponseError():
             return TransportError("exchange", NO_HTTP)
         case aiohttp.ClientOSError() if exc.errno:
@@ -183,11 +184,9 @@ def _error(exc: Exception, proxy: Proxy | None) -> TransportError:
         case RuntimeError():
             return TransportError("closed", "it is closed")
         case _:  # what a SOCKS proxy says
-            return _unreached(reason_of(exc), proxy)
+            return TransportError("reach", reason_of(exc), through=_through(proxy))
 
 
-def _unreached(reason: str, proxy: Proxy | None) -> TransportError:
-    if proxy is None:
-        return TransportError("reach", reason)
-    through = f"{reason} (through the proxy that {proxy.name} names)"
-    return TransportError("reach", through, is_proxied=True)
+def _through(proxy: Proxy | None) -> str:
+    """Name the variable of *proxy*, never its value; return nothing without a proxy."""
+    return "" if proxy is None else f"through the proxy that {proxy.name} names"

@@ -69,11 +69,11 @@ class Catalogue:
 
     def knows_levels(self, model: str) -> bool:
         """Return False once the server has refused a level of thinking for *model*."""
-        return model not in self._without_levels
+        return tagged(model) not in self._without_levels
 
     def note_no_levels(self, model: str) -> None:
         """Remember that the server takes ``think`` for *model* only as true or false."""
-        self._without_levels.add(model)
+        self._without_levels.add(tagged(model))
 
     def forget(self, model: str) -> None:
         """Ask again next time, because the model was pulled again."""

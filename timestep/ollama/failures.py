@@ -17,12 +17,17 @@ class Failures:
         """Return the error for an *answer* without success."""
         return status_error(answer.status, answer.headers, body, self._origin)
 
-    def silent(self, phase: str, seconds: float | None) -> OllamaTimeoutError:
+    def silent(self, phase: str, seconds: float | None, *, through: str = "") -> OllamaTimeoutError:
         """Return the error for silence in *phase*."""
         host = self._origin.host
+        step = (
+            f"{CHECK_PROXY} (timeout={{'connect': …}} waits longer.)"
+            if through
+            else "Is the server running and the address right? ('ollama serve' starts it; "
+            "timeout={'connect': …} waits longer.)"
+        )
         text = {
-            "connect": f"No connection to {host} within {seconds} s. Is the server running and the "
-            "address right? ('ollama serve' starts it; timeout={'connect': …} waits longer.)",
+            "connect": f"No connection to {host} within {seconds} s{through and f' ({through})'}. {step}",
             "first_byte": f"{host} did not begin its answer within {seconds} s. A large model may "
             "still be loading: keep_alive keeps it loaded, timeout={'first_byte': …} waits longer.",
             "idle": f"{host} fell silent in the middle of its answer"
@@ -41,7 +46,7 @@ class Failures:
                     "in one event loop and until it is closed; give base_url instead, and timestep "
                     "keeps a client for every loop."
                 )
-            case "reach" if exc.is_proxied:
+            case "reach" if exc.through:
                 text = f"Cannot reach {host}: {reason}. {CHECK_PROXY}"
             case "reach" if is_ollama_cloud(host):
                 text = f"Cannot reach {host}: {reason}. Check the network."

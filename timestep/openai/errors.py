@@ -413,12 +413,13 @@ class Failures:
         """Return the error for an *answer* whose status is not 2xx."""
         return status_error(answer.status, answer.headers, body, self._origin, self._url)
 
-    def silent(self, phase: str, seconds: float | None) -> OpenAITimeoutError:
+    def silent(self, phase: str, seconds: float | None, *, through: str = "") -> OpenAITimeoutError:
         """Return the error for silence in *phase*."""
         host = self._origin.host
         limit = f" within {seconds:g} s" if seconds else ""
+        step = CHECK_PROXY if through else "Is the server running and base_url right?"
         text = {
-            "connect": f"No connection to {host}{limit}. Is the server running and base_url right?",
+            "connect": f"No connection to {host}{limit}{through and f' ({through})'}. {step}",
             "first_byte": f"{host} did not begin its answer{limit}.",
             "idle": f"{host} fell silent in the middle of its answer"
             f"{f' for {seconds:g} s' if seconds else ''}.",
@@ -434,7 +435,7 @@ class Failures:
     def failed(self, exc: TransportError) -> OpenAIConnectionError:
         """Return the error for a request that did not get through."""
         host, reason = self._origin.host, self._origin.clean(str(exc))
-        if exc.is_proxied:
+        if exc.through:
             text = f"Cannot reach {host}: {reason}. {CHECK_PROXY}"
         elif exc.phase == "reach":
             text = f"Cannot reach {host}: {reason}. Check base_url, the server and the network."
