@@ -73,6 +73,7 @@ def serve(port: int, machine: Machine, models: Sequence[str]) -> None:
 async def work(urls: Sequence[str], scenario: dict[str, Any], seed: int) -> None:
     """Ask what one process asks, once a line arrives on standard input."""
     provider = OllamaModelProvider(base_url=urls)
+    await provider.wire().get("/api/ps")  # imports aiohttp before the clock runs
     print("ready", flush=True)
     sys.stdin.readline()
 
