@@ -17,12 +17,14 @@ from timestep.engines.restate import run_config
 provider = MultiModelProvider.from_env()
 worker = restate.Service("worker")
 SOON = restate.RunOptions(initial_retry_interval=timedelta(milliseconds=200), max_attempts=3)
-LATE = restate.RunOptions(initial_retry_interval=timedelta(hours=1), max_attempts=3)
+HOUR = timedelta(hours=1)
+LATE = restate.RunOptions(initial_retry_interval=HOUR, max_retry_interval=HOUR, max_attempts=3)
 
 
 @durable_function_tool
 async def note(step: int) -> str:
-    """Write down that a step was done."""
+    """Write down that a step was done; the first steps take longest."""
+    await asyncio.sleep(0.3 / step)
     return await restate_context().run_typed("note", write, step=step)
 
 

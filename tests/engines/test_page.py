@@ -36,8 +36,10 @@ def running(fake_ollama, code, **replaced):
     environment = {**os.environ, "OLLAMA_HOST": fake_ollama.url}
     command = [sys.executable, "assistant.py"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def assert_worked(fake_ollama):

@@ -45,12 +45,14 @@ def application(restate_server, fake_ollama, openai_server, monkeypatch, tmp_pat
     def running(*, is_known=False):
         command = [sys.executable, "-m", "tests.engines.restate_app", str(port)]
         with subprocess.Popen(command) as process:
-            wait_for("the application", lambda: listens(port))
-            if not is_known:
-                told = {"uri": f"http://127.0.0.1:{port}", "force": True}
-                assert post(f"{restate_server[1]}/deployments", told)[0] == 201
-            yield process
-            process.kill()
+            try:
+                wait_for("the application", lambda: listens(port))
+                if not is_known:
+                    told = {"uri": f"http://127.0.0.1:{port}", "force": True}
+                    assert post(f"{restate_server[1]}/deployments", told)[0] == 201
+                yield process
+            finally:
+                process.kill()
 
     return running
 

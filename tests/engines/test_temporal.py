@@ -275,8 +275,10 @@ def worker_process(address, queue):
     command = [sys.executable, "-m", "tests.engines.temporal_worker", address, queue]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NOTES": str(Path("notes").absolute())}
     with subprocess.Popen(command, env=environment) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 async def test_a_killed_worker_loses_nothing_and_runs_no_tool_twice(temporal, engine, fake_ollama):
