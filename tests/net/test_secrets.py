@@ -6,6 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from timestep import Settings
 from timestep.net.origin import Origin
 from timestep.net.secrets import (
     PLACEHOLDERS,
@@ -86,6 +87,11 @@ def test_no_part_of_six_characters_is_ever_repeated(part, shape, name):
 )
 def test_a_key_in_a_url_is_secret(url, secrets):
     assert list(secrets_in_url(url)) == secrets
+
+
+@pytest.mark.parametrize("urls", ["https://h/0123456789abcdef", ["https://h/0123456789abcdef/"]])
+def test_a_key_in_a_configured_url_is_a_configured_key(urls):
+    assert configured_keys(Settings(ollama={"base_url": urls})) == ["0123456789abcdef"]
 
 
 def test_the_longest_secret_is_masked_first():

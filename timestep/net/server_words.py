@@ -18,11 +18,9 @@ _NESTED = 8
 
 def parse(text: bytes | str) -> Any:
     """Return the JSON value of *text*; None when it is not JSON, or more than a server says."""
-    data = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
-    if has_too_many_values(data, most=MOST_SAID):
-        return None
     try:
-        return jiter.from_json(data)
+        data = text if isinstance(text, bytes) else text.encode()
+        return None if has_too_many_values(data, most=MOST_SAID) else jiter.from_json(data)
     except ValueError:
         return None
 
