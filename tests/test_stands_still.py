@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from tests.ollama.answers import call, chunk, last, ndjson
 from tests.openai.reading import URL
 from timestep import OllamaModelProvider
+from timestep.answer import written
 from timestep.answer.chunks import Failure, Text
 from timestep.answer.held import Held
 from timestep.answer.think_tags import ThinkTags
@@ -217,23 +218,28 @@ async def test_white_space_before_a_typed_answer_is_kept_out_of_it(fake_ollama, 
 
 
 @pytest.mark.parametrize("tag", ["<tools>", "<tool_call>"])
-def test_tags_that_are_never_closed_are_looked_for_once(tag):
-    found = []
+def test_tags_that_are_never_closed_are_looked_for_once(monkeypatch, tag):
+    looked_for = []
 
-    class Counting(str):
-        __slots__ = ()
+    class Counting:
+        def finditer(self, *arguments):
+            looked_for.append(arguments)
+            return closing.finditer(*arguments)
 
-        def strip(self, *_):
-            return self
-
-        def find(self, *arguments):
-            found.append(arguments)
-            return super().find(*arguments)
+    closing = written._STRING_OR_CLOSING_TAG
+    monkeypatch.setattr(written, "_STRING_OR_CLOSING_TAG", Counting())
 
     with pytest.raises(Mismatch):
-        read_calls(Counting(tag * 10_000), ["f"])
+        read_calls(tag * 10_000, ["f"])
 
-    assert sum(arguments[0].startswith("</") for arguments in found) == 1
+    assert len(looked_for) == 1
+
+
+@pytest.mark.parametrize("text", ['"' + '\\"' * 1_000, '"' * 1_001, '"' + "a\\" * 1_000])
+def test_a_string_that_is_never_closed_is_read_once(text):
+    for pattern in (written._STRING_OR_CLOSING_TAG, written._STRING_OR_BRACKET):
+        found = list(pattern.finditer(text))
+        assert "".join(each[0] for each in found) == text
 
 
 def test_calls_written_as_text_have_the_same_limit():

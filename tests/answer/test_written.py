@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from timestep.answer.chunks import Call
 from timestep.answer.written import (
     Mismatch,
+    begun_call,
     declared_name,
     read_call,
     read_calls,
@@ -242,7 +243,14 @@ def test_a_name_that_may_mean_two_tools_is_refused():
         declared_name("functions.search<|channel|>commentary", tools)
 
 
+def wrapped(name, arguments, **more):
+    function = {"name": name, "arguments": arguments}
+    return json.dumps({**more, "type": "function", "function": function})
+
+
 F, G = Call("f", {"x": 1}), Call("g", {})
+F_TEXT, G_TEXT = '{"name": "f", "arguments": {"x": 1}}', '{"name": "g"}'
+TAGS = '</tool_call> {"\\n; </tools>'
 
 
 @pytest.mark.parametrize(
@@ -263,6 +271,44 @@ F, G = Call("f", {"x": 1}), Call("g", {})
         ('[{"name": "g"}, 5]', None),
         ("[]", None),
         ("", None),
+        # A closing tag, a bracket or a separator inside a string is text.
+        (f"<tool_call>{json.dumps(call('f', x=TAGS))}</tool_call>", [Call("f", {"x": TAGS})]),
+        (
+            f"<tool_call>{json.dumps(call('f', x=TAGS))}</tool_call>\n<tool_call>{G_TEXT}</tool_call>",
+            [Call("f", {"x": TAGS}), G],
+        ),
+        (f"{json.dumps(call('f', x=TAGS))};{G_TEXT}", [Call("f", {"x": TAGS}), G]),
+        # Several calls stand on lines of their own, or between semicolons.
+        (f"{F_TEXT}\n{G_TEXT}", [F, G]),
+        (f"{F_TEXT}\n\n{G_TEXT}\n{F_TEXT}", [F, G, F]),
+        (f"{F_TEXT}; {G_TEXT};", [F, G]),
+        (f"<|python_tag|>{F_TEXT}; {G_TEXT}<|eom_id|>", [F, G]),
+        (f"```json\n{F_TEXT}\n{G_TEXT}\n```", [F, G]),
+        (f"<tool_call>{F_TEXT}\n{G_TEXT}</tool_call>", [F, G]),
+        (f"<tool_call>{F_TEXT}</tool_call>;<tool_call>{G_TEXT}</tool_call>;", [F, G]),
+        (f"{F_TEXT}\nand\n{G_TEXT}", None),
+        (f"{F_TEXT}\n{G_TEXT} now", None),
+        (f"{F_TEXT}\n5", None),
+        (f'{F_TEXT} "g"', None),
+        (f"{F_TEXT}\n{G_TEXT[:-1]}", None),
+        (f"{F_TEXT}\n}}", None),
+        (f"<tool_call>{F_TEXT}</tools>", None),
+        # The form of chat completions.
+        ('{"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}', [F]),
+        (wrapped("f", '{"x": 1}'), [F]),
+        (wrapped("g", ""), [G]),
+        (wrapped("g", "null"), [G]),
+        (wrapped("f", '{"x": 1}', id="call_1"), [Call("f", {"x": 1}, "call_1")]),
+        (f"[{wrapped('f', '{}')}, {G_TEXT}]", [Call("f", {}), G]),
+        (wrapped("f", '{"x": 1'), None),
+        (wrapped("f", "[1]"), None),
+        (wrapped("f", "{}", parameters={"x": 1}), None),
+        ('{"type": "function", "function": {"name": "f", "args": {"x": 1}}}', None),
+        ('{"type": "tool", "function": {"name": "f", "arguments": {"x": 1}}}', None),
+        # An id of the call; without arguments it may be one of them.
+        ('{"id": "call_1", "name": "f", "arguments": {"x": 1}}', [Call("f", {"x": 1}, "call_1")]),
+        ('{"name": "f", "parameters": {"x": 1}, "id": 5}', [Call("f", {"x": 1}, 5)]),
+        ('{"name": "f", "id": "5"}', None),
     ],
     ids=itertools.count(),
 )
@@ -272,6 +318,32 @@ def test_calls_are_read_out_of_a_text_that_is_nothing_else(text, found):
             read_calls(text, TOOLS)
     else:
         assert read_calls(text, TOOLS) == found
+
+
+@given(
+    st.lists(st.dictionaries(st.text(max_size=3), st.text('<>/tool_call{}[];"\\\n')), min_size=1)
+)
+def test_calls_are_read_whatever_their_arguments_hold(arguments):
+    texts = [json.dumps(call("f", **{"": one})) for one in arguments]
+    found = [Call("f", {"": one}) for one in arguments]
+
+    assert read_calls("\n".join(texts), TOOLS) == found
+    assert read_calls(";".join(texts), TOOLS) == found
+    assert read_calls("".join(f"<tool_call>{one}</tool_call>" for one in texts), TOOLS) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "f", "argu',
+        '{"type": "function", "function": {"name": "f", "argu',
+        '{"id": "call_1", "type": "function", "function": {"name": "f", ',
+        '<tool_call>{"id": "call_1", "name": "f"',
+        f"{F_TEXT}\n{G_TEXT[:-3]}",
+    ],
+)
+def test_the_beginning_of_a_call_names_its_tool(text):
+    assert begun_call(text, TOOLS) == "f"
 
 
 class Limits(BaseModel):

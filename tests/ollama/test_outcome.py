@@ -30,6 +30,9 @@ def clock() -> str:
 TOOLS = tuple(ToolConversion().convert([weather, clock], []))
 WEATHER = TOOLS[:1]
 PARIS = '{"name": "weather", "arguments": {"city": "Paris"}}'
+WRAPPED = json.dumps(
+    {"type": "function", "function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
+)
 
 
 class Verdict(BaseModel):
@@ -147,6 +150,23 @@ GOOD = {
         texts(Reading.HELD, output=OUTPUT), [last(PARIS)], [("weather", {"city": "Paris"})],
     ),
     "an answer in text, structured": (texts(Reading.HELD, output=OUTPUT), [last(YES)], [YES]),
+    "a closing tag in an argument": (
+        texts(),
+        [chunk(f"<tool_call>{PARIS.replace('Paris', '</tool_')}"), last("</tool_call>")],
+        [("weather", {"city": "</tool_"})],
+    ),
+    "a whole closing tag in an argument": (
+        texts(),
+        [chunk(f"<tool_call>{PARIS.replace('Paris', '</tool_call>')}"), last("</tool_call>")],
+        [("weather", {"city": "</tool_call>"})],
+    ),
+    "calls on lines": (
+        texts(), [chunk(f"{PARIS}\n"), last(PARIS)], [("weather", {"city": "Paris"})] * 2,
+    ),
+    "calls between semicolons": (
+        texts(), [chunk(f"{PARIS};"), last(PARIS)], [("weather", {"city": "Paris"})] * 2,
+    ),
+    "a wrapped call in text": (texts(), [last(WRAPPED)], [("weather", {"city": "Paris"})]),
     "JSON in text that is no call": (texts(), [last('{"a": 1}')], ['{"a": 1}']),
     "a call of no tool on offer in text": (
         texts(), [last('{"name": "nope", "arguments": {}}')], ['{"name": "nope", "arguments": {}}'],
@@ -377,6 +397,8 @@ HALF = {
     "a call in text": (texts(), [last(PARIS, reason="length")]),
     "half a call in text": (texts(), [last(PARIS[:-5], reason="length")]),
     "half a fenced call in text": (texts(), [last(f"```json\n{PARIS[:-5]}", reason="length")]),
+    "half a wrapped call in text": (texts(), [last(WRAPPED[:-5], reason="length")]),
+    "half a call on a second line": (texts(), [last(f"{PARIS}\n{PARIS[:-5]}", reason="length")]),
     "half a second call in text": (texts(), [last(f"[{PARIS}, {PARIS[:-5]}", reason="length")]),
     "a required call in text": (required(), [last(PARIS, reason="length")]),
     "half a required call in text": (required(), [last(PARIS[:-5], reason="length")]),

@@ -104,7 +104,8 @@ CALL = json.dumps({"name": "delete_files", "parameters": TMP})
 
 
 @pytest.mark.parametrize(
-    "text", [CALL, f"```json\n{CALL}\n```", f"<tool_call>\n{CALL}\n</tool_call>", f"[{CALL}]"]
+    "text",
+    [CALL, f"```json\n{CALL}\n```", f"<tool_call>\n{CALL}\n</tool_call>", f"[{CALL}]", f"{CALL};"],
 )
 @pytest.mark.parametrize("models", [True, ["other", "M:latest"]])
 async def test_a_text_that_is_a_call_runs_where_that_is_wanted(fake_ollama, run, text, models):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from inspect import isclass
 from types import GenericAlias
 from typing import Any, cast
@@ -16,9 +17,20 @@ from timestep.net.limits import MOST_CALLS
 
 _SHOWN_PROBLEMS = 5
 _SPELLINGS = {"arguments", "parameters"}  # Llama's own template asks for the second
-_OPENING_TAG = re.compile(r"\s*<(tool_call|function_call|tools)>")
+_SEPARATORS = " \t\r\n;"
+_OPENING_TAG = re.compile(r"[\s;]*<(tool_call|function_call|tools)>")
+# A string runs to its quote or to the end, so that no text is read twice.
+_STRING = r'"(?:[^"\\]+|\\.?)*+"?'
+_STRING_OR_CLOSING_TAG = re.compile(rf"{_STRING}|</(tool_call|function_call|tools)>", re.DOTALL)
+_STRING_OR_BRACKET = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _OPENERS = re.compile(r"\A(?:<\|python_tag\|>|\[TOOL_CALLS\])|(?:<\|eom_id\|>|<\|eot_id\|>)\Z")
-_BEGUN = re.compile(r"""\A[^{"]*\{\s*"name"\s*:\s*"([^"\\]*)\"""")
+_BEGUN = re.compile(
+    r"""\A[^{"]*\{\s*
+    (?:"(?:id|type)"\s*:\s*"[^"\\]*"\s*,\s*)*
+    (?:"function"\s*:\s*\{\s*(?:"id"\s*:\s*"[^"\\]*"\s*,\s*)?)?
+    "name"\s*:\s*"([^"\\]*)\"""",
+    re.VERBOSE,
+)
 
 CALL_BEGINNINGS = ("{", "[", "```", "<tool_call>", "<function_call>", "<tools>", "<|python_tag|>")
 """How a text that may be calls begins."""
@@ -46,17 +58,18 @@ def read_call(text: str, tools: Collection[str]) -> Call:
 
 
 def read_calls(text: str, tools: Collection[str]) -> list[Call]:
-    """Return the calls that *text* is, in JSON, one or a list, bare, fenced or in models' tags.
+    """Return the calls that *text* is, in JSON: one, a list, or some on lines or between ``;``.
+
+    They stand bare, in a fence or in models' tags.
 
     Raises:
         Mismatch: It holds anything else, or a call to something else than *tools*.
     """
     stripped = text.strip()
     if tagged := _in_tags(stripped):
-        values: list[Any] = [read_json(inside) for inside in tagged]
+        values = [value for inside in tagged for value in _values(inside)]
     else:
-        value = read_json(_OPENERS.sub("", stripped))
-        values = cast("list[Any]", value) if isinstance(value, list) else [value]
+        values = _values(_OPENERS.sub("", stripped))
     if not values:
         raise Mismatch("it holds no call")
     if len(values) > MOST_CALLS:
@@ -69,32 +82,92 @@ def _in_tags(text: str) -> list[str]:
     inside: list[str] = []
     at = 0
     while opening := _OPENING_TAG.match(text, at):
-        closing = f"</{opening[1]}>"
-        end = text.find(closing, opening.end())
-        if end < 0:
+        found = _STRING_OR_CLOSING_TAG.finditer(text, opening.end())
+        closing = next((each for each in found if each[1]), None)
+        if closing is None or closing[1] != opening[1]:
             return []
-        inside.append(text[opening.end() : end])
-        at = end + len(closing)
-    return inside if at == len(text) else []
+        inside.append(text[opening.end() : closing.start()])
+        at = closing.end()
+    return inside if not text[at:].strip(_SEPARATORS) else []
+
+
+def _values(text: str) -> list[Any]:
+    """Return the JSON values that *text* is; one None when it is anything else."""
+    value = read_json(text)
+    if isinstance(value, list):
+        return cast("list[Any]", value)
+    parts = _split(unfence(text)) if value is None else []
+    return [read_json(part) for part in parts[: MOST_CALLS + 1]] or [value]
+
+
+def _split(text: str) -> list[str]:
+    """Return the objects and lists that *text* holds; nothing when anything else is between them."""
+    parts: list[str] = []
+    start = end = depth = 0
+    for found in _STRING_OR_BRACKET.finditer(text):
+        if depth == 0:
+            if found[0] not in "{[" or text[end : found.start()].strip(_SEPARATORS):
+                return []
+            start = found.start()
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(found[0], 0)
+        if depth == 0:
+            end = found.end()
+            parts.append(text[start:end])
+    return parts if depth == 0 and not text[end:].strip(_SEPARATORS) else []
 
 
 def _call(value: Any, tools: Collection[str]) -> Call:
     if not isinstance(value, dict):
         raise Mismatch("it is not one JSON object with name and arguments")
     fields = cast("dict[str, Any]", value)
+    function = fields.get("function")
+    if fields.get("type") == "function" and "name" not in fields and isinstance(function, dict):
+        return _wrapped_call(fields, cast("dict[str, Any]", function), tools)
+    return _bare_call(fields, tools)
+
+
+def _wrapped_call(fields: dict[str, Any], function: dict[str, Any], tools: Collection[str]) -> Call:
+    """Return the call that *fields* are, in the form of OpenAI's chat completions."""
+    texts = {
+        key: _arguments_in(function[key])
+        for key in _SPELLINGS & function.keys()
+        if isinstance(function[key], str)
+    }
+    call = _bare_call({**function, **texts}, tools)
+    _refuse_unknown(fields.keys() - {"type", "function", "id"})
+    return replace(call, call_id=fields.get("id", call.call_id))
+
+
+def _arguments_in(text: str) -> Any:
+    """Return the arguments that *text* is in JSON, or *text* when it is not JSON."""
+    if text.strip() in {"", "null"}:
+        return None
+    value = read_json(text)
+    return text if value is None else value
+
+
+def _bare_call(fields: dict[str, Any], tools: Collection[str]) -> Call:
     name = fields.get("name")
     known = declared_name(name, tools) if isinstance(name, str) else None
     if known not in tools:
         raise Mismatch(f"its name is not one of {', '.join(tools)}")
     # Never fill in defaults for arguments that stand somewhere else.
     others = {key for key in fields if (key, fields[key]) != ("type", "function")} - {"name"}
-    if unknown := others - _SPELLINGS or (others if len(others) > 1 else set()):
-        keys = ", ".join(map(repr, sorted(unknown)))
-        raise Mismatch(f"the arguments belong under 'arguments', not under {keys}", is_near=True)
+    call_id = None
+    if others & _SPELLINGS:  # without arguments an "id" may be one of them
+        call_id = fields.get("id")
+        others.discard("id")
+    _refuse_unknown(others - _SPELLINGS or (others if len(others) > 1 else set()))
     arguments: object = fields[others.pop()] if others else None
     if arguments is not None and not isinstance(arguments, dict):
         raise Mismatch("its arguments are not a JSON object", is_near=True)
-    return Call(known, cast("dict[str, Any]", arguments or {}))
+    return Call(known, cast("dict[str, Any]", arguments or {}), call_id)
+
+
+def _refuse_unknown(keys: Collection[str]) -> None:
+    if keys:
+        named = ", ".join(map(repr, sorted(keys)))
+        raise Mismatch(f"the arguments belong under 'arguments', not under {named}", is_near=True)
 
 
 def begun_call(text: str, tools: Collection[str]) -> str | None:
