@@ -20,6 +20,7 @@ from timestep.answer.defaults import ModelDefaults, read_settings
 from timestep.config.kinds import KINDS, PROVIDER_PLUGINS
 from timestep.config.provenance import dotted
 from timestep.config.schema import (
+    AliasSettings,
     GatewaySettings,
     OllamaProviderSettings,
     OllamaSettings,
@@ -37,7 +38,7 @@ from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.gateways import GatewayProvider
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
-from timestep.routing import targets
+from timestep.routing import Aliases, AliasTable, targets
 
 if TYPE_CHECKING:
     from timestep.config.settings import Settings
@@ -77,6 +78,25 @@ def build_all(settings: "Settings") -> dict[str, ModelProvider]:
     return {
         "ollama": _ollama("ollama", settings.ollama, _ollama_key(settings)),
         **{name: build(name, table) for name, table in settings.providers.items()},
+    }
+
+
+def build_aliases(settings: "Settings") -> Aliases:
+    """Return the aliases of *settings*, with both spellings of those that variables name.
+
+    Raises:
+        ConfigurationError: A setting of an alias is unknown, or its value cannot be used.
+    """
+    return {
+        **settings.targets,
+        **{
+            name: AliasTable(
+                model=alias.model,
+                settings=read_settings(f"{dotted(['aliases', name])}.settings", alias.settings),
+            )
+            for name, alias in settings.aliases.items()
+            if isinstance(alias, AliasSettings)
+        },
     }
 
 

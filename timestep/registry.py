@@ -11,11 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from agents import (
     Model,
     ModelProvider,
+    ModelSettings,
     MultiProvider,
     OpenAIAgentRegistrationConfig,
     OpenAIProvider,
@@ -34,12 +36,13 @@ from timestep.net.forks import forget_in_children
 from timestep.net.unpicklable import Unpicklable
 from timestep.routing import (
     Aliases,
-    chain,
     check_alias,
+    check_alias_target,
     check_prefix,
     check_target,
     describe_ring,
     find_ring,
+    routes,
     split_prefix,
     targets,
 )
@@ -99,7 +102,8 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         provider_map: More providers; an entry wins over a built-in prefix.
         default_model: The name that stands for None, or a list of them; case is kept.
         aliases: Names that stand for other names. An alias is compared with the whole name; a
-            list becomes a `timestep.FallbackModel`.
+            list becomes a `timestep.FallbackModel`. A dict with ``model`` may have ``settings``
+            for it, as `agents.ModelSettings` has them; those of a call win, one by one.
         fallback: When such a list goes on to its next model.
         clock: Counts the seconds of a cool-down.
         openai_provider: The provider for OpenAI's names. The ``openai_*`` arguments below build one
@@ -172,7 +176,9 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         if openai_provider is not None:
             self.openai_provider = openai_provider
         self._default_model = None if default_model is None else _default(default_model)
-        self._aliases = _checked_aliases({} if aliases is None else aliases)
+        given: Aliases = {} if aliases is None else aliases
+        self._aliases = _checked_aliases(given)
+        self._alias_settings = _alias_settings(given)
         if ring := find_ring(self._aliases):
             raise ConfigurationError(describe_ring(ring))
         self._fallback = fallback or FallbackRules()
@@ -279,7 +285,11 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         Raises:
             ConfigurationError: A table or a plug-in cannot be used.
         """
-        from timestep.factory import build_all, build_default_openai  # noqa: PLC0415 - see above
+        from timestep.factory import (  # noqa: PLC0415 - see above
+            build_aliases,
+            build_all,
+            build_default_openai,
+        )
 
         provider_map = MultiModelProviderMap()
         provider_map.set_mapping(build_all(settings))
@@ -289,7 +299,7 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         openai: Any = {name: keywords[name] for name in keywords.keys() & _OPENAI_KEYWORDS}
         configured: dict[str, Any] = {
             "default_model": settings.default_model,
-            "aliases": {**settings.aliases, **settings.spellings("aliases")},
+            "aliases": build_aliases(settings),
             "fallback": settings.fallback,
             "openai_prefix_mode": settings.openai.prefix_mode,
             "unknown_prefix_mode": settings.openai.unknown_prefix_mode,
@@ -313,15 +323,19 @@ class MultiModelProvider(Unpicklable, MultiProvider):
                 f"A model's name is text, not {type(model_name).__name__}; write one such as 'gpt-4.1' "
                 "or 'ollama/llama3.2'."
             )
-        names = chain(model_name, self._aliases, self._default_model)
-        if not names:
+        ways = routes(model_name, self._aliases, self._default_model)
+        if not ways:
             return self._from_sdk(None)
-        if len(names) == 1:
-            return self._named(names[0])
+        if len(ways) == 1:
+            [(name, way)] = ways.items()
+            return self._with_settings(self._named(name), way)
         from timestep.fallback.model import FallbackModel  # noqa: PLC0415 - few want it
 
         chain_name = "default_model" if model_name is None else repr(model_name)
-        models = {name: self._link(name, chain_name) for name in names}
+        models = {
+            name: self._with_settings(self._link(name, chain_name), way)
+            for name, way in ways.items()
+        }
         return FallbackModel(models, self._fallback, rested=self._rested, clock=self._clock)
 
     def _link(self, name: str, chain_name: str) -> Model:
@@ -333,6 +347,15 @@ class MultiModelProvider(Unpicklable, MultiProvider):
             raise UnknownModelError(f"{where}: {exc}", prefix=exc.prefix, known=exc.known) from exc
         except ConfigurationError as exc:
             raise ConfigurationError(f"{where}: {exc}") from exc
+
+    def _with_settings(self, model: Model, aliases: Sequence[str]) -> Model:
+        """Return *model*, asked with the settings of *aliases*; an earlier one wins."""
+        found = [self._alias_settings[name] for name in aliases if name in self._alias_settings]
+        if not found:
+            return model
+        from timestep.answer.defaults import DefaultedModel  # noqa: PLC0415 - few want it
+
+        return DefaultedModel(model, reduce(lambda outer, inner: inner.resolve(outer), found))
 
     def _refuse_unknown(self, name: str) -> None:
         from timestep.config.kinds import KINDS  # noqa: PLC0415 - see above
@@ -470,7 +493,29 @@ def _checked_aliases(aliases: object) -> dict[str, list[str]]:
     checked: dict[str, list[str]] = {}
     for alias, target in cast("Mapping[str, object]", aliases).items():
         try:
-            checked[check_alias(alias)] = targets(check_target(target))
+            checked[check_alias(alias)] = targets(check_alias_target(target))
         except ValueError as exc:
             raise ConfigurationError(f"The alias {alias!r}: {exc}.") from exc
     return checked
+
+
+def _alias_settings(aliases: Aliases) -> dict[str, ModelSettings]:
+    """Return the settings of *aliases*, each already checked, by alias."""
+    found: dict[str, ModelSettings] = {}
+    for alias, table in aliases.items():
+        if not isinstance(table, Mapping) or (settings := table.get("settings")) is None:
+            continue
+        from timestep.answer.defaults import read_settings  # noqa: PLC0415 - few want it
+
+        if isinstance(settings, ModelSettings):
+            found[alias] = settings
+        elif isinstance(settings, Mapping):
+            found[alias] = read_settings(
+                f"The alias {alias!r}: settings", cast("Mapping[str, Any]", settings)
+            )
+        else:
+            raise ConfigurationError(
+                f"The alias {alias!r}: settings are {type(settings).__name__}; pass "
+                "agents.ModelSettings."
+            )
+    return found

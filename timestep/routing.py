@@ -6,12 +6,26 @@ call them; a `ValueError` says what to write instead.
 
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import cast
+from typing import NotRequired, TypedDict, cast
 
 from timestep.net.lists import split_commas
 from timestep.net.references import check_read
 
-Aliases = Mapping[str, str | Sequence[str]]
+
+class AliasTable(TypedDict):
+    """An alias with settings.
+
+    Attributes:
+        model: A model's name, or a list of names.
+        settings: An `agents.ModelSettings`, or a dict of its fields. Those of a call win.
+    """
+
+    model: str | Sequence[str]
+    settings: NotRequired[object]
+
+
+Aliases = Mapping[str, str | Sequence[str] | AliasTable]
+Targets = Mapping[str, str | Sequence[str]]
 
 
 def split_prefix(name: str) -> tuple[str | None, str]:
@@ -25,7 +39,7 @@ def split_prefix(name: str) -> tuple[str | None, str]:
 
 
 def chain(
-    name: str | None, aliases: Aliases, default: str | Sequence[str] | None = None
+    name: str | None, aliases: Targets, default: str | Sequence[str] | None = None
 ) -> list[str]:
     """Return the model names that *name* stands for, first choice first, each once.
 
@@ -33,23 +47,32 @@ def chain(
     over a prefix; one that lists several names stands for all of them. The aliases form no ring;
     see `find_ring`.
     """
+    return list(routes(name, aliases, default))
+
+
+def routes(
+    name: str | None, aliases: Targets, default: str | Sequence[str] | None = None
+) -> dict[str, list[str]]:
+    """Return the aliases on the way to each model of `chain`, by model; the outermost comes first."""
     start = default if name is None else name
-    waiting = [] if start is None else targets(start)[::-1]
+    waiting: list[tuple[str, list[str]]] = []
+    if start is not None:
+        waiting = [(model, []) for model in targets(start)[::-1]]
     seen: set[str] = set()
-    found: list[str] = []
+    found: dict[str, list[str]] = {}
     while waiting:
-        current = waiting.pop()
+        current, way = waiting.pop()
         if current in seen:
             continue
         seen.add(current)
         if current in aliases:
-            waiting += targets(aliases[current])[::-1]
+            waiting += [(model, [*way, current]) for model in targets(aliases[current])[::-1]]
         else:
-            found.append(current)
+            found[current] = way
     return found
 
 
-def find_ring(aliases: Aliases) -> list[str]:
+def find_ring(aliases: Targets) -> list[str]:
     """Return aliases that lead back to themselves, by any name they list, as in ``[a, b, a]``.
 
     The list is empty when every alias ends at a model.
@@ -89,6 +112,22 @@ def check_target(given: object) -> str | list[str]:
         raise ValueError("the list is empty; name at least 1 model")
     names = enumerate(cast("Sequence[object]", target), start=1)
     return [_check_name(name, f"number {number} of the list") for number, name in names]
+
+
+def check_alias_target(given: object) -> str | list[str]:
+    """Return the names that an alias stands for, where *given* may be a table with ``model``.
+
+    Raises:
+        ValueError: It names no model, or is a table with other keys than ``model`` and ``settings``.
+    """
+    if not isinstance(given, Mapping):
+        return check_target(given)
+    table = cast("Mapping[object, object]", given)
+    if "model" not in table or table.keys() - {"model", "settings"}:
+        raise ValueError(
+            "the table of an alias has the key model, and settings where it needs them"
+        )
+    return check_target(table["model"])
 
 
 def check_alias(name: object) -> str:

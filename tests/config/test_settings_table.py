@@ -64,7 +64,7 @@ def test_rows_say_types_and_defaults():
     assert "| number or table |  |" in rows()["ollama.timeout"]
     assert "| text or number |  |" in rows()["ollama.keep_alive"]
     assert "| true or false | `false` |" in rows()["ollama.tool_emulation"]
-    assert "| text or list |  |" in rows()["aliases.NAME"]
+    assert "| text or list or table |  |" in rows()["aliases.NAME"]
     assert "| required |" in rows()["providers.NAME.kind"]
     assert "(openai: required)" in rows()["providers.NAME.base_url"]
     assert "(ollama)" in rows()["providers.NAME.options"]

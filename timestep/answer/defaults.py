@@ -28,6 +28,11 @@ class DefaultedModel(Model):
         """The name the server knows the model by."""
         return str(getattr(self.asked, "model", ""))
 
+    @property
+    def inmost(self) -> Model:
+        """The model that answers, without any defaults around it."""
+        return self.asked.inmost if isinstance(self.asked, DefaultedModel) else self.asked
+
     async def close(self) -> None:
         """Close the model."""
         await self.asked.close()

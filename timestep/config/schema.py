@@ -36,6 +36,7 @@ from timestep.config.types import (
     Repairs,
     Retries,
     Seconds,
+    Target,
     WebsocketUrl,
     read_numbers,
     split_always,
@@ -44,7 +45,7 @@ from timestep.net.chains import FallbackRules
 from timestep.net.flags import Overflow
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import LOCAL_OLLAMA, OPENAI_URL, check_secrets_transport
-from timestep.routing import targets
+from timestep.routing import check_target, targets
 
 
 class Section(Frozen, BaseModel, frozen=True):
@@ -272,6 +273,36 @@ class PluginProviderSettings(ProviderSettings, frozen=True):
     def keys_of_plugin(self) -> Mapping[str, Secret[Any]]:
         """The keys beside ``kind``, with hidden values."""
         return MappingProxyType(self.__pydantic_extra__)
+
+
+class AliasSettings(Section, frozen=True):
+    """A name for a model with settings."""
+
+    model: Target = Field(examples=["gpt-5"])
+    """The model, or a list of models; the next one is asked when one cannot answer."""
+    settings: dict[str, Any] = Field(
+        default_factory=dict, examples=[{"reasoning": {"effort": "high"}}]
+    )
+    """Settings for these models, named as in agents.ModelSettings; those of an agent win."""
+
+
+def _tag_of_alias(value: object) -> str:
+    if isinstance(value, Mapping | AliasSettings):
+        return ":table"
+    return ":list" if isinstance(value, list | tuple) else ":name"
+
+
+def _read_alias(value: object) -> object:
+    return value if _tag_of_alias(value) == ":table" else check_target(value)
+
+
+Alias: TypeAlias = Annotated[
+    Annotated[Name, Tag(":name")]
+    | Annotated[list[Name], Field(min_length=1), Tag(":list")]
+    | Annotated[AliasSettings, Tag(":table")],
+    Discriminator(_tag_of_alias),
+    BeforeValidator(_read_alias),
+]
 
 
 class TracesSettings(Section, frozen=True):

@@ -23,6 +23,8 @@ from timestep.config.kinds import KINDS, ProviderTable, plugin_kinds
 from timestep.config.problems import Places, explain, message_of, printable, refusal, told
 from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, trace_origins
 from timestep.config.schema import (
+    Alias,
+    AliasSettings,
     Fallback,
     OllamaSettings,
     OpenAISettings,
@@ -47,7 +49,7 @@ from timestep.config.sources.variables import (
     environment_variables,
     spell_alike,
 )
-from timestep.config.types import Alias, AliasName, ProviderName
+from timestep.config.types import AliasName, ProviderName, Target
 from timestep.net.chains import FallbackRules
 from timestep.net.urls import is_ollama_cloud
 from timestep.routing import chain, describe_ring, find_ring, split_prefix, targets
@@ -95,8 +97,8 @@ class Settings(Frozen, BaseSettings):
     aliases: dict[AliasName, Alias] = Field(
         default_factory=dict, examples=[{"fast": "ollama/qwen3:4b"}]
     )
-    """Names for models; of a list, the next model is asked when one cannot answer."""
-    default_model: Alias | None = Field(default=None, examples=["ollama/llama3.2"])
+    """Names for models; of a list, the next model is asked when one cannot answer. A table has model, and settings for it."""
+    default_model: Target | None = Field(default=None, examples=["ollama/llama3.2"])
     """The model for agents without one: a name with its prefix, an alias, or a list of them."""
     fallback: Fallback = FallbackRules()
     """When a list of models goes on to its next one."""
@@ -205,6 +207,15 @@ class Settings(Frozen, BaseSettings):
         """
         return self.origin_of("ollama.api_key").winner.variable == "OLLAMA_API_KEY"
 
+    @property
+    def targets(self) -> dict[str, str | Sequence[str]]:
+        """The names that each alias stands for; an alias of variables has both spellings."""
+        named: dict[str, str | Sequence[str]] = {
+            name: alias.model if isinstance(alias, AliasSettings) else alias
+            for name, alias in self.aliases.items()
+        }
+        return {**named, **self.spellings("aliases")}
+
     def told(self, path: KeyPath, reason: str) -> str:
         """Return *reason* with the key at *path* and its place, in the form its user wrote it."""
         return told(path, Places(self._origins).of(path), reason, type(self))
@@ -214,9 +225,8 @@ class Settings(Frozen, BaseSettings):
 
         Prefixes are spelled as in these settings.
         """
-        aliases = {**self.aliases, **self.spellings("aliases")}
         prefixes = self.spellings("providers")
-        found = [split_prefix(model) for model in chain(name, aliases, self.default_model)]
+        found = [split_prefix(model) for model in chain(name, self.targets, self.default_model)]
         return [rest if p is None else f"{prefixes.get(p, p)}/{rest}" for p, rest in found]
 
     def named_models(self) -> Iterator[tuple[KeyPath, str]]:
@@ -255,7 +265,7 @@ class Settings(Frozen, BaseSettings):
         )
 
     def _ring(self) -> ValidationError | None:
-        ring = find_ring(self.aliases)
+        ring = find_ring(self.targets)
         return self._refusal(("aliases", ring[0]), describe_ring(ring)) if ring else None
 
     def _transport_problem(self) -> ValidationError | None:

@@ -174,7 +174,7 @@ OllamaHost: TypeAlias = Annotated[str, BeforeValidator(parse_ollama_host)]
 KeepAlive: TypeAlias = Annotated[str | int | float, BeforeValidator(check_keep_alive)]
 Options: TypeAlias = Annotated[dict[str, Any], AfterValidator(check_options)]
 # check_target says everything that can be wrong; the constraints are for the JSON schema.
-Alias: TypeAlias = Annotated[
+Target: TypeAlias = Annotated[
     Name | Annotated[list[Name], Field(min_length=1)], BeforeValidator(check_target)
 ]
 ProviderName: TypeAlias = Annotated[str, AfterValidator(_check_provider_name)]

@@ -21,7 +21,7 @@ async def note_claims(
     result: ModelResult, settings: Settings, provider: MultiModelProvider
 ) -> None:
     """Put what the server says about a model into *result*. Of a chain it is the first model."""
-    result.leads_to = chain(result.model, settings.aliases, settings.default_model)
+    result.leads_to = chain(result.model, settings.targets, settings.default_model)
     prefix, name = split_prefix(result.leads_to[0])
     ollama = ollama_providers(provider).get(prefix or "")
     if ollama is not None:

@@ -121,7 +121,7 @@ def _show(event: StreamEvent, transcript: Transcript, settings: Settings) -> Non
         case "agent_updated_stream_event":
             agent = event.new_agent
             name = str(agent.model or settings.default_model)
-            transcript.line("agent", f"{agent.name}, on {name} = {settings.aliases[name]}")
+            transcript.line("agent", f"{agent.name}, on {name} = {settings.targets[name]}")
         case "run_item_stream_event":
             _show_item(event.item, transcript)
         case "raw_response_event":

@@ -60,6 +60,6 @@ async def _ask(provider: MultiModelProvider, name: str) -> Finding:
         return Finding(_AREA, "problem", f"{name} did not answer within {_PATIENCE:g} s.")
     except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything
         return Finding(_AREA, "problem", f"{name}: {explain(exc)}")
-    asked = model.asked if isinstance(model, DefaultedModel) else model
+    asked = model.inmost if isinstance(model, DefaultedModel) else model
     over = next((words for kind, words in _APIS if isinstance(asked, kind)), "")
     return Finding(_AREA, "ok", f"{name} answered{over}.")
