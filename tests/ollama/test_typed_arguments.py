@@ -5,6 +5,8 @@ import json
 import pytest
 from agents import Agent, FunctionTool, RunConfig
 
+from timestep import OllamaModelProvider, UnsupportedInputError
+
 QUIET = RunConfig(tracing_disabled=True)
 ARRAY = {"type": "array", "items": {"type": "integer"}}
 
@@ -105,3 +107,30 @@ async def test_models_that_take_one_system_message_get_all_instructions_in_it(
 
     assert [message["role"] for message in fake_ollama.chats[0]["messages"]] == ["system", "user"]
     assert fake_ollama.chats[0]["messages"][0]["content"] == "Be kind.\n\nAnd short."
+
+
+FOREIGN = {"anyOf": [{"$ref": "https://schemas.example/a.json"}, {"$ref": "#/$defs/Gone"}]}
+
+
+async def test_a_reference_out_of_the_schema_is_named_in_one_warning(
+    fake_ollama, model, run, caplog
+):
+    fake_ollama.reply("Done.", times=2)
+    agent = Agent("a", model=model, tools=[tool_of({"type": "array", "items": FOREIGN}, {}, [])])
+
+    for _ in range(2):
+        await run(agent, "hi", run_config=QUIET)
+
+    for ref in ("https://schemas.example/a.json", "#/$defs/Gone"):
+        said = f"ignores the reference {ref!r} in the schema of the tool 'save'"
+        assert caplog.text.count(said) == 1
+
+
+async def test_under_strict_validation_a_reference_out_of_the_schema_is_an_error(fake_ollama, run):
+    provider = OllamaModelProvider(base_url=fake_ollama.url, strict_feature_validation=True)
+    tools = [tool_of(FOREIGN, {}, [])]
+
+    with pytest.raises(UnsupportedInputError, match="its target is not in that schema"):
+        await run(Agent("a", model=provider.get_model("m"), tools=tools), "hi", run_config=QUIET)
+
+    assert fake_ollama.chats == []

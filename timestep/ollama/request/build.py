@@ -138,11 +138,16 @@ def build_request(
     """
     if output is not None and output.is_plain_text():
         output = None
+    chosen = _chosen(tools, settings.tool_choice)
     draft = _Draft(
         body={"model": model, **fields.top_level},
         messages=conversation.messages,
-        tools=_chosen(tools, settings.tool_choice),
-        ignored=[*conversation.ignored, *fields.ignored],
+        tools=chosen,
+        ignored=[
+            *conversation.ignored,
+            *fields.ignored,
+            *(phrase for tool in chosen for phrase in tool.ignored),
+        ],
         notes=list(conversation.notes),
         must_call=settings.tool_choice not in (None, "auto", "none") and bool(tools),
     )

@@ -7,7 +7,8 @@ is rewritten first (``$ref`` inlined, ``allOf`` folded, ``oneOf`` to ``anyOf``, 
 The parsers behind the server read an argument by the ``type`` of its property, or by those of the
 arms of an ``anyOf`` one level deep; without one it stays text. So every property gets its type:
 unions in unions are flattened, a missing type is derived, and the types of a union also stand
-beside it.
+beside it. The server keeps ``items`` as they come, so nothing is dropped in there; the types are
+the same.
 
 A narrowed schema may accept more than its source. It accepts less only where a keyword such as
 ``properties`` implies a type that the source left out.
@@ -21,7 +22,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from timestep.ollama.request.merge import Merging, as_json, join_path
-from timestep.ollama.request.refs import ANNOTATIONS, SILENT, Inliner, Schema, resolve
+from timestep.ollama.request.refs import (
+    ANNOTATIONS,
+    DEFINITIONS,
+    SILENT,
+    Inliner,
+    Schema,
+    resolve,
+)
 from timestep.ollama.request.types import ALL_TYPES, one_or_list, types_of
 
 _NOTHING = "Nothing is valid here; leave it out."
@@ -41,6 +49,23 @@ _WORDS = {
     "uniqueItems": "unique items",
 }
 
+# Keywords whose schemas are of values in the argument itself, so that their types help to read it.
+_TYPED = frozenset({"additionalProperties", "anyOf", "items", "prefixItems"})
+_TYPED_MAPS = frozenset({"patternProperties", "properties"})
+_READ_TOGETHER = frozenset(
+    {
+        "additionalProperties",
+        "contains",
+        "else",
+        "if",
+        "items",
+        "then",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+    }
+)
+"""Keywords that mean something else beside those of another part of an ``allOf``."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolParameters:
@@ -52,11 +77,13 @@ class ToolParameters:
         losses: Paths and keywords the schema no longer enforces, such as
             ``properties.age: minimum``. What is well-formed also stands in words, except that an
             object is closed.
+        foreign: References whose target is not in the schema.
     """
 
     schema: Schema
     notes: str
     losses: tuple[str, ...]
+    foreign: tuple[str, ...]
 
 
 def narrow_parameters(schema: Any) -> ToolParameters:
@@ -76,7 +103,12 @@ def narrow_parameters(schema: Any) -> ToolParameters:
     parameters: Schema = {"type": "object", "properties": whole.get("properties", {})}
     if whole.get("required"):
         parameters["required"] = whole["required"]
-    return ToolParameters(parameters, "\n".join(notes), tuple(dict.fromkeys(merging.losses)))
+    return ToolParameters(
+        parameters,
+        "\n".join(notes),
+        tuple(dict.fromkeys(merging.losses)),
+        tuple(dict.fromkeys(merging.inline.foreign)),
+    )
 
 
 @dataclass(slots=True)
@@ -118,9 +150,13 @@ class _Narrowing:
             return self._keywords(node, words, path)
 
     def _cut(self, source: Mapping[str, Any], path: str) -> Schema:
+        """Return what stands for a schema that is nested too deep, and list it as a loss."""
+        self.merging.lose(path, "$ref" if "$ref" in source else "size")
+        return self._nested(source)
+
+    def _nested(self, source: Mapping[str, Any]) -> Schema:
         """Return what stands for a schema that is nested too deep to be inlined."""
         ref = source.get("$ref", "")
-        self.merging.lose(path, "$ref" if "$ref" in source else "size")
         target = resolve(self._inline.root, ref) or {}
         known = {"type": target["type"]} if isinstance(target.get("type"), str) else {}
         name = str(ref).rpartition("/")[2].strip("#")
@@ -139,7 +175,7 @@ class _Narrowing:
         flat: list[Schema] = []
         for arm in arms:
             inner: list[Schema] = arm.get("anyOf", [])
-            rest = arm.keys() - {"anyOf", "type", "description"}
+            rest = arm.keys() - ANNOTATIONS - {"anyOf", "type"}
             if not inner:
                 flat.append(arm)
             elif rest:  # both the union and these hold, which one level cannot say
@@ -185,12 +221,55 @@ class _Narrowing:
             }
         # Beside "prefixItems", "items" are the other items; a list is how they were once written.
         if isinstance(node.get("items"), Mapping | bool) and "prefixItems" not in node:
-            # The server keeps "items" as it comes, so only references have to go.
             cuts = self._inline.cuts
-            kept["items"] = self._inline.expand(node["items"])
+            kept["items"] = self._whole(node["items"], join_path(path, "items"))
             if self._inline.cuts > cuts:
                 self.merging.lose(join_path(path, "items"), "$ref")
         return kept
+
+    def _whole(self, schema: Any, path: str) -> Any:
+        """Return *schema*, of which the server keeps everything, with its types."""
+        if not isinstance(schema, Mapping):
+            return False if schema is False else {}
+        source = cast("Mapping[str, Any]", schema)
+        with self._inline.level():
+            node = self._inline.open(source)
+            if node is None:
+                return self._nested(source)
+            has_parts = "allOf" in node
+            node, clashes = self.merging.fold(node, path)
+            if has_parts and node.keys() & _READ_TOGETHER:
+                self.merging.lose(path, "allOf")
+            if any(node.get(key) == [] for key in ("anyOf", "enum", "type")):
+                return False
+            whole = {
+                key: self._below(key, value, path)
+                for key, value in node.items()
+                if key not in DEFINITIONS
+            }
+            if clashes:
+                words = "; ".join(self._told(key, value, path) for key, value in clashes)
+                whole["description"] = f"{whole.get('description') or ''} ({words})".strip()
+        if "anyOf" in whole:
+            whole["anyOf"] = self._flat(list(map(_mapping, whole["anyOf"])), path)
+        kinds = types_of(whole)
+        is_known = "type" in whole or kinds == list(ALL_TYPES)
+        return whole if is_known else {"type": one_or_list(kinds), **whole}
+
+    def _below(self, key: str, value: Any, path: str) -> Any:
+        """Return *value*, which stands under *key* of a schema that the server keeps."""
+        here = join_path(path, key)
+        if key in _TYPED_MAPS and isinstance(value, Mapping):
+            named = cast("Mapping[str, Any]", value)
+            return {name: self._whole(each, join_path(here, name)) for name, each in named.items()}
+        if key in _TYPED and isinstance(value, list):
+            return [
+                self._whole(each, f"{here}[{index}]")
+                for index, each in enumerate(cast("list[Any]", value))
+            ]
+        return (
+            self._whole(value, here) if key in _TYPED else self._inline.expand_keyword(key, value)
+        )
 
     def _told(self, key: str, value: Any, path: str) -> str:
         cuts = self._inline.cuts
@@ -200,3 +279,8 @@ class _Narrowing:
         if self._inline.cuts > cuts:
             self.merging.lose(join_path(path, key), "$ref")
         return f"{_WORDS.get(key, key)}: {told}"
+
+
+def _mapping(schema: Any) -> Schema:
+    """Return *schema* as a mapping; False becomes the schema that nothing matches."""
+    return {"not": {}} if schema is False else schema

@@ -58,10 +58,12 @@ class Inliner:
     Attributes:
         root: The document.
         cuts: How many references could not be followed to their end.
+        foreign: The references among them whose target is not in the document.
     """
 
     root: Any
     cuts: int = 0
+    foreign: list[str] = field(default_factory=list[str])
     _open: list[str] = field(default_factory=list[str])
     _depth: int = 0
     _nodes: int = 0
@@ -86,6 +88,7 @@ class Inliner:
             target = resolve(self.root, ref)
             if target is None:
                 self.cuts += 1  # what stands beside it still holds
+                self.foreign.append(str(ref))
                 break
             if self._open.count(ref) >= MAX_REF_DEPTH:
                 self.cuts += 1

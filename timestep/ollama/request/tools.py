@@ -18,6 +18,8 @@ from timestep.ollama.request.grammar import Format, FormatWriter
 from timestep.ollama.request.parameters import narrow_parameters
 from timestep.ollama.request.refs import Inliner, Schema
 
+_LONGEST_REF = 100
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionTool:
@@ -30,6 +32,7 @@ class FunctionTool:
         wire: The tool as it goes into the request.
         note: What the server does not enforce of the schema, for the span; empty when it enforces
             everything.
+        ignored: What was left out of the schema and deserves a warning, a phrase each.
     """
 
     name: str
@@ -37,6 +40,7 @@ class FunctionTool:
     source: Mapping[str, Any]
     wire: Schema
     note: str
+    ignored: tuple[str, ...] = ()
 
     def call_schema(self) -> Schema:
         """Return the schema of a call to this tool, written as one JSON object."""
@@ -154,7 +158,12 @@ def _convert(tool: Any) -> FunctionTool:
     }
     name, losses = function["name"], "; ".join(narrowed.losses)
     note = f"tool {name!r}: the server does not enforce {losses}" if losses else ""
-    return FunctionTool(name, description, source, wire, note)
+    ignored = tuple(
+        f"the reference {ref[:_LONGEST_REF]!r} in the schema of the tool {name!r} (its target is not "
+        "in that schema)"
+        for ref in narrowed.foreign
+    )
+    return FunctionTool(name, description, source, wire, note, ignored)
 
 
 def _function(tool: Any) -> Mapping[str, Any]:
