@@ -432,6 +432,28 @@ def test_every_reason_but_length_completes(reason):
     assert decoded.reply.done_reason == (reason if isinstance(reason, str) else None)
 
 
+@pytest.mark.parametrize(
+    ("chunks", "statuses"),
+    [
+        ([last("Hi", reason="length")], ["incomplete"]),
+        ([chunk("Hi"), last(thinking="Hm", reason="length")], ["incomplete", "incomplete"]),
+        ([chunk(thinking="Hm"), last("Hi", reason="length")], [None, "incomplete"]),
+        (
+            [chunk("Hi"), chunk(thinking="Hm"), chunk("a"), last(thinking="Hm", reason="length")],
+            ["completed", None, "incomplete", "incomplete"],
+        ),
+        ([chunk("Hi"), last(thinking="Hm")], ["completed", None]),
+    ],
+)
+def test_the_last_message_of_a_cut_answer_has_the_mark(chunks, statuses):
+    decoded = answer(*chunks)
+
+    assert [item.status for item in decoded.output] == statuses
+    for item in decoded.output:
+        cut_by = item.provider_data.get("finish_reason")
+        assert (cut_by == "length") is (item.status == "incomplete")
+
+
 def test_a_failure_keeps_what_was_shown():
     reply = new_reply()
     reply.feed(ndjson(chunk(thinking="Hm"), chunk("Hel"), chunk("lo", logprobs=[logprob("lo")])))

@@ -239,7 +239,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
 
         An error before the first output is raised; after it the stream ends with
         ``response.failed``, so that nothing shown is lost. An answer that the token limit cut ends
-        with ``response.completed``; its last item is ``incomplete``.
+        with ``response.completed``; its message is ``incomplete``.
 
         Raises:
             TimestepError: See `timestep.errors`; every class can leave here.

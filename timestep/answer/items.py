@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openai.types.responses import Response, ResponseOutputItem, ResponseUsage
+from openai.types.responses import (
+    Response,
+    ResponseOutputItem,
+    ResponseOutputMessage,
+    ResponseUsage,
+)
 
 from timestep.answer.chunks import Logprobs
 from timestep.answer.events import (
@@ -210,7 +215,7 @@ class Items:
             status: ``"completed"`` or ``"failed"``.
             usage: What the response cost.
             cut_by: ``length`` or ``content_filter`` when one of them ended the answer. The last
-                item is then ``incomplete``. The response is not: the Runner throws away a run that
+                item and the last message are then ``incomplete``. The response is not: the Runner throws away a run that
                 ends in an incomplete one.
             more: Further fields of the response.
         """
@@ -219,12 +224,25 @@ class Items:
         is_whole = status == "completed" and not cut_by
         cut: dict[str, Any] = {"finish_reason": cut_by} if cut_by else {}
         self.close("completed" if is_whole else "incomplete", **cut)
+        if cut:
+            self._mark_message(cut)
         fields = dict(more or {})
         if cut_by:
             fields["incomplete_details"] = {"reason": _INCOMPLETE[cut_by]}
         response = self._writer.response(status, self.output, usage=usage, **fields)
         self._writer.terminal(response)
         return response
+
+    def _mark_message(self, cut: dict[str, Any]) -> None:
+        """Mark the last message as ``incomplete``, also when thinking came behind it."""
+        for index in range(len(self.output) - 1, -1, -1):
+            item = self.output[index]
+            if isinstance(item, ResponseOutputMessage):
+                # A copy: the event that closed the message keeps what was known then.
+                data = {**self._data, **cut}
+                marks = {"status": "incomplete", "provider_data": data}
+                self.output[index] = item.model_copy(update=marks)
+                return
 
     def _take_waiting(self) -> Logprobs:
         logprobs, self._waiting = self._waiting, []
