@@ -21,6 +21,7 @@ from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.factory import OpenAIKeywords, build_all, build_default_openai, ollama_keywords
+from timestep.net.reach import Reach
 from timestep.net.timeouts import Timeouts
 from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
 from timestep.openai.gateways import GatewayProvider
@@ -139,13 +140,15 @@ def test_ollama_settings_become_arguments(monkeypatch):
         "allow_insecure": True,
         "headers": {"X-A": "b"},
     }
-    given = ollama_arguments(monkeypatch, Settings(ollama=table))
+    reach = {"ca_file": "/ca.pem", "client_cert": "/me.pem", "proxy": "http://proxy"}
+    given = ollama_arguments(monkeypatch, Settings(ollama=table | reach))
 
     assert given == {
         **{key: value for key, value in table.items() if key not in {"host", "models"}},
         "local_url": "http://gpu2:11434",
         "model_options": {"llama3.2": {"num_ctx": 4096}},
         "timeout": Timeouts(connect=5, idle=60),
+        "reach": Reach(ca_file="/ca.pem", client_cert=("/me.pem",), proxy="http://proxy"),
     }
     assert ollama_keywords(Settings(ollama={"timeout": 9}).ollama)["timeout"] == 9
 

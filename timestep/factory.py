@@ -2,7 +2,7 @@
 
 import logging
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypedDict, cast, get_type_hints
@@ -30,6 +30,7 @@ from timestep.config.schema import (
     ProviderSettings,
 )
 from timestep.errors import ConfigurationError, TimestepError
+from timestep.net.reach import Reach
 from timestep.net.urls import OPENAI_URL, authority, is_ollama_cloud
 from timestep.ollama.model_options import OllamaKeywords
 from timestep.ollama.provider import OllamaModelProvider
@@ -177,6 +178,18 @@ def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEnd
         timeout=table.timeout,
         max_retries=table.max_retries,
         allow_insecure=table.allow_insecure,
+        reach=_reach(table),
+    )
+
+
+def _reach(table: OpenAISettings | OpenAIProviderSettings | OllamaSettings) -> Reach:
+    """Return the proxy and the certificates that *table* names."""
+    shown = table.client_cert
+    files = shown if isinstance(shown, Sequence) else [] if shown is None else [shown]
+    return Reach(
+        ca_file=None if table.ca_file is None else str(table.ca_file.expanduser()),
+        client_cert=tuple(str(file.expanduser()) for file in files),
+        proxy=_reveal(table.proxy),
     )
 
 
@@ -247,6 +260,7 @@ def _ollama(where: str, table: OllamaSettings, api_key: SecretStr | None) -> Oll
             allow_insecure=table.allow_insecure,
             headers=table.headers,
             max_concurrency=table.max_concurrency,
+            reach=_reach(table),
             **ollama_keywords(table),
         )
     except TimestepError as exc:

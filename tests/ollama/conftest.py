@@ -15,7 +15,7 @@ def transport(request, monkeypatch):
     return request.param
 
 
-def _over_httpx(base_url, connect_timeout):
+def _over_httpx(base_url, connect_timeout, **_):
     import httpx  # noqa: PLC0415 - as above
 
     from timestep.net.given import HttpxClient  # noqa: PLC0415 - as above

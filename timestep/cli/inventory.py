@@ -120,7 +120,8 @@ async def _ollama(
 async def _look(wire: Wire) -> tuple[list[Offer], dict[str, int]]:
     """Return the models of a server by Ollama's names, and the context of those it has loaded."""
     with Translated(wire.origin(None)):
-        async with open_client(wire.endpoint.base_url, wire.endpoint.headers) as client:
+        endpoint = wire.endpoint
+        async with open_client(endpoint.base_url, endpoint.headers, reach=endpoint.reach) as client:
             listed, loaded = await asyncio.gather(client.list(), _loaded(client, wire))
             gate = asyncio.Semaphore(_AT_ONCE)
             offers = await asyncio.gather(
@@ -169,7 +170,7 @@ async def list_openai(
     try:
         async with asyncio.timeout(patience):
             listed = await list_models(endpoint)
-    except (TimeoutError, openai.OpenAIError, ValueError) as exc:
+    except (TimeoutError, openai.OpenAIError, TimestepError, ValueError) as exc:
         if isinstance(exc, openai.APIStatusError) and exc.status_code in _NO_SUCH_PATH:
             problem = f"It has no list of models ({exc.status_code} for {url}/models)."
             return Inventory(prefix, "openai", url, problem=problem, is_unlisted=True)

@@ -109,7 +109,9 @@ async def _steps(wire: "Wire", model: str) -> "AsyncGenerator[ProgressResponse]"
     endpoint, origin = wire.endpoint, wire.origin(model)
     try:
         with Translated(origin):
-            async with open_client(endpoint.base_url, endpoint.headers, silence=_SILENCE) as client:
+            async with open_client(
+                endpoint.base_url, endpoint.headers, silence=_SILENCE, reach=endpoint.reach
+            ) as client:
                 async for step in await client.pull(model, stream=True):
                     yield step
     except (OllamaStatusError, OllamaStreamError) as exc:

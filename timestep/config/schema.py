@@ -23,6 +23,7 @@ from timestep.config.frozen import Frozen, freeze
 from timestep.config.types import (
     ApiKey,
     ApiUrl,
+    ClientCert,
     Concurrency,
     FilePath,
     ForModels,
@@ -33,6 +34,7 @@ from timestep.config.types import (
     OllamaUrls,
     Options,
     Pattern,
+    ProxyUrl,
     Repairs,
     Retries,
     Seconds,
@@ -122,6 +124,12 @@ class _OpenAIFields(Section, frozen=True):
     """Take <think>…</think> at the head of an answer for thinking: for every model, or for a list of models."""
     repairs: Repairs = 1
     """How many times a model is asked again when its answer is not the call or the JSON that was asked for."""
+    ca_file: FilePath | None = Field(default=None, examples=["/etc/ssl/company.pem"])
+    """A PEM file of certificates to trust beside the usual ones."""
+    client_cert: ClientCert | None = Field(default=None, examples=["/etc/ssl/me.pem"])
+    """The PEM file of the certificate to show, with its key; or a list of the certificate's file and the key's."""
+    proxy: ProxyUrl = Field(default=None, examples=["http://proxy.example:3128"])
+    """The proxy, instead of the one that HTTPS_PROXY and its like name; this machine needs none."""
     allow_insecure: bool = False
     """Let the API key travel over plain http to another machine."""
 
@@ -191,6 +199,12 @@ class OllamaSettings(Section, frozen=True):
     """How many times a model is asked again when its answer is not the call or the JSON that was asked for."""
     allow_remote_images: bool = False
     """Fetch images that a request names by URL."""
+    ca_file: FilePath | None = Field(default=None, examples=["/etc/ssl/company.pem"])
+    """A PEM file of certificates to trust beside the usual ones."""
+    client_cert: ClientCert | None = Field(default=None, examples=["/etc/ssl/me.pem"])
+    """The PEM file of the certificate to show, with its key; or a list of the certificate's file and the key's."""
+    proxy: ProxyUrl = Field(default=None, examples=["http://proxy.example:3128"])
+    """The proxy, instead of the one that HTTPS_PROXY and its like name; this machine needs none."""
     allow_insecure: bool = False
     """Let the API key travel over plain http to another machine."""
     headers: Headers = Field(

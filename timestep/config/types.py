@@ -22,6 +22,7 @@ from timestep.net.flags import MOST_REPAIRS, check_concurrency, check_for_models
 from timestep.net.headers import check_headers, check_key
 from timestep.net.lists import split_commas
 from timestep.net.options import check_options
+from timestep.net.proxies import parse_proxy
 from timestep.net.references import check_read
 from timestep.net.timeouts import Seconds as StrictSeconds
 from timestep.net.urls import (
@@ -72,6 +73,12 @@ def _check_pattern(pattern: str) -> str:
     if is_useless:
         raise ValueError("this pattern matches the empty text, and so everywhere")
     return pattern
+
+
+def _check_proxy(proxy: SecretStr | None) -> SecretStr | None:
+    if proxy is not None:
+        parse_proxy("this", proxy.get_secret_value())
+    return proxy
 
 
 def _check_path(path: Path) -> Path:
@@ -181,3 +188,11 @@ ProviderName: TypeAlias = Annotated[str, AfterValidator(_check_provider_name)]
 AliasName: TypeAlias = Annotated[str, AfterValidator(check_alias)]
 Pattern: TypeAlias = Annotated[str, AfterValidator(_check_pattern)]
 FilePath: TypeAlias = Annotated[Path, AfterValidator(_check_path)]
+ClientCert: TypeAlias = Annotated[
+    Annotated[FilePath, Tag(":name")]
+    | Annotated[list[FilePath], Field(min_length=2, max_length=2), Tag(":list")],
+    Discriminator(_tag_of_list),
+    BeforeValidator(split_commas),
+]
+# It may hold a password.
+ProxyUrl: TypeAlias = Annotated[SecretStr | None, AfterValidator(_check_proxy)]

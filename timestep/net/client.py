@@ -11,17 +11,20 @@ from timestep.net.exchange import Exchange, Faults
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.per_loop import PerLoop
 from timestep.net.places import Places
+from timestep.net.reach import USUAL, Reach
 from timestep.net.timeouts import Timeouts
 
 Opener = Callable[[str, float | None], Connections]
 """Makes connections of the running loop from a base URL and the limit for connecting."""
 
 
-def over_aiohttp(base_url: str, connect_timeout: float | None) -> Connections:
+def over_aiohttp(
+    base_url: str, connect_timeout: float | None, *, reach: Reach = USUAL
+) -> Connections:
     """Return connections of our own; nothing is opened yet."""
     from timestep.net.http import Session  # noqa: PLC0415 - the first request imports aiohttp
 
-    return Session(base_url, connect_timeout)
+    return Session(base_url, connect_timeout, reach)
 
 
 class Client:

@@ -18,8 +18,9 @@ from yarl import URL
 from timestep.errors import ConfigurationError
 from timestep.net.connection import Answer, Guard, Request, TransportError
 from timestep.net.proxies import Proxy, ProxyError, proxy_for
+from timestep.net.reach import USUAL, Reach
 from timestep.net.reasons import HUNG_UP, NO_HTTP, UNSENDABLE, reason_of
-from timestep.net.tls import certificates
+from timestep.net.tls import CertificateError, certificates
 from timestep.net.unpacking import unpacked
 
 KEPT_SECONDS = 5.0
@@ -57,18 +58,19 @@ class Session:
         base_url: Its scheme says whether TLS is needed, and its host whether a proxy is.
         connect_timeout: Seconds until a connection stands; None waits for ever. The caller
             watches for silence after that.
+        reach: Its proxy and certificates.
 
     Raises:
-        ConfigurationError: The proxy for it cannot be used.
+        ConfigurationError: The proxy for it, or a file of certificates, cannot be used.
     """
 
-    def __init__(self, base_url: str, connect_timeout: float | None) -> None:
+    def __init__(self, base_url: str, connect_timeout: float | None, reach: Reach = USUAL) -> None:
         is_secure = base_url.startswith("https:")
-        self._proxy = _usable_proxy(base_url)
+        self._proxy = _usable_proxy(base_url, reach)
         self._extra = _proxy_arguments(self._proxy, is_secure=is_secure)
         self._headers = _proxy_headers(self._proxy, is_secure=is_secure)
         self._session = aiohttp.ClientSession(
-            connector=_connector(self._proxy, certificates() if is_secure else None),
+            connector=_connector(self._proxy, _usable_certificates(reach) if is_secure else None),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(connect=connect_timeout),
@@ -108,10 +110,17 @@ class Session:
         await self._session.close()
 
 
-def _usable_proxy(base_url: str) -> Proxy | None:
+def _usable_proxy(base_url: str, reach: Reach) -> Proxy | None:
     try:
-        return proxy_for(base_url, socks_package="aiohttp_socks")
+        return proxy_for(base_url, socks_package="aiohttp_socks", chosen=reach.proxy)
     except ProxyError as exc:
+        raise ConfigurationError(str(exc)) from exc
+
+
+def _usable_certificates(reach: Reach) -> SSLContext:
+    try:
+        return certificates(reach)
+    except CertificateError as exc:
         raise ConfigurationError(str(exc)) from exc
 
 

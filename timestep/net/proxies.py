@@ -71,18 +71,30 @@ class Proxy:
         return self.scheme.startswith("socks")
 
 
-def proxy_for(url: str, *, socks_package: str) -> Proxy | None:
+def proxy_for(url: str, *, socks_package: str, chosen: str | None = None) -> Proxy | None:
     """Return the proxy for requests to *url*, or None when they go there directly.
 
     Args:
         url: Of the server.
         socks_package: The module that a SOCKS proxy needs.
+        chosen: The URL of the proxy to use instead of the one that variables name.
 
     Raises:
         ProxyError: The proxy cannot be used.
     """
     if is_loopback(url):
         return None
+    proxy = _named(url) if chosen is None else parse_proxy("proxy", chosen)
+    if proxy is not None and proxy.is_socks and find_spec(socks_package) is None:
+        raise ProxyError(
+            f"{proxy.name} names a SOCKS proxy, which needs the package {socks_package}. Install it "
+            "with: pip install 'timestep[socks]'"
+        )
+    return proxy
+
+
+def _named(url: str) -> Proxy | None:
+    """Return the proxy that variables, or the system, name for *url*."""
     target = urlsplit(url)
     proxies = getproxies()
     found = next((each for each in (target.scheme, "all") if proxies.get(each)), None)
@@ -90,13 +102,7 @@ def proxy_for(url: str, *, socks_package: str) -> Proxy | None:
         return None
     if proxy_bypass(target.netloc):  # the exceptions of macOS and Windows
         return None
-    proxy = _parse(_variable(f"{found}_proxy"), proxies[found])
-    if proxy.is_socks and find_spec(socks_package) is None:
-        raise ProxyError(
-            f"{proxy.name} names a SOCKS proxy, which needs the package {socks_package}. Install it "
-            "with: pip install 'timestep[socks]'"
-        )
-    return proxy
+    return parse_proxy(_variable(f"{found}_proxy"), proxies[found])
 
 
 def _variable(name: str) -> str:
@@ -129,7 +135,12 @@ def _matches(host: str, port: int, exception: str) -> bool:
     return bool(suffix) and (host == suffix or host.endswith(f".{suffix}"))
 
 
-def _parse(name: str, text: str) -> Proxy:
+def parse_proxy(name: str, text: str) -> Proxy:
+    """Return the proxy at the URL *text*, which *name* holds.
+
+    Raises:
+        ProxyError: It is not the URL of a proxy.
+    """
     text = text.strip()
     parts, port = _split_url(text if "://" in text else f"http://{text}")
     if parts is None or not parts.hostname or port == 0 or re.search(r"\s", text):
@@ -164,5 +175,5 @@ def _split_url(text: str) -> tuple[SplitResult | None, int | None]:
 def _unusable(name: str) -> str:
     return (
         f"{name} is not the address of a proxy. Write a URL such as http://proxy.example:3128, or "
-        "unset the variable."
+        "unset it."
     )

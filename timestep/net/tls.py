@@ -1,15 +1,52 @@
-"""Which certificates are trusted."""
+"""Which certificates are trusted, and which one is shown."""
 
 from functools import cache
 from ssl import SSLContext
 
+from timestep.net.reach import USUAL, Reach
 
-@cache
-def certificates() -> SSLContext:
+
+class CertificateError(ValueError):
+    """A file of certificates cannot be used. The message names the setting and the file."""
+
+
+def certificates(reach: Reach = USUAL) -> SSLContext:
     """Return the trusted certificates: of ``SSL_CERT_FILE`` or ``SSL_CERT_DIR``, else certifi's.
 
-    Loading them takes longer than a request, so it is done once.
+    Those of *reach* are added to them. Loading takes longer than a request, so it is done once.
+
+    Raises:
+        CertificateError: A file of *reach* cannot be read, or holds something else.
     """
+    return _loaded(reach.ca_file, reach.client_cert)
+
+
+@cache
+def _loaded(ca_file: str | None, client_cert: tuple[str, ...]) -> SSLContext:
     import httpx  # noqa: PLC0415 - only TLS needs it; it knows where the certificates are
 
-    return httpx.create_ssl_context()
+    context = httpx.create_ssl_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as exc:  # SSLError is one
+            raise CertificateError(_unusable("ca_file", ca_file, "certificates")) from exc
+    if client_cert:
+        try:
+            file, key = client_cert[0], client_cert[-1]
+            context.load_cert_chain(file, key, _no_password)
+        except (OSError, ValueError) as exc:
+            files = " and ".join(client_cert)
+            raise CertificateError(
+                _unusable("client_cert", files, "a certificate and its key without a password")
+            ) from exc
+    return context
+
+
+def _no_password() -> str:
+    """Return nothing, where OpenSSL would ask on the terminal."""
+    return ""
+
+
+def _unusable(setting: str, files: str, what: str) -> str:
+    return f"{setting} names {files}, which cannot be read as {what}; write the path of a PEM file."

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.headers import check_headers, check_key
 from timestep.net.names import is_cloud_name, strip_cloud_suffix
+from timestep.net.reach import USUAL, Reach
 from timestep.net.urls import (
     LOCAL_OLLAMA,
     OLLAMA_CLOUD,
@@ -30,10 +31,12 @@ class Endpoint:
     Attributes:
         base_url: Without a trailing slash.
         headers: Sent with every request; may hold the key, so they stay out of ``repr``.
+        reach: Its proxy and certificates.
     """
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    reach: Reach = USUAL
 
     @property
     def is_cloud(self) -> bool:
@@ -78,6 +81,7 @@ def build_endpoints(
     local_url: str | None = None,
     headers: Mapping[str, str] | None = None,
     allow_insecure: bool = False,
+    reach: Reach = USUAL,
 ) -> Endpoints:
     """Return the endpoints for a provider's configuration.
 
@@ -88,6 +92,7 @@ def build_endpoints(
             unless it is ollama.com.
         headers: Extra headers for *base_url*; for the local endpoint when *base_url* is not given.
         allow_insecure: Lets a key travel over plain http off this machine.
+        reach: The proxy and the certificates, for every server.
 
     Raises:
         ConfigurationError: A URL cannot be used, or a key would travel in the clear.
@@ -100,15 +105,15 @@ def build_endpoints(
         # Cloud names reach a configured base URL unchanged, unless it is ollama.com itself.
         with _refusals("base_url"):
             urls = check_ollama_urls(base_url)
-            endpoints = [_endpoint(url, key, extra, allow_insecure) for url in urls]
+            endpoints = [_endpoint(url, key, extra, allow_insecure, reach) for url in urls]
         pool = tuple(endpoints) if len(endpoints) > 1 else ()
         return Endpoints(endpoints[0], endpoints[0], pool)
     with _refusals("local_url"):
         local = LOCAL_OLLAMA if local_url is None else parse_ollama_host(local_url)
         local_key = key if is_ollama_cloud(local) else None
         return Endpoints(
-            _endpoint(local, local_key, extra, allow_insecure),
-            _endpoint(OLLAMA_CLOUD, key, {}, allow_insecure),
+            _endpoint(local, local_key, extra, allow_insecure, reach),
+            _endpoint(OLLAMA_CLOUD, key, {}, allow_insecure, reach),
         )
 
 
@@ -144,11 +149,11 @@ def check_model_name(name: object) -> str:
 
 
 def _endpoint(
-    url: str, key: str | None, extra: Mapping[str, str], allow_insecure: bool
+    url: str, key: str | None, extra: Mapping[str, str], allow_insecure: bool, reach: Reach
 ) -> Endpoint:
     if not allow_insecure:
         check_secrets_transport(url, has_key=key is not None, headers=extra)
     headers = {name.lower(): value for name, value in extra.items()}
     if key:
         headers.setdefault("authorization", f"Bearer {key}")
-    return Endpoint(url, headers)
+    return Endpoint(url, headers, reach)

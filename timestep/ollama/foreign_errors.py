@@ -16,6 +16,7 @@ from timestep.net.given import transport_error
 from timestep.net.origin import Origin
 from timestep.net.proxies import ProxyError
 from timestep.net.reasons import reason_of
+from timestep.net.tls import CertificateError
 from timestep.ollama.errors import line_error, status_error
 from timestep.ollama.failures import Failures
 
@@ -42,7 +43,7 @@ class Translated:
         """Raise the error for *exc*; no frame keeps what the server said, which may be a secret."""
         if not isinstance(exc, Exception) or isinstance(exc, TimestepError):
             return
-        if isinstance(exc, ProxyError):
+        if isinstance(exc, ProxyError | CertificateError):
             raise ConfigurationError(str(exc)) from exc
         error = error_of(exc, self._origin)
         cause = as_cause(exc)

@@ -13,6 +13,7 @@ import httpx
 import ollama
 
 from timestep.net.proxies import ProxyError, proxy_for
+from timestep.net.reach import USUAL, Reach
 from timestep.net.tls import certificates
 
 _CONNECT_SECONDS = 5.0
@@ -20,7 +21,7 @@ _CONNECT_SECONDS = 5.0
 
 @asynccontextmanager
 async def open_client(
-    base_url: str, headers: Mapping[str, str], *, silence: float | None = None
+    base_url: str, headers: Mapping[str, str], *, silence: float | None = None, reach: Reach = USUAL
 ) -> AsyncGenerator[ollama.AsyncClient]:
     """Open the official client of one server; it is closed at the end.
 
@@ -29,9 +30,10 @@ async def open_client(
         headers: The ones of its endpoint, in lower case. The client's own habit of sending
             ``OLLAMA_API_KEY`` to any host is off.
         silence: Seconds of silence before giving up; None waits for ever.
+        reach: Its proxy and certificates.
 
     Raises:
-        ProxyError: The proxy for it cannot be used.
+        ValueError: The proxy for it, or a file of certificates, cannot be used.
     """
     is_secure = base_url.startswith("https:")
     client = ollama.AsyncClient(
@@ -39,11 +41,11 @@ async def open_client(
         headers=dict(headers),
         auth=_only_key(headers.get("authorization")),
         follow_redirects=False,
-        proxy=_proxy(base_url),
+        proxy=_proxy(base_url, reach),
         timeout=httpx.Timeout(silence, connect=_CONNECT_SECONDS),
         trust_env=False,
         # Without TLS nothing has to be trusted, and loading the certificates takes time.
-        verify=certificates() if is_secure else SSLContext(PROTOCOL_TLS_CLIENT),
+        verify=certificates(reach) if is_secure else SSLContext(PROTOCOL_TLS_CLIENT),
     )
     try:
         yield client
@@ -62,8 +64,8 @@ def _only_key(authorization: str | None) -> Callable[[httpx.Request], httpx.Requ
     return authorize
 
 
-def _proxy(base_url: str) -> httpx.Proxy | None:
-    proxy = proxy_for(base_url, socks_package="socksio")
+def _proxy(base_url: str, reach: Reach) -> httpx.Proxy | None:
+    proxy = proxy_for(base_url, socks_package="socksio", chosen=reach.proxy)
     if proxy is None:
         return None
     if proxy.scheme == "socks4":

@@ -9,6 +9,7 @@ from agents import ModelProvider
 from timestep.errors import ConfigurationError
 from timestep.net.flags import check_concurrency
 from timestep.net.forks import forget_in_children
+from timestep.net.reach import USUAL, Reach
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.endpoint import Endpoint, build_endpoints, check_model_name
 from timestep.ollama.foreign import chat_source
@@ -35,6 +36,7 @@ class OllamaModelProvider(ModelProvider):
         local_url: Where local models are, when cloud names should still go to ollama.com.
         max_concurrency: How many chats a server gets at once from this provider; the others wait
             their turn. None for any number.
+        reach: The proxy and the certificates, for every server.
         keywords: How the models are asked, such as ``options`` and ``timeout``; the attributes of
             `OllamaModelOptions` list them all.
 
@@ -54,13 +56,14 @@ class OllamaModelProvider(ModelProvider):
         headers: Mapping[str, str] | None = None,
         local_url: str | None = None,
         max_concurrency: int | None = None,
+        reach: Reach | None = None,
         **keywords: Unpack[OllamaKeywords],
     ) -> None:
-        given = (api_key, base_url, headers, local_url, max_concurrency)
+        given = (api_key, base_url, headers, local_url, max_concurrency, reach)
         if ollama_client is not None and any(given):
             raise ConfigurationError(
                 "ollama_client brings its own address and key; leave out api_key, base_url, "
-                "local_url, headers and max_concurrency, or leave out the client."
+                "local_url, headers, max_concurrency and reach, or leave out the client."
             )
         self._endpoints = build_endpoints(
             api_key=api_key,
@@ -68,6 +71,7 @@ class OllamaModelProvider(ModelProvider):
             local_url=local_url,
             headers=headers,
             allow_insecure=allow_insecure,
+            reach=reach or USUAL,
         )
         self._options = OllamaModelOptions.of(**keywords)
         self._max_concurrency = _checked_concurrency(max_concurrency)

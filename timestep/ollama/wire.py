@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from timestep import __version__
@@ -65,7 +66,9 @@ class Wire:
         self._client = Client(
             endpoint.base_url,
             timeouts or (Timeouts() if client is None else None),
-            over_aiohttp if client is None else _given(client, timeouts, withheld),
+            partial(over_aiohttp, reach=endpoint.reach)
+            if client is None
+            else _given(client, timeouts, withheld),
             own_context=client is None,  # hooks of a given client may want to know the caller's
             max_concurrency=max_concurrency,
         )

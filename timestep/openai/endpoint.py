@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from timestep.errors import ConfigurationError
 from timestep.net.headers import check_headers, check_key
+from timestep.net.reach import USUAL, Reach
 from timestep.net.timeouts import check_seconds
 from timestep.net.urls import check_base_url, check_secrets_transport
 
@@ -20,6 +21,7 @@ class OpenAIEndpoint:
         timeout: Seconds; the client's own limits when None.
         max_retries: How many times the client sends a request again that failed in passing.
         allow_insecure: Let a key travel over plain http off this machine.
+        reach: The proxy and the certificates.
 
     Raises:
         ConfigurationError: A value cannot be used, or a key would travel in the clear.
@@ -34,6 +36,7 @@ class OpenAIEndpoint:
     timeout: float | None = None
     max_retries: int = 2
     allow_insecure: bool = False
+    reach: Reach = USUAL
 
     def __post_init__(self) -> None:
         try:

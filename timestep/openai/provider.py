@@ -7,8 +7,10 @@ to the event loop that opened it.
 
 import asyncio
 from collections.abc import Mapping
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any, cast
 
+import httpx2
 from agents import Model, OpenAIProvider
 from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, not_given
 
@@ -16,6 +18,8 @@ from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.per_loop import PerLoop
+from timestep.net.proxies import parse_proxy
+from timestep.net.tls import CertificateError, certificates
 from timestep.net.unpicklable import Unpicklable
 from timestep.net.urls import authority, is_loopback
 from timestep.openai.endpoint import OpenAIEndpoint
@@ -57,6 +61,8 @@ def new_client(endpoint: OpenAIEndpoint, *, reuse_connections: bool = True) -> A
             follow_redirects=False,
             # No proxy belongs between this machine and it.
             trust_env=not is_loopback(endpoint.base_url),
+            proxy=_proxy(endpoint),
+            verify=_certificates(endpoint),
             event_hooks={"request": [drop_ambient]},
         ),
     )
@@ -73,6 +79,28 @@ def new_client(endpoint: OpenAIEndpoint, *, reuse_connections: bool = True) -> A
         and own.get(name.lower()) != value
     ]
     return client
+
+
+def _proxy(endpoint: OpenAIEndpoint) -> httpx2.Proxy | None:
+    """Return the proxy that *endpoint* chooses; None leaves it to the variables."""
+    if endpoint.reach.proxy is None or is_loopback(endpoint.base_url):
+        return None
+    proxy = parse_proxy("proxy", endpoint.reach.proxy)
+    if proxy.scheme == "socks4":
+        raise ConfigurationError(
+            "proxy names a SOCKS 4 proxy, which the client of the Responses API cannot use. Write "
+            "socks5:// if the proxy speaks it."
+        )
+    return httpx2.Proxy(proxy.url, auth=(proxy.user, proxy.password) if proxy.user else None)
+
+
+def _certificates(endpoint: OpenAIEndpoint) -> SSLContext:
+    if not endpoint.base_url.startswith("https:"):
+        return SSLContext(PROTOCOL_TLS_CLIENT)  # nothing has to be trusted, and loading takes time
+    try:
+        return certificates(endpoint.reach)
+    except CertificateError as exc:
+        raise ConfigurationError(str(exc)) from exc
 
 
 _DEFAULTS = ChatModelOptions()

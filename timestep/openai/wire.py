@@ -1,11 +1,12 @@
 """The wire to one server that speaks chat completions."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from timestep import __version__
-from timestep.net.client import Client
+from timestep.net.client import Client, over_aiohttp
 from timestep.net.connection import Request
 from timestep.net.encoding import encode
 from timestep.net.exchange import Exchange
@@ -35,7 +36,11 @@ class ChatWire:
     def __init__(self, endpoint: OpenAIEndpoint) -> None:
         self.endpoint = endpoint
         self._url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
-        self._client = Client(endpoint.base_url, Timeouts.of(endpoint.timeout))
+        self._client = Client(
+            endpoint.base_url,
+            Timeouts.of(endpoint.timeout),
+            partial(over_aiohttp, reach=endpoint.reach),
+        )
         self.refuses_stream_options = False
         """True once the server refused to be asked for usage."""
 

@@ -1,0 +1,32 @@
+"""How a server is reached, beside its URL: whom it is trusted by, and through which proxy. Pure."""
+
+from dataclasses import dataclass, field
+
+from timestep.net.proxies import parse_proxy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How a server is reached. What is unset comes from the environment.
+
+    Attributes:
+        ca_file: A PEM file of certificates to trust beside the usual ones.
+        client_cert: The PEM file of the certificate to show, with its key; or the file of the
+            certificate and the file of the key.
+        proxy: The URL of the proxy, instead of the one that variables name. This machine needs none.
+
+    Raises:
+        ValueError: *proxy* cannot be a proxy's URL.
+    """
+
+    ca_file: str | None = None
+    client_cert: tuple[str, ...] = ()
+    proxy: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.proxy is not None:
+            parse_proxy("proxy", self.proxy)
+
+
+USUAL = Reach()
+"""As the environment says."""
