@@ -396,6 +396,7 @@ def test_json_is_one_value_with_all_there_is(invoke, fake_ollama):
             {"name": "get_weather", "arguments": {"city": "Oslo"}, "result": "snow in Oslo"}
         ],
         "usage": {"requests": 2, "input_tokens": 52, "output_tokens": 6},
+        "cost": None,
         "is_cut": False,
         "error": None,
     }

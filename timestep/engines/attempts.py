@@ -4,16 +4,16 @@ An engine schedules the next attempt, so the clients must not repeat a request i
 attempt that failed tells the engine whether another may work, and when.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from agents import ModelRetrySettings, ModelSettings, UserError
-from agents.models import _retry_runtime as sdk  # the SDK has no public switch
 from openai import APIStatusError
 
 from timestep.errors.meaning import kind_of, meaning_of, meaning_of_status
 from timestep.errors.retry import retry_after
+from timestep.net.retries import without_retries as clients_do_not_retry
+
+__all__ = ["Failure", "clients_do_not_retry", "failure_of", "without_retries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,6 @@ def _passes(error: APIStatusError) -> bool:
     if told in {"true", "false"}:
         return told == "true"
     return meaning_of_status(error.status_code).passes
-
-
-@contextmanager
-def clients_do_not_retry() -> Generator[None]:
-    """Turn off the retries of the clients that the SDK's own models use."""
-    with sdk.provider_managed_retries_disabled(True):
-        yield
 
 
 def without_retries(settings: ModelSettings) -> ModelSettings:
