@@ -178,7 +178,38 @@ def test_an_answer_that_is_cut_is_an_answer_with_a_mark(invoke, fake_ollama):
     result = invoke("run", "Hi", *MODEL)
 
     assert (result.exit_code, result.stdout) == (0, "one two\n")
-    assert "The answer is not complete: the model reached its token limit." in result.stderr
+    assert result.stderr == (
+        "The answer is not complete: the model reached its token limit. Raise max_tokens or num_ctx.\n"
+    )
+
+
+def test_the_mark_of_a_cut_answer_names_the_setting_that_was_in_force(invoke, fake_ollama):
+    fake_ollama.reply("one two", done_reason="length")
+
+    result = invoke("run", "Hi", *MODEL, "--set", "max_tokens=5", "--json")
+
+    assert result.stderr.endswith("reached its token limit. Raise max_tokens.\n")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"thinking": "Hm"},
+        {"tool_calls": [("f", {})]},
+        {"text": "I call f.", "tool_calls": [("f", {})]},
+    ],
+    ids=str,
+)
+def test_json_says_that_the_token_limit_caused_the_error(invoke, fake_ollama, reply):
+    fake_ollama.reply(**reply, done_reason="length")
+
+    result = invoke("run", "Hi", *MODEL, "--json")
+
+    value = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert value["is_cut"] is True
+    assert "token limit" in value["error"]
 
 
 @pytest.mark.parametrize(("reason", "is_cut"), [("length", True), ("stop", False)])

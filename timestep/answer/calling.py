@@ -160,10 +160,12 @@ class WireModel(Model, ABC, Generic[RequestT]):
         """Warn of what may be wrong with an answer that is used all the same."""
         if reply.was_cut:
             limit = request.rules.token_limit or "its own limit or the context window"
+            setting = request.rules.token_limit.partition("=")[0] or request.rules.limits
             self._warn_once(
                 "cut",
                 f"was cut at its token limit ({limit}), so its answer is incomplete; raise "
-                f"{request.rules.token_limit.partition('=')[0] or request.rules.limits}.",
+                f"{setting}.",
+                setting=setting,
             )
         elif is_empty(reply):
             self._warn_once("empty", "gave an empty answer: white space or thinking alone.")
@@ -370,10 +372,12 @@ class WireModel(Model, ABC, Generic[RequestT]):
         for phrase in phrases:
             self._warn_once(phrase, f"ignores {phrase}.")
 
-    def _warn_once(self, topic: str, said: str) -> None:
+    def _warn_once(self, topic: str, said: str, **more: str) -> None:
+        """Log a warning the first time for *topic*; *more* are further attributes of the record."""
         if topic not in self._warned:
             self._warned.add(topic)
-            logger.warning("%s %r %s", self._kind, self.model, said)
+            extra = {"topic": topic, **more}
+            logger.warning("%s %r %s", self._kind, self.model, said, extra=extra)
 
 
 def elsewhere(

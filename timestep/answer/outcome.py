@@ -244,4 +244,6 @@ def _raise_limit(reply: Reply) -> str:
 
 def _error(reply: Reply, said: str, *, text: str = "") -> ModelOutputError:
     origin = reply.origin
-    return ModelOutputError(f"{origin.model!r} {said}", text=text, **origin.where())
+    return ModelOutputError(
+        f"{origin.model!r} {said}", text=text, is_cut=reply.was_cut, **origin.where()
+    )

@@ -305,11 +305,19 @@ class ModelOutputError(OllamaError, ModelBehaviorError):
     Attributes:
         server_message: The server's own words, if it refused the model's output.
         text: What the model wrote, if it is not what was asked for; the cause says why.
+        is_cut: True if the token limit cut the answer.
     """
 
     def __init__(
-        self, message: str, *, server_message: str = "", text: str = "", **where: Any
+        self,
+        message: str,
+        *,
+        server_message: str = "",
+        text: str = "",
+        is_cut: bool = False,
+        **where: Any,
     ) -> None:
         super().__init__(message, **where)
         self.server_message = server_message
         self.text = text
+        self.is_cut = is_cut

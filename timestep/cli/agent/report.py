@@ -41,10 +41,12 @@ def print_costs(run: AgentRun) -> None:
 
 
 def print_cut(run: AgentRun) -> None:
-    """Say on stderr that the answer of *run* is not complete, if the token limit cut it."""
-    if run.is_cut:
-        # A log warning of the model names the setting that was in force.
-        print_aside("The answer is not complete: the model reached its token limit.")
+    """Say on stderr that the answer of *run* is not complete, if it was cut."""
+    if run.cut_by == "max_output_tokens":
+        advice = f" Raise {run.limit}." if run.limit else ""
+        print_aside(f"The answer is not complete: the model reached its token limit.{advice}")
+    elif run.is_cut:
+        print_aside(f"The answer is not complete: {run.cut_by}.")
 
 
 def print_typed(result: RunResultStreaming, agent: Agent[Any]) -> None:

@@ -1,8 +1,10 @@
 """One run of an agent, reported as plain events while it runs."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeAlias, cast
 
@@ -32,7 +34,10 @@ from openai.types.responses import (
 )
 
 from timestep.cli.agent.costs import Costs
+from timestep.errors import ModelOutputError
 from timestep.traces.text import read_arguments
+
+_logger = logging.getLogger("timestep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,10 @@ class AgentRun:
         costs: The tokens and seconds used so far.
         models: The models that answered, as their servers know them.
         problem: Why the server ended the answer early; empty if it did not.
-        is_cut: Whether the token limit cut the last answer, which is an answer all the same.
+        cut_by: ``max_output_tokens`` or another reason if the last answer was cut. With text it is
+            an answer all the same.
+        limit: The setting that would allow a longer answer, from the warning that was kept out of
+            the log; empty if it is not known.
     """
 
     def __init__(self, show: Callable[[Event], None]) -> None:
@@ -118,9 +126,24 @@ class AgentRun:
         self.costs = Costs()
         self.models: set[str] = set()
         self.problem = ""
-        self.is_cut = False
+        self.cut_by = ""
+        self.limit = ""
         self._show = show
         self._started = time.monotonic()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the last answer was cut."""
+        return bool(self.cut_by)
+
+    @contextmanager
+    def without_warning(self) -> Generator[None]:
+        """Keep the log free of the warning of a cut answer, for a command that says it itself."""
+        _logger.addFilter(self._take_warning)
+        try:
+            yield
+        finally:
+            _logger.removeFilter(self._take_warning)
 
     async def play(
         self,
@@ -140,6 +163,9 @@ class AgentRun:
                     self._take(event.data)
                 elif event.type == "run_item_stream_event":
                     self._take_item(event.item)
+        except ModelOutputError as exc:
+            self.cut_by = self.cut_by or ("max_output_tokens" if exc.is_cut else "")
+            raise
         finally:
             self.costs.total_seconds = time.monotonic() - self._started
             result.cancel()
@@ -160,12 +186,14 @@ class AgentRun:
             case ResponseCompletedEvent():
                 self.models.add(str(event.response.model))
                 self.costs.add(event.response.usage)
-                self.is_cut = event.response.incomplete_details is not None
+                self.cut_by = _cut_by(event.response)
             case ResponseIncompleteEvent():
                 self.costs.add(event.response.usage)
+                self.cut_by = _cut_by(event.response) or "no reason given"
                 self.problem = _why_cut(event.response)
             case ResponseFailedEvent():
                 self.costs.add(event.response.usage)
+                self.cut_by = _cut_by(event.response)
                 self.problem = event.response.error.message if event.response.error else ""
             case _:
                 pass  # repeats what other events bring
@@ -186,6 +214,12 @@ class AgentRun:
             case _:
                 pass  # the raw events have brought it
 
+    def _take_warning(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "topic", "") != "cut":
+            return True
+        self.limit = str(getattr(record, "setting", ""))
+        return False
+
     def _tell(self, event: Event) -> None:
         if self.costs.first_token_seconds is None:
             self.costs.first_token_seconds = time.monotonic() - self._started
@@ -205,6 +239,11 @@ def field_of(raw: object, name: str) -> object:
     if isinstance(raw, dict):
         return cast("dict[str, object]", raw).get(name)
     return getattr(raw, name, None)
+
+
+def _cut_by(response: Response) -> str:
+    details = response.incomplete_details
+    return (details.reason if details else None) or ""
 
 
 def _why_cut(response: Response) -> str:

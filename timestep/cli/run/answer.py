@@ -91,6 +91,7 @@ def print_answer(
     else:
         answer = to_jsonable_python(result.final_output)
         _print_value(_value(run, answer, setup, result.last_agent, None), form)
+        print_cut(run)
 
 
 def _decide(call: str) -> Decision:
