@@ -118,6 +118,22 @@ async def test_a_text_that_is_a_call_runs_where_that_is_wanted(fake_ollama, run,
     assert result.final_output == "Done."
 
 
+async def test_a_call_in_text_keeps_its_id_and_what_its_strings_hold(fake_ollama, run):
+    arguments = {"folder": "/tmp/</tool_call>;"}
+    wrapped = {
+        "id": "call_mine",
+        "type": "function",
+        "function": {"name": "delete_files", "arguments": json.dumps(arguments)},
+    }
+    fake_ollama.reply(f"<tool_call>{json.dumps(wrapped)}</tool_call>")
+    fake_ollama.reply("Done.")
+
+    result = await run(agent(fake_ollama, settings=FREE, text_calls=True), "hi", run_config=QUIET)
+
+    assert deleted == [arguments["folder"]]
+    assert result.new_items[0].raw_item.call_id == "call_mine"
+
+
 @pytest.mark.parametrize("models", [False, ["other"]])
 async def test_a_text_that_is_a_call_is_text_elsewhere(fake_ollama, run, models):
     fake_ollama.reply(CALL)
