@@ -30,6 +30,7 @@ from timestep.config.schema import (
     ProviderSettings,
 )
 from timestep.errors import ConfigurationError, TimestepError
+from timestep.net.key_command import KeyCommand
 from timestep.net.reach import Reach
 from timestep.net.urls import OPENAI_URL, authority, is_ollama_cloud
 from timestep.ollama.model_options import OllamaKeywords
@@ -137,6 +138,8 @@ def build_default_openai(
     }
     written = {*given, *_written(settings, "openai", OpenAISettings.model_fields)}
     where = {name: given.pop(name) for name in _WHERE if name in given}
+    if "api_key" in where:
+        where["key_command"] = None
     # When no API was chosen, agents.set_default_openai_api() decides.
     chosen = table.api == "responses" if "api" in table.model_fields_set else None
     configured = OpenAIChoices(websocket_base_url=table.websocket_base_url, use_responses=chosen)
@@ -168,9 +171,10 @@ def _written(settings: "Settings", section: str, keys: Iterable[str]) -> set[str
 
 def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEndpoint:
     """Return where the API that *table* describes is, with its key."""
+    command = table.api_key_command
     return OpenAIEndpoint(
         base_url=table.base_url or OPENAI_URL,
-        api_key=_reveal(table.api_key),
+        api_key=None if command else _reveal(table.api_key),
         organization=table.organization,
         project=table.project,
         headers=table.headers,
@@ -179,6 +183,7 @@ def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEnd
         max_retries=table.max_retries,
         allow_insecure=table.allow_insecure,
         reach=_reach(table),
+        key_command=KeyCommand(command) if command else None,
     )
 
 

@@ -164,7 +164,8 @@ async def list_openai(
     """List the models of a server that speaks OpenAI's API."""
     endpoint = openai_endpoint(table)
     url = endpoint.base_url
-    if not prefix and table.base_url is None and table.api_key is None:
+    has_key = table.api_key is not None or table.api_key_command is not None
+    if not prefix and table.base_url is None and not has_key:
         problem = "No key for OpenAI. Set OPENAI_API_KEY, or api_key in [openai]."
         return Inventory(prefix, "openai", url, problem=problem)
     try:

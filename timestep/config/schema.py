@@ -29,6 +29,7 @@ from timestep.config.types import (
     ForModels,
     Headers,
     KeepAlive,
+    KeyCommandLine,
     Name,
     OllamaHost,
     OllamaUrls,
@@ -70,7 +71,8 @@ def check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
         ValueError: *section* sends one over plain http to another machine.
     """
     if not section.allow_insecure:
-        has_key = section.api_key is not None and section.base_url is not None
+        command = getattr(section, "api_key_command", None)
+        has_key = (section.api_key or command) is not None and section.base_url is not None
         for url in _urls(section):
             check_secrets_transport(url, has_key=has_key, headers=section.headers)
     return section
@@ -88,6 +90,10 @@ def _urls(section: "AnyEndpoint") -> list[str]:
 class _OpenAIFields(Section, frozen=True):
     api_key: ApiKey = None
     """The API key."""
+    api_key_command: KeyCommandLine | None = Field(
+        default=None, examples=[["pass", "show", "openai"]]
+    )
+    """The program and arguments that print the API key, instead of api_key; run without a shell when a key is needed, and again when the server refuses it."""
     organization: Name | None = Field(default=None, examples=["org-example"])
     """The organization sent with every request."""
     project: Name | None = Field(default=None, examples=["proj_example"])

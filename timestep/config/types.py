@@ -188,6 +188,9 @@ ProviderName: TypeAlias = Annotated[str, AfterValidator(_check_provider_name)]
 AliasName: TypeAlias = Annotated[str, AfterValidator(check_alias)]
 Pattern: TypeAlias = Annotated[str, AfterValidator(_check_pattern)]
 FilePath: TypeAlias = Annotated[Path, AfterValidator(_check_path)]
+KeyCommandLine: TypeAlias = Annotated[
+    list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)
+]
 ClientCert: TypeAlias = Annotated[
     Annotated[FilePath, Tag(":name")]
     | Annotated[list[FilePath], Field(min_length=2, max_length=2), Tag(":list")],

@@ -25,13 +25,14 @@ from agents.models import get_default_model
 from openai import AsyncOpenAI, not_given
 
 from timestep.answer.defaults import ModelDefaults
+from timestep.errors import ConfigurationError
 from timestep.net.urls import OPENAI_URL
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.openai.told import is_told_responses, is_told_websocket, told_client, told_key
 
-_WHERE = {"api_key", "base_url", "organization", "project", "websocket_base_url"}
+_WHERE = {"api_key", "api_key_command", "base_url", "organization", "project", "websocket_base_url"}
 """The settings that say which server is asked, and as whom."""
 
 
@@ -132,7 +133,8 @@ class DefaultOpenAIProvider(OpenAIProvider):
         if client is not None:
             return self._of_the_sdk(openai_client=self._with_settings(client))
         endpoint = self._endpoint
-        if "api_key" not in self._written and (key := told_key()) is not None:
+        is_ours = "api_key" in self._written or endpoint.key_command is not None
+        if not is_ours and (key := told_key()) is not None:
             endpoint = replace(endpoint, api_key=key)
         if self._choices.use_responses and self._choices.use_websocket:
             return self._of_the_sdk(openai_client=self._websocket_client(endpoint))
@@ -176,6 +178,11 @@ class DefaultOpenAIProvider(OpenAIProvider):
         return client.with_options(**changes) if changes else client
 
     def _websocket_client(self, endpoint: OpenAIEndpoint) -> AsyncOpenAI:
+        if endpoint.key_command is not None:
+            raise ConfigurationError(
+                "api_key_command does not work over a websocket; set api_key, or leave the "
+                "websocket transport out."
+            )
         return AsyncOpenAI(
             api_key=endpoint.api_key,
             base_url=endpoint.base_url,

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from timestep.errors import ConfigurationError
 from timestep.net.headers import check_headers, check_key
+from timestep.net.key_command import KeyCommand
 from timestep.net.reach import USUAL, Reach
 from timestep.net.timeouts import check_seconds
 from timestep.net.urls import check_base_url, check_secrets_transport
@@ -22,6 +23,7 @@ class OpenAIEndpoint:
         max_retries: How many times the client sends a request again that failed in passing.
         allow_insecure: Let a key travel over plain http off this machine.
         reach: The proxy and the certificates.
+        key_command: Prints the key, instead of *api_key*.
 
     Raises:
         ConfigurationError: A value cannot be used, or a key would travel in the clear.
@@ -37,6 +39,7 @@ class OpenAIEndpoint:
     max_retries: int = 2
     allow_insecure: bool = False
     reach: Reach = USUAL
+    key_command: KeyCommand | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -47,7 +50,7 @@ class OpenAIEndpoint:
                 "timeout": None if self.timeout is None else check_seconds(self.timeout),
             }
             if not self.allow_insecure:
-                has_key = checked["api_key"] is not None
+                has_key = checked["api_key"] is not None or self.key_command is not None
                 check_secrets_transport(self.base_url, has_key=has_key, headers=self.headers)
         except ValueError as exc:
             raise ConfigurationError(f"The endpoint of an OpenAI API: {exc}.") from exc

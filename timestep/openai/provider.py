@@ -56,6 +56,7 @@ def new_client(endpoint: OpenAIEndpoint, *, reuse_connections: bool = True) -> A
         default_query=dict(endpoint.query),
         http_client=CheckedClient(
             secret_headers=endpoint.headers,
+            key_command=endpoint.key_command,
             limits=DEFAULT_CONNECTION_LIMITS,
             # A redirect would carry headers, and so keys, to another host.
             follow_redirects=False,
@@ -162,7 +163,7 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         endpoint = self._endpoint
         if self._options is not None:
             return self._defaults.of(self._chat_model(model_name, self._options), model_name)
-        if endpoint.api_key is None and endpoint.is_openai:
+        if endpoint.is_openai and endpoint.api_key is None and endpoint.key_command is None:
             raise ConfigurationError(
                 f"{endpoint.base_url} needs an API key; set OPENAI_API_KEY, or api_key in the "
                 "provider's table"

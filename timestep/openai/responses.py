@@ -16,6 +16,7 @@ from openai import APIError
 from timestep.errors import BrokenAnswerError
 from timestep.net.causes import drop_frames
 from timestep.net.connection import TransportError
+from timestep.net.key_command import KeyCommand
 from timestep.net.limits import LONGEST, MOST_SAID, MOST_VALUES, has_too_many_values
 from timestep.net.logs import masked_logs, with_masked_logs
 from timestep.net.reasons import HUNG_UP, NO_HTTP, reason_of
@@ -35,12 +36,20 @@ class CheckedClient(httpx2.AsyncClient):
 
     Args:
         secret_headers: Headers of every request whose values no error may repeat.
+        key_command: Prints the key of every request, and again when the server refused it.
         options: As `httpx2.AsyncClient` takes them.
     """
 
-    def __init__(self, *, secret_headers: Mapping[str, str], **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        secret_headers: Mapping[str, str],
+        key_command: KeyCommand | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self._secret_headers = secret_headers
+        self._key_command = key_command
 
     async def send(
         self, request: httpx2.Request, *, stream: bool = False, **options: Any
@@ -50,7 +59,24 @@ class CheckedClient(httpx2.AsyncClient):
         Raises:
             BrokenAnswerError: The body is not an answer; or later, from a stream, it broke off.
             openai.APIError: The body is an error; or later, from a stream.
+            ConfigurationError: The command for the key failed.
         """
+        if (command := self._key_command) is None:
+            return await self._send(request, stream=stream, **options)
+        again = _copy(request, await request.aread())  # what was sent keeps no key
+        key = await command.key()
+        request.headers["authorization"] = f"Bearer {key}"
+        response = await self._send(request, stream=stream, **options)
+        if response.status_code != 401:  # noqa: PLR2004 - HTTP's own number
+            return response
+        await response.aclose()
+        command.forget(key)
+        again.headers["authorization"] = f"Bearer {await command.key()}"
+        return await self._send(again, stream=stream, **options)
+
+    async def _send(
+        self, request: httpx2.Request, *, stream: bool, **options: Any
+    ) -> httpx2.Response:
         mask = self._mask(request)
         request.headers["accept-encoding"] = "identity"  # what unpacks may unpack without end
         try:
@@ -297,6 +323,16 @@ def _cleaned(exc: httpx2.HTTPError, request: httpx2.Request) -> httpx2.HTTPError
             reason = reason_of(exc)
     kind = type(exc) if isinstance(exc, httpx2.TransportError) else httpx2.TransportError
     return kind(reason, request=request)
+
+
+def _copy(request: httpx2.Request, body: bytes) -> httpx2.Request:
+    return httpx2.Request(
+        request.method,
+        request.url,
+        headers=request.headers.copy(),
+        content=body,
+        extensions=dict(request.extensions),
+    )
 
 
 def _forget_secrets(request: httpx2.Request, mask: Callable[[str], str]) -> None:

@@ -162,9 +162,11 @@ def check_openai(inventory: Inventory, settings: Settings, *, is_wanted: bool) -
         return [Finding(area, "note", text, "timestep doctor --ask")]
     if not lists_models(inventory.kind):
         return [Finding(area, "note", inventory.problem)]
-    is_named = not inventory.prefix and bool(settings.openai.api_key or settings.openai.base_url)
+    openai = settings.openai
+    is_known = bool(openai.api_key or openai.api_key_command or openai.base_url)
+    is_named = not inventory.prefix and is_known
     status: Status = "problem" if is_wanted or is_named else "note"
-    has_key = inventory.prefix or settings.openai.api_key or settings.openai.base_url
+    has_key = inventory.prefix or is_known
     return [Finding(area, status, inventory.problem, "" if has_key else "export OPENAI_API_KEY=…")]
 
 

@@ -1,0 +1,105 @@
+"""A key that a command prints, as for tokens that expire."""
+
+import asyncio
+import subprocess
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from timestep.errors import ConfigurationError
+from timestep.net.forks import forget_in_children
+from timestep.net.headers import check_key
+
+
+class KeyCommand:
+    """Runs a command for a key when one is needed, and keeps the key until a server refuses it.
+
+    Args:
+        command: The program and its arguments; no shell reads them. What it prints is the key.
+        seconds: How long it may take.
+
+    Raises:
+        ConfigurationError: *command* is not a list of texts.
+    """
+
+    def __init__(self, command: Sequence[str], seconds: float = 30) -> None:
+        if isinstance(command, str) or not command or not all(map(_is_text, command)):
+            raise ConfigurationError(
+                'api_key_command is a list of the program and its arguments, as in ["pass", "show", "key"].'
+            )
+        self._command = tuple(command)
+        self._seconds = seconds
+        self._key: str | None = None
+        self._lock = threading.Lock()
+        forget_in_children(self)
+
+    def __repr__(self) -> str:
+        """Show the program alone: an argument may be secret."""
+        return f"KeyCommand({self._command[0]!r}, …)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy runs the command itself."""
+        return KeyCommand, (self._command, self._seconds)
+
+    def forget_connections(self) -> None:
+        """Start over in a forked process, where no thread may be left to release the lock."""
+        self._lock = threading.Lock()
+
+    async def key(self) -> str:
+        """Return the key.
+
+        Raises:
+            ConfigurationError: The command cannot be run, fails, takes too long or prints no key.
+        """
+        if (key := self._key) is not None:
+            return key
+        return await asyncio.to_thread(self._once)
+
+    def forget(self, key: str) -> None:
+        """Run the command again for the next request, because a server refused *key*."""
+        if self._key == key:
+            self._key = None
+
+    def _once(self) -> str:
+        with self._lock:  # those who wait take the key of the first one
+            key = self._key or self._run()
+            self._key = key
+            return key
+
+    def _run(self) -> str:
+        program = self._command[0]
+        reason = None
+        try:
+            done = subprocess.run(  # noqa: S603 - a setting names it
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=self._seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:  # it holds what was printed
+            reason = f"took longer than {self._seconds:g} s"
+        except (OSError, ValueError) as exc:
+            reason = f"cannot be run ({type(exc).__name__})"
+        else:
+            if done.returncode:
+                reason = f"ended with status {done.returncode}"
+            elif key := _key_in(done.stdout):
+                return key
+            else:
+                reason = "printed nothing that can be a key"
+        raise ConfigurationError(
+            f"api_key_command: {program!r} {reason}. Run it in a terminal to see what it says."
+        )
+
+
+def _is_text(part: object) -> bool:
+    return isinstance(part, str) and bool(part)
+
+
+def _key_in(printed: bytes) -> str | None:
+    try:
+        return check_key(printed.decode().strip())
+    except ValueError:
+        return None
