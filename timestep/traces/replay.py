@@ -235,8 +235,8 @@ class _Agents:
         if call.kind == "response" and call.data.get("input") is not None:
             return {"tools": call.data.get("tools")}
         raise UnsupportedInputError(
-            f"The request to {call.name} is not in the record, so its tools are not known. Ollama "
-            "and Responses models can be run again, where content was recorded."
+            f"The request to {call.name} is not in the record, so its tools are not known. "
+            "Models of timestep and of the Responses API can be run again, where content was recorded."
         )
 
 
@@ -263,7 +263,8 @@ def _settings(config: Mapping[str, Any]) -> ModelSettings:
 
 
 def _output_type(request: Mapping[str, Any]) -> AgentOutputSchemaBase | None:
-    schema = request.get("format")
+    asked_for: Any = request.get("response_format") or {}
+    schema = request.get("format") or (asked_for.get("json_schema") or {}).get("schema")
     if not isinstance(schema, dict) or request.get("tools"):
         return None  # beside tools a format forces a call
     return _RecordedSchema(cast("dict[str, Any]", schema))

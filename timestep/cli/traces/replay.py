@@ -1,7 +1,6 @@
 """``timestep traces replay``: run a recorded run again, offline or with another model."""
 
 import asyncio
-import json
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,7 @@ from timestep.cli.traces.record import open_record
 if TYPE_CHECKING:
     from agents import ModelProvider
 
-    from timestep.testing import FakeOllama
-    from timestep.traces import Span, Trace, TraceStore
+    from timestep.traces import Trace
 
 
 @click.command()
@@ -49,6 +47,7 @@ def replay(context: Context, *, run: str, step: int, model: str | None, as_json:
     """
     from agents import AgentsException
 
+    from timestep.cli.traces.recorded import recorded_models
     from timestep.net.secrets import configured_keys
     from timestep.traces import install, uninstall
     from timestep.traces.replay import from_step
@@ -61,7 +60,7 @@ def replay(context: Context, *, run: str, step: int, model: str | None, as_json:
                 f"The run has {len(trace.model_calls)} model calls, so there is no {step}."
             )
         provider = (
-            _recorded_models(stack, store, trace.model_calls[step - 1 :])
+            recorded_models(stack, store, trace.model_calls[step - 1 :])
             if model is None
             else _configured_models(context)
         )
@@ -105,40 +104,3 @@ def _configured_models(context: Context) -> "ModelProvider":
     from timestep.registry import build_provider
 
     return build_provider(context.settings)
-
-
-def _recorded_models(stack: ExitStack, store: "TraceStore", calls: "list[Span]") -> "ModelProvider":
-    """Return Ollama models that serve the stored answers, byte for byte and in order."""
-    from timestep.ollama.provider import OllamaModelProvider
-    from timestep.testing import FakeOllama
-
-    fake = stack.enter_context(FakeOllama(strict=False))
-    for call in calls:
-        _serve(fake, store, call)
-    return OllamaModelProvider(base_url=fake.url)
-
-
-def _serve(fake: "FakeOllama", store: "TraceStore", call: "Span") -> None:
-    from timestep.testing import Recording, Request
-
-    if not call.exchanges:
-        raise click.ClickException(
-            f"The answer of {call.name} is not stored byte for byte, so it cannot be served again. "
-            "Name a model to ask instead: --model NAME"
-        )
-    for exchange in call.exchanges:
-        request = store.body(exchange.request)
-        body = store.body(exchange.response)
-        status = exchange.status or 500
-        kind = "application/x-ndjson" if status < 400 else "application/json"  # noqa: PLR2004 - errors begin at 400
-        fake.replay(
-            Recording(
-                name=call.span_id,
-                request=Request("POST", "/api/chat", {}, request),
-                status=status,
-                headers={"Content-Type": kind, "Transfer-Encoding": "chunked"},
-                body=body,
-                chunks=body.splitlines(keepends=True) or [b""],
-            ),
-            model=json.loads(request)["model"],
-        )

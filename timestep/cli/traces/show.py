@@ -68,8 +68,8 @@ def _print_raw(store: "TraceStore", calls: "list[Span]") -> None:
     exchanges = [exchange for call in calls for exchange in call.exchanges]
     if not exchanges:
         raise click.ClickException(
-            "No bytes are stored: only Ollama models keep them, and only if their content may be "
-            "recorded. 'timestep traces show --full' shows what is stored."
+            "No bytes are stored: only timestep's own models keep them, and only if their content may "
+            "be recorded. 'timestep traces show --full' shows what is stored."
         )
     for exchange in exchanges:
         status = "no answer" if exchange.status is None else exchange.status
