@@ -1,9 +1,12 @@
 """Default settings of a provider's models, from settings and in code."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from agents import Agent, ModelSettings, RunConfig
+from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, RunConfig
+from openai import AsyncOpenAI
 
 from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError
@@ -91,3 +94,32 @@ def test_variables_set_defaults_too(monkeypatch):
 def test_a_setting_that_cannot_be_used_is_named(settings, words):
     with pytest.raises(ConfigurationError, match=words):
         MultiModelProvider.from_env(openai={"settings": settings})
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "temperature"), [("n", None, 0.2), ("m", None, 0.3), ("m", 0.9, 0.9)]
+)
+async def test_a_gateway_sends_its_defaults_too(
+    name, own, temperature, openai_server, run, monkeypatch
+):
+    # LiteLLM is large and not installed here; a model of the SDK stands in for its adapter.
+    adapter = ModuleType("agents.extensions.models.litellm_model")
+    client = AsyncOpenAI(base_url=openai_server.base_url, api_key="k")
+    adapter.LitellmModel = lambda model, **_: OpenAIChatCompletionsModel(model, client)
+    monkeypatch.setitem(sys.modules, adapter.__name__, adapter)
+    table = {
+        "kind": "litellm",
+        "base_url": openai_server.base_url,
+        "api_key": "k",
+        "settings": {"temperature": 0.2, "top_p": 0.5},
+        "models": {"openai/m": {"temperature": 0.3}},
+    }
+    provider = MultiModelProvider.from_env(providers={"lite": table})
+    settings = ModelSettings(temperature=own)
+    agent = Agent(name="a", model=f"lite/openai/{name}", model_settings=settings)
+    await run(agent, run_config=RunConfig(model_provider=provider, tracing_disabled=True))
+    await provider.aclose()
+    await client.close()
+
+    body = openai_server.requests[-1][2]
+    assert (body["temperature"], body["top_p"]) == (temperature, 0.5)

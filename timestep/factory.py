@@ -208,7 +208,9 @@ def build_openai(name: str, table: OpenAIProviderSettings) -> OpenAICompatiblePr
     )
 
 
-def _defaults(where: str, table: OpenAISettings | OpenAIProviderSettings) -> ModelDefaults:
+def _defaults(
+    where: str, table: OpenAISettings | OpenAIProviderSettings | GatewaySettings
+) -> ModelDefaults:
     """Return how models are asked by default.
 
     Raises:
@@ -245,9 +247,10 @@ def build_ollama(name: str, table: OllamaProviderSettings) -> OllamaModelProvide
     return _ollama(f"providers.{name}", table, table.api_key)
 
 
-def build_gateway(_: str, table: GatewaySettings) -> GatewayProvider:
+def build_gateway(name: str, table: GatewaySettings) -> GatewayProvider:
     """Return the provider for the gateway that *table* describes."""
-    return GatewayProvider(table.kind, _reveal(table.api_key), table.base_url)
+    defaults = _defaults(f"providers.{name}", table)
+    return GatewayProvider(table.kind, _reveal(table.api_key), table.base_url, defaults)
 
 
 def _ollama(where: str, table: OllamaSettings, api_key: SecretStr | None) -> OllamaModelProvider:

@@ -260,6 +260,12 @@ class GatewaySettings(ProviderSettings, frozen=True):
     """The API key; the variables of the gateway when unset."""
     base_url: ApiUrl | None = Field(default=None, examples=["https://example.com/v1"])
     """The base URL of the API; the choice of the gateway when unset."""
+    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0.2}])
+    """Settings for every model, named as in agents.ModelSettings; those of an agent win."""
+    models: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, examples=[{"gpt-5-mini": {"reasoning": {"effort": "low"}}}]
+    )
+    """Settings by model name; they win over settings."""
 
 
 class LiteLLMProviderSettings(GatewaySettings, frozen=True):

@@ -11,6 +11,7 @@ from typing import cast
 
 from agents import Model, ModelProvider
 
+from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError, UnknownModelError
 
 _ADAPTERS = {
@@ -27,11 +28,13 @@ class GatewayProvider(ModelProvider):
         gateway: ``"litellm"`` or ``"any-llm"``; also the extra that installs it.
         api_key: The key to send; the gateway's own variables count when unset.
         base_url: The API to ask; the gateway chooses when unset.
+        defaults: Settings for what a call leaves out.
     """
 
     gateway: str
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
+    defaults: ModelDefaults = field(default_factory=ModelDefaults)
 
     def get_model(self, model_name: str | None) -> Model:
         """Return the model *model_name*.
@@ -54,4 +57,5 @@ class GatewayProvider(ModelProvider):
             ) from exc
         if (litellm := sys.modules.get("litellm")) is not None:
             vars(litellm)["suppress_debug_info"] = True  # it prints advice when a request fails
-        return cast("Model", adapter(model_name, base_url=self.base_url, api_key=self.api_key))
+        model = adapter(model_name, base_url=self.base_url, api_key=self.api_key)
+        return self.defaults.of(cast("Model", model), model_name)
