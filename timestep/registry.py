@@ -30,6 +30,7 @@ from agents.models.multi_provider import (
 )
 from openai import AsyncOpenAI, OpenAIError
 
+from timestep.answer.calling import WireModel
 from timestep.errors import ConfigurationError, TimestepError, UnknownModelError
 from timestep.net.chains import FallbackRules
 from timestep.net.forks import forget_in_children
@@ -377,11 +378,11 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         self._refuse_unknown(name)
         prefix, rest = split_prefix(name)
         if prefix is not None and (provider := self._map.get_provider(prefix)) is not None:
-            return provider.get_model(rest)
+            return _traced(provider.get_model(rest), name)
         if prefix is None or prefix == "openai":
             return self._from_sdk(name)
         if (built_in := self._built_in_provider(prefix)) is not None:
-            return built_in.get_model(rest)
+            return _traced(built_in.get_model(rest), name)
         return super().get_model(name)
 
     async def aclose(self) -> None:
@@ -519,3 +520,10 @@ def _alias_settings(aliases: Aliases) -> dict[str, ModelSettings]:
                 "agents.ModelSettings."
             )
     return found
+
+
+def _traced(model: Model, name: str) -> Model:
+    """Return *model*, which traces call *name*, if it is one of ours."""
+    if isinstance(model, WireModel):
+        model.traced_as = name
+    return model

@@ -134,8 +134,8 @@ def test_models_are_completed_from_the_configuration_and_the_server(fish, ollama
 @pytest.mark.parametrize(
     ("command", "offered"),
     [
-        ("traces list --model ", ["llama3.2", "qwen3:4b"]),
-        ("traces list --model q", ["qwen3:4b"]),
+        ("traces list --model ", ["ollama/llama3.2", "ollama/qwen3:4b"]),
+        ("traces list --model ollama/q", ["ollama/qwen3:4b"]),
         ("traces list --agent ", ["timestep run"]),
         ("traces --file nothing.db list --model ", []),
         ("traces --file timestep.toml list --model ", []),

@@ -20,7 +20,7 @@ def test_a_run_is_in_the_record_with_its_bytes(invoke, fake_ollama):
     invoke("run", "Hi", *MODEL)
 
     [run] = json.loads(invoke("traces", "list", "--json").stdout)
-    assert (run["name"], run["models"], run["calls"]) == ("timestep run", ["m"], 1)
+    assert (run["name"], run["models"], run["calls"]) == ("timestep run", ["ollama/m"], 1)
     assert invoke("traces", "show", "--raw").stdout_bytes.startswith(fake_ollama.requests[-1].body)
 
 

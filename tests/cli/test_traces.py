@@ -232,7 +232,7 @@ def test_raw_without_bytes_says_why(invoke, record):
     done = invoke("traces", "show", "bad0", "--raw")
 
     assert done.exit_code == 1
-    assert "only Ollama models keep them" in done.stderr
+    assert "only timestep's own models keep them" in done.stderr
 
 
 def test_a_step_that_is_not_there_is_a_wrong_option(invoke, record):

@@ -99,7 +99,7 @@ def test_a_diff_shows_what_differs(invoke, record, fake_ollama, monkeypatch):
     assert any(line.startswith('- get_weather(city="Oslo")') for line in lines)
     pairs = json.loads(invoke("traces", "diff", "last-1", "--json").stdout)["pairs"]
     fields = [difference["field"] for difference in pairs[0]["differences"]]
-    assert fields == ["answer", "calls"]
+    assert fields == ["model", "answer", "calls"]
     assert invoke("traces", "diff", "last", "last", "--exit-code").exit_code == 0
     assert invoke("traces", "diff", "last", "nothing").exit_code == 1
 

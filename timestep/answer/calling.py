@@ -119,6 +119,8 @@ class WireModel(Model, ABC, Generic[RequestT]):
         self, model: str, *, kind: str, implementation: str, ids: Ids, strict: bool
     ) -> None:
         self.model = model
+        self.traced_as = model
+        """The name in traces: the one the application uses, with its prefix."""
         self._kind = kind
         self._implementation = implementation
         self._ids = ids
@@ -354,9 +356,10 @@ class WireModel(Model, ABC, Generic[RequestT]):
 
     def _span(self, call: ModelCall) -> GenerationSpan:
         return open_span(
-            self.model,
+            self.traced_as,
             call.settings,
             call.tracing,
+            name=self.model,
             host=self._host,
             implementation=self._implementation,
         )

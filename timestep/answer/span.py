@@ -40,15 +40,30 @@ class Recordable(Protocol):
 
 
 def open_span(
-    model: str, settings: ModelSettings, tracing: ModelTracing, *, host: str, implementation: str
+    model: str,
+    settings: ModelSettings,
+    tracing: ModelTracing,
+    *,
+    name: str,
+    host: str,
+    implementation: str,
 ) -> GenerationSpan:
-    """Return a generation span that has not started."""
+    """Return a generation span that has not started.
+
+    Args:
+        model: As the application calls it.
+        settings: Of the call.
+        tracing: Says whether content may be kept.
+        name: As the server knows the model.
+        host: The scheme and authority of the server.
+        implementation: The package that asks.
+    """
     if tracing.is_disabled():
         return generation_span(disabled=True)
     config: dict[str, Any] = settings.to_traceable_dict()
     if not tracing.include_data():
         config.pop("metadata", None)
-    config |= {"base_url": host, "model_impl": implementation}
+    config |= {"base_url": host, "model_impl": implementation, "model_name": name}
     return generation_span(model=model, model_config=config)
 
 

@@ -203,7 +203,7 @@ def _cost(
     cached = cast("Mapping[str, Any]", details).get("cached_tokens") if is_mapping else None
     host = config.get("base_url")
     return price(
-        model,
+        str(config.get("model_name") or model),
         None if host is None else str(host),
         input_tokens=_count(usage.get("input_tokens")) or 0,
         output_tokens=_count(usage.get("output_tokens")) or 0,

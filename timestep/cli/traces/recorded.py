@@ -1,6 +1,7 @@
 """Models that serve the stored answers of a run again, byte for byte."""
 
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ def recorded_models(stack: ExitStack, store: TraceStore, calls: list[Span]) -> M
     return _RecordedModels(
         OllamaModelProvider(base_url=ollama.url),
         OpenAICompatibleProvider(endpoint, use_responses=False),
-        frozenset(call.model for call in calls if _is_chat(call)),
+        {call.model: (_is_chat(call), _asked(store, call)) for call in calls},
     )
 
 
@@ -34,20 +35,30 @@ class _RecordedModels(ModelProvider):
     """The models of a record, each on the wire that it was recorded on."""
 
     def __init__(
-        self, ollama: ModelProvider, chat: ModelProvider, chat_models: frozenset[str | None]
+        self,
+        ollama: ModelProvider,
+        chat: ModelProvider,
+        models: Mapping[str | None, tuple[bool, str]],
     ) -> None:
         self._ollama = ollama
         self._chat = chat
-        self._chat_models = chat_models
+        self._models = models
 
     def get_model(self, model_name: str | None) -> Model:
         """Return the model *model_name* on its wire."""
-        provider = self._chat if model_name in self._chat_models else self._ollama
-        return provider.get_model(model_name)
+        is_chat, name = self._models.get(model_name, (False, model_name))
+        return (self._chat if is_chat else self._ollama).get_model(name)
 
 
 def _is_chat(call: Span) -> bool:
     return any(_path_of(exchange.url) != _OLLAMA_PATH for exchange in call.exchanges)
+
+
+def _asked(store: TraceStore, call: Span) -> str:
+    """The name by which the server knew the model of *call*."""
+    if not call.exchanges:
+        return call.model or ""
+    return str(json.loads(store.body(call.exchanges[0].request))["model"])
 
 
 def _path_of(url: str) -> str:
