@@ -525,5 +525,5 @@ def _alias_settings(aliases: Aliases) -> dict[str, ModelSettings]:
 def _traced(model: Model, name: str) -> Model:
     """Return *model*, which traces call *name*, if it is one of ours."""
     if isinstance(model, WireModel):
-        model.traced_as = name
-    return model
+        cast("WireModel[Any]", model).traced_as = name
+    return cast("Model", model)

@@ -263,8 +263,12 @@ def _settings(config: Mapping[str, Any]) -> ModelSettings:
 
 
 def _output_type(request: Mapping[str, Any]) -> AgentOutputSchemaBase | None:
-    asked_for: Any = request.get("response_format") or {}
-    schema = request.get("format") or (asked_for.get("json_schema") or {}).get("schema")
+    schema: Any = request.get("format")
+    match request.get("response_format"):
+        case {"json_schema": {"schema": found}}:
+            schema = found
+        case _:
+            pass
     if not isinstance(schema, dict) or request.get("tools"):
         return None  # beside tools a format forces a call
     return _RecordedSchema(cast("dict[str, Any]", schema))
