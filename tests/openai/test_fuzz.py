@@ -46,6 +46,10 @@ deltas = fields(
     | st.lists(fields(type=st.just("thinking"), text=words), max_size=2),
     reasoning_content=words | json_values,
     reasoning=json_values,
+    reasoning_details=json_values
+    | st.lists(
+        fields(type=json_values, index=indexes, text=words | json_values, data=words), max_size=3
+    ),
     refusal=words | json_values,
     tool_calls=calls | json_values,
     function_call=json_values,

@@ -274,24 +274,28 @@ async def test_a_refusal_of_the_model_is_told(model, openai_server, run):
         await run(Agent(name="a"), run_config=config(model()))
 
 
-async def test_a_signature_goes_back_with_its_call(model, openai_server, run):
-    extra = {"google": {"thought_signature": "abc"}}
+async def sent_after_a_call(model, openai_server, run, *, delta=None, **more):
+    """The assistant message of the second request, after an answer of *delta* and a call with *more*."""
     function = {"name": "delete_files", "arguments": '{"folder": "a"}'}
-    first = stream(
-        chunk(
-            {
-                "tool_calls": [
-                    {"index": 0, "id": "call_1", "function": function, "extra_content": extra}
-                ]
-            }
-        ),
-        chunk(finish="tool_calls"),
-    )
+    call = {"index": 0, "id": "call_1", "function": function, **more}
+    first = stream(chunk(delta or {}), chunk({"tool_calls": [call]}), chunk(finish="tool_calls"))
     answers = iter([first, stream(chunk({"content": "ok"}), chunk(finish="stop"))])
     openai_server.answers = lambda body: (200, next(answers))
     await run(Agent(name="a", tools=[delete_files]), run_config=config(model()))
-    sent = openai_server.requests[-1][2]["messages"][-2]["tool_calls"][0]
-    assert sent["extra_content"] == extra
+    return openai_server.requests[-1][2]["messages"][-2]
+
+
+async def test_a_signature_goes_back_with_its_call(model, openai_server, run):
+    extra = {"google": {"thought_signature": "abc"}}
+    sent = await sent_after_a_call(model, openai_server, run, extra_content=extra)
+    assert sent["tool_calls"][0]["extra_content"] == extra
+
+
+async def test_reasoning_details_go_back_with_their_turn(model, openai_server, run):
+    details = [{"type": "reasoning.encrypted", "index": 0, "id": "r1", "data": "abc"}]
+    delta = {"reasoning": "hm", "reasoning_details": details}
+    sent = await sent_after_a_call(model, openai_server, run, delta=delta)
+    assert sent["reasoning_details"] == details
 
 
 async def test_a_result_whose_call_is_gone_is_sent_as_words(model, openai_server, caplog, run):

@@ -208,6 +208,69 @@ def test_what_a_server_wants_back_with_a_call_is_kept():
     assert call.extra == {"extra_content": extra}
 
 
+def thought(kind, index=None, **more):
+    """A delta with one piece of ``reasoning_details``."""
+    place = {} if index is None else {"index": index}
+    return {"reasoning_details": [{"type": f"reasoning.{kind}", **place, **more}]}
+
+
+CALLS = (
+    event(piece(0, "call_1", "f", "{}"))
+    + event(piece(1, "call_2", "g", "{}"))
+    + event(finish="tool_calls")
+)
+
+
+def test_reasoning_details_are_put_together_and_kept_with_the_first_call():
+    pieces = [
+        thought("text", 0, text="a ", signature=None),
+        thought("text", 0, text="b", format="anthropic"),
+        thought("text", 0, signature="abc"),
+        thought("encrypted", 0, data="xy", id="r1"),
+        thought("summary", summary="s"),
+        thought("summary", summary="t"),
+    ]
+    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    first, second, _ = reader.feed(b"".join(map(event, pieces)) + CALLS + DONE)[-3:]
+    assert first.extra == {
+        "reasoning_details": [
+            {
+                "type": "reasoning.text",
+                "index": 0,
+                "text": "a b",
+                "format": "anthropic",
+                "signature": "abc",
+            },
+            {"type": "reasoning.encrypted", "index": 0, "data": "xy", "id": "r1"},
+            {"type": "reasoning.summary", "summary": "s"},
+            {"type": "reasoning.summary", "summary": "t"},
+        ]
+    }
+    assert second.extra == {}
+
+
+def test_reasoning_details_of_a_whole_document_are_kept():
+    message = {
+        "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}],
+        **thought("text", 0, text="hm"),
+    }
+    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    reader.feed(
+        json.dumps({"choices": [{"message": message, "finish_reason": "tool_calls"}]}).encode()
+    )
+    call, _ = reader.end_of_body()[-2:]
+    assert call.extra == {
+        "reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "hm"}]
+    }
+
+
+@pytest.mark.parametrize("value", ["text", 5, {"type": "reasoning.text"}, [5, None, "x"], [{}]])
+def test_reasoning_details_that_are_not_entries_are_left_out(value):
+    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    first, _, _ = reader.feed(event({"reasoning_details": value}) + CALLS + DONE)[-3:]
+    assert first.extra == {}
+
+
 FAILED = {
     "an end without finish reason and [DONE]": (HELLO, "BrokenAnswerError"),
     "nothing": (b"", "BrokenAnswerError"),

@@ -15,6 +15,7 @@ Source: openai 3.57 ``types/chat/chat_completion_chunk.py``; the recordings in `
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from jiter import from_json
@@ -35,6 +36,7 @@ from timestep.net.limits import LONGEST, MOST_CALLS, MOST_VALUES, has_too_many_v
 from timestep.net.origin import Origin
 from timestep.openai.calls import PendingCalls, TooManyCalls
 from timestep.openai.errors import broken, mapping, said_error
+from timestep.openai.reasoning import ReasoningDetails
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 
 _HUGE = 1e9
@@ -61,6 +63,7 @@ class ChatReader:
         self._events: EventSplitter | None = None
         self._document: bytearray | None = None
         self._calls = PendingCalls()
+        self._details = ReasoningDetails()
         self._late: list[str] = []  # text behind the first piece of a call
         self._reason: str | None = None
         self._is_done = False  # [DONE] has come
@@ -205,6 +208,7 @@ class ChatReader:
     def _delta(self, delta: Mapping[str, Any], chunks: list[Chunk]) -> None:
         if thinking := delta.get("reasoning_content") or delta.get("reasoning"):
             chunks.append(Thinking(self._text(thinking, "reasoning")))
+        self._details.add(delta.get("reasoning_details"))
         if content := delta.get("content"):
             if isinstance(content, str):
                 self._write(content, chunks)
@@ -263,6 +267,9 @@ class ChatReader:
     def _end(self, chunks: list[Chunk]) -> None:
         self._has_ended = True
         calls = self._calls.take()
+        if calls and (details := self._details.take()):
+            extra = {**calls[0].extra, "reasoning_details": details}
+            calls[0] = replace(calls[0], extra=extra)
         chunks += calls
         if (late := "".join(self._late)) and (late.strip() or not calls):
             chunks.append(Text(late))
