@@ -1,0 +1,178 @@
+"""What a chat completion has said so far, as chunks. Pure.
+
+Each piece is the JSON of one event, or of a whole document. Calls are whole when the answer ends: they and
+the text behind them are chunks then.
+
+Source: openai 3.57 ``types/chat/chat_completion_chunk.py``; the recordings in ``tests/wire-openai``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from timestep.answer.chunks import Chunk, End, Refusal, Text, Thinking, TokenLogprobs, Usage
+from timestep.answer.events import read_logprobs
+from timestep.net.limits import MOST_CALLS
+from timestep.net.origin import Origin
+from timestep.openai.calls import PendingCalls, TooManyCalls
+from timestep.openai.errors import broken, mapping, said_error
+from timestep.openai.reasoning import ReasoningDetails
+
+_HUGE = 1e9
+"""No call costs so many dollars; NaN and infinity are not costs either."""
+
+_FAILED = {"error", "abort", "insufficient_system_resource"}
+"""Finish reasons that say that the server gave up."""
+
+
+class Completion:
+    """The first choice of one answer.
+
+    Args:
+        origin: Names the model and host in errors.
+        url: Of the request, for errors.
+
+    Attributes:
+        reason: The finish reason; None until it has come.
+        has_begun: True once a piece held a choice.
+    """
+
+    def __init__(self, origin: Origin, url: str) -> None:
+        self.reason: str | None = None
+        self.has_begun = False
+        self._origin = origin
+        self._url = url
+        self._calls = PendingCalls()
+        self._details = ReasoningDetails()
+        self._late: list[str] = []  # text behind the first piece of a call
+        self._usage = Usage(requests=1)
+
+    def add(self, fields: Mapping[str, Any], chunks: list[Chunk]) -> None:
+        """Add what the piece *fields* says to *chunks*.
+
+        Raises:
+            TimestepError: The server tells of a failure, or *fields* is not a piece of an answer.
+        """
+        if usage := fields.get("usage"):
+            self._count(mapping(usage))
+        choices = fields.get("choices")
+        if not isinstance(choices, list) or not choices:
+            return  # a usage chunk, a ping, or a filter's report on the prompt
+        choice = mapping(cast("list[object]", choices)[0])
+        if not choice:
+            raise broken("sent a choice that is not an object", self._origin)
+        if choice.get("index") not in (None, 0):
+            return  # only the first choice counts
+        if choice.get("error"):
+            raise said_error(choice, self._origin, self._url)
+        self.has_begun = True
+        before = len(chunks)
+        if logprobs := mapping(choice.get("logprobs")).get("content"):
+            chunks.append(TokenLogprobs(self._logprobs(logprobs)))
+        self._delta(mapping(choice.get("delta") or choice.get("message")), chunks)
+        if reason := choice.get("finish_reason"):
+            self._finish(str(reason))
+        if len(chunks) == before:
+            chunks.append(Text(""))
+
+    def _delta(self, delta: Mapping[str, Any], chunks: list[Chunk]) -> None:
+        if thinking := delta.get("reasoning_content") or delta.get("reasoning"):
+            chunks.append(Thinking(self._text(thinking, "reasoning")))
+        self._details.add(delta.get("reasoning_details"))
+        if content := delta.get("content"):
+            if isinstance(content, str):
+                self._write(content, chunks)
+            else:
+                self._parts(content, chunks)
+        if refusal := delta.get("refusal"):
+            chunks.append(Refusal(self._text(refusal, "a refusal")))
+        if calls := delta.get("tool_calls"):
+            if not isinstance(calls, list):
+                raise broken("sent tool_calls that are not a list", self._origin)
+            for call in cast("list[object]", calls):
+                self._add_call(mapping(call))
+        elif call := delta.get("function_call"):
+            self._add_call({"function": call})
+
+    def _add_call(self, piece: Mapping[str, Any]) -> None:
+        try:
+            self._calls.add(piece)
+        except TooManyCalls as exc:
+            what = f"sent more than {MOST_CALLS:,} tool calls in one answer"
+            raise broken(what, self._origin) from exc
+
+    def _write(self, text: str, chunks: list[Chunk]) -> None:
+        if self._calls:
+            self._late.append(text)  # the calls come first, and are whole at the end only
+        else:
+            chunks.append(Text(text))
+
+    def _parts(self, parts: object, chunks: list[Chunk]) -> None:
+        """Read content that is a list of parts, as Mistral writes thinking and text."""
+        if not isinstance(parts, list):
+            raise broken("sent content that is neither text nor a list", self._origin)
+        for part in map(mapping, cast("list[object]", parts)):
+            if part.get("type") == "thinking":
+                inner = part.get("thinking")
+                texts = (
+                    cast("list[object]", inner) if isinstance(inner, list) else [{"text": inner}]
+                )
+                found = [mapping(text).get("text") for text in texts]
+                chunks += [Thinking(self._text(text, "thinking")) for text in found if text]
+            elif said := part.get("text"):
+                self._write(self._text(said, "content"), chunks)
+
+    def _finish(self, reason: str) -> None:
+        if reason in _FAILED:
+            raise said_error(
+                {
+                    "message": f"the answer ended with finish_reason {reason!r}",
+                    "code": "server_error",
+                },
+                self._origin,
+                self._url,
+            )
+        self.reason = reason
+
+    def end(self, chunks: list[Chunk]) -> None:
+        """Add the calls, the text behind them and the `End` to *chunks*."""
+        calls = self._calls.take()
+        if calls and (details := self._details.take()):
+            extra = {**calls[0].extra, "reasoning_details": details}
+            calls[0] = replace(calls[0], extra=extra)
+        chunks += calls
+        if (late := "".join(self._late)) and (late.strip() or not calls):
+            chunks.append(Text(late))
+        chunks.append(End(self.reason, self._usage))
+
+    def _count(self, usage: Mapping[str, Any]) -> None:
+        prompt = mapping(usage.get("prompt_tokens_details"))
+        completion = mapping(usage.get("completion_tokens_details"))
+        cost = usage.get("cost")
+        self._usage = Usage(
+            requests=1,
+            input_tokens=count(usage, "prompt_tokens"),
+            output_tokens=count(usage, "completion_tokens"),
+            cached_tokens=count(prompt, "cached_tokens"),
+            reasoning_tokens=count(completion, "reasoning_tokens"),
+            cost=float(cost)
+            if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < _HUGE
+            else None,
+        )
+
+    def _text(self, text: object, name: str) -> str:
+        if isinstance(text, str):
+            return text
+        raise broken(f"sent {name} that is not text", self._origin)
+
+    def _logprobs(self, entries: object) -> list[Mapping[str, Any]]:
+        try:
+            return read_logprobs(entries)
+        except ValueError as exc:
+            raise broken("sent logprobs that are not a list of tokens", self._origin) from exc
+
+
+def count(fields: Mapping[str, Any], name: str) -> int:
+    """Return the count *name* of *fields*; 0 when it is absent or not a count."""
+    value = fields.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
