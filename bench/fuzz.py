@@ -122,7 +122,8 @@ def request() -> Target:
     """Input items become messages that JSON can say, or are refused."""
     from timestep.errors import TimestepError
     from timestep.net.encoding import encode
-    from timestep.ollama.request.messages import build_conversation, remote_images
+    from timestep.ollama.request.content import remote_images
+    from timestep.ollama.request.messages import build_conversation
 
     words = words_of("ollama/request")
 

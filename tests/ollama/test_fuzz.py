@@ -17,8 +17,9 @@ from timestep.config.settings import load_settings
 from timestep.errors import OllamaError, OllamaStreamError, UnsupportedInputError
 from timestep.net.encoding import encode
 from timestep.ollama import lines
+from timestep.ollama.request.content import remote_images
 from timestep.ollama.request.grammar import to_format
-from timestep.ollama.request.messages import build_conversation, remote_images
+from timestep.ollama.request.messages import build_conversation
 from timestep.ollama.request.parameters import narrow_parameters
 from timestep.ollama.request.refs import Inliner
 

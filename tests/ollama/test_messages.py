@@ -16,7 +16,9 @@ from openai.types.responses.response_input_param import ResponseInputItemParam
 
 from timestep.errors import TimestepError, UnsupportedInputError
 from timestep.net.encoding import encode
-from timestep.ollama.request.messages import build_conversation, decode_arguments, remote_images
+from timestep.ollama.request.arguments import decode_arguments
+from timestep.ollama.request.content import remote_images
+from timestep.ollama.request.messages import build_conversation
 from timestep.testing.checks import check_chat
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()

@@ -45,7 +45,8 @@ from timestep.ollama.render import (
     whole_prompt,
 )
 from timestep.ollama.request.build import Abilities, ChatRequest, build_request
-from timestep.ollama.request.messages import build_conversation, remote_images
+from timestep.ollama.request.content import remote_images
+from timestep.ollama.request.messages import build_conversation
 from timestep.ollama.request.options import settings_to_fields
 from timestep.ollama.request.relax import (
     is_refused_format,

@@ -11,28 +11,29 @@ Source: openai ``types/responses/response_input_item_param.py`` (3.52), ollama `
 (``Message``) v0.33.0.
 """
 
-import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard, cast
-
-from pydantic import BaseModel
-from pydantic_core import from_json
+from typing import Any
 
 from timestep.answer.told import told_call, told_item, told_result, work_of
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.request.images import Fetched, audio_to_base64, image_to_base64, is_remote
+from timestep.ollama.request.arguments import decode_arguments, to_json
+from timestep.ollama.request.content import (
+    Item,
+    Medium,
+    as_items,
+    as_parts,
+    is_object,
+    is_part,
+    mappings,
+    read_content,
+    text_of,
+)
+from timestep.ollama.request.images import Fetched
 
-Item = Mapping[str, Any]
 Message = dict[str, Any]
-Medium = tuple[str, str]
-"""The capability it needs, and its bytes as base64."""
 
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
-_TEXT_PARTS = frozenset({"input_text", "output_text", "text", "refusal", "summary_text"})
-_IMAGE_PARTS = frozenset({"input_image", "image_url", "computer_screenshot"})
-_PARTS = _TEXT_PARTS | _IMAGE_PARTS | {"input_audio", "input_file"}
 _RESULT_ALONE = (
     "the role of a tool result whose call is not in the history (it is sent as words; Ollama keeps "
     "no conversation, so send the whole history instead of auto_previous_response_id)"
@@ -80,25 +81,9 @@ def build_conversation(
     builder = _Builder(model=model, fetched=fetched or {})
     if instructions:
         builder.system(instructions, [])
-    for index, item in enumerate(_as_items(items)):
+    for index, item in enumerate(as_items(items)):
         builder.add(item, index)
     return builder.finish()
-
-
-def remote_images(items: str | Sequence[Any]) -> list[str]:
-    """Return the URLs of remote images among *items*, each once, in order.
-
-    Raises:
-        UnsupportedInputError: *items* are not input items.
-    """
-    urls = [
-        _image_url(part)
-        for item in _as_items(items)
-        for key in ("content", "output")
-        for part in _mappings(item.get(key))
-        if str(part.get("type")) in _IMAGE_PARTS
-    ]
-    return list(dict.fromkeys(url for url in urls if isinstance(url, str) and is_remote(url)))
 
 
 _Unanswered = tuple[Message, Message]
@@ -185,14 +170,14 @@ class _Builder:
             )
         where = f"input[{index}].content"
         if wire_role == "assistant":
-            text, media = self._content(item.get("content"), where, joint="")
+            text, media = read_content(item.get("content"), where, self.fetched, joint="")
             if media:
                 self.ignored.append("images in assistant messages")
             self._assistant()
             if text:
                 self._say(text)
         else:
-            text, media = self._content(item.get("content"), where)
+            text, media = read_content(item.get("content"), where, self.fetched)
             if wire_role == "system":
                 self.system(text, media)
             else:
@@ -208,11 +193,11 @@ class _Builder:
 
     def reasoning(self, item: Item, index: int) -> None:
         origin = item.get("provider_data")
-        if not _is_object(origin) or origin.get("model") != self.model:
+        if not is_object(origin) or origin.get("model") != self.model:
             self.notes.append("reasoning of another model is not replayed")
             return
-        parts = _mappings(item.get("content")) or _mappings(item.get("summary"))
-        text = "".join(map(_text_of, parts))
+        parts = mappings(item.get("content")) or mappings(item.get("summary"))
+        text = "".join(map(text_of, parts))
         if text:
             turn = self._assistant()
             turn["thinking"] = f"{turn['thinking']}\n\n{text}" if "thinking" in turn else text
@@ -248,10 +233,10 @@ class _Builder:
         if output is None:  # such as a patch of which only the status is known
             output = {"status": item["status"]} if item.get("status") else ""
         if not isinstance(output, str):
-            parts = _as_parts(output)
-            if not parts or not all(map(_is_part, parts)):
-                output = _json(output, f"input[{index}].output")
-        text, media = self._content(output, f"input[{index}].output")
+            parts = as_parts(output)
+            if not parts or not all(map(is_part, parts)):
+                output = to_json(output, f"input[{index}].output")
+        text, media = read_content(output, f"input[{index}].output", self.fetched)
         name = "an earlier call" if call_id is None else self.names[call_id]
         if call_id is None or not self._answer(call_id):
             self.ignored.append(_RESULT_ALONE)
@@ -303,54 +288,6 @@ class _Builder:
     def listing(self, item: Item, index: int) -> None:
         self.notes.append(f"{item.get('type')} says nothing to the model")
 
-    def _content(self, content: Any, where: str, *, joint: str = "\n") -> tuple[str, list[Medium]]:
-        """Return the text and the media of *content*, which is text, a part or a list of parts."""
-        if isinstance(content, str):
-            return content, []
-        parts = _as_parts(content)
-        if not parts and content not in (None, [], ()):
-            raise UnsupportedInputError(
-                f"{where} is {type(content).__name__}, not text or a list of content parts."
-            )
-        texts: list[str] = []
-        media: list[Medium] = []
-        for number, part in enumerate(parts):
-            self._part(part, f"{where}[{number}]", texts, media)
-        return joint.join(texts), media
-
-    def _part(self, part: Any, where: str, texts: list[str], media: list[Medium]) -> None:
-        if isinstance(part, str):
-            texts.append(part)
-            return
-        if not _is_object(part):
-            raise UnsupportedInputError(f"{where} is {type(part).__name__}, not a content part.")
-        kind = str(part.get("type"))
-        if kind in _TEXT_PARTS:
-            texts.append(_text_of(part))
-        elif kind in _IMAGE_PARTS:
-            media.append(("vision", self._image(part, where)))
-        elif kind == "input_audio":
-            audio = part.get("input_audio")
-            data = audio.get("data") if _is_object(audio) else None
-            media.append(("audio", audio_to_base64(str(data or ""), where=where)))
-        else:
-            raise UnsupportedInputError(
-                f"{where} is {kind!r}, which Ollama cannot take; send text, images or audio."
-            )
-
-    def _image(self, part: Item, where: str) -> str:
-        url = _image_url(part)
-        if not isinstance(url, str) or not url:
-            if not part.get("file_id"):
-                raise UnsupportedInputError(
-                    f"{where} has the image_url {url!r}; write a data URL (data:image/png;base64,…)."
-                )
-            raise UnsupportedInputError(
-                f"{where} names an uploaded file, and only OpenAI can read it; send the bytes as a "
-                "data URL (data:image/png;base64,…)."
-            )
-        return image_to_base64(url, where=where, fetched=self.fetched)
-
 
 _CONVERTERS: dict[str, Callable[[_Builder, Item, int], None]] = {
     "message": _Builder.message,
@@ -368,93 +305,3 @@ _CONVERTERS: dict[str, Callable[[_Builder, Item, int], None]] = {
     "configuration_update": _Builder.foreign,
     "item_reference": _Builder.foreign,
 }
-
-
-def decode_arguments(arguments: Any) -> dict[str, Any]:
-    """Return the object in *arguments*: OpenAI sends JSON text, Ollama wants the object.
-
-    Empty arguments and ``null`` are ``{}``. Arguments that are not a JSON object, or that hold
-    what the server cannot read, are kept as ``{"_raw": text}``.
-    """
-    if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
-        return {}
-    try:
-        value = from_json(arguments) if isinstance(arguments, str) else arguments
-        if value is None:
-            return {}
-        if _is_object(value) and _is_finite(value):
-            return dict(value)
-    except (TypeError, ValueError, RecursionError):
-        pass  # not JSON
-    return {"_raw": arguments if isinstance(arguments, str) else _json(arguments, "arguments")}
-
-
-def _is_finite(value: Any) -> bool:
-    """Return True when every number in *value* fits into a 64 bit float, as the server's are."""
-    if isinstance(value, str):
-        return True
-    if _is_object(value):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_finite, cast("Sequence[Any]", value)))
-    return not isinstance(value, int | float) or abs(value) <= sys.float_info.max
-
-
-def _as_items(items: Any) -> Sequence[Item]:
-    if isinstance(items, str):
-        return [{"role": "user", "content": items}]
-    if not isinstance(items, Sequence):
-        raise UnsupportedInputError(
-            f"The input is {type(items).__name__}, not text or a list of input items."
-        )
-    mappings = [_as_mapping(item) for item in cast("Sequence[Any]", items)]
-    for index, item in enumerate(mappings):
-        if not _is_object(item):
-            raise UnsupportedInputError(f"input[{index}] is {type(item).__name__}, not an item.")
-    return cast("Sequence[Item]", mappings)
-
-
-def _as_parts(content: Any) -> Sequence[Any]:
-    """Return the parts of *content*: none for text, a list of one for a single part."""
-    if isinstance(content, str | bytes):
-        return []
-    if isinstance(content, BaseModel) or _is_object(content):
-        return [_as_mapping(content)]
-    if not isinstance(content, Sequence):
-        return []
-    return [_as_mapping(part) for part in cast("Sequence[Any]", content)]
-
-
-def _as_mapping(value: Any) -> Any:
-    """Return *value*, as a mapping when it is an output item or a part of one."""
-    return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
-
-
-def _is_object(value: Any) -> TypeGuard[Item]:
-    """Return True for a mapping."""
-    # Nearly all are dicts, and asking the abstract class takes ten times as long.
-    return type(value) is dict or isinstance(value, Mapping)
-
-
-def _mappings(content: Any) -> list[Item]:
-    return [part for part in _as_parts(content) if _is_object(part)]
-
-
-def _is_part(value: Any) -> bool:
-    return isinstance(value, str) or (_is_object(value) and str(value.get("type")) in _PARTS)
-
-
-def _text_of(part: Item) -> str:
-    return str(part.get("text") or part.get("refusal") or "")
-
-
-def _image_url(part: Item) -> Any:
-    url = part.get("image_url")
-    return url.get("url") if _is_object(url) else url
-
-
-def _json(value: Any, where: str) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False, default=str)
-    except (TypeError, ValueError, RecursionError) as exc:
-        raise UnsupportedInputError(f"{where} cannot be written as JSON: {exc}.") from exc

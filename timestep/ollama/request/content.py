@@ -1,0 +1,157 @@
+"""The content of input items: text, images and audio. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard, cast
+
+from pydantic import BaseModel
+
+from timestep.errors import UnsupportedInputError
+from timestep.ollama.request.images import Fetched, audio_to_base64, image_to_base64, is_remote
+
+Item = Mapping[str, Any]
+Medium = tuple[str, str]
+"""The capability it needs, and its bytes as base64."""
+
+_TEXT_PARTS = frozenset({"input_text", "output_text", "text", "refusal", "summary_text"})
+_IMAGE_PARTS = frozenset({"input_image", "image_url", "computer_screenshot"})
+_PARTS = _TEXT_PARTS | _IMAGE_PARTS | {"input_audio", "input_file"}
+
+
+def as_items(items: Any) -> Sequence[Item]:
+    """Return *items* as mappings; text is a message of the user.
+
+    Raises:
+        UnsupportedInputError: They are not input items.
+    """
+    if isinstance(items, str):
+        return [{"role": "user", "content": items}]
+    if not isinstance(items, Sequence):
+        raise UnsupportedInputError(
+            f"The input is {type(items).__name__}, not text or a list of input items."
+        )
+    found = [_as_mapping(item) for item in cast("Sequence[Any]", items)]
+    for index, item in enumerate(found):
+        if not is_object(item):
+            raise UnsupportedInputError(f"input[{index}] is {type(item).__name__}, not an item.")
+    return cast("Sequence[Item]", found)
+
+
+def read_content(
+    content: Any, where: str, fetched: Fetched, *, joint: str = "\n"
+) -> tuple[str, list[Medium]]:
+    """Return the text and the media of *content*, which is text, a part or a list of parts.
+
+    Args:
+        content: Of an item.
+        where: Names it in errors.
+        fetched: The remote images, by URL.
+        joint: Comes between two texts.
+
+    Raises:
+        UnsupportedInputError: A part is something that Ollama cannot take.
+    """
+    if isinstance(content, str):
+        return content, []
+    parts = as_parts(content)
+    if not parts and content not in (None, [], ()):
+        raise UnsupportedInputError(
+            f"{where} is {type(content).__name__}, not text or a list of content parts."
+        )
+    texts: list[str] = []
+    media: list[Medium] = []
+    for number, part in enumerate(parts):
+        text, medium = _read_part(part, f"{where}[{number}]", fetched)
+        texts += text
+        media += medium
+    return joint.join(texts), media
+
+
+def _read_part(part: Any, where: str, fetched: Fetched) -> tuple[list[str], list[Medium]]:
+    if isinstance(part, str):
+        return [part], []
+    if not is_object(part):
+        raise UnsupportedInputError(f"{where} is {type(part).__name__}, not a content part.")
+    kind = str(part.get("type"))
+    if kind in _TEXT_PARTS:
+        return [text_of(part)], []
+    if kind in _IMAGE_PARTS:
+        return [], [("vision", _read_image(part, where, fetched))]
+    if kind == "input_audio":
+        audio = part.get("input_audio")
+        data = audio.get("data") if is_object(audio) else None
+        return [], [("audio", audio_to_base64(str(data or ""), where=where))]
+    raise UnsupportedInputError(
+        f"{where} is {kind!r}, which Ollama cannot take; send text, images or audio."
+    )
+
+
+def _read_image(part: Item, where: str, fetched: Fetched) -> str:
+    url = _image_url(part)
+    if not isinstance(url, str) or not url:
+        if not part.get("file_id"):
+            raise UnsupportedInputError(
+                f"{where} has the image_url {url!r}; write a data URL (data:image/png;base64,…)."
+            )
+        raise UnsupportedInputError(
+            f"{where} names an uploaded file, and only OpenAI can read it; send the bytes as a "
+            "data URL (data:image/png;base64,…)."
+        )
+    return image_to_base64(url, where=where, fetched=fetched)
+
+
+def remote_images(items: str | Sequence[Any]) -> list[str]:
+    """Return the URLs of remote images among *items*, each once, in order.
+
+    Raises:
+        UnsupportedInputError: *items* are not input items.
+    """
+    urls = [
+        _image_url(part)
+        for item in as_items(items)
+        for key in ("content", "output")
+        for part in mappings(item.get(key))
+        if str(part.get("type")) in _IMAGE_PARTS
+    ]
+    return list(dict.fromkeys(url for url in urls if isinstance(url, str) and is_remote(url)))
+
+
+def as_parts(content: Any) -> Sequence[Any]:
+    """Return the parts of *content*: none for text, a list of one for a single part."""
+    if isinstance(content, str | bytes):
+        return []
+    if isinstance(content, BaseModel) or is_object(content):
+        return [_as_mapping(content)]
+    if not isinstance(content, Sequence):
+        return []
+    return [_as_mapping(part) for part in cast("Sequence[Any]", content)]
+
+
+def _as_mapping(value: Any) -> Any:
+    """Return *value*, as a mapping when it is an output item or a part of one."""
+    return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
+
+
+def is_object(value: Any) -> TypeGuard[Item]:
+    """Return True for a mapping."""
+    # Nearly all are dicts, and asking the abstract class takes ten times as long.
+    return type(value) is dict or isinstance(value, Mapping)
+
+
+def mappings(content: Any) -> list[Item]:
+    """Return the parts of *content* that are mappings."""
+    return [part for part in as_parts(content) if is_object(part)]
+
+
+def is_part(value: Any) -> bool:
+    """Return True for text and for a content part."""
+    return isinstance(value, str) or (is_object(value) and str(value.get("type")) in _PARTS)
+
+
+def text_of(part: Item) -> str:
+    """Return the text of *part*, a refusal's too."""
+    return str(part.get("text") or part.get("refusal") or "")
+
+
+def _image_url(part: Item) -> Any:
+    url = part.get("image_url")
+    return url.get("url") if is_object(url) else url
