@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from agents import GenerationSpanData, ModelSettings, ModelTracing, Span, generation_span
@@ -60,7 +61,11 @@ def open_span(
     """
     if tracing.is_disabled():
         return generation_span(disabled=True)
-    config: dict[str, Any] = settings.to_traceable_dict()
+    # The SDK shows no extras, but its version 0.22 writes them as JSON first, which some cannot be.
+    plain = replace(
+        settings, extra_args=None, extra_body=None, extra_headers=None, extra_query=None
+    )
+    config: dict[str, Any] = plain.to_traceable_dict()
     if not tracing.include_data():
         config.pop("metadata", None)
     config |= {"base_url": host, "model_impl": implementation, "model_name": name}
