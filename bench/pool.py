@@ -64,7 +64,7 @@ class Machine:
         load: How many seconds a model takes to load.
         fits: How many models fit.
         prompt: How many seconds a prompt costs that is not in the cache.
-        is_dead: True when nobody answers.
+        is_dead: True when the server does not answer.
     """
 
     slots: int = 2
@@ -235,7 +235,7 @@ def pooled(hosts: type[Hosts]) -> Callable[[Sequence[Server], int], list[Ask]]:
         clock = asyncio.get_running_loop().time
         wires: Any = [SimulatedWire(server) for server in servers]
         pool = Pool(wires, clock=clock, first=first)
-        pool._hosts = hosts(wires, clock, first)  # noqa: SLF001 - the former choice is no option
+        pool._hosts = hosts(wires, clock, first)  # noqa: SLF001 - the former choice is not an option
 
         async def ask(model: str, question: str) -> None:
             body = {"model": model, "messages": [{"role": "user", "content": question}]}

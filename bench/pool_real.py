@@ -105,7 +105,7 @@ def process(*arguments: str, **keywords: Any) -> Iterator["subprocess.Popen[str]
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port without a listener."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])

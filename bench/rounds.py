@@ -29,7 +29,7 @@ class Results:
 
     Attributes:
         figures: By scenario and contender, the figures of each round.
-        errors: By scenario and contender, why there are none.
+        errors: By scenario and contender, why there are no figures.
     """
 
     figures: dict[str, dict[str, list[list[float]]]] = field(default_factory=dict[str, Any])

@@ -43,7 +43,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop an answer nobody reads."""
+        """Stop an answer that is no longer read."""
         if self._timer is not None:
             self._timer.cancel()
 

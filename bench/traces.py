@@ -87,7 +87,7 @@ def measure_load(directory: Path, count: int) -> None:
     timed("list the newest 50", store.traces)
     timed("list 50 of a model", lambda: store.traces(Filter(model="m3")))
     timed("list 50 with a word", lambda: store.traces(Filter(text="sunny")))
-    timed("list failed ones (there are none)", lambda: store.traces(Filter(failed=True)))
+    timed("list failed ones (0 found)", lambda: store.traces(Filter(failed=True)))
     timed("search a word that is everywhere", lambda: store.search("market"))
     timed("search a word that is once", lambda: store.search("needle"))
     timed("open one", lambda: store.get(f"trace_{count // 2:032x}"))

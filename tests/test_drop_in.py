@@ -112,7 +112,7 @@ async def test_every_combination_reaches_the_same_server_as_with_the_sdk(
         tell(name, openai_server)
     for variables in subsets(VARIABLES):
         if "OPENAI_API_KEY" not in variables and not {"client", "key"} & {*told}:
-            continue  # nobody has a key: the SDK's provider refuses, ours asks without one
+            continue  # without any key the SDK's provider refuses, ours asks without one
         with monkeypatch.context() as patch:
             for name in variables:
                 patch.setenv(name, VARIABLES[name])

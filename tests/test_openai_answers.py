@@ -74,7 +74,7 @@ async def ask_chain(run, server, second, use_responses, on):
         await chain.aclose()
 
 
-# What is no answer
+# What is not an answer
 
 
 NO_ANSWERS = {
@@ -86,16 +86,16 @@ NO_ANSWERS = {
     "a text": b'"hello"',
     "an empty object": b"{}",
     "choices and output that are null": b'{"choices": null, "output": null}',
-    "choices and output that are no objects": b'{"choices": [5], "output": [5]}',
+    "choices and output that are not objects": b'{"choices": [5], "output": [5]}',
     "no choices": b'{"choices": []}',
     "a choice without a message": b'{"choices": [{"index": 0}], "output": 1}',
     "half an object": b'{"choices": [{"index": 0, "mess',
     "a deep nest": b"[" * 200_000,
-    "bytes that are no text": b'{"\xff": 1}',
+    "bytes that are not text": b'{"\xff": 1}',
     "an event that is half JSON": b"data: {bad\n\n",
-    "an event that is no object": b"data: 5\n\n",
-    "an event of choices that are none": b'data: {"choices": 5, "type": 5}\n\n',
-    "an event that is no text": b'data: {"a": "\xff"}\n\n',
+    "an event that is not an object": b"data: 5\n\n",
+    "an event whose choices are a number": b'data: {"choices": 5, "type": 5}\n\n',
+    "an event that is not text": b'data: {"a": "\xff"}\n\n',
     "a comment": b": wait\n\n",
     "an event without data": b"event: response.completed\n\n",
     "the end alone": b"data: [DONE]\n\n",
@@ -377,7 +377,7 @@ ERROR = {"message": SAID, "code": KEY, "type": "x", "param": [{HEADER: KEY}]}
 REPEATING = {
     "a refusal": (401, json.dumps({"error": ERROR})),
     "a refusal with escapes": (400, json.dumps({"error": ERROR}).replace("/", "\\u002f")),
-    "a refusal that is no JSON": (403, SAID),
+    "a refusal that is not JSON": (403, SAID),
     "an error under 200": (200, json.dumps({"error": ERROR})),
     "a failed response": (
         200,

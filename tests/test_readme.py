@@ -57,7 +57,7 @@ def blocks(*languages):
 
 
 def pretend(request):
-    """What a model could answer: a call while there is none yet, JSON where that is asked for."""
+    """What a model could answer: a call while it has not made one, JSON where that is asked for."""
     body = request.json
     if body.get("tools") and body["messages"][-1]["role"] == "user":
         function = body["tools"][0]["function"]
@@ -141,7 +141,7 @@ def test_commands_run(block, servers, monkeypatch):
             case "pip" | "ollama" | "git" | "echo":
                 pass  # installed by .ci/run; another program; a pipe into one above
             case unknown:
-                pytest.fail(f"{block}: nobody checks {unknown!r}")
+                pytest.fail(f"{block}: {unknown!r} is not checked")
 
 
 def test_the_blocks_are_found():

@@ -1,4 +1,4 @@
-"""What `timestep.net.wire_bytes` keeps, and that nobody pays who did not ask."""
+"""What `timestep.net.wire_bytes` keeps, and that a call without it costs nothing more."""
 
 import pytest
 from agents import Agent, RunConfig, Runner, function_tool, set_trace_processors

@@ -71,7 +71,7 @@ class MultiModelProviderMap(MultiProviderMap):
         return self.get_provider(prefix) is not None
 
     def get_provider(self, prefix: str) -> ModelProvider | None:
-        """Return the provider of *prefix*, or of one that is spelled alike; None if there is none."""
+        """Return the provider of *prefix*, or of one that is spelled alike; None without one."""
         found = super().get_provider(prefix)
         return found or super().get_provider(self._spellings.get(prefix, prefix))
 

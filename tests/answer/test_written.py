@@ -34,7 +34,7 @@ def call(name, **arguments):
 
 
 def written_call(text):
-    """The name and arguments of the call that *text* is; None when it is none."""
+    """The name and arguments of the call that *text* is; None when it is not a call."""
     try:
         found = read_call(text, TOOLS)
     except Mismatch:

@@ -123,7 +123,7 @@ BAD = {
     "a stream": (chat(stream=True), "does not stream"),
     "two choices": (chat(n=2), "one answer"),
     "a wrong type": (chat(temperature="hot"), "body.temperature"),
-    "a schema that is none": (
+    "a schema that is not a schema": (
         chat(response_format={"type": "json_schema", "json_schema": {"schema": {"type": 5}}}),
         "not a JSON schema",
     ),

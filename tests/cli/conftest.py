@@ -252,7 +252,7 @@ def proxy(monkeypatch):
 def exported(proxy, monkeypatch):
     """The SDK exports traces to OpenAI, as in every process with a key; who came to the proxy."""
     from agents import set_trace_processors  # noqa: PLC0415 - other tests need not wait for the SDK
-    from agents.tracing.processors import (  # noqa: PLC0415
+    from agents.tracing.processors import (  # noqa: PLC0415 - as above
         BackendSpanExporter,
         BatchTraceProcessor,
     )

@@ -671,7 +671,7 @@ def test_tables_fit_80_columns(invoke, server):
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert sum(line.startswith("call-chain") for line in lines) == 2  # eight beside each other
-    assert "1 small task is no benchmark." in result.stdout
+    assert "1 small task is not a benchmark." in result.stdout
 
 
 def test_a_long_name_of_a_task_is_cut_in_the_table_alone(invoke, server):
@@ -736,7 +736,7 @@ def test_the_page_holds_everything_and_runs_nothing_that_a_model_wrote(invoke, s
     assert not {"src", "href"} & set(page.attributes)
     assert "<script>alert(1)</script> & 'so'" in page.text
     assert "nope/<b>x" in page.text
-    assert "5 small tasks are no benchmark." in page.text
+    assert "5 small tasks are not a benchmark." in page.text
     assert all(task.name in page.text for task in TASKS if task.quick)
 
 

@@ -170,7 +170,7 @@ def test_init_writes_a_file_that_loads_and_changes_nothing(invoke):
 
 
 def test_every_example_of_the_template_can_be_uncommented(monkeypatch):
-    """Nobody should meet an error by trusting the file we wrote."""
+    """The file that we wrote causes no error."""
     text = re.sub(r"^#(?=[\w\[])", "", settings_template(), flags=re.MULTILINE)
     for name in re.findall(r'"env:(\w+)"', text):
         monkeypatch.setenv(name, "key")

@@ -303,8 +303,8 @@ def test_without_ollama_com_the_local_models_are_checked(findings, ollama, monke
     monkeypatch.setenv("TIMESTEP_ALIASES__BIG", "ollama/llama3.3")
     monkeypatch.setenv("OLLAMA_API_KEY", "k")
     with socket.create_server(("127.0.0.1", 0)) as closed:
-        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    monkeypatch.setenv("HTTPS_PROXY", nobody)
+        closed_url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    monkeypatch.setenv("HTTPS_PROXY", closed_url)
 
     [(cloud, nothing), (missing, fix)] = fixes(findings(exit_code=1), "problem").items()
 

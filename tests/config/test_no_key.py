@@ -19,7 +19,7 @@ from pydantic_settings import SettingsError
 from timestep import ConfigurationError, MultiModelProvider, Settings, load_settings
 from timestep.config.checks import find_doubts
 
-# Names of models, files and keys are no secrets: a message shows them.
+# Names of models, files and keys are not secrets: a message shows them.
 NAMES = [
     "OPENAI_API_KEY",
     "openai_api_key",

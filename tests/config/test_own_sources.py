@@ -287,7 +287,7 @@ def test_the_docs_read_aws(documented, monkeypatch):
     def client(service, **options):
         secrets = {"prod/timestep": '{"openai--api_key": "sk-aws"}'}
         return SimpleNamespace(
-            get_secret_value=lambda SecretId: {"SecretString": secrets[SecretId]}  # noqa: N803
+            get_secret_value=lambda SecretId: {"SecretString": secrets[SecretId]}  # noqa: N803 - AWS's name
         )
 
     pretend(

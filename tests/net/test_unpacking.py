@@ -1,4 +1,4 @@
-"""A compressed answer nobody asked for is unpacked in small pieces, to a limit."""
+"""A compressed answer that was not asked for is unpacked in small pieces, to a limit."""
 
 import gzip
 import zlib

@@ -314,7 +314,7 @@ async def test_a_stream_ends_once_and_stays_ended(fake_ollama, wire):
 
 
 async def test_a_limit_that_was_reached_a_moment_ago_counts_from_the_last_byte(fake_ollama):
-    """The timer runs on while bytes arrive, and only then is set anew."""
+    """The timer runs on while bytes arrive, and is set again only then."""
     expired = []
     loop = asyncio.get_running_loop()
     watch = Watchdog(Timeouts(connect=None, first_byte=0.2, idle=0.2), expired.append)

@@ -19,7 +19,7 @@ WHOLE = [
     recording
     for recording in recordings("/api/chat", status=200)
     if b'"done":true' in recording.body and recording.body.count(b"\n") == 0
-    if not re.search(rb'"done_reason":"(un)?load"', recording.body)  # which is no answer
+    if not re.search(rb'"done_reason":"(un)?load"', recording.body)  # which is not an answer
 ]
 
 

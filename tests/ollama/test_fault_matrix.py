@@ -120,7 +120,7 @@ async def check(case: Case, mode: Mode, recorder: Recorder):
         assert type(ended.error) is (wanted or type(None))
         assert len(fake.chats) == requests - (case.is_down)
         if case.leaves:
-            await fake.disconnected()  # while the provider is open: nobody closed it for the run
+            await fake.disconnected()  # while the provider is open: the run did not close it
         if not ended.error:
             assert ended.output == TEXT
             assert (ended.usage.input_tokens, ended.usage.output_tokens) == (26, 7)

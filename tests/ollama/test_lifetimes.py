@@ -1,4 +1,4 @@
-"""A request ends when nobody wants it any more, and leaves nothing behind."""
+"""A request ends when its caller leaves, and leaves nothing behind."""
 
 import asyncio
 import gc
@@ -222,7 +222,7 @@ def test_a_loop_that_only_closes_its_generators_hangs_up(fake_ollama, provider, 
 
 
 async def test_a_provider_that_is_dropped_leaves_no_connection_and_no_warning(fake_ollama, run):
-    """One provider for each request of a web server, say, and nobody closes them."""
+    """One provider for each request of a web server, say, and they are never closed."""
     fake_ollama.reply("Hi!", times=None)
     for _ in range(30):
         provider = OllamaModelProvider(base_url=fake_ollama.url)

@@ -72,7 +72,7 @@ MESSAGES = {
     "parts": (user([{"type": "input_text", "text": "a"}, {"type": "text", "text": "b"}]), user("a\nb")),
     "one part": (user({"type": "input_text", "text": "a"}), user("a")),
     "bare strings": (user(["a", "b"]), user("a\nb")),
-    "text that is none": (user([{"type": "input_text", "text": None}]), user("")),
+    "text that is null": (user([{"type": "input_text", "text": None}]), user("")),
     "data URL": (
         user([{"type": "input_image", "image_url": DATA_URL, "detail": "auto"}]),
         {**user(""), "images": [PNG]},

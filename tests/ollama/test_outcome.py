@@ -167,7 +167,7 @@ GOOD = {
         texts(), [chunk(f"{PARIS};"), last(PARIS)], [("weather", {"city": "Paris"})] * 2,
     ),
     "a wrapped call in text": (texts(), [last(WRAPPED)], [("weather", {"city": "Paris"})]),
-    "JSON in text that is no call": (texts(), [last('{"a": 1}')], ['{"a": 1}']),
+    "JSON in text that is not a call": (texts(), [last('{"a": 1}')], ['{"a": 1}']),
     "a call of no tool on offer in text": (
         texts(), [last('{"name": "nope", "arguments": {}}')], ['{"name": "nope", "arguments": {}}'],
     ),
@@ -240,7 +240,7 @@ BAD = {
     "a call to another tool": (required(WEATHER), last(calls=[call("clock")])),
     "arguments under another name": (required(), last('{"name": "weather", "args": {"city": "x"}}')),
     "arguments beside the name": (required(), last('{"name": "weather", "city": "x"}')),
-    "emulated, arguments that are no object": (
+    "emulated, arguments that are not an object": (
         emulated(), last('{"name": "clock", "arguments": 5}'),
     ),
     "emulated, arguments under another name": (

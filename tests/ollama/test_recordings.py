@@ -19,7 +19,7 @@ from timestep.ollama.lines import LineSplitter
 
 CHATS = recordings("/api/chat", status=200)
 
-# Why an answer under status 200 is none, and what the server says about it.
+# Why an answer under status 200 is not an answer, and what the server says about it.
 BROKEN = {
     "plain-tiny-repeat-*": (errors.OllamaStreamError, "done: true"),
     "ctx-num_ctx-*": (errors.OllamaStreamError, "done: true"),
@@ -35,7 +35,7 @@ BROKEN = {
     ),
     "chat-load-empty-messages*": (errors.OllamaStreamError, "only loaded"),
     "chat-unload*": (errors.OllamaStreamError, "only unloaded"),
-    # A rendered prompt is no answer: the server says done: false.
+    # A rendered prompt is not an answer: the server says done: false.
     "*-render": (errors.OllamaStreamError, "done: true"),
     "chat-think-render-*": (errors.OllamaStreamError, "done: true"),
     "bad-role-developer": (errors.OllamaStreamError, "done: true"),

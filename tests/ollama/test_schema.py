@@ -208,7 +208,7 @@ PROPERTIES = {
         ["$ref"],
     ),
     "anchor": ({"$ref": "#name"}, {"type": ANY}, ["$ref"]),
-    "reference that is no text": ({"$ref": 5}, {"type": ANY}, ["$ref"]),
+    "reference that is not text": ({"$ref": 5}, {"type": ANY}, ["$ref"]),
     "reference to a missing place": ({"$ref": "#/$defs/None/x"}, {"type": ANY}, ["$ref"]),
 }  # a table reads better in rows # fmt: skip
 
@@ -409,7 +409,7 @@ ENDLESS = {
     "wide allOf": {"allOf": [{"properties": {"x": {"minimum": n}}} for n in range(3_000)]},
     "two deep alternatives": {"anyOf": [{"x": deep_list(2_000)}], "oneOf": [{"y": 1}]},
     "deep data": {"enum": [deep_list(2_000)], "const": deep_list(2_000)},
-    "keys that are no text": {"properties": {1: {"x": {(1, 2): 3}}}},
+    "keys that are not text": {"properties": {1: {"x": {(1, 2): 3}}}},
     "long chain": {
         "$ref": "#/$defs/0",
         "$defs": {str(n): {"$ref": f"#/$defs/{n + 1}"} for n in range(3_000)},

@@ -28,7 +28,7 @@ CANNOT_SAY = {
     "a refusal": "aimock has no refusals",
     "a stream without an end": "aimock ends a stream or cuts it",
     "an error in the stream": "aimock sends no error behind a chunk",
-    "cancel": "aimock tells nobody that a client left",
+    "cancel": "aimock does not tell that a client left",
     "reasoning in another field": "aimock writes reasoning_content",
     "two parallel calls": "aimock's fixtures do not cut arguments in three",
     "web search": "nothing is sent",

@@ -411,7 +411,7 @@ REFUSED = {
     "parallel calls without tools": ({"parallel_tool_calls": True}, "'parallel_tool_calls' is only allowed"),
     "a tool without a name": ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
     "a tool's name with a space": ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "does not match pattern"),
-    "parameters that are no object": (
+    "parameters that are not an object": (
         {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},
         "Invalid schema for function 'f'",
     ),

@@ -79,7 +79,7 @@ class ModelDefaults:
     models: Mapping[str, ModelSettings] = field(default_factory=dict[str, ModelSettings])
 
     def of(self, model: Model, name: str | None) -> Model:
-        """Return *model*, asked with the settings for *name*; *model* itself when there are none."""
+        """Return *model*, asked with the settings for *name*; *model* itself without settings."""
         settings = self.every.resolve(self.models.get(name or ""))
         return model if settings == ModelSettings() else DefaultedModel(model, settings)
 

@@ -25,7 +25,7 @@ class Doubt:
 
     Attributes:
         text: What it is, and where.
-        fix: The command or the line of configuration that mends it; empty when there is none.
+        fix: The command or the line of configuration that mends it; empty without one.
     """
 
     text: str

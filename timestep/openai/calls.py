@@ -120,7 +120,7 @@ class PendingCalls:
             call.extra["extra_content"] = extra
 
     def _call(self, index: int | None, call_id: object, name: object) -> _Pending:
-        """Return the call that a piece belongs to; a new one when there is none."""
+        """Return the call that a piece belongs to; a new one when it begins a call."""
         known = self._by_id.get(call_id) if isinstance(call_id, str) else None
         latest = self._calls[-1] if index is None and self._calls else self._by_index.get(index)
         for call in (known, latest):

@@ -218,7 +218,11 @@ class _Conversion:
         for key in ref.split("/")[1:]:
             if isinstance(node, Mapping) and key in node:
                 node = cast("_ANY", node)[key]
-            elif isinstance(node, list) and key.isdecimal() and int(key) < len(node):  # pyright: ignore[reportUnknownArgumentType]
+            elif (
+                isinstance(node, list)
+                and key.isdecimal()
+                and int(key) < len(cast("list[Any]", node))
+            ):
                 node = cast("list[Any]", node)[int(key)]
             else:
                 self.problems.append(f"Error resolving ref {ref}: {key} not in {_dump(node)}")

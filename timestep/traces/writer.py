@@ -81,7 +81,7 @@ class Writer:
         self._queue = EventQueue(self._queue_bytes, str(self._path))
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._using = threading.Lock()  # held by whoever uses the connection
+        self._using = threading.Lock()  # held while the connection is used
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
 

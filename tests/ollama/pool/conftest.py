@@ -24,7 +24,7 @@ def model(servers, clock):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The URL of the server for every chat that is begun, also where nobody hears it."""
+    """The URL of the server for every chat that is begun, also where no pool hears it."""
     urls = []
     chat = Wire.chat
 

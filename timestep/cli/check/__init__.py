@@ -160,7 +160,7 @@ def _about(results: "list[ModelResult]") -> str:
     count = max((len(each.tasks) for each in results), default=0)
     tasks = "1 small task is" if count == 1 else f"{count} small tasks are"
     return (
-        f"{tasks} no benchmark. They show whether a model can drive an agent at all through this "
+        f"{tasks} not a benchmark. They show whether a model can drive an agent at all through this "
         "configuration, not how well it does a job. Try your own tasks with --file."
     )
 

@@ -38,7 +38,7 @@ def diff(context: Context, *, left: str, right: str, exit_code: bool, as_json: b
 
 
 def print_comparison(left: "Trace", right: "Trace") -> bool:
-    """Print the differences between two runs. Return whether there are none."""
+    """Print the differences between two runs. Return True when they are equal."""
     from timestep.traces.diff import compare
 
     click.echo(_head("-", left))
