@@ -12,7 +12,7 @@ from bench.fuzz import TARGETS, Draw
 from bench.report import ratio, write
 from bench.rounds import Results, run
 from bench.scenarios import SCENARIOS, named
-from timestep.ollama.lines import LineSplitter
+from timestep.net.lines import LineSplitter
 
 ROOT = Path(__file__).parents[2]
 

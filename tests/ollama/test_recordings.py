@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.ollama.answers import ORIGIN, decode, recorded, recordings
 from timestep import errors
 from timestep.errors.retry import retry_advice
+from timestep.net.lines import LineSplitter
 from timestep.net.origin import Origin
 from timestep.ollama.errors import status_error
-from timestep.ollama.lines import LineSplitter
 
 CHATS = recordings("/api/chat", status=200)
 

@@ -28,7 +28,7 @@ from timestep.answer.ids import claim_call_id
 from timestep.answer.items import Ids
 from timestep.answer.reply import Reply
 from timestep.answer.rules import Reading
-from timestep.ollama.lines import LineSplitter
+from timestep.net.lines import LineSplitter
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,12 @@ def test_a_prompt_that_is_too_long_is_told_from_other_refusals(words, status):
         assert error.context_length == 8192
 
 
+def test_a_prompt_that_is_too_long_shows_the_refusal_as_others_do():
+    said = {"message": TOO_LONG["OpenAI"]}
+    error = refused(400, {"error": said})
+    assert json.loads(error.response.text) == error.body == said
+
+
 CLASSES = {
     "a wrong key": (401, {"error": {"message": "bad key", "code": "invalid_api_key"}}, errors.AuthenticationError),
     "a key without rights": (403, {"error": {"message": "no"}}, errors.AuthenticationError),

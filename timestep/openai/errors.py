@@ -64,13 +64,7 @@ class OpenAIStatusError(openai.APIStatusError, OllamaStatusError):
         **facts: Any,
     ) -> None:
         status = self.usual_status if status_code is None else status_code
-        request = openai_request(url)
-        response = httpx2.Response(
-            status or 500,
-            headers=headers,
-            text="" if body is None else as_json(body),
-            request=request,
-        )
+        response = _response(url, status or 500, headers, body)
         openai.APIStatusError.__init__(self, message, response=response, body=body)
         self.status_code = status
         self.headers = dict(headers or {})
@@ -129,8 +123,7 @@ class OpenAIContextWindowExceededError(openai.BadRequestError, ContextWindowExce
         body: object = None,
         **facts: Any,
     ) -> None:
-        request = openai_request(url)
-        response = httpx2.Response(status_code or 400, headers=headers, request=request)
+        response = _response(url, status_code or 400, headers, body)
         super().__init__(message, response=response, body=body)
         for name, value in facts.items():
             setattr(self, name, value)
@@ -172,6 +165,14 @@ class OpenAITimeoutError(openai.APITimeoutError, OllamaTimeoutError):
 def openai_request(url: str) -> httpx2.Request:
     """Return the request that an error of openai's tree shows: no header, so no key."""
     return httpx2.Request("POST", url)
+
+
+def _response(
+    url: str, status: int, headers: Mapping[str, str] | None, body: object
+) -> httpx2.Response:
+    """Return the refusal that an error of openai's tree shows."""
+    text = "" if body is None else as_json(body)
+    return httpx2.Response(status, headers=headers, text=text, request=openai_request(url))
 
 
 _CODES: Mapping[str, str] = {

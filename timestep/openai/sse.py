@@ -8,6 +8,7 @@ out the last blank line.
 from typing import NamedTuple
 
 from timestep.net.limits import MOST_DATA_LINES, MOST_EMPTY_LINES
+from timestep.net.lines import LineSplitter
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -34,44 +35,34 @@ class EventSplitter:
         excess: What the body has too many of, by `timestep.net.limits`; nothing is read after it.
     """
 
-    __slots__ = ("_after_cr", "_data", "_idle_lines", "_name", "_rest", "_started", "excess")
+    __slots__ = ("_after_cr", "_begin", "_data", "_idle_lines", "_lines", "_name", "excess")
 
     def __init__(self) -> None:
-        self._rest = bytearray()  # of a line without its end
+        self._begin: bytes | None = b""  # while these bytes may become a byte order mark
+        self._lines = LineSplitter()
         self._data: list[bytes] = []
         self._name = ""
         self._after_cr = False
-        self._started = False
         self._idle_lines = 0  # that belong to no event
         self.excess = ""
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Return the events that *data* completes."""
-        if not self._started:
-            data = self._without_bom(data)
+        if self._begin is not None:
+            data = self._without_bom(self._begin + data)
         if self._after_cr or b"\r" in data:
             data = self._with_plain_line_ends(data)
-        if b"\n" not in data:
-            self._rest += data
-            return []
-        lines = data.split(b"\n")
-        if self._rest:
-            lines[0] = bytes(self._rest + lines[0])
-        self._rest = bytearray(lines.pop())
-        return self._events(lines)
+        return self._events(self._lines.feed(data))
 
     def flush(self) -> list[ServerSentEvent]:
         """Return the last event, when the body ended without a blank line behind it."""
-        rest, self._rest = bytes(self._rest), bytearray()
-        return self._events([rest, b""])
+        return self._events([*self._lines.flush(), b""])
 
     def _without_bom(self, data: bytes) -> bytes:
-        data = bytes(self._rest) + data
-        self._rest.clear()
         if len(data) < len(_BOM) and _BOM.startswith(data):
-            self._rest += data
+            self._begin = data
             return b""
-        self._started = True
+        self._begin = None
         return data.removeprefix(_BOM)
 
     def _with_plain_line_ends(self, data: bytes) -> bytes:
