@@ -206,6 +206,7 @@ def test_any_text_is_json_or_none(text):
         ('{"name": "f", "arguments": 5}', "its arguments are not a JSON object", True),
         ('{"name": "h", "arguments": {}}', "its name is not one of f, g", False),
         ("[1]", "not one JSON object", False),
+        ('{"name": "f", "arguments": {"x": NaN}}', "it holds NaN or Infinity", False),
     ],
 )
 def test_a_text_that_is_no_call_says_what_is_wrong(text, said, is_near):
@@ -359,6 +360,8 @@ class Limits(BaseModel):
         (Limits, "{}", "f: Field required"),
         (list[int], '{"response": ["a"]}', "response.0: Input should be a valid integer"),
         (Limits, "I think so", "it is not JSON"),
+        (Limits, '{"f": NaN}', "it holds NaN or Infinity, which JSON does not have"),
+        (Limits, '```json\n{"f": Infinity}\n```', "it holds NaN or Infinity, which JSON does not"),
     ],
 )
 def test_an_output_that_does_not_match_says_what_is_wrong(output, text, said):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from timestep import OllamaModelProvider, UnsupportedInputError
 from timestep.errors import OllamaStatusError
+from timestep.testing import FakeOllama
 
 QUIET = RunConfig(tracing_disabled=True)
 
@@ -221,6 +222,25 @@ async def test_a_refusal_of_a_schema_with_nothing_to_take_out_is_an_error(fake_o
 
     with pytest.raises(OllamaStatusError, match=r"failed to parse grammar\. Choose a simpler type"):
         await run(Agent("a", model=model, output_type=Plain), "hi", run_config=QUIET)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "json",
+        {"anyOf": [True, {"type": "string", "maxLength": 3}]},
+        {"properties": {"a": True}, "maxLength": 3},
+        {"properties": ["a"], "anyOf": "x", "items": 5, "$defs": None, "maxLength": 3},
+    ],
+)
+async def test_a_refused_format_of_the_caller_is_an_error_whatever_it_holds(run, written):
+    settings = ModelSettings(extra_args={"format": written})
+
+    with FakeOllama(strict=False) as fake:
+        refuse(fake, "Failed to initialize samplers: failed to parse grammar", times=2)
+        model = OllamaModelProvider(base_url=fake.url).get_model("m")
+        with pytest.raises(OllamaStatusError, match="cannot make a grammar"):
+            await run(Agent("a", model=model, model_settings=settings), "hi", run_config=QUIET)
 
 
 @REFUSALS

@@ -122,8 +122,8 @@ ADVICE = [
     (SHIFT_OFF, 65536, "error", 131072, 131072, True),
     (SHIFT_OFF, 65536, "error", 65536, None, True),
     (SHIFT_OFF, None, "error", 40960, 40960, True),
-    (MLX, None, "error", 4096, None, True),
-    (MLX, None, "error", 131072, None, True),
+    (MLX, None, "error", 4096, None, False),
+    (MLX, None, "error", 131072, None, False),
 ]
 
 

@@ -81,6 +81,49 @@ async def test_a_call_with_arguments_under_another_name_is_asked_for_again(
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        {"tool": "delete_files", "args": TMP},
+        {"function": "delete_files", "arguments": TMP},
+        {"delete_files": TMP},
+    ],
+)
+async def test_an_emulated_call_in_another_form_is_asked_for_again(fake_ollama, run, written):
+    fake_ollama.add_model("m", capabilities=["completion"])
+    fake_ollama.reply(json.dumps(written))
+    fake_ollama.reply(json.dumps({"name": "delete_files", "arguments": TMP}))
+    fake_ollama.reply("Done.")
+
+    result = await run(
+        agent(fake_ollama, settings=FREE, tool_emulation=True), "hi", run_config=QUIET
+    )
+
+    assert deleted == ["/tmp/one"]
+    assert result.final_output == "Done."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"city": "Oslo"}',
+        '{"city": {"name": "Oslo"}}',
+        '{"tool": "delete_files"}',
+        '{"answer": {"delete_files": 1}}',
+        "delete_files deletes files.",
+    ],
+)
+async def test_an_emulated_answer_that_is_not_like_a_call_is_the_answer(fake_ollama, run, text):
+    fake_ollama.add_model("m", capabilities=["completion"])
+    fake_ollama.reply(text)
+
+    result = await run(
+        agent(fake_ollama, settings=FREE, tool_emulation=True), "hi", run_config=QUIET
+    )
+
+    assert result.final_output == text
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "delete_files<|channel|>commentary",
@@ -105,7 +148,16 @@ CALL = json.dumps({"name": "delete_files", "parameters": TMP})
 
 @pytest.mark.parametrize(
     "text",
-    [CALL, f"```json\n{CALL}\n```", f"<tool_call>\n{CALL}\n</tool_call>", f"[{CALL}]", f"{CALL};"],
+    [
+        CALL,
+        f"```json\n{CALL}\n```",
+        f"```tool_call\n{CALL}\n```",
+        f"<tool_call>\n{CALL}\n</tool_call>",
+        f"<tool_call>{CALL}</tool_call><|im_end|>",
+        f"[TOOL_CALLS] [{CALL}]</s>",
+        f"[{CALL}]",
+        f"{CALL};",
+    ],
 )
 @pytest.mark.parametrize("models", [True, ["other", "M:latest"]])
 async def test_a_text_that_is_a_call_runs_where_that_is_wanted(fake_ollama, run, text, models):

@@ -22,6 +22,7 @@ from timestep.answer.written import (
     Mismatch,
     begun_call,
     declared_name,
+    is_shaped_like_a_call,
     read_call,
     read_calls,
     read_json,
@@ -48,7 +49,7 @@ def settle(reply: Reply) -> Repair | None:
         try:
             _settle_written(reply)
         except Mismatch as exc:
-            if exc.is_near:
+            if exc.is_near or _means_a_call(reply):
                 return _ask_again(reply, reply.text.held, exc, wants_call=True)
         else:
             return None
@@ -111,6 +112,17 @@ def _settle_written(reply: Reply) -> None:
         raise _cut_call(reply, [call.name for call in calls])
     for call in calls:
         reply.add_call(call)
+
+
+def _means_a_call(reply: Reply) -> bool:
+    """Return True when the emulated answer is like a call, and cannot be the output instead."""
+    rules = reply.rules
+    return (
+        rules.is_emulated
+        and rules.output is None
+        and not reply.was_cut
+        and is_shaped_like_a_call(reply.text.held, rules.tools)
+    )
 
 
 def _written_calls(reply: Reply, text: str) -> list[Call]:

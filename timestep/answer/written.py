@@ -23,7 +23,9 @@ _OPENING_TAG = re.compile(r"[\s;]*<(tool_call|function_call|tools)>")
 _STRING = r'"(?:[^"\\]+|\\.?)*+"?'
 _STRING_OR_CLOSING_TAG = re.compile(rf"{_STRING}|</(tool_call|function_call|tools)>", re.DOTALL)
 _STRING_OR_BRACKET = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
-_OPENERS = re.compile(r"\A(?:<\|python_tag\|>|\[TOOL_CALLS\])|(?:<\|eom_id\|>|<\|eot_id\|>)\Z")
+_OPENERS = re.compile(
+    r"\A(?:<\|python_tag\|>|\[TOOL_CALLS\])|(?:<\|eom_id\|>|<\|eot_id\|>|<\|im_end\|>|</s>)\Z"
+)
 _BEGUN = re.compile(
     r"""\A[^{"]*\{\s*
     (?:"(?:id|type)"\s*:\s*"[^"\\]*"\s*,\s*)*
@@ -54,7 +56,10 @@ def read_call(text: str, tools: Collection[str]) -> Call:
     Raises:
         Mismatch: It is not a call to one of *tools*.
     """
-    return _call(read_json(text), tools)
+    value = read_json(text)
+    if value is None and _holds_nan(text):
+        raise Mismatch("it holds NaN or Infinity, which JSON does not have")
+    return _call(value, tools)
 
 
 def read_calls(text: str, tools: Collection[str]) -> list[Call]:
@@ -65,11 +70,11 @@ def read_calls(text: str, tools: Collection[str]) -> list[Call]:
     Raises:
         Mismatch: It holds anything else, or a call to something else than *tools*.
     """
-    stripped = text.strip()
+    stripped = _OPENERS.sub("", text.strip())
     if tagged := _in_tags(stripped):
         values = [value for inside in tagged for value in _values(inside)]
     else:
-        values = _values(_OPENERS.sub("", stripped))
+        values = _values(stripped)
     if not values:
         raise Mismatch("it holds no call")
     if len(values) > MOST_CALLS:
@@ -170,6 +175,21 @@ def _refuse_unknown(keys: Collection[str]) -> None:
         raise Mismatch(f"the arguments belong under 'arguments', not under {named}", is_near=True)
 
 
+def is_shaped_like_a_call(text: str, tools: Collection[str]) -> bool:
+    """Return True when *text* is JSON that names one of *tools* and has arguments.
+
+    ``{"tool": "search", "args": {}}`` and ``{"search": {}}`` mean a call; ``{"city": "Oslo"}`` is an
+    answer.
+    """
+    value = read_json(text)
+    if not isinstance(value, dict):
+        return False
+    fields = cast("dict[str, Any]", value)
+    names_a_tool = any(isinstance(said, str) and said in tools for said in fields.values())
+    objects = [key for key, said in fields.items() if isinstance(said, dict)]
+    return any(key in tools for key in objects) or (names_a_tool and bool(objects))
+
+
 def begun_call(text: str, tools: Collection[str]) -> str | None:
     """Return the one of *tools* that the beginning of a call, *text*, names; None without one."""
     begun = _BEGUN.match(text) if text.lstrip().startswith(CALL_BEGINNINGS) else None
@@ -207,7 +227,11 @@ def read_output(text: str, output: AgentOutputSchemaBase) -> str:
     # Only JSON is validated: the SDK notes every failed validation on the span.
     found = json_in(text)
     if found is None:
-        raise Mismatch("it is not JSON")
+        raise Mismatch(
+            "it holds NaN or Infinity, which JSON does not have"
+            if _holds_nan(text)
+            else "it is not JSON"
+        )
     try:
         output.validate_json(found)
     except ModelBehaviorError as exc:
@@ -267,6 +291,15 @@ def json_in(text: str) -> str | None:
     return None
 
 
+def _holds_nan(text: str) -> bool:
+    """Return True when *text* would be JSON but for NaN and Infinity."""
+    try:
+        from_json(unfence(text), allow_inf_nan=True)
+    except (TypeError, ValueError):
+        return False
+    return json_in(text) is None
+
+
 def unfence(text: str) -> str:
     """Return the content of the one Markdown fence in *text*, or *text* trimmed when it has none."""
     stripped = text.strip()
@@ -276,4 +309,4 @@ def unfence(text: str) -> str:
         return stripped
     inside = stripped[opening + 3 : closing]
     language, newline, rest = inside.partition("\n")
-    return (rest if newline and language.strip().isalnum() else inside).strip()
+    return (rest if newline and language.strip().replace("_", "").isalnum() else inside).strip()

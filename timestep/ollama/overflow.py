@@ -20,6 +20,7 @@ _WORDS = re.compile(
     r"|exceeds the (?:model's maximum )?context length"
 )
 _MODELS_MAXIMUM = "model's maximum context length"
+"""Words of the MLX runner, which never cuts a prompt."""
 _NUMBERS = re.compile(r"\((\d{1,15}) tokens\).*?\((\d{1,15}) tokens\)")
 _SIZES = tuple(re.compile(rf"\b{name}\W+(\d{{1,15}})\b") for name in ("n_prompt_tokens", "n_ctx"))
 
@@ -84,7 +85,7 @@ def _error(
     wanted = _wanted(prompt, max(num_ctx, window or 0), longest)
     steps = [_longer(longest) if wanted is None else _raise(where["model"], wanted)]
     steps.append("shorten the conversation")
-    if not truncates:
+    if not truncates and _MODELS_MAXIMUM not in said:
         steps.append("let the server cut it with on_context_overflow='truncate'")
     advice = f"{', '.join(steps[:-1])}, or {steps[-1]}"
     return ContextWindowExceededError(

@@ -67,7 +67,7 @@ def without_constraint(request: ChatRequest, error: OllamaStatusError) -> ChatRe
 def refused_format_error(request: ChatRequest, error: OllamaStatusError) -> OllamaStatusError:
     """Return *error* with the fields of the schema that it may be about."""
     schema = request.body.get("format")
-    named = _named(cast("Schema", schema), error.server_message) if schema else []
+    named = _named(schema, error.server_message)
     where = f"It is about {_listed(named)}. " if named else ""
     if request.left_out:
         where += f"Leaving out {_listed(request.left_out)} did not help. "
@@ -88,8 +88,11 @@ def _listed(fields: Sequence[str]) -> str:
     return ", ".join([*fields[:_SHOWN], *([f"{more} more"] if more > 0 else [])])
 
 
-def _named(schema: Schema, words: str) -> list[str]:
-    """Return the places in *schema* that *words* are about, such as ``code: pattern``."""
+def _named(schema: object, words: str) -> list[str]:
+    """Return the places in *schema* that *words* are about, such as ``code: pattern``.
+
+    The caller may have written *schema*, so any part of it may be of a wrong type.
+    """
     return [
         f"{path or 'the root'}: {key}"
         for path, node in _nodes(schema, "")
@@ -98,14 +101,19 @@ def _named(schema: Schema, words: str) -> list[str]:
     ]
 
 
-def _relaxed(schema: Schema, words: str) -> Schema:
+def _relaxed(schema: Any, words: str) -> Any:
     """Return *schema* without the keywords that *words* are about."""
-    kept = {key: value for key, value in schema.items() if not _is_meant(schema, key, words)}
+    if not isinstance(schema, Mapping):
+        return schema
+    source = cast("Schema", schema)
+    kept: dict[str, Any] = {
+        key: value for key, value in source.items() if not _is_meant(source, key, words)
+    }
     for key in _IN_LISTS:
-        if key in kept:
+        if isinstance(kept.get(key), list):
             kept[key] = [_relaxed(part, words) for part in kept[key]]
     for key in _IN_MAPS:
-        if key in kept:
+        if isinstance(kept.get(key), Mapping):
             kept[key] = {name: _relaxed(part, words) for name, part in kept[key].items()}
     for key in ("items", "additionalProperties"):
         if isinstance(kept.get(key), Mapping):
@@ -131,14 +139,18 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _nodes(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
-    yield path, schema
+def _nodes(schema: object, path: str) -> Iterator[tuple[str, Schema]]:
+    if not isinstance(schema, Mapping):
+        return
+    node = cast("Schema", schema)
+    yield path, node
     for key in _IN_LISTS:
-        for index, part in enumerate(schema.get(key, ())):
+        parts = node.get(key)
+        for index, part in enumerate(cast("list[Any]", parts) if isinstance(parts, list) else []):
             yield from _nodes(part, join_path(path, f"{key}[{index}]"))
     for key in _IN_MAPS:
-        for name, part in schema.get(key, {}).items():
-            yield from _nodes(part, join_path(path, name))
+        named = node.get(key)
+        for name, part in cast("Schema", named).items() if isinstance(named, Mapping) else ():
+            yield from _nodes(part, join_path(path, str(name)))
     for key in ("items", "additionalProperties"):
-        if isinstance(part := schema.get(key), Mapping):
-            yield from _nodes(cast("Schema", part), join_path(path, key))
+        yield from _nodes(node.get(key), join_path(path, key))
