@@ -264,6 +264,42 @@ def test_what_is_wrong_is_told_in_one_line(expected, observed, difference):
     assert judge(expected, observed) == difference
 
 
+@pytest.mark.parametrize("count", [1, 13, 14, 200])
+def test_any_number_of_calls_together_is_judged(count):
+    wanted = expects(
+        calls=[{"name": "a"}] + [{"arguments": {"n": n}} for n in range(13)], order="together"
+    )
+    came = [("a", {"n": 13}), *(("a", {"n": n}) for n in range(count - 1))]
+
+    assert (judge(wanted, seen(came)) is None) is (count == 14)
+
+
+@pytest.mark.parametrize(
+    ("words", "answer", "is_held"),
+    [
+        ("red", "Red.", True),
+        ("red", "It is *red*", True),
+        ("red", "Sorry, no image was rendered.", False),
+        ("red", "The image is blurred.", False),
+        ("not possible", "That is not possible!", True),
+        ("42", "It is 42.", True),
+        ("42", "42, I think", True),
+        ("42", "4.42", False),
+        ("42", "42.5", False),
+        ("42", "420", False),
+        ("-", "a-b", True),
+        ("東京", "私は東京にいる", True),
+        ("são", "sãozinho", False),
+    ],
+)
+def test_words_count_only_as_a_whole(words, answer, is_held):
+    difference = judge(expects(answer={"contains": [words]}), seen(answers=[answer]))
+    lack = judge(expects(answer={"lacks": [words]}), seen(answers=[answer]))
+
+    assert (difference is None) is is_held
+    assert (lack is None) is not is_held
+
+
 @pytest.mark.parametrize("tokens", [100, 2000])
 def test_a_haystack_has_its_length_and_one_needle(tokens):
     text = hide("Here it is.", tokens)
@@ -499,6 +535,49 @@ def test_a_server_that_takes_no_temperature_is_asked_without(invoke, openai_serv
 
     assert (found["is_greedy"], found["has_seed"]) == (False, False)
     assert only_task(found)["tries"][0]["reason"] == "expected an answer with '42'; got 'hello'"
+
+
+@pytest.mark.parametrize(
+    ("refused", "greedy", "seeded", "note"),
+    [
+        ({"temperature"}, False, True, "no temperature, so"),
+        ({"seed"}, True, False, "no seed, so"),
+        ({"seed", "temperature"}, False, False, "no seed and no temperature, so"),
+        (set(), True, True, None),
+    ],
+)
+def test_only_what_a_server_refuses_is_left_out(
+    invoke, fake_openai, monkeypatch, refused, greedy, seeded, note
+):
+    def answer(request):
+        if refused & request.json.keys():
+            return Failure(400, {"message": "no"})
+        return perfect_at_openai(request)
+
+    fake_openai.reply(answer, times=None)
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__KIND", "openai")
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__BASE_URL", fake_openai.base_url)
+    arguments = ("lab/m", "-t", "no-call", "--repeat", "1")
+
+    found = checked(invoke, *arguments)["lab/m"]
+    shown = " ".join(invoke("check", *arguments).stdout.split())
+
+    assert (found["is_greedy"], found["has_seed"]) == (greedy, seeded)
+    assert verdicts(found) == {"no-call": "passed"}
+    assert ("the server takes" in shown) is bool(note)
+    assert note is None or f"the server takes {note}" in shown
+
+
+def test_what_a_server_refuses_later_or_against_its_claim_is_an_error(invoke, server):
+    def answer(request):
+        return perfect(request) if "think" not in request.json else Failure(400, "slot lost")
+
+    server.reply(answer, times=None)
+
+    task = only_task(checked(invoke, "ollama/m", "-t", "thinking-on", "--repeat", "2")["ollama/m"])
+
+    assert (task["skipped"], task["errors"]) == (None, 2)
+    assert "slot lost" in task["tries"][0]["reason"]
 
 
 def test_what_a_server_refuses_for_a_task_with_a_need_is_left_out(invoke, fake_openai, at_openai):
@@ -789,6 +868,7 @@ def test_a_required_task_that_a_model_does_not_pass_fails_the_command(model, inv
         (["--file", "odd.toml"], "expect.calls.0.nmae: Extra inputs are not permitted"),
         (["--file", "empty.toml"], "[expect] is empty, so that every answer would be right"),
         (["--file", "own.toml", "--file", "own.toml"], "Two tasks have the name own"),
+        (["--file", "deep.toml"], "deep.toml is not a task: it is nested too deeply."),
     ],
 )
 def test_wrong_options_are_told_before_anything_is_sent(arguments, words, invoke, server):
@@ -797,12 +877,74 @@ def test_wrong_options_are_told_before_anything_is_sent(arguments, words, invoke
     Path("odd.toml").write_text(f'{head}[expect]\ncalls = [{{ nmae = "x" }}]\n')
     Path("empty.toml").write_text(f"{head}[expect]\n")
     Path("own.toml").write_text(f"{head}[expect]\ncalls = []\n")
+    Path("deep.toml").write_text(f"{head}image = {'[' * 3000}{']' * 3000}\n")
 
     result = invoke("check", "ollama/m", *arguments)
 
     assert result.exit_code == 2
     assert words in " ".join(result.stderr.split())
     assert server.requests == []
+
+
+TOOL = '[[tools]]\nname = "a"\ndescription = ""\nresults = []\n'
+NO_CALL = "[expect]\ncalls = []\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (f"input = []\n{NO_CALL}", "input"),
+        (f'name = ""\n{NO_CALL}', "name: String should have at least 1 character"),
+        (f'image = "nonsense"\n{NO_CALL}', "image: String should match pattern"),
+        (f'tool_choice = "zzz"\n{NO_CALL}', "tool_choice is 'zzz', which is not among the tools"),
+        (f'haystack = {{ tokens = -5, needle = "x" }}\n{NO_CALL}', "haystack.tokens"),
+        (f'haystack = {{ tokens = 9999999, needle = "x" }}\n{NO_CALL}', "haystack.tokens"),
+        (f"output_schema = {{ type = 5 }}\n{NO_CALL}", "'output_schema' is not a JSON schema"),
+        (f"{NO_CALL}{TOOL}parameters = {{ type = 5 }}\n", "the schema 'a' is not a JSON schema"),
+        ("[expect]\nmore_calls = true\n", "[expect] is empty"),
+        ('[expect]\norder = "together"\n', "[expect] is empty"),
+        ("[expect]\nanswer = {}\n", "[expect] is empty"),
+        ('[expect]\ncalls = [{ name = "typo" }]\n', "call of 'typo', which is not among the tools"),
+        ('[expect]\nagent = "Absent"\n', "has the agent 'Absent', which is not in agents"),
+        ("[expect]\noutput = 1\n", "has an output, which needs an output_schema"),
+        ("output_schema = {}\n[expect]\noutput = 2024-01-01\n", "expect.output"),
+        ("[expect]\ncalls = [{ arguments = { day = 2024-01-01 } }]\n", "arguments.day"),
+    ],
+)
+def test_a_file_that_cannot_be_a_task_says_why(lines, words, invoke, server):
+    head = 'title = "t"\ninstructions = "i"\n'
+    asks = "" if "input" in lines else 'input = "q"\n'
+    Path("own.toml").write_text(head + asks + lines)
+
+    result = invoke("check", "ollama/m", "--file", "own.toml")
+
+    assert result.exit_code == 2, result.output
+    assert "own.toml is not a task:" in result.stderr
+    assert words in " ".join(result.stderr.split())
+    assert server.requests == []
+
+
+def test_a_task_file_may_begin_with_a_byte_order_mark(invoke, server):
+    server.reply("Hello!", times=None)
+    head = 'title = "t"\ninstructions = "i"\ninput = "q"\n'
+    Path("own.toml").write_text(head + NO_CALL, "utf-8-sig")
+
+    found = checked(invoke, "ollama/m", "--file", "own.toml", "--repeat", "1")["ollama/m"]
+
+    assert verdicts(found) == {"own": "passed"}
+
+
+def test_a_page_is_written_whatever_bytes_a_name_has(invoke, server):
+    server.reply("Hello!", times=None)
+
+    result = invoke("check", "ollama/m", "nope/\udcff", "-t", "no-call", "-o", "report.html")
+
+    assert result.exit_code == 0, result.output
+    assert "\\udcff" in Path("report.html").read_text()
+
+
+def test_nothing_is_said_about_tasks_that_were_not_tried(invoke, configured):
+    assert "small tasks" not in invoke("check", "nope/x", "--quick").stdout
 
 
 def test_the_list_names_every_task(invoke):
@@ -869,6 +1011,7 @@ def test_models_shows_the_last_result(invoke, server):
     invoke("check", "ollama/m:latest", "nope/x", "--repeat", "1")
     invoke("check", "ollama/m", "--quick")
 
+    invoke("check", "ollama/m", "-t", "no-call", "--repeat", "1")  # one task says nothing of all
     shown = invoke("models").stdout
     [listed] = [each for each in json.loads(invoke("models", "--json").stdout) if each["models"]]
 
@@ -876,6 +1019,14 @@ def test_models_shows_the_last_result(invoke, server):
     checks = {model["name"]: model["check"] for model in listed["models"]}
     assert checks["ollama/new"] is None
     assert (checks["ollama/m"]["passed"], checks["ollama/m"]["tried"]) == (5, 5)
+
+
+def test_models_shows_no_result_that_a_failing_server_made(invoke, server):
+    server.reply("Hello!")
+    server.reply("", times=None, fault=Close())
+    invoke("check", "ollama/m", "--quick")
+
+    assert "check " not in invoke("models").stdout
 
 
 def test_a_record_of_something_else_holds_no_results(tmp_path):

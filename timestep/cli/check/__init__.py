@@ -102,7 +102,15 @@ def check(
     settings, provider = context.settings, context.build_provider()
     results = [ModelResult(name) for name in dict.fromkeys(models or _configured(settings))]
     try:
-        _run(settings, provider, results, tasks, repeat or (1 if quick else _REPEAT), timeout)
+        _run(
+            settings,
+            provider,
+            results,
+            tasks,
+            repeat or (1 if quick else _REPEAT),
+            timeout,
+            is_kept=not names and not paths,
+        )
     finally:
         _report([each for each in results if each.tasks or each.problem], output, as_json=as_json)
     lacking = missed(results, required)
@@ -119,7 +127,10 @@ def _run(
     tasks: "list[Task]",
     repeat: int,
     patience: float,
+    *,
+    is_kept: bool,
 ) -> None:
+    """Try *tasks* on the models of *results*; keep the results for other commands if *is_kept*."""
     from agents import add_trace_processor
 
     from timestep.cli.agent.recording import recorded
@@ -132,7 +143,11 @@ def _run(
     with recorded(settings), impatient_runner() as loop, _progress(count) as progress:
         plan = Plan(tasks, settings, provider, SpanErrors(), repeat, patience, progress)
         add_trace_processor(plan.errors)
-        loop.run(check_models(results, plan, done=keep_result))
+        loop.run(check_models(results, plan, done=keep_result if is_kept else _forget))
+
+
+def _forget(result: "ModelResult") -> None:
+    """Keep nothing: some tasks, or others, say nothing of how a model does."""
 
 
 def _report(results: "list[ModelResult]", output: Path | None, *, as_json: bool) -> None:
@@ -158,6 +173,8 @@ def _report(results: "list[ModelResult]", output: Path | None, *, as_json: bool)
 def _about(results: "list[ModelResult]") -> str:
     """Return what the results are worth."""
     count = max((len(each.tasks) for each in results), default=0)
+    if not count:
+        return ""
     tasks = "1 small task is" if count == 1 else f"{count} small tasks are"
     return (
         f"{tasks} not a benchmark. They show whether a model can drive an agent at all through this "
@@ -167,7 +184,7 @@ def _about(results: "list[ModelResult]") -> str:
 
 def _write(output: Path, text: str) -> None:
     try:
-        output.write_text(text, "utf-8")
+        output.write_text(text, "utf-8", errors="backslashreplace")  # names of files hold any byte
     except OSError as exc:
         raise click.ClickException(f"{output} cannot be written: {exc.strerror}.") from exc
 

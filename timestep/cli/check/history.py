@@ -43,10 +43,10 @@ class LastResult:
 
 
 def keep_result(result: ModelResult) -> None:
-    """Record *result*, which is complete."""
+    """Record *result*, which is complete, unless something else than the model failed."""
     from agents import trace
 
-    if result.problem:
+    if result.problem or result.tries("error"):
         return
     about = {
         "model": result.model,

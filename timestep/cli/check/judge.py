@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from itertools import permutations
 from typing import Any, cast
 
 from timestep.cli.agent.run import ToolCall
@@ -12,6 +11,9 @@ from timestep.traces.text import as_json, call_text, one_line
 
 _LONGEST = 160
 _EMPHASIS = re.compile(r"[*_`]")
+_LETTER = "[a-z0-9\u00c0-\u024f]"  # of scripts that put spaces between words
+_NOT_BEHIND = rf"(?<!{_LETTER})(?<!\d[.,])"
+_NOT_BEFORE = rf"(?!{_LETTER})(?![.,]\d)"
 _THOUSANDS = re.compile(r"(?<=\d)[,\u202f](?=\d{3}(?!\d))")
 
 
@@ -40,8 +42,10 @@ def same(expected: Any, came: Any) -> bool:
             return isinstance(came, str) and _plain(expected) == _plain(came)
         case list():
             return _same_list(cast("list[Any]", expected), came)
+        case dict():
+            return _same_object(cast("dict[str, Any]", expected), came)
         case _:
-            return _same_object(expected, came)
+            return bool(expected == came)
 
 
 def _same_list(expected: list[Any], came: Any) -> bool:
@@ -70,9 +74,7 @@ def _judge_calls(expected: Expectation, seen: Observation) -> _Difference | None
     came = [call for group in seen.calls for call in group]
     looked_at = came[: len(expected.calls)] if expected.more_calls else came
     if expected.order == "together":
-        right = len(seen.calls) == 1 and any(
-            _match(expected.calls, order) for order in permutations(looked_at)
-        )
+        right = len(seen.calls) == 1 and _match_in_any_order(expected.calls, looked_at)
     else:
         right = _match(expected.calls, looked_at)
     if right:
@@ -84,6 +86,25 @@ def _judge_calls(expected: Expectation, seen: Observation) -> _Difference | None
 
 def _match(expected: Sequence[ExpectedCall], came: Sequence[ToolCall]) -> bool:
     return len(expected) == len(came) and all(map(_is_call, expected, came))
+
+
+def _match_in_any_order(expected: Sequence[ExpectedCall], came: Sequence[ToolCall]) -> bool:
+    """Return whether each call of *expected* has a call of its own in *came*, and none is left."""
+    taken: dict[int, int] = {}
+
+    def finds_one(wanted: int, looked_at: set[int]) -> bool:
+        for at, call in enumerate(came):
+            if at in looked_at or not _is_call(expected[wanted], call):
+                continue
+            looked_at.add(at)
+            if at not in taken or finds_one(taken[at], looked_at):
+                taken[at] = wanted
+                return True
+        return False
+
+    return len(expected) == len(came) and all(
+        finds_one(wanted, set()) for wanted in range(len(expected))
+    )
 
 
 def _is_call(expected: ExpectedCall, came: ToolCall) -> bool:
@@ -146,8 +167,11 @@ def _judge_words(expected: Words, answer: str) -> _Difference | None:
 
 
 def _holds(plain: str, words: str) -> bool:
-    """Return whether *words* stand in the text *plain*; a number only as a whole."""
-    return re.search(rf"(?<!\d){re.escape(_plain(words))}(?!\d)", plain) is not None
+    """Return whether *words* stand in the text *plain*, and not as a part of a word or number."""
+    wanted = _plain(words)
+    before = _NOT_BEHIND if re.match(_LETTER, wanted) else ""
+    after = _NOT_BEFORE if re.search(rf"{_LETTER}\Z", wanted) else ""
+    return re.search(f"{before}{re.escape(wanted)}{after}", plain) is not None
 
 
 def _judge_thinking(expected: Expectation, seen: Observation) -> _Difference | None:

@@ -25,7 +25,7 @@ _GREETING = Task(
     title="A greeting, which loads the model",
     instructions="You are a helpful assistant.",
     input="Say hello.",
-    expect=Expectation(more_calls=True),
+    expect=Expectation(calls=()),
 )
 
 Progress = Callable[[str, str], None]
@@ -94,10 +94,11 @@ async def _prepare(result: ModelResult, plan: Plan, group: str) -> Stage | None:
 
 
 async def _greet(stage: Stage) -> tuple[Stage, Outcome]:
-    """Greet the model; leave out the seed, then the temperature, if the server refuses them."""
+    """Greet the model; leave out the seed, the temperature, or both, if the server refuses them."""
     stages = (
         stage,
         replace(stage, takes_seed=False),
+        replace(stage, takes_temperature=False),
         replace(stage, takes_seed=False, takes_temperature=False),
     )
     for each in stages[:-1]:
@@ -115,7 +116,8 @@ async def _check_task(result: ModelResult, task: Task, stage: Stage, plan: Plan)
         return
     for number in range(1, plan.repeat + 1):
         outcome = await attempt(task, stage, number=number, window=result.window)
-        if task.needs and outcome.error is not None and may_be_settings(outcome.error):
+        lacks_it = number == 1 and task.needs and task.needs not in (result.claimed or ())
+        if lacks_it and outcome.error is not None and may_be_settings(outcome.error):
             of_task.skipped = outcome.result.reason
             _skip(plan, result, task, plan.repeat - number + 1)
             return

@@ -71,8 +71,8 @@ def facts(result: ModelResult) -> Iterator[tuple[str, str]]:
         yield "load", duration(result.load_seconds)
     if result.tokens is not None:
         yield "tokens", f"{result.tokens:,} for a task, on average"
-    if not result.is_greedy or not result.has_seed:
-        missing = "seed" if result.is_greedy else "seed and no temperature"
+    lacks = {"seed": result.has_seed, "temperature": result.is_greedy}
+    if missing := " and no ".join(name for name, is_taken in lacks.items() if not is_taken):
         yield "note", f"the server takes no {missing}, so that two checks may differ"
 
 

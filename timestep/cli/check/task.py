@@ -7,10 +7,25 @@ import tomllib
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 import click
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+_LONGEST_HAYSTACK = 1_000_000
+_CHOICES = {"auto", "none", "required"}
+
+
+_Name: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
+_Object: TypeAlias = dict[str, JsonValue]
 
 
 class _Table(BaseModel):
@@ -27,7 +42,7 @@ class Result(_Table):
         result: The text that the model gets.
     """
 
-    when: dict[str, Any] = Field(default_factory=dict)
+    when: _Object = Field(default_factory=dict[str, JsonValue])
     result: str
 
 
@@ -39,16 +54,16 @@ class Tool(_Table):
         results: What it returns; the first one that suits a call.
     """
 
-    name: str
+    name: _Name
     description: str
-    parameters: dict[str, Any]
+    parameters: _Object
     results: tuple[Result, ...]
 
 
 class Specialist(_Table):
     """An agent that the first one can hand over to."""
 
-    name: str
+    name: _Name
     description: str
     instructions: str
 
@@ -61,7 +76,7 @@ class Haystack(_Table):
         needle: A sentence somewhere in it.
     """
 
-    tokens: int | Literal["window"]
+    tokens: Annotated[int, Field(ge=1, le=_LONGEST_HAYSTACK)] | Literal["window"]
     needle: str
 
 
@@ -69,7 +84,7 @@ class ExpectedCall(_Table):
     """A tool call. None stands for any name, and for any arguments."""
 
     name: str | None = None
-    arguments: dict[str, Any] | None = None
+    arguments: _Object | None = None
 
 
 class Words(_Table):
@@ -104,7 +119,7 @@ class Expectation(_Table):
     order: Literal["listed", "together"] = "listed"
     more_calls: bool = False
     agent: str | None = None
-    output: Any = None
+    output: JsonValue = None
     answer: Words | None = None
     every_answer: Words | None = None
     thinking: bool | None = None
@@ -132,10 +147,10 @@ class Task(_Table):
         max_turns: The most model calls for one message.
     """
 
-    name: str
+    name: _Name
     title: str
     instructions: str
-    input: str | tuple[str, ...]
+    input: str | Annotated[tuple[str, ...], Field(min_length=1)]
     expect: Expectation
     quick: bool = False
     shows: str = ""
@@ -144,15 +159,39 @@ class Task(_Table):
     agents: tuple[Specialist, ...] = ()
     tool_choice: str | None = None
     reasoning: Literal["none", "minimal", "low", "medium", "high"] | None = None
-    output_schema: dict[str, Any] | None = None
+    output_schema: _Object | None = None
     haystack: Haystack | None = None
-    image: str | None = None
+    image: Annotated[str, StringConstraints(pattern=r"^data:image/")] | None = None
     max_turns: int = Field(default=8, ge=1)
 
     @model_validator(mode="after")
     def _expects_something(self) -> Self:
-        if not self.expect.model_fields_set:
+        expect = self.expect
+        words = (expect.answer or Words(), expect.every_answer or Words())
+        if (
+            all(each is None for each in (expect.calls, expect.agent, expect.thinking))
+            and "output" not in expect.model_fields_set
+            and not any(each.contains or each.lacks or each.ends is not None for each in words)
+        ):
             raise ValueError("[expect] is empty, so that every answer would be right")
+        return self
+
+    @model_validator(mode="after")
+    def _expects_what_can_come(self) -> Self:
+        tools = {tool.name for tool in self.tools}
+        agents = {agent.name for agent in self.agents}
+        called = [call.name for call in self.expect.calls or () if call.name is not None]
+        for name in called:
+            if name not in tools and not (agents and name.startswith("transfer_to_")):
+                raise ValueError(f"[expect] has a call of {name!r}, which is not among the tools")
+        if self.expect.agent is not None and self.expect.agent not in agents:
+            raise ValueError(
+                f"[expect] has the agent {self.expect.agent!r}, which is not in agents"
+            )
+        if "output" in self.expect.model_fields_set and self.output_schema is None:
+            raise ValueError("[expect] has an output, which needs an output_schema")
+        if self.tool_choice is not None and self.tool_choice not in tools | _CHOICES:
+            raise ValueError(f"tool_choice is {self.tool_choice!r}, which is not among the tools")
         return self
 
     @property
@@ -180,15 +219,35 @@ def read_task(path: Path) -> Task:
         UsageError: The file cannot be read, or does not describe a task; says what is wrong.
     """
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
-        return Task.model_validate({"name": path.stem, **table})
+        table = tomllib.loads(path.read_text("utf-8-sig"))
+        task = Task.model_validate({"name": path.stem, **table})
+        _check_schemas(task)
     except OSError as exc:
         raise click.UsageError(f"{path} cannot be read: {exc.strerror}.") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise click.UsageError(f"{path} is not TOML: {exc}.") from exc
+    except RecursionError as exc:
+        raise click.UsageError(f"{path} is not a task: it is nested too deeply.") from exc
     except ValidationError as exc:
         problems = [_problem(error["loc"], error["msg"]) for error in exc.errors()]
         raise click.UsageError("\n".join([f"{path} is not a task:", *problems])) from exc
+    except ValueError as exc:
+        raise click.UsageError(f"{path} is not a task: {exc}.") from exc
+    return task
+
+
+def _check_schemas(task: Task) -> None:
+    """Check the schemas of a file that did not come with timestep.
+
+    Raises:
+        ValueError: One is not a JSON schema.
+    """
+    from timestep.batch.question import json_schema
+
+    for tool in task.tools:
+        json_schema(tool.name, tool.parameters, strict=False)
+    if task.output_schema is not None:
+        json_schema("output_schema", task.output_schema, strict=False)
 
 
 def _problem(place: tuple[int | str, ...], words: str) -> str:
