@@ -231,7 +231,7 @@ async def test_a_list_that_promises_too_much_does_not_help(fake_ollama, model, r
 async def test_a_refusal_does_not_need_the_list_of_models(
     fake_ollama, model, run, failure, monkeypatch
 ):
-    monkeypatch.setattr(capabilities, "_PATIENCE", 0.2)
+    monkeypatch.setattr(capabilities, "_LIST_PATIENCE", 0.2)
     failure = dict(failure)
     fake_ollama.add_model("m", capabilities=["completion"])
     fake_ollama.fail(failure.pop("status"), path="/api/tags", **failure)

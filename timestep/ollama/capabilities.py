@@ -26,6 +26,9 @@ from timestep.ollama.wire import Wire
 _PATIENCE = 10.0
 """How many seconds a request waits to hear what its model can do."""
 
+_LIST_PATIENCE = 5.0
+"""How many seconds an error waits for the list of models that its message names."""
+
 _MOST_NAMED = 5
 """How many models with a capability an error names."""
 
@@ -117,7 +120,7 @@ class Catalogue:
         if not isinstance(self._source, Wire | Pool):
             return []
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_LIST_PATIENCE):
                 listed = await self._source.get("/api/tags")
         except (OllamaError, TimeoutError):
             return []

@@ -234,7 +234,7 @@ async def test_one_that_tells_nothing_of_its_models_is_used_all_the_same(servers
 async def test_one_that_is_silent_from_the_beginning_is_taken_for_dead(
     servers, model, monkeypatch, asked
 ):
-    monkeypatch.setattr(pools, "_PATIENCE", 0.1)
+    monkeypatch.setattr(pools, "_PATIENCE", 2.0)
     servers[0].fail(200, body="{}", path="/api/ps", fault=Stall(0))
     servers[1].reply("hi")
 
@@ -247,7 +247,7 @@ async def test_one_that_lived_and_tells_no_longer_of_its_models_is_taken_for_dea
 ):
     answer_all(servers, "hi")
     await ask(model)
-    monkeypatch.setattr(pools, "_PATIENCE", 0.5)
+    monkeypatch.setattr(pools, "_PATIENCE", 2.0)
     servers[0].fail(200, body="{}", path="/api/ps", fault=Stall(0))
     clock.now += pools._FRESH
 
@@ -258,7 +258,7 @@ async def test_one_that_lived_and_tells_no_longer_of_its_models_is_taken_for_dea
 async def test_requests_are_shared_by_servers_that_are_all_silent_about_their_models(
     servers, clock, monkeypatch
 ):
-    monkeypatch.setattr(pools, "_PATIENCE", 0.1)
+    monkeypatch.setattr(pools, "_PATIENCE", 2.0)
     model = model_on(servers[:2], clock)
     together = Stall(0)
     for server in servers[:2]:

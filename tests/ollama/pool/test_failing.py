@@ -80,7 +80,7 @@ async def test_one_that_fails_draws_no_requests_away_from_one_that_answers(serve
 
 
 async def test_one_that_freezes_is_not_asked_again(servers, clock, monkeypatch):
-    monkeypatch.setattr(pools, "_PATIENCE", 0.5)
+    monkeypatch.setattr(pools, "_PATIENCE", 2.0)
     model = model_on(servers[:2], clock)
     load(servers[0])
     servers[0].reply("hi")
