@@ -112,6 +112,25 @@ def test_a_body_of_the_responses_api_is_read():
     assert question.output.json_schema() == {"type": "object"}
 
 
+def schema(value):
+    form = {"type": "json_schema", "json_schema": {"name": "s", "schema": value}}
+    return chat(response_format=form)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"$ref": "#/$defs/a~1b%20c", "$defs": {"a/b c": {"type": "string"}}},
+        {"anyOf": [{"type": "null"}, {"$ref": "#/anyOf/0"}]},
+        {"type": "object", "properties": {"next": {"$ref": "#"}}},
+        {"properties": {"$ref": {"type": "string"}}},
+    ],
+)
+def test_a_ref_of_a_schema_that_leads_to_a_place_is_taken(value):
+    [line] = read(schema(value))
+    assert line.question.output.json_schema() == value
+
+
 BAD = {
     "no custom_id": ({**LINE, "custom_id": None}, "custom_id is missing"),
     "another method": ({**LINE, "method": "GET"}, "method"),
@@ -127,6 +146,11 @@ BAD = {
         chat(response_format={"type": "json_schema", "json_schema": {"schema": {"type": 5}}}),
         "not a JSON schema",
     ),
+    "a schema with a $ref that leads nowhere": (schema({"$ref": "#/$defs/gone"}), "leads nowhere"),
+    "a schema with a $ref below a list": (schema({"anyOf": [{"$ref": "#/anyOf/7"}]}), "nowhere"),
+    "a schema elsewhere": (schema({"items": {"$ref": "http://h/s.json"}}), "leads nowhere"),
+    "a schema in another file": (schema({"$ref": "other.json"}), "cannot be followed"),
+    "a schema that goes in a circle": (schema({"$ref": "#"}), "cannot be followed"),
     "an unknown format": (chat(response_format={"type": "yaml"}), "json_object"),
     "a hosted tool": (chat(tools=[{"type": "web_search"}]), "only functions"),
     "a server-side state": (

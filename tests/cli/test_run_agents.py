@@ -190,6 +190,7 @@ def test_settings_arrive_with_their_types(invoke, fake_ollama, pairs, sent):
         ("store=perhaps", "--set store: Input should be a valid boolean"),
         ("reasoning.effort=huge", "--set reasoning.effort: Input should be"),
         ("max_tokens.x=1", "--set max_tokens: Input should be a valid integer"),
+        pytest.param("top_p=" + "[" * 60_000, "--set top_p: Input should be", id="a deep nest"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_2(invoke, pair, reason):
@@ -288,6 +289,8 @@ def test_a_schema_is_checked_here_too():
         ("{", "is not JSON"),
         ("[]", "it is not an object"),
         ('{"type": "objekt"}', "is not a JSON schema: 'objekt'"),
+        ('{"$ref": "#/gone"}', "'#/gone', which leads nowhere"),
+        pytest.param("[" * 60_000, "is nested too deeply", id="a deep nest"),
     ],
 )
 def test_a_file_that_is_no_schema_is_refused_with_2(invoke, text, reason):

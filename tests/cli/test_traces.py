@@ -131,6 +131,10 @@ def test_options_narrow_a_list(invoke, record, options, found):
     assert [run["trace_id"] for run in runs] == found
 
 
+def test_a_limit_that_the_record_cannot_count_is_refused(invoke, record):
+    assert invoke("traces", "list", "--limit", "9" * 30).exit_code == 2
+
+
 def test_a_list_of_nothing_says_where_it_looked(invoke, tmp_path):
     done = invoke("traces", "--file", "none.db", "list")
 

@@ -220,6 +220,74 @@ def test_settings_that_cannot_be_sent_are_refused_by_name(settings, words):
     assert words in str(caught.value)
 
 
+def messages(items, *, model="m"):
+    return chat_body(ask(input=items), model=model, base_url="http://h").body["messages"]
+
+
+WRONG_ITEMS = {
+    "a number": ([5], "input[0] is int, not an item"),
+    "text among items": ([{"role": "user", "content": "u"}, "hi"], "input[1] is str, not an item"),
+    "a type that is a list": ([{"type": []}], "input[0] has a type that is list"),
+    "content that is a number": ([{"role": "user", "content": 5}], "input[0].content is int"),
+    "a part that is a number": ([{"role": "user", "content": [5]}], "content part is int"),
+    "a call without a name": (
+        [
+            {"type": "function_call", "call_id": "c"},
+            {"type": "function_call_output", "call_id": "c", "output": ""},
+        ],
+        "wrong shape",
+    ),
+}
+
+
+@pytest.mark.parametrize(("items", "words"), WRONG_ITEMS.values(), ids=WRONG_ITEMS)
+def test_an_item_of_a_wrong_shape_is_refused_with_its_place(items, words):
+    with pytest.raises(UnsupportedInputError, match=r".") as caught:
+        messages(items)
+    assert words in str(caught.value)
+    assert "adapter" not in str(caught.value)  # no other API would take it
+
+
+CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+LENIENT = {
+    "a message without content": ({"role": "user"}, {"role": "user", "content": ""}),
+    "content that is None": ({"role": "user", "content": None}, {"role": "user", "content": ""}),
+    "text as a part": (
+        {"role": "user", "content": ["hi"]},
+        {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+    ),
+    "a part of text without one": (
+        {"role": "user", "content": [{"type": "input_text"}]},
+        {"role": "user", "content": [{"type": "text", "text": ""}]},
+    ),
+    "a result without output": (
+        {"type": "function_call_output", "call_id": "c"},
+        {"role": "tool", "tool_call_id": "c", "content": ""},
+    ),
+    "a result without output whose call is gone": (
+        {"type": "function_call_output", "call_id": "gone", "output": None},
+        {"role": "user", "content": "Result of an earlier call: "},
+    ),
+}
+
+
+@pytest.mark.parametrize(("item", "sent"), LENIENT.values(), ids=LENIENT)
+def test_an_item_that_lacks_its_text_is_sent_with_none(item, sent):
+    assert messages([CALL, item])[-1] == sent
+
+
+def test_what_one_model_wants_back_is_not_sent_to_another():
+    data = {"model": "m", "extra_content": {"google": {"thought_signature": "abc"}}}
+    items = [
+        {**CALL, "provider_data": data},
+        {**CALL, "type": "function_call_output", "output": ""},
+    ]
+    [call] = messages(items)[0]["tool_calls"]
+    assert call["extra_content"] == data["extra_content"]
+    [call] = messages(items, model="other")[0]["tool_calls"]
+    assert "extra_content" not in call
+
+
 def test_an_item_that_the_api_has_no_place_for_is_refused_with_the_way_out():
     with pytest.raises(UnsupportedInputError, match='adapter = "sdk"'):
         chat_body(

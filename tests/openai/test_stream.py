@@ -271,6 +271,39 @@ def test_reasoning_details_that_are_not_entries_are_left_out(value):
     assert first.extra == {}
 
 
+def details(*pieces):
+    """The reasoning details that go back after an answer of *pieces*."""
+    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    first, _, _ = reader.feed(b"".join(map(event, pieces)) + CALLS + DONE)[-3:]
+    return first.extra.get("reasoning_details", [])
+
+
+def test_another_id_begins_another_entry_of_reasoning_details():
+    found = details(
+        thought("text", 0, id="a", text="one "),
+        thought("text", 0, text="more"),
+        thought("text", 0, id="b", text="two"),
+    )
+    assert [(entry["id"], entry["text"]) for entry in found] == [("a", "one more"), ("b", "two")]
+
+
+@pytest.mark.parametrize("index", [True, -1, 1_000, 2.0, "0", None])
+def test_an_index_that_is_no_place_begins_an_entry_each_time(index):
+    piece_ = {"reasoning_details": [{"type": "reasoning.text", "index": index, "text": "x"}]}
+    assert len(details(piece_, piece_)) == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")], {"a": {"b": float("-inf")}}])
+def test_what_json_cannot_say_does_not_go_back(value):
+    """It would make the next request one that cannot be sent."""
+    whole = thought("text", 1, text="x")
+    assert details(thought("text", 0, more=value), whole) == whole["reasoning_details"]
+    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    body = event(piece(0, "call_1", "f", "{}", extra_content={"a": value}))
+    call, _ = reader.feed(body + event(finish="tool_calls") + DONE)[-2:]
+    assert call.extra == {}
+
+
 FAILED = {
     "an end without finish reason and [DONE]": (HELLO, "BrokenAnswerError"),
     "nothing": (b"", "BrokenAnswerError"),
@@ -283,6 +316,7 @@ FAILED = {
     "a document of something else": (b'{"models": []}', "BrokenAnswerError"),
     "a document that is cut": (b'{"choices": [{"message": {"con', "BrokenAnswerError"),
     "content that is a number": (event({"content": 5}), "BrokenAnswerError"),
+    "a flood of reasoning_details": (event({"reasoning_details": [{"type": "reasoning.text"}] * 1_001}) + CALLS + DONE, "BrokenAnswerError"),
     "tool_calls that are text": (event({"tool_calls": "f()"}), "BrokenAnswerError"),
     "an error event": (b'data: {"error": {"message": "no", "code": "server_error"}}\n\n', "OpenAIServerBusyError"),
     "an error beside a piece": (HELLO + event({"content": "x"}, error={"message": "no"}), "OpenAIStatusError"),

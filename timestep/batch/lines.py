@@ -100,7 +100,7 @@ def read_jsonl(source: Iterable[bytes], defaults: Defaults) -> Iterator[Line | B
 def read_csv(source: Iterable[str], defaults: Defaults) -> Iterator[Line | BadLine]:
     """The rows of *source* behind its header."""
     seen: set[int] = set()
-    rows = csv.DictReader(source)
+    rows = csv.DictReader(source, strict=True)  # a quote that never ends would take all rows
     for number, row in enumerate(rows, 2):
         yield _checked(number, dict(row), defaults, seen)
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias, cast
+from urllib.parse import unquote
 
 from agents import AgentOutputSchemaBase, FunctionTool, ModelBehaviorError, ModelSettings
 from jsonschema import exceptions, validators  # type: ignore[import-untyped,unused-ignore] # its types may be missing
@@ -13,6 +14,9 @@ Json: TypeAlias = dict[str, Any]
 _exceptions: Any = exceptions
 _validators: Any = validators
 """Without types of their own."""
+
+_PROBES: tuple[object, ...] = (None, True, 0, "", [], {})
+"""One value of each type: a ``$ref`` that goes in a circle shows at the first."""
 
 
 class BadLineError(ValueError):
@@ -107,11 +111,56 @@ def json_schema(name: str, schema: Json, *, strict: bool) -> JsonSchema:
     Raises:
         BadLineError: *schema* is not a JSON schema.
     """
+    validator = _validators.validator_for(schema)
     try:
-        _validators.validator_for(schema).check_schema(schema)
+        validator.check_schema(schema)
     except _exceptions.SchemaError as exc:
         raise BadLineError(f"the schema {name!r} is not a JSON schema: {exc.message}") from exc
+    if missing := _missing_reference(schema):
+        raise BadLineError(f"the schema {name!r} has the $ref {missing!r}, which leads nowhere")
+    try:
+        for probe in _PROBES:
+            _exceptions.best_match(validator(schema).iter_errors(probe))
+    except Exception as exc:  # the package wraps the errors of another one
+        raise BadLineError(f"the schema {name!r} has a $ref that cannot be followed") from exc
     return JsonSchema(name, schema, strict=strict)
+
+
+def _missing_reference(schema: Json) -> str:
+    """Return a ``$ref`` whose place is not in *schema*; empty without one. Nothing is fetched."""
+    waiting: list[object] = [schema]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            fields = cast("Json", value)
+            found: object = fields.get("$ref")
+            if isinstance(found, str) and _is_missing(schema, found):
+                return found
+            waiting += fields.values()
+        elif isinstance(value, list):
+            waiting += cast("list[object]", value)
+    return ""
+
+
+def _is_missing(schema: object, reference: str) -> bool:
+    return "://" in reference or (reference.startswith("#/") and not _leads_on(schema, reference))
+
+
+def _leads_on(schema: object, reference: str) -> bool:
+    place = schema
+    for part in unquote(reference).split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(place, dict) and key in place:
+            place = cast("Json", place)[key]
+        elif (
+            isinstance(place, list)
+            and key.isdecimal()
+            and int(key) < len(cast("list[object]", place))
+        ):
+            place = cast("list[object]", place)[int(key)]
+        else:
+            return False
+    return True
 
 
 def offered_tool(function: Mapping[str, Any], at: int) -> FunctionTool:

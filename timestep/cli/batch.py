@@ -135,7 +135,7 @@ class Summary:
 @click.option(
     "-c",
     "--concurrency",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 10_000),
     default=16,
     show_default=True,
     help="How many lines are under way at once.",
@@ -165,7 +165,9 @@ class Summary:
 @click.option(
     "--max-errors", type=click.IntRange(1), metavar="N", help="Stop after N failed lines."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask N lines at the most.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000_000), metavar="N", help="Ask N lines at the most."
+)
 @json_option
 @configuration_options
 def batch(

@@ -34,6 +34,11 @@ def encode(body: Mapping[str, Any]) -> bytes:
     return text
 
 
+def is_finite(value: Any) -> bool:
+    """Return True when *value* holds neither NaN nor Infinity, which JSON cannot say."""
+    return _not_finite(value, "") is None
+
+
 def _children(value: Any, path: str) -> list[tuple[str, Any]]:
     """Return what is in *value*, each with its path."""
     if isinstance(value, Mapping):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from timestep.answer.chunks import Call
+from timestep.net.encoding import is_finite
 from timestep.net.limits import MOST_CALLS
 from timestep.openai.errors import mapping
 
@@ -116,7 +117,7 @@ class PendingCalls:
             call.pieces.append(arguments)
         elif arguments is not None:
             call.value = cast("object", arguments)
-        if extra := piece.get("extra_content"):
+        if (extra := piece.get("extra_content")) and is_finite(extra):  # else it cannot go back
             call.extra["extra_content"] = extra
 
     def _call(self, index: int | None, call_id: object, name: object) -> _Pending:

@@ -16,7 +16,7 @@ from timestep.net.limits import MOST_CALLS
 from timestep.net.origin import Origin
 from timestep.openai.calls import PendingCalls, TooManyCalls
 from timestep.openai.errors import broken, mapping, said_error
-from timestep.openai.reasoning import ReasoningDetails
+from timestep.openai.reasoning import ReasoningDetails, TooManyDetails
 
 _HUGE = 1e9
 """No call costs so many dollars; NaN and infinity are not costs either."""
@@ -78,7 +78,7 @@ class Completion:
     def _delta(self, delta: Mapping[str, Any], chunks: list[Chunk]) -> None:
         if thinking := delta.get("reasoning_content") or delta.get("reasoning"):
             chunks.append(Thinking(self._text(thinking, "reasoning")))
-        self._details.add(delta.get("reasoning_details"))
+        self._add_details(delta.get("reasoning_details"))
         if content := delta.get("content"):
             if isinstance(content, str):
                 self._write(content, chunks)
@@ -93,6 +93,12 @@ class Completion:
                 self._add_call(mapping(call))
         elif call := delta.get("function_call"):
             self._add_call({"function": call})
+
+    def _add_details(self, pieces: object) -> None:
+        try:
+            self._details.add(pieces)
+        except TooManyDetails as exc:
+            raise broken("sent too many reasoning_details in one answer", self._origin) from exc
 
     def _add_call(self, piece: Mapping[str, Any]) -> None:
         try:

@@ -6,7 +6,8 @@ Three things happen to the items of a history, then one to the messages they bec
 2. The items of hosted tools are told in words, and so are a result without its call and a call without
    its result, which servers refuse.
 3. Calls of custom tools become calls of functions.
-4. What a server wants back with a call, such as a signature, is put into its message.
+4. What a model wants back with a call, such as a signature, is put into its message. Another model
+   does not get it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any, TypeAlias, cast
 from pydantic import BaseModel
 
 from timestep.answer.told import as_json, told_call, told_item, told_result
+from timestep.errors import UnsupportedInputError
 
 Item: TypeAlias = dict[str, Any]
 
@@ -33,6 +35,7 @@ _UNDERSTOOD = {
     "reasoning",
 }
 """The types that the SDK's converter takes, or refuses in words of its own."""
+_TEXT_PARTS = {"input_text", "output_text", "text"}
 _EXTRAS = ("extra_content", "reasoning_details")
 
 
@@ -41,6 +44,7 @@ class History:
 
     Args:
         items: Text, or the items of the history, oldest first.
+        model: The name of the model that is asked.
 
     Attributes:
         items: For the converter.
@@ -48,14 +52,15 @@ class History:
         ignored: What could not be sent as it was, a phrase each.
     """
 
-    def __init__(self, items: str | Sequence[Any]) -> None:
+    def __init__(self, items: str | Sequence[Any], model: str) -> None:
+        self._model = model
         self.ignored: list[str] = []
         self.items: str | list[Item]
         self._extras: dict[str, Mapping[str, Any]] = {}
         if isinstance(items, str):
             self.items, self.call_ids = items, frozenset[str]()
             return
-        plain = [_as_dict(item) for item in items]
+        plain = [_as_item(item, index) for index, item in enumerate(items)]
         calls = [str(item.get("call_id")) for item in plain if _is(item, "function_call")]
         results = [str(item.get("call_id")) for item in plain if _is(item, "function_call_output")]
         self.call_ids = frozenset(calls)
@@ -97,6 +102,8 @@ class History:
                 self.ignored.append(RESULT_ALONE)
                 name = self._names.get(str(item.get("call_id")), "an earlier call")
                 yield {"role": "user", "content": told_result(name, _text(item.get("output")))}
+            case "function_call_output" if item.get("output") is None:
+                yield {**item, "output": ""}
             case _ if kind in _UNDERSTOOD:
                 yield item
             case _:
@@ -106,12 +113,31 @@ class History:
         data = item.get("provider_data")
         if isinstance(data, Mapping):
             found = cast("Mapping[str, Any]", data)
+            if found.get("model", self._model) != self._model:
+                return
             if extras := {name: found[name] for name in _EXTRAS if name in found}:
                 self._extras[str(item.get("call_id"))] = extras
 
 
 def _is(item: Item, kind: str) -> bool:
     return item.get("type") == kind
+
+
+def _as_item(item: Any, index: int) -> Item:
+    if not isinstance(item, BaseModel | Mapping):
+        raise UnsupportedInputError(f"input[{index}] is {type(item).__name__}, not an item.")
+    plain = _as_dict(item)
+    kind = plain.get("type")
+    if kind is not None and not isinstance(kind, str):
+        raise UnsupportedInputError(
+            f"input[{index}] has a type that is {type(kind).__name__}, not text."
+        )
+    content = plain.get("content")
+    if content is not None and not isinstance(content, str | list | tuple):
+        raise UnsupportedInputError(
+            f"input[{index}].content is {type(cast('object', content)).__name__}, not text or a list of parts."
+        )
+    return plain
 
 
 def _as_dict(item: Any) -> Item:
@@ -127,8 +153,10 @@ def _as_dict(item: Any) -> Item:
 
 def _message(item: Item) -> Item:
     content = item.get("content")
+    if isinstance(content, list | tuple):
+        content = [_part(part) for part in cast("Sequence[Any]", content)]
     if item.get("role") == "assistant" and isinstance(content, list):
-        parts = [_output_part(_as_dict(part)) for part in cast("list[Any]", content)]
+        parts = [_output_part(part) for part in cast("list[Item]", content)]
         return {
             "id": item.get("id") or "msg",
             "type": "message",
@@ -136,7 +164,19 @@ def _message(item: Item) -> Item:
             "status": "completed",
             "content": parts,
         }
-    return {"role": item.get("role"), "content": content}
+    return {"role": item.get("role"), "content": "" if content is None else content}
+
+
+def _part(part: Any) -> Item:
+    """*part* of a message as a dict; text alone is a part, and a part of text has one."""
+    if isinstance(part, str):
+        return {"type": "input_text", "text": part}
+    if not isinstance(part, BaseModel | Mapping):
+        raise UnsupportedInputError(f"A content part is {type(part).__name__}, not an object.")
+    plain = _as_dict(part)
+    if plain.get("type") in _TEXT_PARTS and plain.get("text") is None:
+        plain["text"] = ""
+    return plain
 
 
 def _output_part(part: Item) -> Item:
@@ -147,9 +187,9 @@ def _output_part(part: Item) -> Item:
 
 def _text(output: object) -> str:
     """*output* of a tool as text."""
-    if isinstance(output, str):
-        return output
-    if not isinstance(output, list):
+    if output is None or isinstance(output, str):
+        return output or ""
+    if not isinstance(output, list | tuple):
         return str(output)
-    parts = [_as_dict(part) for part in cast("list[Any]", output)]
+    parts = [_part(part) for part in cast("Sequence[Any]", output)]
     return "\n".join(str(part.get("text") or f"[{part.get('type')}]") for part in parts)

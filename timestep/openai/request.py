@@ -141,8 +141,8 @@ def chat_body(
         UnsupportedInputError: An item, a tool or a setting cannot be sent.
     """
     settings = ask.settings
-    history = History(ask.input)
     try:
+        history = History(ask.input, model)
         messages = _messages(ask, history, model, base_url)
         tools = [Converter.tool_to_openai(tool) for tool in ask.tools]
         tools += [Converter.convert_handoff_tool(handoff) for handoff in ask.handoffs]
@@ -150,8 +150,15 @@ def chat_body(
             "tool_choice": Converter.convert_tool_choice(settings.tool_choice),
             "response_format": Converter.convert_response_format(ask.output),
         }
+    except UnsupportedInputError:
+        raise
     except UserError as exc:
         raise UnsupportedInputError(f"{exc} {_ADVICE}") from exc
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as exc:
+        raise UnsupportedInputError(
+            f"An item of the input has a wrong shape ({type(exc).__name__}). Compare the items with "
+            "those of result.to_input_list()."
+        ) from exc
     body: Json = {"messages": messages, "model": model, "stream": True}
     if tools:
         body["tools"] = _plain(tools)

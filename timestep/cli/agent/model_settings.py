@@ -73,5 +73,5 @@ def _from_json(value: Any) -> Any:
         return {key: _from_json(below) for key, below in cast("dict[str, Any]", value).items()}
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value

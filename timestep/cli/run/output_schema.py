@@ -6,13 +6,8 @@ from typing import Any, cast
 
 import click
 from agents import AgentOutputSchemaBase
-from jsonschema import exceptions, validators  # type: ignore[import-untyped,unused-ignore] # its types may be missing
 
-from timestep.batch.question import JsonSchema
-
-_exceptions: Any = exceptions
-_validators: Any = validators
-"""The package has no types of its own."""
+from timestep.batch.question import BadLineError, json_schema
 
 
 def read_output_schema(path: str) -> AgentOutputSchemaBase:
@@ -27,11 +22,11 @@ def read_output_schema(path: str) -> AgentOutputSchemaBase:
         raise click.UsageError(f"{path} cannot be read: {exc.strerror}.") from exc
     except ValueError as exc:
         raise click.UsageError(f"{path} is not JSON: {exc}.") from exc
+    except RecursionError as exc:
+        raise click.UsageError(f"{path} is nested too deeply.") from exc
     if not isinstance(schema, dict):
         raise click.UsageError(f"{path} is not a JSON schema: it is not an object.")
-    validator: Any = _validators.validator_for(cast("dict[str, Any]", schema))
     try:
-        validator.check_schema(schema)
-    except _exceptions.SchemaError as exc:
-        raise click.UsageError(f"{path} is not a JSON schema: {exc.message}.") from exc
-    return JsonSchema(Path(path).name, cast("dict[str, Any]", schema), strict=False)
+        return json_schema(Path(path).name, cast("dict[str, Any]", schema), strict=False)
+    except BadLineError as exc:
+        raise click.UsageError(f"{path}: {exc}.") from exc

@@ -32,7 +32,7 @@ limit_option = click.option(
     "--limit",
     default=20,
     show_default=True,
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1_000_000),
     help="The most results to show.",
 )
 """``--limit`` of a command that lists."""
