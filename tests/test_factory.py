@@ -267,7 +267,7 @@ def test_a_missing_gateway_package_says_what_to_install(monkeypatch, prefix, pac
     monkeypatch.delitem(sys.modules, f"agents.extensions.models.{module}", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
 
-    with pytest.raises(ConfigurationError, match=rf"pip install 'timestep\[{prefix}\]'"):
+    with pytest.raises(ConfigurationError, match=rf"pip install '\.\[{prefix}\]'"):
         MultiModelProvider().get_model(f"{prefix}/a/b")
 
 

@@ -152,6 +152,14 @@ def test_the_blocks_are_found():
     assert {block.values[0].language for block in blocks("", "bash", "shell", "py")} == set()
 
 
+def test_every_install_line_works_in_a_clone():
+    """The name on the package index is another project's."""
+    told = [*PAGES, *ROOT.glob("timestep/**/*.py")]
+
+    found = [re.findall(r"pip install [^\n]*timestep.*", path.read_text()) for path in told]
+    assert [lines for lines in found if lines] == []
+
+
 def test_the_settings_table_is_current():
     assert settings_table() in (ROOT / "README.md").read_text()
 

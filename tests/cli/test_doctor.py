@@ -296,7 +296,7 @@ def test_a_gateway_that_only_a_name_asks_for_is_looked_for_too(findings, ollama,
     monkeypatch.setitem(sys.modules, "agents.extensions.models.litellm_model", None)
     monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "litellm/x")
 
-    assert "timestep[litellm]" in "".join(fixes(findings(exit_code=1), "problem"))
+    assert "'.[litellm]'" in "".join(fixes(findings(exit_code=1), "problem"))
 
 
 def test_without_ollama_com_the_local_models_are_checked(findings, ollama, monkeypatch):
@@ -482,7 +482,7 @@ def test_a_gateway_without_its_package_is_a_problem(findings, ollama, monkeypatc
     monkeypatch.setitem(sys.modules, "litellm", None)
     Path("timestep.toml").write_text('[providers.claude]\nkind = "litellm"\n')
 
-    assert "pip install 'timestep[litellm]'" in fixes(findings(exit_code=1), "problem").values()
+    assert "pip install '.[litellm]'" in fixes(findings(exit_code=1), "problem").values()
 
 
 def test_a_silent_server_is_given_up(findings, ollama):

@@ -343,7 +343,7 @@ class TracesSettings(Section, frozen=True):
     redact: list[Pattern] = Field(default_factory=list, examples=[[r"\d{4} \d{4} \d{4} \d{4}"]])
     """Regular expressions; what they match is never stored. Keys never are."""
     otlp: ApiUrl | None = Field(default=None, examples=["http://localhost:4318"])
-    """An OTLP/HTTP receiver that gets every span too; needs timestep[otel]."""
+    """An OTLP/HTTP receiver that gets every span too; needs the extra otel."""
 
     @property
     def file(self) -> Path:

@@ -19,6 +19,7 @@ from ipaddress import ip_address, ip_network
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from timestep.net.extras import install_hint
 from timestep.net.urls import is_loopback
 
 _PORTS = {"http": 80, "https": 443}
@@ -87,8 +88,8 @@ def proxy_for(url: str, *, socks_package: str, chosen: str | None = None) -> Pro
     proxy = _named(url) if chosen is None else parse_proxy("proxy", chosen)
     if proxy is not None and proxy.is_socks and find_spec(socks_package) is None:
         raise ProxyError(
-            f"{proxy.name} names a SOCKS proxy, which needs the package {socks_package}. Install it "
-            "with: pip install 'timestep[socks]'"
+            f"{proxy.name} names a SOCKS proxy, which needs the package {socks_package}. "
+            f"{install_hint('socks')}"
         )
     return proxy
 

@@ -13,6 +13,7 @@ from agents import Model, ModelProvider
 
 from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError, UnknownModelError
+from timestep.net.extras import install_hint
 
 _ADAPTERS = {
     "litellm": "agents.extensions.models.litellm_model:LitellmModel",
@@ -51,9 +52,8 @@ class GatewayProvider(ModelProvider):
             adapter = pkgutil.resolve_name(_ADAPTERS[self.gateway])
         except ImportError as exc:
             raise ConfigurationError(
-                f"Models of {self.gateway} need a package that is missing "
-                f"({exc.name or self.gateway}); install it with pip install "
-                f"'timestep[{self.gateway}]'."
+                f"Models of {self.gateway} need the package {exc.name or self.gateway}. "
+                f"{install_hint(self.gateway)}"
             ) from exc
         if (litellm := sys.modules.get("litellm")) is not None:
             vars(litellm)["suppress_debug_info"] = True  # it prints advice when a request fails

@@ -6,6 +6,7 @@ from pathlib import Path
 from agents import TracingProcessor, set_trace_processors
 
 from timestep.errors import ConfigurationError
+from timestep.net.extras import install_hint
 from timestep.traces.processor import TraceProcessor
 from timestep.traces.store import TraceStore
 
@@ -32,7 +33,7 @@ def install(
         redact: Regular expressions; what they match is neither stored nor sent.
         secrets: Exact texts that are neither stored nor sent, such as keys.
         otlp: The base URL of an OTLP/HTTP receiver that gets every span too, such as
-            ``http://localhost:4318``; needs ``timestep[otel]``.
+            ``http://localhost:4318``; needs the extra ``otel``.
 
     Returns:
         The store that is written.
@@ -70,7 +71,7 @@ def _otlp_processor(url: str, redact: Sequence[str], secrets: Iterable[str]) -> 
         from timestep.traces.live_otlp import OtlpProcessor  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as exc:
         raise ConfigurationError(
-            f"Sending spans to {url} needs {exc.name}: pip install 'timestep[otel]', or leave "
-            "traces.otlp out."
+            f"Sending spans to {url} needs the package {exc.name}. Leave traces.otlp out, or add "
+            f"the package. {install_hint('otel')}"
         ) from exc
     return OtlpProcessor(url, redact=redact, secrets=secrets)

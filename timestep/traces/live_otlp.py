@@ -1,4 +1,4 @@
-"""Sends every span to an OTLP receiver as it ends. Needs ``timestep[otel]``."""
+"""Sends every span to an OTLP receiver as it ends. Needs the extra ``otel``."""
 
 import json
 import logging

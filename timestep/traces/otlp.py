@@ -1,4 +1,4 @@
-"""Recorded spans as OpenTelemetry spans, sent to an OTLP/HTTP receiver. Needs ``timestep[otel]``.
+"""Recorded spans as OpenTelemetry spans, sent to an OTLP/HTTP receiver. Needs the extra ``otel``.
 
 Source: OpenTelemetry semantic conventions for generative AI (``gen_ai.*``), version 1.38: client
 spans, agent spans, and the JSON of ``gen_ai.input.messages`` and ``gen_ai.output.messages``.

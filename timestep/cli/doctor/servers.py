@@ -13,6 +13,7 @@ from timestep.cli.inventory import Inventory, ollama_providers
 from timestep.config.kinds import KINDS, lists_models
 from timestep.config.settings import Settings
 from timestep.errors import AuthenticationError, OllamaError
+from timestep.net.extras import install_command
 from timestep.net.urls import OLLAMA_CLOUD, is_loopback
 from timestep.ollama.wire import Wire
 from timestep.registry import MultiModelProvider
@@ -152,8 +153,8 @@ def check_openai(inventory: Inventory, settings: Settings, *, is_wanted: bool) -
     if kind is not None and kind.package is not None:
         if find_spec(kind.package) is not None:
             return [Finding(area, "ok", f"The package {kind.package} is installed.")]
-        text = f"The package {kind.package} is not installed."
-        return [Finding(area, "problem", text, f"pip install 'timestep[{inventory.kind}]'")]
+        text = f"The package {kind.package} is not installed. In your clone of timestep:"
+        return [Finding(area, "problem", text, install_command(inventory.kind))]
     if not inventory.problem:
         count = len(inventory.offers)
         return [Finding(area, "ok", f"It answers: {count} model{'' if count == 1 else 's'}.")]

@@ -6,6 +6,7 @@ import click
 
 from timestep.cli.context import Context, pass_context
 from timestep.cli.traces.record import open_record
+from timestep.net.extras import install_hint
 
 
 @click.command()
@@ -71,7 +72,7 @@ def _send(context: Context, run: str, url: str | None) -> None:
         from timestep.traces.otlp import send
     except ModuleNotFoundError as exc:
         raise click.ClickException(
-            f"Sending runs needs {exc.name}: pip install 'timestep[otel]'"
+            f"Sending runs needs the package {exc.name}. {install_hint('otel')}"
         ) from exc
     with open_record(context) as store:
         count = send([store.get(run)], receiver)

@@ -4,6 +4,7 @@ import click
 
 from timestep.cli.context import Context, pass_context
 from timestep.cli.traces.record import open_record
+from timestep.net.extras import install_hint
 
 
 @click.command()
@@ -26,7 +27,7 @@ def serve(context: Context, *, port: int, is_opened: bool) -> None:
         from timestep.traces.viewer.server import serve as run_server
     except ModuleNotFoundError as exc:
         raise click.ClickException(
-            f"The viewer needs {exc.name}: pip install 'timestep[web]'"
+            f"The viewer needs the package {exc.name}. {install_hint('web')}"
         ) from exc
 
     def tell(url: str) -> None:
