@@ -7,9 +7,13 @@ from types import ModuleType
 import pytest
 from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, RunConfig
 from openai import AsyncOpenAI
+from openai.types.shared import Reasoning
 
 from timestep.answer.defaults import ModelDefaults
+from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError
+from timestep.ollama.model import OllamaModel
+from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.registry import MultiModelProvider, MultiModelProviderMap
@@ -66,6 +70,65 @@ async def test_a_call_wins_over_its_model_and_a_model_over_its_provider(
     assert (body["temperature"], body["top_p"]) == (temperature, 0.5)
 
 
+OLLAMA = """
+[ollama]
+base_url = "{url}"
+options = {{ temperature = 0.1, top_k = 5 }}
+settings = {{ temperature = 0.2, top_p = 0.5, reasoning = {{ effort = "high" }} }}
+models.m = {{ num_ctx = 4096, settings = {{ temperature = 0.3 }} }}
+[providers.lab]
+kind = "ollama"
+base_url = "{url}"
+settings = {{ temperature = 0.2, top_p = 0.5, reasoning = {{ effort = "high" }} }}
+models.m = {{ settings = {{ temperature = 0.3 }} }}
+"""
+
+
+def ollama_from_file(url):
+    Path("timestep.toml").write_text(OLLAMA.format(url=url))
+    return MultiModelProvider.from_env()
+
+
+def ollama_in_code(url):
+    every = ModelSettings(temperature=0.2, top_p=0.5, reasoning=Reasoning(effort="high"))
+    defaults = ModelDefaults(every, {"m": ModelSettings(temperature=0.3)})
+    provider_map = MultiModelProviderMap()
+    for prefix in ("ollama", "lab"):
+        provider_map.add_provider(prefix, OllamaModelProvider(base_url=url, defaults=defaults))
+    return MultiModelProvider(provider_map=provider_map)
+
+
+@pytest.mark.parametrize("make", [ollama_from_file, ollama_in_code])
+@pytest.mark.parametrize("prefix", ["ollama/", "lab/"])
+@pytest.mark.parametrize(
+    ("name", "own", "temperature"), [("n", None, 0.2), ("m", None, 0.3), ("m", 0.9, 0.9)]
+)
+async def test_ollama_models_have_defaults_too(
+    make, prefix, name, own, temperature, fake_ollama, run
+):
+    fake_ollama.add_model(name, capabilities=["completion", "thinking"])
+    fake_ollama.reply("ok")
+    provider = make(fake_ollama.base_url)
+    model = provider.get_model(prefix + name)
+    agent = Agent(name="a", model=model, model_settings=ModelSettings(temperature=own))
+    await run(agent, run_config=RunConfig(tracing_disabled=True))
+    await provider.aclose()
+
+    assert isinstance(model, OllamaModel)
+    body = fake_ollama.chats[-1]
+    options = body["options"]
+    assert (options["temperature"], options["top_p"], body["think"]) == (temperature, 0.5, "high")
+
+
+def test_options_and_settings_of_a_model_stand_in_one_table():
+    settings = Settings(
+        ollama={"models": {"m": {"num_ctx": 4096, "settings": {"temperature": 0.3}}}}
+    )
+
+    assert settings.ollama.options_by_model == {"m": {"num_ctx": 4096}}
+    assert settings.ollama.settings_by_model == {"m": {"temperature": 0.3}}
+
+
 def test_nested_settings_are_read(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     Path("timestep.toml").write_text(
@@ -89,11 +152,19 @@ def test_variables_set_defaults_too(monkeypatch):
         ({"temprature": 1}, "openai.settings.temprature: unknown setting"),
         ({"extra_headers": {"X-A": "b"}}, "openai.settings.extra_headers: write them as headers"),
         ({"temperature": "hot"}, "openai.settings.temperature: "),
+        ({"retry": {"max_retries": 1}}, "openai.settings.retry: .*of an agent"),
+        ({"tool_choice": "required"}, "openai.settings.tool_choice: .*of an agent"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(settings, words):
     with pytest.raises(ConfigurationError, match=words):
         MultiModelProvider.from_env(openai={"settings": settings})
+
+
+@pytest.mark.parametrize("settings", [3, {"temprature": 1}], ids=str)
+def test_a_wrong_setting_of_an_ollama_model_is_named(settings):
+    with pytest.raises(ConfigurationError, match=r"ollama\.models\.m\.settings"):
+        MultiModelProvider.from_env(ollama={"models": {"m": {"settings": settings}}})
 
 
 @pytest.mark.parametrize(

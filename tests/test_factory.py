@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
-from agents import Agent, ModelProvider, OpenAIResponsesModel, RunConfig, Runner
+from agents import Agent, ModelProvider, ModelSettings, OpenAIResponsesModel, RunConfig, Runner
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.testing import ScriptedModel
 
 from timestep import factory
+from timestep.answer.defaults import ModelDefaults
 from timestep.config import kinds
 from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
@@ -126,7 +127,8 @@ def test_ollama_settings_become_arguments(monkeypatch):
         "base_url": "https://gpu",
         "host": "gpu2",
         "options": {"num_ctx": 8192},
-        "models": {"llama3.2": {"num_ctx": 4096}},
+        "settings": {"top_p": 0.5},
+        "models": {"llama3.2": {"num_ctx": 4096, "settings": {"top_p": 0.6}}},
         "keep_alive": "10m",
         "timeout": {"connect": 5, "idle": 60},
         "on_context_overflow": "truncate",
@@ -144,7 +146,8 @@ def test_ollama_settings_become_arguments(monkeypatch):
     given = ollama_arguments(monkeypatch, Settings(ollama=table | reach))
 
     assert given == {
-        **{key: value for key, value in table.items() if key not in {"host", "models"}},
+        **{key: value for key, value in table.items() if key not in {"host", "models", "settings"}},
+        "defaults": ModelDefaults(ModelSettings(top_p=0.5), {"llama3.2": ModelSettings(top_p=0.6)}),
         "local_url": "http://gpu2:11434",
         "model_options": {"llama3.2": {"num_ctx": 4096}},
         "timeout": Timeouts(connect=5, idle=60),

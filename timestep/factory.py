@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from timestep.answer.defaults import ModelDefaults, read_settings
 from timestep.config.kinds import KINDS, PROVIDER_PLUGINS
-from timestep.config.provenance import dotted
+from timestep.config.provenance import KeyPath, dotted
 from timestep.config.schema import (
     AliasSettings,
     GatewaySettings,
@@ -78,7 +78,7 @@ def build_all(settings: "Settings") -> dict[str, ModelProvider]:
             f"The settings are {type(settings).__name__}; pass Settings, such as load_settings() gives."
         )
     return {
-        "ollama": _ollama("ollama", settings.ollama, _ollama_key(settings)),
+        "ollama": _ollama(("ollama",), settings.ollama, _ollama_key(settings)),
         **{name: build(name, table) for name, table in settings.providers.items()},
     }
 
@@ -153,7 +153,7 @@ def build_default_openai(
         written_headers=_written(settings, "openai.headers", table.headers),
         choices=choices,
         options=_chat_options(table, strict=strict),
-        defaults=_defaults("openai", table),
+        defaults=_defaults(("openai",), table),
     )
 
 
@@ -204,23 +204,27 @@ def build_openai(name: str, table: OpenAIProviderSettings) -> OpenAICompatiblePr
         openai_endpoint(table),
         use_responses=table.api == "responses",
         options=_chat_options(table),
-        defaults=_defaults(f"providers.{name}", table),
+        defaults=_defaults(("providers", name), table),
     )
 
 
 def _defaults(
-    where: str, table: OpenAISettings | OpenAIProviderSettings | GatewaySettings
+    where: KeyPath,
+    table: OpenAISettings | OpenAIProviderSettings | OllamaSettings | GatewaySettings,
 ) -> ModelDefaults:
-    """Return how models are asked by default.
+    """Return how the models of *table*, which is at *where*, are asked by default.
 
     Raises:
         ConfigurationError: A setting is unknown, or its value cannot be used.
     """
+    models, below = table.models, list[str]()
+    if isinstance(table, OllamaSettings):  # whose models have options as well
+        models, below = table.settings_by_model, ["settings"]
     return ModelDefaults(
-        read_settings(f"{where}.settings", table.settings),
+        read_settings(dotted([*where, "settings"]), table.settings),
         {
-            name: read_settings(f"{where}.{dotted(['models', name])}", settings)
-            for name, settings in table.models.items()
+            name: read_settings(dotted([*where, "models", name, *below]), settings)
+            for name, settings in models.items()
         },
     )
 
@@ -244,35 +248,39 @@ def _chat_options(
 
 def build_ollama(name: str, table: OllamaProviderSettings) -> OllamaModelProvider:
     """Return the provider for the Ollama that ``[providers.NAME]`` describes."""
-    return _ollama(f"providers.{name}", table, table.api_key)
+    return _ollama(("providers", name), table, table.api_key)
 
 
 def build_gateway(name: str, table: GatewaySettings) -> GatewayProvider:
     """Return the provider for the gateway that *table* describes."""
-    defaults = _defaults(f"providers.{name}", table)
+    defaults = _defaults(("providers", name), table)
     return GatewayProvider(table.kind, _reveal(table.api_key), table.base_url, defaults)
 
 
-def _ollama(where: str, table: OllamaSettings, api_key: SecretStr | None) -> OllamaModelProvider:
+def _ollama(
+    where: KeyPath, table: OllamaSettings, api_key: SecretStr | None
+) -> OllamaModelProvider:
     """Return the provider for the Ollama that *table* describes, with *api_key* as its key.
 
     Raises:
         ConfigurationError: The settings cannot be used together.
     """
+    defaults = _defaults(where, table)
     try:
         return OllamaModelProvider(
             _reveal(api_key),
             table.base_url,
             local_url=table.host,
-            model_options=table.models,
+            model_options=table.options_by_model,
             allow_insecure=table.allow_insecure,
             headers=table.headers,
             max_concurrency=table.max_concurrency,
             reach=_reach(table),
+            defaults=defaults,
             **ollama_keywords(table),
         )
     except TimestepError as exc:
-        raise ConfigurationError(f"[{where}]: {exc}") from exc
+        raise ConfigurationError(f"[{dotted(where)}]: {exc}") from exc
 
 
 def ollama_keywords(table: OllamaSettings) -> OllamaKeywords:

@@ -178,7 +178,9 @@ def test_every_example_of_the_template_can_be_uncommented(monkeypatch):
 
     settings = load_settings()
 
-    assert settings.ollama.models == {"llama3.2": {"num_ctx": 32768}}
+    assert settings.ollama.models == {
+        "llama3.2": {"num_ctx": 32768, "settings": {"temperature": 0.2}}
+    }
     assert set(settings.providers) == {"groq", "workstation", "claude", "mistral"}
     assert settings.aliases == {"fast": "ollama/qwen3:4b"}
 

@@ -113,10 +113,18 @@ class WireModel(Model, ABC, Generic[RequestT]):
         implementation: The package, for traces.
         ids: Makes the ids that the server does not give.
         strict: Raise for what would be ignored with a warning.
+        settings: For what a call leaves out.
     """
 
     def __init__(
-        self, model: str, *, kind: str, implementation: str, ids: Ids, strict: bool
+        self,
+        model: str,
+        *,
+        kind: str,
+        implementation: str,
+        ids: Ids,
+        strict: bool,
+        settings: ModelSettings | None = None,
     ) -> None:
         self.model = model
         self.traced_as = model
@@ -125,6 +133,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         self._implementation = implementation
         self._ids = ids
         self._strict = strict
+        self._settings = settings or ModelSettings()
         self._warned: set[str] = set()
 
     @property
@@ -198,7 +207,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         call = ModelCall(
             system_instructions,
             input,
-            model_settings,
+            self._settings.resolve(model_settings),
             tools,
             output_schema,
             handoffs,
@@ -217,7 +226,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
             )
             usage.input_tokens_details.cached_tokens = counts.cached_tokens
             usage.output_tokens_details.reasoning_tokens = counts.reasoning_tokens
-            keeps_usage = model_settings.preserve_raw_usage is True
+            keeps_usage = call.settings.preserve_raw_usage is True
             return ModelResponse(
                 output=reply.output,
                 usage=usage,
@@ -251,7 +260,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         call = ModelCall(
             system_instructions,
             input,
-            model_settings,
+            self._settings.resolve(model_settings),
             tools,
             output_schema,
             handoffs,

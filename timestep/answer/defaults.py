@@ -78,13 +78,26 @@ class ModelDefaults:
     every: ModelSettings = field(default_factory=ModelSettings)
     models: Mapping[str, ModelSettings] = field(default_factory=dict[str, ModelSettings])
 
+    def settings_of(self, name: str | None) -> ModelSettings:
+        """Return the settings for the model *name*."""
+        return self.every.resolve(self.models.get(name or ""))
+
     def of(self, model: Model, name: str | None) -> Model:
         """Return *model*, asked with the settings for *name*; *model* itself without settings."""
-        settings = self.every.resolve(self.models.get(name or ""))
+        settings = self.settings_of(name)
         return model if settings == ModelSettings() else DefaultedModel(model, settings)
 
 
 _SETTINGS = TypeAdapter(ModelSettings)
+_ELSEWHERE = {
+    # They may be secret, and these settings are shown.
+    "extra_headers": "write them as headers of the provider",
+    # The Runner reads it before a model is asked.
+    "retry": "write it in the settings of an agent or of a run; nothing reads it here",
+    # The Runner takes an agent's back after the first call; a default would force a call every time.
+    "tool_choice": "write it in the settings of an agent or of a run; here it would never end",
+}
+"""Settings that cannot be defaults, with what to do instead."""
 
 
 def read_settings(where: str, table: Mapping[str, Any]) -> ModelSettings:
@@ -93,8 +106,8 @@ def read_settings(where: str, table: Mapping[str, Any]) -> ModelSettings:
     Raises:
         ConfigurationError: A key is unknown, or its value cannot be used.
     """
-    if "extra_headers" in table:  # they may be secret, and these settings are shown
-        raise ConfigurationError(f"{where}.extra_headers: write them as headers of the provider")
+    for name in table.keys() & _ELSEWHERE.keys():
+        raise ConfigurationError(f"{where}.{name}: {_ELSEWHERE[name]}")
     if unknown := sorted(table.keys() - ModelSettings.__dataclass_fields__.keys()):
         raise ConfigurationError(
             f"{where}.{unknown[0]}: unknown setting; agents.ModelSettings lists those there are"

@@ -87,7 +87,9 @@ def _unused(settings: Settings) -> Iterator[Doubt]:
         yield Doubt(settings.told((*path, "host"), f"{why}."))
     for path, table in _ollama_tables(settings):
         options: dict[KeyPath, dict[str, Any]] = {(*path, "options"): table.options}
-        options |= {(*path, "models", model): given for model, given in table.models.items()}
+        options |= {
+            (*path, "models", model): given for model, given in table.options_by_model.items()
+        }
         for where, given in options.items():
             for name in given:
                 if not_known := unknown_option(name):

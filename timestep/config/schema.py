@@ -32,6 +32,7 @@ from timestep.config.types import (
     KeyCommandLine,
     Name,
     OllamaHost,
+    OllamaModelTable,
     OllamaUrls,
     Options,
     Pattern,
@@ -181,10 +182,13 @@ class OllamaSettings(Section, frozen=True):
     """The local server as Ollama itself writes it: host, host:port, :port or a URL."""
     options: Options = Field(default_factory=dict, examples=[{"num_ctx": 16384}])
     """Model options such as num_ctx, for every model."""
-    models: dict[str, Options] = Field(
-        default_factory=dict, examples=[{"llama3.2": {"num_ctx": 32768}}]
+    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0.2}])
+    """Settings for every model, named as in agents.ModelSettings; those of an agent win."""
+    models: dict[str, OllamaModelTable] = Field(
+        default_factory=dict,
+        examples=[{"llama3.2": {"num_ctx": 32768, "settings": {"temperature": 0.2}}}],
     )
-    """Model options by model name; they merge over options."""
+    """Model options by model name; they merge over options. The table settings of a name wins over settings."""
     keep_alive: KeepAlive | None = Field(default=None, examples=["10m"])
     """How long a model stays loaded: a duration, seconds as a number, or -1 for ever."""
     timeout: Timeout | None = Field(default=None, examples=[120])
@@ -222,6 +226,19 @@ class OllamaSettings(Section, frozen=True):
     def servers(self) -> list[str]:
         """The servers that local models are on, several of which share the requests."""
         return targets(self.base_url or self.host or LOCAL_OLLAMA)
+
+    @property
+    def options_by_model(self) -> dict[str, dict[str, Any]]:
+        """The options in ``models``, without the settings there."""
+        return {
+            name: {option: value for option, value in table.items() if option != "settings"}
+            for name, table in self.models.items()
+        }
+
+    @property
+    def settings_by_model(self) -> dict[str, dict[str, Any]]:
+        """The settings in ``models``."""
+        return {name: table.get("settings", {}) for name, table in self.models.items()}
 
 
 class ProviderSettings(Section, frozen=True):

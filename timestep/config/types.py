@@ -21,7 +21,7 @@ from timestep.net.durations import check_keep_alive
 from timestep.net.flags import MOST_REPAIRS, check_concurrency, check_for_models, check_repairs
 from timestep.net.headers import check_headers, check_key
 from timestep.net.lists import split_commas
-from timestep.net.options import check_options
+from timestep.net.options import WrongEntryError, check_options
 from timestep.net.proxies import parse_proxy
 from timestep.net.references import check_read
 from timestep.net.timeouts import Seconds as StrictSeconds
@@ -99,6 +99,15 @@ def _check_pool(urls: list[str]) -> list[str]:
     """Return *urls*, each already checked, if they can share the requests."""
     check_ollama_urls(urls)
     return urls
+
+
+def _check_model(table: dict[str, Any]) -> dict[str, Any]:
+    """Return *table*, if it holds Ollama options, and ``settings`` as a table."""
+    settings = table.get("settings", {})
+    if not isinstance(settings, Mapping):
+        raise WrongEntryError("settings", "must be a table, as in settings = { temperature = 0.2 }")
+    options = {name: value for name, value in table.items() if name != "settings"}
+    return {**check_options(options), **({"settings": settings} if settings else {})}
 
 
 def split_always(value: object) -> object:
@@ -180,6 +189,7 @@ ForModels: TypeAlias = Annotated[
 OllamaHost: TypeAlias = Annotated[str, BeforeValidator(parse_ollama_host)]
 KeepAlive: TypeAlias = Annotated[str | int | float, BeforeValidator(check_keep_alive)]
 Options: TypeAlias = Annotated[dict[str, Any], AfterValidator(check_options)]
+OllamaModelTable: TypeAlias = Annotated[dict[str, Any], AfterValidator(_check_model)]
 # check_target says everything that can be wrong; the constraints are for the JSON schema.
 Target: TypeAlias = Annotated[
     Name | Annotated[list[Name], Field(min_length=1)], BeforeValidator(check_target)

@@ -65,6 +65,7 @@ class OllamaModel(WireModel[ChatRequest]):
     Args:
         model: The model's name, as the caller writes it.
         ollama_client: An ``ollama.AsyncClient``, or any object with its async ``chat(**kwargs)``.
+        settings: For what a call leaves out; they win over ``options``.
         catalogue: What is known about the abilities of the server's models. Models of one server
             share it, so that each ability is asked for once; unset, the model has its own.
         keywords: How the model is asked, such as ``options`` and ``timeout``; the attributes of
@@ -81,6 +82,7 @@ class OllamaModel(WireModel[ChatRequest]):
         model: str,
         ollama_client: object,
         *,
+        settings: ModelSettings | None = None,
         catalogue: Catalogue | None = None,
         **keywords: Unpack[OllamaKeywords],
     ) -> None:
@@ -91,6 +93,7 @@ class OllamaModel(WireModel[ChatRequest]):
             implementation="timestep.ollama",
             ids=NEW_IDS,
             strict=self._options.strict_feature_validation,
+            settings=settings,
         )
         self._source: ChatSource = chat_source(ollama_client, self._options.timeout)
         self._served_as = self._source.endpoint.name_of(self.model)
@@ -126,7 +129,7 @@ class OllamaModel(WireModel[ChatRequest]):
         call = ModelCall(
             system_instructions,
             input,
-            model_settings or ModelSettings(),
+            self._settings.resolve(model_settings),
             list(tools),
             output_schema,
             list(handoffs),

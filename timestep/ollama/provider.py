@@ -6,6 +6,7 @@ from typing import Any, Unpack
 
 from agents import ModelProvider
 
+from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError
 from timestep.net.flags import check_concurrency
 from timestep.net.forks import forget_in_children
@@ -37,6 +38,7 @@ class OllamaModelProvider(ModelProvider):
         max_concurrency: How many chats a server gets at once from this provider; the others wait
             their turn. None for any number.
         reach: The proxy and the certificates, for every server.
+        defaults: Settings for what a call leaves out; they win over options.
         keywords: How the models are asked, such as ``options`` and ``timeout``; the attributes of
             `OllamaModelOptions` list them all.
 
@@ -57,6 +59,7 @@ class OllamaModelProvider(ModelProvider):
         local_url: str | None = None,
         max_concurrency: int | None = None,
         reach: Reach | None = None,
+        defaults: ModelDefaults | None = None,
         **keywords: Unpack[OllamaKeywords],
     ) -> None:
         given = (api_key, base_url, headers, local_url, max_concurrency, reach)
@@ -75,6 +78,7 @@ class OllamaModelProvider(ModelProvider):
         )
         self._options = OllamaModelOptions.of(**keywords)
         self._max_concurrency = _checked_concurrency(max_concurrency)
+        self._defaults = defaults or ModelDefaults()
         self._model_options = check_model_options(model_options or {})
         # A client has timeouts of its own, which only given ones replace.
         limits = self._options.timeout
@@ -138,11 +142,12 @@ class OllamaModelProvider(ModelProvider):
 
     def _build(self, name: str) -> OllamaModel:
         keywords = self._options.with_options(self._model_options.get(name, {})).keywords()
+        settings = self._defaults.settings_of(name)
         if self._given is not None:
-            return OllamaModel(name, self._given, **keywords)
+            return OllamaModel(name, self._given, settings=settings, **keywords)
         endpoint, _ = self._endpoints.route(name)
         source, catalogue = self._connection(endpoint)
-        return OllamaModel(name, source, catalogue=catalogue, **keywords)
+        return OllamaModel(name, source, settings=settings, catalogue=catalogue, **keywords)
 
     def _connection(self, endpoint: Endpoint) -> tuple[Wire | Pool, Catalogue]:
         entry = self._sources.get(id(endpoint))

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from agents import ModelSettings
+
 from timestep.answer.calling import NEW_IDS, ModelCall, WireModel
 from timestep.answer.events import Events
 from timestep.answer.ids import ANY_CALL_ID
@@ -83,9 +85,17 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         model: The name the server knows the model by.
         wire: The connections to the server.
         options: How the model is asked.
+        settings: For what a call leaves out.
     """
 
-    def __init__(self, model: str, wire: ChatWire, options: ChatModelOptions | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        wire: ChatWire,
+        options: ChatModelOptions | None = None,
+        *,
+        settings: ModelSettings | None = None,
+    ) -> None:
         self._options = options or ChatModelOptions()
         super().__init__(
             model,
@@ -93,6 +103,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             implementation="timestep.openai",
             ids=replace(NEW_IDS, form=ANY_CALL_ID),
             strict=self._options.strict_feature_validation,
+            settings=settings,
         )
         self._wire = wire
 

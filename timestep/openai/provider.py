@@ -162,7 +162,7 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         """
         endpoint = self._endpoint
         if self._options is not None:
-            return self._defaults.of(self._chat_model(model_name, self._options), model_name)
+            return self._chat_model(model_name, self._options)
         if endpoint.is_openai and endpoint.api_key is None and endpoint.key_command is None:
             raise ConfigurationError(
                 f"{endpoint.base_url} needs an API key; set OPENAI_API_KEY, or api_key in the "
@@ -189,7 +189,8 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         if not name:
             raise UnknownModelError("This provider has no default model; name one.")
         if (model := self._chat_models.get(name)) is None:
-            model = ChatCompletionsModel(name, self._wire, options)
+            settings = self._defaults.settings_of(name)
+            model = ChatCompletionsModel(name, self._wire, options, settings=settings)
             self._chat_models[name] = model
         return model
 
