@@ -15,15 +15,12 @@ from typing import Any, TypeAlias, cast
 
 from pydantic import BaseModel
 
-from timestep.answer.told import as_json, told_call, told_item, told_result
+from timestep.answer.pairs import CALL_ALONE, RESULT_ALONE, Pairs, told_alone
+from timestep.answer.told import as_json, told_item, told_result
 from timestep.errors import UnsupportedInputError
 
 Item: TypeAlias = dict[str, Any]
 
-RESULT_ALONE = "the role of a tool result whose call is not in the history (it is sent as words)"
-CALL_ALONE = "the role of a tool call whose result is not in the history (it is sent as words)"
-
-_UNANSWERED = "[Call without a result: {}]"
 _CUSTOM = {"custom_tool_call": "function_call", "custom_tool_call_output": "function_call_output"}
 _UNDERSTOOD = {
     "compaction",
@@ -61,16 +58,19 @@ class History:
             self.items, self.call_ids = items, frozenset[str]()
             return
         plain = [_as_item(item, index) for index, item in enumerate(items)]
-        calls = [str(item.get("call_id")) for item in plain if _is(item, "function_call")]
-        results = [str(item.get("call_id")) for item in plain if _is(item, "function_call_output")]
-        self.call_ids = frozenset(calls)
-        self._paired = frozenset(calls) & frozenset(results)
-        self._names = {
-            str(item.get("call_id")): str(item.get("name"))
-            for item in plain
-            if _is(item, "function_call")
-        }
-        self.items = [ready for item in plain for ready in self._ready(item)]
+        pairs = Pairs[int]()
+        self._alone = set[int]()
+        for place, item in enumerate(plain):
+            if item.get("type") == "function_call":
+                pairs.add_call(_call_id(item), str(item.get("name")), place)
+            elif item.get("type") == "function_call_output" and not pairs.add_result(
+                _call_id(item)
+            ):
+                self._alone.add(place)
+        self._alone.update(pairs.alone())
+        self._pairs = pairs
+        self.call_ids = frozenset(pairs.names)
+        self.items = [ready for at, item in enumerate(plain) for ready in self._ready(item, at)]
 
     def with_extras(self, messages: list[Item]) -> list[Item]:
         """Return *messages* with what the server wants back with its calls."""
@@ -86,21 +86,21 @@ class History:
                     message["reasoning_details"] = extra["reasoning_details"]
         return messages
 
-    def _ready(self, item: Item) -> Iterator[Item]:
+    def _ready(self, item: Item, place: int) -> Iterator[Item]:
         kind = item.get("type") or ("message" if "role" in item else "item_reference")
         match kind:
             case "message":
                 yield _message(item)
-            case "function_call" if str(item.get("call_id")) not in self._paired:
+            case "function_call" if place in self._alone:
                 self.ignored.append(CALL_ALONE)
-                words = told_call(str(item.get("name")), item.get("arguments"))
-                yield {"role": "assistant", "content": _UNANSWERED.format(words)}
+                words = told_alone(str(item.get("name")), item.get("arguments"))
+                yield {"role": "assistant", "content": words}
             case "function_call":
                 self._keep_extras(item)
                 yield item
-            case "function_call_output" if str(item.get("call_id")) not in self._paired:
+            case "function_call_output" if place in self._alone:
                 self.ignored.append(RESULT_ALONE)
-                name = self._names.get(str(item.get("call_id")), "an earlier call")
+                name = self._pairs.called(_call_id(item))
                 yield {"role": "user", "content": told_result(name, _text(item.get("output")))}
             case "function_call_output" if item.get("output") is None:
                 yield {**item, "output": ""}
@@ -116,11 +116,11 @@ class History:
             if found.get("model", self._model) != self._model:
                 return
             if extras := {name: found[name] for name in _EXTRAS if name in found}:
-                self._extras[str(item.get("call_id"))] = extras
+                self._extras[_call_id(item)] = extras
 
 
-def _is(item: Item, kind: str) -> bool:
-    return item.get("type") == kind
+def _call_id(item: Item) -> str:
+    return str(item.get("call_id"))
 
 
 def _as_item(item: Any, index: int) -> Item:

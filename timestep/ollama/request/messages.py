@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from timestep.answer.told import told_call, told_item, told_result, work_of
+from timestep.answer.pairs import CALL_ALONE, RESULT_ALONE, Pairs, told_alone
+from timestep.answer.told import told_item, told_result, work_of
 from timestep.errors import UnsupportedInputError
 from timestep.ollama.request.arguments import decode_arguments, to_json
 from timestep.ollama.request.content import (
@@ -34,11 +35,6 @@ from timestep.ollama.request.images import Fetched
 Message = dict[str, Any]
 
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
-_RESULT_ALONE = (
-    "the role of a tool result whose call is not in the history (it is sent as words; Ollama keeps "
-    "no conversation, so send the whole history instead of auto_previous_response_id)"
-)
-_CALL_ALONE = "the role of a tool call whose result is not in the history (it is sent as words)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +82,8 @@ def build_conversation(
     return builder.finish()
 
 
-_Unanswered = tuple[Message, Message]
-"""A call without a result so far: its turn, and the call."""
+_Call = tuple[Message, Message]
+"""A call, with its turn before it."""
 
 
 @dataclass(slots=True)
@@ -96,8 +92,7 @@ class _Builder:
     fetched: Fetched
     messages: list[Message] = field(default_factory=list[Message])
     turn: Message | None = None
-    names: dict[str, str] = field(default_factory=dict[str, str])
-    unanswered: dict[str, list[_Unanswered]] = field(default_factory=dict[str, list[_Unanswered]])
+    pairs: Pairs[_Call] = field(default_factory=Pairs[_Call])
     media: set[str] = field(default_factory=set[str])
     ignored: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
@@ -120,9 +115,8 @@ class _Builder:
 
     def finish(self) -> Conversation:
         messages = self.messages
-        for calls in self.unanswered.values():
-            for turn, call in calls:
-                self._tell_call(turn, call)
+        for turn, call in self.pairs.alone():
+            self._tell_call(turn, call)
         if not messages:
             raise UnsupportedInputError(
                 "The input holds nothing to send, and without a message Ollama only loads the "
@@ -137,7 +131,7 @@ class _Builder:
                 last.pop("thinking", None)
         return Conversation(
             messages,
-            frozenset(self.names),
+            frozenset(self.pairs.names),
             frozenset(self.media),
             tuple(dict.fromkeys(self.ignored)),
             tuple(dict.fromkeys(self.notes)),
@@ -215,20 +209,17 @@ class _Builder:
                 f"input[{index}] is a tool call with the call_id {call_id!r} and the name {name!r}; "
                 "both have to be text."
             )
-        self.names[call_id] = name
         turn = self._assistant()
         calls = turn.setdefault("tool_calls", [])
         function = {"index": len(calls), "name": name, "arguments": decode_arguments(arguments)}
         call = {"id": call_id, "function": function}
         calls.append(call)
-        self.unanswered.setdefault(call_id, []).append((turn, call))
-
-    def _known(self, call_id: Any) -> str | None:
-        return call_id if isinstance(call_id, str) and call_id in self.names else None
+        self.pairs.add_call(call_id, name, (turn, call))
 
     def result(self, item: Item, index: int) -> None:
         # OpenAI's API names the call of a local shell's output by "id".
-        call_id = self._known(item.get("call_id")) or self._known(item.get("id"))
+        ids = (item.get("call_id"), item.get("id"))
+        call_id = next((i for i in ids if isinstance(i, str) and i in self.pairs.names), None)
         output = item.get("output")
         if output is None:  # such as a patch of which only the status is known
             output = {"status": item["status"]} if item.get("status") else ""
@@ -237,35 +228,25 @@ class _Builder:
             if not parts or not all(map(is_part, parts)):
                 output = to_json(output, f"input[{index}].output")
         text, media = read_content(output, f"input[{index}].output", self.fetched)
-        name = "an earlier call" if call_id is None else self.names[call_id]
-        if call_id is None or not self._answer(call_id):
-            self.ignored.append(_RESULT_ALONE)
+        name = self.pairs.called(call_id)
+        if call_id is None or not self.pairs.add_result(call_id):
+            self.ignored.append(RESULT_ALONE)
             self._append({"role": "user", "content": told_result(name, text)}, media)
             return
         self._append(
             {"role": "tool", "content": text, "tool_name": name, "tool_call_id": call_id}, media
         )
 
-    def _answer(self, call_id: str) -> bool:
-        """Note a result for *call_id*; False when each such call has its result already."""
-        waiting = self.unanswered.get(call_id)
-        if waiting is None:
-            return False
-        waiting.pop()
-        if not waiting:
-            del self.unanswered[call_id]
-        return True
-
     def _tell_call(self, turn: Message, call: Message) -> None:
         """Put *call* of *turn*, which has no result, into words."""
-        self.ignored.append(_CALL_ALONE)
+        self.ignored.append(CALL_ALONE)
         others = [other for other in turn["tool_calls"] if other is not call]
         for index, other in enumerate(others):
             other["function"]["index"] = index
         turn["tool_calls"] = others
         if not others:
             del turn["tool_calls"]
-        words = f"[Call without a result: {told_call(call['function']['name'], call['function']['arguments'])}]"
+        words = told_alone(call["function"]["name"], call["function"]["arguments"])
         turn["content"] = "\n\n".join(filter(None, (turn["content"], words)))
 
     def hosted(self, item: Item, index: int) -> None:

@@ -1,0 +1,57 @@
+"""Which calls and results of a history belong together. Pure.
+
+Servers refuse half a pair, so a call without a result, and a result without a call, are sent as words.
+"""
+
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+from timestep.answer.told import told_call
+
+CallT = TypeVar("CallT")
+
+RESULT_ALONE = (
+    "the role of a tool result whose call is not in the history (it is sent as words; the server "
+    "keeps no conversation, so send the whole history instead of auto_previous_response_id)"
+)
+CALL_ALONE = "the role of a tool call whose result is not in the history (it is sent as words)"
+
+
+class Pairs(Generic[CallT]):
+    """The calls of a history, oldest first, and those that wait for a result.
+
+    A result belongs to the last call before it that has its id and no result yet.
+
+    Attributes:
+        names: The name of the called tool by call id.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self._waiting: dict[str, list[CallT]] = {}
+
+    def add_call(self, call_id: str, name: str, call: CallT) -> None:
+        """Let *call* wait for its result."""
+        self.names[call_id] = name
+        self._waiting.setdefault(call_id, []).append(call)
+
+    def add_result(self, call_id: str) -> bool:
+        """Return True when a call waited for this result."""
+        waiting = self._waiting.get(call_id)
+        if not waiting:
+            return False
+        waiting.pop()
+        return True
+
+    def alone(self) -> Iterable[CallT]:
+        """Return the calls that have no result."""
+        return (call for calls in self._waiting.values() for call in calls)
+
+    def called(self, call_id: str | None) -> str:
+        """Return the name of the tool that was called, as words for a result alone."""
+        return self.names.get(call_id or "", "an earlier call")
+
+
+def told_alone(name: str, arguments: object) -> str:
+    """Return a call without a result in words."""
+    return f"[Call without a result: {told_call(name, arguments)}]"
