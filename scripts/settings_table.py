@@ -1,8 +1,8 @@
-"""The table of settings in README.md, written from the models. ``scripts/docs`` calls it."""
+"""The tables of docs/settings.md, written from the models. ``scripts/docs`` calls it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -12,62 +12,106 @@ from timestep.config.kinds import KINDS
 from timestep.config.provenance import KeyPath, dotted
 from timestep.config.settings import Settings
 from timestep.config.shape import arms_at, is_model
-from timestep.config.sources.variables import SHORT_NAMES, variable_name
+from timestep.config.sources.variables import SHORT_NAMES
 
 _HEADER = """\
-| environment | TOML | type | default | |
+| key | short variable | type | default | |
 |---|---|---|---|---|"""
 _TYPE_NAMES = {SecretStr: "secret", str: "text", bool: "true or false", int: "number", Path: "path"}
 
 
+class _Use(NamedTuple):
+    """A key in one place: a kind of provider, or a table such as ``[openai]``."""
+
+    place: str
+    path: KeyPath
+    field: FieldInfo
+
+
 def settings_table() -> str:
-    """Return every setting as a row of a markdown table, in the order of the models."""
-    rows = [_row(path, field, field.description) for path, field in _sections()]
-    rows += [_row(path, field, description) for path, field, description in _providers()]
+    """Return the settings that are no server's as a markdown table."""
+    rows: list[str] = []
+    for name, field in Settings.model_fields.items():
+        if name in {"openai", "ollama", "providers"}:
+            continue
+        uses = list(_uses_of_table(name)) or [_Use(name, _path_of(name), field)]
+        rows += [_row(dotted(use.path), [use]) for use in uses]
     return "\n".join([_HEADER, *rows])
 
 
-def _sections() -> Iterator[tuple[KeyPath, FieldInfo]]:
-    for name, field in Settings.model_fields.items():
-        sections = [arm for arm in arms_at(Settings, [name]) if is_model(arm)]
-        for section in sections:
-            yield from (((name, below), found) for below, found in section.model_fields.items())
-        if name == "aliases":
-            yield (name, "NAME"), field
-        elif name != "providers" and not sections:
-            yield (name,), field
+def server_tables() -> str:
+    """Return the settings of servers, each once: a markdown table for the kinds that share it."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, uses in _uses_of_servers().items():
+        kinds = tuple(kind for kind in KINDS if any(use.place == kind for use in uses))
+        groups.setdefault(kinds, []).append(_row(name, uses))
+    ordered = sorted(groups, key=lambda kinds: -len(kinds))
+    return "\n\n".join("\n".join([_title(kinds), _HEADER, *groups[kinds]]) for kinds in ordered)
 
 
-def _providers() -> Iterator[tuple[KeyPath, FieldInfo, str]]:
-    """Yield the keys of all kinds, each once, described for every kind that has it."""
-    fields: dict[str, dict[str, FieldInfo]] = {}
+def _path_of(name: str) -> KeyPath:
+    return (name, "NAME") if name == "aliases" else (name,)
+
+
+def _uses_of_table(name: str) -> Iterator[_Use]:
+    for table in arms_at(Settings, [name]):
+        if is_model(table):
+            for key, field in table.model_fields.items():
+                yield _Use(f"`[{name}]`", (name, key), field)
+
+
+def _uses_of_servers() -> dict[str, list[_Use]]:
+    """Return where each key of a server is used: in which kinds, and where else it differs."""
+    found: dict[str, list[_Use]] = {}
     for kind, record in KINDS.items():
         for name, field in record.table.model_fields.items():
-            fields.setdefault(name, {})[kind] = field
-    for name in sorted(fields, key=lambda name: name != "kind"):
-        kinds = fields[name]
-        field = min(kinds.values(), key=FieldInfo.is_required)
-        yield ("providers", "NAME", name), field, _description(kinds)
+            found.setdefault(name, []).append(_Use(kind, ("providers", "NAME", name), field))
+    for table in ("openai", "ollama"):
+        for use in _uses_of_table(table):
+            uses = found.setdefault(use.path[-1], [])
+            shown = [(_default(same), _text(same)) for same in uses if same.place == table]
+            if (_default(use), _text(use)) not in shown:
+                uses.insert(0, use)
+    return found
 
 
-def _description(kinds: dict[str, FieldInfo]) -> str:
-    """Return what a key is for, and which kinds have or need it when not all of them do."""
-    by_text: dict[str, list[str]] = {}
-    for kind, field in kinds.items():
-        by_text.setdefault(field.description or "", []).append(kind)
-    needing = [kind for kind, field in kinds.items() if field.is_required()]
-    note = f" ({', '.join(needing)}: required)" if 0 < len(needing) < len(KINDS) else ""
-    if len(by_text) > 1:
-        return " ".join(f"{', '.join(names)}: {text}" for text, names in by_text.items()) + note
-    text = next(iter(by_text))
-    return text + (note or ("" if len(kinds) == len(KINDS) else f" ({', '.join(kinds)})"))
+def _title(kinds: Sequence[str]) -> str:
+    if len(kinds) == len(KINDS):
+        return "### Every server\n"
+    if not kinds:
+        return "### The table `[openai]` alone\n"
+    return f"### {' and '.join([', '.join(kinds[:-1]), kinds[-1]] if kinds[1:] else kinds)}\n"
 
 
-def _row(path: KeyPath, field: FieldInfo, description: str | None) -> str:
-    short = [name for name, target in SHORT_NAMES.items() if target == path]
-    variables = ", ".join(f"`{name}`" for name in [*short, variable_name(path)])
-    text = " ".join((description or "").split())
-    return f"| {variables} | `{dotted(path)}` | {_type(path)} | {_default(field)} | {text} |"
+def _row(name: str, uses: Sequence[_Use]) -> str:
+    short = [f"`{short}`" for short, (_, *key) in SHORT_NAMES.items() if key == [uses[0].path[-1]]]
+    types = _type(uses[-1].path)
+    cells = (f"`{name}`", ", ".join(short), types, _merged(uses, _default), _merged(uses, _text))
+    return f"| {' | '.join(cells)} |"
+
+
+def _merged(uses: Iterable[_Use], read: Any) -> str:
+    """Return what *read* makes of the uses: once where it is the same, else with the places."""
+    places: dict[str, list[str]] = {}
+    for use in uses:
+        places.setdefault(read(use), []).append(use.place)
+    if len(places) == 1:
+        return next(iter(places))
+    return "<br>".join(f"{', '.join(names)}: {text}" for text, names in places.items() if text)
+
+
+def _text(use: _Use) -> str:
+    return " ".join((use.field.description or "").split())
+
+
+def _default(use: _Use) -> str:
+    value: Any = use.field.get_default(call_default_factory=True, validated_data={})
+    if value is PydanticUndefined:
+        return "required"
+    if value is None or value in ({}, (), []):
+        return ""
+    shown = ", ".join(value) if isinstance(value, tuple) else str(value).lower()
+    return f"`{shown}`"
 
 
 def _type(path: KeyPath) -> str:
@@ -83,13 +127,3 @@ def _type_name(arm: Any) -> str:
     if get_origin(arm) is dict or is_model(arm):
         return "table"
     return "list" if get_origin(arm) in {list, Sequence} else _TYPE_NAMES.get(arm, "number")
-
-
-def _default(field: FieldInfo) -> str:
-    value: Any = field.get_default(call_default_factory=True, validated_data={})
-    if value is PydanticUndefined:
-        return "required"
-    if value is None or value == {}:
-        return ""
-    shown = list(value) if isinstance(value, tuple) else value
-    return f"`{str(shown).lower()}`"

@@ -1,78 +1,74 @@
-from scripts.settings_table import settings_table
+import re
+
+from scripts.settings_table import server_tables, settings_table
 from timestep.config.kinds import KINDS
-from timestep.config.schema import (
-    OllamaSettings,
-    OpenAISettings,
-    TracesSettings,
-)
-from timestep.config.settings import Settings
+from timestep.config.schema import OllamaSettings, OpenAISettings, TracesSettings
 from timestep.config.sources.variables import SHORT_NAMES
 from timestep.net.chains import FallbackRules
 
 
-def rows():
-    header, rule, *rows = settings_table().splitlines()
-    assert header == "| environment | TOML | type | default | |"
-    assert rule == "|---|---|---|---|---|"
-    return {row.split("|")[2].strip(" `"): row for row in rows}
+def rows(text):
+    """The rows of the tables in *text*, by their keys."""
+    found = re.findall(r"^\| `([\w.]+)` (\|.*)$", text, re.MULTILINE)
+    assert len(found) == len(dict(found))
+    return dict(found)
 
 
-def test_every_setting_has_one_row():
-    sections = {
-        "openai": OpenAISettings,
-        "ollama": OllamaSettings,
-        "fallback": FallbackRules,
-        "traces": TracesSettings,
-    }
-    expected = {
-        *(f"{name}.{key}" for name, section in sections.items() for key in section.model_fields),
-        *(f"providers.NAME.{key}" for kind in KINDS.values() for key in kind.table.model_fields),
-        "aliases.NAME",
-        "default_model",
-    }
+def test_every_setting_of_a_server_has_one_row():
+    tables = [OpenAISettings, OllamaSettings, *(kind.table for kind in KINDS.values())]
 
-    assert set(rows()) == expected
-    assert set(Settings.model_fields) == {
-        "openai",
-        "ollama",
-        "providers",
-        "aliases",
-        "default_model",
-        "fallback",
-        "traces",
-    }
+    assert set(rows(server_tables())) == {key for table in tables for key in table.model_fields}
+
+
+def test_every_other_setting_has_one_row():
+    sections = {"fallback": FallbackRules, "traces": TracesSettings}
+    keys = {f"{name}.{key}" for name, table in sections.items() for key in table.model_fields}
+
+    assert set(rows(settings_table())) == {*keys, "aliases.NAME", "default_model"}
 
 
 def test_every_row_has_a_type_and_a_description():
-    for row in rows().values():
-        _, _, _, kind, _, description, _ = row.split("|")
+    for row in (rows(settings_table()) | rows(server_tables())).values():
+        _, _, kind, _, description, _ = row.split("|")
         assert kind.strip()
         assert description.strip()
 
 
-def test_every_short_name_is_in_the_table():
-    table = settings_table()
+def test_every_short_name_is_in_a_row_of_its_key():
+    table = rows(server_tables())
 
-    assert all(f"`{name}`, `TIMESTEP_" in table for name in SHORT_NAMES)
+    assert all(f"`{name}`" in table[path[-1]] for name, path in SHORT_NAMES.items())
 
 
 def test_rows_say_types_and_defaults():
-    assert rows()["openai.api_key"] == (
-        "| `OPENAI_API_KEY`, `TIMESTEP_OPENAI__API_KEY` | `openai.api_key` | secret |  | The API key. |"
+    servers, others = rows(server_tables()), rows(settings_table())
+
+    assert servers["organization"] == (
+        "| `OPENAI_ORG_ID` | text |  | The organization sent with every request. |"
     )
-    assert "| `error` or `truncate` | `error` |" in rows()["ollama.on_context_overflow"]
-    assert "| number or table |  |" in rows()["ollama.timeout"]
-    assert "| text or number |  |" in rows()["ollama.keep_alive"]
-    assert "| true or false | `false` |" in rows()["ollama.tool_emulation"]
-    assert "| text or list or table |  |" in rows()["aliases.NAME"]
-    assert "| required |" in rows()["providers.NAME.kind"]
-    assert "(openai: required)" in rows()["providers.NAME.base_url"]
-    assert "(ollama)" in rows()["providers.NAME.options"]
-    assert "| path |  |" in rows()["traces.path"]
+    assert "| `error` or `truncate` | `error` |" in servers["on_context_overflow"]
+    assert "| number or table |  |" in servers["timeout"]
+    assert "| text or number |  |" in servers["keep_alive"]
+    assert "| true or false | `false` |" in servers["tool_emulation"]
+    assert "| required |" in servers["kind"]
+    assert "| text or list or table |  |" in others["aliases.NAME"]
+    assert "| path |  |" in others["traces.path"]
 
 
 def test_a_key_that_kinds_use_differently_is_described_for_each():
-    row = rows()["providers.NAME.base_url"]
+    row = rows(server_tables())["base_url"]
 
-    assert "openai: The base URL of the API. ollama: The server for every model" in row
+    assert "| openai: required |" in row
+    assert "<br>openai: The base URL of the API.<br>ollama: The server for every model" in row
     assert "litellm, any-llm: The base URL of the API; the choice of the gateway" in row
+
+
+def test_keys_stand_below_the_kinds_that_have_them():
+    parts = re.split(r"^### ", server_tables(), flags=re.MULTILINE)
+    titles = {key: part.split("\n")[0] for part in parts for key in rows(part)}
+
+    assert titles["api_key"] == "Every server"
+    assert titles["settings"] == "openai, litellm and any-llm"
+    assert titles["repairs"] == "openai and ollama"
+    assert titles["host"] == "ollama"
+    assert titles["prefix_mode"] == "The table `[openai]` alone"
