@@ -68,7 +68,7 @@ def test_keys_stand_below_the_kinds_that_have_them():
     titles = {key: part.split("\n")[0] for part in parts for key in rows(part)}
 
     assert titles["api_key"] == "Every server"
-    assert titles["settings"] == "openai, litellm and any-llm"
+    assert titles["query"] == "openai"
     assert titles["repairs"] == "openai and ollama"
     assert titles["host"] == "ollama"
     assert titles["prefix_mode"] == "The table `[openai]` alone"
