@@ -18,6 +18,7 @@ myst_heading_anchors = 4
 default_role = "code"
 autodoc_member_order = "groupwise"
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
 
 _INDEX = Path(__file__).parent / "README.md"
 

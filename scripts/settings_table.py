@@ -15,8 +15,8 @@ from timestep.config.shape import arms_at, is_model
 from timestep.config.sources.variables import SHORT_NAMES
 
 _HEADER = """\
-| key | short variable | type | default | |
-|---|---|---|---|---|"""
+| key | type | default | |
+|---|---|---|---|"""
 _TYPE_NAMES = {SecretStr: "secret", str: "text", bool: "true or false", int: "number", Path: "path"}
 
 
@@ -84,10 +84,10 @@ def _title(kinds: Sequence[str]) -> str:
 
 
 def _row(name: str, uses: Sequence[_Use]) -> str:
-    short = [f"`{short}`" for short, (_, *key) in SHORT_NAMES.items() if key == [uses[0].path[-1]]]
+    short = [short for short, (_, *key) in SHORT_NAMES.items() if key == [name]]
+    names = "<br>".join(f"`{each}`" for each in [name, *short])
     types = _type(uses[-1].path)
-    cells = (f"`{name}`", ", ".join(short), types, _merged(uses, _default), _merged(uses, _text))
-    return f"| {' | '.join(cells)} |"
+    return f"| {names} | {types} | {_merged(uses, _default)} | {_merged(uses, _text)} |"
 
 
 def _merged(uses: Iterable[_Use], read: Any) -> str:
