@@ -19,6 +19,7 @@ def plain(value: Summary | Hit | ModelStats | Span) -> Json:
     fields = asdict(value)
     if isinstance(value, Summary):
         fields["total_seconds"] = value.total_seconds
+        fields["title"] = value.title
     if isinstance(value, Span):
         fields["total_seconds"] = value.total_seconds
         fields["tokens_per_second"] = value.tokens_per_second
@@ -42,6 +43,8 @@ def export_trace(trace: Trace, body: Callable[[str], bytes] | None = None) -> Js
         "trace_id": trace.trace_id,
         "name": trace.name,
         "group_id": trace.group_id,
+        "title": trace.title,
+        "outcome": trace.outcome,
         "metadata": trace.metadata,
         "started_at": trace.started_at,
         "ended_at": trace.ended_at,

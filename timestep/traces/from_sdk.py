@@ -1,5 +1,6 @@
 """The Agents SDK's traces and spans as events for a store: copies of what they hold."""
 
+import asyncio
 import json
 import sys
 import time
@@ -19,6 +20,7 @@ from agents.tracing import (
 from pydantic_core import PydanticSerializationError, to_json
 
 from timestep.net import wire_bytes
+from timestep.traces.conversation import read_messages
 from timestep.traces.prices import price
 from timestep.traces.records import (
     Exchange,
@@ -28,10 +30,12 @@ from timestep.traces.records import (
     TraceEnded,
     TraceStarted,
 )
-from timestep.traces.search_text import search_text
+from timestep.traces.search_text import search_text, unanswered
 
 _NANOSECONDS = 1e9
 _TOO_LARGE = 2**63
+_STOPPED = ({"error": "cancelled"}, {"error": "abandoned"})
+"""What the data of an error says when nothing failed: the caller did not wait for the end."""
 _MOST_LOOKED_AT = 2_000
 """How many values are looked at for their size. Looking costs time, and a large text is found soon."""
 
@@ -81,6 +85,8 @@ def span_ended(span: Span[Any], *, most_bytes: int = sys.maxsize) -> SpanEnded:
         text=encodable(search_text(data, name, content, error)),
         total_seconds=ended_at - _seconds(span.started_at),
         exchanges=exchanges,
+        outcome=_outcome(span),
+        **_words(data),
         **_numbers(data),
     )
 
@@ -96,6 +102,7 @@ def _cut(span: Span[Any], data: SpanData) -> SpanCut:
         error=None,
         data=json.dumps({"type": data.type}),
         total_seconds=ended_at - _seconds(span.started_at),
+        outcome=_outcome(span),
         **_numbers(data),
     )
 
@@ -165,6 +172,42 @@ def _content(data: SpanData, *, with_input: bool) -> dict[str, Any]:
     if content.get("type") == "custom" and data.type != "custom":
         return {"type": data.type, **content["data"]}  # a task or a turn
     return content
+
+
+def _outcome(span: Span[Any]) -> str | None:
+    """Return how a step went; None when it did well."""
+    if span.error is not None:
+        return "cancelled" if span.error.get("data") in _STOPPED else "failed"
+    # A span ends while the exception passes. The SDK notes no cancellation on its own spans.
+    if isinstance(sys.exception(), asyncio.CancelledError):
+        return "cancelled"
+    return "cut" if _is_cut(span.span_data) else None
+
+
+def _is_cut(data: SpanData) -> bool:
+    """Return whether the token limit cut the answer of a model call."""
+    if isinstance(data, ResponseSpanData):
+        return data.response is not None and data.response.status == "incomplete"
+    output = data.output if isinstance(data, GenerationSpanData) else None
+    return any(item.get("status") == "incomplete" for item in output or ())
+
+
+def _words(data: SpanData) -> dict[str, Any]:
+    """Return the question that a model call is the first to answer, and its answer."""
+    if isinstance(data, GenerationSpanData):
+        output: Any = data.output
+    elif isinstance(data, ResponseSpanData):
+        items = () if data.response is None else data.response.output
+        output = [item.model_dump(exclude_unset=True) for item in items]
+    else:
+        return {}
+    asked = [message for message in read_messages(unanswered(data.input)) if message.role == "user"]
+    answer = read_messages(output, role="assistant")
+    is_final = not any(message.calls for message in answer)
+    return {
+        "question": encodable(asked[-1].text) if asked else None,
+        "answer": encodable("".join(message.text for message in answer)) if is_final else None,
+    }
 
 
 def _numbers(data: SpanData) -> dict[str, Any]:

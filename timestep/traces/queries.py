@@ -12,13 +12,42 @@ from timestep.traces.records import Span, StoredExchange, Summary, Trace
 _ID_START = 4
 """So many characters of an id name a run, when no other one begins with them."""
 
-_SUMMARY = """
-SELECT t.trace_id, t.name, t.group_id, t.started_at,
-       (SELECT max(ended_at) FROM trace_ends WHERE trace_id = t.trace_id),
-       (SELECT json_group_array(DISTINCT model) FROM span_ends
-        WHERE trace_id = t.trace_id AND model IS NOT NULL),
-       (SELECT json_group_array(DISTINCT name) FROM spans
-        WHERE trace_id = t.trace_id AND kind = 'agent'),
+_ENDED = "(SELECT max(ended_at) FROM trace_ends WHERE trace_id = t.trace_id)"
+
+_QUESTION = """
+(SELECT question FROM span_ends
+ WHERE trace_id = t.trace_id AND question IS NOT NULL ORDER BY id LIMIT 1)
+"""
+
+_IS_REPLAY = "(json_valid(t.metadata) AND json_extract(t.metadata, '$.replay_of') IS NOT NULL)"
+
+# Of a step. Hand-written events and older files have errors without an outcome.
+_STEP_OUTCOME = "coalesce(outcome, CASE WHEN error IS NOT NULL THEN 'failed' END)"
+
+# A run stands as its last step that went wrong, unless a model answered after it.
+_OUTCOME = f"""
+CASE WHEN NOT EXISTS (SELECT 1 FROM trace_ends WHERE trace_id = t.trace_id) THEN 'running'
+ELSE coalesce(
+    (SELECT {_STEP_OUTCOME} FROM span_ends
+     WHERE trace_id = t.trace_id AND {_STEP_OUTCOME} IS NOT NULL
+     AND id >= (SELECT coalesce(max(id), 0) FROM span_ends WHERE trace_id = t.trace_id
+                AND model IS NOT NULL AND coalesce({_STEP_OUTCOME}, 'cut') = 'cut')
+     ORDER BY id DESC LIMIT 1),
+    CASE WHEN {_IS_REPLAY} THEN 'replayed' ELSE 'ok' END)
+END
+"""  # noqa: S608 - built from constants
+
+_SUMMARY = f"""
+SELECT t.trace_id, t.name, t.group_id, t.started_at, {_ENDED}, coalesce({_QUESTION}, ''),
+       coalesce((SELECT answer FROM span_ends
+                 WHERE trace_id = t.trace_id AND answer IS NOT NULL ORDER BY id DESC LIMIT 1), ''),
+       {_OUTCOME},
+       (SELECT json_group_array(model) FROM
+        (SELECT model FROM span_ends WHERE trace_id = t.trace_id AND model IS NOT NULL
+         GROUP BY model ORDER BY min(id))),
+       (SELECT json_group_array(name) FROM
+        (SELECT name FROM spans WHERE trace_id = t.trace_id AND kind = 'agent'
+         GROUP BY name ORDER BY min(id))),
        e.calls, e.tools, e.errors, e.input_tokens, e.output_tokens, e.cost
 FROM traces t, (
     SELECT count(*) FILTER (WHERE kind IN ('generation', 'response')) AS calls,
@@ -30,13 +59,14 @@ FROM traces t, (
     FROM span_ends WHERE trace_id = :id
 ) e
 WHERE t.trace_id = :id
-"""
+"""  # noqa: S608 - built from constants
 
 _SPAN_COLUMNS = """
 SELECT s.span_id, s.trace_id, s.parent_id, s.kind, coalesce(e.name, s.name), s.started_at,
        e.ended_at, e.error, e.data, e.model, e.input_tokens, e.output_tokens,
        e.first_token_seconds, e.load_seconds, e.prompt_seconds, e.output_seconds,
-       e.context_length, e.cost
+       e.context_length, e.cost,
+       coalesce(e.outcome, CASE WHEN e.error IS NOT NULL THEN 'failed' END)
 FROM spans s LEFT JOIN span_ends e ON e.span_id = s.span_id
 """
 
@@ -52,6 +82,7 @@ class Filter:
         tool: A tool that was called.
         group: The group id, such as a conversation's.
         failed: Only runs with a failed step, or only ones without.
+        outcome: Only runs that ended so: one of `timestep.traces.records.OUTCOMES`.
         running: Only runs that have not ended, or only ones that have.
         since: Unix seconds; only runs that began then or later.
         before: Unix seconds; only runs that began before.
@@ -63,6 +94,7 @@ class Filter:
     tool: str | None = None
     group: str | None = None
     failed: bool | None = None
+    outcome: str | None = None
     running: bool | None = None
     since: float | None = None
     before: float | None = None
@@ -122,17 +154,10 @@ def summarize(connection: sqlite3.Connection, trace_id: str) -> Summary | None:
     row = connection.execute(_SUMMARY, {"id": trace_id}).fetchone()
     if row is None:
         return None
-    key, name, group, started, ended, models, agents, *counts = row
-    return Summary(
-        key,
-        name,
-        group,
-        started,
-        ended,
-        tuple(json.loads(models)),
-        tuple(json.loads(agents)),
-        *counts,
-    )
+    values: dict[str, Any] = dict(zip(_SUMMARY_FIELDS, row, strict=True))
+    for name in ("models", "agents"):
+        values[name] = tuple(json.loads(values[name]))
+    return Summary(**values)
 
 
 def find_id(connection: sqlite3.Connection, start: str) -> list[str]:
@@ -162,14 +187,13 @@ def find_id(connection: sqlite3.Connection, start: str) -> list[str]:
 def load(connection: sqlite3.Connection, trace_id: str) -> Trace | None:
     """One run with all its spans, or None."""
     row = connection.execute(
-        "SELECT name, started_at, group_id, metadata, "
-        "(SELECT max(ended_at) FROM trace_ends WHERE trace_id = traces.trace_id) "
-        "FROM traces WHERE trace_id = ?",
+        f"SELECT name, started_at, group_id, metadata, {_ENDED}, {_QUESTION}, {_OUTCOME} "  # noqa: S608 - built from constants
+        "FROM traces t WHERE trace_id = ?",
         (trace_id,),
     ).fetchone()
     if row is None:
         return None
-    name, started, group, metadata, ended = row
+    name, started, group, metadata, ended, question, outcome = row
     rows = connection.execute(
         _SPAN_COLUMNS + "WHERE s.trace_id = ? ORDER BY s.started_at, s.id", (trace_id,)
     ).fetchall()
@@ -180,6 +204,8 @@ def load(connection: sqlite3.Connection, trace_id: str) -> Trace | None:
         ended_at=ended,
         group_id=group,
         metadata=_object(metadata),
+        question=question or "",
+        outcome=outcome,
         spans=_spans(connection, rows, trace_id),
     )
 
@@ -319,6 +345,7 @@ def _conditions(wanted: Filter) -> tuple[str, list[Any]]:
         ("t.started_at >= ?", wanted.since),
         ("t.started_at < ?", wanted.before),
         (f"{failed} = ?", wanted.failed),
+        (f"{_OUTCOME} = ?", wanted.outcome),
         (f"(NOT {ended}) = ?", wanted.running),
     ]
     if wanted.text is not None:
@@ -364,6 +391,7 @@ def _span(
     return Span(**values, exchanges=tuple(exchanges))
 
 
+_SUMMARY_FIELDS = [field.name for field in fields(Summary)]
 _SPAN_FIELDS = [field.name for field in fields(Span) if field.name != "exchanges"]
 
 

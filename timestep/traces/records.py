@@ -9,6 +9,9 @@ from timestep.traces.text import read_arguments
 
 JsonObject = Mapping[str, Any]
 
+OUTCOMES = ("ok", "failed", "cut", "cancelled", "replayed", "running")
+"""How a run can stand: ``cut`` is its last answer, by the token limit; ``running`` has not ended."""
+
 
 class TraceStarted(NamedTuple):
     """A run began. Times are Unix seconds; *metadata* is JSON."""
@@ -45,6 +48,9 @@ class SpanEnded(NamedTuple):
         error: JSON of ``{"message": …, "data": …}``, or None.
         data: JSON object, what the SDK exports of the span plus what it withholds from export.
         text: What a search should find the span by.
+        question: What the user said last, if a model call is the first to answer it.
+        answer: The text of a model's answer.
+        outcome: ``failed``, ``cancelled`` or ``cut``; None when the step did well.
         first_token_seconds: From the request to the first output.
         context_length: The window in tokens, where the request sets it.
         total_seconds: How long the step took, for statistics.
@@ -70,6 +76,9 @@ class SpanEnded(NamedTuple):
     context_length: int | None = None
     total_seconds: float | None = None
     cost: float | None = None
+    question: str | None = None
+    answer: str | None = None
+    outcome: str | None = None
     exchanges: "tuple[Exchange, ...]" = ()
 
 
@@ -121,6 +130,7 @@ class Span:
         error: ``{"message": …, "data": …}``, or None.
         data: What the SDK says of the step, such as ``input`` and ``output``.
         cost: In US dollars; None when it is not known.
+        outcome: ``failed``, ``cancelled`` or ``cut``; None when it did well, or is open.
         exchanges: The exchanges with the model's server, oldest first.
     """
 
@@ -142,6 +152,7 @@ class Span:
     output_seconds: float | None = None
     context_length: int | None = None
     cost: float | None = None
+    outcome: str | None = None
     exchanges: Sequence[StoredExchange] = ()
 
     @property
@@ -184,10 +195,15 @@ class Summary:
     """One line of a list of runs.
 
     Attributes:
+        name: Of the workflow, as the application calls it.
+        group_id: Of the session; its runs have the same.
         started_at: Unix seconds.
         ended_at: Unix seconds; None while the run goes on, or if its process was killed.
-        models: The models that were called, in no order.
-        agents: The agents that ran, in no order.
+        question: The first words of the question; empty when they are not recorded.
+        answer: The first words of the answer; empty when there is none, or it is not recorded.
+        outcome: One of `OUTCOMES`.
+        models: The models that were called, in the order of their first calls.
+        agents: The agents that ran, in the order they began.
         calls: How often a model was called.
         tools: How often a tool was called.
         errors: How many steps failed.
@@ -199,6 +215,9 @@ class Summary:
     group_id: str | None
     started_at: float
     ended_at: float | None
+    question: str = ""
+    answer: str = ""
+    outcome: str = "ok"
     models: Sequence[str] = ()
     agents: Sequence[str] = ()
     calls: int = 0
@@ -213,6 +232,11 @@ class Summary:
         """How long the run took; None while it goes on."""
         return None if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
 
+    @property
+    def title(self) -> str:
+        """The first words of the question, or the name of the workflow."""
+        return self.question or self.name
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -221,6 +245,8 @@ class Trace:
     Attributes:
         started_at: Unix seconds.
         ended_at: Unix seconds; None while the run goes on, or if its process was killed.
+        question: The first words of the question; empty when they are not recorded.
+        outcome: One of `OUTCOMES`.
         metadata: What the application attached.
     """
 
@@ -230,7 +256,14 @@ class Trace:
     ended_at: float | None = None
     group_id: str | None = None
     metadata: JsonObject | None = None
+    question: str = ""
+    outcome: str = "ok"
     spans: Sequence[Span] = ()
+
+    @property
+    def title(self) -> str:
+        """The first words of the question, or the name of the workflow."""
+        return self.question or self.name
 
     @property
     def total_seconds(self) -> float | None:

@@ -162,6 +162,8 @@ class Redaction:
                     data=self.json(event.data),
                     text=self.text(event.text),
                     model=self._text(event.model),
+                    question=self._text(event.question),
+                    answer=self._text(event.answer),
                     exchanges=tuple(self._exchange(exchange) for exchange in event.exchanges),
                 )
             case _:
@@ -265,6 +267,7 @@ def _contents(events: Iterable[Event]) -> tuple[list[bytes], list[bytes]]:
                 texts.append(event.name)
             case SpanEnded():
                 texts += (event.name, event.model or "", event.error or "", event.data, event.text)
+                texts += (event.question or "", event.answer or "")
                 requests += [exchange.request for exchange in event.exchanges]
                 answers += [exchange.response for exchange in event.exchanges]
             case _:

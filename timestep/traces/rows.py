@@ -14,6 +14,7 @@ from timestep.traces.records import (
     TraceEnded,
     TraceStarted,
 )
+from timestep.traces.text import one_line
 from timestep.traces.transactions import transaction
 
 _INSERT_TRACE = (
@@ -31,8 +32,8 @@ _INSERT_SPAN = (
 _INSERT_SPAN_END = (
     "INSERT OR IGNORE INTO span_ends (span_id, trace_id, kind, name, ended_at, error, data, model, "
     "input_tokens, output_tokens, first_token_seconds, load_seconds, prompt_seconds, "
-    "output_seconds, context_length, total_seconds, cost) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "output_seconds, context_length, total_seconds, cost, question, answer, outcome) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_TEXT = "INSERT INTO texts (rowid, text) VALUES (?, ?)"
 _INSERT_BODY = "INSERT OR IGNORE INTO bodies (hash, body) VALUES (?, ?)"
@@ -42,6 +43,8 @@ _INSERT_EXCHANGE = (
 _SELECT_DELETED = "SELECT trace_id FROM deleted WHERE trace_id IN (SELECT value FROM json_each(?))"
 _INSERT_LOSS = "INSERT INTO losses (at, events, reason) VALUES (?, ?, ?)"
 _TEXT_COLUMN = SpanEnded._fields.index("text")
+_MOST_WORDS = 200
+"""How many characters of a question and an answer a list shows at most."""
 
 _OF_THE_DATABASE = (sqlite3.OperationalError, sqlite3.NotSupportedError, sqlite3.InternalError)
 """Errors of the file, not of an event; `sqlite3.DatabaseError` itself is another one."""
@@ -108,6 +111,11 @@ def _insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
 
 
 def _insert_span_end(connection: sqlite3.Connection, event: SpanEnded) -> None:
+    # Only now are they shortened: half a key looks like none.
+    event = event._replace(
+        question=event.question and one_line(event.question, _MOST_WORDS),
+        answer=event.answer and one_line(event.answer, _MOST_WORDS),
+    )
     cursor = connection.execute(
         _INSERT_SPAN_END, (*event[:_TEXT_COLUMN], *event[_TEXT_COLUMN + 1 : -1])
     )

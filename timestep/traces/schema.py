@@ -118,7 +118,20 @@ ALTER TABLE span_ends RENAME COLUMN seconds TO total_seconds;
 
 _COST = "ALTER TABLE span_ends ADD COLUMN cost REAL;"
 
-MIGRATIONS: tuple[str, ...] = (_FIRST + _APPEND_ONLY, _DELETED_RUNS, _ONE_VOCABULARY, _COST)
+_WORDS = """
+ALTER TABLE span_ends ADD COLUMN question TEXT;
+ALTER TABLE span_ends ADD COLUMN answer TEXT;
+ALTER TABLE span_ends ADD COLUMN outcome TEXT;
+"""
+"""What lists say of a run, so that they need not read its requests."""
+
+MIGRATIONS: tuple[str, ...] = (
+    _FIRST + _APPEND_ONLY,
+    _DELETED_RUNS,
+    _ONE_VOCABULARY,
+    _COST,
+    _WORDS,
+)
 """Script number n brings a file from version n to n + 1. Never edit a released one."""
 
 

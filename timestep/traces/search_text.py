@@ -21,7 +21,7 @@ def search_text(data: SpanData, name: str, content: Mapping[str, Any], error: An
     """
     texts: list[str] = []
     if data.type in {"generation", "response", "function", "custom", "guardrail", "handoff"}:
-        texts += _texts(_unanswered(getattr(data, "input", None)))
+        texts += _texts(unanswered(getattr(data, "input", None)))
         texts += _texts(content.get("output"))
     if data.type in {"function", "custom", "guardrail", "handoff"}:
         texts.append(name)
@@ -32,7 +32,7 @@ def search_text(data: SpanData, name: str, content: Mapping[str, Any], error: An
     return "\n".join(texts)
 
 
-def _unanswered(given: Any) -> Any:
+def unanswered(given: Any) -> Any:
     """Return the messages of *given* after the model's last one; other values as they are."""
     if not isinstance(given, list):
         return given

@@ -1,8 +1,5 @@
 """One line about a span. Pure."""
 
-from collections.abc import Mapping
-from typing import cast
-
 from timestep.traces.conversation import answered
 from timestep.traces.records import Span
 from timestep.traces.text import call_text, one_line
@@ -52,7 +49,7 @@ def measures(span: Span) -> list[str]:
         parts.append(f"context {span.context_fill:.0%} of {span.context_length:,}")
     if span.cost is not None:
         parts.append(dollars(span.cost))
-    if is_cut(span):
+    if span.outcome == "cut":
         parts.append("cut at the token limit")
     return parts
 
@@ -62,14 +59,3 @@ def dollars(cost: float | None) -> str:
     if cost is None:
         return ""
     return f"${cost:,.2f}" if cost >= 1 else f"${cost:.2g}"
-
-
-def is_cut(span: Span) -> bool:
-    """Return whether the token limit cut the answer of a model call."""
-    output = span.data.get("output")
-    items = cast("list[object]", output) if isinstance(output, list) else []
-    return any(
-        isinstance(item, Mapping)
-        and cast("Mapping[str, object]", item).get("status") == "incomplete"
-        for item in items
-    )
