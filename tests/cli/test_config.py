@@ -75,8 +75,8 @@ def test_explain_names_the_winner_and_the_losers(invoke, sources, monkeypatch):
         "  variable   TIMESTEP_OLLAMA__BASE_URL\n"
         "             OLLAMA_BASE_URL\n"
         "  The server for every model, cloud names too, or a list of\n"
-        "  servers that share the requests; unset, local names go to\n"
-        "  host and cloud names to ollama.com.\n"
+        "  servers that share the requests. Without it, local names\n"
+        "  go to host and cloud names to ollama.com.\n"
     )
 
 

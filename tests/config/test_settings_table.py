@@ -60,7 +60,7 @@ def test_a_key_that_kinds_use_differently_is_described_for_each():
 
     assert "| openai: required |" in row
     assert "<br>openai: The base URL of the API.<br>ollama: The server for every model" in row
-    assert "litellm, any-llm: The base URL of the API; the choice of the gateway" in row
+    assert "litellm, any-llm: The base URL of the API. Without it, the gateway chooses." in row
 
 
 def test_keys_stand_below_the_kinds_that_have_them():

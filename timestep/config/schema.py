@@ -94,7 +94,7 @@ class _OpenAIFields(Section, frozen=True):
     api_key_command: KeyCommandLine | None = Field(
         default=None, examples=[["pass", "show", "openai"]]
     )
-    """The program and arguments that print the API key, instead of api_key; run without a shell when a key is needed, and again when the server refuses it."""
+    """The program and arguments that print the API key, instead of api_key. It runs without a shell when a key is needed, and again when the server refuses the key."""
     organization: Name | None = Field(default=None, examples=["org-example"])
     """The organization sent with every request."""
     project: Name | None = Field(default=None, examples=["proj_example"])
@@ -104,56 +104,56 @@ class _OpenAIFields(Section, frozen=True):
     )
     """More headers for every request."""
     timeout: Seconds | None = Field(default=None, examples=[120])
-    """Seconds to wait for the server; the client's own limits when unset."""
+    """How many seconds to wait for the server. Without it, the client's own limits count."""
     max_retries: Retries = 2
-    """How many times a request that failed in passing is sent again."""
+    """How many times a request is sent again after a failure that may pass."""
     query: dict[str, str] = Field(
         default_factory=dict, examples=[{"api-version": "2025-04-01-preview"}]
     )
     """Fields added to the URL of every request."""
     extra_body: dict[str, Any] = Field(default_factory=dict, examples=[{"top_k": 40}])
-    """Fields added to the body of every chat completion; the settings of a call win."""
+    """Fields added to the body of every chat completion. The settings of a call win."""
     settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0.2}])
-    """Settings for every model, named as in agents.ModelSettings; those of an agent win."""
+    """Settings for every model, named as in agents.ModelSettings. An agent's own settings win."""
     models: dict[str, dict[str, Any]] = Field(
         default_factory=dict, examples=[{"gpt-5-mini": {"reasoning": {"effort": "low"}}}]
     )
-    """Settings by model name; they win over settings."""
+    """Settings by model name. They win over settings."""
     adapter: Literal["timestep", "sdk"] = "timestep"
-    """Whose model speaks chat completions to a server that is not OpenAI: timestep's, or the SDK's for what timestep's refuses, such as audio."""
+    """Whose model class sends chat completions to a server that is not OpenAI: timestep's, or the SDK's. The SDK's takes what timestep's refuses, such as audio."""
     structured_output: Literal["json_schema", "json_object", "prompt"] = "json_schema"
-    """How a chat completion is asked for a typed answer: by its schema, as any JSON object, or in words alone."""
+    """How chat completions ask for a typed answer: by its schema, as any JSON object, or in words alone."""
     include_usage: bool = True
-    """Ask streamed chat completions for token counts."""
+    """Ask for token counts in streamed chat completions."""
     text_calls: ForModels = Field(default=False, examples=[["llama-3.1-8b"]])
-    """Take an answer that is nothing but the JSON of a call for the call: for every model, or for a list of models."""
+    """Treat an answer that is only the JSON of a tool call as that call: for every model, or for a list of models."""
     think_tags: ForModels = Field(default=False, examples=[["deepseek-r1"]])
-    """Take <think>…</think> at the head of an answer for thinking: for every model, or for a list of models."""
+    """Treat <think>…</think> at the start of an answer as thinking: for every model, or for a list of models."""
     repairs: Repairs = 1
     """How many times a model is asked again when its answer is not the call or the JSON that was asked for."""
     ca_file: FilePath | None = Field(default=None, examples=["/etc/ssl/company.pem"])
-    """A PEM file of certificates to trust beside the usual ones."""
+    """A PEM file of certificates to trust in addition to the usual ones."""
     client_cert: ClientCert | None = Field(default=None, examples=["/etc/ssl/me.pem"])
-    """The PEM file of the certificate to show, with its key; or a list of the certificate's file and the key's."""
+    """The client certificate: one PEM file that also has its key, or a list of the certificate's file and the key's."""
     proxy: ProxyUrl = Field(default=None, examples=["http://proxy.example:3128"])
-    """The proxy, instead of the one that HTTPS_PROXY and its like name; this machine needs none."""
+    """The proxy to use instead of the one in HTTPS_PROXY and similar variables. This machine is never reached through a proxy."""
     allow_insecure: bool = False
-    """Let the API key travel over plain http to another machine."""
+    """Allow the API key to travel over plain http to another machine."""
 
 
 class OpenAISettings(_OpenAIFields, frozen=True):
     """OpenAI's API, or a server in its place, for every name without a prefix."""
 
     base_url: ApiUrl | None = Field(default=None, examples=[OPENAI_URL])
-    """The base URL of the API; OpenAI's own when unset."""
+    """The base URL of the API. Without it, OpenAI's own."""
     api: Literal["responses", "chat_completions"] = "responses"
     """The API that requests go to."""
     websocket_base_url: WebsocketUrl | None = Field(
         default=None, examples=["wss://api.openai.com/v1"]
     )
-    """The base URL for the websocket transport; made from base_url when unset."""
+    """The base URL for the websocket transport. Without it, it is made from base_url."""
     prefix_mode: Literal["alias", "model_id"] = "alias"
-    """What openai/ before a name is: a prefix that is cut off, or a part of the name."""
+    """What openai/ in front of a name is: a prefix that is cut off, or a part of the name."""
     unknown_prefix_mode: Literal["error", "model_id"] = "error"
     """What a name with an unknown prefix is: an error, or a name that this server knows."""
 
@@ -175,48 +175,48 @@ class OllamaSettings(Section, frozen=True):
     """Ollama, local and cloud: every name that begins with ``ollama/``."""
 
     api_key: ApiKey = None
-    """The API key; without base_url it goes to ollama.com only."""
+    """The API key. Without base_url it goes to ollama.com only."""
     base_url: OllamaUrls | None = Field(default=None, examples=["http://localhost:11434"])
-    """The server for every model, cloud names too, or a list of servers that share the requests; unset, local names go to host and cloud names to ollama.com."""
+    """The server for every model, cloud names too, or a list of servers that share the requests. Without it, local names go to host and cloud names to ollama.com."""
     host: OllamaHost | None = Field(default=None, examples=["localhost:11434"])
-    """The local server as Ollama itself writes it: host, host:port, :port or a URL."""
+    """The local server in a form that Ollama accepts: host, host:port, :port or a URL."""
     options: Options = Field(default_factory=dict, examples=[{"num_ctx": 16384}])
-    """Model options such as num_ctx, for every model."""
+    """Model options for every model, such as num_ctx."""
     settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0.2}])
-    """Settings for every model, named as in agents.ModelSettings; those of an agent win."""
+    """Settings for every model, named as in agents.ModelSettings. An agent's own settings win."""
     models: dict[str, OllamaModelTable] = Field(
         default_factory=dict,
         examples=[{"llama3.2": {"num_ctx": 32768, "settings": {"temperature": 0.2}}}],
     )
-    """Model options by model name; they merge over options. The table settings of a name wins over settings."""
+    """Model options by model name. They are merged over options. The settings of a name win over settings."""
     keep_alive: KeepAlive | None = Field(default=None, examples=["10m"])
-    """How long a model stays loaded: a duration, seconds as a number, or -1 for ever."""
+    """How long a model stays loaded: a duration, a number of seconds, or -1 for ever."""
     timeout: Timeout | None = Field(default=None, examples=[120])
-    """Seconds of silence: a number, or a table of connect, first_byte and idle."""
+    """How many seconds of silence to wait: a number, or a table of connect, first_byte and idle."""
     max_concurrency: Concurrency | None = Field(default=None, examples=[4])
-    """How many chats a server gets at once from this process; the others wait their turn."""
+    """How many chats a server gets from this process at once. The others wait their turn."""
     on_context_overflow: Overflow = "error"
     """What happens when a prompt does not fit the context window."""
     strict_feature_validation: bool = False
-    """Raise for what Ollama cannot do, instead of warning once."""
+    """Raise an error for what Ollama cannot do, instead of warning once."""
     tool_emulation: bool = False
-    """Offer tools by prompt to models that have no tools of their own."""
+    """Describe tools in the prompt to models without tool support."""
     text_calls: ForModels = Field(default=False, examples=[["llama3.2"]])
-    """Take an answer that is nothing but the JSON of a call for the call: for every model, or for a list of models."""
+    """Treat an answer that is only the JSON of a tool call as that call: for every model, or for a list of models."""
     think_tags: ForModels = Field(default=False, examples=[["deepseek-r1"]])
-    """Take <think>…</think> at the head of an answer for thinking: for every model that the server does not list as thinking, or for a list of models."""
+    """Treat <think>…</think> at the start of an answer as thinking: for every model that the server does not list as thinking, or for a list of models."""
     repairs: Repairs = 1
     """How many times a model is asked again when its answer is not the call or the JSON that was asked for."""
     allow_remote_images: bool = False
     """Fetch images that a request names by URL."""
     ca_file: FilePath | None = Field(default=None, examples=["/etc/ssl/company.pem"])
-    """A PEM file of certificates to trust beside the usual ones."""
+    """A PEM file of certificates to trust in addition to the usual ones."""
     client_cert: ClientCert | None = Field(default=None, examples=["/etc/ssl/me.pem"])
-    """The PEM file of the certificate to show, with its key; or a list of the certificate's file and the key's."""
+    """The client certificate: one PEM file that also has its key, or a list of the certificate's file and the key's."""
     proxy: ProxyUrl = Field(default=None, examples=["http://proxy.example:3128"])
-    """The proxy, instead of the one that HTTPS_PROXY and its like name; this machine needs none."""
+    """The proxy to use instead of the one in HTTPS_PROXY and similar variables. This machine is never reached through a proxy."""
     allow_insecure: bool = False
-    """Let the API key travel over plain http to another machine."""
+    """Allow the API key to travel over plain http to another machine."""
     headers: Headers = Field(
         default_factory=dict, repr=False, examples=[{"X-Title": "my application"}]
     )
@@ -274,15 +274,15 @@ class GatewaySettings(ProviderSettings, frozen=True):
     """The keys that LiteLLM and any-llm share."""
 
     api_key: ApiKey = None
-    """The API key; the variables of the gateway when unset."""
+    """The API key. Without it, the gateway reads its own variables."""
     base_url: ApiUrl | None = Field(default=None, examples=["https://example.com/v1"])
-    """The base URL of the API; the choice of the gateway when unset."""
+    """The base URL of the API. Without it, the gateway chooses."""
     settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0.2}])
-    """Settings for every model, named as in agents.ModelSettings; those of an agent win."""
+    """Settings for every model, named as in agents.ModelSettings. An agent's own settings win."""
     models: dict[str, dict[str, Any]] = Field(
         default_factory=dict, examples=[{"gpt-5-mini": {"reasoning": {"effort": "low"}}}]
     )
-    """Settings by model name; they win over settings."""
+    """Settings by model name. They win over settings."""
 
 
 class LiteLLMProviderSettings(GatewaySettings, frozen=True):
@@ -326,7 +326,7 @@ class AliasSettings(Section, frozen=True):
     settings: dict[str, Any] = Field(
         default_factory=dict, examples=[{"reasoning": {"effort": "high"}}]
     )
-    """Settings for these models, named as in agents.ModelSettings; those of an agent win."""
+    """Settings for these models, named as in agents.ModelSettings. An agent's own settings win."""
 
 
 def _tag_of_alias(value: object) -> str:
@@ -354,13 +354,13 @@ class TracesSettings(Section, frozen=True):
     enabled: bool = True
     """Record what the commands run."""
     path: FilePath | None = Field(default=None, examples=["~/.local/share/timestep/traces.db"])
-    """The file of the record; traces.db in the user's data directory when unset."""
+    """The file of the record. Without it, traces.db in the user's data directory."""
     retention: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30
     """Days after which a run is deleted; 0 keeps all."""
     redact: list[Pattern] = Field(default_factory=list, examples=[[r"\d{4} \d{4} \d{4} \d{4}"]])
-    """Regular expressions; what they match is never stored. Keys never are."""
+    """Regular expressions. What they match is never stored. Keys never are."""
     otlp: ApiUrl | None = Field(default=None, examples=["http://localhost:4318"])
-    """An OTLP/HTTP receiver that gets every span too; needs the extra otel."""
+    """An OTLP/HTTP receiver that gets every span too. It needs the extra otel."""
 
     @property
     def file(self) -> Path:

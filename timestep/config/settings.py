@@ -97,9 +97,9 @@ class Settings(Frozen, BaseSettings):
     aliases: dict[AliasName, Alias] = Field(
         default_factory=dict, examples=[{"fast": "ollama/qwen3:4b"}]
     )
-    """Names for models; of a list, the next model is asked when one cannot answer. A table has model, and settings for it."""
+    """Names for models. In a list, the next model is asked when one cannot answer. A table has model, and settings for it."""
     default_model: Target | None = Field(default=None, examples=["ollama/llama3.2"])
-    """The model for agents without one: a name with its prefix, an alias, or a list of them."""
+    """The model for agents that name none: a name with its prefix, an alias, or a list of them."""
     fallback: Fallback = FallbackRules()
     """When a list of models goes on to its next one."""
     traces: TracesSettings = TracesSettings()

@@ -42,8 +42,8 @@ class FallbackRules(BaseModel):
     )
 
     on: Annotated[Sequence[FallbackReason], BeforeValidator(_check_reasons)] = USUAL_REASONS
-    """The failures after which the next model is asked; broken and authentication are left out unless named."""
+    """The failures after which the next model is asked. broken and authentication count only when they are named."""
     attempts: Annotated[int, Field(ge=1, strict=True)] | None = Field(default=None, examples=[2])
-    """How many models one call asks at most; all of the list when unset."""
+    """How many models one call asks at most. Without it, all of the list."""
     cool_down: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)] = 30
-    """Seconds for which a model that failed is passed over; 0 for not at all."""
+    """For how many seconds a model that failed is passed over. 0 turns this off."""

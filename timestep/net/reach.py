@@ -10,7 +10,7 @@ class Reach:
     """How a server is reached. What is unset comes from the environment.
 
     Attributes:
-        ca_file: A PEM file of certificates to trust beside the usual ones.
+        ca_file: A PEM file of certificates to trust in addition to the usual ones.
         client_cert: The PEM file of the certificate to show, with its key; or the file of the
             certificate and the file of the key.
         proxy: The URL of the proxy, instead of the one that variables name. This machine needs none.
