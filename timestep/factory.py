@@ -181,6 +181,7 @@ def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEnd
         query=table.query,
         timeout=table.timeout,
         max_retries=table.max_retries,
+        max_concurrency=table.max_concurrency,
         allow_insecure=table.allow_insecure,
         reach=_reach(table),
         key_command=KeyCommand(command) if command else None,

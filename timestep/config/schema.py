@@ -107,6 +107,8 @@ class _OpenAIFields(Section, frozen=True):
     """How many seconds to wait for the server. Without it, the client's own limits count."""
     max_retries: Retries = 2
     """How many times a request is sent again after a failure that may pass."""
+    max_concurrency: Concurrency | None = Field(default=None, examples=[4])
+    """How many requests a server gets from this process at once. The others wait their turn."""
     query: dict[str, str] = Field(
         default_factory=dict, examples=[{"api-version": "2025-04-01-preview"}]
     )
@@ -194,7 +196,7 @@ class OllamaSettings(Section, frozen=True):
     timeout: Timeout | None = Field(default=None, examples=[120])
     """How many seconds of silence to wait: a number, or a table of connect, first_byte and idle."""
     max_concurrency: Concurrency | None = Field(default=None, examples=[4])
-    """How many chats a server gets from this process at once. The others wait their turn."""
+    """How many requests a server gets from this process at once. The others wait their turn."""
     on_context_overflow: Overflow = "error"
     """What happens when a prompt does not fit the context window."""
     strict_feature_validation: bool = False

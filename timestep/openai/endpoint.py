@@ -5,11 +5,19 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from timestep.errors import ConfigurationError
+from timestep.net.flags import check_concurrency
 from timestep.net.headers import check_headers, check_key
 from timestep.net.key_command import KeyCommand
 from timestep.net.reach import USUAL, Reach
 from timestep.net.timeouts import check_seconds
 from timestep.net.urls import check_base_url, check_secrets_transport
+
+
+def _checked_concurrency(value: object) -> int | None:
+    try:
+        return check_concurrency(value)
+    except ValueError as exc:
+        raise ValueError(f"max_concurrency: {exc}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +29,8 @@ class OpenAIEndpoint:
         query: Fields that every URL carries, as Azure's ``api-version``.
         timeout: Seconds; the client's own limits when None.
         max_retries: How many times the client sends a request again that failed in passing.
+        max_concurrency: How many requests the server gets at once from this provider; the others
+            wait their turn. None for any number.
         allow_insecure: Let a key travel over plain http off this machine.
         reach: The proxy and the certificates.
         key_command: Prints the key, instead of *api_key*.
@@ -37,6 +47,7 @@ class OpenAIEndpoint:
     query: Mapping[str, str] = field(default_factory=dict[str, str])
     timeout: float | None = None
     max_retries: int = 2
+    max_concurrency: int | None = None
     allow_insecure: bool = False
     reach: Reach = USUAL
     key_command: KeyCommand | None = None
@@ -47,6 +58,7 @@ class OpenAIEndpoint:
                 "base_url": check_base_url(self.base_url),
                 "api_key": check_key(self.api_key),
                 "headers": check_headers(self.headers),
+                "max_concurrency": _checked_concurrency(self.max_concurrency),
                 "timeout": None if self.timeout is None else check_seconds(self.timeout),
             }
             if not self.allow_insecure:

@@ -18,6 +18,7 @@ from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.per_loop import PerLoop
+from timestep.net.places import Places
 from timestep.net.proxies import parse_proxy
 from timestep.net.tls import CertificateError, certificates
 from timestep.net.unpicklable import Unpicklable
@@ -31,8 +32,16 @@ from timestep.openai.wire import ChatWire
 _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}
 
 
-def new_client(endpoint: OpenAIEndpoint, *, reuse_connections: bool = True) -> AsyncOpenAI:
-    """Return a client that sends what *endpoint* says, and nothing from the environment."""
+def new_client(
+    endpoint: OpenAIEndpoint, *, reuse_connections: bool = True, places: Places | None = None
+) -> AsyncOpenAI:
+    """Return a client that sends what *endpoint* says, and nothing from the environment.
+
+    Args:
+        endpoint: Where the API is.
+        reuse_connections: False to close each connection after its request.
+        places: Those that the clients of all event loops share; None for any number.
+    """
     ambient: list[tuple[str, str]] = []
 
     async def drop_ambient(request: Any) -> None:
@@ -56,6 +65,7 @@ def new_client(endpoint: OpenAIEndpoint, *, reuse_connections: bool = True) -> A
         default_query=dict(endpoint.query),
         http_client=CheckedClient(
             secret_headers=endpoint.headers,
+            places=places,
             key_command=endpoint.key_command,
             limits=DEFAULT_CONNECTION_LIMITS,
             # A redirect would carry headers, and so keys, to another host.
@@ -141,6 +151,7 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         self._options = options if is_ours else None
         self._defaults = defaults or ModelDefaults()
         self._wire = ChatWire(endpoint)
+        self._places = Places(endpoint.max_concurrency)
         self._chat_models: dict[str, ChatCompletionsModel] = {}
         self._clients = PerLoop(_close)
         forget_in_children(self)
@@ -198,8 +209,8 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return new_client(self._endpoint, reuse_connections=False)
-        return self._clients.get(lambda: new_client(self._endpoint))
+            return new_client(self._endpoint, reuse_connections=False, places=self._places)
+        return self._clients.get(lambda: new_client(self._endpoint, places=self._places))
 
 
 async def _close(client: AsyncOpenAI) -> None:

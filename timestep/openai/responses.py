@@ -8,6 +8,7 @@ a failure stands in errors, spans and logs, so a key it repeats is taken out fir
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
 from typing import Any, cast
 
 import httpx2
@@ -19,6 +20,7 @@ from timestep.net.connection import TransportError
 from timestep.net.key_command import KeyCommand
 from timestep.net.limits import LONGEST, MOST_SAID, MOST_VALUES, has_too_many_values
 from timestep.net.logs import masked_logs, with_masked_logs
+from timestep.net.places import Places
 from timestep.net.reasons import HUNG_UP, NO_HTTP, reason_of
 from timestep.net.secrets import masked_json, masker, secrets_in, secrets_in_url
 from timestep.net.unpacking import unpacked
@@ -36,6 +38,7 @@ class CheckedClient(httpx2.AsyncClient):
 
     Args:
         secret_headers: Headers of every request whose values no error may repeat.
+        places: A POST waits for one of them, and keeps it until its answer is read or closed.
         key_command: Prints the key of every request, and again when the server refused it.
         options: As `httpx2.AsyncClient` takes them.
     """
@@ -44,11 +47,13 @@ class CheckedClient(httpx2.AsyncClient):
         self,
         *,
         secret_headers: Mapping[str, str],
+        places: Places | None = None,
         key_command: KeyCommand | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._secret_headers = secret_headers
+        self._places = places or Places(None)
         self._key_command = key_command
 
     async def send(
@@ -61,6 +66,17 @@ class CheckedClient(httpx2.AsyncClient):
             openai.APIError: The body is an error; or later, from a stream.
             ConfigurationError: The command for the key failed.
         """
+        async with AsyncExitStack() as place:
+            if request.method == "POST":
+                await place.enter_async_context(self._places)
+            response = await self._with_key(request, stream=stream, **options)
+            if not response.is_closed:
+                response.stream = _Held(response.stream, place.pop_all())
+            return response
+
+    async def _with_key(
+        self, request: httpx2.Request, *, stream: bool, **options: Any
+    ) -> httpx2.Response:
         if (command := self._key_command) is None:
             return await self._send(request, stream=stream, **options)
         again = _copy(request, await request.aread())  # what was sent keeps no key
@@ -229,6 +245,21 @@ class _Answer:
 
     def _masked_text(self, document: object) -> bytes:
         return json.dumps(masked_json(document, self.mask)).encode()
+
+
+class _Held(httpx2.AsyncByteStream):
+    """*stream*, which keeps its *place* at the server until it is closed."""
+
+    def __init__(self, stream: Any, place: AsyncExitStack) -> None:
+        self._stream = stream
+        self._place = place
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream)
+
+    async def aclose(self) -> None:
+        async with self._place:
+            await self._stream.aclose()
 
 
 class _Events(httpx2.AsyncByteStream):

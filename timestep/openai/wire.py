@@ -40,6 +40,7 @@ class ChatWire:
             endpoint.base_url,
             Timeouts.of(endpoint.timeout),
             partial(over_aiohttp, reach=endpoint.reach),
+            max_concurrency=endpoint.max_concurrency,
         )
         self.refuses_stream_options = False
         """True once the server refused to be asked for usage."""
@@ -67,7 +68,9 @@ class ChatWire:
         fields = {**self.endpoint.query, **query}
         url = f"{self._url}?{urlencode(fields, doseq=True)}" if fields else self._url
         request = Request("POST", url, {**_HEADERS, **own}, encode(body))
-        return self._client.exchange(request, Failures(origin, origin.hide(self._url)))
+        return self._client.exchange(
+            request, Failures(origin, origin.hide(self._url)), limited=True
+        )
 
     def follow(self, error: OpenAIStatusError) -> bool:
         """Move to where *error* redirects, if that is on the same origin; False otherwise."""
