@@ -16,8 +16,10 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-_closing: set[asyncio.Task[None]] = set()
-"""A loop holds its tasks weakly."""
+_closing: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[object]]" = (
+    weakref.WeakKeyDictionary()
+)
+"""What closes in each loop: a loop holds its tasks and its generators weakly."""
 
 
 class PerLoop(Generic[T]):
@@ -103,6 +105,12 @@ def _begin_to_close(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None
     async def close() -> None:
         await keeper.aclose()
 
+    held = _closing.setdefault(loop, set())
     task = loop.create_task(close())
-    _closing.add(task)
-    task.add_done_callback(_closing.discard)
+    held.update({task, keeper})
+
+    def done(task: asyncio.Task[None]) -> None:
+        # A loop that ends cancels its tasks; then it closes the generators that are still there.
+        held.difference_update({task} if task.cancelled() else {task, keeper})
+
+    task.add_done_callback(done)
