@@ -1,9 +1,10 @@
 """Measure answers that no model gives: is their price in time and memory bounded?
 
-    python -m bench.extremes [--chunks 1000000] [--megabytes 50] [--parts 400000]
+    python -m bench.extremes [--chunks 1000000] [--megabytes 4] [--parts 400000]
 
-A test server in a process of its own sends a million chunks, and one line of 50 MB; the SDK's
-Runner reads them, whole and streamed. Each is done in a new process, whose peak is its own.
+A test server in a process of its own sends a million chunks, and one line of 4 MB; the SDK's
+Runner reads them, whole and streamed. Each is done in a new process, whose peak is its own. The
+longest hold is the most CPU time between two turns of the event loop.
 
 Then readers get what no model sends, once and twice as much of it. The ratio of the CPU time is 2
 where work is linear, and about 1 where a limit ends it.
@@ -11,6 +12,7 @@ where work is linear, and about 1 where a limit ends it.
 
 import argparse
 import asyncio
+import gc
 import itertools
 import resource
 import subprocess
@@ -43,9 +45,9 @@ def serve(chunks: int, megabytes: int) -> None:
 def read(url: str, case: str, way: str) -> None:
     """Have one answer read in this process; print what it took."""
 
-    async def run() -> int:
+    async def run(model: str) -> int:
         config = RunConfig(model_provider=OllamaModelProvider(base_url=url), tracing_disabled=True)
-        agent = Agent(name="a", model=case)
+        agent = Agent(name="a", model=model)
         if way == "whole":
             return len((await Runner.run(agent, "hi", run_config=config)).final_output)
         result = Runner.run_streamed(agent, "hi", run_config=config)
@@ -53,12 +55,28 @@ def read(url: str, case: str, way: str) -> None:
             pass
         return len(result.final_output)
 
+    async def watched() -> tuple[int, float]:
+        """The length of the answer, and the longest hold in seconds."""
+        turns: list[float] = []
+
+        def turn() -> None:
+            now = time.thread_time()
+            turns[:] = [max(turns[0], now - turns[1]), now] if turns else [0.0, now]
+            loop.call_soon(turn)
+
+        loop = asyncio.get_running_loop()
+        await run("nothing")
+        gc.freeze()  # what the application has imported is not part of it
+        turn()
+        return await run(case), turns[0]
+
     start, cpu = time.perf_counter(), time.process_time()
-    length = asyncio.run(run())
+    length, held = asyncio.run(watched())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"{case:<8} {way:<9} {length:>10,} characters {time.perf_counter() - start:7.1f} s "
-        f"{time.process_time() - cpu:7.1f} s CPU {peak:6.0f} MiB at most"
+        f"{time.process_time() - cpu:7.1f} s CPU {peak:6.0f} MiB at most "
+        f"{held * 1000:5.0f} ms held"
     )
 
 
@@ -80,6 +98,16 @@ def _attacks() -> dict[str, tuple[Callable[[bytes], object], Callable[[int], byt
     call = b'{"function":{"name":"f"}}'
     delta = b'data: {"choices":[{"delta":{"tool_calls":[{"index":%d,"function":{"arguments":"{"}}]}}]}\n\n'
     return {
+        "text in one line": (
+            lines,
+            lambda n: b'{"message":{"content":"' + b"\\u00e9" * n + b'"}}\n',
+        ),
+        "text in one event": (
+            events,
+            lambda n: b'data: {"choices":[{"delta":{"content":"' + b"\\u00e9" * n + b'"}}]}\n\n',
+        ),
+        "a line without an end": (lines, lambda n: b"x" * 100 * n),
+        "an event without an end": (events, lambda n: b"data: " + b"x" * 100 * n),
         "empty lines": (lines, lambda n: b"\n" * n),
         "lines without content": (lines, lambda n: b'{"message":{}}\n' * (n // 10)),
         "calls in one line": (
@@ -96,7 +124,7 @@ def _attacks() -> dict[str, tuple[Callable[[bytes], object], Callable[[int], byt
 
 def attack(parts: int) -> None:
     """Print what *parts* of every attack cost, and the ratio for twice as many."""
-    print(f"{'attack':<24}{'bytes':>14}{'CPU':>10}{'ratio for twice as much':>28}")
+    print(f"{'attack':<24}{'bytes':>14}{'CPU':>10}{'per MB':>10}{'ratio for twice as much':>28}")
     for name, (read_all, body_of) in _attacks().items():
         costs: list[float] = []
         for count in (parts, 2 * parts):
@@ -106,6 +134,7 @@ def attack(parts: int) -> None:
             costs.append(time.process_time() - start)
         print(
             f"{name:<24}{len(body_of(parts)):>14,}{costs[0] * 1000:>7.0f} ms"
+            f"{costs[0] * 1e9 / len(body_of(parts)):>7.1f} ms"
             f"{costs[1] / max(costs[0], 1e-9):>28.1f}"
         )
 
@@ -114,7 +143,7 @@ def main() -> None:
     """Serve, read, or start the processes that do."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chunks", type=int, default=1_000_000)
-    parser.add_argument("--megabytes", type=int, default=50)
+    parser.add_argument("--megabytes", type=int, default=4)
     parser.add_argument("--parts", type=int, default=400_000)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--read", nargs=3, help=argparse.SUPPRESS)

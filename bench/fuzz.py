@@ -1,10 +1,10 @@
 """Search for input that ends in anything but a result or an error of timestep's.
 
     pip install atheris
-    python -m bench.fuzz reply -max_total_time=180
+    python -m bench.fuzz reply -max_total_time=300
 
-The first argument names what is tried: reply, request, schema, settings, names or redaction. The
-others are libFuzzer's: a directory keeps what was learned, a file plays one input again. Coverage
+The first argument names what is tried: reply, completion, request, schema, settings, names, redaction
+or store. The others are libFuzzer's: a directory keeps what was learned, a file plays one input again. Coverage
 guides the search, so it finds what the random inputs of ``tests/ollama/test_fuzz.py`` rarely do.
 Input is built of the words that stand in the source of what reads it.
 """
@@ -14,10 +14,11 @@ import ast
 import itertools
 import json
 import os
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,80 @@ def reply() -> Target:
         body = "\n".join(map(json.dumps, lines)).encode()
         at = draw.below(len(body) + 1)
         assert repr(read([body])) == repr(read([body[:at], body[at:]]))
+
+    return target
+
+
+def completion() -> Target:
+    """Chat completions are read or refused, as events or as a document, however they are split."""
+    from timestep.answer.items import Ids
+    from timestep.answer.outcome import settle
+    from timestep.answer.reply import Reply
+    from timestep.answer.rules import Reading, Rules
+    from timestep.errors import TimestepError
+    from timestep.net.origin import Origin
+    from timestep.openai.stream import ChatReader
+
+    words = words_of("answer", "openai")
+    names = [
+        *("content", "reasoning", "reasoning_content", "reasoning_details", "refusal"),
+        *("tool_calls", "function_call", "function", "index", "id", "name", "arguments", "text"),
+        *("signature", "data", "summary", "type", "extra_content"),
+    ]
+
+    def read(pieces: Sequence[bytes], rules: Rules) -> object:
+        count = itertools.count(1)
+        ids = Ids(*[lambda: f"call_{next(count)}"] * 4)
+        origin = Origin("m", "http://h")
+        reader = ChatReader(origin, "http://h/chat/completions")
+        answer = Reply(rules, model="m", created_at=1.5, ids=ids, origin=origin)
+        try:
+            for piece in pieces:
+                answer.feed(reader.feed(piece))
+            answer.feed(reader.end_of_body())
+            repair = settle(answer)
+        except TimestepError as exc:
+            answer.fail(str(exc))
+            return type(exc), str(exc)
+        if repair is not None:
+            return repair
+        answer.finish()
+        return [event.model_dump_json() for event in answer.take_events()]
+
+    def value(draw: Draw, depth: int = 4) -> Any:
+        """Fields that a delta may have, within each other, and odd values."""
+        match draw.below(4 if depth else 1):
+            case 0:
+                return draw.json([*words, *names], 2)
+            case 1:
+                return [value(draw, depth - 1) for _ in range(draw.below(4))]
+            case _:
+                return {draw.one(names): value(draw, depth - 1) for _ in range(draw.below(5))}
+
+    def piece(draw: Draw) -> Any:
+        choice = {
+            draw.one(["delta", "message"]): value(draw),
+            "finish_reason": draw.one([None, None, "stop", "length", "tool_calls", "error", 1]),
+            draw.text(words): draw.json(words, 2),
+        }
+        usage = {"prompt_tokens": draw.json(words, 1), draw.text(words): draw.json(words, 2)}
+        return draw.one([{"choices": [choice]}, {"choices": [choice], "usage": usage}, value(draw)])
+
+    def target(draw: Draw) -> None:
+        rules = Rules(
+            reading=draw.one(list(Reading)),
+            tools=("name", "text"),
+            must_call=draw.one([False, True]),
+            text_calls=draw.one([False, True]),
+            think_tags=draw.one([False, True]),
+        )
+        pieces = [json.dumps(piece(draw)) for _ in range(1 + draw.below(4))]
+        events = "".join(f"data: {each}\n\n" for each in pieces) + draw.one(
+            ["", "data: [DONE]\n\n"]
+        )
+        body = draw.one([events, pieces[0], draw.text(words) + events]).encode("utf-8", "replace")
+        at = draw.below(len(body) + 1)
+        assert repr(read([body], rules)) == repr(read([body[:at], body[at:]], rules))
 
     return target
 
@@ -232,7 +307,87 @@ def redaction() -> Target:
     return target
 
 
-TARGETS = {each.__name__: each for each in (reply, request, schema, settings, names, redaction)}
+def _recorded(path: Path) -> tuple[bytes, list[tuple[str, str]]]:
+    """The file of a store with one run, as bytes, and its tables with their columns."""
+    from agents import function_span, generation_span, set_trace_processors, trace
+
+    from timestep.traces import TraceStore
+    from timestep.traces.processor import TraceProcessor
+
+    kept = TraceStore(path)
+    set_trace_processors([TraceProcessor(kept)])
+    with trace("t", metadata={"a": 1}):
+        said = [{"role": "user", "content": "hi"}]
+        with generation_span(input=said, output=said, model="m", usage={"input_tokens": 1}):
+            pass
+        with function_span("f", '{"a": 1}', "out"):
+            pass
+    kept.close()
+    set_trace_processors([])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        names = "SELECT type, name FROM sqlite_master WHERE type IN ('table', 'trigger')"
+        made = connection.execute(names).fetchall()
+        for name in (name for kind, name in made if kind == "trigger"):
+            connection.execute(f'DROP TRIGGER "{name}"')  # they refuse damage
+        columns = [
+            (table, column)
+            for table in (name for kind, name in made if kind == "table")
+            for (column,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
+        ]
+    return path.read_bytes(), columns
+
+
+def store() -> Target:
+    """Whatever a file holds, the store tells of it or says what is wrong."""
+    from timestep.traces import StoreError, TraceStore
+    from timestep.traces.export import view_diff, view_trace
+    from timestep.traces.text import json_text
+
+    path = Path(tempfile.mkdtemp()) / "damaged.db"
+    sound, columns = _recorded(path)
+    words = [*words_of("traces"), '{"input": [{"role": "user", "content": "hi"}]}']
+
+    def damage_rows(draw: Draw) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            for _ in range(1 + draw.below(3)):
+                table, column = draw.one(columns)
+                text = json.dumps(draw.json(words))
+                value = draw.one([text, text, draw.text(words), b"\xff\x00", *SCALARS])
+                with suppress(sqlite3.Error, OverflowError, UnicodeEncodeError):
+                    connection.execute(f'UPDATE "{table}" SET "{column}" = ?', (value,))
+            connection.commit()
+
+    def damage_bytes(draw: Draw) -> None:
+        body = bytearray(sound)
+        for _ in range(1 + draw.below(8)):
+            body[draw.below(len(body))] = draw.below(256)
+        path.write_bytes(body[: draw.one([len(body), draw.below(len(body))])])
+
+    def target(draw: Draw) -> None:
+        for name in (path, path.with_name("damaged.db-wal"), path.with_name("damaged.db-shm")):
+            name.unlink(missing_ok=True)
+        path.write_bytes(sound)
+        draw.one([damage_rows, damage_bytes])(draw)
+        store = TraceStore(path)
+        for look in (store.traces, store.verify, store.stats, store.values):
+            with suppress(StoreError):
+                look()
+        with suppress(StoreError):
+            store.search(draw.text(words))
+        with suppress(StoreError):
+            for summary in store.traces():
+                run = store.get(summary.trace_id)
+                json_text([view_trace(run), view_diff(run, run)])
+        store.close()
+
+    return target
+
+
+TARGETS = {
+    each.__name__: each
+    for each in (reply, completion, request, schema, settings, names, redaction, store)
+}
 
 
 def main() -> None:

@@ -89,7 +89,24 @@ def deltas(pieces, **fields):
     )
 
 
+LONG = "x" * limits.LONGEST_JSON
+PARTS = b"x" * (limits.LONGEST_JSON // 8)
+
 TOO_MUCH = {
+    "a long line": (lines_of, ndjson(chunk(LONG), last()), "4 MiB"),
+    "a line without an end": (lines_of, LONG.encode() * 2, "4 MiB"),
+    "a long event": (
+        events_of,
+        b'data: {"choices": [{"delta": {"content": "%b"}}]}\n\n' % LONG.encode(),
+        "4 MiB",
+    ),
+    "an event without an end": (events_of, b"data: " + LONG.encode() * 2, "4 MiB"),
+    "an event of many long lines": (events_of, b"data: %b\n" % PARTS * 9, "4 MiB"),
+    "a long document": (
+        events_of,
+        b'{"choices": [{"message": {"content": "%b"}}]}' % LONG.encode(),
+        "4 MiB",
+    ),
     "empty lines": (lines_of, b"\n" * 200_000, "100,000 empty lines"),
     "blank lines": (lines_of, b" \r\n" * 200_000, "100,000 empty lines"),
     "calls in a line": (
@@ -105,13 +122,13 @@ TOO_MUCH = {
     "values in a line": (lines_of, b"[" + b"{}," * 1_000_000 + b"1]\n", "100,000 values"),
     "calls in a long line": (
         lines_of,
-        ndjson(chunk(calls=[{"function": {"name": "f"}}] * 200_000)),
+        ndjson(chunk(calls=[{"function": {"name": "f"}}] * 110_000)),
         "100,000 values",
     ),
     "comments": (events_of, b":\n" * 200_000, "100,000 lines that belong to no event"),
     "empty events": (events_of, b":\n" + b"\n" * 200_000, "100,000 lines that belong to no event"),
-    "data without a blank line": (events_of, b"data: 1\n" * 20_000, "an event of more than 10,000"),
-    "bare data lines": (events_of, b"data\n" * 20_000, "an event of more than 10,000"),
+    "data without a blank line": (events_of, b"data: 1\n" * 20_000, "10,000 lines"),
+    "bare data lines": (events_of, b"data\n" * 20_000, "10,000 lines"),
     "values in an event": (events_of, b"data: [" + b"{}," * 200_000 + b"1]\n\n", "100,000 values"),
     "values in a document": (events_of, b"[" + b"{}," * 200_000 + b"1]", "100,000 values"),
     "call deltas": (
@@ -129,7 +146,19 @@ TOO_MUCH = {
 
 @pytest.mark.parametrize(("read", "body", "words"), TOO_MUCH.values(), ids=TOO_MUCH)
 def test_what_no_model_sends_is_refused_with_its_limit(read, body, words):
-    assert f"more than {words.removeprefix('an event of more than ')}" in failure(read(body))
+    assert f"more than {words}" in failure(read(body))
+
+
+@pytest.mark.parametrize("at", [1, 3_000_000])
+def test_a_line_of_the_longest_size_is_read_however_it_is_split(at):
+    frame = ndjson(chunk(""))
+    line = ndjson(chunk("x" * (limits.LONGEST_JSON - len(frame) + 1)))
+    event = b'data: {"choices": [{"delta": {"content": ""}}]}'
+    event = event.replace(b'""', b'"%b"' % (b"x" * (limits.LONGEST_JSON - len(event))))
+
+    for reader, body in ((ChatLines(ORIGIN), line), (ChatReader(ORIGIN, URL), event + b"\n\n")):
+        chunks = [*reader.feed(body[:at]), *reader.feed(body[at:])]
+        assert [type(each) for each in chunks] == [Text]
 
 
 @pytest.mark.parametrize("before", [b"", b"\n" * 99_990])

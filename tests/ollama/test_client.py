@@ -267,7 +267,7 @@ async def test_metadata_that_is_no_json_is_an_error_of_the_tree(fake_ollama, wir
 
 @pytest.mark.parametrize("path", ["/api/tags", "/api/ps", "/api/show"])
 async def test_metadata_without_an_end_is_refused(fake_ollama, wire, transport, path, monkeypatch):
-    monkeypatch.setattr(lines, "LONGEST", 1 << 20)
+    monkeypatch.setattr(lines, "LONGEST_JSON", 1 << 20)
     fake_ollama.fail(200, body=b"[" + b" " * (4 << 20) + b"]", path=path)
 
     with pytest.raises(OllamaStreamError, match="an answer of more than 1 MiB"):

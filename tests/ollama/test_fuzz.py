@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from tests.ollama.answers import call, chunk, last, ndjson, new_reply, recordings
 from timestep import ConfigurationError, MultiModelProvider, TimestepError
 from timestep.config.settings import load_settings
-from timestep.errors import OllamaError, OllamaStreamError, UnsupportedInputError
+from timestep.errors import OllamaError, UnsupportedInputError
 from timestep.net.encoding import encode
-from timestep.ollama import lines
 from timestep.ollama.request.content import remote_images
 from timestep.ollama.request.grammar import to_format
 from timestep.ollama.request.messages import build_conversation
@@ -277,16 +276,6 @@ def test_a_line_in_single_bytes_costs_no_more_than_its_size():
     assert peak(feed) < 250_000
 
 
-def test_a_line_without_an_end_is_refused(monkeypatch):
-    monkeypatch.setattr(lines, "LONGEST", 1 << 20)
-    pieces = itertools.repeat(b"x" * 65_536)
-
-    error = decoded(*itertools.islice(pieces, 64))
-
-    assert isinstance(error, OllamaStreamError)
-    assert "a line of more than 1 MiB" in str(error)
-
-
 def test_many_chunks_cost_no_more_than_their_text():
     one = ndjson(chunk("a "))
     count = 50_000
@@ -294,8 +283,8 @@ def test_many_chunks_cost_no_more_than_their_text():
     assert peak(lambda: decoded(*([one * 50] * (count // 50)), ndjson(last()))) < count * 200
 
 
-async def test_an_answer_of_50_mb_in_one_line_arrives(fake_ollama, provider):
-    fake_ollama.reply(pieces=["x" * 50_000_000])
+async def test_an_answer_of_4_mb_in_one_line_arrives(fake_ollama, provider):
+    fake_ollama.reply(pieces=["x" * 4_000_000])
 
     result = await Runner.run(
         Agent("a", model="m"),
@@ -303,4 +292,4 @@ async def test_an_answer_of_50_mb_in_one_line_arrives(fake_ollama, provider):
         run_config=RunConfig(model_provider=provider, tracing_disabled=True),
     )
 
-    assert len(result.final_output) == 50_000_000
+    assert len(result.final_output) == 4_000_000

@@ -5,7 +5,11 @@ values without content. Whatever is beyond these limits is not an answer of a mo
 """
 
 LONGEST = 128 << 20
-"""How many bytes a line, a document or an unpacked answer may have: more would fill the memory."""
+"""How many bytes an answer may have, unpacked: more would fill the memory."""
+
+LONGEST_JSON = 4 << 20
+"""How many bytes a line, an event or a document may have. It is read in one go, which takes about 3 ms
+for each MB, and nothing else runs meanwhile. A million tokens are as much."""
 
 MOST_CALLS = 1_000
 """How many tools one answer may call."""

@@ -12,7 +12,7 @@ from timestep.answer.chunks import Call, Chunk, End, Failure, Text, Thinking, To
 from timestep.answer.events import read_logprobs
 from timestep.errors import OllamaError, OllamaStreamError
 from timestep.net.limits import (
-    LONGEST,
+    LONGEST_JSON,
     MOST_CALLS,
     MOST_EMPTY_LINES,
     MOST_VALUES,
@@ -53,7 +53,7 @@ class ChatLines:
         """Return the chunks of the lines that *data* completes."""
         if lines := self._lines.feed(data):
             return self._read(lines)
-        if self._lines.waiting > LONGEST:
+        if self._lines.waiting > LONGEST_JSON:
             return [Failure(too_long("a line", self.origin))]
         return []
 
@@ -83,6 +83,7 @@ class ChatLines:
                 if not line or line.isspace():
                     self._count_empty_line()
                     continue
+                check_length("a line", len(line), self.origin)
                 check_values("a line", line, self.origin)
                 try:
                     parsed = from_json(line)
@@ -228,9 +229,9 @@ def check_length(what: str, size: int, origin: Origin) -> None:
     """Refuse *what* of *size* bytes when it is too long for an answer.
 
     Raises:
-        OllamaStreamError: It is longer than `LONGEST`.
+        OllamaStreamError: It is longer than `LONGEST_JSON`.
     """
-    if size > LONGEST:
+    if size > LONGEST_JSON:
         raise too_long(what, origin)
 
 
@@ -249,9 +250,9 @@ def check_values(what: str, text: bytes | bytearray, origin: Origin) -> None:
 
 
 def too_long(what: str, origin: Origin) -> OllamaStreamError:
-    """Return the error for *what* that is longer than `LONGEST`."""
+    """Return the error for *what* that is longer than `LONGEST_JSON`."""
     return OllamaStreamError(
-        f"{origin.host} sent {what} of more than {LONGEST >> 20} MiB, which no Ollama server "
+        f"{origin.host} sent {what} of more than {LONGEST_JSON >> 20} MiB, which no Ollama server "
         "does. Is base_url the root of an Ollama server?",
         **origin.where(),
     )

@@ -7,10 +7,11 @@ out the last blank line.
 
 from typing import NamedTuple
 
-from timestep.net.limits import MOST_DATA_LINES, MOST_EMPTY_LINES
+from timestep.net.limits import LONGEST_JSON, MOST_DATA_LINES, MOST_EMPTY_LINES
 from timestep.net.lines import LineSplitter
 
 _BOM = b"\xef\xbb\xbf"
+_TOO_LONG = f"an event of more than {LONGEST_JSON >> 20} MiB"
 
 
 class ServerSentEvent(NamedTuple):
@@ -35,12 +36,22 @@ class EventSplitter:
         excess: What the body has too many of, by `timestep.net.limits`; nothing is read after it.
     """
 
-    __slots__ = ("_after_cr", "_begin", "_data", "_idle_lines", "_lines", "_name", "excess")
+    __slots__ = (
+        "_after_cr",
+        "_begin",
+        "_data",
+        "_idle_lines",
+        "_lines",
+        "_name",
+        "_size",
+        "excess",
+    )
 
     def __init__(self) -> None:
         self._begin: bytes | None = b""  # while these bytes may become a byte order mark
         self._lines = LineSplitter()
         self._data: list[bytes] = []
+        self._size = 0  # of the event so far
         self._name = ""
         self._after_cr = False
         self._idle_lines = 0  # that belong to no event
@@ -52,7 +63,10 @@ class EventSplitter:
             data = self._without_bom(self._begin + data)
         if self._after_cr or b"\r" in data:
             data = self._with_plain_line_ends(data)
-        return self._events(self._lines.feed(data))
+        events = self._events(self._lines.feed(data))
+        if self._size + self._lines.waiting > LONGEST_JSON and not self.excess:
+            self.excess = _TOO_LONG
+        return events
 
     def flush(self) -> list[ServerSentEvent]:
         """Return the last event, when the body ended without a blank line behind it."""
@@ -79,9 +93,13 @@ class EventSplitter:
     def _events(self, lines: list[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
         for line in lines:
+            self._size += len(line)
+            if self._size > LONGEST_JSON and not self.excess:
+                self.excess = _TOO_LONG
             if self.excess:
                 break
             if not line:
+                self._size = 0
                 if self._data:
                     events.append(ServerSentEvent(self._name, b"\n".join(self._data)))
                     self._data = []

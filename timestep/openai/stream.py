@@ -21,7 +21,7 @@ from jiter import from_json
 
 from timestep.answer.chunks import Chunk, Failure
 from timestep.errors import TimestepError
-from timestep.net.limits import LONGEST, MOST_VALUES, has_too_many_values
+from timestep.net.limits import LONGEST, LONGEST_JSON, MOST_VALUES, has_too_many_values
 from timestep.net.origin import Origin
 from timestep.openai.completion import Completion
 from timestep.openai.errors import broken, said_error
@@ -57,11 +57,8 @@ class ChatReader:
     def feed(self, data: bytes) -> list[Chunk]:
         """Return the chunks of the events that *data* completes."""
         self._size += len(data)
-        if self._size > LONGEST and not self._has_ended:
-            self._has_ended = True
-            return [
-                Failure(broken(f"sent more than {LONGEST:,} bytes for one answer", self._origin))
-            ]
+        if self._size > LONGEST:
+            return self._too_much(f"more than {LONGEST:,} bytes for one answer")
         return self._feed(data)
 
     def _feed(self, data: bytes) -> list[Chunk]:
@@ -76,14 +73,20 @@ class ChatReader:
                 return self._feed(data)
             self._document = bytearray()
         self._document += data
+        if len(self._document) > LONGEST_JSON:
+            return self._too_much(f"a document of more than {LONGEST_JSON >> 20} MiB")
         return []
 
     def _read_events(self, events: EventSplitter, data: bytes) -> list[Chunk]:
         chunks = self._read(events.feed(data))
-        if events.excess and not self._has_ended:
-            self._has_ended = True
-            chunks.append(Failure(broken(f"sent {events.excess}", self._origin)))
-        return chunks
+        return [*chunks, *self._too_much(events.excess)] if events.excess else chunks
+
+    def _too_much(self, what: str) -> list[Chunk]:
+        """Return the failure of an answer that holds *what*; nothing once it has ended."""
+        if self._has_ended:
+            return []
+        self._has_ended = True
+        return [Failure(broken(f"sent {what}", self._origin))]
 
     def end_of_body(self) -> list[Chunk]:
         """Return the chunks of what is left; a `Failure` if the answer is not whole."""
