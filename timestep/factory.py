@@ -255,7 +255,16 @@ def build_ollama(name: str, table: OllamaProviderSettings) -> OllamaModelProvide
 def build_gateway(name: str, table: GatewaySettings) -> GatewayProvider:
     """Return the provider for the gateway that *table* describes."""
     defaults = _defaults(("providers", name), table)
-    return GatewayProvider(table.kind, _reveal(table.api_key), table.base_url, defaults)
+    command = table.api_key_command
+    return GatewayProvider(
+        table.kind,
+        None if command else _reveal(table.api_key),
+        table.base_url,
+        defaults,
+        headers=table.headers,
+        api_version=getattr(table, "api_version", None),
+        key_command=KeyCommand(command) if command else None,
+    )
 
 
 def _ollama(

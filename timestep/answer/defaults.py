@@ -1,7 +1,7 @@
 """Settings that a model is asked with where the caller says nothing."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents import Model, ModelResponse, ModelRetryAdvice, ModelRetryAdviceRequest, ModelSettings
@@ -33,6 +33,13 @@ class DefaultedModel(Model):
         """The model that answers, without any defaults around it."""
         return self.asked.inmost if isinstance(self.asked, DefaultedModel) else self.asked
 
+    def _filled(self, own: ModelSettings) -> ModelSettings:
+        settings = self.settings.resolve(own)
+        if self.settings.extra_headers and own.extra_headers:
+            both = {**self.settings.extra_headers, **own.extra_headers}
+            settings = replace(settings, extra_headers=both)
+        return settings
+
     async def close(self) -> None:
         """Close the model."""
         await self.asked.close()
@@ -50,7 +57,7 @@ class DefaultedModel(Model):
         **state: Any,
     ) -> ModelResponse:
         """Return the answer of the model."""
-        settings = self.settings.resolve(model_settings)
+        settings = self._filled(model_settings)
         return await self.asked.get_response(system_instructions, input, settings, *others, **state)
 
     def stream_response(
@@ -62,7 +69,7 @@ class DefaultedModel(Model):
         **state: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
         """Return the events of the model."""
-        settings = self.settings.resolve(model_settings)
+        settings = self._filled(model_settings)
         return self.asked.stream_response(system_instructions, input, settings, *others, **state)
 
 

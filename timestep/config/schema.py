@@ -277,8 +277,18 @@ class GatewaySettings(ProviderSettings, frozen=True):
 
     api_key: ApiKey = None
     """The API key. Without it, the gateway reads its own variables."""
+    api_key_command: KeyCommandLine | None = Field(
+        default=None, examples=[["pass", "show", "anthropic"]]
+    )
+    """The program and arguments that print the API key, instead of api_key. It runs without a shell when a key is needed, and again when the server refuses the key."""
     base_url: ApiUrl | None = Field(default=None, examples=["https://example.com/v1"])
     """The base URL of the API. Without it, the gateway chooses."""
+    headers: Headers = Field(
+        default_factory=dict, repr=False, examples=[{"X-Title": "my application"}]
+    )
+    """More headers for every request."""
+    allow_insecure: bool = False
+    """Allow the API key to travel over plain http to another machine."""
     settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0.2}])
     """Settings for every model, named as in agents.ModelSettings. An agent's own settings win."""
     models: dict[str, dict[str, Any]] = Field(
@@ -286,12 +296,16 @@ class GatewaySettings(ProviderSettings, frozen=True):
     )
     """Settings by model name. They win over settings."""
 
+    _transport = model_validator(mode="after")(check_transport)
+
 
 class LiteLLMProviderSettings(GatewaySettings, frozen=True):
     """LiteLLM; names are LiteLLM's own, such as ``anthropic/claude-sonnet-4-5``."""
 
     kind: Literal["litellm"]
     """What the provider is."""
+    api_version: Name | None = Field(default=None, examples=["2024-10-21"])
+    """The version of Azure's API."""
 
 
 class AnyLLMProviderSettings(GatewaySettings, frozen=True):
@@ -382,4 +396,4 @@ def _read_rules(table: object) -> object:
 
 Fallback: TypeAlias = Annotated[FallbackRules, BeforeValidator(_read_rules)]
 
-AnyEndpoint: TypeAlias = OpenAISettings | OpenAIProviderSettings | OllamaSettings
+AnyEndpoint: TypeAlias = OpenAISettings | OpenAIProviderSettings | OllamaSettings | GatewaySettings

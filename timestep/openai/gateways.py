@@ -6,14 +6,24 @@ Both reach other vendors in the shape of OpenAI's chat completions.
 import os
 import pkgutil
 import sys
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any
 
-from agents import Model, ModelProvider
+from agents import (
+    Model,
+    ModelProvider,
+    ModelResponse,
+    ModelRetryAdvice,
+    ModelRetryAdviceRequest,
+    ModelSettings,
+)
+from agents.items import TResponseStreamEvent
 
 from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.extras import install_hint
+from timestep.net.key_command import KeyCommand
 
 _ADAPTERS = {
     "litellm": "agents.extensions.models.litellm_model:LitellmModel",
@@ -30,12 +40,18 @@ class GatewayProvider(ModelProvider):
         api_key: The key to send; the gateway's own variables count when unset.
         base_url: The API to ask; the gateway chooses when unset.
         defaults: Settings for what a call leaves out.
+        headers: Sent with every request, as far as the gateway's adapter for the vendor sends any.
+        api_version: Azure's version of its API, for LiteLLM.
+        key_command: Prints the key, instead of *api_key*.
     """
 
     gateway: str
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
     defaults: ModelDefaults = field(default_factory=ModelDefaults)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    api_version: str | None = None
+    key_command: KeyCommand | None = None
 
     def get_model(self, model_name: str | None) -> Model:
         """Return the model *model_name*.
@@ -46,10 +62,26 @@ class GatewayProvider(ModelProvider):
         """
         if not model_name:
             raise UnknownModelError("This provider has no default model; name one.")
+        adapter = self._adapter()
+
+        def made(key: str | None) -> Model:
+            model: Model = adapter(model_name, base_url=self.base_url, api_key=key)
+            return model
+
+        command = self.key_command
+        model = made(self.api_key) if command is None else _KeyedModel(model_name, made, command)
+        sent = ModelSettings(
+            extra_headers=dict(self.headers) or None,
+            extra_args={"api_version": self.api_version} if self.api_version else None,
+        )
+        return ModelDefaults(sent.resolve(self.defaults.settings_of(model_name))).of(model, None)
+
+    def _adapter(self) -> Callable[..., Any]:
+        """Return the SDK's class for models of the gateway."""
         # Else the import of LiteLLM fetches a list of prices.
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
         try:
-            adapter = pkgutil.resolve_name(_ADAPTERS[self.gateway])
+            adapter: Callable[..., Any] = pkgutil.resolve_name(_ADAPTERS[self.gateway])
         except ImportError as exc:
             raise ConfigurationError(
                 f"Models of {self.gateway} need the package {exc.name or self.gateway}. "
@@ -57,5 +89,78 @@ class GatewayProvider(ModelProvider):
             ) from exc
         if (litellm := sys.modules.get("litellm")) is not None:
             vars(litellm)["suppress_debug_info"] = True  # it prints advice when a request fails
-        model = adapter(model_name, base_url=self.base_url, api_key=self.api_key)
-        return self.defaults.of(cast("Model", model), model_name)
+        return adapter
+
+
+class _KeyedModel(Model):
+    """A gateway's model whose key a command prints, and prints again when the vendor refuses it.
+
+    Args:
+        model: Its name.
+        made: Makes the gateway's model for a key.
+        command: Prints the key.
+    """
+
+    def __init__(self, model: str, made: Callable[[str], Model], command: KeyCommand) -> None:
+        self.model = model
+        self._made = made
+        self._command = command
+        self._models: dict[str, Model] = {}
+        """By key: the model of the newest one, and that of the one before, which may be at work."""
+
+    async def _with_key(self) -> tuple[str, Model]:
+        key = await self._command.key()
+        if (model := self._models.get(key)) is None:
+            model = self._models[key] = self._made(key)
+            if len(self._models) > 2:  # noqa: PLR2004 - see above
+                await self._models.pop(next(iter(self._models))).close()
+        return key, model
+
+    async def _with_next_key(self, key: str, exc: Exception) -> Model:
+        """Return the model with the key after *key*, if *exc* says that the vendor refused that one.
+
+        Raises:
+            Exception: *exc*, for another reason.
+        """
+        if getattr(exc, "status_code", None) != 401:  # noqa: PLR2004 - HTTP's own number
+            raise exc
+        self._command.forget(key)
+        return (await self._with_key())[1]
+
+    async def get_response(self, *call: Any, **state: Any) -> ModelResponse:
+        """Return the answer of the gateway's model."""
+        key, model = await self._with_key()
+        try:
+            return await model.get_response(*call, **state)
+        except Exception as exc:  # noqa: BLE001 - every vendor's package has its own
+            model = await self._with_next_key(key, exc)
+        return await model.get_response(*call, **state)
+
+    async def stream_response(
+        self, *call: Any, **state: Any
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        """Yield the events of the gateway's model."""
+        key, model = await self._with_key()
+        has_begun = False
+        try:
+            async for event in model.stream_response(*call, **state):
+                has_begun = True
+                yield event
+        except Exception as exc:
+            if has_begun:
+                raise
+            model = await self._with_next_key(key, exc)
+        else:
+            return
+        async for event in model.stream_response(*call, **state):
+            yield event
+
+    def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
+        """Return the advice of the gateway's model."""
+        advice = (model.get_retry_advice(request) for model in self._models.values())
+        return next((found for found in advice if found is not None), None)
+
+    async def close(self) -> None:
+        """Close the gateway's models."""
+        while self._models:
+            await self._models.popitem()[1].close()

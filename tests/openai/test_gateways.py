@@ -1,0 +1,109 @@
+"""Settings of the gateways, as a server behind one sees them.
+
+LiteLLM is large and not installed here; the SDK's model stands in for the SDK's adapter of it.
+"""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, RunConfig
+from openai import AsyncOpenAI
+
+from timestep.config.settings import Settings
+from timestep.registry import MultiModelProvider
+
+COUNTING = """
+import pathlib
+runs = pathlib.Path("runs")
+runs.write_text((runs.read_text() if runs.exists() else "") + "x")
+print(f"key-{len(runs.read_text())}")
+"""
+
+
+class StandIn(OpenAIChatCompletionsModel):
+    """Takes what the SDK's adapter takes, and sends ``api_version`` as Azure wants it."""
+
+    def __init__(self, model, base_url=None, api_key=None):
+        self._opened = AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0)
+        super().__init__(model, self._opened)
+
+    async def _fetch_response(self, instructions, items, settings, *others, **more):
+        version = (settings.extra_args or {}).get("api_version")
+        settings.extra_args = None
+        if version:
+            settings.extra_query = {"api-version": version}
+        return await super()._fetch_response(instructions, items, settings, *others, **more)
+
+    async def close(self):
+        await self._opened.close()
+
+
+@pytest.fixture(autouse=True)
+def litellm(monkeypatch):
+    adapter = ModuleType("agents.extensions.models.litellm_model")
+    adapter.LitellmModel = StandIn
+    monkeypatch.setitem(sys.modules, adapter.__name__, adapter)
+
+
+def model_of(url, **table):
+    table = {"kind": "litellm", "base_url": url, **table}
+    settings = Settings(_env_file=None, providers={"lite": table})
+    return MultiModelProvider.from_settings(settings).get_model("lite/m")
+
+
+async def asked(run, model, **settings):
+    agent = Agent(name="a", model=model, model_settings=ModelSettings(**settings))
+    return await run(agent, run_config=RunConfig(tracing_disabled=True))
+
+
+async def test_headers_and_the_version_of_the_api_are_sent(openai_server, run):
+    model = model_of(
+        openai_server.base_url,
+        api_key="k",
+        headers={"X-Team": "blue", "X-Title": "app"},
+        api_version="2024-10-21",
+        settings={"temperature": 0.2},
+    )
+    await asked(run, model, extra_headers={"X-Title": "own"})
+    await model.close()
+
+    path, headers, body = openai_server.requests[-1]
+    assert path.endswith("/chat/completions?api-version=2024-10-21")
+    assert (headers["x-team"], headers["x-title"]) == ("blue", "own")
+    assert body["temperature"] == 0.2
+
+
+async def test_a_command_prints_the_key_once_and_again_when_it_is_refused(openai_server, run):
+    def only_the_second(_):
+        is_good = openai_server.requests[-1][1]["authorization"] == "Bearer key-2"
+        return None if is_good else (401, {"error": {"message": "no key of ours"}})
+
+    openai_server.answers = only_the_second
+    command = [sys.executable, "-c", COUNTING]
+    model = model_of(openai_server.base_url, api_key_command=command)
+    assert not Path("runs").exists()  # noqa: ASYNC240 - nothing else runs
+    for _ in range(2):
+        await asked(run, model)
+    await model.close()
+
+    keys = [headers["authorization"] for _, headers, _ in openai_server.requests]
+    assert keys == ["Bearer key-1", "Bearer key-2", "Bearer key-2"]
+
+
+async def test_another_failure_or_a_second_refusal_is_raised(openai_server, run):
+    command = [sys.executable, "-c", COUNTING]
+    model = model_of(openai_server.base_url, api_key_command=command)
+    for status, requests in ((403, 1), (401, 3)):
+        openai_server.answers = lambda _, status=status: (status, {"error": {"message": "no"}})
+        with pytest.raises(Exception, match=str(status)):
+            await asked(run, model)
+        assert len(openai_server.requests) == requests
+    await model.close()
+
+
+@pytest.mark.parametrize("key", [{"api_key": "k"}, {"headers": {"Authorization": "Bearer k"}}])
+def test_a_key_does_not_travel_in_the_clear(key):
+    with pytest.raises(ValueError, match="https"):
+        model_of("http://gpu.example/v1", **key)
