@@ -99,6 +99,7 @@ def test_a_list_shows_the_newest_run_first(invoke, record):
     assert first[0] == "bad00000"
     assert second[0] == "good0000"
     assert "Greeting" in second
+    assert "running" in first
     assert "\x1b" not in done.stdout
 
 
@@ -117,6 +118,7 @@ def test_a_list_can_be_read_by_programs(invoke, record):
         (["--errors"], ["trace_bad00000"]),
         (["--no-errors"], ["trace_good0000"]),
         (["--running"], ["trace_bad00000"]),
+        (["--outcome", "ok"], ["trace_good0000"]),
         (["--agent", "host"], ["trace_good0000"]),
         (["--tool", "wave"], ["trace_good0000"]),
         (["--group", "chat"], ["trace_good0000"]),
@@ -129,6 +131,92 @@ def test_options_narrow_a_list(invoke, record, options, found):
     runs = json.loads(invoke("traces", "list", "--json", *options).stdout)
 
     assert [run["trace_id"] for run in runs] == found
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    """A record of three runs, two of them in a session, that fill every column of a list."""
+    path = tmp_path / "data" / "timestep" / "traces.db"
+    error = json.dumps({"message": "no", "data": {"error": "cancelled"}})
+    model = "openrouter/anthropic/claude-sonnet-4.5"
+    with TraceStore(path) as store:
+        for number, (group, minutes) in enumerate([("trip", 90), (None, 60), ("trip", 2)]):
+            trace, at = f"trace_{number:032x}", time.time() - 60 * minutes
+            ended = SpanEnded(
+                f"g{number}",
+                trace,
+                "generation",
+                model,
+                at + 75,
+                error if number else None,
+                "{}",
+                model=model,
+                input_tokens=12_345,
+                output_tokens=number,
+                output_seconds=1.0,
+                cost=0.4,
+                question="What should I pack for a weekend in Oslo?",
+                outcome="cancelled" if number else None,
+            )
+            store.write(
+                [
+                    TraceStarted(trace, "Agent workflow", group, None, at),
+                    SpanStarted(f"a{number}", trace, None, "agent", "concierge", at),
+                    SpanStarted(f"b{number}", trace, f"a{number}", "agent", "packer", at),
+                    SpanStarted(f"g{number}", trace, f"b{number}", "generation", model, at),
+                    ended,
+                    TraceEnded(trace, at + 75),
+                ]
+            )
+    return path
+
+
+def test_a_line_of_80_columns_tells_all_of_a_run(on_screen, sessions):
+    shown, _ = on_screen(80, "traces", "list")
+    head, *lines = shown.splitlines()
+
+    assert head.split() == [
+        *("id", "ago", "question", "session", "agent"),
+        *("model", "outcome", "time", "tokens", "cost"),
+    ]
+    assert len(lines) == 3
+    assert all(len(line) <= 80 for line in lines)
+    for line in lines:
+        assert "What shou" in line
+        assert " conc" in line
+        assert " openrouter/ant" in line
+        assert line.split()[-3:] == ["1m", "12k", "$0.40"]
+    assert [line.split()[1] for line in lines] == ["2m", "1h", "1h"]  # the session is together
+    assert "cancelled" in lines[0]
+    assert " ok " in lines[1]
+    assert " trip " in lines[1]
+    assert " trip " not in lines[2]
+
+
+def test_a_wide_list_shortens_nothing(invoke, sessions):
+    assert " What should I pack for a weekend in Oslo?  trip " in invoke("traces", "list").stdout
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_statistics_keep_the_name_of_the_model_whole(on_screen, sessions, columns):
+    shown, _ = on_screen(columns, "traces", "stats")
+    head, line, *rest = shown.splitlines()
+
+    assert line.split()[:3] == ["openrouter/anthropic/claude-sonnet-4.5", "3", "2"]
+    assert rest == []
+    assert len(line) <= columns
+    assert "tok/s" not in head  # no answer was longer than two tokens
+    assert ("p99" in head.split()) is (columns == 140)
+
+
+@pytest.mark.parametrize(
+    ("by", "name", "calls"), [("agent", "packer", 3), ("tool", None, 0), ("model", None, 3)]
+)
+def test_statistics_count_what_is_asked_for(invoke, sessions, by, name, calls):
+    found = json.loads(invoke("traces", "stats", "--by", by, "--json").stdout)
+
+    assert sum(stats["calls"] for stats in found) == calls
+    assert name is None or found[0]["name"] == name
 
 
 def test_a_limit_that_the_record_cannot_count_is_refused(invoke, record):

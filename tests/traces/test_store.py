@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from timestep.traces import Exchange, Filter, StoreError, TraceStore, UnknownTraceError
-from timestep.traces.queries import match_words, percentile
+from timestep.traces.queries import match_words
 from timestep.traces.records import SpanEnded, SpanStarted
 from timestep.traces.schema import APPLICATION_ID, MIGRATIONS
+from timestep.traces.statistics import percentile
 
 from .conftest import run_events
 
@@ -162,13 +163,66 @@ def test_statistics_count_every_model(store, record):
 
     first, second = store.stats()
 
-    assert (first.model, first.calls, first.errors) == ("m", 4, 0)
+    assert (first.name, first.calls, first.errors) == ("m", 4, 0)
     assert (first.input_tokens, first.output_tokens) == (40, 20)
     assert (first.p50, first.p99) == pytest.approx((1.0, 1.0))
     assert first.tokens_per_second == 10
     assert first.first_token_seconds is None
-    assert (second.model, second.errors) == ("n", 1)
-    assert [stats.model for stats in store.stats(since=500.0)] == ["n"]
+    assert (second.name, second.errors) == ("n", 1)
+    assert [stats.name for stats in store.stats(since=500.0)] == ["n"]
+
+
+def test_statistics_count_by_agent_tool_and_day(store, record):
+    day = 86_400.0
+    record(at=100 * day, tool="search")
+    record(at=102 * day)
+
+    [agent] = store.stats("agent")
+    tools = store.stats("tool")
+    days = store.stats("day")
+
+    assert (agent.name, agent.calls, agent.input_tokens) == ("helper", 2, 20)
+    assert [(tool.name, tool.calls) for tool in tools] == [("get_weather", 1), ("search", 1)]
+    assert tools[0].input_tokens == 0
+    assert [stats.calls for stats in days] == [1, 1]
+    assert days[0].name > days[1].name >= "1970-04-10"
+
+
+def test_the_nearest_agent_around_a_call_is_its_agent(store):
+    store.write(
+        [
+            SpanStarted("outer", "t", None, "agent", "outer", 1.0),
+            SpanStarted("tool", "t", "outer", "function", "ask", 1.0),
+            SpanStarted("inner", "t", "tool", "agent", "inner", 1.0),
+            SpanStarted("turn", "t", "inner", "turn", "1", 1.0),
+            SpanStarted("deep", "t", "turn", "generation", "m", 1.0),
+            SpanEnded("deep", "t", "generation", "m", 2.0, None, "{}", model="m"),
+            SpanStarted("bare", "t", None, "generation", "m", 1.0),
+            SpanEnded("bare", "t", "generation", "m", 2.0, None, "{}", model="m"),
+        ]
+    )
+
+    assert {stats.name for stats in store.stats("agent")} == {"inner", "no agent"}
+
+
+def test_replays_and_answers_of_two_tokens_do_not_count_for_the_speed(store, record):
+    record()
+    record(metadata='{"replay_of": "trace_00000001"}')
+    events = run_events()
+    store.write(
+        [
+            event._replace(output_tokens=2, output_seconds=100.0)
+            if isinstance(event, SpanEnded) and event.model
+            else event
+            for event in events
+        ]
+    )
+
+    [stats] = store.stats()
+    [short] = store.get(events[0].trace_id).model_calls
+
+    assert (stats.calls, stats.tokens_per_second) == (2, 10)
+    assert short.tokens_per_second is None
 
 
 @pytest.mark.parametrize(("percent", "value"), [(50, 2), (90, 4), (99, 4), (1, 1), (25, 1)])

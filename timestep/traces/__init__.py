@@ -11,16 +11,17 @@ if TYPE_CHECKING:
     from timestep.traces.errors import StoreError, UnknownTraceError
     from timestep.traces.install import install, uninstall
     from timestep.traces.processor import TraceProcessor
-    from timestep.traces.queries import Filter, Hit, ModelStats
+    from timestep.traces.queries import Filter, Hit
     from timestep.traces.records import Exchange, Span, Summary, Trace
+    from timestep.traces.statistics import Stats
     from timestep.traces.store import TraceStore
 
 _HOME = {
     "Exchange": "records",
     "Filter": "queries",
     "Hit": "queries",
-    "ModelStats": "queries",
     "Span": "records",
+    "Stats": "statistics",
     "StoreError": "errors",
     "Summary": "records",
     "Trace": "records",
@@ -35,8 +36,8 @@ __all__ = [
     "Exchange",
     "Filter",
     "Hit",
-    "ModelStats",
     "Span",
+    "Stats",
     "StoreError",
     "Summary",
     "Trace",

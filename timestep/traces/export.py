@@ -7,14 +7,15 @@ from typing import Any
 
 from timestep.traces.conversation import Message, conversation
 from timestep.traces.diff import compare
-from timestep.traces.queries import Hit, ModelStats
+from timestep.traces.queries import Hit
 from timestep.traces.records import Span, Summary, Trace
+from timestep.traces.statistics import Stats
 from timestep.traces.summary import headline
 
 Json = dict[str, Any]
 
 
-def plain(value: Summary | Hit | ModelStats | Span) -> Json:
+def plain(value: Summary | Hit | Stats | Span) -> Json:
     """Return *value* as a JSON object, computed properties included."""
     fields = asdict(value)
     if isinstance(value, Summary):

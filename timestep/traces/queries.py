@@ -3,11 +3,12 @@
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, cast
 
 from timestep.traces.records import Span, StoredExchange, Summary, Trace
+from timestep.traces.statistics import IS_REPLAY
 
 _ID_START = 4
 """So many characters of an id name a run, when no other one begins with them."""
@@ -18,8 +19,6 @@ _QUESTION = """
 (SELECT question FROM span_ends
  WHERE trace_id = t.trace_id AND question IS NOT NULL ORDER BY id LIMIT 1)
 """
-
-_IS_REPLAY = "(json_valid(t.metadata) AND json_extract(t.metadata, '$.replay_of') IS NOT NULL)"
 
 # Of a step. Hand-written events and older files have errors without an outcome.
 _STEP_OUTCOME = "coalesce(outcome, CASE WHEN error IS NOT NULL THEN 'failed' END)"
@@ -33,7 +32,7 @@ ELSE coalesce(
      AND id >= (SELECT coalesce(max(id), 0) FROM span_ends WHERE trace_id = t.trace_id
                 AND model IS NOT NULL AND coalesce({_STEP_OUTCOME}, 'cut') = 'cut')
      ORDER BY id DESC LIMIT 1),
-    CASE WHEN {_IS_REPLAY} THEN 'replayed' ELSE 'ok' END)
+    CASE WHEN {IS_REPLAY} THEN 'replayed' ELSE 'ok' END)
 END
 """  # noqa: S608 - built from constants
 
@@ -111,30 +110,6 @@ class Hit:
     name: str
     ended_at: float
     excerpt: str
-
-
-@dataclass(frozen=True)
-class ModelStats:
-    """What one model did, over all recorded calls. Times are seconds.
-
-    Attributes:
-        p50: The median duration of a call.
-        first_token_seconds: From the request to the first output, the median.
-        tokens_per_second: While decoding, the mean over the calls that report it.
-        cost: Of the calls whose cost is known, in US dollars; None when none is.
-    """
-
-    model: str
-    calls: int
-    errors: int
-    input_tokens: int
-    output_tokens: int
-    p50: float
-    p90: float
-    p99: float
-    first_token_seconds: float | None
-    tokens_per_second: float | None
-    cost: float | None = None
 
 
 def summaries(
@@ -287,27 +262,6 @@ def spans_after(
     return _spans(connection, rows, None), seen
 
 
-def model_stats(connection: sqlite3.Connection, *, since: float = 0.0) -> list[ModelStats]:
-    """Return what every model did since the Unix time *since*, the most called first."""
-    failed = dict(
-        connection.execute(
-            "SELECT model, count(*) FROM span_ends "
-            "WHERE error IS NOT NULL AND model IS NOT NULL AND ended_at >= ? GROUP BY model",
-            (since,),
-        ).fetchall()
-    )
-    rows = connection.execute(
-        "SELECT model, total_seconds, input_tokens, output_tokens, first_token_seconds, output_seconds, cost "
-        "FROM span_ends WHERE model IS NOT NULL AND ended_at >= ?",
-        (since,),
-    )
-    by_model: dict[str, list[tuple[Any, ...]]] = {}
-    for model, *call in rows:
-        by_model.setdefault(model, []).append(tuple(call))
-    stats = [_stats_of(model, calls, failed.get(model, 0)) for model, calls in by_model.items()]
-    return sorted(stats, key=lambda stats: (-stats.calls, stats.model))
-
-
 def values(connection: sqlite3.Connection) -> dict[str, list[str]]:
     """Return the models, agents and tools that filters can name."""
     wanted = {
@@ -319,12 +273,6 @@ def values(connection: sqlite3.Connection) -> dict[str, list[str]]:
         name: sorted(value for (value,) in connection.execute(query))
         for name, query in wanted.items()
     }
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the smallest sorted value that *percent* percent of *values* do not exceed."""
-    rank = max(1, -(-len(values) * percent // 100))  # rounded up
-    return values[int(rank) - 1]
 
 
 def match_words(text: str) -> str:
@@ -415,28 +363,3 @@ def _messages(request: bytes | None) -> Any:
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, Any]", value).get("messages") if isinstance(value, dict) else None
-
-
-def _stats_of(model: str, calls: list[tuple[Any, ...]], errors: int) -> ModelStats:
-    seconds, given, made, first_tokens, decoding, costs = (
-        list(column) for column in zip(*calls, strict=True)
-    )
-    times = sorted(value for value in seconds if value is not None) or [0.0]
-    waits = sorted(value for value in first_tokens if value is not None)
-    decoded = [
-        (tokens, took) for tokens, took in zip(made, decoding, strict=True) if tokens and took
-    ]
-    took = sum(took for _, took in decoded)
-    return ModelStats(
-        model=model,
-        calls=len(calls),
-        errors=errors,
-        input_tokens=sum(value or 0 for value in given),
-        output_tokens=sum(value or 0 for value in made),
-        p50=percentile(times, 50),
-        p90=percentile(times, 90),
-        p99=percentile(times, 99),
-        first_token_seconds=percentile(waits, 50) if waits else None,
-        tokens_per_second=sum(tokens for tokens, _ in decoded) / took if took else None,
-        cost=sum(known) if (known := [cost for cost in costs if cost is not None]) else None,
-    )

@@ -9,6 +9,9 @@ from timestep.traces.text import read_arguments
 
 JsonObject = Mapping[str, Any]
 
+FEWEST_TIMED_TOKENS = 3
+"""An answer of fewer tokens says nothing about the speed of its model."""
+
 OUTCOMES = ("ok", "failed", "cut", "cancelled", "replayed", "running")
 """How a run can stand: ``cut`` is its last answer, by the token limit; ``running`` has not ended."""
 
@@ -162,10 +165,13 @@ class Span:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens of the answer per second of decoding, as the server measured it."""
-        if not self.output_tokens or not self.output_seconds:
+        """Tokens of the answer per second of decoding, as the server measured it.
+
+        None when the server does not say, or for an answer of a token or two.
+        """
+        if (self.output_tokens or 0) < FEWEST_TIMED_TOKENS or not self.output_seconds:
             return None
-        return self.output_tokens / self.output_seconds
+        return (self.output_tokens or 0) / self.output_seconds
 
     @property
     def context_fill(self) -> float | None:

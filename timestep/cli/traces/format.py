@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,8 +16,12 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 DAY = 86_400.0
 _MINUTE = 60
-_LEFT = {"id", "began", "ended", "name", "agents", "models", "model", "step", "text"}
-_NEVER_WRAPPED = {"id", "began", "ended"}
+_HOUR = 60 * _MINUTE
+_GAP = 2
+_THOUSAND = 1000
+_MILLION = 1_000_000
+_CENT = 0.01
+_AGES = ((365 * DAY, "y"), (7 * DAY, "w"), (DAY, "d"), (_HOUR, "h"), (_MINUTE, "m"))
 
 
 def json_options(command: _Command) -> _Command:
@@ -67,20 +73,77 @@ def print_results(
         click.echo(otherwise, err=True)
 
 
-def new_table(*columns: str) -> "Table":
-    """Return an empty table with *columns*; those of figures are aligned to the right."""
-    from rich import box
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: Its heading.
+        is_figure: Whether it is aligned to the right.
+        least: The width that it may be shortened to; None if it is never shortened.
+        rank: What there is no room for is left out, the highest rank first; 0 always stays.
+        wraps: Whether it is continued below instead of shortened.
+    """
+
+    name: str
+    is_figure: bool = False
+    least: int | None = None
+    rank: int = 0
+    wraps: bool = False
+
+
+def new_table(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], *, is_red: Sequence[bool] = ()
+) -> "Table":
+    """Return *rows* as a table that fits the console; columns with a rank and no texts are left out.
+
+    Args:
+        columns: From left to right.
+        rows: A text for each column.
+        is_red: For each row, whether it is red.
+    """
+    from rich.cells import cell_len
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        is_left = column in _LEFT
+    texts = [[clean(cell) for cell in row] for row in rows]
+    wanted = {
+        column: max(cell_len(cell) for cell in (column.name, *cells))
+        for column, cells in zip(columns, zip(*texts, strict=True), strict=True)
+        if not column.rank or any(cells)
+    }
+    widths, gap = _fitted(wanted, console().width)
+    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")
+    for column, width in widths.items():
         table.add_column(
-            column,
-            justify="left" if is_left else "right",
-            no_wrap=not is_left or column in _NEVER_WRAPPED,
+            column.name,
+            justify="right" if column.is_figure else "left",
+            width=width,
+            no_wrap=not column.wraps,
+            overflow="fold" if column.wraps else "ellipsis",
         )
+    for text, red in zip_longest(texts, is_red):
+        cells = [cell for column, cell in zip(columns, text, strict=True) if column in widths]
+        table.add_row(*cells, style="red" if red else None)
     return table
+
+
+def _fitted(wanted: dict[Column, int], room: int) -> tuple[dict[Column, int], int]:
+    """Return the width of each column that has room, and of the gaps between them."""
+    widths = dict(wanted)
+
+    def excess(gap: int) -> int:
+        return sum(widths.values()) + gap * (len(widths) - 1) - room
+
+    while excess(_GAP) > 0 and any(column.rank for column in widths):
+        del widths[max(widths, key=lambda column: column.rank)]
+    gap = _GAP if excess(_GAP) <= 0 else 1
+    while excess(gap) > 0:
+        spare = {c: width - c.least for c, width in widths.items() if c.least is not None}
+        column = max(spare, key=lambda column: spare[column], default=None)
+        if column is None or spare[column] <= 0:
+            break
+        widths[column] -= 1
+    return widths, gap
 
 
 def short(trace_id: str) -> str:
@@ -91,6 +154,43 @@ def short(trace_id: str) -> str:
 def clock(at: float) -> str:
     """Return the Unix time *at* as local date and time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def ago(at: float) -> str:
+    """Return how long ago the Unix time *at* is, in the largest unit: ``3m``, ``2h``, ``5d``."""
+    seconds = max(0.0, time.time() - at)
+    return next(
+        (f"{seconds // unit:.0f}{sign}" for unit, sign in _AGES if seconds >= unit),
+        f"{seconds:.0f}s",
+    )
+
+
+def brief_duration(seconds: float | None) -> str:
+    """Return *seconds* in few letters: ``0.9s``, ``12s``, ``3m``, ``2h``."""
+    if seconds is None:
+        return "…"
+    if seconds >= _HOUR:
+        return f"{seconds // _HOUR:.0f}h"
+    if seconds >= _MINUTE:
+        return f"{seconds // _MINUTE:.0f}m"
+    return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"  # noqa: PLR2004 - of one digit
+
+
+def brief_count(count: int) -> str:
+    """Return *count* in few letters: ``999``, ``1.2k``, ``12k``, ``3.4M``."""
+    if count < _THOUSAND:
+        return str(count)
+    if count < _MILLION:
+        thousands = count / _THOUSAND
+        return f"{thousands:.1f}k" if thousands < 10 else f"{thousands:.0f}k"  # noqa: PLR2004 - as above
+    return f"{count / _MILLION:.1f}M"
+
+
+def brief_cost(cost: float | None) -> str:
+    """Return *cost* in US dollars in few letters: ``<1¢``, ``$0.12``; empty when it is not known."""
+    if cost is None:
+        return ""
+    return "<1¢" if 0 < cost < _CENT else f"${cost:,.2f}"
 
 
 def duration(seconds: float | None) -> str:

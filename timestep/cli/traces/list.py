@@ -7,23 +7,28 @@ import click
 
 from timestep.cli.completion import complete_recorded
 from timestep.cli.context import Context, pass_context
-from timestep.cli.output import clean
 from timestep.cli.traces.format import (
-    clock,
-    duration,
+    Column,
+    ago,
+    brief_cost,
+    brief_count,
+    brief_duration,
     json_options,
     limit_option,
     new_table,
     print_results,
     short,
-    tokens,
 )
 from timestep.cli.traces.record import open_record
+from timestep.traces.records import OUTCOMES
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from timestep.traces import Summary
+
+_ID = 8
+"""So many characters of an id name a run in a list."""
 
 
 @click.command("list")
@@ -44,8 +49,9 @@ if TYPE_CHECKING:
     shell_complete=complete_recorded,
     help="Only runs that called this tool.",
 )
-@click.option("--group", metavar="ID", help="Only runs of this group.")
+@click.option("--group", metavar="ID", help="Only runs of this session or group.")
 @click.option("--errors/--no-errors", default=None, help="Only runs with failed steps, or without.")
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only runs that ended so.")
 @click.option("--running", is_flag=True, default=None, help="Only runs that have not ended.")
 @click.option(
     "-q", "--query", metavar="TEXT", help="Only runs with a step that contains these words."
@@ -61,15 +67,18 @@ def list_runs(
     tool: str | None,
     group: str | None,
     errors: bool | None,
+    outcome: str | None,
     running: bool | None,
     query: str | None,
     as_json: bool,
     as_lines: bool,
 ) -> None:
-    """List recorded runs, newest first."""
+    """List recorded runs, newest first, with the runs of a session together."""
     from timestep.traces import Filter
 
-    wanted = Filter(query, model, agent, tool, group, failed=errors, running=running)
+    wanted = Filter(
+        query, model, agent, tool, group, failed=errors, outcome=outcome, running=running
+    )
     with open_record(context) as store:
         runs = store.traces(wanted, limit=limit)
     print_results(
@@ -81,24 +90,52 @@ def list_runs(
     )
 
 
-def _table(runs: "Sequence[Summary]") -> "Table":
-    from timestep.traces.summary import dollars
+_COLUMNS = (
+    Column("id"),
+    Column("ago", is_figure=True),
+    Column("question", least=10),
+    Column("session", least=4, rank=1),
+    Column("agent", least=5),
+    Column("model", least=15),
+    Column("outcome"),
+    Column("time", is_figure=True),
+    Column("tokens", is_figure=True),
+    Column("cost", is_figure=True, rank=1),
+)
 
-    table = new_table(
-        "id", "began", "name", "agents", "models", "calls", "tools", "time", "tokens", "cost"
+
+def _table(runs: "Sequence[Summary]") -> "Table":
+    runs = by_session(runs)
+    return new_table(
+        _COLUMNS,
+        [
+            (
+                short(run.trace_id)[:_ID],
+                ago(run.started_at),
+                run.title,
+                run.group_id or "",
+                _first(run.agents),
+                _first(run.models),
+                run.outcome,
+                brief_duration(run.total_seconds),
+                brief_count(run.input_tokens + run.output_tokens),
+                brief_cost(run.cost),
+            )
+            for run in runs
+        ],
+        is_red=[run.outcome == "failed" for run in runs],
     )
+
+
+def by_session(runs: "Sequence[Summary]") -> "list[Summary]":
+    """Return *runs* with those of one session together, where its newest one was."""
+    sessions: dict[str, list[Summary]] = {}
     for run in runs:
-        table.add_row(
-            short(run.trace_id),
-            clock(run.started_at),
-            clean(run.name),
-            clean(", ".join(run.agents)),
-            clean(", ".join(run.models)),
-            str(run.calls),
-            str(run.tools),
-            duration(run.total_seconds),
-            tokens(run.input_tokens, run.output_tokens),
-            dollars(run.cost),
-            style="red" if run.errors else None,
-        )
-    return table
+        sessions.setdefault(run.group_id or run.trace_id, []).append(run)
+    return [run for session in sessions.values() for run in session]
+
+
+def _first(names: "Sequence[str]") -> str:
+    """Return the first of *names*, and how many more there are."""
+    head, *others = names or ("",)
+    return f"{head} +{len(others)}" if others else head

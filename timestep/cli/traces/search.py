@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from timestep.cli.context import Context, pass_context
-from timestep.cli.output import clean
 from timestep.cli.traces.format import (
-    clock,
+    Column,
+    ago,
     json_options,
     limit_option,
     new_table,
@@ -41,9 +41,19 @@ def search(context: Context, *, text: str, limit: int, as_json: bool, as_lines: 
     )
 
 
+_COLUMNS = (
+    Column("id"),
+    Column("ago", is_figure=True),
+    Column("step", least=12),
+    Column("text", least=24, wraps=True),
+)
+
+
 def _table(hits: "Sequence[Hit]") -> "Table":
-    table = new_table("id", "ended", "step", "text")
-    for hit in hits:
-        step = clean(f"{hit.kind} {hit.name}")
-        table.add_row(short(hit.trace_id), clock(hit.ended_at), step, clean(hit.excerpt))
-    return table
+    return new_table(
+        _COLUMNS,
+        [
+            (short(hit.trace_id), ago(hit.ended_at), f"{hit.kind} {hit.name}", hit.excerpt)
+            for hit in hits
+        ],
+    )

@@ -1,56 +1,88 @@
-"""``timestep traces stats``: calls, errors, tokens and latency of every model."""
+"""``timestep traces stats``: calls, errors, tokens and latency of every model, agent, tool or day."""
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from timestep.cli.context import Context, pass_context
-from timestep.cli.output import clean
-from timestep.cli.traces.format import DAY, duration, json_options, new_table, print_results
+from timestep.cli.traces.format import (
+    DAY,
+    Column,
+    duration,
+    json_options,
+    new_table,
+    print_results,
+)
 from timestep.cli.traces.record import open_record
+from timestep.traces.statistics import By
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from timestep.traces import ModelStats
+    from timestep.traces import Stats
 
 
 @click.command()
+@click.option(
+    "--by",
+    type=click.Choice(get_args(By)),
+    default="model",
+    show_default=True,
+    help="What to count the calls of.",
+)
 @click.option("--days", type=click.FloatRange(0), help="Only the last DAYS days.")
 @json_options
 @pass_context
-def stats(context: Context, *, days: float | None, as_json: bool, as_lines: bool) -> None:
-    """Show calls, errors, tokens and latency of every model."""
+def stats(context: Context, *, by: By, days: float | None, as_json: bool, as_lines: bool) -> None:
+    """Show calls, errors, tokens and latency of every model, agent, tool or day.
+
+    Replays do not count. A narrow terminal shows fewer columns; --json has them all.
+    """
     with open_record(context) as store:
-        models = store.stats(since=0.0 if days is None else time.time() - days * DAY)
+        found = store.stats(by, since=0.0 if days is None else time.time() - days * DAY)
     print_results(
-        models,
-        lambda: _table(models),
+        found,
+        lambda: _table(by, found),
         as_json=as_json,
         as_lines=as_lines,
-        otherwise=f"No model was called in {store.path}.",
+        otherwise=f"No {'tool' if by == 'tool' else 'model'} was called in {store.path}.",
     )
 
 
-def _table(models: "Sequence[ModelStats]") -> "Table":
+_RANKS = {
+    "calls": 0,
+    "errors": 2,
+    "in": 6,
+    "out": 5,
+    "p50": 1,
+    "p90": 8,
+    "p99": 9,
+    "first": 7,
+    "tok/s": 3,
+    "cost": 4,
+}
+"""The columns of figures; where there is no room, the highest rank goes first."""
+
+
+def _table(by: By, found: "Sequence[Stats]") -> "Table":
+    figures = [Column(name, is_figure=True, rank=rank) for name, rank in _RANKS.items()]
+    rows = [(stats.name, *_figures(stats, has_tokens=by != "tool")) for stats in found]
+    return new_table([Column(by, least=20, wraps=True), *figures], rows)
+
+
+def _figures(stats: "Stats", *, has_tokens: bool) -> list[str]:
     from timestep.traces.summary import dollars
 
-    table = new_table(
-        "model", "calls", "errors", "in", "out", "p50", "p90", "p99", "first", "tok/s", "cost"
-    )
-    for model in models:
-        speed = model.tokens_per_second
-        table.add_row(
-            clean(model.model),
-            str(model.calls),
-            str(model.errors),
-            f"{model.input_tokens:,}",
-            f"{model.output_tokens:,}",
-            *(duration(seconds) for seconds in (model.p50, model.p90, model.p99)),
-            "" if model.first_token_seconds is None else duration(model.first_token_seconds),
-            "" if speed is None else f"{speed:.1f}",
-            dollars(model.cost),
-        )
-    return table
+    speed, first = stats.tokens_per_second, stats.first_token_seconds
+    return [
+        str(stats.calls),
+        str(stats.errors),
+        f"{stats.input_tokens:,}" if has_tokens else "",
+        f"{stats.output_tokens:,}" if has_tokens else "",
+        *(duration(seconds) for seconds in (stats.p50, stats.p90, stats.p99)),
+        "" if first is None else duration(first),
+        "" if speed is None else f"{speed:.1f}",
+        dollars(stats.cost),
+    ]
