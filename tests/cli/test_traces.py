@@ -184,7 +184,7 @@ def test_a_line_of_80_columns_tells_all_of_a_run(on_screen, sessions):
     for line in lines:
         assert "What shou" in line
         assert " conc" in line
-        assert " openrouter/ant" in line
+        assert " openrouter/an" in line
         assert line.split()[-3:] == ["1m", "12k", "$0.40"]
     assert [line.split()[1] for line in lines] == ["2m", "1h", "1h"]  # the session is together
     assert "cancelled" in lines[0]

@@ -126,7 +126,7 @@ def test_two_runs_are_compared(get, record):
 def test_statistics_and_values_for_filters_are_served(get, record):
     record(model="x")
 
-    assert get("/api/stats").json()[0]["model"] == "x"
+    assert get("/api/stats").json()[0]["name"] == "x"
     assert get("/api/values").json()["model"] == ["x"]
 
 

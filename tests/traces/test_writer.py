@@ -246,7 +246,7 @@ from timestep.traces import TraceStore, queries
 store = TraceStore(sys.argv[1])
 store.write([])
 signal.signal(signal.SIGTERM, lambda *_: (store.close(), os._exit(7)))
-store._read(lambda _: os.kill(os.getpid(), signal.SIGTERM))
+store._reading.run(lambda _: os.kill(os.getpid(), signal.SIGTERM))
 """
 
 
@@ -475,11 +475,11 @@ def test_a_fork_that_outlives_its_parent_overwrites_nothing(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the writer is a thread
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no fork")
 def test_a_child_that_was_forked_while_the_store_is_in_use_records_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("timestep.traces.store._FORK_SECONDS", 0.1)
+    monkeypatch.setattr("timestep.traces.reading._FORK_SECONDS", 0.1)
     path = tmp_path / "traces.db"
     with TraceStore(path) as store:
         store.write([])
-        with store._using:
+        with store._reading._using:
             forked, told = os.pipe()
             thread = threading.Thread(target=fork_and_record, args=(store, told))
             thread.start()

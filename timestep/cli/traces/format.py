@@ -95,7 +95,7 @@ class Column:
 def new_table(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], *, is_red: Sequence[bool] = ()
 ) -> "Table":
-    """Return *rows* as a table that fits the console; columns with a rank and no texts are left out.
+    """Return *rows* as a table that fits the console. A column without any text is left out.
 
     Args:
         columns: From left to right.
@@ -109,7 +109,7 @@ def new_table(
     wanted = {
         column: max(cell_len(cell) for cell in (column.name, *cells))
         for column, cells in zip(columns, zip(*texts, strict=True), strict=True)
-        if not column.rank or any(cells)
+        if any(cells)
     }
     widths, gap = _fitted(wanted, console().width)
     table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")

@@ -94,13 +94,13 @@ _COLUMNS = (
     Column("id"),
     Column("ago", is_figure=True),
     Column("question", least=10),
-    Column("session", least=4, rank=1),
+    Column("session", least=7),
     Column("agent", least=5),
-    Column("model", least=15),
+    Column("model", least=14),
     Column("outcome"),
     Column("time", is_figure=True),
     Column("tokens", is_figure=True),
-    Column("cost", is_figure=True, rank=1),
+    Column("cost", is_figure=True),
 )
 
 
