@@ -17,6 +17,7 @@ html_extra_path = ["index.html"]
 myst_heading_anchors = 4
 default_role = "code"
 autodoc_member_order = "groupwise"
+autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 
