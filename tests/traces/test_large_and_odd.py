@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from timestep.traces import StoreError, TraceStore
+from timestep.traces.export import view_trace
 from timestep.traces.from_sdk import is_larger, span_ended
 from timestep.traces.processor import TraceProcessor
 from timestep.traces.records import Exchange, SpanCut
@@ -25,8 +26,10 @@ def ended(**content):
     return span
 
 
-def test_a_large_step_is_left_out_before_it_is_copied():
-    span = ended(input=[{"role": "user", "content": LARGE}], usage={"input_tokens": 5})
+@pytest.mark.parametrize("content", [[LARGE], [LARGE[:500]] * 40_000])
+def test_a_large_step_is_left_out_before_it_is_copied(content):
+    said = [{"role": "user", "content": text} for text in content]
+    span = ended(input=said, usage={"input_tokens": 5})
     span_ended(span, most_bytes=1_000_000)  # reads the prices
     tracemalloc.start()
 
@@ -57,10 +60,59 @@ def test_a_large_step_is_counted_and_its_columns_are_kept(tmp_path):
         processor.shutdown()
 
 
+ODD = [
+    "text",
+    5,
+    10**400,
+    float("nan"),
+    b"\xff",
+    {1, 2},
+    {"a": 1},
+    [None, [1], "a"],
+    [{"role": 5, "content": {"a": 1}, "images": 5, "status": [1]}],
+    [{"tool_calls": 5}, {"tool_calls": ["x", {"function": "f"}]}],
+    [{"type": "reasoning", "summary": 5, "content": 5}],
+    [{"type": "function_call_output", "output": 5}],
+]
+PLACES = {
+    "input": lambda odd: {"input": odd},
+    "output": lambda odd: {"output": odd},
+    "usage": lambda odd: {"usage": odd},
+    "counts": lambda odd: {"usage": {"input_tokens": odd, "input_tokens_details": odd}},
+    "configuration": lambda odd: {"model_config": odd},
+    "measures": lambda odd: {
+        "model_config": {"durations_ns": odd, "first_token_seconds": odd, "cost": odd}
+    },
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_a_step_of_odd_values_is_recorded_and_shown(store, place):
+    processor = TraceProcessor(store)
+    for odd in ODD:
+        with trace("t") as run, generation_span(**place(odd)) as span:
+            processor.on_trace_start(run)
+            processor.on_span_start(span)
+        processor.on_span_end(span)
+    assert store.flush(30)
+
+    shown = [view_trace(store.get(run.trace_id)) for run in store.traces()]
+    assert [run["spans"][0]["ended_at"] is not None for run in shown] == [True] * len(ODD)
+    assert store.verify() == []
+    processor.shutdown()
+
+
 @pytest.mark.parametrize("value", ["x" * 11, [["x" * 6], {"a": b"x" * 6}]])
 def test_texts_are_added_up(value):
     assert is_larger(value, 10)
-    assert not is_larger(value, 12)
+    assert not is_larger(value, 20)
+
+
+def test_a_value_that_holds_itself_is_looked_at_once():
+    value = []
+    value += [value] * 1_000
+
+    assert not is_larger(value, 2_000)
 
 
 CONTROLS = "\x7f\x80\x9b\x9f\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\x1b\x07"

@@ -107,7 +107,7 @@ def _read(item: Any, role: str) -> list[Message]:
             text, images = _text(fields.get("output"))
             return [Message("tool", text, call_id=fields.get("call_id"), images=images)]
         case "reasoning":
-            parts = [*(fields.get("summary") or ()), *(fields.get("content") or ())]
+            parts = [*_list(fields.get("summary")), *_list(fields.get("content"))]
             return [Message("assistant", thinking=_text(parts)[0])]
         case None | "message":
             return [_message(fields, role)]
@@ -123,18 +123,28 @@ def _message(fields: Mapping[str, Any], role: str) -> Message:
         role="system" if said_by == "developer" else said_by,
         text=text or str(fields.get("refusal") or ""),
         thinking=thinking if isinstance(thinking, str) else "",
-        calls=tuple(_call(call) for call in fields.get("tool_calls") or ()),
+        calls=tuple(map(_call, _list(fields.get("tool_calls")))),
         call_id=fields.get("tool_call_id"),
         name=fields.get("tool_name") or fields.get("name"),
-        images=images + len(fields.get("images") or ()),
+        images=images + len(_list(fields.get("images"))),
     )
 
 
-def _call(call: Mapping[str, Any]) -> Call:
-    function: Mapping[str, Any] = call.get("function") or {}
+def _call(call: object) -> Call:
+    fields = mapping(call)
+    function = mapping(fields.get("function"))
     return Call(
-        str(function.get("name")), read_arguments(function.get("arguments")), call.get("id")
+        str(function.get("name")), read_arguments(function.get("arguments")), fields.get("id")
     )
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return *value*, or an empty mapping when it is something else."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> Sequence[Any]:
+    return cast("Sequence[Any]", value) if isinstance(value, list | tuple) else ()
 
 
 def _text(content: Any) -> tuple[str, int]:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from agents.tracing import (
 from pydantic_core import PydanticSerializationError, to_json
 
 from timestep.net import wire_bytes
-from timestep.traces.conversation import read_messages
+from timestep.traces.conversation import mapping, read_messages
 from timestep.traces.prices import price
 from timestep.traces.records import (
     Exchange,
@@ -36,8 +36,6 @@ _NANOSECONDS = 1e9
 _TOO_LARGE = 2**63
 _STOPPED = ({"error": "cancelled"}, {"error": "abandoned"})
 """What the data of an error says when nothing failed: the caller did not wait for the end."""
-_MOST_LOOKED_AT = 2_000
-"""How many values are looked at for their size. Looking costs time, and a large text is found soon."""
 
 
 def span_started(span: Span[Any]) -> SpanStarted:
@@ -108,21 +106,27 @@ def _cut(span: Span[Any], data: SpanData) -> SpanCut:
 
 
 def is_larger(value: object, most_bytes: int) -> bool:
-    """Return True when the first texts in *value* are larger than *most_bytes* together."""
+    """Return True when the JSON of *value* takes more than *most_bytes*, escapes not counted.
+
+    A list or dictionary counts once, however many hold it.
+    """
     left, size = [value], 0
-    for _ in range(_MOST_LOOKED_AT):
-        if not left:
-            return False
+    seen: set[int] = set()
+    while left and size <= most_bytes:
         one = left.pop()
         if isinstance(one, str | bytes):
             size += len(one)
-            if size > most_bytes:
-                return True
-        left += _inside(one)
-    return False
+            continue
+        inside = _inside(one)
+        if not inside or id(one) in seen:
+            continue
+        seen.add(id(one))
+        size += 2 * len(inside)  # a digit and a comma, at least
+        left += inside
+    return size > most_bytes
 
 
-def _inside(value: object) -> Iterable[object]:
+def _inside(value: object) -> Collection[object]:
     if isinstance(value, dict):
         return cast("dict[object, object]", value).values()
     return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
@@ -188,8 +192,9 @@ def _is_cut(data: SpanData) -> bool:
     """Return whether the token limit cut the answer of a model call."""
     if isinstance(data, ResponseSpanData):
         return data.response is not None and data.response.status == "incomplete"
-    output = data.output if isinstance(data, GenerationSpanData) else None
-    return any(item.get("status") == "incomplete" for item in output or ())
+    output: object = data.output if isinstance(data, GenerationSpanData) else None
+    items = cast("list[object]", output) if isinstance(output, list) else []
+    return any(mapping(item).get("status") == "incomplete" for item in items)
 
 
 def _words(data: SpanData) -> dict[str, Any]:
@@ -213,13 +218,13 @@ def _words(data: SpanData) -> dict[str, Any]:
 def _numbers(data: SpanData) -> dict[str, Any]:
     """Return the columns that lists and statistics need."""
     if isinstance(data, GenerationSpanData):
-        config = data.model_config or {}
-        durations: Mapping[str, int] = config.get("durations_ns") or {}
+        config, usage = mapping(data.model_config), mapping(data.usage)
+        durations = mapping(config.get("durations_ns"))
         return {
             "model": None if data.model is None else encodable(data.model),
-            **_tokens(data.usage),
-            "cost": _cost(data.model, data.usage, config),
-            "first_token_seconds": config.get("first_token_seconds"),
+            **_tokens(usage),
+            "cost": _cost(data.model, usage, config),
+            "first_token_seconds": _number(config.get("first_token_seconds")),
             "load_seconds": _as_seconds(durations.get("load_duration")),
             "prompt_seconds": _as_seconds(durations.get("prompt_eval_duration")),
             "output_seconds": _as_seconds(durations.get("eval_duration")),
@@ -227,23 +232,19 @@ def _numbers(data: SpanData) -> dict[str, Any]:
         }
     if isinstance(data, ResponseSpanData):
         model = None if data.response is None else str(data.response.model)
-        usage = data.usage or _usage_of(data)
+        usage = mapping(data.usage or _usage_of(data))
         return {"model": model or "response", **_tokens(usage), "cost": _cost(model, usage, {})}
     return {}
 
 
-def _cost(
-    model: str | None, usage: Mapping[str, Any] | None, config: Mapping[str, Any]
-) -> float | None:
+def _cost(model: str | None, usage: Mapping[str, Any], config: Mapping[str, Any]) -> float | None:
     """Return what a call cost: as the server says, else as the prices say."""
     reported = config.get("cost")
     if isinstance(reported, float):
         return reported
     if not model or not usage:
         return None
-    details: object = usage.get("input_tokens_details")
-    is_mapping = isinstance(details, Mapping)
-    cached = cast("Mapping[str, Any]", details).get("cached_tokens") if is_mapping else None
+    cached = mapping(usage.get("input_tokens_details")).get("cached_tokens")
     host = config.get("base_url")
     return price(
         str(config.get("model_name") or model),
@@ -259,15 +260,17 @@ def _usage_of(data: ResponseSpanData) -> dict[str, Any] | None:
     return None if usage is None else usage.model_dump()
 
 
-def _tokens(usage: Mapping[str, Any] | None) -> dict[str, Any]:
-    if not usage:
-        return {}
+def _tokens(usage: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _count(usage.get(name)) for name in ("input_tokens", "output_tokens")}
 
 
 def _count(value: Any) -> int | None:
     """Return *value* if a column can hold it as a count: a server may send anything."""
     return value if type(value) is int and abs(value) < _TOO_LARGE else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if type(value) is float or _count(value) is not None else None
 
 
 def _as_seconds(nanoseconds: Any) -> float | None:

@@ -39,8 +39,8 @@ def _finite(value: Any) -> Any:
 
 
 def as_json(value: Any) -> str:
-    """Return *value* as JSON with its letters unescaped."""
-    return json.dumps(value, ensure_ascii=False)
+    """Return *value* as JSON with its letters unescaped; what JSON cannot say becomes its ``repr``."""
+    return json.dumps(value, ensure_ascii=False, default=repr)
 
 
 def one_line(value: Any, most: int = 200) -> str:
