@@ -2,14 +2,17 @@
 
 import itertools
 import json
+import threading
 from pathlib import Path
 
 import pytest
+import uvicorn
 from agents import Agent, RunConfig, Runner, function_tool
 
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.traces import TraceStore, install, uninstall
 from timestep.traces.records import SpanEnded, SpanStarted, TraceEnded, TraceStarted
+from timestep.traces.viewer.app import build_app
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +33,28 @@ def installed(tmp_path):
     store = install(tmp_path / "traces.db")
     yield store
     uninstall()
+
+
+@pytest.fixture
+def viewer(store):
+    """The viewer of the test's store on a port of its own; its URL."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build_app(store),
+            port=0,
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
 
 
 _NUMBERS = itertools.count(1)

@@ -1,8 +1,10 @@
 """The viewer in a real headless Chromium.
 
-Run them with ``pytest -m browser``; a missing browser fails them.
+Run them with ``pytest -m browser``; a missing browser fails them. With ``--pictures docs/images``
+they also write the pictures of the docs.
 """
 
+import base64
 import os
 import shutil
 import subprocess
@@ -10,16 +12,18 @@ import sys
 
 import pytest
 from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, Keys
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from timestep.traces.export import export_trace, view_trace
+from tests.traces import gallery
+from timestep.traces.export import export_trace
 from timestep.traces.records import SpanEnded, SpanStarted, TraceEnded, TraceStarted
 from timestep.traces.viewer.page import run_page
+from timestep.traces.viewer.view import view_trace
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 _FLAGS = (
     "--headless",
@@ -30,8 +34,10 @@ _FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--hide-scrollbars",
 )
 EVIL = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+SIZES = {"desk": (1440, 860), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +48,7 @@ def chromium(tmp_path_factory):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    driver.set_page_load_timeout(120)
     yield driver
     driver.quit()
 
@@ -52,6 +59,7 @@ def page(chromium):
     chromium.get("about:blank")
     chromium.get_log("browser")
     page = Page(chromium)
+    page.resize("desk", "light")
     yield page
     page.leave()
 
@@ -62,8 +70,22 @@ class Page:
     def __init__(self, driver):
         self.driver = driver
 
+    def open(self, url):
+        """Load *url*, also when only its part behind ``#`` differs from what is shown."""
+        self.driver.get("about:blank")
+        self.driver.get(url)
+
+    def resize(self, size, scheme):
+        width, height = SIZES[size]
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1}
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride", {**metrics, "mobile": size == "phone"}
+        )
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
     def until(self, condition, what=""):
-        wait = WebDriverWait(self.driver, 20, ignored_exceptions=[StaleElementReferenceException])
+        wait = WebDriverWait(self.driver, 10, ignored_exceptions=[StaleElementReferenceException])
         return wait.until(lambda _: condition(), what)
 
     def look(self, css, text=""):
@@ -88,41 +110,42 @@ class Page:
 
         self.until(press, f"no {css} with {text!r}")
 
+    def choose(self, label, value):
+        def select():
+            element = self.look(f"select[aria-label='{label}']")
+            return element and (Select(element).select_by_value(value) or True)
+
+        self.until(select, f"no choice of {label}")
+
+    def press(self, *keys):
+        for key in keys:
+            ActionChains(self.driver).send_keys(key).perform()
+
     def texts(self, css):
         return [element.text for element in self.driver.find_elements(By.CSS_SELECTOR, css)]
 
+    def count(self, css, number):
+        self.until(lambda: len(self.texts(css)) == number, f"not {number} of {css}")
+
+    def script(self, code):
+        return self.driver.execute_script(code)
+
+    def picture(self):
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+        return base64.b64decode(shot["data"])
+
     def leave(self):
         """Close the page; nothing in it may have run or complained."""
-        assert self.driver.execute_script("return window.hacked") is None
+        assert self.script("return window.hacked") is None
         assert [entry["message"] for entry in self.driver.get_log("browser")] == []
         self.driver.get("about:blank")
 
 
 @pytest.fixture
-def viewer(store, page):
-    """The viewer as the command runs it, in a process of its own; its URL."""
-    program = "from timestep.cli import main; main(prog_name='timestep')"
-    with subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            program,
-            "traces",
-            "--file",
-            str(store.path),
-            "serve",
-            "--port",
-            "0",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    ) as process:
-        try:
-            yield process.stdout.readline().split(" until")[0].split()[-1]
-            page.leave()
-        finally:
-            process.terminate()
+def site(page, viewer):
+    """The viewer's URL, left again before the server ends."""
+    yield f"{viewer}/"
+    page.leave()
 
 
 @pytest.fixture
@@ -140,65 +163,161 @@ def weather(record):
     return first
 
 
-def test_runs_are_listed_opened_and_walked_through(page, viewer, weather):
-    page.driver.get(viewer)
-    assert [text.split("\n")[0] for text in page.until(lambda: page.texts(".run"))] == [
-        "Finance",
-        "Weather",
-    ]
+@pytest.fixture
+def told(store):
+    """The runs of the gallery; their ids by name."""
+    return gallery.fill(store)
 
-    page.click(".run", "Weather")
+
+def test_the_command_serves_the_page(page, store, weather):
+    program = "from timestep.cli import main; main(prog_name='timestep')"
+    command = ["traces", "--file", str(store.path), "serve", "--port", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *command],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        try:
+            page.open(process.stdout.readline().split(" until")[0].split()[-1])
+            page.count("a.run", 2)
+            page.leave()
+        finally:
+            process.terminate()
+
+
+def test_the_list_says_question_answer_and_outcome_and_groups_sessions(page, site, told):
+    page.open(site)
+
+    trip = page.text("a.run", "What should I pack?")
+    assert "Pack for **two climates**" in trip
+    assert "ok\n" in trip
+    assert "2 minutes ago" in trip
+    assert "cut\n" in page.text("a.run", "Summarize")
+    session = page.text(".session", "trip-to-rome 3 runs")
+    assert [question in session for question in ("And shoes?", "What should", "visa")] == [True] * 3
+    page.click(".session h2 a")
+    page.count("a.run", 3)
+
+
+def test_a_run_has_a_title_and_three_views(page, site, weather):
+    page.open(site)
+    page.click("a.run", "Weather")
     assert page.find(".detail h2", "Weather")
+    page.until(lambda: page.driver.title == "Weather · timestep")
     assert EVIL in page.text(".message.assistant")
 
     page.click(".tabs a", "Waterfall")
-    page.until(lambda: len(page.texts(".waterfall button")) == 3)
-    page.click(".waterfall button", "get_weather")
-    assert '"output": "x"' in page.text(".span")
-
+    page.count("button.row", 3)
     page.click(".tabs a", "Raw")
-    assert "No bytes are stored" in page.text(".detail", "No bytes")
+    assert page.find(".detail", "No bytes are stored")
 
 
-def test_filters_and_the_search_narrow_the_list(page, viewer, weather):
-    page.driver.get(viewer)
-    page.until(lambda: len(page.texts(".run")) == 2)
+def test_filters_and_the_search_stand_in_an_address_that_can_be_shared(page, site, told):
+    page.open(site)
+    page.count("a.run", 6)
+    page.choose("outcome", "cut")
+    page.count("a.run", 1)
+    page.choose("outcome", "")
+    page.choose("time", "day")
+    page.count("a.run", 4)
+    page.choose("agent", "Sceptic")
+    page.count("a.run", 1)
+    page.choose("agent", "")
+    page.count("a.run", 4)
+    page.find("input[type=search]").send_keys("oslo snow")
+    page.until(lambda: page.texts("mark"))
+    assert "snow" in page.text("a.run .excerpt")
+    page.count("a.run", 2)
 
-    Select(page.find("select[aria-label=model]")).select_by_value("other")
-    page.until(lambda: len(page.texts(".run")) == 1)
-    assert "Finance" in page.text(".run")
-    Select(page.find("select[aria-label=model]")).select_by_value("")
-    page.until(lambda: len(page.texts(".run")) == 2)
-    page.click("input[type=checkbox]")
-    page.until(lambda: len(page.texts(".run")) == 1)
-    page.click("input[type=checkbox]")
-    page.find("input[type=search]").send_keys("stocks fel")
-    page.until(lambda: len(page.texts(".run")) == 1)
+    page.click("a.run", "And shoes?")
+    page.find(".detail h2", "And shoes?")
+    address = page.driver.current_url
+    page.open(address)
+    assert page.find(".detail h2", "And shoes?")
+    page.count("a.run", 2)
+    page.click(".clear")
+    page.count("a.run", 6)
     page.find("input[type=search]").send_keys("zzz")
     assert page.find(".nothing", "No such run")
 
 
-def test_a_script_in_an_answer_stays_text(page, viewer, weather, record, store):
+def test_a_script_in_an_answer_stays_text(page, site, weather, record):
     evil = record(EVIL, model=EVIL, tool=EVIL, text=EVIL, group=EVIL)
     for view in ("conversation", "waterfall", "raw"):
-        page.driver.get(f"{viewer}#/run/{evil}/{view}")
+        page.open(f"{site}#/run/{evil}/{view}")
         assert page.find(".detail h2", EVIL)
-        page.driver.refresh()
-        assert page.find(".detail h2", EVIL)
-    page.driver.get(f"{viewer}#/diff/{evil}/{weather}")
+    page.open(f"{site}#/diff/{evil}/{weather}")
     assert page.find(".pair", EVIL)
-    assert page.find(".run", EVIL)
+    page.open(f"{site}#/stats")
+    assert page.find("table", EVIL)
     # The fixture asserts that nothing ran.
 
 
-def test_a_run_appears_and_grows_while_it_goes_on(page, viewer, store):
-    page.driver.get(viewer)
+def test_markdown_is_rendered_and_reaches_nothing(page, site, record):
+    hostile = (
+        f"# {EVIL}\n\n**bold** `<b>code</b>` [good](https://example.com/a) [bad](javascript:window.hacked=1) "
+        "![seen](https://tracker.example/x.png) [data](data:text/html,x)\n\n- one\n- two\n  1. three\n\n"
+        "> quoted\n\n| a | b |\n|---|--:|\n| 1 | <i>2</i> |\n\n```html\n<script>window.hacked = 1</script>\n```\n"
+    )
+    page.open(f"{site}#/run/{record(text=hostile)}/conversation")
+
+    assert page.text(".markdown h4") == EVIL
+    assert page.text(".markdown strong") == "bold"
+    assert page.text(".markdown p code") == "<b>code</b>"
+    assert page.texts(".markdown > ul > li > ol > li") == ["three"]
+    assert page.text(".markdown blockquote") == "quoted"
+    assert page.texts(".markdown td") == ["1", "<i>2</i>"]
+    assert page.text(".markdown .code pre") == "<script>window.hacked = 1</script>"
+    links = page.script(
+        "return [...document.querySelectorAll('.markdown a')].map((a) => [a.href, a.rel])"
+    )
+    assert links == [
+        ["https://example.com/a", "noopener noreferrer"],
+        ["https://tracker.example/x.png", "noopener noreferrer"],
+    ]
+    assert not page.texts(".detail img, .detail script, .detail i, .detail b")
+
+
+HUGE = {
+    "brackets": "[" * 50_000,
+    "stars": "*a " * 16_000,
+    "quotes": "> " * 25_000,
+    "ticks": "`a``" * 12_000,
+    "spaces": " " * 49_000 + "x",
+    "rows": "|-" * 24_000,
+    "lists": "\n".join("  " * depth + "- x" for depth in range(200)),
+    "long": "word " * 400_000,
+}
+
+
+@pytest.mark.parametrize("text", HUGE.values(), ids=list(HUGE))
+def test_a_huge_or_nested_answer_is_shown(page, site, record, text):
+    page.open(f"{site}#/run/{record(text=text)}/conversation")
+
+    assert page.find(".message.assistant")
+    assert page.find(".tabs")
+    size = page.script("return document.querySelectorAll('.detail *').length")
+    assert size < 60_000
+
+
+def test_controls_and_reordered_text_are_made_visible(page, site, record):
+    run = record(name="n\u202ex", text="a\x1b[31mb \u202egnp.exe\u2066")
+    page.open(f"{site}#/run/{run}/conversation")
+
+    assert page.text(".message.assistant .markdown") == "a␛[31mb ⟨U+202E⟩gnp.exe⟨U+2066⟩"
+    assert "n⟨U+202E⟩x" in page.text(".detail h2")
+    assert page.driver.title.startswith("n⟨U+202E⟩x")
+
+
+def test_a_run_appears_and_grows_while_it_goes_on(page, site, store):
+    page.open(site)
     assert page.find(".live.on", "live")
-    assert page.find(".nothing")
+    assert page.find(".nothing", "No run is recorded yet")
 
     store.write([TraceStarted("trace_live0001", "Live", None, None, 1.0)])
-    page.click(".run", "Live")
-    assert page.find(".badge", "running")
+    page.click("a.run", "Live")
+    assert page.find(".title .outcome", "running")
     store.write([SpanStarted("s1", "trace_live0001", None, "generation", "m", 1.0)])
     assert page.find(".step .head", "running")
     data = '{"output": [{"role": "assistant", "content": "Here I am."}]}'
@@ -210,53 +329,150 @@ def test_a_run_appears_and_grows_while_it_goes_on(page, viewer, store):
     )
 
     assert page.find(".message.assistant", "Here I am.")
-    page.until(lambda: not page.texts(".badge"))
+    assert page.find(".title .outcome", "ok")
 
 
-async def test_thinking_and_calls_are_folded_and_bytes_are_shown(page, viewer, run_weather):
+def test_agents_handoffs_tools_and_errors_stand_where_they_happened(page, site, told):
+    page.open(f"{site}#/run/{told['trip']}/conversation")
+
+    assert page.find(".markdown table", "Rome")
+    assert page.texts("h3.agent") == ["Desk", "Advisor"]
+    assert page.texts(".handoff") == ["Desk → Advisor"]
+    assert (
+        page.text(".thinking summary") == "Two cities, two climates. I can look both up at once. …"
+    )
+    call = page.text(".call summary", "Oslo")
+    assert 'get_weather(city="Oslo")' in call
+    assert "650 ms" in call
+    assert "→ -3 °C, snow" in call
+    [failure] = page.texts(".call + .failure")
+    assert "TimeoutError: api.met.no did not answer" in failure
+    assert "weather.py:41, in get_weather" in failure
+    assert page.texts(".failure") == [failure]
+
+
+async def test_thinking_calls_settings_and_bytes_of_a_real_run(page, site, run_weather):
     run = await run_weather()
-    page.driver.get(f"{viewer}#/run/{run.trace_id}/conversation")
+    page.open(f"{site}#/run/{run.trace_id}/conversation")
 
-    thinking = page.find("details.thinking")
-    assert "Look it up." not in thinking.text
-    thinking.find_element(By.TAG_NAME, "summary").click()
-    assert "Look it up." in thinking.text
-    call = page.find("details.call")
-    call.find_element(By.TAG_NAME, "summary").click()
-    assert "Oslo: sunny" in call.text
+    assert page.text(".thinking p") == "Look it up."
+    page.click(".call summary")
+    assert "Oslo: sunny" in page.text(".call pre")
+    page.click(".settings summary")
+    assert "num_ctx" in page.text(".settings dl", "options")
+    page.click(".settings .tool summary", "get_weather The weather in a city.")
+    assert '"city"' in page.text(".settings .tool pre")
 
     page.click(".tabs a", "Raw")
-    request = page.find(".raw details", "Request")
-    request.find_element(By.TAG_NAME, "summary").click()
-    page.until(lambda: '"num_ctx": 4096' in request.text)
+    assert '"get_weather"' in page.text(".raw .body pre", "tool_calls")
+    page.click(".raw summary", "Request")
+    assert page.find(".raw pre", '"num_ctx": 4096')
 
 
-def test_two_runs_are_compared_from_a_run(page, viewer, record):
+def test_what_is_shown_can_be_copied(page, site, told):
+    permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"]
+    page.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": permissions})
+    page.open(f"{site}#/run/{told['trip']}/raw")
+
+    page.click("button[aria-label='Copy the answer']")
+    page.find("button[aria-label='Copy the answer']", "Copied")
+    copied = page.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    assert '"transfer_to_advisor"' in copied
+    assert page.script("return document.getElementById('said').textContent") == "Copied the answer."
+
+
+def test_runs_at_the_same_time_stand_in_lanes(page, site, told):
+    page.open(f"{site}#/run/{told['parallel']}/conversation")
+    page.count(".lane", 2)
+    first, second = page.texts(".lane")
+    assert "Optimist" in first
+    assert "the team knows it" in first
+    assert "the team knows it" not in second
+    assert page.find(
+        ".lane .message.user",
+        "new database",
+    )
+
+    page.click(".tabs a", "Waterfall")
+    page.until(lambda: page.texts(".rows .lane-title"))
+    assert page.texts(".rows .lane-title") == [
+        "Run 1 of 2, at the same time",
+        "Run 2 of 2, at the same time",
+    ]
+
+
+def test_a_step_of_the_waterfall_is_shown_beside_it(page, site, told):
+    page.open(f"{site}#/run/{told['trip']}/waterfall")
+    # What failed is shown first.
+    assert page.find(".beside .failure", "TimeoutError")
+    assert page.find("button.row[aria-pressed=true]", "failed")
+
+    page.click("button.row", 'get_weather(city="O')
+    assert page.find(".beside h3", 'get_weather(city="Oslo")')
+    assert "-3 °C, snow" in page.text(".beside")
+    page.open(page.driver.current_url)
+    assert page.find(".beside h3", 'get_weather(city="Oslo")')
+    page.find("button.row[aria-pressed=true]").send_keys(
+        Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ENTER
+    )
+    assert page.find(".beside .markdown", "two climates")
+
+
+def test_two_runs_are_compared_from_a_run(page, site, record):
     left, right = record("Left", text="yes"), record("Right", text="no")
-    page.driver.get(f"{viewer}#/run/{left}/conversation")
+    page.open(f"{site}#/run/{left}/conversation")
 
-    page.until(lambda: page.texts(".compare option"))
-    Select(page.find(".compare select")).select_by_value(right)
+    page.choose("Compare with", right)
 
     assert page.find(".detail h2", "1 step differs")
     assert page.find(".pair.differs .field", "answer")
     assert page.texts(".pair.differs .plain") == ["yes", "no"]
 
 
-def test_a_phone_shows_the_list_or_the_run(page, viewer, weather):
-    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    try:
-        page.driver.get(viewer)
-        assert not page.driver.find_element(By.CSS_SELECTOR, ".detail").is_displayed()
-        page.click(".run", "Weather")
-        page.until(lambda: not page.driver.find_element(By.CSS_SELECTOR, ".runs").is_displayed())
-        width = page.driver.execute_script("return document.documentElement.scrollWidth")
-        assert width <= 390
-        page.click(".back")
-        page.until(lambda: page.driver.find_element(By.CSS_SELECTOR, ".runs").is_displayed())
-    finally:
-        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+def test_statistics_lead_to_the_runs_of_a_model(page, site, weather):
+    page.open(site)
+    page.click("#top nav a", "Statistics")
+    assert page.find("tr", "other")
+    assert page.driver.title == "statistics · timestep"
+    page.choose("time", "hour")
+    assert page.find(".detail", "No model was called")
+    page.driver.back()
+    page.click("tr a", "other")
+    page.count("a.run", 1)
+
+
+def test_keys_do_what_the_mouse_does(page, site, weather):
+    page.open(site)
+    page.count("a.run", 2)
+    page.press("j")
+    page.find(".detail h2", "Finance")
+    page.press("j")
+    page.find(".detail h2", "Weather")
+    page.press("2")
+    page.count("button.row", 3)
+    page.press("k")
+    page.find(".detail h2", "Finance")
+    page.press("?")
+    assert "next run" in page.text("dialog")
+    page.press(Keys.ESCAPE)
+    page.until(lambda: not page.texts("dialog"))
+    page.press("/", "j")
+    assert page.until(lambda: page.look("input[type=search]").get_attribute("value")) == "j"
+    page.press(Keys.ESCAPE, "s")
+    assert page.find(".detail h2", "Statistics")
+
+
+def test_a_phone_shows_the_list_or_the_run(page, site, weather):
+    page.resize("phone", "light")
+    page.open(site)
+    page.count("a.run", 2)
+    assert not page.find(".detail").is_displayed()
+    page.click("a.run", "Weather")
+    page.until(lambda: not page.look(".runs").is_displayed())
+    page.click(".tabs a", "Waterfall")
+    page.find("button.row[aria-pressed=true] + .beside")
+    page.click(".back")
+    page.until(lambda: page.look(".runs").is_displayed())
 
 
 async def test_an_exported_file_shows_the_run_without_a_server(
@@ -267,11 +483,61 @@ async def test_an_exported_file_shows_the_run_without_a_server(
     file = tmp_path / "run.html"
     file.write_text(run_page(view_trace(run), whole["bodies"]), encoding="utf-8")
 
-    page.driver.get(file.as_uri())
+    page.open(file.as_uri())
 
     assert EVIL in page.until(lambda: page.texts(".message.assistant"))[-1]
+    assert page.driver.title == "How is the weather in Oslo? · timestep"
     page.click(".tabs a", "Raw")
     page.click(".raw summary", "Response")
     page.until(lambda: any('"done"' in text for text in page.texts(".raw pre")))
     page.click(".tabs a", "Waterfall")
-    assert page.find(".waterfall button", "get_weather")
+    assert page.find("button.row", "get_weather")
+
+
+TOO_FAINT = """
+const light = (color) => {
+  const parts = color.slice(0, 3).map((value) => value / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+};
+const read = (css) => { const found = css.match(/[\\d.]+/g).map(Number); return found.length === 3 ? [...found, 1] : found; };
+const ground = (element) => { for (let at = element; at; at = at.parentElement) { const color = read(getComputedStyle(at).backgroundColor); if (color[3] === 1) return color; } return [255, 255, 255, 1]; };
+return [...document.querySelectorAll('body *')].filter((element) => element.checkVisibility() && [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())).filter((element) => {
+  const [a, b] = [light(read(getComputedStyle(element).color)), light(ground(element))];
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
+}).map((element) => element.className + ': ' + element.textContent.slice(0, 40));
+"""
+UNNAMED = """
+return [...document.querySelectorAll('button, select, input, summary, a')].filter((element) => element.checkVisibility() && !(element.getAttribute('aria-label') || element.textContent.trim())).map((element) => element.outerHTML);
+"""
+PICTURES = {
+    ("desk", "light", "conversation"): "viewer.png",
+    ("desk", "light", "waterfall"): "viewer-waterfall.png",
+    ("desk", "dark", "conversation"): "viewer-dark.png",
+    ("phone", "light", "conversation"): "viewer-phone.png",
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+def test_every_page_fits_and_can_be_read(page, site, told, size, scheme, pytestconfig):
+    page.resize(size, scheme)
+    trip, both = told["trip"], told["parallel"]
+    places = {
+        "list": ("", "a.run" if size == "phone" else ".empty"),
+        "conversation": (f"run/{trip}/conversation", ".markdown table"),
+        "waterfall": (f"run/{trip}/waterfall", ".beside .failure"),
+        "raw": (f"run/{trip}/raw", ".body pre"),
+        "lanes": (f"run/{both}/conversation", ".lane .message"),
+        "diff": (f"diff/{trip}/{both}", ".pair"),
+        "statistics": ("stats", "table.stats"),
+    }
+    folder = pytestconfig.getoption("--pictures")
+    for name, (place, sign) in places.items():
+        page.open(f"{site}#/{place}")
+        page.until(lambda sign=sign: (found := page.look(sign)) and found.is_displayed(), name)
+        page.find(".live.on")
+        assert page.script("return document.documentElement.scrollWidth") <= SIZES[size][0], name
+        assert page.script(TOO_FAINT) == [], name
+        assert page.script(UNNAMED) == [], name
+        if folder and (size, scheme, name) in PICTURES:
+            (folder / PICTURES[size, scheme, name]).write_bytes(page.picture())

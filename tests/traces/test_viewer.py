@@ -1,38 +1,13 @@
 """The viewer's server over real HTTP."""
 
 import json
-import threading
 
 import httpx
 import pytest
-import uvicorn
 
 from timestep.traces import Exchange
 from timestep.traces.records import SpanEnded, SpanStarted
 from timestep.traces.viewer import page
-from timestep.traces.viewer.app import build_app
-
-
-@pytest.fixture
-def viewer(store):
-    """The viewer of the test's store on a port of its own; its URL."""
-    server = uvicorn.Server(
-        uvicorn.Config(
-            build_app(store),
-            port=0,
-            log_level="warning",
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-        )
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
 
 
 @pytest.fixture

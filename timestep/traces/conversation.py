@@ -4,12 +4,13 @@ Recorded spans hold three formats: Ollama's messages, OpenAI's chat messages and
 of OpenAI's Responses API.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from timestep.traces.records import Span, Trace
-from timestep.traces.text import as_json, call_text, read_arguments
+from timestep.traces.text import as_json, call_text, canonical_arguments, read_arguments
 
 
 @dataclass(frozen=True)
@@ -195,15 +196,42 @@ def final_answer(trace: Trace) -> str:
 
 
 def conversation(trace: Trace) -> Sequence[tuple[Span, Sequence[Message]]]:
-    """Return every model call of a run with its new messages and its answer."""
-    told: list[Message] = []
+    """Return every model call of a run with its new messages and its answer.
+
+    Tasks, which may run side by side, tell their models different things: new is what a task's
+    last call was not told.
+    """
+    told: dict[str | None, list[Message]] = {}
     steps: list[tuple[Span, Sequence[Message]]] = []
     for span in trace.model_calls:
-        given = asked(span)
-        answer = answered(span)
-        steps.append((span, (*_new(given, told), *answer)))
-        told = [*given, *answer]
+        given, answer = asked(span), answered(span)
+        task = trace.around(span, "task")
+        key = None if task is None else task.span_id
+        steps.append((span, (*_new(given, told.get(key, [])), *answer)))
+        told[key] = [*given, *answer]
     return steps
+
+
+def tool_spans(trace: Trace) -> dict[str, Span]:
+    """Return the tool's span of every call of a run by call id.
+
+    A span does not have the id of its call, so it is found by its task, its name and its arguments.
+    """
+    waiting: dict[tuple[str, str, str], deque[Span]] = {}
+    for span in trace.tool_calls:
+        waiting.setdefault(_call_key(trace, span, span.name, span.arguments), deque()).append(span)
+    found: dict[str, Span] = {}
+    for span in trace.model_calls:
+        for call in (call for message in answered(span) for call in message.calls):
+            spans = waiting.get(_call_key(trace, span, call.name, call.arguments))
+            if spans and call.call_id:
+                found[call.call_id] = spans.popleft()
+    return found
+
+
+def _call_key(trace: Trace, span: Span, name: str, arguments: Any) -> tuple[str, str, str]:
+    task = trace.around(span, "task")
+    return "" if task is None else task.span_id, name, canonical_arguments(arguments)
 
 
 def _new(given: list[Message], told: list[Message]) -> list[Message]:

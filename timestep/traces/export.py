@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from timestep.traces.conversation import Message, conversation
 from timestep.traces.diff import compare
 from timestep.traces.queries import Hit
 from timestep.traces.records import Span, Summary, Trace
@@ -71,24 +70,6 @@ def export_lines(trace: Trace, body: Callable[[str], bytes] | None = None) -> li
         *({"type": "span", **span} for span in spans),
         *({"type": "body", "hash": digest, "body": text} for digest, text in bodies.items()),
     ]
-
-
-def view_trace(trace: Trace) -> Json:
-    """Return a run for the viewer: spans with their depth, and the conversation."""
-    spans = [
-        {**plain(span), "depth": depth, "headline": headline(span)} for depth, span in trace.walk()
-    ]
-    steps = [
-        {"span_id": span.span_id, "messages": [view_message(message) for message in messages]}
-        for span, messages in conversation(trace)
-    ]
-    whole = export_trace(trace)
-    return {**whole, "spans": spans, "conversation": steps}
-
-
-def view_message(message: Message) -> Json:
-    """Return one message for the viewer."""
-    return {**asdict(message), "calls": [str(call) for call in message.calls]}
 
 
 def view_diff(left: Trace, right: Trace) -> Json:

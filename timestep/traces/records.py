@@ -295,6 +295,13 @@ class Trace:
         """The spans right below *parent*, or the outermost ones."""
         return self._by_parent.get(parent.span_id if parent else None, [])
 
+    def around(self, span: Span, kind: str) -> Span | None:
+        """Return the nearest span of *kind* around *span*, or None."""
+        parent = self._by_id.get(span.parent_id or "")
+        while parent is not None and parent.kind != kind:
+            parent = self._by_id.get(parent.parent_id or "")
+        return parent
+
     def walk(self) -> Iterator[tuple[int, Span]]:
         """All spans with their depth, parents first, in the order they began."""
         pending = [(0, span) for span in reversed(self.children(None))]
@@ -304,11 +311,14 @@ class Trace:
             pending += [(depth + 1, child) for child in reversed(self.children(span))]
 
     @cached_property
+    def _by_id(self) -> dict[str, Span]:
+        return {span.span_id: span for span in self.spans}
+
+    @cached_property
     def _by_parent(self) -> dict[str | None, list[Span]]:
-        known = {span.span_id for span in self.spans}
         children: dict[str | None, list[Span]] = {}
         for span in self.spans:
             # A parent may be missing: pruned, lost, or of a run that began in another process.
-            parent = span.parent_id if span.parent_id in known else None
+            parent = span.parent_id if span.parent_id in self._by_id else None
             children.setdefault(parent, []).append(span)
         return children

@@ -27,7 +27,7 @@ from openai.types.shared import Reasoning
 from timestep.errors import UnsupportedInputError
 from timestep.traces.conversation import Message, answered, asked, results
 from timestep.traces.records import Span, Trace
-from timestep.traces.text import call_text, read_arguments
+from timestep.traces.text import call_text, canonical_arguments
 
 NOT_RECORDED = "This is a replay of a recorded run, and it has no result for this call."
 
@@ -76,13 +76,13 @@ class RecordedResults:
             for call in (call for message in answered(span) for call in message.calls):
                 result = by_id.get(call.call_id or "")
                 if result is not None:
-                    key = (call.name, _canonical(call.arguments))
+                    key = (call.name, canonical_arguments(call.arguments))
                     found.by_call.setdefault(key, deque()).append(result.text)
         return found
 
     def take(self, name: str, arguments: str) -> str:
         """Return the next result of this call; the last one is returned again and again."""
-        waiting = self.by_call.get((name, _canonical(arguments)))
+        waiting = self.by_call.get((name, canonical_arguments(arguments)))
         if waiting is None:
             self.unknown.append(call_text(name, arguments))
             return NOT_RECORDED
@@ -180,12 +180,11 @@ class _Agents:
         self._recorded = recorded
         self._body = body
         self._model = model
-        self._spans = {span.span_id: span for span in trace.spans}
         self._built: dict[str, Agent[Any]] = {}
 
     def around(self, call: Span) -> Agent[Any]:
         """Return the agent that made the model call *call*."""
-        span = self._agent_of(call)
+        span = self._trace.around(call, "agent")
         return self._build("agent" if span is None else span.name, call, span)
 
     def named(self, name: str) -> Agent[Any]:
@@ -193,7 +192,7 @@ class _Agents:
         if name in self._built:
             return self._built[name]
         for call in self._trace.model_calls:
-            span = self._agent_of(call)
+            span = self._trace.around(call, "agent")
             if span is not None and span.name == name:
                 return self._build(name, call, span)
         return Agent(name=name, model=self._model or self._trace.model_calls[0].model)
@@ -221,12 +220,6 @@ class _Agents:
             else:
                 agent.tools.append(_recorded_tool(tool_name, definition, self._recorded))
         return agent
-
-    def _agent_of(self, span: Span) -> Span | None:
-        parent = self._spans.get(span.parent_id or "")
-        while parent is not None and parent.kind != "agent":
-            parent = self._spans.get(parent.parent_id or "")
-        return parent
 
     def _request(self, call: Span) -> dict[str, Any]:
         """Return the rest of the request, beside the messages."""
@@ -305,18 +298,8 @@ def _answer_items(message: Message) -> list[dict[str, Any]]:
             "type": "function_call",
             "call_id": call.call_id,
             "name": call.name,
-            "arguments": _canonical(call.arguments),
+            "arguments": canonical_arguments(call.arguments),
         }
         for call in message.calls
     ]
     return items
-
-
-def _canonical(arguments: Any) -> str:
-    """Return *arguments* as text that is equal for equal arguments."""
-    given = read_arguments(arguments)
-    return given if isinstance(given, str) and given else _sorted_json(given or {})
-
-
-def _sorted_json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)

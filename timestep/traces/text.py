@@ -60,6 +60,14 @@ def read_arguments(arguments: Any) -> Any:
         return arguments
 
 
+def canonical_arguments(arguments: Any) -> str:
+    """Return *arguments* as text that is equal for equal arguments."""
+    given = read_arguments(arguments)
+    if isinstance(given, str) and given:
+        return given
+    return json.dumps(given or {}, sort_keys=True, ensure_ascii=False)
+
+
 def call_text(name: str, arguments: Any) -> str:
     """Return a call as it stands in a program: ``get_weather(city="Oslo")``.
 

@@ -14,11 +14,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from timestep.traces.errors import StoreError, UnknownTraceError
-from timestep.traces.export import plain, view_diff, view_trace
+from timestep.traces.export import plain, view_diff
 from timestep.traces.queries import Filter
 from timestep.traces.store import TraceStore
 from timestep.traces.text import json_text
 from timestep.traces.viewer import page
+from timestep.traces.viewer.view import view_trace
 
 _JSON = "application/json"
 _MOST_RUNS = 1000
@@ -55,7 +56,7 @@ def build_app(store: TraceStore, *, is_over: Callable[[], bool] = lambda: False)
         Route("/api/runs", _json(lambda request: _runs(store, request))),
         Route("/api/runs/{name}", _json(lambda request: _run(store, request))),
         Route("/api/values", _json(lambda request: store.values())),
-        Route("/api/stats", _json(lambda request: [plain(stats) for stats in store.stats()])),
+        Route("/api/stats", _json(lambda request: _stats(store, request))),
         Route("/api/diff", _json(lambda request: _diff(store, request))),
         Route("/api/bodies/{digest}", _answer(lambda request: _body(store, request))),
         Route("/api/events", _events(store, is_over)),
@@ -128,7 +129,11 @@ def _content(make: Callable[[], str], media_type: str) -> Endpoint:
 def _runs(store: TraceStore, request: Request) -> list[Any]:
     query = request.query_params
     limit = min(int(query.get("limit", 50)), _MOST_RUNS)
-    return [plain(run) for run in store.traces(read_filter(query), limit=max(1, limit))]
+    wanted = read_filter(query)
+    runs = [plain(run) for run in store.traces(wanted, limit=max(1, limit))]
+    hits = store.search(wanted.text, limit=_MOST_RUNS) if wanted.text else []
+    excerpts = {hit.trace_id: hit.excerpt for hit in reversed(hits)}  # the newest of each run
+    return [{**run, "excerpt": excerpts.get(run["trace_id"])} for run in runs]
 
 
 def read_filter(query: Mapping[str, str]) -> Filter:
@@ -151,6 +156,11 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "since": float,
     "before": float,
 }
+
+
+def _stats(store: TraceStore, request: Request) -> list[Any]:
+    since = float(request.query_params.get("since", 0))
+    return [plain(stats) for stats in store.stats(since=since)]
 
 
 def _run(store: TraceStore, request: Request) -> Any:

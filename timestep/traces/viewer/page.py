@@ -8,7 +8,21 @@ from typing import Any
 
 from timestep.traces.text import json_text
 
-_SCRIPTS = ("dom.js", "source.js", "run.js", "diff.js", "list.js", "app.js")
+_SCRIPTS = (
+    "dom.js",
+    "address.js",
+    "source.js",
+    "markdown.js",
+    "conversation.js",
+    "waterfall.js",
+    "raw.js",
+    "run.js",
+    "diff.js",
+    "list.js",
+    "stats.js",
+    "keys.js",
+    "app.js",
+)
 _STATIC = files("timestep.traces.viewer") / "static"
 
 
@@ -38,7 +52,7 @@ def run_page(run: dict[str, Any], bodies: dict[str, Any]) -> str:
     wrote cannot run, even if it escaped from the data.
 
     Args:
-        run: As `timestep.traces.export.view_trace` makes it.
+        run: As `timestep.traces.viewer.view.view_trace` makes it.
         bodies: The raw bodies by hash, text or ``{"base64": …}``.
     """
     policy = (

@@ -3,12 +3,12 @@
 
 function showDiff(diff) {
   const different = diff.pairs.filter((pair) => !pair.same).length;
-  const title = (run) => el("div", null, el("a", { href: runHref(run.trace_id) }, run.name),
+  const title = (run) => el("div", null, el("a", { href: runHref(run.trace_id) }, run.title || run.name),
     el(".soft", null, new Date(run.started_at * 1000).toLocaleString()),
     el(".soft", null, joined(format.duration(run.total_seconds), format.tokens(run.input_tokens, run.output_tokens))));
   return [
-    el("a.back", { href: "#/" }, "← all runs"),
-    el("h2", null, different ? `${format.count(different, "step")} differ${different === 1 ? "s" : ""}` : "Both runs did the same"),
+    el("a.back", { href: hrefOf("") }, "← all runs"),
+    el("h2", { tabIndex: -1 }, different ? `${format.count(different, "step")} differ${different === 1 ? "s" : ""}` : "Both runs did the same"),
     el(".sides-title", null, title(diff.left), title(diff.right)),
     diff.pairs.map(showPair),
   ];
@@ -20,5 +20,5 @@ function showPair(pair) {
   return el(`section.pair${pair.same ? "" : ".differs"}`, null,
     el(".head", null, side(pair.left), side(pair.right)),
     pair.differences.length ? el(".sides", null, pair.differences.map((difference) => [
-      el(".field", null, difference.field), plain(difference.left), plain(difference.right)])) : null);
+      el(".field", null, difference.field), el("div", null, plain(difference.left)), el("div", null, plain(difference.right))])) : null);
 }

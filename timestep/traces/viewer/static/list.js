@@ -1,63 +1,93 @@
 "use strict";
-// The list of runs with its filters.
+// The list of runs with its filters. What is filtered stands in the address.
 
 const PAGE = 50;
+const OUTCOMES = ["ok", "failed", "cut", "cancelled", "replayed", "running"];
 
 class RunList {
-  constructor(onFilter) {
+  constructor() {
     this.runs = [];
-    this.filters = {};
     this.limit = PAGE;
-    this.onFilter = onFilter;
     this.items = el("ul", { "aria-label": "Runs" });
-    this.selects = Object.fromEntries(["model", "agent", "tool"].map((name) => [name, this.select(name)]));
-    const search = el("input", { type: "search", placeholder: "Search in questions, answers, tools", "aria-label": "Search" });
+    this.search = el("input", { type: "search", placeholder: "Search questions, answers, tools", "aria-label": "Search" });
     let waiting;
-    search.addEventListener("input", () => {
+    this.search.addEventListener("input", () => {
       clearTimeout(waiting);
-      waiting = setTimeout(() => this.filter("text", search.value.trim()), 150);
+      waiting = setTimeout(() => this.filter("text", this.search.value.trim()), 150);
     });
-    const failed = el("input", { type: "checkbox", onchange: (event) => this.filter("failed", event.target.checked ? "1" : "") });
-    this.element = el("section.runs", null,
-      el(".filters", null, search, Object.values(this.selects), el("label.check", null, failed, "failed only")),
-      this.items);
+    this.choices = el(".choices");
+    this.element = el("section.runs", { "aria-label": "Recorded runs" }, el(".filters", { role: "search" }, this.search, this.choices), this.items);
   }
 
-  select(name) {
-    return el("select", { "aria-label": name, onchange: (event) => this.filter(name, event.target.value) }, el("option", { value: "" }, `any ${name}`));
-  }
-
+  /** Put a filter into the address, which shows the list again. */
   filter(name, value) {
-    this.filters[name] = value;
+    const { kind, names, filters } = place();
     this.limit = PAGE;
-    this.onFilter();
+    location.hash = hrefOf(kind, names, { ...filters, [name]: value });
   }
 
   async load() {
-    const [runs, values] = await Promise.all([source.runs({ ...this.filters, limit: this.limit }), source.values()]);
+    const { filters } = place();
+    const { time, ...asked } = filters;
+    const [runs, values] = await Promise.all([source.runs({ ...asked, since: beginOf(time), limit: this.limit }), source.values()]);
     this.runs = runs;
-    for (const [name, select] of Object.entries(this.selects)) this.offer(select, name, values[name]);
+    if (document.activeElement !== this.search) this.search.value = filters.text || "";
+    this.offer(filters, values);
   }
 
-  offer(select, name, values) {
-    const known = new Set([...select.options].map((option) => option.value));
-    for (const value of values) if (!known.has(value)) select.append(el("option", { value }, value));
+  offer(filters, values) {
+    const had = document.activeElement?.getAttribute("aria-label");
+    fill(this.choices,
+      select("outcome", [["", "any outcome"], ...OUTCOMES.map((name) => [name, name])], filters.outcome, (value) => this.filter("outcome", value)),
+      selectPeriod(filters.time, (value) => this.filter("time", value)),
+      ["model", "agent", "tool"].map((name) => select(name, [["", `any ${name}`], ...values[name].map((value) => [value, value])], filters[name], (value) => this.filter(name, value))),
+      filters.group ? el("button.quiet.group", { type: "button", onclick: () => this.filter("group", "") }, `× session ${filters.group}`) : null,
+      Object.values(filters).some(Boolean) ? el("a.clear", { href: hrefOf(place().kind, place().names, {}) }, "clear filters") : null);
+    [...this.choices.children].find((each) => had && each.getAttribute("aria-label") === had)?.focus();
   }
 
   show(current) {
-    const more = this.runs.length === this.limit
-      ? el("button.more", { onclick: () => { this.limit += PAGE; this.onFilter(); } }, "Show older runs") : null;
-    const items = this.runs.map((run) => el("li", null, this.row(run, run.trace_id === current)));
-    if (!items.length) items.push(el("li.nothing", null, "No such run."));
-    this.items.replaceChildren(...items, ...(more ? [more] : []));
+    const groups = new Map();
+    for (const run of this.runs) {
+      const key = run.group_id || run.trace_id;
+      groups.set(key, [...(groups.get(key) || []), run]);
+    }
+    const items = [...groups.values()].map((runs) => (runs[0].group_id ? this.session(runs, current) : this.row(runs[0], current)));
+    if (!items.length) items.push(el("li.nothing", null, Object.values(place().filters).some(Boolean) ? "No such run." : "No run is recorded yet."));
+    if (this.runs.length === this.limit) items.push(el("li", null, el("button.more", { type: "button", onclick: () => this.showMore() }, "Show older runs")));
+    fill(this.items, items);
   }
 
-  row(run, isCurrent) {
-    return el("a.run", { href: runHref(run.trace_id), "aria-current": isCurrent ? "page" : null },
-      el(".line", null, el("span.name", null, run.name), el("span.when", null, format.when(run.started_at))),
-      el(".facts", null, joined(run.agents.join(", "), run.models.join(", "))),
-      el(".facts", null, joined(format.duration(run.total_seconds), format.count(run.calls, "call"),
-        format.count(run.tools, "tool"), format.tokens(run.input_tokens, run.output_tokens), format.dollars(run.cost)),
-        run.errors ? el("span.bad", null, ` · ${format.count(run.errors, "error")}`) : null));
+  async showMore() {
+    this.limit += PAGE;
+    await this.load();
+    this.show(place().names[0]);
   }
+
+  session(runs, current) {
+    const name = runs[0].group_id;
+    return el("li.session", null,
+      el("h2", null, "session ", el("a", { href: hrefOf("", [], { group: name }), title: `Only the runs of ${name}` }, name), el("span.soft", null, ` ${format.count(runs.length, "run")}`)),
+      el("ul", { "aria-label": `Session ${name}` }, runs.map((run) => this.row(run, current))));
+  }
+
+  row(run, current) {
+    const href = hrefOf("run", [run.trace_id, "conversation", null]);
+    return el("li", null, el("a.run", { href, "aria-current": run.trace_id === current ? "page" : null },
+      el("span.name", { dir: "auto" }, run.title),
+      run.excerpt ? el("span.answer.excerpt", { dir: "auto" }, marked(run.excerpt, place().filters.text)) : el("span.answer", { dir: "auto" }, run.answer),
+      el("span.facts", null, outcomeOf(run), el("span.rest", null, joined(run.agents.join(", "), run.models.join(", ")))),
+      el("span.facts", null, moment(run.started_at), el("span.rest", null, joined(run.ended_at === null ? "" : format.duration(run.total_seconds),
+        format.count(run.tools, "tool"), format.tokens(run.input_tokens, run.output_tokens), format.dollars(run.cost))))));
+  }
+}
+
+/** An excerpt of a search with the words that were found marked; the search put them into […]. */
+function marked(excerpt, text) {
+  const words = (text || "").toLowerCase().split(/\s+/).filter(Boolean);
+  return excerpt.split(/(\[[^[\]]*\])/).map((part) => {
+    const word = part.slice(1, -1);
+    const isFound = part.startsWith("[") && words.some((each) => word.toLowerCase().includes(each.slice(0, word.length)));
+    return isFound ? el("mark", null, word) : part;
+  });
 }

@@ -12,6 +12,7 @@ const server = {
   isLive: true,
   runs: async (filters) => (await ask("runs", filters)).json(),
   values: async () => (await ask("values")).json(),
+  stats: async (parameters) => (await ask("stats", parameters)).json(),
   run: async (id) => (await ask(`runs/${encodeURIComponent(id)}`)).json(),
   diff: async (left, right) => (await ask("diff", { left, right })).json(),
   body: async (digest) => (await ask(`bodies/${encodeURIComponent(digest)}`)).text(),
