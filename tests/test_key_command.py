@@ -3,15 +3,18 @@
 import copy
 import sys
 import traceback
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from agents import Agent, RunConfig
 
 from timestep.config.settings import Settings
-from timestep.errors import ConfigurationError
+from timestep.errors import AuthenticationError, ConfigurationError
 from timestep.net.key_command import KeyCommand
+from timestep.ollama.official import open_client
 from timestep.registry import MultiModelProvider
+from timestep.testing import FakeOllama
 
 COUNTING = """
 import pathlib
@@ -88,6 +91,79 @@ async def test_a_second_refusal_is_an_error_that_shows_no_key(prefix, api, opena
     assert "otter" not in "".join(traceback.format_exception(caught.value))
 
 
+OLLAMA_TABLES = [("ollama/", 1), ("lab/", 1), ("lab/", 2)]
+
+
+def made_ollama(prefix, servers, code, **more):
+    urls = [server.base_url for server in servers]
+    table = {"base_url": urls, "api_key_command": printing(code), **more}
+    tables = {"ollama": table}
+    if prefix != "ollama/":
+        tables = {"providers": {"lab": {"kind": "ollama", **table}}}
+    return MultiModelProvider.from_settings(Settings(_env_file=None, **tables))
+
+
+def chat_keys(servers):
+    return sorted(
+        request.headers["authorization"]
+        for server in servers
+        for request in server.requests
+        if request.path == "/api/chat"
+    )
+
+
+@pytest.mark.parametrize(("prefix", "count"), OLLAMA_TABLES)
+async def test_an_ollama_server_gets_the_key_and_the_next_one_after_a_refusal(prefix, count, run):
+    with ExitStack() as stack:
+        servers = [stack.enter_context(FakeOllama(strict=False)) for _ in range(count)]
+        for server in servers:
+            server.fail(401, "unauthorized")
+            server.reply("hi", times=None)
+        provider = made_ollama(prefix, servers, COUNTING)
+        config = RunConfig(model_provider=provider, tracing_disabled=True)
+        await run(Agent(name="a", model=f"{prefix}m"), run_config=config)
+        await provider.aclose()
+
+    assert chat_keys(servers) == ["Bearer key-1", "Bearer key-2"]
+
+
+async def test_a_second_refusal_of_an_ollama_server_shows_no_key(fake_ollama, run):
+    fake_ollama.fail(401, "Bearer violet-otter-lamp is no key of ours", times=2)
+    provider = made_ollama("ollama/", [fake_ollama], "print('violet-otter-lamp')")
+    config = RunConfig(model_provider=provider, tracing_disabled=True)
+    with pytest.raises(AuthenticationError) as caught:
+        await run(Agent(name="a", model="ollama/m"), run_config=config)
+    await provider.aclose()
+
+    assert chat_keys([fake_ollama]) == ["Bearer violet-otter-lamp"] * 2
+    assert "otter" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_without_a_base_url_the_command_is_for_the_cloud_alone(fake_ollama, run):
+    fake_ollama.reply("hi")
+    table = {"host": fake_ollama.base_url, "api_key_command": printing(COUNTING)}
+    provider = MultiModelProvider.from_settings(Settings(_env_file=None, ollama=table))
+    config = RunConfig(model_provider=provider, tracing_disabled=True)
+    await run(Agent(name="a", model="ollama/m"), run_config=config)
+    await provider.aclose()
+
+    assert "authorization" not in fake_ollama.requests[-1].headers
+    assert not Path("runs").exists()  # noqa: ASYNC240 - nothing else runs
+    [cloud] = provider.provider_map.get_provider("ollama").wires("m-cloud")
+    assert cloud.endpoint.key_command is not None
+
+
+async def test_the_commands_list_models_with_the_key(fake_ollama):
+    provider = made_ollama("ollama/", [fake_ollama], COUNTING).provider_map.get_provider("ollama")
+    endpoint = provider.wire().endpoint
+    async with open_client(
+        endpoint.base_url, endpoint.headers, key_command=endpoint.key_command
+    ) as client:
+        await client.list()
+
+    assert fake_ollama.requests[-1].headers["authorization"] == "Bearer key-1"
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
@@ -136,3 +212,5 @@ def test_a_command_is_a_list_of_texts(command):
 def test_its_key_does_not_travel_in_the_clear():
     with pytest.raises(ValueError, match="http"):
         Settings(openai={"api_key_command": ["x"], "base_url": "http://gpu.example"})
+    with pytest.raises(ValueError, match="http"):
+        Settings(ollama={"api_key_command": ["x"], "base_url": "http://gpu.example"})

@@ -171,7 +171,7 @@ def _written(settings: "Settings", section: str, keys: Iterable[str]) -> set[str
 
 def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEndpoint:
     """Return where the API that *table* describes is, with its key."""
-    command = table.api_key_command
+    command = _key_command(table)
     return OpenAIEndpoint(
         base_url=table.base_url or OPENAI_URL,
         api_key=None if command else _reveal(table.api_key),
@@ -184,8 +184,15 @@ def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEnd
         max_concurrency=table.max_concurrency,
         allow_insecure=table.allow_insecure,
         reach=_reach(table),
-        key_command=KeyCommand(command) if command else None,
+        key_command=command,
     )
+
+
+def _key_command(
+    table: OpenAISettings | OpenAIProviderSettings | OllamaSettings | GatewaySettings,
+) -> KeyCommand | None:
+    """Return what prints the key for *table*; it wins over ``api_key``."""
+    return KeyCommand(table.api_key_command) if table.api_key_command else None
 
 
 def _reach(table: OpenAISettings | OpenAIProviderSettings | OllamaSettings) -> Reach:
@@ -255,7 +262,7 @@ def build_ollama(name: str, table: OllamaProviderSettings) -> OllamaModelProvide
 def build_gateway(name: str, table: GatewaySettings) -> GatewayProvider:
     """Return the provider for the gateway that *table* describes."""
     defaults = _defaults(("providers", name), table)
-    command = table.api_key_command
+    command = _key_command(table)
     return GatewayProvider(
         table.kind,
         None if command else _reveal(table.api_key),
@@ -263,7 +270,7 @@ def build_gateway(name: str, table: GatewaySettings) -> GatewayProvider:
         defaults,
         headers=table.headers,
         api_version=getattr(table, "api_version", None),
-        key_command=KeyCommand(command) if command else None,
+        key_command=command,
     )
 
 
@@ -275,10 +282,10 @@ def _ollama(
     Raises:
         ConfigurationError: The settings cannot be used together.
     """
-    defaults = _defaults(where, table)
+    defaults, command = _defaults(where, table), _key_command(table)
     try:
         return OllamaModelProvider(
-            _reveal(api_key),
+            None if command else _reveal(api_key),
             table.base_url,
             local_url=table.host,
             model_options=table.options_by_model,
@@ -286,6 +293,7 @@ def _ollama(
             headers=table.headers,
             max_concurrency=table.max_concurrency,
             reach=_reach(table),
+            key_command=command,
             defaults=defaults,
             **ollama_keywords(table),
         )

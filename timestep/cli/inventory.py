@@ -121,7 +121,12 @@ async def _look(wire: Wire) -> tuple[list[Offer], dict[str, int]]:
     """Return the models of a server by Ollama's names, and the context of those it has loaded."""
     with Translated(wire.origin(None)):
         endpoint = wire.endpoint
-        async with open_client(endpoint.base_url, endpoint.headers, reach=endpoint.reach) as client:
+        async with open_client(
+            endpoint.base_url,
+            endpoint.headers,
+            reach=endpoint.reach,
+            key_command=endpoint.key_command,
+        ) as client:
             listed, loaded = await asyncio.gather(client.list(), _loaded(client, wire))
             gate = asyncio.Semaphore(_AT_ONCE)
             offers = await asyncio.gather(

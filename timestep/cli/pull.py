@@ -110,7 +110,11 @@ async def _steps(wire: "Wire", model: str) -> "AsyncGenerator[ProgressResponse]"
     try:
         with Translated(origin):
             async with open_client(
-                endpoint.base_url, endpoint.headers, silence=_SILENCE, reach=endpoint.reach
+                endpoint.base_url,
+                endpoint.headers,
+                silence=_SILENCE,
+                reach=endpoint.reach,
+                key_command=endpoint.key_command,
             ) as client:
                 async for step in await client.pull(model, stream=True):
                     yield step

@@ -72,8 +72,8 @@ def check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
         ValueError: *section* sends one over plain http to another machine.
     """
     if not section.allow_insecure:
-        command = getattr(section, "api_key_command", None)
-        has_key = (section.api_key or command) is not None and section.base_url is not None
+        has_key = section.api_key is not None or section.api_key_command is not None
+        has_key = has_key and section.base_url is not None
         for url in _urls(section):
             check_secrets_transport(url, has_key=has_key, headers=section.headers)
     return section
@@ -178,6 +178,10 @@ class OllamaSettings(Section, frozen=True):
 
     api_key: ApiKey = None
     """The API key. Without base_url it goes to ollama.com only."""
+    api_key_command: KeyCommandLine | None = Field(
+        default=None, examples=[["pass", "show", "ollama"]]
+    )
+    """The program and arguments that print the API key, instead of api_key. It runs without a shell when a key is needed, and again when the server refuses the key."""
     base_url: OllamaUrls | None = Field(default=None, examples=["http://localhost:11434"])
     """The server for every model, cloud names too, or a list of servers that share the requests. Without it, local names go to host and cloud names to ollama.com."""
     host: OllamaHost | None = Field(default=None, examples=["localhost:11434"])

@@ -9,6 +9,7 @@ from typing import Any
 from timestep.net.connection import Connections, Request
 from timestep.net.exchange import Exchange, Faults
 from timestep.net.forks import forget_in_children, keep_for_parent
+from timestep.net.key_command import KeyCommand
 from timestep.net.per_loop import PerLoop
 from timestep.net.places import Places
 from timestep.net.reach import USUAL, Reach
@@ -37,6 +38,7 @@ class Client:
         own_context: Run the exchanges in an empty context. A connection is kept for other requests,
             and with it the context it was opened in, which would keep the first agent alive.
         max_concurrency: How many limited exchanges are under way at once; None for any number.
+        key_command: Prints the key of every request that has none; see `Exchange`.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class Client:
         *,
         own_context: bool = True,
         max_concurrency: int | None = None,
+        key_command: KeyCommand | None = None,
     ) -> None:
         self.base_url = base_url
         self.timeouts = timeouts
         self._opener = opener
         self._own_context = own_context
         self._places = Places(max_concurrency)
+        self._key_command = key_command
         self._any_number = Places(None)
         self._start_over()
         forget_in_children(self)
@@ -60,7 +64,8 @@ class Client:
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy opens connections of its own."""
         made = (self.base_url, self.timeouts, self._opener)
-        return Client, made, {"_own_context": self._own_context, "_places": self._places}
+        kept = ("_own_context", "_places", "_key_command")
+        return Client, made, {name: getattr(self, name) for name in kept}
 
     def forget_connections(self) -> None:
         """Start over in a forked process: two processes on one connection mix up their answers."""
@@ -78,7 +83,15 @@ class Client:
         A *limited* one waits for one of the ``max_concurrency`` places.
         """
         places = self._places if limited else self._any_number
-        return Exchange(request, faults, self.timeouts, self.connections, self._begin, places)
+        return Exchange(
+            request,
+            faults,
+            self.timeouts,
+            self.connections,
+            self._begin,
+            places,
+            self._key_command,
+        )
 
     def connections(self) -> Connections:
         """Return the connections of the running loop, opened on first use."""

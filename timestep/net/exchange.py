@@ -3,7 +3,8 @@
 An exchange passes these states in this order. It can leave each of them for the last two.
 
     new         Nothing was sent. The first look at the pieces starts the task.
-    queued      The server has its ``max_concurrency`` of requests. No limit runs.
+    queued      The server has its ``max_concurrency`` of requests, or a command prints the key. No limit
+                runs.
     connecting  The transport makes a connection, and has a time limit of its own.
     fragile     The same. Not cancelled: the transport would lose a half-made connection.
     waiting     The request is sent. The limit for the first byte runs.
@@ -18,12 +19,14 @@ its event loop.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Protocol
 
 from timestep.errors import TimestepError
 from timestep.net.causes import as_cause, drop_frames
 from timestep.net.connection import Answer, Connections, Request, Step, TransportError
+from timestep.net.key_command import KeyCommand
 from timestep.net.places import Places
 from timestep.net.reasons import unforeseen
 from timestep.net.secrets import masker, secrets_in_url
@@ -99,6 +102,8 @@ class Exchange:
         connections: Returns those of the running loop.
         start: Makes the task of a new exchange, which runs `own`.
         places: The exchange waits for one of them, and keeps it until it is over.
+        key_command: Prints the key of a request without one, and the next key when the server answers
+            401; then the request is sent once more.
     """
 
     def __init__(
@@ -109,6 +114,7 @@ class Exchange:
         connections: Callable[[], Connections],
         start: "Callable[[Exchange], asyncio.Task[None]]",
         places: Places,
+        key_command: KeyCommand | None = None,
     ) -> None:
         self.request = request
         self._faults = faults
@@ -116,6 +122,7 @@ class Exchange:
         self._connections = connections
         self._start = start
         self._places = places
+        self._key_command = None if _AUTHORIZATION in request.headers else key_command
         self._state = State.NEW
         self._task: asyncio.Task[None] | None = None
         self._pieces = _Pieces()
@@ -205,9 +212,7 @@ class Exchange:
             self._pieces.wake()
 
     async def _run(self) -> None:
-        self._state = State.WAITING
-        self._watch.expect("first_byte")
-        answer = await self._connections().send(self.request, self._guard)
+        answer = await self._answer()
         self._state = State.ANSWERING
         if self._kept is not None:
             self._kept.status = answer.status
@@ -221,6 +226,24 @@ class Exchange:
         finally:
             self._state = State.CLOSING
             await answer.aclose()
+
+    async def _answer(self) -> Answer:
+        """Send the request, once more with the next key when the server refused one of a command."""
+        if (command := self._key_command) is None:
+            return await self._send(self.request)
+        key = await command.key()
+        answer = await self._send(_with_key(self.request, key))
+        if answer.status != 401:  # noqa: PLR2004 - HTTP's own number
+            return answer
+        await answer.aclose()
+        self._watch.stop()
+        command.forget(key)
+        return await self._send(_with_key(self.request, await command.key()))
+
+    async def _send(self, request: Request) -> Answer:
+        self._state = State.WAITING
+        self._watch.expect("first_byte")
+        return await self._connections().send(request, self._guard)
 
     async def _refusal(self, answer: Answer) -> TimestepError:
         body = bytearray()
@@ -276,6 +299,13 @@ class Exchange:
             error = self._faults.failed(exc)
         error.__cause__ = as_cause(exc)
         return error
+
+
+_AUTHORIZATION = "authorization"
+
+
+def _with_key(request: Request, key: str) -> Request:
+    return replace(request, headers={**request.headers, _AUTHORIZATION: f"Bearer {key}"})
 
 
 class _Pieces:

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from timestep.net.headers import check_key
 
 class KeyCommand:
     """Runs a command for a key when one is needed, and keeps the key until a server refuses it.
+
+    Attributes:
+        printed: The latest keys, for those who hide them.
 
     Args:
         command: The program and its arguments; no shell reads them. What it prints is the key.
@@ -30,6 +34,7 @@ class KeyCommand:
         self._command = tuple(command)
         self._seconds = seconds
         self._key: str | None = None
+        self.printed: deque[str] = deque(maxlen=8)
         self._lock = threading.Lock()
         forget_in_children(self)
 
@@ -64,6 +69,8 @@ class KeyCommand:
         with self._lock:  # those who wait take the key of the first one
             key = self._key or self._run()
             self._key = key
+            if key not in self.printed:
+                self.printed.append(key)
             return key
 
     def _run(self) -> str:

@@ -1,6 +1,7 @@
 """Which model at which host a request asked: what every error text names. Pure."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,15 +24,17 @@ class Origin:
         model: The name the caller asked for.
         host: The scheme and authority of the endpoint.
         secrets: The key in use and other secrets, masked in whatever the server says.
+        printed: The same, for the keys that a command prints: it may print one at any time.
     """
 
     model: str | None
     host: str
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    printed: Collection[str] = field(default=(), repr=False)
 
     def hide(self, text: str) -> str:
         """Return *text* without secrets."""
-        return masker(self.secrets)(text)
+        return masker((*self.secrets, *self.printed))(text)
 
     def clean(self, text: str) -> str:
         """Return *text* without secrets and control characters, cut to a readable length."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.headers import check_headers, check_key
+from timestep.net.key_command import KeyCommand
 from timestep.net.names import is_cloud_name, strip_cloud_suffix
 from timestep.net.reach import USUAL, Reach
 from timestep.net.urls import (
@@ -32,11 +33,13 @@ class Endpoint:
         base_url: Without a trailing slash.
         headers: Sent with every request; may hold the key, so they stay out of ``repr``.
         reach: Its proxy and certificates.
+        key_command: Prints the key, which is then not in the headers.
     """
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     reach: Reach = USUAL
+    key_command: KeyCommand | None = None
 
     @property
     def is_cloud(self) -> bool:
@@ -77,6 +80,7 @@ class Endpoints:
 def build_endpoints(
     *,
     api_key: str | None = None,
+    key_command: KeyCommand | None = None,
     base_url: str | Sequence[str] | None = None,
     local_url: str | None = None,
     headers: Mapping[str, str] | None = None,
@@ -87,6 +91,7 @@ def build_endpoints(
 
     Args:
         api_key: For *base_url* when that is given, for each of several, else for ollama.com alone.
+        key_command: Prints the key, instead of *api_key*.
         base_url: For every model, cloud names too; several share the requests.
         local_url: For local names only, in any form that ``OLLAMA_HOST`` may have; it gets no key
             unless it is ollama.com.
@@ -98,7 +103,7 @@ def build_endpoints(
         ConfigurationError: A URL cannot be used, or a key would travel in the clear.
     """
     with _refusals("API key"):
-        key = check_key(api_key)
+        key = key_command or check_key(api_key)
     with _refusals("headers"):
         extra = check_headers({} if headers is None else headers)
     if base_url is not None:
@@ -149,11 +154,17 @@ def check_model_name(name: object) -> str:
 
 
 def _endpoint(
-    url: str, key: str | None, extra: Mapping[str, str], allow_insecure: bool, reach: Reach
+    url: str,
+    key: str | KeyCommand | None,
+    extra: Mapping[str, str],
+    allow_insecure: bool,
+    reach: Reach,
 ) -> Endpoint:
     if not allow_insecure:
         check_secrets_transport(url, has_key=key is not None, headers=extra)
     headers = {name.lower(): value for name, value in extra.items()}
+    if isinstance(key, KeyCommand):
+        return Endpoint(url, headers, reach, key)
     if key:
         headers.setdefault("authorization", f"Bearer {key}")
     return Endpoint(url, headers, reach)

@@ -7,7 +7,7 @@ It imports neither the SDK nor our errors, so that shell completion stays quick.
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import httpx
 import ollama
@@ -16,12 +16,20 @@ from timestep.net.proxies import ProxyError, proxy_for
 from timestep.net.reach import USUAL, Reach
 from timestep.net.tls import certificates
 
+if TYPE_CHECKING:
+    from timestep.net.key_command import KeyCommand
+
 _CONNECT_SECONDS = 5.0
 
 
 @asynccontextmanager
 async def open_client(
-    base_url: str, headers: Mapping[str, str], *, silence: float | None = None, reach: Reach = USUAL
+    base_url: str,
+    headers: Mapping[str, str],
+    *,
+    silence: float | None = None,
+    reach: Reach = USUAL,
+    key_command: "KeyCommand | None" = None,
 ) -> AsyncGenerator[ollama.AsyncClient]:
     """Open the official client of one server; it is closed at the end.
 
@@ -31,10 +39,13 @@ async def open_client(
             ``OLLAMA_API_KEY`` to any host is off.
         silence: Seconds of silence before giving up; None waits for ever.
         reach: Its proxy and certificates.
+        key_command: Prints its key, when *headers* have none.
 
     Raises:
         ValueError: The proxy for it, or a file of certificates, cannot be used.
     """
+    if key_command is not None:
+        headers = {"authorization": f"Bearer {await key_command.key()}", **headers}
     is_secure = base_url.startswith("https:")
     client = ollama.AsyncClient(
         base_url,

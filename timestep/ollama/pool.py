@@ -62,7 +62,8 @@ class Pool:
         """Return all servers as the origin of *model*. `PoolStream.origin` knows which one it is."""
         origins = [wire.origin(model, headers) for wire in self.wires]
         secrets = tuple(secret for origin in origins for secret in origin.secrets)
-        return Origin(model, ", ".join(origin.host for origin in origins), secrets)
+        hosts = ", ".join(origin.host for origin in origins)
+        return Origin(model, hosts, secrets, origins[0].printed)  # one command for all of them
 
     def losses(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
         """Return nothing: the whole request is sent."""

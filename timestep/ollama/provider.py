@@ -10,6 +10,7 @@ from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError
 from timestep.net.flags import check_concurrency
 from timestep.net.forks import forget_in_children
+from timestep.net.key_command import KeyCommand
 from timestep.net.reach import USUAL, Reach
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.endpoint import Endpoint, build_endpoints, check_model_name
@@ -38,6 +39,7 @@ class OllamaModelProvider(ModelProvider):
         max_concurrency: How many chats a server gets at once from this provider; the others wait
             their turn. None for any number.
         reach: The proxy and the certificates, for every server.
+        key_command: Prints the key, instead of *api_key*.
         defaults: Settings for what a call leaves out; they win over options.
         keywords: How the models are asked, such as ``options`` and ``timeout``; the attributes of
             `OllamaModelOptions` list them all.
@@ -59,17 +61,19 @@ class OllamaModelProvider(ModelProvider):
         local_url: str | None = None,
         max_concurrency: int | None = None,
         reach: Reach | None = None,
+        key_command: KeyCommand | None = None,
         defaults: ModelDefaults | None = None,
         **keywords: Unpack[OllamaKeywords],
     ) -> None:
-        given = (api_key, base_url, headers, local_url, max_concurrency, reach)
+        given = (api_key, key_command, base_url, headers, local_url, max_concurrency, reach)
         if ollama_client is not None and any(given):
             raise ConfigurationError(
-                "ollama_client brings its own address and key; leave out api_key, base_url, "
-                "local_url, headers, max_concurrency and reach, or leave out the client."
+                "ollama_client brings its own address and key; leave out api_key, key_command, "
+                "base_url, local_url, headers, max_concurrency and reach, or leave out the client."
             )
         self._endpoints = build_endpoints(
             api_key=api_key,
+            key_command=key_command,
             base_url=base_url,
             local_url=local_url,
             headers=headers,

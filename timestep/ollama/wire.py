@@ -71,6 +71,7 @@ class Wire:
             else _given(client, timeouts, withheld),
             own_context=client is None,  # hooks of a given client may want to know the caller's
             max_concurrency=max_concurrency,
+            key_command=endpoint.key_command,
         )
 
     @property
@@ -126,7 +127,8 @@ class Wire:
     def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
         """Return who is asked for *model*, with *headers* beside the endpoint's own."""
         secrets = (*self._secrets, *secrets_in(headers)) if headers else self._secrets
-        return Origin(model, self._host, secrets)
+        command = self.endpoint.key_command
+        return Origin(model, self._host, secrets, () if command is None else command.printed)
 
     def connections(self) -> Connections:
         """Return the connections of the running loop, opened on first use."""

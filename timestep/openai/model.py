@@ -49,7 +49,6 @@ class ChatRequest:
         schema: Of the answer, or of a call, for a repair.
         retries: How many times it may be sent again after a failure that passes.
         ignored: What was left out, a phrase each.
-        has_new_key: Whether the server refused a key, and this is the next one.
     """
 
     body: Json
@@ -59,7 +58,6 @@ class ChatRequest:
     schema: Json = field(default_factory=dict[str, Any])
     retries: int = 0
     ignored: tuple[str, ...] = ()
-    has_new_key: bool = False
 
     @property
     def messages(self) -> list[Any]:
@@ -137,12 +135,9 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             body = self._with_format(body, call)
         if endpoint.wants_short_call_ids:
             body["messages"] = short_ids(body["messages"])
-        headers = made.headers
-        if (command := endpoint.key_command) is not None:
-            headers = {**_bearer(await command.key()), **headers}
         return ChatRequest(
             body,
-            headers,
+            made.headers,
             made.query,
             self._rules(call, made),
             schema=_schema(call, body),
@@ -214,8 +209,6 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             return without
         if isinstance(error, OpenAIStatusError) and self._wire.follow(error):
             return request
-        if (renewed := await self._with_new_key(request, error)) is not None:
-            return renewed
         advice = retry_advice(error)
         if request.retries and _is_retried(error) and advice is not None and advice.suggested:
             tried = self._options.max_retries - request.retries
@@ -223,16 +216,6 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             await asyncio.sleep(backoff if advice.retry_after is None else advice.retry_after)
             return replace(request, retries=request.retries - 1)
         raise error from error.__cause__
-
-    async def _with_new_key(self, request: ChatRequest, error: TimestepError) -> ChatRequest | None:
-        """Return *request* with a new key, when the server refused the one of a command."""
-        command, used = self._wire.endpoint.key_command, request.headers.get(_AUTHORIZATION, "")
-        is_refused = isinstance(error, OpenAIStatusError) and error.status_code == 401  # noqa: PLR2004 - HTTP's own number
-        if command is None or request.has_new_key or not is_refused:
-            return None
-        command.forget(used.removeprefix("Bearer "))
-        headers = {**request.headers, **_bearer(await command.key())}
-        return replace(request, headers=headers, has_new_key=True)
 
     def _without_usage(self, request: ChatRequest, error: TimestepError) -> ChatRequest | None:
         """Return *request* without the question for usage, when the server refused that."""
@@ -265,13 +248,6 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             is_repair=True,
         )
         return replace(request, body=body, rules=rules)
-
-
-_AUTHORIZATION = "Authorization"
-
-
-def _bearer(key: str) -> dict[str, str]:
-    return {_AUTHORIZATION: f"Bearer {key}"}
 
 
 def _is_retried(error: TimestepError) -> bool:

@@ -41,6 +41,7 @@ class ChatWire:
             Timeouts.of(endpoint.timeout),
             partial(over_aiohttp, reach=endpoint.reach),
             max_concurrency=endpoint.max_concurrency,
+            key_command=endpoint.key_command,
         )
         self.refuses_stream_options = False
         """True once the server refused to be asked for usage."""
@@ -53,7 +54,9 @@ class ChatWire:
     def origin(self, model: str, headers: Mapping[str, str]) -> Origin:
         """Return who is asked for *model*, with *headers* beside the endpoint's own."""
         own = (*secrets_in(self.endpoint.sent_headers), *secrets_in_url(self.endpoint.base_url))
-        return Origin(model, self.host, (*own, *secrets_in(headers)))
+        command = self.endpoint.key_command
+        printed = () if command is None else command.printed
+        return Origin(model, self.host, (*own, *secrets_in(headers)), printed)
 
     def exchange(
         self,

@@ -70,7 +70,7 @@ def _check_listed(called: str, offer: Offer | None, asked: list[Inventory]) -> I
 def _check_cloud(
     called: str, offer: Offer | None, asked: list[Inventory], table: OllamaSettings
 ) -> Iterator[Finding]:
-    if table.api_key is None:
+    if table.api_key is None and table.api_key_command is None:
         yield Finding(
             _AREA,
             "problem",
