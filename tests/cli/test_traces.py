@@ -233,9 +233,10 @@ def test_a_list_of_nothing_says_where_it_looked(invoke, tmp_path):
 def test_a_run_is_shown_as_a_tree_with_its_measures(invoke, record):
     shown = invoke("traces", "show", "good").stdout
 
-    lines = [line.strip("│├└─ ") for line in shown.splitlines()]
-    assert lines[0].startswith("Greeting  good0000")
-    assert lines[0].endswith("1 min 10 s")
+    question, *lines = [line.strip("│├└─ ") for line in shown.splitlines()]
+    assert question == "Hi?"
+    assert lines[0].startswith("good0000  ok  Greeting  session chat  20")
+    assert lines[0].endswith("ago)  1 min 10 s")
     assert lines[1].startswith("agent host")
     assert "1,200 → 5 tokens" in lines[2]
     assert "10.0 tok/s" in lines[2]
@@ -246,6 +247,54 @@ def test_a_run_is_shown_as_a_tree_with_its_measures(invoke, record):
     assert lines[7] == "→ waved [31m"
     assert lines[8].startswith("handoff host → boss")
     assert lines[9].startswith("guardrail polite triggered")
+
+
+def test_a_run_is_shown_with_its_whole_answer_at_the_end(invoke, record):
+    answer = [{"role": "assistant", "content": "one\n" + "word " * 60}]
+    at = time.time()
+    with TraceStore(record) as store:
+        store.write(
+            [
+                TraceStarted("trace_long0000", "Long", None, None, at),
+                SpanStarted("l", "trace_long0000", None, "generation", "m", at),
+                generation("l", "trace_long0000", at, output=answer)._replace(outcome="cut"),
+                TraceEnded("trace_long0000", at),
+            ]
+        )
+
+    shown = invoke("traces", "show", "long").stdout
+
+    assert shown.startswith("Hi?\n")
+    assert shown.endswith("\nAnswer, cut at the token limit:\none\n" + "word " * 60 + "\n")
+    assert "Answer" not in invoke("traces", "show", "long", "--step", "1").stdout
+
+
+def test_a_tool_that_raised_is_shown_with_its_exception_and_its_place(invoke, record):
+    at = time.time()
+    failure = {
+        "error": "KeyError: 'Oslo'",
+        "place": "desk.py:12",
+        "traceback": 'Traceback (most recent call last):\n  File "desk.py", line 12\n',
+    }
+    error = json.dumps({"message": "Error running tool", "data": failure})
+    with TraceStore(record) as store:
+        store.write(
+            [
+                TraceStarted("trace_raised00", "Raised", None, None, at),
+                SpanStarted("r", "trace_raised00", None, "function", "look", at),
+                SpanEnded("r", "trace_raised00", "function", "look", at, error, "{}"),
+                TraceEnded("trace_raised00", at),
+            ]
+        )
+
+    shown = invoke("traces", "show", "raised").stdout
+    verbose = invoke("traces", "show", "raised", "--verbose").stdout
+
+    said = "Error running tool: KeyError: 'Oslo' (desk.py:12)"
+    assert shown.splitlines()[0] == "Raised"
+    assert shown.endswith(f"\nFailed: {said}\n")
+    assert "Traceback" not in shown
+    assert 'File "desk.py", line 12' in verbose
 
 
 def test_the_last_run_is_shown_when_none_is_named(invoke, record):

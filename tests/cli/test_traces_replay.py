@@ -104,6 +104,22 @@ def test_a_diff_shows_what_differs(invoke, record, fake_ollama, monkeypatch):
     assert invoke("traces", "diff", "last", "nothing").exit_code == 1
 
 
+def test_a_diff_shows_that_the_questions_differed(invoke, record, fake_ollama):
+    install(record)
+    fake_ollama.reply("It is sunny in Oslo.")
+    config = RunConfig(model_provider=OllamaModelProvider(base_url=fake_ollama.url))
+    asyncio.run(Runner.run(Agent(name="host", model="m"), "And tomorrow?", run_config=config))
+    uninstall()
+
+    done = invoke("traces", "diff", "last-1", "last")
+    head, other, *lines = [line.strip() for line in done.stdout.splitlines()]
+
+    assert "How is the weather?" in head
+    assert "And tomorrow?" in other
+    at = lines.index("question:")
+    assert lines[at + 1 : at + 3] == ["- How is the weather?", "+ And tomorrow?"]
+
+
 def test_an_html_export_is_one_file(invoke, record, tmp_path):
     done = invoke("traces", "export", "--format", "html", "--output", "run.html")
 

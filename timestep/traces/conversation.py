@@ -62,6 +62,30 @@ def answered(span: Span) -> list[Message]:
     return read_messages(span.data.get("output"), role="assistant")
 
 
+def question(given: Any) -> str:
+    """Return what the user said last in the recorded *given*, after the model's last words."""
+    said = [message for message in read_messages(unanswered(given)) if message.role == "user"]
+    return said[-1].text if said else ""
+
+
+def unanswered(given: Any) -> Any:
+    """Return the items of the recorded *given* after the model's last one; other values as they are."""
+    if not isinstance(given, list):
+        return given
+    messages = cast("list[Any]", given)
+    for index in range(len(messages) - 1, -1, -1):
+        if _is_of_model(messages[index]):
+            return messages[index + 1 :]
+    return messages
+
+
+def _is_of_model(message: Any) -> bool:
+    if not isinstance(message, Mapping):
+        return False
+    item = cast("Mapping[str, Any]", message)
+    return item.get("role") == "assistant" or item.get("type") in {"function_call", "reasoning"}
+
+
 def results(trace: Trace) -> dict[str, Message]:
     """Return the result of every call of a run by call id: of tools, handoffs and errors."""
     return {

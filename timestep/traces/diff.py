@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from timestep.traces.conversation import answered
+from timestep.traces.conversation import answered, question
 from timestep.traces.records import Span, Trace
 from timestep.traces.text import one_line
 
@@ -61,6 +61,7 @@ def describe(span: Span) -> dict[str, str]:
     facts = {"error": "" if span.error is None else one_line(dict(span.error), _LONG)}
     if span.is_model_call:
         messages = answered(span)
+        facts["question"] = question(span.data.get("input"))
         facts["model"] = span.name
         facts["thinking"] = "\n".join(message.thinking for message in messages if message.thinking)
         facts["answer"] = "\n".join(message.text for message in messages if message.text)

@@ -20,7 +20,7 @@ from agents.tracing import (
 from pydantic_core import PydanticSerializationError, to_json
 
 from timestep.net import wire_bytes
-from timestep.traces.conversation import mapping, read_messages
+from timestep.traces.conversation import mapping, question, read_messages
 from timestep.traces.prices import price
 from timestep.traces.records import (
     Exchange,
@@ -30,7 +30,7 @@ from timestep.traces.records import (
     TraceEnded,
     TraceStarted,
 )
-from timestep.traces.search_text import search_text, unanswered
+from timestep.traces.search_text import search_text
 
 _NANOSECONDS = 1e9
 _TOO_LARGE = 2**63
@@ -206,11 +206,10 @@ def _words(data: SpanData) -> dict[str, Any]:
         output = [item.model_dump(exclude_unset=True) for item in items]
     else:
         return {}
-    asked = [message for message in read_messages(unanswered(data.input)) if message.role == "user"]
     answer = read_messages(output, role="assistant")
     is_final = not any(message.calls for message in answer)
     return {
-        "question": encodable(asked[-1].text) if asked else None,
+        "question": encodable(question(data.input)) or None,
         "answer": encodable("".join(message.text for message in answer)) if is_final else None,
     }
 

@@ -5,6 +5,8 @@ from typing import Any, cast
 
 from agents.tracing import SpanData
 
+from timestep.traces.conversation import unanswered
+
 _MOST_DEPTH = 30
 
 
@@ -30,24 +32,6 @@ def search_text(data: SpanData, name: str, content: Mapping[str, Any], error: An
     if error is not None:
         texts += _texts(dict(error))
     return "\n".join(texts)
-
-
-def unanswered(given: Any) -> Any:
-    """Return the messages of *given* after the model's last one; other values as they are."""
-    if not isinstance(given, list):
-        return given
-    messages = cast("list[Any]", given)
-    for index in range(len(messages) - 1, -1, -1):
-        if _is_of_model(messages[index]):
-            return messages[index + 1 :]
-    return messages
-
-
-def _is_of_model(message: Any) -> bool:
-    if not isinstance(message, Mapping):
-        return False
-    item = cast("Mapping[str, Any]", message)
-    return item.get("role") == "assistant" or item.get("type") in {"function_call", "reasoning"}
 
 
 _NOT_TEXT = frozenset(

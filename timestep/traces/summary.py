@@ -1,5 +1,8 @@
 """One line about a span. Pure."""
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 from timestep.traces.conversation import answered
 from timestep.traces.records import Span
 from timestep.traces.text import call_text, one_line
@@ -59,3 +62,19 @@ def dollars(cost: float | None) -> str:
     if cost is None:
         return ""
     return f"${cost:,.2f}" if cost >= 1 else f"${cost:.2g}"
+
+
+def complaint(span: Span) -> str:
+    """Return what went wrong in *span*: what failed, the error, and its place in the user's file."""
+    error = span.error or {}
+    data: Any = error.get("data")
+    details = cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else {}
+    said = ": ".join(str(part) for part in (error.get("message"), details.get("error")) if part)
+    return f"{said} ({details['place']})" if details.get("place") else said
+
+
+def traceback_of(span: Span) -> str:
+    """Return the traceback of what a tool raised in *span*; empty when there is none."""
+    data: Any = (span.error or {}).get("data")
+    found = cast("Mapping[str, Any]", data).get("traceback") if isinstance(data, Mapping) else None
+    return found if isinstance(found, str) else ""

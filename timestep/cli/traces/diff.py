@@ -60,7 +60,9 @@ def print_comparison(left: "Trace", right: "Trace") -> bool:
 
 
 def _head(sign: str, trace: "Trace") -> str:
-    return f"{sign} {short(trace.trace_id)}  {clean(trace.name)}  {duration(trace.total_seconds)}"
+    from timestep.traces.text import one_line
+
+    return f"{sign} {short(trace.trace_id)}  {clean(one_line(trace.title, 50))}  {duration(trace.total_seconds)}"
 
 
 def _step(span: "Span", other: "Span | None" = None) -> str:

@@ -1,14 +1,16 @@
 """``timestep traces show``: show one run as a tree, or the bytes of its model calls."""
 
 import sys
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from timestep.cli.context import Context, pass_context
 from timestep.cli.output import clean, console, print_json, print_lines
 from timestep.cli.terminal import printable
-from timestep.cli.traces.format import clock, duration, short, tokens
+from timestep.cli.traces.format import ago, clock, duration, short, tokens
 from timestep.cli.traces.record import open_record
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from timestep.traces.conversation import Message
 
 _COLORS = {"agent": "cyan", "generation": "green", "response": "green", "function": "yellow"}
+_STYLES = {"failed": "red", "cut": "yellow", "cancelled": "yellow"}
+_MOST_SHOWN = 600
+"""How many characters of a question are shown, unless it is wanted in full."""
 
 
 @click.command()
@@ -26,6 +31,7 @@ _COLORS = {"agent": "cyan", "generation": "green", "response": "green", "functio
 @click.option("--raw", is_flag=True, help="Print the exact requests and answers of its models.")
 @click.option("--step", type=click.IntRange(1), help="Only the model call with this number.")
 @click.option("--full", is_flag=True, help="Print questions, answers and results in full.")
+@click.option("--verbose", is_flag=True, help="Print the tracebacks of tools that failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--jsonl", "as_lines", is_flag=True, help="Print one JSON value per line.")
 @pass_context
@@ -36,10 +42,11 @@ def show(
     raw: bool,
     step: int | None,
     full: bool,
+    verbose: bool,
     as_json: bool,
     as_lines: bool,
 ) -> None:
-    """Show one run as a tree of agents, turns, model calls, tools, handoffs and guardrails."""
+    """Show one run: its question, what it did as a tree, and its answer."""
     from timestep.traces.export import export_lines, export_trace
 
     with open_record(context) as store:
@@ -50,8 +57,56 @@ def show(
             print_json(export_trace(trace))
         elif as_lines:
             print_lines(export_lines(trace))
+        elif step is not None:
+            console().print(_tree(trace, _chosen(trace, step), _Shown(full, verbose)))
         else:
-            console().print(_tree(trace, None if step is None else _chosen(trace, step), full=full))
+            _print_run(trace, _Shown(full, verbose))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How much is shown.
+
+    Attributes:
+        full: Questions, answers and results are not shortened.
+        verbose: Tracebacks are shown.
+    """
+
+    full: bool
+    verbose: bool
+
+
+def _print_run(trace: "Trace", shown: _Shown) -> None:
+    from rich.text import Text
+
+    from timestep.traces.conversation import final_answer, question
+
+    asked = next(
+        (said for call in trace.model_calls if (said := question(call.data.get("input")))), ""
+    )
+    text = printable(asked) or clean(trace.title)
+    is_long = len(text) > _MOST_SHOWN and not shown.full
+    is_cut = trace.outcome == "cut"
+    _print(Text(f"{text[:_MOST_SHOWN]}…" if is_long else text, style="bold"))
+    console().print(_tree(trace, trace.spans, shown))
+    if answer := final_answer(trace):
+        _print(Text("\nAnswer, cut at the token limit:" if is_cut else "\nAnswer:", style="dim"))
+        _print(Text(printable(answer)))
+    if trace.outcome == "failed":
+        _print(Text(f"\nFailed: {clean(_last_complaint(trace))}", style="red"))
+
+
+def _print(text: "Text") -> None:
+    # A terminal wraps at words; what reads a pipe wants the lines as they are.
+    console().print(text, soft_wrap=not sys.stdout.isatty())
+
+
+def _last_complaint(trace: "Trace") -> str:
+    """Return why a run failed: what its last failed call says, else its last failed step."""
+    from timestep.traces.summary import complaint
+
+    calls = [span for span in trace.errors if span.is_model_call or span.is_tool_call]
+    return complaint((calls or trace.errors)[-1])
 
 
 def _chosen(trace: "Trace", step: int | None) -> "list[Span]":
@@ -84,30 +139,39 @@ def _print_raw(store: "TraceStore", calls: "list[Span]") -> None:
             sys.stdout.buffer.flush()
 
 
-def _tree(trace: "Trace", only: "list[Span] | None", *, full: bool) -> "Tree":
-    from rich.text import Text
+def _tree(trace: "Trace", spans: "Sequence[Span]", shown: _Shown) -> "Tree":
     from rich.tree import Tree
 
-    head = Text(clean(trace.name), style="bold")
-    facts = [short(trace.trace_id), clock(trace.started_at), duration(trace.total_seconds)]
-    head.append("  " + "  ".join(facts), style="dim")
-    tree = Tree(head)
+    tree = Tree(_head(trace))
     branches: dict[str, Tree] = {}
-    spans = trace.spans if only is None else only
     for _, span in trace.walk():
         if span not in spans:
             continue
         parent = branches.get(span.parent_id or "", tree)
         branches[span.span_id] = branch = parent.add(_label(span))
-        for line in _details(span, full=full):
+        for line in _details(span, shown):
             branch.add(line)
     return tree
+
+
+def _head(trace: "Trace") -> "Text":
+    from rich.text import Text
+
+    head = Text(f"{short(trace.trace_id)}  {trace.outcome}", style=_STYLES.get(trace.outcome, ""))
+    facts = [
+        clean(trace.name),
+        "" if trace.group_id is None else f"session {clean(trace.group_id)}",
+        f"{clock(trace.started_at)} ({ago(trace.started_at)} ago)",
+        duration(trace.total_seconds),
+    ]
+    head.append("  " + "  ".join(fact for fact in facts if fact), style="dim")
+    return head
 
 
 def _label(span: "Span") -> "Text":
     from rich.text import Text
 
-    from timestep.traces.summary import headline, measures
+    from timestep.traces.summary import complaint, headline, measures
 
     kind = "" if span.kind in {"turn", "generation", "response", "function"} else f"{span.kind} "
     text = Text(kind, style="dim")
@@ -120,13 +184,20 @@ def _label(span: "Span") -> "Text":
     ]
     text.append("  " + "  ".join(fact for fact in facts if fact), style="dim")
     if span.error:
-        text.append(f"  {clean(_complaint(span))}", style="red")
+        text.append(f"  {clean(complaint(span))}", style="red")
     return text
 
 
-def _details(span: "Span", *, full: bool) -> "list[Text]":
+def _details(span: "Span", shown: _Shown) -> "list[Text]":
+    from rich.text import Text
+
     from timestep.traces.conversation import answered, asked
+    from timestep.traces.summary import traceback_of
     from timestep.traces.text import one_line
+
+    full = shown.full
+    if shown.verbose and (trace := traceback_of(span)):
+        return [Text(printable(trace).rstrip())]
 
     if span.is_model_call:
         said = [*(asked(span) if full else ()), *answered(span)]
@@ -163,10 +234,3 @@ def _aside(label: str, text: str, *, full: bool) -> "Text":
     line = Text(f"{label} " if label else "", style="dim")
     line.append(printable(text) if full else clean(one_line(text, 120)))
     return line
-
-
-def _complaint(span: "Span") -> str:
-    error = dict(span.error or {})
-    details = error.get("data")
-    said = cast("dict[str, object]", details).get("error") if isinstance(details, dict) else None
-    return ": ".join(str(part) for part in (error.get("message"), said) if part)
