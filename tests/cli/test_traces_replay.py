@@ -12,6 +12,7 @@ import pytest
 from agents import Agent, RunConfig, Runner, function_tool
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from timestep import TimestepError
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.testing import assert_no_errors, assert_tools_called
 from timestep.traces import TraceStore, install, uninstall
@@ -84,6 +85,36 @@ def test_a_replay_that_cannot_be_says_why(invoke, record, monkeypatch):
     assert "2 model calls" in wrong.stderr
     assert failed.exit_code == 1
     assert "Unknown prefix: nowhere" in failed.stderr
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+def test_a_replay_of_a_failed_run_fails_alike_and_names_the_recorded_server(
+    invoke, record, fake_ollama, is_down
+):
+    install(record)
+    url = fake_ollama.url
+    if is_down:
+        fake_ollama.refuse()
+    else:
+        fake_ollama.fail(500, "out of memory")
+    config = RunConfig(model_provider=OllamaModelProvider(base_url=url))
+    with pytest.raises(TimestepError) as raised:
+        asyncio.run(Runner.run(Agent(name="host", model="m"), "Hi?", run_config=config))
+    uninstall()
+
+    done = invoke("traces", "replay")
+
+    assert done.exit_code == 0, done.output
+    assert "Both runs did the same." in done.stdout
+    assert str(raised.value) in " ".join(done.stderr.split())
+    assert url in str(raised.value)
+    again = last(record)
+    assert again.outcome == "failed"
+    [call] = again.model_calls
+    assert [exchange.url for exchange in call.exchanges] == [f"{url}/api/chat"]
+    assert call.data["model_config"]["base_url"] == url
+    value = json.loads(invoke("traces", "replay", "--json").stdout)
+    assert (value["answer"], value["error"]) == (None, str(raised.value))
 
 
 def test_a_diff_shows_what_differs(invoke, record, fake_ollama, monkeypatch):

@@ -38,4 +38,7 @@ def test_it_runs_again_without_any_server(invoke, recorded):
     value = json.loads(result.stdout)
     assert value["answer"] == "It is 8."
     assert value["unknown_calls"] == []
+    assert all(pair["same"] for pair in value["diff"]["pairs"])  # the prefix of the model, too
     assert len(recorded.chats) == asked
+    first, second = json.loads(invoke("traces", "list", "--json").stdout)
+    assert (first["outcome"], second["outcome"]) == ("replayed", "ok")

@@ -1,93 +1,136 @@
-"""Models that serve the stored answers of a run again, byte for byte."""
+"""Models that serve the stored answers of a run again, byte for byte.
+
+Each model has a test server of its own. What is said of it is said of the recorded server.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 from agents import Model, ModelProvider
 
+from timestep.answer.calling import WireModel
+from timestep.errors import UnsupportedInputError
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.provider import OpenAICompatibleProvider
-from timestep.testing import FakeOllama, FakeOpenAI, Recording, Request
+from timestep.testing import FakeOllama, FakeOpenAI, Recording, Request, Reset
 from timestep.traces import Span, TraceStore
+from timestep.traces.records import Event, SpanEnded, StoredExchange
 
 _OLLAMA_PATH = "/api/chat"
+_CHAT_PATH = "/v1/chat/completions"
 
 
-def recorded_models(stack: ExitStack, store: TraceStore, calls: list[Span]) -> ModelProvider:
-    """Return models that serve the stored answers, byte for byte and in order."""
-    ollama = stack.enter_context(FakeOllama(strict=False))
-    chat = stack.enter_context(FakeOpenAI(strict=False))
-    for call in calls:
-        _serve(chat if _is_chat(call) else ollama, store, call)
-    endpoint = OpenAIEndpoint(f"{chat.url}/v1", max_retries=0)
-    return _RecordedModels(
-        OllamaModelProvider(base_url=ollama.url),
-        OpenAICompatibleProvider(endpoint, use_responses=False),
-        {call.model: (_is_chat(call), _asked(store, call)) for call in calls},
-    )
+class RecordedModels(ModelProvider):
+    """The models of *calls*, which answer as they did, in the same order.
 
+    Args:
+        stack: Ends the servers.
+        store: Holds the answers.
+        calls: Model calls with stored answers.
 
-class _RecordedModels(ModelProvider):
-    """The models of a record, each on the wire that it was recorded on."""
+    Raises:
+        ClickException: An answer is not stored byte for byte.
+    """
 
-    def __init__(
-        self,
-        ollama: ModelProvider,
-        chat: ModelProvider,
-        models: Mapping[str | None, tuple[bool, str]],
-    ) -> None:
-        self._ollama = ollama
-        self._chat = chat
-        self._models = models
+    def __init__(self, stack: ExitStack, store: TraceStore, calls: Sequence[Span]) -> None:
+        self._stack = stack
+        self._store = store
+        self._models: dict[str | None, Model] = {}
+        self._recorded_urls: dict[str, str] = {}
+        for name in dict.fromkeys(call.model for call in calls):
+            self._begin([call for call in calls if call.model == name])
 
     def get_model(self, model_name: str | None) -> Model:
-        """Return the model *model_name* on its wire."""
-        is_chat, name = self._models.get(model_name, (False, model_name))
-        return (self._chat if is_chat else self._ollama).get_model(name)
+        """Return the model *model_name* on the wire that it was recorded on."""
+        if model_name not in self._models:
+            raise UnsupportedInputError(f"The record has no answer of {model_name!r}.")
+        return self._models[model_name]
 
+    def as_recorded(self, text: str) -> str:
+        """Return *text* with the URLs of the recorded servers instead of those of the test servers."""
+        for url, recorded in self._recorded_urls.items():
+            text = text.replace(url, recorded)
+        return text
 
-def _is_chat(call: Span) -> bool:
-    return any(_path_of(exchange.url) != _OLLAMA_PATH for exchange in call.exchanges)
-
-
-def _asked(store: TraceStore, call: Span) -> str:
-    """The name by which the server knew the model of *call*."""
-    if not call.exchanges:
-        return call.model or ""
-    return str(json.loads(store.body(call.exchanges[0].request))["model"])
-
-
-def _path_of(url: str) -> str:
-    path = urlsplit(url).path
-    return "/v1/chat/completions" if path.endswith("/chat/completions") else _OLLAMA_PATH
-
-
-def _serve(fake: FakeOllama | FakeOpenAI, store: TraceStore, call: Span) -> None:
-
-    if not call.exchanges:
-        raise click.ClickException(
-            f"The answer of {call.name} is not stored byte for byte, so it cannot be served again. "
-            "Name a model to ask instead: --model NAME"
+    def _begin(self, calls: Sequence[Span]) -> None:
+        """Start a server that answers *calls*, which are of one model."""
+        name, exchanges = calls[0].name, [each for call in calls for each in call.exchanges]
+        if not all(call.exchanges for call in calls):
+            raise click.ClickException(
+                f"The answer of {name} is not stored byte for byte, so it cannot be served again. "
+                "Name a model to ask instead: --model NAME"
+            )
+        url = exchanges[-1].url
+        is_chat = urlsplit(url).path.endswith("/chat/completions")
+        server: FakeOllama | FakeOpenAI = (FakeOpenAI if is_chat else FakeOllama)(strict=False)
+        self._stack.enter_context(server)
+        path = _CHAT_PATH if is_chat else _OLLAMA_PATH
+        self._recorded_urls |= {f"{server.url}{path}": url, server.url: _origin(url)}
+        for exchange in exchanges:
+            _serve(server, self._store, exchange, path)
+        if all(exchange.status is None for exchange in exchanges):
+            server.refuse()
+        provider: ModelProvider = (
+            OpenAICompatibleProvider(
+                OpenAIEndpoint(f"{server.url}/v1", max_retries=0), use_responses=False
+            )
+            if is_chat
+            else OllamaModelProvider(base_url=server.url)
         )
-    for exchange in call.exchanges:
-        request = store.body(exchange.request)
-        body = store.body(exchange.response)
-        status = exchange.status or 500
-        path = _path_of(exchange.url)
-        streamed = "application/x-ndjson" if path == _OLLAMA_PATH else "text/event-stream"
-        kind = streamed if status < 400 else "application/json"  # noqa: PLR2004 - errors begin at 400
-        fake.replay(
-            Recording(
-                name=call.span_id,
-                request=Request("POST", path, {}, request),
-                status=status,
-                headers={"Content-Type": kind, "Transfer-Encoding": "chunked"},
-                body=body,
-                chunks=body.splitlines(keepends=True) or [b""],
-            ),
-            model=json.loads(request)["model"],
-        )
+        request = json.loads(self._store.body(exchanges[0].request))
+        model = self._models[calls[0].model] = provider.get_model(str(request["model"]))
+        if isinstance(model, WireModel) and calls[0].model is not None:
+            model.traced_as = calls[0].model
+
+
+class RecordedServersStore(TraceStore):
+    """A store that is told of test servers, and keeps the URLs of the recorded ones."""
+
+    def __init__(
+        self, path: Path, models: RecordedModels, *, redact: Sequence[str], secrets: Iterable[str]
+    ) -> None:
+        super().__init__(path, redact=redact, secrets=secrets)
+        self._models = models
+
+    def record(self, event: Event) -> None:
+        """Have *event* written soon, as if the recorded servers had answered."""
+        if isinstance(event, SpanEnded):
+            rename = self._models.as_recorded
+            event = event._replace(
+                error=event.error and rename(event.error),
+                data=rename(event.data),
+                text=rename(event.text),
+                exchanges=tuple(each._replace(url=rename(each.url)) for each in event.exchanges),
+            )
+        super().record(event)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _serve(
+    server: FakeOllama | FakeOpenAI, store: TraceStore, exchange: StoredExchange, path: str
+) -> None:
+    request, body = store.body(exchange.request), store.body(exchange.response)
+    status = exchange.status or 500
+    streamed = "application/x-ndjson" if path == _OLLAMA_PATH else "text/event-stream"
+    kind = streamed if status < 400 else "application/json"  # noqa: PLR2004 - errors begin at 400
+    server.replay(
+        Recording(
+            name=exchange.request,
+            request=Request("POST", path, {}, request),
+            status=status,
+            headers={"Content-Type": kind, "Transfer-Encoding": "chunked"},
+            body=body,
+            chunks=body.splitlines(keepends=True) or [b""],
+        ),
+        model=json.loads(request)["model"],
+        fault=Reset() if exchange.status is None else (),
+    )

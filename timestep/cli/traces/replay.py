@@ -8,7 +8,7 @@ import click
 
 from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, pass_context
-from timestep.cli.output import print_json
+from timestep.cli.output import print_aside, print_json
 from timestep.cli.traces.diff import print_comparison
 from timestep.cli.traces.format import short
 from timestep.cli.traces.record import open_record
@@ -16,7 +16,8 @@ from timestep.cli.traces.record import open_record
 if TYPE_CHECKING:
     from agents import ModelProvider
 
-    from timestep.traces import Trace
+    from timestep.traces import Trace, TraceStore
+    from timestep.traces.replay import Replayed
 
 
 @click.command()
@@ -43,64 +44,86 @@ def replay(context: Context, *, run: str, step: int, model: str | None, as_json:
     """Run a recorded run again, and compare.
 
     Without --model the stored answers are served again, offline and without any model. Tools do
-    not run: they return their recorded results. The new run is recorded too.
+    not run: they return their recorded results. The new run is recorded too. A run that failed
+    fails again, and the failures are compared.
     """
-    from agents import AgentsException
-
-    from timestep.cli.traces.recorded import recorded_models
-    from timestep.net.secrets import configured_keys
-    from timestep.traces import install, uninstall
-    from timestep.traces.replay import from_step
-    from timestep.traces.replay import replay as run_again
-
-    with open_record(context) as store, ExitStack() as stack:
+    with open_record(context) as store:
         trace = store.get(run)
         if step > len(trace.model_calls):
             raise click.UsageError(
                 f"The run has {len(trace.model_calls)} model calls, so there is no {step}."
             )
-        provider = (
-            recorded_models(stack, store, trace.model_calls[step - 1 :])
-            if model is None
-            else _configured_models(context)
-        )
-        install(
-            store.path,
-            redact=context.settings.traces.redact,
-            secrets=configured_keys(context.settings),
-        )
-        try:
-            done = asyncio.run(run_again(trace, provider, body=store.body, step=step, model=model))
-        except AgentsException as exc:
-            raise click.ClickException(str(exc)) from exc
-        finally:
-            uninstall()
+        done, error = _run_again(context, store, trace, step, model)
         again = store.get("last")
-        _report(from_step(trace, step), again, done.answer, done.unknown_calls, as_json=as_json)
+        if (again.metadata or {}).get("replay_of") != trace.trace_id:
+            raise click.ClickException(error)
+    _report(trace, step, again, done, error, as_json=as_json)
+    if error and trace.outcome != "failed":
+        raise click.ClickException(error)
+
+
+def _run_again(
+    context: Context, store: "TraceStore", trace: "Trace", step: int, model: str | None
+) -> "tuple[Replayed | None, str]":
+    """Return what a replay came to, or why it failed; it is recorded in the file of *store*."""
+    from agents import AgentsException, set_trace_processors
+
+    from timestep.cli.traces.recorded import RecordedModels, RecordedServersStore
+    from timestep.net.secrets import configured_keys
+    from timestep.registry import build_provider
+    from timestep.traces import TraceProcessor, TraceStore
+    from timestep.traces.replay import replay as run_again
+
+    secrets, redact = configured_keys(context.settings), context.settings.traces.redact
+    with ExitStack() as stack:
+        provider: ModelProvider
+        target: TraceStore
+        if model is None:
+            provider = recorded = RecordedModels(stack, store, trace.model_calls[step - 1 :])
+            target = RecordedServersStore(store.path, recorded, redact=redact, secrets=secrets)
+        else:
+            provider, recorded = build_provider(context.settings), None
+            target = TraceStore(store.path, redact=redact, secrets=secrets)
+        recorder = TraceProcessor(target)
+        set_trace_processors([recorder])
+        try:
+            again = run_again(trace, provider, body=store.body, step=step, model=model)
+            return asyncio.run(again), ""
+        except AgentsException as exc:
+            return None, str(exc) if recorded is None else recorded.as_recorded(str(exc))
+        finally:
+            set_trace_processors([])
+            recorder.shutdown()
 
 
 def _report(
-    before: "Trace", after: "Trace", answer: str, unknown: list[str], *, as_json: bool
+    trace: "Trace",
+    step: int,
+    again: "Trace",
+    done: "Replayed | None",
+    error: str,
+    *,
+    as_json: bool,
 ) -> None:
     from timestep.traces.export import view_diff
+    from timestep.traces.replay import from_step
 
+    before = from_step(trace, step)
+    unknown = [] if done is None else done.unknown_calls
     if as_json:
         print_json(
             {
-                "trace_id": after.trace_id,
-                "answer": answer,
+                "trace_id": again.trace_id,
+                "answer": None if done is None else done.answer,
+                "error": error or None,
                 "unknown_calls": unknown,
-                "diff": view_diff(before, after),
+                "diff": view_diff(before, again),
             }
         )
         return
-    print_comparison(before, after)
+    print_comparison(before, again)
     for call in unknown:
         click.echo(f"This call has no recorded result: {call}", err=True)
-    click.echo(f"Recorded as {short(after.trace_id)}.", err=True)
-
-
-def _configured_models(context: Context) -> "ModelProvider":
-    from timestep.registry import build_provider
-
-    return build_provider(context.settings)
+    if error and trace.outcome == "failed":
+        print_aside(f"The replay failed, and so did the recorded run: {error}")
+    click.echo(f"Recorded as {short(again.trace_id)}.", err=True)
