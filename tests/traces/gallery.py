@@ -193,7 +193,8 @@ RAISED = json.dumps(
         "data": {
             "tool_name": "get_weather",
             "error": "TimeoutError: api.met.no did not answer in 1.4 s",
-            "line": 'weather.py:41, in get_weather: raise TimeoutError(f"{host} did not answer")',
+            "place": "weather.py:41",
+            "traceback": 'Traceback (most recent call last):\n  File "weather.py", line 41, in get_weather\n',
         },
     }
 )

@@ -347,7 +347,7 @@ def test_agents_handoffs_tools_and_errors_stand_where_they_happened(page, site, 
     assert "→ -3 °C, snow" in call
     [failure] = page.texts(".call + .failure")
     assert "TimeoutError: api.met.no did not answer" in failure
-    assert "weather.py:41, in get_weather" in failure
+    assert "place: weather.py:41" in failure
     assert page.texts(".failure") == [failure]
 
 
@@ -434,8 +434,11 @@ def test_statistics_lead_to_the_runs_of_a_model(page, site, weather):
     assert page.find("tr", "other")
     assert page.driver.title == "statistics · timestep"
     page.choose("time", "hour")
-    assert page.find(".detail", "No model was called")
+    assert page.find(".detail", "Nothing was called")
     page.driver.back()
+    page.click(".tabs a", "by tool")
+    assert page.find("tr", "get_weather")
+    page.click(".tabs a", "by model")
     page.click("tr a", "other")
     page.count("a.run", 1)
 

@@ -10,6 +10,7 @@ from timestep.traces.conversation import (
     final_answer,
     read_messages,
     results,
+    tool_spans,
 )
 from timestep.traces.text import call_text, one_line
 
@@ -136,6 +137,43 @@ def test_a_conversation_has_every_message_once():
 
 def test_results_are_found_by_call_id():
     assert results(TRACE)["c1"].text == "sunny"
+
+
+def side_by_side():
+    """Two tasks at the same time, each with two calls of a model and one of the same tool."""
+    spans = []
+    for at, task in enumerate("ab"):
+        asks = {"id": f"c{task}", "function": {"name": "get", "arguments": {"city": "Oslo"}}}
+        question = [{"role": "user", "content": "Look"}]
+        asking = [{"role": "assistant", "content": "", "tool_calls": [asks]}]
+        found = [{"role": "tool", "content": "sunny", "tool_call_id": f"c{task}"}]
+        done = [{"role": "assistant", "content": "It is sunny."}]
+        parts = [
+            ("generation", "m", {"input": question, "output": asking}),
+            ("function", "get", {"input": '{"city": "Oslo"}'}),
+            ("generation", "m", {"input": [*question, *asking, *found], "output": done}),
+        ]
+        spans.append(Span(task, "t", None, "task", "run", at / 10))
+        spans += [
+            Span(f"{task}{number}", "t", task, kind, name, number + at / 10, data=data)
+            for number, (kind, name, data) in enumerate(parts)
+        ]
+    return Trace("t", "run", 0.0, spans=sorted(spans, key=lambda span: span.started_at))
+
+
+def test_runs_at_the_same_time_are_told_nothing_twice():
+    roles = {
+        span.span_id: [message.role for message in messages]
+        for span, messages in conversation(side_by_side())
+    }
+
+    assert roles["a2"] == roles["b2"] == ["tool", "assistant"]
+
+
+def test_a_call_is_paired_with_the_tool_of_its_own_run():
+    found = tool_spans(side_by_side())
+
+    assert {call_id: span.span_id for call_id, span in found.items()} == {"ca": "a1", "cb": "b1"}
 
 
 def test_instructions_stand_before_the_input():

@@ -73,6 +73,8 @@ def test_a_run_comes_with_depths_and_its_conversation(get, record):
         (1, "function"),
     ]
     assert run["conversation"][0]["messages"][0]["text"] == "hello"
+    agent, *inside = run["spans"]
+    assert [span["agent"] for span in inside] == [agent["span_id"]] * 2
     assert get("/api/runs/nothing-here").status_code == 404
 
 
@@ -86,6 +88,15 @@ def test_a_body_comes_as_text_whatever_it_is(get, record, store):
     assert answer.content == html
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert get("/api/bodies/00").status_code == 404
+
+
+def test_a_search_shows_where_it_found_the_words(get, record):
+    record("a", text="In Oslo the snow falls")
+
+    assert get("/api/runs", params={"text": "snow fal"}).json()[0]["excerpt"] == (
+        "In Oslo the [snow] [falls]"
+    )
+    assert get("/api/runs").json()[0]["excerpt"] is None
 
 
 def test_two_runs_are_compared(get, record):
@@ -102,6 +113,9 @@ def test_statistics_and_values_for_filters_are_served(get, record):
     record(model="x")
 
     assert get("/api/stats").json()[0]["name"] == "x"
+    assert get("/api/stats", params={"by": "tool"}).json()[0]["name"] == "get_weather"
+    assert get("/api/stats", params={"since": "5000"}).json() == []
+    assert get("/api/stats", params={"by": "x"}).status_code == 400
     assert get("/api/values").json()["model"] == ["x"]
 
 

@@ -94,6 +94,7 @@ def _totals(trace: Trace) -> Json:
     return {
         "trace_id": trace.trace_id,
         "name": trace.name,
+        "title": trace.title,
         "started_at": trace.started_at,
         "total_seconds": trace.total_seconds,
         "input_tokens": sum(call.input_tokens or 0 for call in calls),

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast, get_args
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from timestep.traces.errors import StoreError, UnknownTraceError
 from timestep.traces.export import plain, view_diff
 from timestep.traces.queries import Filter
+from timestep.traces.statistics import By
 from timestep.traces.store import TraceStore
 from timestep.traces.text import json_text
 from timestep.traces.viewer import page
@@ -159,8 +160,10 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 
 def _stats(store: TraceStore, request: Request) -> list[Any]:
-    since = float(request.query_params.get("since", 0))
-    return [plain(stats) for stats in store.stats(since=since)]
+    since, by = request.query_params.get("since", 0), request.query_params.get("by", "model")
+    if by not in get_args(By):
+        raise ValueError("by is one of model, agent, tool and day")
+    return [plain(stats) for stats in store.stats(cast("By", by), since=float(since))]
 
 
 def _run(store: TraceStore, request: Request) -> Any:

@@ -55,6 +55,8 @@ async function startServer() {
     entitle(words);
     if (open) openAgain(open);
     else detail.scrollTop = 0;
+    // What had the focus may be gone from the page.
+    if (path !== null && !open && document.activeElement === document.body) detail.querySelector("h2")?.focus({ preventScroll: true });
     path = wanted;
   }
 
@@ -73,6 +75,7 @@ async function startServer() {
   listenToKeys();
   await show();
   follow();
+  setInterval(letTimeAge, 30000);
 }
 
 /** What a place shows, and its title. */
@@ -83,7 +86,10 @@ async function contentOf(kind, names, runs) {
     return [showRun(run, second in VIEWS ? second : "conversation", step, runs), run.title];
   }
   if (kind === "diff") return [showDiff(await source.diff(first, second)), "two runs"];
-  if (kind === "stats") return [showStats(await source.stats({ since: beginOf(place().filters.time) })), "statistics"];
+  if (kind === "stats") {
+    const by = GROUPS.includes(first) ? first : "model";
+    return [showStats(await source.stats({ by, since: beginOf(place().filters.time) }), by), "statistics"];
+  }
   return [el("p.empty", null, runs.length ? "Choose a run." : "Runs appear here as they happen."), ""];
 }
 

@@ -104,7 +104,7 @@ function showMessage(story, message) {
   if (message.role === "tool" && story.answered.has(message.call_id)) return null; // it stands with its call
   const role = message.role === "tool" && message.name ? `tool ${message.name}` : message.role;
   return el(`article.message.${message.role.replace(/\W/g, "")}`, null,
-    el(".role", null, role, message.text ? copyButton("the message", () => message.text) : null),
+    message.text || !message.calls.length ? el(".role", null, role, message.text ? copyButton("the message", () => message.text) : null) : null,
     message.thinking ? thinking(message.thinking) : null,
     message.text ? textOf(message) : null,
     message.images ? el(".soft", null, format.count(message.images, "image")) : null,

@@ -3,7 +3,7 @@
 
 function showDiff(diff) {
   const different = diff.pairs.filter((pair) => !pair.same).length;
-  const title = (run) => el("div", null, el("a", { href: runHref(run.trace_id) }, run.title || run.name),
+  const title = (run) => el("div", null, el("a", { href: runHref(run.trace_id) }, run.title),
     el(".soft", null, new Date(run.started_at * 1000).toLocaleString()),
     el(".soft", null, joined(format.duration(run.total_seconds), format.tokens(run.input_tokens, run.output_tokens))));
   return [

@@ -123,6 +123,10 @@ function moment(at) {
   return el("time", { dateTime: date.toISOString(), title: date.toLocaleString() }, format.ago(at));
 }
 
+function letTimeAge() {
+  for (const time of document.querySelectorAll("time")) time.textContent = format.ago(Date.parse(time.dateTime) / 1000);
+}
+
 /** How a run ended, in a word. */
 function outcomeOf(run) {
   return el(`span.outcome.${run.outcome}`, null, run.outcome);

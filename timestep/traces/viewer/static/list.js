@@ -55,7 +55,9 @@ class RunList {
     const items = [...groups.values()].map((runs) => (runs[0].group_id ? this.session(runs, current) : this.row(runs[0], current)));
     if (!items.length) items.push(el("li.nothing", null, Object.values(place().filters).some(Boolean) ? "No such run." : "No run is recorded yet."));
     if (this.runs.length === this.limit) items.push(el("li", null, el("button.more", { type: "button", onclick: () => this.showMore() }, "Show older runs")));
+    const focused = this.items.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     fill(this.items, items);
+    if (focused) [...this.items.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus({ preventScroll: true });
   }
 
   async showMore() {
@@ -72,8 +74,9 @@ class RunList {
   }
 
   row(run, current) {
-    const href = hrefOf("run", [run.trace_id, "conversation", null]);
-    return el("li", null, el("a.run", { href, "aria-current": run.trace_id === current ? "page" : null },
+    const { kind, names } = place();
+    const view = kind === "run" && names[1] in VIEWS ? names[1] : "conversation";
+    return el("li", null, el("a.run", { href: runHref(run.trace_id, view), "aria-current": run.trace_id === current ? "page" : null },
       el("span.name", { dir: "auto" }, run.title),
       run.excerpt ? el("span.answer.excerpt", { dir: "auto" }, marked(run.excerpt, place().filters.text)) : el("span.answer", { dir: "auto" }, run.answer),
       el("span.facts", null, outcomeOf(run), el("span.rest", null, joined(run.agents.join(", "), run.models.join(", ")))),
