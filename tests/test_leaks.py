@@ -14,10 +14,11 @@ from contextlib import asynccontextmanager
 
 import ollama
 import pytest
-from agents import Agent, RunConfig, Runner, set_trace_processors
+from agents import Agent, ModelSettings, RunConfig, Runner, set_trace_processors
 
 from timestep import MultiModelProvider, OllamaModel, OllamaModelProvider, Settings
 from timestep.errors import TimestepError
+from timestep.fallback.model import FallbackModel
 from timestep.traces import install, uninstall
 
 KEY = "sk-marked-0123456789-abcdef"
@@ -225,6 +226,46 @@ def no_processors():
     set_trace_processors([])
 
 
+HEADED = {
+    "ollama": lambda url: OllamaModelProvider(base_url=url, timeout=5).get_model("m"),
+    "chat completions": lambda url: open_kind(url).get_model("lab/m"),
+    "default settings": lambda url: open_kind(url, settings={"temperature": 0}).get_model("lab/m"),
+    "a chain": lambda url: FallbackModel(
+        {name: open_kind(url).get_model(name) for name in ("lab/m", "lab/n")}
+    ),
+}
+
+
+def open_kind(url, **more):
+    lab = {"kind": "openai", "api": "chat_completions", "base_url": url, "max_retries": 0, **more}
+    return MultiModelProvider.from_settings(Settings(providers={"lab": lab}))
+
+
+@pytest.mark.parametrize("wire", HEADED)
+@pytest.mark.parametrize("way", ["a refusal", "half a line", "a file that no model takes"])
+async def test_a_key_in_extra_headers_is_in_no_variable_of_ours(way, wire):
+    headers = ModelSettings(extra_headers={"X-Key": KEY})
+    asked = [{"role": "user", "content": [{"type": "input_file", "file_data": 5}]}]
+    found = []
+    async with server(BROKEN.get(way, b"")) as url:
+        agent = Agent("a", model=HEADED[wire](url), model_settings=headers)
+        for is_streamed in (False, True):
+            with pytest.raises(TimestepError) as caught:
+                await ask(agent, asked if way not in BROKEN else "hi", is_streamed=is_streamed)
+            found += walked(caught.value)
+
+    assert [(where, text[:2000]) for where, text in found if KEY in text] == []
+
+
+async def ask(agent, asked, *, is_streamed):
+    if not is_streamed:
+        return await Runner.run(agent, asked, run_config=CONFIG)
+    run = Runner.run_streamed(agent, asked, run_config=CONFIG)
+    async for _ in run.stream_events():
+        pass
+    return run
+
+
 IN_PATH = ("a refusal", "a page", "an error line", "an error event", "the status line")
 """A key in a path takes the same way as one in a header, so a few ways of breaking tell."""
 
@@ -245,12 +286,7 @@ async def test_a_marked_key_is_nowhere(way, wire, tmp_path):
             model = WIRES[wire](url)
             for is_streamed in (False, True):
                 try:
-                    if is_streamed:
-                        run = Runner.run_streamed(Agent("a", model=model), "hi", run_config=CONFIG)
-                        async for _ in run.stream_events():
-                            pass
-                    else:
-                        await Runner.run(Agent("a", model=model), "hi", run_config=CONFIG)
+                    await ask(Agent("a", model=model), "hi", is_streamed=is_streamed)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is walked
                     found += walked(error)
     finally:

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from timestep.traces import Exchange, Filter, StoreError, TraceStore, UnknownTraceError
+from timestep.traces.export import view_diff, view_trace
 from timestep.traces.queries import match_words
 from timestep.traces.records import SpanEnded, SpanStarted
 from timestep.traces.schema import APPLICATION_ID, MIGRATIONS
 from timestep.traces.statistics import percentile
+from timestep.traces.text import json_text
 
 from .conftest import run_events
 
@@ -526,7 +528,9 @@ def test_counts_whose_sum_no_integer_holds_leave_runs_listable(store, record):
         "UPDATE span_ends SET data = '[1]', error = 'x'",
         "UPDATE span_ends SET data = CAST(x'ff' AS TEXT), name = CAST(x'ff' AS TEXT)",
         "UPDATE span_ends SET ended_at = 'x', total_seconds = 'x', input_tokens = 'x'",
+        "UPDATE span_ends SET name = x'ff', ended_at = 'x', context_length = 'x', cost = 'x'",
         "UPDATE traces SET metadata = '{'",
+        "UPDATE traces SET group_id = x'ff'",
         "UPDATE bodies SET body = 'text'",
     ],
 )
@@ -541,6 +545,8 @@ def test_a_damaged_row_is_shown_or_a_store_error_and_hides_no_other_run(store, r
 
     assert {run.name for run in store.traces()} == {"damaged", "good"}
     assert store.get("last").name == "good"
-    for read in (lambda: store.get(damaged), store.stats, store.verify, store.values):
+    shown = view_trace(store.get(damaged))
+    assert json_text([shown, view_diff(store.get(damaged), store.get(damaged))])
+    for read in (store.stats, store.verify, store.values):
         with suppress(StoreError):
             assert read() is not None

@@ -214,6 +214,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
             tracing,
             elsewhere(previous_response_id, conversation_id, prompt),
         )
+        del model_settings  # a crash report shows variables, and extra_headers may hold a key
         span = self._span(call)
         with span, recorded_errors(span, tracing, "Error getting response"):
             reply = await self._whole(call, span)
@@ -267,6 +268,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
             tracing,
             elsewhere(previous_response_id, conversation_id, prompt),
         )
+        del model_settings  # a crash report shows variables, and extra_headers may hold a key
         span = self._span(call)
         # A generator may be closed in another context than it began in, so the span is not made
         # current: nothing is nested in it.
@@ -302,7 +304,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         self, call: ModelCall, span: GenerationSpan, progress: _Progress
     ) -> AsyncGenerator[Events]:
         """Yield batches of events as they arrive; the last one ends with the response's last event."""
-        request = await self._prepare(call)
+        request = await self._prepared(call)
         reply = progress.reply = Reply(
             request.rules,
             model=self.model,
@@ -337,6 +339,13 @@ class WireModel(Model, ABC, Generic[RequestT]):
         self._record(call, span, progress, reply)
         self._note_answer(request, reply)
         yield reply.take_events()
+
+    async def _prepared(self, call: ModelCall) -> RequestT:
+        try:
+            return await self._prepare(call)
+        except TimestepError as exc:
+            drop_frames(exc)  # they hold the headers
+            raise exc from exc.__cause__
 
     def _failed(
         self,

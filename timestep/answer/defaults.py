@@ -57,8 +57,10 @@ class DefaultedModel(Model):
         **state: Any,
     ) -> ModelResponse:
         """Return the answer of the model."""
-        settings = self._filled(model_settings)
-        return await self.asked.get_response(system_instructions, input, settings, *others, **state)
+        filled = self._filled(model_settings)
+        answer = self.asked.get_response(system_instructions, input, filled, *others, **state)
+        del model_settings, filled  # a crash report shows variables, and headers may hold a key
+        return await answer
 
     def stream_response(
         self,

@@ -31,6 +31,7 @@ from timestep.errors.retry import retry_advice, within_bounds
 from timestep.fallback.reasons import failure_in
 from timestep.fallback.round import Round
 from timestep.net.chains import FallbackRules
+from timestep.net.secrets import Unshown
 
 logger = logging.getLogger("timestep")
 
@@ -120,6 +121,8 @@ class FallbackModel(Model):
             AllModelsFailedError: Every model failed.
             Exception: A model raised it, and another model would not help.
         """
+        settings = Unshown(model_settings)  # extra_headers may hold a key
+        del model_settings
         state = (previous_response_id, conversation_id, prompt)
         round_ = self._begin(tracing, is_stateful=any(state))
         for name, model in round_:
@@ -128,7 +131,7 @@ class FallbackModel(Model):
                     response = await model.get_response(
                         system_instructions,
                         input,
-                        model_settings,
+                        settings.value,
                         tools,
                         output_schema,
                         handoffs,
@@ -165,13 +168,15 @@ class FallbackModel(Model):
             AllModelsFailedError: Every model failed.
             Exception: A model raised it, and another model would not help.
         """
+        settings = Unshown(model_settings)  # extra_headers may hold a key
+        del model_settings
         state = (previous_response_id, conversation_id, prompt)
         round_ = self._begin(tracing, is_stateful=any(state))
         for name, model in round_:
             events = model.stream_response(
                 system_instructions,
                 input,
-                model_settings,
+                settings.value,
                 tools,
                 output_schema,
                 handoffs,

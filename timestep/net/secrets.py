@@ -9,8 +9,11 @@ one of them: ``Cookie: session=SECRET; theme=dark`` makes ``session=SECRET`` and
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol, cast, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
 from urllib.parse import unquote, urlsplit
+
+T = TypeVar("T")
 
 MASK = "***"
 """Stands in an error where a secret was."""
@@ -178,6 +181,13 @@ def without_private(headers: Mapping[str, str]) -> dict[str, str]:
     """Return *headers* with names in lower case and without cookies and credentials."""
     lowered = {name.lower(): value for name, value in headers.items()}
     return {name: value for name, value in lowered.items() if name not in _PRIVATE}
+
+
+@dataclass(frozen=True, slots=True)
+class Unshown(Generic[T]):
+    """Keeps *value* out of crash reports, which show the ``repr`` of variables."""
+
+    value: T = field(repr=False)
 
 
 def masker(secrets: Iterable[str], mask: str = MASK) -> Callable[[str], str]:

@@ -132,7 +132,7 @@ def summarize(connection: sqlite3.Connection, trace_id: str) -> Summary | None:
     values: dict[str, Any] = dict(zip(_SUMMARY_FIELDS, row, strict=True))
     for name in ("models", "agents"):
         values[name] = tuple(json.loads(values[name]))
-    return Summary(**values)
+    return Summary(**_sound(Summary, values))
 
 
 def find_id(connection: sqlite3.Connection, start: str) -> list[str]:
@@ -172,23 +172,25 @@ def load(connection: sqlite3.Connection, trace_id: str) -> Trace | None:
     rows = connection.execute(
         _SPAN_COLUMNS + "WHERE s.trace_id = ? ORDER BY s.started_at, s.id", (trace_id,)
     ).fetchall()
-    return Trace(
-        trace_id=trace_id,
-        name=name,
-        started_at=started,
-        ended_at=ended,
-        group_id=group,
-        metadata=_object(metadata),
-        question=question or "",
-        outcome=outcome,
-        spans=_spans(connection, rows, trace_id),
-    )
+    values: dict[str, Any] = {
+        "trace_id": trace_id,
+        "name": name,
+        "started_at": started,
+        "ended_at": ended,
+        "group_id": group,
+        "metadata": _object(metadata),
+        "question": question,
+        "outcome": outcome,
+    }
+    return Trace(**_sound(Trace, values), spans=_spans(connection, rows, trace_id))
 
 
 def body(connection: sqlite3.Connection, digest: str) -> bytes | None:
     """Return the body with the SHA-256 *digest*, or None."""
     row = connection.execute("SELECT body FROM bodies WHERE hash = ?", (digest,)).fetchone()
-    return None if row is None else bytes(row[0])
+    if row is None:
+        return None
+    return row[0] if isinstance(row[0], bytes) else str(row[0]).encode()  # of a damaged file
 
 
 def search(connection: sqlite3.Connection, text: str, *, limit: int) -> list[Hit]:
@@ -203,7 +205,7 @@ def search(connection: sqlite3.Connection, text: str, *, limit: int) -> list[Hit
         "WHERE texts MATCH ? ORDER BY texts.rowid DESC LIMIT ?",
         (query, limit),
     )
-    return [Hit(*row) for row in rows]
+    return [Hit(**_sound(Hit, dict(zip(_HIT_FIELDS, row, strict=True)))) for row in rows]
 
 
 class Cursor(NamedTuple):
@@ -336,9 +338,22 @@ def _span(
     values = dict(zip(_SPAN_FIELDS, row, strict=True))
     values["error"] = _object(row[7])
     values["data"] = content
-    return Span(**values, exchanges=tuple(exchanges))
+    return Span(**_sound(Span, values), exchanges=tuple(exchanges))
 
 
+_PLAIN = (str, int, float, str | None, int | None, float | None)
+
+
+def _sound(record: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Return *values* for *record*, without what its fields cannot hold: a damaged file has it."""
+    for field in fields(record):
+        kind: Any = field.type
+        if kind in _PLAIN and not isinstance(values.get(field.name), kind):
+            values[field.name] = kind() if isinstance(kind, type) else None
+    return values
+
+
+_HIT_FIELDS = [field.name for field in fields(Hit)]
 _SUMMARY_FIELDS = [field.name for field in fields(Summary)]
 _SPAN_FIELDS = [field.name for field in fields(Span) if field.name != "exchanges"]
 
