@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from timestep.traces import StoreError, TraceStore
-from timestep.traces.export import view_trace
 from timestep.traces.from_sdk import is_larger, span_ended
 from timestep.traces.processor import TraceProcessor
 from timestep.traces.records import Exchange, SpanCut
 from timestep.traces.text import json_text
 from timestep.traces.viewer.app import build_app
+from timestep.traces.viewer.view import view_trace
 
 LARGE = "x" * 20_000_000
 
@@ -70,9 +70,10 @@ ODD = [
     {"a": 1},
     [None, [1], "a"],
     [{"role": 5, "content": {"a": 1}, "images": 5, "status": [1]}],
-    [{"tool_calls": 5}, {"tool_calls": ["x", {"function": "f"}]}],
+    [{"tool_calls": 5}, {"tool_calls": ["x", {"function": "f", "id": [1]}], "name": [1]}],
     [{"type": "reasoning", "summary": 5, "content": 5}],
-    [{"type": "function_call_output", "output": 5}],
+    [{"type": "function_call", "call_id": [1]}, {"role": "tool", "tool_call_id": [1]}],
+    [{"type": "function_call_output", "output": 5, "call_id": [1]}],
 ]
 PLACES = {
     "input": lambda odd: {"input": odd},

@@ -125,12 +125,12 @@ def _read(item: Any, role: str) -> list[Message]:
             call = Call(
                 str(fields.get("name")),
                 read_arguments(fields.get("arguments")),
-                fields.get("call_id"),
+                _known(fields.get("call_id")),
             )
             return [Message("assistant", calls=(call,))]
         case "function_call_output":
             text, images = _text(fields.get("output"))
-            return [Message("tool", text, call_id=fields.get("call_id"), images=images)]
+            return [Message("tool", text, call_id=_known(fields.get("call_id")), images=images)]
         case "reasoning":
             parts = [*_list(fields.get("summary")), *_list(fields.get("content"))]
             return [Message("assistant", thinking=_text(parts)[0])]
@@ -149,8 +149,8 @@ def _message(fields: Mapping[str, Any], role: str) -> Message:
         text=text or str(fields.get("refusal") or ""),
         thinking=thinking if isinstance(thinking, str) else "",
         calls=tuple(map(_call, _list(fields.get("tool_calls")))),
-        call_id=fields.get("tool_call_id"),
-        name=fields.get("tool_name") or fields.get("name"),
+        call_id=_known(fields.get("tool_call_id")),
+        name=_known(fields.get("tool_name") or fields.get("name")),
         images=images + len(_list(fields.get("images"))),
     )
 
@@ -159,13 +159,19 @@ def _call(call: object) -> Call:
     fields = mapping(call)
     function = mapping(fields.get("function"))
     return Call(
-        str(function.get("name")), read_arguments(function.get("arguments")), fields.get("id")
+        str(function.get("name")),
+        read_arguments(function.get("arguments")),
+        _known(fields.get("id")),
     )
 
 
 def mapping(value: object) -> Mapping[str, Any]:
     """Return *value*, or an empty mapping when it is something else."""
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _known(name: object) -> str | None:
+    return name if isinstance(name, str) else None
 
 
 def _list(value: object) -> Sequence[Any]:
