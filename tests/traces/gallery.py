@@ -21,7 +21,7 @@ WEATHER_TOOL = {
     },
 }
 PACKING = """\
-Pack for **two climates**:
+Pack for two climates. Only **Oslo** is certain:
 
 | city | weather   | temperature |
 |------|-----------|------------:|

@@ -190,7 +190,7 @@ def test_the_list_says_question_answer_and_outcome_and_groups_sessions(page, sit
     page.open(site)
 
     trip = page.text("a.run", "What should I pack?")
-    assert "Pack for **two climates**" in trip
+    assert "Pack for two climates." in trip
     assert "ok\n" in trip
     assert "2 minutes ago" in trip
     assert "cut\n" in page.text("a.run", "Summarize")
@@ -240,6 +240,12 @@ def test_filters_and_the_search_stand_in_an_address_that_can_be_shared(page, sit
     page.count("a.run", 6)
     page.find("input[type=search]").send_keys("zzz")
     assert page.find(".nothing", "No such run")
+
+
+def test_a_cut_answer_says_so(page, site, told):
+    page.open(f"{site}#/?outcome=cut")
+    page.click("a.run", "Summarize")
+    assert page.find(".step .head", "cut at the token limit")
 
 
 def test_a_script_in_an_answer_stays_text(page, site, weather, record):
@@ -347,7 +353,7 @@ def test_agents_handoffs_tools_and_errors_stand_where_they_happened(page, site, 
     assert "→ -3 °C, snow" in call
     [failure] = page.texts(".call + .failure")
     assert "TimeoutError: api.met.no did not answer" in failure
-    assert "place: weather.py:41" in failure
+    assert "at weather.py:41" in failure
     assert page.texts(".failure") == [failure]
 
 

@@ -170,6 +170,14 @@ def test_runs_at_the_same_time_are_told_nothing_twice():
     assert roles["a2"] == roles["b2"] == ["tool", "assistant"]
 
 
+def test_a_step_inside_itself_does_not_hang():
+    span = Span("s", "t", "s", "generation", "m", 1.0, data={"output": "x"})
+    trace = Trace("t", "run", 0.0, spans=(span,))
+
+    assert trace.around(span, "task") is None
+    assert conversation(trace) == [(span, (Message("assistant", "x"),))]
+
+
 def test_a_call_is_paired_with_the_tool_of_its_own_run():
     found = tool_spans(side_by_side())
 

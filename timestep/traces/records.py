@@ -297,10 +297,14 @@ class Trace:
 
     def around(self, span: Span, kind: str) -> Span | None:
         """Return the nearest span of *kind* around *span*, or None."""
+        seen = {span.span_id}  # in a damaged file a span may stand inside itself
         parent = self._by_id.get(span.parent_id or "")
-        while parent is not None and parent.kind != kind:
+        while parent is not None and parent.span_id not in seen:
+            if parent.kind == kind:
+                return parent
+            seen.add(parent.span_id)
             parent = self._by_id.get(parent.parent_id or "")
-        return parent
+        return None
 
     def walk(self) -> Iterator[tuple[int, Span]]:
         """All spans with their depth, parents first, in the order they began."""

@@ -87,6 +87,7 @@ function showStep(story, span) {
         format.speed(span.tokens_per_second),
         format.dollars(span.cost),
         span.first_token_seconds ? `first token ${format.duration(span.first_token_seconds)}` : "")),
+      span.outcome === "cut" ? el("span.outcome.cut", null, "cut at the token limit") : null,
       span.context_fill ? fillOf(span) : null,
       settingsOf(story, span)),
     (story.messages.get(span.span_id) || []).map((message) => showMessage(story, message)));
@@ -146,10 +147,11 @@ function showCall(story, call) {
 /** What went wrong in a step: for an exception its type, its message and its line. */
 function showFailure(span) {
   const { message, data } = span.error;
-  const { error, tool_name: _, ...more } = data && typeof data === "object" ? data : { error: data };
+  const { error, place: line, tool_name: _, ...more } = data && typeof data === "object" ? data : { error: data };
   return el(".failure", null,
     el("strong", null, `${span.kind === "function" ? "tool" : isModelCall(span) ? "model" : span.kind} ${span.name}: ${message ?? ""}`),
     error ? plain(typeof error === "string" ? error : JSON.stringify(error, null, 2)) : null,
+    line ? el("p.mono", null, `at ${line}`) : null,
     Object.entries(more).filter(([, value]) => value !== null && value !== "").map(([name, value]) => showDetail(name, value)));
 }
 

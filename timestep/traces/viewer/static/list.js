@@ -22,20 +22,27 @@ class RunList {
   /** Put a filter into the address, which shows the list again. */
   filter(name, value) {
     const { kind, names, filters } = place();
+    const href = hrefOf(kind, names, { ...filters, [name]: value });
     this.limit = PAGE;
-    location.hash = hrefOf(kind, names, { ...filters, [name]: value });
+    if (name === "text") location.replace(href); // going back does not undo letters
+    else location.hash = href;
   }
 
   async load() {
     const { filters } = place();
     const { time, ...asked } = filters;
+    const turn = this.turn = (this.turn || 0) + 1;
     const [runs, values] = await Promise.all([source.runs({ ...asked, since: beginOf(time), limit: this.limit }), source.values()]);
+    if (turn !== this.turn) return; // a later question may be answered before an earlier one
     this.runs = runs;
     if (document.activeElement !== this.search) this.search.value = filters.text || "";
     this.offer(filters, values);
   }
 
   offer(filters, values) {
+    const offered = JSON.stringify([place(), values]);
+    if (offered === this.offered) return; // a choice that somebody has opened stays open
+    this.offered = offered;
     const had = document.activeElement?.getAttribute("aria-label");
     fill(this.choices,
       select("outcome", [["", "any outcome"], ...OUTCOMES.map((name) => [name, name])], filters.outcome, (value) => this.filter("outcome", value)),

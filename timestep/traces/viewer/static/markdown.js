@@ -118,7 +118,7 @@ function table(lines, at, made) {
   for (at += 2; at < lines.length && lines[at].includes("|") && lines[at].trim(); at += 1) rows.push(cells(lines[at]));
   const row = (tag, texts) => el("tr", null, head.map((_, index) =>
     el(`${tag}${/-:$/.test(aligned[index] || "") ? ".right" : ""}`, null, inline(texts[index] || ""))));
-  made.push(el(".wide", { tabIndex: 0 }, el("table", null, el("thead", null, row("th", head)), el("tbody", null, rows.map((texts) => row("td", texts))))));
+  made.push(el(".wide", { tabIndex: 0, role: "region", "aria-label": "table" }, el("table", null, el("thead", null, row("th", head)), el("tbody", null, rows.map((texts) => row("td", texts))))));
   return at;
 }
 

@@ -14,7 +14,7 @@ function showRun(run, view, step, compare) {
       totals(run))),
     el("p.facts-line", null,
       run.name === run.title ? null : [run.name, " · "],
-      run.group_id ? ["session ", el("a", { href: hrefOf("", [], { group: run.group_id }) }, run.group_id), " · "] : null,
+      run.group_id ? ["session ", source.isLive ? el("a", { href: hrefOf("", [], { group: run.group_id }) }, run.group_id) : run.group_id, " · "] : null,
       el("span.mono", null, run.trace_id), " ", copyButton("the id", () => run.trace_id, "Copy id"), source.isLive ? [" ", copyLink()] : null),
     el(".bar", null,
       el("nav.tabs", { "aria-label": "Views" }, Object.entries(VIEWS).map(([name, title]) =>

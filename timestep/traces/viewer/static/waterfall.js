@@ -6,7 +6,7 @@ const TICKS = [0, 0.25, 0.5, 0.75, 1];
 
 function showWaterfall(run, chosen) {
   if (!run.spans.length) return el("p.soft", null, "No steps are recorded.");
-  const end = Math.max(...run.spans.map((span) => span.ended_at || span.started_at), run.ended_at || 0);
+  const end = run.spans.reduce((latest, span) => Math.max(latest, span.ended_at || span.started_at), run.ended_at || 0);
   const length = Math.max(end - run.started_at, 0.001);
   const beside = el("aside.beside", { "aria-label": "The chosen step", tabIndex: 0 });
   const view = el(".waterfall");
