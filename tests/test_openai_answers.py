@@ -16,6 +16,7 @@ from tests.spans import Spans
 from timestep import (
     BrokenAnswerError,
     FallbackRules,
+    ModelOutputError,
     MultiModelProvider,
     MultiModelProviderMap,
     OllamaModelProvider,
@@ -241,6 +242,40 @@ async def test_a_tool_call_that_was_cut_is_not_run(
 
     with pytest.raises(BrokenAnswerError):
         await ask(whole_and_streamed[1], openai_server, use_responses=use_responses, tools=[pay])
+
+    assert paid == []
+
+
+CALL = {"name": "pay", "arguments": "", "type": "function_call", "id": "f", "call_id": "c1"}
+OTHER_ENDS = {
+    "cut, with a call": ({"status": "incomplete", "output": [CALL]}, ModelOutputError, "was cut"),
+    "still in the queue": ({"status": "queued"}, BrokenAnswerError, "the status 'queued'"),
+    "still at work": ({"status": "in_progress"}, BrokenAnswerError, "the status 'in_progress'"),
+    "cancelled": ({"status": "cancelled"}, BrokenAnswerError, "the status 'cancelled'"),
+    "an error": (
+        {"status": "completed", "error": {"message": "no GPU"}},
+        openai.APIError,
+        "no GPU",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_ENDS)
+async def test_a_response_that_is_called_complete_and_is_not_runs_nothing(openai_server, run, name):
+    """LiteLLM's proxy sends the first one as ``response.completed``."""
+    paid = []
+
+    @function_tool
+    def pay(amount: int = 100) -> str:
+        paid.append(amount)
+        return "paid"
+
+    response, error, words = OTHER_ENDS[name]
+    is_streamed, whole = run.is_streamed, json.dumps({**RESPONSE, **response}).encode()
+    openai_server.body = events(ended("response.completed", **response)) if is_streamed else whole
+
+    with pytest.raises(error, match=words):
+        await ask(run, openai_server, use_responses=True, tools=[pay])
 
     assert paid == []
 

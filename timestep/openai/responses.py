@@ -14,7 +14,7 @@ from typing import Any, cast
 import httpx2
 from openai import APIError
 
-from timestep.errors import BrokenAnswerError
+from timestep.errors import BrokenAnswerError, ModelOutputError
 from timestep.net.causes import drop_frames
 from timestep.net.connection import TransportError
 from timestep.net.key_command import KeyCommand
@@ -29,6 +29,8 @@ from timestep.net.urls import authority
 _CHECKED = "/responses"
 _NOT_JSON = object()
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
+_UNFINISHED = ("queued", "in_progress", "cancelled")
+_CALLS = ("function_call", "custom_tool_call")
 _END_OF_EVENT = re.compile(rb"\n\n|\n\r\n|\r\r")
 _FIELDS = {b"", b"data", b"event", b"id", b"retry"}  # a comment has an empty name
 
@@ -63,6 +65,7 @@ class CheckedClient(httpx2.AsyncClient):
 
         Raises:
             BrokenAnswerError: The body is not an answer; or later, from a stream, it broke off.
+            ModelOutputError: The answer was cut, and has a call; or later, from a stream.
             openai.APIError: The body is an error; or later, from a stream.
             ConfigurationError: The command for the key failed.
         """
@@ -163,6 +166,7 @@ class _Answer:
             raise self._refusal(document["error"])
         if not _are_objects(document.get("output")):
             raise self.broken("answered with JSON that is not an answer")
+        self._check_end(document)
         self._check_counts(document)
         return self._masked_text(document) if document.get("error") else body
 
@@ -202,8 +206,28 @@ class _Answer:
             raise self.broken("sent an event that is not a piece of an answer")
         if _is_object(response := event.get("response")):
             self._check_counts(cast("dict[str, Any]", response))
+            if kind == "response.completed":
+                self._check_end(cast("dict[str, Any]", response))
         self._is_ended = self.is_whole = kind in _TERMINAL
         return kind not in {"response.failed", "error"}
+
+    def _check_end(self, response: dict[str, Any]) -> None:
+        """Refuse *response*, which came as a finished answer, when its own status says otherwise."""
+        status, output = response.get("status"), response.get("output")
+        if status in _UNFINISHED:
+            raise self.broken(f"ended its answer with the status {status!r}")
+        if status == "completed" and response.get("error"):
+            raise self._refusal(response["error"])
+        if status == "incomplete" and _are_objects(output):
+            calls = [item for item in cast("list[Any]", output) if item.get("type") in _CALLS]
+            if calls:  # the SDK would run them
+                host = authority(str(self._request.url))
+                raise ModelOutputError(
+                    f"The answer of {host} was cut, and has a tool call that may be half of one, which "
+                    "is not run. Raise max_tokens, or the server's own limit.",
+                    is_cut=True,
+                    host=host,
+                )
 
     def _check_counts(self, response: dict[str, Any]) -> None:
         """Refuse counts that are not numbers: the SDK's own error would repeat them."""
