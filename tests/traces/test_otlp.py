@@ -18,6 +18,9 @@ from timestep.errors import ConfigurationError
 from timestep.traces import Span, Trace, install, uninstall
 from timestep.traces.otlp import OtlpError, otel_spans, send
 
+OLLAMA = ("ollama", "llama3.2")
+GROQ = ("groq", "llama-3.3")
+
 
 class Receiver:
     """What arrived, as OTLP's own messages."""
@@ -84,7 +87,9 @@ async def test_a_recorded_run_arrives_with_the_conventions_of_generative_ai(run_
     root = receiver.named("invoke_workflow Report")
     assert root.trace_id.hex() == run.trace_id.removeprefix("trace_")
     assert not root.parent_span_id
-    assert attributes(root)["gen_ai.conversation.id"] == "chat-7"
+    assert attributes(root)["gen_ai.operation.name"] == "invoke_workflow"
+    assert attributes(root)["gen_ai.agent.name"] == "Report"
+    assert {attributes(span)["gen_ai.conversation.id"] for span in receiver.spans} == {"chat-7"}
     agent = receiver.named("invoke_agent forecaster")
     assert attributes(agent)["gen_ai.agent.name"] == "forecaster"
     tool = receiver.named("execute_tool get_weather")
@@ -103,6 +108,10 @@ async def test_a_model_call_arrives_with_its_messages_and_measures(run_weather, 
     assert first.kind == ProtoSpan.SPAN_KIND_CLIENT
     assert facts["gen_ai.operation.name"] == "chat"
     assert facts["gen_ai.provider.name"] == "ollama"
+    assert facts["gen_ai.response.model"] == "m"
+    assert [value.string_value for value in facts["gen_ai.response.finish_reasons"].values] == [
+        "tool_call"
+    ]
     assert facts["gen_ai.request.model"] == "m"
     assert facts["gen_ai.usage.input_tokens"] == 26
     assert facts["server.address"] == "127.0.0.1"
@@ -115,10 +124,41 @@ async def test_a_model_call_arrives_with_its_messages_and_measures(run_weather, 
     ]
     [answer] = json.loads(facts["gen_ai.output.messages"])
     assert [part["type"] for part in answer["parts"]] == ["reasoning", "tool_call"]
+    assert answer["finish_reason"] == "tool_call"
     assert answer["parts"][1]["arguments"] == {"city": "Oslo"}
     history = json.loads(attributes(second)["gen_ai.input.messages"])
     assert history[-1]["parts"][0]["type"] == "tool_call_response"
     assert history[-1]["parts"][0]["id"] == answer["parts"][1]["id"]
+    [last] = json.loads(attributes(second)["gen_ai.output.messages"])
+    assert last["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "provider", "name"),
+    [
+        ("ollama/llama3.2", {"model_impl": "timestep.ollama", "model_name": "llama3.2"}, *OLLAMA),
+        ("groq/llama-3.3", {"model_impl": "timestep.openai", "model_name": "llama-3.3"}, *GROQ),
+        ("gpt-4.1", {}, "openai", "gpt-4.1"),
+    ],
+)
+def test_a_call_names_its_provider_and_the_model_as_the_server_knows_it(
+    receiver, model, config, provider, name
+):
+    usage = {"input_tokens_details": {"cached_tokens": 7}}
+    error = {"message": "Error", "data": {"error": "RateLimitError: slow down"}}
+    data = {"model_config": config, "usage": usage, "output": []}
+    call = Span("a", "t", None, "generation", model, 1.0, 2.0, error, data, model)
+
+    send([Trace("t", "r", 1.0, spans=(call,))], receiver.url)
+
+    [span] = receiver.spans
+    facts = attributes(span)
+    assert span.name == f"chat {name}"
+    assert (facts["gen_ai.provider.name"], facts["gen_ai.request.model"]) == (provider, name)
+    assert facts["gen_ai.usage.cache_read.input_tokens"] == 7
+    assert facts["error.type"] == "RateLimitError"
+    assert span.status.code == Status.STATUS_CODE_ERROR
+    assert "gen_ai.response.model" not in facts
 
 
 async def test_an_installed_receiver_gets_spans_as_they_end(tmp_path, fake_ollama, receiver):

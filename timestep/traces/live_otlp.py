@@ -99,6 +99,7 @@ class OtlpProcessor(TracingProcessor):
             prompt_seconds=ended.prompt_seconds,
             output_seconds=ended.output_seconds,
             context_length=ended.context_length,
+            outcome=ended.outcome,
         )
 
 

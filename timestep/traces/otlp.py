@@ -1,7 +1,8 @@
 """Recorded spans as OpenTelemetry spans, sent to an OTLP/HTTP receiver. Needs the extra ``otel``.
 
-Source: OpenTelemetry semantic conventions for generative AI (``gen_ai.*``), version 1.38: client
-spans, agent spans, and the JSON of ``gen_ai.input.messages`` and ``gen_ai.output.messages``.
+Source: OpenTelemetry semantic conventions for generative AI (``gen_ai.*``), version 0.1.0 of
+``open-telemetry/semantic-conventions-genai``: client inference, agents (a workflow is one, named by
+``gen_ai.agent.name``), tools, and the JSON of the input and output messages.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from timestep import __version__
-from timestep.traces.conversation import Message, answered, asked
+from timestep.traces.conversation import Message, answered, asked, mapping
 from timestep.traces.errors import StoreError
 from timestep.traces.records import Span, Trace
 from timestep.traces.text import one_line
@@ -70,7 +71,7 @@ def otel_root(trace: Trace) -> ReadableSpan:
     """Return a finished run as the span around all others."""
     attributes: dict[str, Any] = {
         "gen_ai.operation.name": "invoke_workflow",
-        "gen_ai.workflow.name": trace.name,
+        "gen_ai.agent.name": trace.name,
         **_conversation(trace.group_id),
     }
     for name, value in (trace.metadata or {}).items():
@@ -93,9 +94,9 @@ def otel_span(span: Span, group_id: str | None = None) -> ReadableSpan:
     operation, kind, attributes = _describe(span)
     attributes |= {"timestep.span.kind": span.kind, **_conversation(group_id)}
     if span.error is not None:
-        attributes["error.type"] = str(span.error.get("message") or "error")
+        attributes["error.type"] = _error_type(span.error)
     return _readable(
-        f"{operation} {span.name}",
+        f"{operation} {attributes.get('gen_ai.request.model') or span.name}",
         kind,
         {name: value for name, value in attributes.items() if value is not None},
         trace_id=span.trace_id,
@@ -135,21 +136,25 @@ def _model_call(span: Span) -> dict[str, Any]:
     address = urlsplit(str(config.get("base_url") or ""))
     given, answer = asked(span), answered(span)
     system = [message for message in given if message.role == "system"]
-    is_ours = config.get("model_impl") == "timestep.ollama"
+    name = str(config.get("model_name") or span.model)
+    reason = _finish_reason(span, answer)
     return {
         "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": "ollama" if is_ours else "openai",
-        "gen_ai.request.model": span.model,
-        "gen_ai.response.model": span.model,
+        "gen_ai.provider.name": _provider(span, config),
+        "gen_ai.request.model": name,
+        "gen_ai.response.model": None if span.error else name,
+        "gen_ai.response.finish_reasons": [reason] if reason else None,
         "gen_ai.usage.input_tokens": span.input_tokens,
         "gen_ai.usage.output_tokens": span.output_tokens,
+        "gen_ai.usage.cache_read.input_tokens": _detail(span, "input", "cached_tokens"),
+        "gen_ai.usage.reasoning.output_tokens": _detail(span, "output", "reasoning_tokens"),
         "gen_ai.response.time_to_first_chunk": span.first_token_seconds,
         "server.address": address.hostname,
         "server.port": address.port,
         **{f"gen_ai.request.{name}": config.get(name) for name in _SETTINGS},
         "gen_ai.system_instructions": _json([_text(message.text) for message in system]),
         "gen_ai.input.messages": _messages(m for m in given if m.role != "system"),
-        "gen_ai.output.messages": _messages(answer),
+        "gen_ai.output.messages": _messages(answer, reason),
         "timestep.load_seconds": span.load_seconds,
         "timestep.prompt_seconds": span.prompt_seconds,
         "timestep.output_seconds": span.output_seconds,
@@ -157,8 +162,41 @@ def _model_call(span: Span) -> dict[str, Any]:
     }
 
 
-def _messages(messages: Iterable[Message]) -> str | None:
-    return _json([{"role": message.role, "parts": _parts(message)} for message in messages])
+def _provider(span: Span, config: Mapping[str, Any]) -> str:
+    """Return who serves a model: Ollama, the prefix of its name, or OpenAI."""
+    if config.get("model_impl") == "timestep.ollama":
+        return "ollama"
+    prefix, slash, _ = (span.model or "").partition("/")
+    return prefix if slash else "openai"
+
+
+def _finish_reason(span: Span, answer: Sequence[Message]) -> str | None:
+    if span.outcome == "cut":
+        return "length"
+    if span.error is not None or not answer:
+        return None
+    return "tool_call" if any(message.calls for message in answer) else "stop"
+
+
+def _detail(span: Span, side: str, name: str) -> int | None:
+    """Return a detail of the recorded usage; None when there are no such tokens."""
+    usage = mapping(span.data.get("usage"))
+    value = mapping(usage.get(f"{side}_tokens_details")).get(name)
+    return value if isinstance(value, int) and value else None
+
+
+def _error_type(error: Mapping[str, Any]) -> str:
+    """Return the class of an error, of which there are few, or what failed."""
+    said = str(mapping(error.get("data")).get("error") or "")
+    name, colon, _ = said.partition(":")
+    return name if colon and name.isidentifier() else str(error.get("message") or "_OTHER")
+
+
+def _messages(messages: Iterable[Message], finish_reason: str | None = None) -> str | None:
+    ending = {} if finish_reason is None else {"finish_reason": finish_reason}
+    return _json(
+        [{"role": message.role, "parts": _parts(message), **ending} for message in messages]
+    )
 
 
 def _parts(message: Message) -> list[dict[str, Any]]:

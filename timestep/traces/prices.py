@@ -8,7 +8,7 @@ Source: genai-prices 0.2 ``calc_price``.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -25,8 +25,8 @@ def price(
         output_tokens: Of the answer.
         cached_tokens: Those of the prompt that came from the server's cache.
     """
-    calculate = load()
-    if calculate is None or not (input_tokens or output_tokens):
+    calculate, host = load(), host or "https://api.openai.com"
+    if calculate is None or not (input_tokens or output_tokens) or not _has_prices(model, host):
         return None
     from genai_prices import Usage  # noqa: PLC0415 - of an extra
 
@@ -36,10 +36,21 @@ def price(
         cache_read_tokens=cached_tokens or None,
     )
     try:
-        found = calculate(usage, model_ref=model, provider_api_url=host or "https://api.openai.com")
+        return float(calculate(usage, model_ref=model, provider_api_url=host).total_price)
     except (LookupError, ValueError):
         return None
-    return float(found.total_price)
+
+
+@lru_cache(maxsize=256)
+def _has_prices(model: str, host: str) -> bool:
+    """Return False for a model without prices. The package looks for it among all it knows."""
+    from genai_prices import Usage, calc_price  # noqa: PLC0415 - of an extra
+
+    try:
+        calc_price(Usage(input_tokens=1), model_ref=model, provider_api_url=host)
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 @cache
