@@ -487,7 +487,7 @@ def test_a_gateway_without_its_package_is_a_problem(findings, ollama, monkeypatc
 
 def test_a_silent_server_is_given_up(findings, ollama):
     for path in ("/api/tags", "/api/version", "/api/me"):
-        ollama.fail(200, body="", path=path, fault=Stall())
+        ollama.fail(200, body="", path=path, fault=Stall(), times=None)
 
     problems = fixes(findings("--timeout", "0.1", exit_code=1), "problem")
 

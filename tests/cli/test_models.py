@@ -181,7 +181,7 @@ def test_when_nobody_can_be_asked_the_command_fails(invoke, fake_ollama, monkeyp
 
 
 def test_a_server_that_stays_silent_is_given_up(invoke, ollama):
-    ollama.fail(200, body="", path="/api/tags", fault=Stall())
+    ollama.fail(200, body="", path="/api/tags", fault=Stall(), times=None)
 
     assert (
         f"No answer from {ollama.url} within 0.1 s" in invoke("models", "--timeout", "0.1").stderr

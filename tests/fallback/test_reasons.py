@@ -57,7 +57,7 @@ async def test_the_next_answers_for_one_that_breaks_before_it_shows_anything(
 
 
 async def test_the_next_answers_for_one_that_is_silent(fake_ollama, second, clock, run):
-    fake_ollama.reply("late", fault=Stall(0))
+    fake_ollama.reply("late", fault=Stall(0), times=None)
     second.reply("from b")
     provider = chained(clock, a=ollama(fake_ollama, timeout=0.1), b=ollama(second))
 

@@ -190,7 +190,7 @@ async def test_the_timeout_of_the_agent_is_no_reason_to_ask_another(
     fake_ollama.reply("late", fault=Stall(0))
 
     with pytest.raises(ModelTimeoutError):
-        await run(agent(provider, model_settings=ModelSettings(timeout=0.2)))
+        await run(agent(provider, model_settings=ModelSettings(timeout=1.0)))
 
     assert not second.requests
     await fake_ollama.disconnected()

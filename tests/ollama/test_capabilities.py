@@ -159,7 +159,7 @@ async def test_a_server_that_cannot_show_models_is_asked_once(fake_ollama, model
 async def test_a_server_that_is_silent_about_a_model_does_not_delay_the_chat_for_long(
     fake_ollama, model, run, monkeypatch
 ):
-    monkeypatch.setattr(capabilities, "_PATIENCE", 0.05)
+    monkeypatch.setattr(capabilities, "_PATIENCE", 2.0)
     fake_ollama.fail(200, path="/api/show", fault=Stall(0))
     fake_ollama.reply("hi", times=2)
 
@@ -224,7 +224,7 @@ async def test_a_list_that_promises_too_much_does_not_help(fake_ollama, model, r
         {"status": 200, "body": "[]"},
         {"status": 200, "body": '{"models": {}}'},
         {"status": 200, "body": '{"models": [1, {"name": "x", "capabilities": 5}]}'},
-        {"status": 200, "fault": Stall(0)},
+        {"status": 200, "fault": Stall(0), "times": None},
     ],
     ids=["broken", "a list", "an object", "odd entries", "silence"],
 )

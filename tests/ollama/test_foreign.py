@@ -411,7 +411,7 @@ async def test_a_client_of_ollama_com_is_asked_for_bare_names(host, sent):
 
 async def test_a_client_keeps_its_own_time_limit(fake_ollama):
     fake_ollama.reply("hi", fault=Stall(0))
-    client = ollama.AsyncClient(host=fake_ollama.url, timeout=0.1)
+    client = ollama.AsyncClient(host=fake_ollama.url, timeout=1.0)
 
     with pytest.raises(OllamaTimeoutError) as caught:
         await get(OllamaModel("m", client))

@@ -153,7 +153,8 @@ async def test_a_crash_report_with_every_variable_shows_no_key(fake_ollama, tran
             fake_ollama.reply("one two", fault=Stall(1))
         case _:
             fake_ollama.fail(int(failure), f"no to Bearer {KEY}")
-    provider = OllamaModelProvider(KEY, fake_ollama.url, timeout=0.05)
+    limits = {"idle": 0.05} if failure == "silence" else None
+    provider = OllamaModelProvider(KEY, fake_ollama.url, timeout=limits)
 
     with pytest.raises(OllamaError) as caught:
         await ask(provider.get_model("m"))

@@ -112,7 +112,7 @@ async def test_a_server_that_falls_silent_is_a_timeout(fake_ollama):
     fake_ollama.fail(200, body='{"status": "pulling"}\n', path="/api/pull", fault=Stall(after=1))
 
     with pytest.raises(OllamaTimeoutError, match="fell silent"):
-        await ask(fake_ollama.url, asked="pull", silence=0.1)
+        await ask(fake_ollama.url, asked="pull", silence=1.0)
 
 
 async def test_a_server_that_hangs_up_broke_the_connection(fake_ollama):

@@ -18,7 +18,7 @@ PIXEL = "iVBORw0KGgo="
 
 @pytest.fixture
 def client(fake_ollama):
-    with httpx.Client(base_url=fake_ollama.url, timeout=10) as client:
+    with httpx.Client(base_url=fake_ollama.url, timeout=60) as client:
         yield client
 
 

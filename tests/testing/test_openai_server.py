@@ -40,7 +40,7 @@ EVENT = TypeAdapter(ResponseStreamEvent)
 
 @pytest.fixture
 def client(fake_openai):
-    with httpx.Client(base_url=fake_openai.base_url, timeout=10) as client:
+    with httpx.Client(base_url=fake_openai.base_url, timeout=60) as client:
         yield client
 
 

@@ -33,7 +33,7 @@ WHOLE = {**CHAT, "stream": False}
 
 @pytest.fixture
 def client(fake_ollama):
-    with httpx.Client(base_url=fake_ollama.url, timeout=10) as client:
+    with httpx.Client(base_url=fake_ollama.url, timeout=60) as client:
         yield client
 
 
@@ -346,7 +346,7 @@ def test_a_stall_before_the_first_chunk_keeps_back_the_headers(fake_ollama):
         sock.settimeout(0.05)
         with pytest.raises(TimeoutError):
             sock.recv(1)
-        sock.settimeout(10)
+        sock.settimeout(60)
         stall.release()
         assert read_all(sock).startswith(b"HTTP/1.1 200 OK\r\n")
 
@@ -573,7 +573,7 @@ def run(script):
 
 
 def connected(fake):
-    return socket.create_connection(("127.0.0.1", port_of(fake)), timeout=10)
+    return socket.create_connection(("127.0.0.1", port_of(fake)), timeout=60)
 
 
 def port_of(fake):

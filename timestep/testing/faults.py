@@ -14,6 +14,9 @@ from typing import Protocol, TypeAlias
 
 from timestep.testing import gojson
 
+PATIENCE = 60.0
+"""How many seconds a test waits for what should happen; only one that fails waits so long."""
+
 
 class Cut(Enum):
     """How the server drops the connection in the middle of an answer."""
@@ -52,7 +55,7 @@ class Stall:
             for event, loop in self._waiting.items():
                 loop.call_soon_threadsafe(event.set)
 
-    def wait_until_reached(self, timeout: float = 10.0) -> None:
+    def wait_until_reached(self, timeout: float = PATIENCE) -> None:
         """Block until the server has gone silent here.
 
         Raises:
@@ -61,7 +64,7 @@ class Stall:
         if not self._reached.wait(timeout):
             raise TimeoutError(f"no answer reached the stall within {timeout:g} s")
 
-    async def reached(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - twin of the blocking one
+    async def reached(self, timeout: float = PATIENCE) -> None:  # noqa: ASYNC109 - twin of the blocking one
         """Like :meth:`wait_until_reached`, for tests that run in an event loop."""
         await asyncio.to_thread(self.wait_until_reached, timeout)
 

@@ -7,8 +7,9 @@ import threading
 from typing import Any
 
 from timestep.testing.connection import Connection
+from timestep.testing.faults import PATIENCE
 from timestep.testing.http import Request
-from timestep.testing.observed import PATIENCE, Observed
+from timestep.testing.observed import Observed
 
 _BACKLOG = 1024
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from timestep.testing.connection import Connection
+from timestep.testing.faults import PATIENCE
 from timestep.testing.http import Request
 
-PATIENCE = 10.0
 """Seconds after which a test that waits gives up."""
 
 

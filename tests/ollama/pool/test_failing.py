@@ -85,7 +85,7 @@ async def test_one_that_freezes_is_not_asked_again(servers, clock, monkeypatch):
     load(servers[0])
     servers[0].reply("hi")
     await ask(model)
-    model._source.wires[0]._client.timeouts = Timeouts.of({"first_byte": 0.1})
+    model._source.wires[0]._client.timeouts = Timeouts.of({"first_byte": 1.0})
     servers[0].reply("lost", fault=Stall(0), times=None)
     servers[0].fail(200, body="{}", path="/api/ps", fault=Stall(0), times=None)
     servers[1].reply("hi", times=None)
