@@ -67,7 +67,8 @@ class TraceStore(TraceReader):
     def record(self, event: Event) -> None:
         """Have *event* written soon; never raises, never waits for another process.
 
-        It is in the file within 200 ms, unless another process holds the file.
+        It is in the file within 200 ms, unless another process holds the file or the machine leaves
+        this one no CPU time.
         """
         self._writer.put(event)
 
