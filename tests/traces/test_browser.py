@@ -191,7 +191,7 @@ def test_the_list_says_question_answer_and_outcome_and_groups_sessions(page, sit
 
     trip = page.text("a.run", "What should I pack?")
     assert "Pack for two climates." in trip
-    assert "ok\n" in trip
+    assert "ok 1 error\n" in trip
     assert "2 minutes ago" in trip
     assert "cut\n" in page.text("a.run", "Summarize")
     session = page.text(".session", "trip-to-rome 3 runs")
@@ -217,6 +217,8 @@ def test_filters_and_the_search_stand_in_an_address_that_can_be_shared(page, sit
     page.open(site)
     page.count("a.run", 6)
     page.choose("outcome", "cut")
+    page.count("a.run", 1)
+    page.choose("outcome", "errors")
     page.count("a.run", 1)
     page.choose("outcome", "")
     page.choose("time", "day")
@@ -547,6 +549,8 @@ def test_every_page_fits_and_can_be_read(page, site, told, size, scheme, pytestc
         assert page.script("return document.documentElement.scrollWidth") <= SIZES[size][0], name
         assert page.script(TOO_FAINT) == [], name
         assert page.script(UNNAMED) == [], name
+        if scheme == "dark" and name == "conversation":
+            page.script("document.querySelector('.markdown').scrollIntoView({block: 'end'})")
         if folder and (size, scheme, name) in PICTURES:
             file = pytestconfig.invocation_params.dir / folder / PICTURES[size, scheme, name]
             file.write_bytes(page.picture())

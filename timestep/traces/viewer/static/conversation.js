@@ -104,7 +104,8 @@ function fillOf(span) {
 function showMessage(story, message) {
   if (message.role === "tool" && story.answered.has(message.call_id)) return null; // it stands with its call
   const role = message.role === "tool" && message.name ? `tool ${message.name}` : message.role;
-  return el(`article.message.${message.role.replace(/\W/g, "")}`, null,
+  const isCallsOnly = message.calls.length && !message.text && !message.thinking && !message.images;
+  return el(`article.message.${message.role.replace(/\W/g, "")}${isCallsOnly ? ".bare" : ""}`, { "aria-label": role },
     message.text || !message.calls.length ? el(".role", null, role, message.text ? copyButton("the message", () => message.text) : null) : null,
     message.thinking ? thinking(message.thinking) : null,
     message.text ? textOf(message) : null,
@@ -142,6 +143,12 @@ function showCall(story, call) {
       hasResult ? labelled("result", result) : null,
     ], { kind: "call", open: inner.some((task) => task.items.some((item) => item.span.error)) }),
     span?.error ? showFailure(span) : null];
+}
+
+/** A value under its name, with a button that copies it. */
+function labelled(label, value) {
+  const text = typeof value === "string" ? value : JSON.stringify(value ?? null);
+  return [el(".role", null, label, copyButton(`the ${label}`, () => text)), plain(format.json(text))];
 }
 
 /** What went wrong in a step: for an exception its type, its message and its line. */

@@ -87,6 +87,10 @@ const format = {
     if (seconds < 60) return `${seconds.toFixed(1)} s`;
     return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
   },
+  /** A duration, or nothing where none was measured. */
+  known(seconds) {
+    return seconds === null || seconds === undefined ? "" : format.duration(seconds);
+  },
   ago(at) {
     const seconds = Date.now() / 1000 - at;
     const unit = UNITS.find(([, length]) => seconds >= length);
@@ -127,9 +131,9 @@ function letTimeAge() {
   for (const time of document.querySelectorAll("time")) time.textContent = format.ago(Date.parse(time.dateTime) / 1000);
 }
 
-/** How a run ended, in a word. */
-function outcomeOf(run) {
-  return el(`span.outcome.${run.outcome}`, null, run.outcome);
+/** How a run ended, in a word, and how many of its steps failed. */
+function outcomeOf(run, errors) {
+  return [el(`span.outcome.${run.outcome}`, null, run.outcome), errors ? [" ", el("span.bad", null, format.count(errors, "error"))] : null];
 }
 
 function joined(...parts) {

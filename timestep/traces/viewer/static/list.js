@@ -30,7 +30,9 @@ class RunList {
 
   async load() {
     const { filters } = place();
-    const { time, ...asked } = filters;
+    const { time, outcome, ...asked } = filters;
+    if (outcome === "errors") asked.failed = "1";
+    else asked.outcome = outcome;
     const turn = this.turn = (this.turn || 0) + 1;
     const [runs, values] = await Promise.all([source.runs({ ...asked, since: beginOf(time), limit: this.limit }), source.values()]);
     if (turn !== this.turn) return; // a later question may be answered before an earlier one
@@ -45,7 +47,7 @@ class RunList {
     this.offered = offered;
     const had = document.activeElement?.getAttribute("aria-label");
     fill(this.choices,
-      select("outcome", [["", "any outcome"], ...OUTCOMES.map((name) => [name, name])], filters.outcome, (value) => this.filter("outcome", value)),
+      select("outcome", [["", "any outcome"], ...OUTCOMES.map((name) => [name, name]), ["errors", "with errors"]], filters.outcome, (value) => this.filter("outcome", value)),
       selectPeriod(filters.time, (value) => this.filter("time", value)),
       ["model", "agent", "tool"].map((name) => select(name, [["", `any ${name}`], ...values[name].map((value) => [value, value])], filters[name], (value) => this.filter(name, value))),
       filters.group ? el("button.quiet.group", { type: "button", onclick: () => this.filter("group", "") }, `× session ${filters.group}`) : null,
@@ -86,7 +88,7 @@ class RunList {
     return el("li", null, el("a.run", { href: runHref(run.trace_id, view), "aria-current": run.trace_id === current ? "page" : null },
       el("span.name", { dir: "auto" }, run.title),
       run.excerpt ? el("span.answer.excerpt", { dir: "auto" }, marked(run.excerpt, place().filters.text)) : el("span.answer", { dir: "auto" }, run.answer),
-      el("span.facts", null, outcomeOf(run), el("span.rest", null, joined(run.agents.join(", "), run.models.join(", ")))),
+      el("span.facts", null, el("span", null, outcomeOf(run, run.errors)), el("span.rest", null, joined(run.agents.join(", "), run.models.join(", ")))),
       el("span.facts", null, moment(run.started_at), el("span.rest", null, joined(run.ended_at === null ? "" : format.duration(run.total_seconds),
         format.count(run.tools, "tool"), format.tokens(run.input_tokens, run.output_tokens), format.dollars(run.cost))))));
   }

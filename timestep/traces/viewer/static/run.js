@@ -7,7 +7,7 @@ function showRun(run, view, step, compare) {
   const show = { conversation: showConversation, waterfall: showWaterfall, raw: showRaw }[view];
   return [
     source.isLive ? el("a.back", { href: hrefOf("") }, "← all runs") : null,
-    el(".title", null, el("h2", { tabIndex: -1, dir: "auto" }, run.title), outcomeOf(run)),
+    el(".title", null, el("h2", { tabIndex: -1, dir: "auto" }, run.title), outcomeOf(run, run.spans.filter((span) => span.error).length)),
     el("p.facts-line", null, joined(
       new Date(run.started_at * 1000).toLocaleString(),
       run.ended_at === null ? "" : format.duration(run.total_seconds),

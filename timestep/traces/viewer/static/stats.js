@@ -9,7 +9,7 @@ const COLUMNS = {
   "tokens out": ["output_tokens", format.number],
   median: ["p50", format.duration],
   "90 %": ["p90", format.duration],
-  "first token": ["first_token_seconds", optional],
+  "first token": ["first_token_seconds", format.known],
   speed: ["tokens_per_second", format.speed],
   cost: ["cost", format.dollars],
 };

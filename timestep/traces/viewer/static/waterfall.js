@@ -90,8 +90,8 @@ function showSpan(run, span) {
   const story = storyOf(run);
   const measures = {
     took: format.duration(span.total_seconds), tokens: format.tokens(span.input_tokens, span.output_tokens), speed: format.speed(span.tokens_per_second),
-    cost: format.dollars(span.cost), "first token": optional(span.first_token_seconds), load: optional(span.load_seconds),
-    prompt: optional(span.prompt_seconds), output: optional(span.output_seconds), began: `${format.duration(Math.max(0, span.started_at - run.started_at))} into the run`,
+    cost: format.dollars(span.cost), "first token": format.known(span.first_token_seconds), load: format.known(span.load_seconds),
+    prompt: format.known(span.prompt_seconds), output: format.known(span.output_seconds), began: `${format.duration(Math.max(0, span.started_at - run.started_at))} into the run`,
   };
   const known = Object.entries(measures).filter(([, words]) => words);
   return [
@@ -103,13 +103,4 @@ function showSpan(run, span) {
     span.kind === "function" ? [labelled("arguments", span.data.input), labelled("result", span.data.output)] : null,
     folded("everything recorded of this step", [copyButton("the step", () => JSON.stringify(span, null, 2)), plain(JSON.stringify(span.data, null, 2))], { kind: "record" }),
   ];
-}
-
-function labelled(label, value) {
-  const text = typeof value === "string" ? value : JSON.stringify(value ?? null);
-  return [el(".role", null, label, copyButton(`the ${label}`, () => text)), plain(format.json(text))];
-}
-
-function optional(seconds) {
-  return seconds === null || seconds === undefined ? "" : format.duration(seconds);
 }
