@@ -342,3 +342,63 @@ def test_without_any_model_it_says_how_to_name_one(invoke):
 
     assert result.exit_code == 1
     assert "--model ollama/llama3.2" in result.stderr
+
+
+def test_undo_after_a_failed_message_takes_back_that_message(chat, fake_ollama):
+    fake_ollama.reply("one")
+    fake_ollama.reply("cut", fault=NoDone())
+    fake_ollama.reply("three")
+
+    result = chat("1", "2", "/undo", "3")
+
+    assert "Taken back: 2\n" in result.stderr
+    assert contents(fake_ollama.chats[2]) == ["1", "one", "3"]
+
+
+def test_retry_sends_the_last_message_again(chat, fake_ollama):
+    fake_ollama.reply("cut", fault=NoDone())
+    fake_ollama.reply("one")
+    fake_ollama.reply("uno")
+
+    chat("1", "/retry", "/retry")
+
+    assert list(map(contents, fake_ollama.chats)) == [["1"], ["1"], ["1"]]
+    assert "no message to send again" in chat("/retry").stderr
+
+
+def test_clear_forgets_the_conversation_that_is_kept_too(chat, fake_ollama):
+    fake_ollama.reply("one")
+    fake_ollama.reply("two")
+    fake_ollama.reply("three")
+    options = (*MODEL, "--session", "ann")
+
+    chat("1", "/clear", "2", options=options)
+    chat("3", options=options)
+
+    assert list(map(contents, fake_ollama.chats)) == [["1"], ["2"], ["2", "two", "3"]]
+
+
+def test_history_shows_what_was_said(chat, fake_ollama):
+    fake_ollama.reply(tool_calls=CALLS[:1])
+    fake_ollama.reply("It snows.")
+
+    result = chat("Weather?", "/history", options=("-a", "desk.py:advisor", *MODEL))
+
+    assert result.stdout.endswith('> Weather?\ntool     get_weather(city="Oslo")\nIt snows.\n\n')
+
+
+@pytest.mark.parametrize("word", ["/exit", "/bye"])
+def test_other_words_leave_too(chat, fake_ollama, word):
+    assert chat(word, "Hi").exit_code == 0
+    assert fake_ollama.chats == []
+
+
+def test_a_model_that_its_server_does_not_have_is_refused(chat, fake_ollama):
+    fake_ollama.add_model("llama3.2")
+    fake_ollama.reply("ok")
+
+    result = chat("/model ollama/gone", "Hi")
+
+    assert "Error: " in result.stderr
+    assert "has no model 'gone'" in result.stderr
+    assert fake_ollama.chats[0]["model"] == "llama3.2"

@@ -1,5 +1,6 @@
 """Completion: scripts for three shells, and names to complete."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -270,3 +271,25 @@ def test_the_class_that_names_the_settings_is_asked_for_names(fish, ollama):
 
     assert "of-app" in fish("timestep run --settings app.py:AppSettings -m of")
     assert "of-app" not in fish("timestep run -m of")
+
+
+def test_conversations_are_completed_newest_first(fish, invoke, fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
+    for name in ("ann", "bob", "anton"):
+        fake_ollama.reply("ok")
+        invoke("run", "Hi", "--session", name, "--model", "ollama/m")
+
+    assert fish("timestep chat --session an") == ["anton", "ann"]
+
+
+def test_recorded_runs_are_completed_by_their_ids(fish, invoke, fake_ollama, monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
+    fake_ollama.reply("ok")
+    invoke("run", "Hi", "--model", "ollama/m")
+    [run] = json.loads(invoke("traces", "list", "--json").stdout)
+    begin = run["trace_id"].removeprefix("trace_")[:3]
+
+    [found] = fish(f"timestep traces show {begin}")
+
+    assert run["trace_id"].removeprefix("trace_").startswith(found)
+    assert fish("timestep traces diff las") == ["last"]

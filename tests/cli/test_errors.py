@@ -1,7 +1,13 @@
 import httpx2
 import openai
 import pytest
-from agents.exceptions import MaxTurnsExceeded
+from agents import (
+    GuardrailFunctionOutput,
+    InputGuardrail,
+    InputGuardrailResult,
+    InputGuardrailTripwireTriggered,
+    MaxTurnsExceeded,
+)
 
 from timestep.cli.errors import explain
 
@@ -46,6 +52,15 @@ def test_a_lost_connection_says_where_to_and_why():
     assert explain(error) == (
         "Cannot reach https://api.groq.com: no route. Check the network and the base URL."
     )
+
+
+def test_a_guardrail_is_named_with_what_it_says():
+    guardrail = InputGuardrail(lambda context, agent, given: None, name="polite")
+    output = GuardrailFunctionOutput(output_info="rude words", tripwire_triggered=True)
+
+    text = explain(InputGuardrailTripwireTriggered(InputGuardrailResult(guardrail, output)))
+
+    assert text == "The input guardrail polite stopped the run. It says: rude words"
 
 
 def test_errors_of_the_sdk_speak_for_themselves():

@@ -38,7 +38,7 @@ TEXTS = st.lists(LINES, max_size=12).map("\n".join)
 
 def shown(*pieces, columns=40):
     """What a terminal without cursor has at the end: the blocks that are printed for good."""
-    stream = MarkdownStream(columns)
+    stream = MarkdownStream(lambda: columns)
     file = io.StringIO()
     stream._console = Console(file=file, width=columns, highlight=False, markup=False, emoji=False)
     for piece in pieces:
@@ -58,7 +58,7 @@ def test_the_split_of_a_text_does_not_change_what_is_shown(text, cuts):
 @given(TEXTS, st.lists(st.integers(0, 80)))
 def test_what_is_drawn_over_leaves_no_trace(text, cuts):
     edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    stream = MarkdownStream(40)
+    stream = MarkdownStream(lambda: 40)
     file = io.StringIO()
     stream._console = Console(
         file=file,
@@ -150,10 +150,29 @@ def test_words_are_wrapped_at_the_width():
 
 
 def test_two_texts_are_two_texts():
-    stream = MarkdownStream(40)
+    stream = MarkdownStream(lambda: 40)
     file = stream._console.file = io.StringIO()
     for text in ("one", "two"):
         stream.feed(text)
         stream.end()
 
     assert file.getvalue() == "one\ntwo\n"
+
+
+def test_a_window_that_became_narrower_keeps_every_word():
+    """The terminal has wrapped what was drawn, so drawing over it would hit other lines."""
+    width = 40
+    stream = MarkdownStream(lambda: width)
+    file = io.StringIO()
+    stream._console = Console(file=file, width=width, height=8, force_terminal=True)
+    stream.feed("one two three four five six seven eight nine ten")
+    before = len(file.getvalue())
+    width = 20
+    stream._draws_at = 0.0  # as if time had passed
+    stream.feed(" eleven twelve")
+    stream.end()
+
+    assert "\x1b[1A" not in file.getvalue()[before:]
+    lines = seen(file.getvalue()[before:].replace("\n", "\r\n")).strip().splitlines()
+    assert " ".join(lines) == "one two three four five six seven eight nine ten eleven twelve"
+    assert max(map(len, lines)) <= 20

@@ -2,6 +2,7 @@ import json
 import os
 import pty
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -50,11 +51,24 @@ def test_a_prompt_that_is_left_out_is_read_from_a_pipe(invoke, fake_ollama):
     assert fake_ollama.chats[0]["messages"][0]["content"] == "Grüße\n"
 
 
-def test_a_given_prompt_leaves_standard_input_alone(invoke, fake_ollama):
-    """In a loop over lines, ``read`` and ``timestep run`` share standard input."""
+def test_a_prompt_files_and_a_pipe_are_one_prompt(invoke, fake_ollama):
     fake_ollama.reply("ok")
+    Path("notes.txt").write_text("Buy milk.\n")
 
-    invoke("run", "Hi", *MODEL, input=b"\xff")
+    invoke("run", "Summarize:", "--file", "notes.txt", *MODEL, input="Call Ann.\n")
+
+    assert fake_ollama.chats[0]["messages"][0]["content"] == (
+        "Summarize:\n\nnotes.txt:\n\nBuy milk.\n\n\nCall Ann.\n"
+    )
+
+
+def test_what_is_neither_a_pipe_nor_a_file_is_left_alone(start, fake_ollama):
+    """A service may inherit a socket that never ends."""
+    fake_ollama.reply("ok")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = start("run", "Hi", *MODEL, stdin=theirs)
+        process.communicate(timeout=_PATIENCE)
 
     assert fake_ollama.chats[0]["messages"][0]["content"] == "Hi"
 
@@ -310,7 +324,7 @@ def test_an_unknown_prefix_names_the_known_ones(invoke):
 @pytest.mark.parametrize(
     ("arguments", "stdin", "reason"),
     [
-        (("Hi", "--modle", "x"), None, "Did you mean '--model'?"),
+        (("Hi", "--modell", "x"), None, "Did you mean '--model'?"),
         (("Hi", "there"), None, "unexpected extra argument"),
         (MODEL, "", "The prompt is empty."),
         ((" ", *MODEL), None, "The prompt is empty."),

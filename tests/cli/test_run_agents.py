@@ -1,16 +1,17 @@
 """``timestep run`` with agents, settings, images, output types, conversations and limits."""
 
 import base64
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
 import pytest
-from agents import ModelBehaviorError
+from agents import ModelBehaviorError, ToolErrorFormatterArgs
 
 from timestep.cli.run.images import user_message
 from timestep.cli.run.output_schema import read_output_schema
-from timestep.testing import NoDone
+from timestep.testing import NoDone, Stall
 
 MODEL = ("--model", "ollama/llama3.2")
 PIXEL = base64.b64decode(
@@ -38,11 +39,28 @@ def pay(amount: int) -> str:
     return f"paid {amount}"
 
 
+@function_tool
+def look_up(city: str) -> str:
+    """Look it up."""
+    return {}[city]
+
+
+@function_tool(failure_error_function=None)
+def look_up_or_die(city: str) -> str:
+    """Look it up."""
+    return {}[city]
+
+
+clumsy = Agent("Clumsy", tools=[look_up], model="ollama/llama3.2")
+fragile = Agent("Fragile", tools=[look_up_or_die], model="ollama/llama3.2")
 advisor = Agent("Advisor", instructions="Advise.", tools=[get_weather], model="ollama/qwen3:4b")
 desk = Agent("Desk", instructions="Hand over.", handoffs=[advisor], model="ollama/llama3.2")
 quitter = Agent("Quitter", tools=[leave], model="ollama/llama3.2")
 till = Agent("Till", tools=[pay], model="ollama/llama3.2")
 '''
+LINE = DESK.splitlines().index("    return {}[city]") + 1
+IS_TOLD = "error" in {field.name for field in dataclasses.fields(ToolErrorFormatterArgs)}
+"""Whether the SDK tells what a tool raised; before 0.24 it tells the model the message alone."""
 SCHEMA = {
     "type": "object",
     "properties": {"city": {"type": "string"}},
@@ -120,7 +138,7 @@ def test_the_model_and_the_instructions_of_the_command_line_win(invoke, fake_oll
 @pytest.mark.parametrize(
     ("reference", "reason"),
     [
-        ("desk", "does not name an agent"),
+        ("desk", "does not name one agent"),
         ("desk.py:nobody", "is nothing, not an Agent"),
         ("desk.py:get_weather", "not an Agent"),
         ("missing.py:desk", "There is no file"),
@@ -455,3 +473,102 @@ def test_what_a_provider_does_not_tell_is_null(invoke, openai_server, monkeypatc
 
 def test_two_forms_at_once_are_refused(invoke):
     assert invoke("run", "Hi", *MODEL, "--json", "--jsonl").exit_code == 2
+
+
+def test_what_a_tool_raised_is_shown_and_recorded(invoke, fake_ollama):
+    fake_ollama.reply(tool_calls=[("look_up", {"city": "Oslo"})])
+    fake_ollama.reply("Sorry.")
+
+    result = invoke("run", "Hi", "--agent", "desk.py:clumsy", "--verbose")
+
+    assert result.stdout == "Sorry.\n"
+    assert "'Oslo'" in result.stderr
+    if IS_TOLD:
+        assert f"failed   KeyError: 'Oslo' (desk.py:{LINE})\n" in result.stderr
+        assert f'desk.py", line {LINE}, in look_up' in result.stderr
+    recorded = json.loads(invoke("traces", "show", "--json").stdout)
+    [span] = [span for span in recorded["spans"] if span["kind"] == "function"]
+    assert "'Oslo'" in span["error"]["data"]["error"]
+    if IS_TOLD:
+        assert span["error"]["data"]["error"] == "KeyError: 'Oslo'"
+        assert span["error"]["data"]["place"] == f"desk.py:{LINE}"
+        assert "Traceback" in span["error"]["data"]["traceback"]
+
+
+def test_a_tool_that_ends_the_run_is_shown_and_recorded(invoke, fake_ollama):
+    fake_ollama.reply(tool_calls=[("look_up_or_die", {"city": "Oslo"})])
+
+    result = invoke("run", "Hi", "--agent", "desk.py:fragile")
+
+    [*_, line] = result.stderr.splitlines()
+    place = f"desk.py:{LINE + 6}"
+    assert line == f"Error: The tool look_up_or_die raised KeyError: 'Oslo' ({place})."
+    recorded = json.loads(invoke("traces", "show", "--json").stdout)
+    [span] = [span for span in recorded["spans"] if span["kind"] == "function"]
+    assert span["error"]["data"]["error"] == "KeyError: 'Oslo'"
+    assert span["error"]["data"]["place"] == place
+
+
+def test_the_only_agent_of_a_file_needs_no_name(invoke, fake_ollama):
+    Path("one.py").write_text("from agents import Agent\n\nann = Agent('Ann', instructions='A.')\n")
+    fake_ollama.reply("ok")
+
+    assert invoke("run", "Hi", "--agent", "one.py", *MODEL).exit_code == 0
+    assert fake_ollama.chats[0]["messages"][0]["content"] == "A."
+
+
+@pytest.mark.parametrize("reference", ["two.py", "two.py:cid", "two.py:Agent"])
+def test_a_wrong_name_lists_the_agents_there(invoke, reference):
+    Path("two.py").write_text("from agents import Agent\n\nann = Agent('A')\nbob = Agent('B')\n")
+
+    result = invoke("run", "Hi", "--agent", reference, *MODEL)
+
+    assert result.exit_code == 2
+    assert result.stderr.endswith("The agents there: two.py:ann, two.py:bob.\n")
+
+
+def test_continue_goes_on_with_the_last_conversation(invoke, fake_ollama):
+    for answer in ("one", "two", "three", "four"):
+        fake_ollama.reply(answer)
+
+    invoke("run", "1", "--session", "ann", *MODEL)
+    invoke("run", "2", *MODEL)
+    invoke("run", "3", "--continue", *MODEL)
+    invoke("run", "4", *MODEL)
+
+    asked = [[m["content"] for m in body["messages"]] for body in fake_ollama.chats]
+    assert asked == [["1"], ["2"], ["2", "two", "3"], ["4"]]
+    listed = json.loads(invoke("sessions", "--json").stdout)
+    assert [(s["name"], s["messages"], s["first"]) for s in listed] == [
+        ("last", 1, "4"),
+        ("ann", 1, "1"),
+    ]
+
+
+def test_without_a_conversation_there_is_nothing_to_continue(invoke):
+    result = invoke("run", "Hi", "--continue", *MODEL)
+
+    assert result.exit_code == 1
+    assert result.stderr == "Error: There is no conversation to continue.\n"
+
+
+def test_what_is_not_recorded_is_not_kept_either(invoke, fake_ollama, monkeypatch, tmp_path):
+    monkeypatch.setenv("TIMESTEP_TRACES__ENABLED", "false")
+    fake_ollama.reply("ok")
+    invoke("run", "Hi", *MODEL)
+
+    assert not (tmp_path / "data" / "timestep" / "sessions.db").exists()
+    assert invoke("sessions").stderr == (
+        "No conversations. 'timestep run --session NAME' keeps one.\n"
+    )
+
+
+def test_an_answer_that_takes_too_long_is_given_up(invoke, fake_ollama):
+    fake_ollama.reply("one two", fault=Stall(after=1))
+
+    result = invoke("run", "Hi", "--timeout", "0.5", *MODEL)
+
+    assert result.exit_code == 1
+    assert result.stderr.endswith(
+        "Error: No complete answer within 0.5 s. Allow more with --timeout.\n"
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.emulator import seen
 from timestep.testing import Stall
 
 MODEL = ("--model", "ollama/llama3.2")
@@ -122,11 +123,20 @@ def test_an_answer_looks_like_this(on_screen, fake_ollama, columns, expected):
     assert (steady(shown), code) == (expected, 0)
 
 
-@pytest.mark.parametrize("variable", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_without_colours_the_answer_is_as_the_model_wrote_it(on_screen, fake_ollama, variable):
+def test_no_color_turns_off_colours_and_not_markdown(on_screen, fake_ollama):
+    queue_an_answer(fake_ollama)
+
+    arguments = ("run", "What do I pack?", "--agent", "desk.py:advisor")
+    shown, _ = on_screen(60, *arguments, raw=True, NO_COLOR="1")
+
+    assert not re.search(r"\x1b\[[\d;]*3\d[;m]", shown)  # the colours
+    assert steady(seen(shown)) == NARROW
+
+
+def test_a_dumb_terminal_gets_the_answer_as_the_model_wrote_it(on_screen, fake_ollama):
     fake_ollama.reply(ANSWER, thinking="Cold.")
 
-    shown, _ = on_screen(60, "run", "Hi", *MODEL, raw=True, **variable)
+    shown, _ = on_screen(60, "run", "Hi", *MODEL, raw=True, TERM="dumb")
 
     assert "\x1b" not in shown
     assert shown.replace("\r", "").startswith(f"Cold.\n\n{ANSWER}\n26 tokens in")
@@ -194,3 +204,39 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(typing, fake_ollama
     question, answer, again = fake_ollama.chats[1]["messages"]
     assert (question["content"], again["content"]) == ("count", "go on")
     assert answer["content"].startswith("one")
+
+
+def test_something_moves_while_a_model_is_waited_for(typing, fake_ollama):
+    fake_ollama.reply("late", fault=Stall())
+
+    waits = b"waiting for ollama/llama3.2, 1 s"
+    shown, code = typing(80, "run", "Hi", *MODEL, at=waits, types=b"\x03")
+
+    assert (shown, code) == ("\n", 130)  # nothing of it is left
+
+
+def test_a_resumed_conversation_shows_its_last_exchange(typing, fake_ollama):
+    fake_ollama.reply("It snows.")
+    lines = ["Weather?", "/quit"]
+    typing(80, "chat", *MODEL, "--session", "ann", "--no-stats", lines=lines)
+
+    shown, code = typing(80, "chat", *MODEL, "--session", "ann")
+
+    assert code == 0
+    assert shown == (
+        "ollama/llama3.2. /help shows the commands; Ctrl-D leaves.\n"
+        "The conversation has 1 message so far.\n"
+        "> Weather?\n"
+        "It snows.\n"
+        "\n"
+        "> \n\n"
+    )
+
+
+def test_an_error_is_wrapped_at_words_and_has_a_colour(on_screen):
+    shown, code = on_screen(60, "run", "Hi", "--model", "olama/llama3.2", raw=True)
+
+    assert code == 1
+    assert shown.startswith("\x1b[31m\x1b[1mError:\x1b[0m Unknown prefix: olama.")
+    assert max(map(len, seen(shown).splitlines())) <= 60
+    assert " ".join(seen(shown).split()).endswith("adds another server.")

@@ -10,7 +10,7 @@ from timestep.cli.terminal import Transcript, printable, width, write_answer
 
 
 def written(capsys, *pieces, line_width=40):
-    transcript = Transcript(label_width=8, line_width=line_width)
+    transcript = Transcript(label_width=8, line_width=lambda: line_width)
     for label, text in pieces:
         transcript.write(label, text)
     transcript.end()
@@ -43,8 +43,21 @@ def test_a_terminal_too_narrow_for_columns_still_gets_readable_lines(capsys):
     assert lines == ["answer  one two three four five", "        six"]
 
 
+def test_the_lines_follow_the_window(capsys):
+    columns = 40
+    transcript = Transcript(label_width=8, line_width=lambda: columns)
+    transcript.write("answer", "one two three four five six ")
+    columns = 33
+    transcript.write("answer", "seven eight nine ten eleven")
+    transcript.end()
+
+    assert capsys.readouterr().out == (
+        "answer  one two three four five six\n        seven eight nine ten\n        eleven\n"
+    )
+
+
 def test_ending_twice_prints_nothing_more(capsys):
-    transcript = Transcript(label_width=8, line_width=40)
+    transcript = Transcript(label_width=8, line_width=lambda: 40)
     transcript.line("a", "b")
     transcript.end()
 
@@ -67,7 +80,7 @@ def test_no_word_is_lost(text, line_width):
 def shown(pieces, line_width=20):
     stdout, sys.stdout = sys.stdout, io.StringIO()
     try:
-        transcript = Transcript(label_width=8, line_width=line_width)
+        transcript = Transcript(label_width=8, line_width=lambda: line_width)
         for piece in pieces:
             transcript.write("label", piece)
         transcript.end()

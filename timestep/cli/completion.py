@@ -1,6 +1,7 @@
 """``timestep completion``, and the values that the shells complete."""
 
 import os
+import sqlite3
 
 import click
 from click.shell_completion import (
@@ -12,6 +13,7 @@ from click.shell_completion import (
 )
 
 from timestep.cli.context import find_context
+from timestep.cli.output import clean
 
 _VARIABLE = "_TIMESTEP_COMPLETE"
 
@@ -50,6 +52,43 @@ def complete_file(
 ) -> "list[str | CompletionItem[str]]":
     """Let the shell complete files."""
     return [CompletionItem(incomplete, type="file")]
+
+
+def complete_session(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[str | CompletionItem[str]]":
+    """Return the kept conversations whose names begin with *incomplete*, newest first."""
+    from timestep.cli.sessions import kept_sessions
+
+    try:
+        found = kept_sessions()
+    except sqlite3.Error:
+        return []
+    return [
+        CompletionItem(session.name, help=clean(session.first))
+        for session in found
+        if session.name.startswith(incomplete)
+    ]
+
+
+def complete_trace(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[str | CompletionItem[str]]":
+    """Return the recorded runs whose ids begin with *incomplete*, newest first."""
+    from timestep.cli.traces.format import short
+    from timestep.cli.traces.record import open_record, record_file
+
+    context = find_context(ctx)
+    try:
+        if not record_file(context).exists():  # a key press creates no file
+            return []
+        with open_record(context) as store:
+            runs = store.traces()
+    except click.ClickException:
+        return []
+    found = [CompletionItem(short(run.trace_id), help=clean(run.name)) for run in runs]
+    found.insert(0, CompletionItem("last"))
+    return [item for item in found if item.value.startswith(incomplete)]
 
 
 def complete_recorded(

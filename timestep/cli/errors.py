@@ -7,11 +7,21 @@ from pathlib import Path
 from typing import cast
 
 import openai
-from agents import AgentsException
+from agents import (
+    AgentsException,
+    GuardrailFunctionOutput,
+    InputGuardrailTripwireTriggered,
+    OutputGuardrailTripwireTriggered,
+    ToolGuardrailFunctionOutput,
+    ToolInputGuardrailTripwireTriggered,
+    ToolOutputGuardrailTripwireTriggered,
+    UserError,
+)
 
 from timestep.errors import UnknownModelError
 from timestep.fallback.reasons import reason_of
 from timestep.net.urls import authority
+from timestep.traces.tool_failures import read_failure
 
 
 def explain(error: Exception) -> str:
@@ -20,7 +30,7 @@ def explain(error: Exception) -> str:
         case UnknownModelError() if error.prefix and error.prefix not in error.known:
             return _explain_prefix(error.prefix, error.known)
         case AgentsException():
-            return str(error)
+            return _explain_sdk(error)
         case openai.APIConnectionError():
             return (
                 f"Cannot reach {authority(str(error.request.url))}: "
@@ -35,6 +45,35 @@ def explain(error: Exception) -> str:
             return f"{error} Or name an Ollama model: --model ollama/llama3.2"
         case _:
             return _explain_unknown(error)
+
+
+def _explain_sdk(error: AgentsException) -> str:
+    match error:
+        case InputGuardrailTripwireTriggered(guardrail_result=result):
+            return _explain_guardrail("input", result.guardrail.get_name(), result.output)
+        case OutputGuardrailTripwireTriggered(guardrail_result=result):
+            return _explain_guardrail("output", result.guardrail.get_name(), result.output)
+        case ToolInputGuardrailTripwireTriggered():
+            return _explain_guardrail("tool input", error.guardrail.get_name(), error.output)
+        case ToolOutputGuardrailTripwireTriggered():
+            return _explain_guardrail("tool output", error.guardrail.get_name(), error.output)
+        case UserError() if str(error).startswith(_OF_TOOL) and error.__cause__ is not None:
+            failure = read_failure(error.__cause__)
+            tool = str(error).removeprefix(_OF_TOOL).partition(":")[0]
+            return f"The tool {tool} raised {failure.error} ({failure.place})."
+        case _:
+            return str(error)
+
+
+_OF_TOOL = "Error running tool "
+"""How the SDK begins the error of a tool that has no ``failure_error_function``."""
+
+
+def _explain_guardrail(
+    kind: str, name: str, output: GuardrailFunctionOutput | ToolGuardrailFunctionOutput
+) -> str:
+    why = f" It says: {output.output_info}" if output.output_info else ""
+    return f"The {kind} guardrail {name} stopped the run.{why}"
 
 
 def _explain_prefix(prefix: str, known: Sequence[str]) -> str:

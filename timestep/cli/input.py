@@ -1,9 +1,12 @@
 """What the user types or pipes in: a prompt, lines, messages of several lines, decisions."""
 
+import os
+import stat
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from enum import Enum
+from pathlib import Path
 
 import click
 
@@ -32,22 +35,49 @@ class Decision(Enum):
     ALWAYS = "always"
 
 
-def read_prompt(argument: str | None) -> str:
-    """Return *argument*, or what is piped in if there is no argument or it is ``-``.
+def read_prompt(argument: str | None, files: Iterable[str] = ()) -> str:
+    """Return *argument*, the text of *files* and what is piped in, as one prompt.
 
-    If there is a prompt, standard input is left alone: it may belong to a loop or never end.
+    Standard input is read if there is no argument, if it is ``-``, or if standard input is a pipe
+    or a file.
 
     Raises:
-        UsageError: There is no prompt, or it is not text.
+        UsageError: There is no prompt, or a part of it is not text.
     """
-    if argument is not None and argument != "-":
-        return _checked(argument)
-    if argument is None and sys.stdin.isatty():
+    parts = [_read_file(path) for path in files]
+    if argument is None and not parts and sys.stdin.isatty():
         raise click.UsageError("Missing argument 'PROMPT': write it, or pipe it in.")
+    if argument is not None and argument != "-":
+        parts.insert(0, _checked(argument))
+    if argument == "-" or _is_piped() or not parts:
+        parts.append(_read_all())
+    return "\n\n".join(part for part in parts if part.strip())
+
+
+def _is_piped() -> bool:
+    """Return whether standard input is a pipe or a file, and not the null device or a socket."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except OSError:
+        return True  # an object in the place of a file
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+
+
+def _read_all() -> str:
     try:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as exc:
         raise click.UsageError(_NOT_TEXT) from exc
+
+
+def _read_file(path: str) -> str:
+    try:
+        text = Path(path).read_bytes().decode()
+    except OSError as exc:
+        raise click.UsageError(f"--file {path}: {exc.strerror}.") from exc
+    except UnicodeDecodeError as exc:
+        raise click.UsageError(f"--file {path}: not UTF-8 text. --image shows an image.") from exc
+    return f"{path}:\n\n{text}"
 
 
 def _checked(text: str) -> str:
@@ -136,9 +166,10 @@ def history() -> Generator[None]:
     if readline is None or not sys.stdin.isatty():
         yield
         return
-    from timestep.cli.agent.conversation import data_file
+    from timestep.cli.agent.conversation import private_file
+    from timestep.cli.sessions import sessions_file
 
-    path = data_file("chat_history")
+    path = private_file(sessions_file().with_name("chat_history"))
     with suppress(OSError):
         readline.read_history_file(path)
     readline.set_history_length(_HISTORY_LINES)

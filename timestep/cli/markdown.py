@@ -1,19 +1,20 @@
 """Shows Markdown on a terminal while it arrives.
 
-A complete block is printed once. Only the block that is still arriving is drawn over. The text can
-be copied from the terminal: no padding, no hidden links, code unchanged.
+A complete block is printed once. Only the block that is still arriving is drawn over, unless the
+window became narrower: the terminal may have wrapped what is drawn, so it stays. The text
+can be copied from the terminal: no padding, no hidden links, code unchanged.
 """
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import dropwhile
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.live import Live
+from rich.live_render import LiveRender
 from rich.markdown import (
     ListItem,
     Markdown,
@@ -58,19 +59,21 @@ class MarkdownStream:
     """Shows Markdown on the terminal as it is fed.
 
     Args:
-        columns: The most columns of a line.
+        columns: Returns the most columns of a line, which change with the window.
     """
 
-    def __init__(self, columns: int) -> None:
+    def __init__(self, columns: Callable[[], int]) -> None:
+        self._columns = columns
         self._console = Console(
             file=sys.stdout,  # agents run with another stdout
             theme=_THEME,
-            width=columns,
+            width=columns(),
             highlight=False,
             markup=False,
             emoji=False,
         )
-        self._live: Live | None = None
+        self._drawn: LiveRender | None = None
+        self._is_left = False
         self._rest = ""
         self._has_block = False
         self._draws_at = 0.0
@@ -81,6 +84,7 @@ class MarkdownStream:
         began = time.monotonic()
         if began < self._draws_at:
             return
+        self._fit()
         self._print_complete()
         self._draw()
         now = time.monotonic()
@@ -88,9 +92,18 @@ class MarkdownStream:
 
     def end(self) -> None:
         """Show the rest. What is fed afterwards is a new text."""
+        self._fit()
         self._erase()
         self._print(split_blocks(self._rest))
         self._rest, self._has_block = "", False
+
+    def _fit(self) -> None:
+        """Follow the width of the window. Leave what is drawn if the window became narrower."""
+        columns = self._columns()
+        if self._drawn is not None and columns < self._console.width:
+            self._console.line()
+            self._drawn, self._is_left = None, True
+        self._console.width = columns
 
     def _print_complete(self) -> None:
         complete, self._rest = split_complete(self._rest)
@@ -111,24 +124,19 @@ class MarkdownStream:
 
     def _draw(self) -> None:
         blocks = split_blocks(self._rest)
-        if not blocks:
+        if not blocks or self._is_left or not self._console.is_terminal:
             return
-        if self._live is None:
-            self._live = Live(
-                console=self._console,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._live.start()
-        tail = _Tail(blocks, self._console.height - _SPARE_LINES, begins=not self._has_block)
-        self._live.update(tail, refresh=True)
+        height = self._console.height - _SPARE_LINES
+        with self._console:
+            if self._drawn is not None:
+                self._console.control(self._drawn.position_cursor())
+            self._drawn = LiveRender(_Tail(blocks, height, begins=not self._has_block))
+            self._console.print(self._drawn, end="")
 
     def _erase(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-        self._live = None
+        if self._drawn is not None:
+            self._console.control(self._drawn.position_cursor())
+        self._drawn, self._is_left = None, False
 
 
 def split_blocks(text: str) -> list[list[Token]]:

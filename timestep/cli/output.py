@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from timestep.cli.terminal import printable
+from timestep.cli.terminal import is_colourful, printable, width
 from timestep.traces.text import json_text
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _WIDE = 200
 _GAP = "  "
 _NARROW = 20
+_USUAL = 80
+_LONGEST_FIRST = 28
+"""The most columns that the first cell of a row on one line leaves for all others."""
 _UNIT = re.compile(r"(?<=\d) (?=\S)")
 """The space between a number and its unit, where no line breaks."""
 _THOUSAND = 1000
@@ -55,21 +58,27 @@ def console() -> "Console":
     )
 
 
-def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
+def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "", one_line: bool = False) -> None:
     """Print *rows* as columns, with the first cell of each row in bold.
 
-    If the terminal is too narrow for the columns, the other cells go on lines below the first.
+    If the terminal is too narrow for the columns, the other cells go on lines below the first. With
+    *one_line*, terminals of 80 columns and more cut the end of a row instead.
     """
-    from rich.cells import cell_len, set_cell_size
+    from rich.cells import cell_len
 
     cells = [[clean(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
     is_wide = len(indent) + sum(widths) + len(_GAP) * (len(widths) - 1) <= room
+    is_one_line = is_wide or (one_line and room >= _USUAL)
+    if is_one_line and not is_wide:
+        widths[0] = min(widths[0], _LONGEST_FIRST)
     for first, *others in cells:
-        if is_wide:
-            padded = _GAP.join(map(set_cell_size, [first, *others], widths)).rstrip()
-            click.echo(indent + click.style(first, bold=True) + padded.removeprefix(first))
+        if is_one_line:
+            padded = _GAP.join(map(_padded, [first, *others], widths)).rstrip()
+            line = _cut(padded, int(room) - len(indent)) if room < math.inf else padded
+            rest = line.removeprefix(first)
+            click.echo(indent + (line if rest == line else click.style(first, bold=True) + rest))
             continue
         click.echo(indent + click.style(first, bold=True))
         below = indent + _GAP * 2
@@ -78,6 +87,18 @@ def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
             text, max(int(room) - len(below), _NARROW), break_long_words=False
         ):
             click.echo(below + line.replace("\xa0", " "))
+
+
+def _padded(cell: str, size: int) -> str:
+    from rich.cells import cell_len
+
+    return cell + " " * (size - cell_len(cell))
+
+
+def _cut(line: str, room: int) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    return line if cell_len(line) <= room else f"{set_cell_size(line, room - 1).rstrip()}…"
 
 
 def print_aside(text: str, *, indent: str = "", dim: bool = False) -> None:
@@ -91,6 +112,22 @@ def print_aside(text: str, *, indent: str = "", dim: bool = False) -> None:
     else:
         text = indent + text
     click.echo(click.style(text, dim=True) if dim else text, err=True)
+
+
+def print_error(text: str) -> None:
+    """Print *text* on stderr as an error. A terminal shows it wrapped, with a colour."""
+    lines = [printable(line) for line in f"Error: {text}".split("\n")]
+    if sys.stderr.isatty():
+        lines = [_wrapped(line) for line in lines]
+        lines[0] = click.style("Error:", fg="red", bold=True) + lines[0].removeprefix("Error:")
+    click.echo("\n".join(lines), err=True, color=None if is_colourful() else False)
+
+
+def _wrapped(line: str) -> str:
+    # Commands and addresses stay whole, so that they can be copied.
+    return textwrap.fill(
+        line, max(width(), _NARROW), break_long_words=False, break_on_hyphens=False
+    )
 
 
 def clean(text: str) -> str:

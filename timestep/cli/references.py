@@ -29,13 +29,19 @@ def load_reference(reference: str, what: str) -> object:
         raise click.UsageError(
             f"{reference!r} does not name {what}; write module:attribute or file.py:attribute."
         )
-    found: object = _load(place)
+    found: object = load_module(place)
     for name in attribute.split("."):
         found = getattr(found, name, None)
     return found
 
 
-def _load(place: str) -> ModuleType:
+def load_module(place: str) -> ModuleType:
+    """Return the module that *place*, a file or a dotted name, leads to.
+
+    Raises:
+        UsageError: There is no such module.
+        ClickException: The module fails when it is imported.
+    """
     is_file = place.endswith(".py")
     if is_file and not Path(place).is_file():
         raise click.UsageError(f"There is no file {place!r}.")

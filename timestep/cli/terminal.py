@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TextIO
@@ -36,10 +36,19 @@ def printable(text: str) -> str:
     return _CONTROLS.sub("", text)
 
 
-def is_styled() -> bool:
-    """Return whether stdout is a terminal that takes colours and can be drawn over."""
-    context = click.get_current_context(silent=True)
-    return sys.stdout.isatty() and (context is None or context.color is not False)
+def is_colourful() -> bool:
+    """Return whether terminals should show colours."""
+    # These are conventions of terminals, not our settings.
+    return not os.environ.get("NO_COLOR") and _can_be_drawn_over()
+
+
+def is_drawn_over(file: TextIO) -> bool:
+    """Return whether *file* is a terminal that text can be drawn over, with or without colours."""
+    return file.isatty() and _can_be_drawn_over()
+
+
+def _can_be_drawn_over() -> bool:
+    return os.environ.get("TERM") != "dumb"
 
 
 @contextmanager
@@ -84,12 +93,12 @@ class Transcript:
 
     Attributes:
         label_width: The width of the left column, with the gap between the columns.
-        line_width: The width of both columns.
+        line_width: Returns the width of both columns, which changes with the window.
         err: Whether to write to stderr.
     """
 
     label_width: int
-    line_width: int
+    line_width: Callable[[], int]
     err: bool = False
     _label: str | None = None
     _dim: bool = False
@@ -131,7 +140,7 @@ class Transcript:
             return
         from rich.cells import cell_len
 
-        limit = max(self.line_width, self.label_width + _MIN_TEXT)
+        limit = max(self.line_width(), self.label_width + _MIN_TEXT)
         is_first = self._column == self.label_width
         if not is_first and self._column + cell_len(self._gap + self._word) > limit:
             self._break()

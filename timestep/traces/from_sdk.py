@@ -31,6 +31,7 @@ from timestep.traces.records import (
     TraceStarted,
 )
 from timestep.traces.search_text import search_text
+from timestep.traces.tool_failures import error_of
 
 _NANOSECONDS = 1e9
 _TOO_LARGE = 2**63
@@ -71,7 +72,7 @@ def span_ended(span: Span[Any], *, most_bytes: int = sys.maxsize) -> SpanEnded:
     exchanges = tuple(
         Exchange(each.url, each.status, each.request, b"".join(each.response)) for each in kept
     )
-    error, name, ended_at = span.error, _name(data), _seconds(span.ended_at)
+    error, name, ended_at = error_of(span), _name(data), _seconds(span.ended_at)
     return SpanEnded(
         span_id=encodable(span.span_id),
         trace_id=encodable(span.trace_id),

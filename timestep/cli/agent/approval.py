@@ -96,7 +96,7 @@ def run_to_answer(
     state: RunState[Any] | None = None
     while True:
         given = items if state is None else state
-        with unheard(), foreign_code(), run.without_warning():
+        with unheard(), run.spinner.at_work(), foreign_code(), run.without_warning():
             result = loop.run(run.play(setup.agent, given, setup.config, setup.max_turns))
         if not result.interruptions:
             return result

@@ -1,11 +1,28 @@
-"""The items of a conversation. A conversation with a session's name is kept on this machine."""
+"""The items of a conversation, which are kept on this machine under the name of a session."""
 
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import platformdirs
 from agents import RunResultStreaming, SQLiteSession, ToolApprovalItem, TResponseInputItem
+
+from timestep.cli.sessions import LAST, kept_sessions, sessions_file, unusable
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Which conversation a command goes on with, and whether it is kept.
+
+    Attributes:
+        session: The name of the conversation; None for the last one or a new one.
+        goes_on: Whether to go on with the last one.
+        keeps_last: Whether a new one is kept too, as the last one.
+    """
+
+    session: str | None = None
+    goes_on: bool = False
+    keeps_last: bool = False
 
 
 class Conversation:
@@ -14,19 +31,29 @@ class Conversation:
     Args:
         items: The items so far.
         session: The session that keeps every change; None to keep nothing.
+        is_new: Whether the first change takes the place of what the session held.
     """
 
     def __init__(
-        self, items: list[TResponseInputItem], session: SQLiteSession | None = None
+        self,
+        items: list[TResponseInputItem],
+        session: SQLiteSession | None = None,
+        *,
+        is_new: bool = False,
     ) -> None:
         self.items = items
         self._session = session
+        self._is_new = is_new
 
     async def extend(self, items: list[TResponseInputItem]) -> None:
         """Add *items*."""
         self.items += items
-        if self._session is not None:
-            await self._session.add_items(items)
+        if self._session is None:
+            return
+        if self._is_new:
+            self._is_new = False
+            await self._session.clear_session()
+        await self._session.add_items(items)
 
     async def undo(self) -> TResponseInputItem | None:
         """Remove the user's last message and all that followed. Return the message, or None."""
@@ -39,6 +66,12 @@ class Conversation:
             for _ in removed:
                 await self._session.pop_item()
         return removed[0]
+
+    async def clear(self) -> None:
+        """Remove every item."""
+        if self._session is not None and self.items:
+            await self._session.clear_session()
+        self.items = []
 
     def close(self) -> None:
         """Close the file of the session."""
@@ -53,27 +86,45 @@ def new_items(result: RunResultStreaming) -> list[TResponseInputItem]:
     ]
 
 
-def data_file(name: str) -> Path:
-    """Return the path of *name* in the user's data directory. A new file is private."""
-    path = platformdirs.user_data_path("timestep") / name
+def private_file(path: Path) -> Path:
+    """Make *path* a file that only the user can read, if there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     return path
 
 
-async def load_conversation(name: str | None) -> Conversation:
-    """Return the conversation called *name*, or a new one that is not kept. Close it afterwards.
+async def load_conversation(keeping: Keeping) -> Conversation:
+    """Return the conversation that *keeping* names. Close it afterwards.
 
     Raises:
-        ClickException: The file of the conversations cannot be used.
+        ClickException: The file of the conversations cannot be used, or holds none to go on with.
     """
-    if name is None:
+    try:
+        if keeping.session is not None:
+            return await _load(keeping.session)
+        if keeping.goes_on:
+            return await _load(_last_name())
+    except (OSError, sqlite3.Error) as exc:
+        raise unusable(exc) from exc
+    if not keeping.keeps_last:
         return Conversation([])
     try:
-        session = SQLiteSession(name, data_file("sessions.db"))
-        return Conversation(await session.get_items(), session)
-    except (OSError, sqlite3.Error) as exc:
-        raise click.ClickException(
-            f"The conversations in {platformdirs.user_data_path('timestep') / 'sessions.db'} "
-            f"cannot be used: {exc}. Move the file away to start over."
-        ) from exc
+        return Conversation([], _open(LAST), is_new=True)
+    except (OSError, sqlite3.Error):
+        return Conversation([])  # its answer needs no file
+
+
+async def _load(name: str) -> Conversation:
+    session = _open(name)
+    return Conversation(await session.get_items(), session)
+
+
+def _open(name: str) -> SQLiteSession:
+    return SQLiteSession(name, private_file(sessions_file()))
+
+
+def _last_name() -> str:
+    found = kept_sessions()
+    if not found:
+        raise click.ClickException("There is no conversation to continue.")
+    return found[0].name

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from timestep.cli.completion import complete_file, complete_model
+from timestep.cli.completion import complete_file, complete_model, complete_session
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -40,8 +40,8 @@ def agent_options(command: _Command) -> _Command:
             "--agent",
             "reference",
             shell_complete=complete_file,
-            metavar="MODULE:ATTRIBUTE",
-            help="The agent, as module:attribute or file.py:attribute. Default: a plain agent.",
+            metavar="REF",
+            help="The agent: file.py, file.py:attribute or module:attribute. Default: a plain agent.",
         ),
         click.option(
             "-m",
@@ -61,6 +61,7 @@ def agent_options(command: _Command) -> _Command:
         click.option(
             "-s",
             "--session",
+            shell_complete=complete_session,
             metavar="NAME",
             help="Continue the conversation with this name, and keep it on this machine.",
         ),

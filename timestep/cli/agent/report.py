@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from timestep.cli.agent.run import AgentRun
 from timestep.cli.errors import explain
 from timestep.cli.output import print_aside, print_json
-from timestep.cli.terminal import write_answer
+from timestep.cli.terminal import printable, write_answer
 
 
 def quiet_sdk() -> None:
@@ -31,6 +32,11 @@ def explain_failure(run: AgentRun, error: Exception) -> str:
     if isinstance(error, MaxTurnsExceeded):
         return f"{error}: the model keeps calling tools. Allow more with --max-turns."
     return run.problem or explain(error)
+
+
+def print_traceback(error: Exception) -> None:
+    """Print the traceback of *error* on stderr."""
+    click.echo(printable("".join(traceback.format_exception(error))), nl=False, err=True)
 
 
 def print_costs(run: AgentRun) -> None:

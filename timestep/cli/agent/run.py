@@ -5,9 +5,10 @@ import logging
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, TypeAlias, cast
 
+import click
 from agents import (
     Agent,
     HandoffOutputItem,
@@ -18,6 +19,7 @@ from agents import (
     RunState,
     ToolCallItem,
     ToolCallOutputItem,
+    ToolErrorFormatterArgs,
     TResponseInputItem,
 )
 from agents.items import TResponseStreamEvent
@@ -34,8 +36,10 @@ from openai.types.responses import (
 )
 
 from timestep.cli.agent.costs import Costs
+from timestep.cli.spinner import Spinner
 from timestep.errors import ModelOutputError
 from timestep.traces.text import read_arguments
+from timestep.traces.tool_failures import note_failure, read_failure
 
 _logger = logging.getLogger("timestep")
 
@@ -84,6 +88,18 @@ class ToolResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolError:
+    """The exception that a tool raised. Its result, which the model gets, may say less."""
+
+    type: ClassVar[str] = "tool_error"
+    id: str
+    name: str
+    error: str
+    place: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
 class Handoff:
     """A handoff from one agent to another."""
 
@@ -92,7 +108,7 @@ class Handoff:
     target: str
 
 
-Event: TypeAlias = Thinking | Text | MessageEnd | ToolCall | ToolResult | Handoff
+Event: TypeAlias = Thinking | Text | MessageEnd | ToolCall | ToolError | ToolResult | Handoff
 
 
 def as_json(event: Event) -> dict[str, Any]:
@@ -104,7 +120,10 @@ class AgentRun:
     """Runs an agent on one question and collects what it produces.
 
     Args:
-        show: Called with each event as soon as it arrives.
+        show: Called with each event as soon as it arrives; None to collect them only.
+        model: The name of the model, for people.
+        timeout: The seconds after which to give up; None waits as long as it takes.
+        interrupt: Called before agents and tools print something on a terminal.
 
     Attributes:
         text: The text of the model's messages so far.
@@ -117,9 +136,17 @@ class AgentRun:
             an answer all the same.
         limit: The setting that would allow a longer answer, from the warning that was kept out of
             the log; empty if it is not known.
+        spinner: Says what the run waits for.
     """
 
-    def __init__(self, show: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        show: Callable[[Event], None] | None,
+        *,
+        model: str = "the model",
+        timeout: float | None = None,
+        interrupt: Callable[[], None] | None = None,
+    ) -> None:
         self.text = ""
         self.thinking = ""
         self.calls: dict[str, dict[str, Any]] = {}
@@ -128,7 +155,10 @@ class AgentRun:
         self.problem = ""
         self.cut_by = ""
         self.limit = ""
+        self.spinner = Spinner(interrupt)
         self._show = show
+        self._model = model
+        self._timeout = timeout
         self._started = time.monotonic()
 
     @property
@@ -155,14 +185,27 @@ class AgentRun:
         """Run *agent* on *given* until it answers or a tool call needs approval.
 
         The server has stopped generating when this returns or raises.
+
+        Raises:
+            ClickException: The time is up.
         """
+        config = replace(config, tool_error_formatter=self._take_failure)
+        self.spinner.wait_for(self._model)
         result = Runner.run_streamed(agent, given, run_config=config, max_turns=max_turns)
+        limit = asyncio.timeout(self._timeout)
         try:
-            async for event in result.stream_events():
-                if event.type == "raw_response_event":
-                    self._take(event.data)
-                elif event.type == "run_item_stream_event":
-                    self._take_item(event.item)
+            async with limit:
+                async for event in result.stream_events():
+                    if event.type == "raw_response_event":
+                        self._take(event.data)
+                    elif event.type == "run_item_stream_event":
+                        self._take_item(event.item)
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise
+            raise click.ClickException(
+                f"No complete answer within {self._timeout:g} s. Allow more with --timeout."
+            ) from exc
         except ModelOutputError as exc:
             self.cut_by = self.cut_by or ("max_output_tokens" if exc.is_cut else "")
             raise
@@ -214,6 +257,17 @@ class AgentRun:
             case _:
                 pass  # the raw events have brought it
 
+    def _take_failure(self, args: ToolErrorFormatterArgs[Any]) -> None:
+        note_failure(args)
+        error = getattr(args, "error", None)  # since openai-agents 0.24
+        if error is not None:
+            failure = read_failure(error)
+            called = self.calls.setdefault(
+                args.call_id, {"name": args.tool_name, "arguments": None}
+            )
+            called["error"] = failure.error
+            self._tell(ToolError(args.call_id, args.tool_name, **asdict(failure)))
+
     def _take_warning(self, record: logging.LogRecord) -> bool:
         if getattr(record, "topic", "") != "cut":
             return True
@@ -223,7 +277,17 @@ class AgentRun:
     def _tell(self, event: Event) -> None:
         if self.costs.first_token_seconds is None:
             self.costs.first_token_seconds = time.monotonic() - self._started
+        if self._show is None:
+            return
+        self.spinner.stop()
         self._show(event)
+        match event:
+            case Thinking() | Text():
+                pass  # the line goes on
+            case ToolCall():
+                self.spinner.wait_for(event.name)
+            case _:
+                self.spinner.wait_for(self._model)
 
 
 def _read_call(item: ToolCallItem) -> ToolCall:

@@ -5,9 +5,25 @@ from typing import Any
 
 import click
 
-from timestep.cli.agent.run import Event, Handoff, MessageEnd, Text, Thinking, ToolCall, ToolResult
+from timestep.cli.agent.run import (
+    Event,
+    Handoff,
+    MessageEnd,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolError,
+    ToolResult,
+)
 from timestep.cli.output import clean
-from timestep.cli.terminal import Transcript, is_styled, width, write_answer, write_aside
+from timestep.cli.terminal import (
+    Transcript,
+    is_drawn_over,
+    printable,
+    width,
+    write_answer,
+    write_aside,
+)
 from timestep.traces.text import call_text
 
 _LABELS = 9
@@ -20,13 +36,16 @@ class Screen:
 
     Args:
         shows_text: False to leave the text out because it is printed in another form.
+        is_verbose: Show tracebacks, and long results in full.
     """
 
-    def __init__(self, *, shows_text: bool = True) -> None:
+    def __init__(self, *, shows_text: bool = True, is_verbose: bool = False) -> None:
         self._answer = _answer_stream()
-        self._asides = Transcript(_LABELS, width(), err=True)
-        self._thoughts = Transcript(0, width(), err=True)
+        self._is_terminal = sys.stdout.isatty()
+        self._asides = Transcript(_LABELS, width, err=True)
+        self._thoughts = Transcript(0, width, err=True)
         self._shows_text = shows_text
+        self._is_verbose = is_verbose
         self._section = ""
 
     def show(self, event: Event) -> None:
@@ -43,7 +62,9 @@ class Screen:
             case ToolCall():
                 self._aside("tool", clean(call_text(event.name, event.arguments)))
             case ToolResult():
-                self._aside("result", _cut(event.result))
+                self._aside("result", event.result if self._is_verbose else _cut(event.result))
+            case ToolError():
+                self._fail(event)
             case Handoff():
                 self._aside("handoff", f"{event.source} to {event.target}")
             case _:
@@ -59,6 +80,11 @@ class Screen:
             write_aside("\n\n")
         self._section = "ended" if self._section else ""
 
+    def interrupt(self) -> None:
+        """End the line of the answer on a terminal, because something else is printed there."""
+        if self._section == "answer" and self._is_terminal:
+            self.end()
+
     def _begin(self, section: str) -> None:
         if section == self._section:
             return
@@ -66,6 +92,11 @@ class Screen:
         if self._section and sys.stderr.isatty():
             click.echo(err=True)
         self._section = section
+
+    def _fail(self, event: ToolError) -> None:
+        self._aside("failed", f"{event.error} ({event.place})")
+        if self._is_verbose:
+            click.echo(printable(event.traceback), nl=False, err=True)
 
     def _think(self, text: str) -> None:
         if sys.stderr.isatty():
@@ -106,8 +137,8 @@ class _AsWritten:
 
 
 def _answer_stream() -> Any:
-    if not is_styled():
+    if not is_drawn_over(sys.stdout):
         return _AsWritten()
     from timestep.cli.markdown import MarkdownStream
 
-    return MarkdownStream(width())
+    return MarkdownStream(width)

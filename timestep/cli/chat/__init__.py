@@ -11,19 +11,36 @@ from timestep.cli.context import Context, configuration_options
 @click.command()
 @agent_options
 @click.option("--approve", is_flag=True, help="Ask before every tool call.")
+@click.option("-c", "--continue", "goes_on", is_flag=True, help="Continue the last conversation.")
+@click.option("--no-stats", is_flag=True, help="Leave the line of tokens and seconds out.")
+@click.option("--verbose", is_flag=True, help="Show tracebacks, and results of tools in full.")
 @configuration_options
-def chat(context: Context, *, approve: bool, **options: Any) -> None:
+def chat(
+    context: Context,
+    *,
+    approve: bool,
+    goes_on: bool,
+    no_stats: bool,
+    verbose: bool,
+    **options: Any,
+) -> None:
     r"""Talk to a model or an agent.
 
     A line is a message. A \ at its end continues it on the next line, and three double quotes
     begin and end a message of several lines. /help shows the commands. Ctrl-C stops an answer,
     Ctrl-D leaves. When the input is piped in, every line is a message too.
     """
+    if goes_on and options["session"] is not None:
+        raise click.UsageError("Choose --continue or --session, not both.")
+    from timestep.cli.agent.conversation import Keeping
     from timestep.cli.agent.recording import recorded
     from timestep.cli.agent.setup import prepare
     from timestep.cli.chat.loop import chat_until_end
 
     asked = AgentOptions(**options)
     setup = prepare(asked, context, name="timestep chat")
+    keeping = Keeping(asked.session, goes_on=goes_on, keeps_last=context.settings.traces.enabled)
     with recorded(context.settings):
-        chat_until_end(setup, session=asked.session, approves=approve)
+        chat_until_end(
+            setup, keeping, approves=approve, shows_costs=not no_stats, is_verbose=verbose
+        )

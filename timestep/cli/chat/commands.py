@@ -3,26 +3,27 @@
 import asyncio
 import difflib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import click
-from agents import TResponseInputItem
 
 from timestep.cli.agent.conversation import Conversation
 from timestep.cli.agent.setup import RunSetup
+from timestep.cli.chat.history import markdown, print_conversation, text_of
+from timestep.cli.chat.model_check import check_model
 from timestep.cli.errors import explain
-from timestep.cli.output import clean, print_aside, print_rows
-from timestep.traces.text import call_text
+from timestep.cli.output import print_aside, print_error, print_rows
 
 _HELP = (
     'A line that ends in \\ continues on the next line; """ begins and ends a message of several '
     "lines. A space before a slash makes it a message. Ctrl-C stops an answer."
 )
+_GOODBYES = ("/exit", "/bye")
+"""What other programs call ``/quit``."""
 _QUOTES = ("'", '"')
-_NAMES = {"user": "You", "assistant": "Answer"}
 
 
 class QuitChat(Exception):  # noqa: N818 - not an error: the user leaves
@@ -37,12 +38,18 @@ class ChatState:
         loop: The event loop in which the agents run.
         setup: The agent that gets the next message, and its configuration.
         conversation: The items so far.
+        shows_costs: Whether to print the tokens and seconds of answers.
+        is_verbose: Whether to print tracebacks, and results of tools in full.
+        failed: The last message, if it got no answer. It is not part of the conversation.
         has_failed: True once a message has no answer, or a command failed.
     """
 
     loop: asyncio.Runner
     setup: RunSetup
     conversation: Conversation
+    shows_costs: bool = True
+    is_verbose: bool = False
+    failed: str | None = None
     has_failed: bool = False
 
     def refuse(self, why: str) -> None:
@@ -53,23 +60,24 @@ class ChatState:
     def fail(self, why: str) -> None:
         """Report an error."""
         self.has_failed = True
-        click.ClickException(why).show()
+        print_error(why)
 
 
-def run_command(state: ChatState, line: str) -> None:
-    """Run the slash command in *line*.
+def run_command(state: ChatState, line: str) -> str | None:
+    """Run the slash command in *line*. Return the message that it sends, if it sends one.
 
     Raises:
         QuitChat: It is ``/quit``.
     """
     name, _, argument = line.partition(" ")
     known = {usage.split()[0]: run for usage, (_, run) in _COMMANDS.items()}
+    known |= dict.fromkeys(_GOODBYES, _quit)
     if name in known:
-        known[name](state, argument.strip())
-        return
+        return known[name](state, argument.strip())
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {near[0]}?" if near else "/help shows the commands."
     state.refuse(f"There is no {name}. {hint}")
+    return None
 
 
 def _help(state: ChatState, argument: str) -> None:
@@ -81,7 +89,9 @@ def _help(state: ChatState, argument: str) -> None:
 def _model(state: ChatState, name: str) -> None:
     if name:
         try:
-            state.setup = state.setup.with_model(name)
+            setup = state.setup.with_model(name)
+            state.loop.run(check_model(setup))
+            state.setup = setup
         except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything
             state.fail(explain(exc))
             return
@@ -105,11 +115,40 @@ def _tools(state: ChatState, argument: str) -> None:
 
 
 def _undo(state: ChatState, argument: str) -> None:
-    removed = state.loop.run(state.conversation.undo())
-    if removed is None:
+    taken = _take_back(state)
+    if taken is None:
         state.refuse("There is nothing to take back.")
     else:
-        print_aside(f"Taken back: {_text(removed)}")
+        print_aside(f"Taken back: {taken}")
+
+
+def _retry(state: ChatState, argument: str) -> str | None:
+    taken = _take_back(state)
+    if taken is None:
+        state.refuse("There is no message to send again.")
+    return taken
+
+
+def _take_back(state: ChatState) -> str | None:
+    """Take the last message back and return it: the one that failed, or one of the conversation."""
+    if state.failed is not None:
+        taken, state.failed = state.failed, None
+        return taken
+    removed = state.loop.run(state.conversation.undo())
+    return None if removed is None else text_of(removed)
+
+
+def _clear(state: ChatState, argument: str) -> None:
+    state.loop.run(state.conversation.clear())
+    state.failed = None
+    print_aside("The conversation begins again.")
+
+
+def _history(state: ChatState, argument: str) -> None:
+    if state.conversation.items:
+        print_conversation(state.conversation.items)
+    else:
+        print_aside("The conversation is empty.")
 
 
 def _save(state: ChatState, argument: str) -> None:
@@ -123,7 +162,7 @@ def _save(state: ChatState, argument: str) -> None:
         state.refuse("There is nothing to save.")
         return
     is_json = argument.endswith(".json")
-    text = json.dumps(items, ensure_ascii=False, indent=2) if is_json else "".join(_markdown(items))
+    text = json.dumps(items, ensure_ascii=False, indent=2) if is_json else "".join(markdown(items))
     try:
         with Path(argument).expanduser().open("x", encoding="utf-8") as file:
             file.write(text)
@@ -139,33 +178,14 @@ def _quit(state: ChatState, argument: str) -> None:
     raise QuitChat
 
 
-_COMMANDS: dict[str, tuple[str, Callable[[ChatState, str], None]]] = {
+_COMMANDS: dict[str, tuple[str, Callable[[ChatState, str], str | None]]] = {
     "/help": ("Show the commands.", _help),
     "/model [NAME]": ("Show the model, or switch to another.", _model),
     "/tools": ("Show what the agent can call.", _tools),
     "/undo": ("Take back the last message and its answer.", _undo),
+    "/retry": ("Send the last message again.", _retry),
+    "/clear": ("Forget the conversation, also the one that is kept.", _clear),
+    "/history": ("Show the conversation.", _history),
     "/save FILE": ("Write the conversation as Markdown, or as .json.", _save),
     "/quit": ("Leave, as Ctrl-D does.", _quit),
 }
-
-
-def _text(item: Any) -> str:
-    """Return the text of a message."""
-    content = item.get("content")
-    if isinstance(content, str):
-        return content
-    return "".join(str(part.get("text", "")) for part in content or ())
-
-
-def _markdown(items: list[TResponseInputItem]) -> Iterator[str]:
-    for item in cast("list[Any]", items):
-        match item.get("type", "message"):
-            case "message":
-                yield f"## {_NAMES.get(item['role'], item['role'])}\n\n{_text(item)}\n\n"
-            case "function_call":
-                yield f"    {clean(call_text(item['name'], item['arguments']))}\n\n"
-            case "function_call_output":
-                lines = str(item["output"]).splitlines()
-                yield "".join(f"    {line}\n" for line in lines) + "\n"
-            case _:
-                pass  # thinking is not part of what was said

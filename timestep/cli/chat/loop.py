@@ -8,12 +8,13 @@ import click
 from agents import TResponseInputItem
 
 from timestep.cli.agent.approval import Approver, run_to_answer, with_approval
-from timestep.cli.agent.conversation import load_conversation, new_items
+from timestep.cli.agent.conversation import Keeping, load_conversation, new_items
 from timestep.cli.agent.report import (
     explain_failure,
     is_text,
     print_costs,
     print_cut,
+    print_traceback,
     print_typed,
     quiet_sdk,
 )
@@ -21,6 +22,7 @@ from timestep.cli.agent.run import AgentRun
 from timestep.cli.agent.screen import Screen
 from timestep.cli.agent.setup import RunSetup
 from timestep.cli.chat.commands import ChatState, QuitChat, run_command
+from timestep.cli.chat.history import print_exchange
 from timestep.cli.event_loop import impatient_runner
 from timestep.cli.input import Decision, UnendedMessageError, ask_decision, history, read_message
 from timestep.cli.output import print_aside
@@ -29,13 +31,17 @@ from timestep.cli.streams import is_output_lost
 _PROMPT = "> "
 
 
-def chat_until_end(setup: RunSetup, *, session: str | None, approves: bool) -> None:
+def chat_until_end(
+    setup: RunSetup, keeping: Keeping, *, approves: bool, shows_costs: bool, is_verbose: bool
+) -> None:
     """Answer the user's messages until the input ends.
 
     Args:
         setup: The first agent and its configuration; its provider is closed afterwards.
-        session: The name of the conversation to continue.
+        keeping: The conversation to go on with.
         approves: Whether every tool call needs the user's approval.
+        shows_costs: Whether to print the tokens and seconds on a terminal.
+        is_verbose: Whether to print tracebacks, and results of tools in full.
 
     Raises:
         ClickException: The conversation cannot be read.
@@ -44,10 +50,16 @@ def chat_until_end(setup: RunSetup, *, session: str | None, approves: bool) -> N
     quiet_sdk()
     if approves:
         setup = replace(setup, agent=with_approval(setup.agent))
-    group = session or f"chat_{uuid4().hex[:12]}"
+    group = keeping.session or f"chat_{uuid4().hex[:12]}"
     setup = replace(setup, config=replace(setup.config, group_id=group))
     with impatient_runner() as loop, history():
-        state = ChatState(loop, setup, loop.run(load_conversation(session)))
+        state = ChatState(
+            loop,
+            setup,
+            loop.run(load_conversation(keeping)),
+            shows_costs=shows_costs,
+            is_verbose=is_verbose,
+        )
         try:
             _chat(state)
         finally:
@@ -65,8 +77,8 @@ def _chat(state: ChatState) -> None:
         try:
             message = read_message(_PROMPT)
             if message.startswith("/"):
-                run_command(state, message)
-            elif message.strip():
+                message = run_command(state, message) or ""
+            if message.strip():
                 _answer(state, message, approver)
         except KeyboardInterrupt:
             click.echo(err=True)
@@ -88,31 +100,43 @@ def _greet(state: ChatState) -> None:
     if items := state.conversation.items:
         count = sum(item.get("role") == "user" for item in items)
         print_aside(f"The conversation has {count} message{'s' if count > 1 else ''} so far.")
+        print_exchange(items)
 
 
 def _answer(state: ChatState, message: str, approver: Approver) -> None:
     question: TResponseInputItem = {"role": "user", "content": message}
     items = [*state.conversation.items, question]
-    screen = Screen(shows_text=is_text(state.setup.agent))
-    run = AgentRun(screen.show)
+    screen = Screen(shows_text=is_text(state.setup.agent), is_verbose=state.is_verbose)
+    run = AgentRun(
+        screen.show,
+        model=state.setup.model_of(state.setup.agent),
+        interrupt=screen.interrupt,
+    )
+    state.failed = None
     try:
         result = run_to_answer(state.loop, state.setup, run, items, approver)
     except KeyboardInterrupt:
         screen.end()
         click.echo("Stopped.", err=True)
+        state.failed = message
         if run.text:
+            state.failed = None
             _keep(state, [question, {"role": "assistant", "content": run.text}])
         return
     except Exception as exc:  # models of other packages raise anything
         if is_output_lost(exc):
             raise
         screen.end()
+        state.failed = message
+        if state.is_verbose:
+            print_traceback(exc)
         state.fail(explain_failure(run, exc))
         return
     screen.end()
     print_typed(result, state.setup.agent)
     print_cut(run)
-    print_costs(run)
+    if state.shows_costs:
+        print_costs(run)
     if sys.stderr.isatty():
         click.echo(err=True)
     _keep(state, [question, *new_items(result)])

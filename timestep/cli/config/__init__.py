@@ -2,6 +2,7 @@
 
 import click
 
+from timestep.cli.commands import Group
 from timestep.cli.config.explain import explain
 from timestep.cli.config.init import init
 from timestep.cli.config.path import path
@@ -9,7 +10,7 @@ from timestep.cli.config.schema import schema
 from timestep.cli.config.show import show
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """See and begin the configuration. No secret is ever printed."""
 

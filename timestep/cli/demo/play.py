@@ -97,7 +97,7 @@ def _heading(text: str) -> None:
 
 
 async def _play_scene(scene: Scene, provider: MultiModelProvider, settings: Settings) -> None:
-    transcript = Transcript(label_width=10, line_width=width())
+    transcript = Transcript(label_width=10, line_width=width)
     transcript.line("user", scene.prompt)
     started = time.monotonic()
     config = RunConfig(model_provider=provider)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     "--agent",
     "reference",
     shell_complete=complete_file,
-    metavar="MODULE:ATTRIBUTE",
-    help="The agent, as module:attribute or file.py:attribute.",
+    metavar="REF",
+    help="The agent: file.py, file.py:attribute or module:attribute.",
 )
 @click.option(
     "-m",

@@ -26,6 +26,23 @@ from timestep.cli.input import read_prompt
     multiple=True,
     help="Show the model an image. Can be repeated.",
 )
+@click.option(
+    "--file",
+    "files",
+    metavar="FILE",
+    type=click.Path(),
+    multiple=True,
+    help="Add the text of a file to the prompt. Can be repeated.",
+)
+@click.option("-c", "--continue", "goes_on", is_flag=True, help="Continue the last conversation.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True),
+    help="Give up on the answer after this many seconds.",
+)
+@click.option("--no-stats", is_flag=True, help="Leave the line of tokens and seconds out.")
+@click.option("--verbose", is_flag=True, help="Show tracebacks, and results of tools in full.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON value at the end.")
 @click.option("--jsonl", "as_lines", is_flag=True, help="Print every event as a line of JSON.")
 @configuration_options
@@ -35,24 +52,32 @@ def run(
     prompt: str | None,
     output_schema: str | None,
     images: tuple[str, ...],
+    files: tuple[str, ...],
+    goes_on: bool,
+    timeout: float | None,
+    no_stats: bool,
+    verbose: bool,
     as_json: bool,
     as_lines: bool,
     **options: Any,
 ) -> None:
     """Ask a model or an agent, and print the answer as it arrives.
 
-    If PROMPT is left out or "-", it is read from standard input. The answer goes to standard
-    output: as Markdown on a terminal, elsewhere as the model wrote it. Thinking, tool calls and
-    everything else go to standard error.
+    Text that is piped in is added to PROMPT, or is the prompt if that is left out or "-". The
+    answer goes to standard output: as Markdown on a terminal, elsewhere as the model wrote it.
+    Thinking, tool calls and everything else go to standard error.
     """
-    prompt = read_prompt(prompt)
+    prompt = read_prompt(prompt, files)
     if not prompt.strip():
         raise click.UsageError("The prompt is empty.")
+    if goes_on and options["session"] is not None:
+        raise click.UsageError("Choose --continue or --session, not both.")
     if as_json and as_lines:
         raise click.UsageError("Choose --json or --jsonl, not both.")
+    from timestep.cli.agent.conversation import Keeping
     from timestep.cli.agent.recording import recorded
     from timestep.cli.agent.setup import prepare
-    from timestep.cli.run.answer import Form, print_answer
+    from timestep.cli.run.answer import Form, Manner, print_answer
     from timestep.cli.run.images import user_message
 
     asked = AgentOptions(**options)
@@ -64,5 +89,7 @@ def run(
         output = read_output_schema(output_schema)
     setup = prepare(asked, context, name="timestep run", output=output)
     form = Form.JSON if as_json else Form.LINES if as_lines else Form.TEXT
+    how = Manner(form, timeout=timeout, shows_costs=not no_stats, is_verbose=verbose)
+    keeping = Keeping(asked.session, goes_on=goes_on, keeps_last=context.settings.traces.enabled)
     with recorded(context.settings):
-        print_answer(question, setup, session=asked.session, form=form)
+        print_answer(question, setup, keeping, how)

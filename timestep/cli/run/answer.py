@@ -1,7 +1,7 @@
 """Asks an agent one question and prints the answer in the form that was asked for."""
 
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -10,12 +10,13 @@ from agents import Agent, TResponseInputItem
 from pydantic_core import to_jsonable_python
 
 from timestep.cli.agent.approval import Approver, run_to_answer
-from timestep.cli.agent.conversation import load_conversation, new_items
+from timestep.cli.agent.conversation import Keeping, load_conversation, new_items
 from timestep.cli.agent.report import (
     explain_failure,
     is_text,
     print_costs,
     print_cut,
+    print_traceback,
     print_typed,
     quiet_sdk,
 )
@@ -30,38 +31,49 @@ from timestep.cli.terminal import write_answer
 
 
 class Form(Enum):
-    """How the answer is printed."""
+    """The form of the answer."""
 
     TEXT = "text"
     JSON = "json"
     LINES = "jsonl"
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How the question is asked and the answer is printed.
+
+    Attributes:
+        form: The form of the answer.
+        timeout: The seconds after which to give up; None waits as long as it takes.
+        shows_costs: Whether to print the tokens and seconds on a terminal.
+        is_verbose: Whether to print tracebacks, and results of tools in full.
+    """
+
+    form: Form = Form.TEXT
+    timeout: float | None = None
+    shows_costs: bool = True
+    is_verbose: bool = False
+
+
 def print_answer(
-    question: TResponseInputItem, setup: RunSetup, *, session: str | None, form: Form
+    question: TResponseInputItem, setup: RunSetup, keeping: Keeping, how: Manner
 ) -> None:
     """Print the answer to *question* as it arrives.
 
     Args:
         question: The user's message.
         setup: The agent and its configuration; its provider is closed afterwards.
-        session: The name of the conversation to continue.
-        form: How the answer is printed.
+        keeping: The conversation to go on with.
+        how: How the question is asked and the answer is printed.
 
     Raises:
         ClickException: There is no answer. Says why, and the next step.
     """
     quiet_sdk()
-    screen = Screen(shows_text=is_text(setup.agent))
-    stdout = sys.stdout  # agents run with another stdout
-    shows: dict[Form, Callable[[Event], None]] = {
-        Form.TEXT: screen.show,
-        Form.JSON: lambda event: None,
-        Form.LINES: lambda event: print_lines([as_json(event)], stdout),
-    }
-    run = AgentRun(shows[form])
+    screen = Screen(shows_text=is_text(setup.agent), is_verbose=how.is_verbose)
+    run = _new_run(screen, setup, how)
     with impatient_runner() as loop:
-        conversation = loop.run(load_conversation(session))
+        conversation = loop.run(load_conversation(keeping))
         try:
             items = [*conversation.items, question]
             result = run_to_answer(loop, setup, run, items, Approver(_decide))
@@ -70,11 +82,13 @@ def print_answer(
             if is_output_lost(exc):
                 raise
             problem = explain_failure(run, exc)
-            if form is Form.TEXT:
+            if how.form is Form.TEXT:
                 screen.end()
                 _print_unshown(run, setup)
             else:
-                _print_value(_value(run, run.text, setup, setup.agent, problem), form)
+                _print_value(_value(run, run.text, setup, setup.agent, problem), how.form)
+            if how.is_verbose:
+                print_traceback(exc)
             raise click.ClickException(problem) from exc
         except KeyboardInterrupt:
             screen.end()
@@ -83,15 +97,27 @@ def print_answer(
             conversation.close()
             loop.run(setup.provider.aclose())
     setup.price(run.costs, run.models)
-    if form is Form.TEXT:
+    if how.form is Form.TEXT:
         screen.end()
         print_typed(result, setup.agent)
         print_cut(run)
-        print_costs(run)
+        if how.shows_costs:
+            print_costs(run)
     else:
         answer = to_jsonable_python(result.final_output)
-        _print_value(_value(run, answer, setup, result.last_agent, None), form)
+        _print_value(_value(run, answer, setup, result.last_agent, None), how.form)
         print_cut(run)
+
+
+def _new_run(screen: Screen, setup: RunSetup, how: Manner) -> AgentRun:
+    stdout = sys.stdout  # agents run with another stdout
+
+    def print_event(event: Event) -> None:
+        print_lines([as_json(event)], stdout)
+
+    shows = {Form.TEXT: screen.show, Form.JSON: None, Form.LINES: print_event}
+    model = setup.model_of(setup.agent)
+    return AgentRun(shows[how.form], model=model, timeout=how.timeout, interrupt=screen.interrupt)
 
 
 def _decide(call: str) -> Decision:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from timestep.cli.commands import Group
 from timestep.cli.context import Context, configuration_options, keep_option
 from timestep.cli.traces.diff import diff
 from timestep.cli.traces.export import export
@@ -18,7 +19,7 @@ from timestep.cli.traces.tail import tail
 from timestep.cli.traces.verify import verify
 
 
-@click.group()
+@click.group(cls=Group)
 @click.option(
     "--file",
     "trace_file",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from timestep.cli.completion import complete_trace
 from timestep.cli.context import Context, pass_context
 from timestep.cli.output import clean, json_option, print_json
 from timestep.cli.terminal import printable
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("left", metavar="ID")
-@click.argument("right", metavar="ID", default="last")
+@click.argument("left", metavar="ID", shell_complete=complete_trace)
+@click.argument("right", metavar="ID", default="last", shell_complete=complete_trace)
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if the runs differ.")
 @json_option
 @pass_context

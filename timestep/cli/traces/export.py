@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
+from timestep.cli.completion import complete_trace
 from timestep.cli.context import Context, pass_context
 from timestep.cli.traces.record import open_record
 from timestep.net.extras import install_hint
 
 
 @click.command()
-@click.argument("run", metavar="ID", default="last")
+@click.argument("run", metavar="ID", default="last", shell_complete=complete_trace)
 @click.option(
     "-f",
     "--format",

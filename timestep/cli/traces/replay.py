@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.completion import complete_model
+from timestep.cli.completion import complete_model, complete_trace
 from timestep.cli.context import Context, pass_context
 from timestep.cli.output import print_aside, print_json
 from timestep.cli.traces.diff import print_comparison
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", metavar="ID", default="last")
+@click.argument("run", metavar="ID", default="last", shell_complete=complete_trace)
 @click.option(
     "--from",
     "step",

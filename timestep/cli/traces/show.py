@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from timestep.cli.completion import complete_trace
 from timestep.cli.context import Context, pass_context
 from timestep.cli.output import clean, console, print_json, print_lines
 from timestep.cli.terminal import printable
@@ -27,7 +28,7 @@ _MOST_SHOWN = 600
 
 
 @click.command()
-@click.argument("run", metavar="ID", default="last")
+@click.argument("run", metavar="ID", default="last", shell_complete=complete_trace)
 @click.option("--raw", is_flag=True, help="Print the exact requests and answers of its models.")
 @click.option("--step", type=click.IntRange(1), help="Only the model call with this number.")
 @click.option("--full", is_flag=True, help="Print questions, answers and results in full.")

@@ -1,0 +1,117 @@
+"""``timestep sessions``: list the conversations that are kept on this machine.
+
+They are read from the file of the SDK's ``SQLiteSession``, without importing the SDK.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import platformdirs
+
+from timestep.cli.output import clean, json_option, print_aside, print_json, print_rows
+
+LAST = "last"
+"""The conversation without a name of its own; the next one takes its place."""
+_MOST_WORDS = 40
+_QUESTIONS = """
+    SELECT session_id, message_data, created_at FROM agent_messages
+    WHERE json_extract(message_data, '$.role') = 'user' ORDER BY id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A conversation that is kept.
+
+    Attributes:
+        name: What ``--session`` calls it.
+        messages: How many messages of the user it holds.
+        first: The first of them.
+        asked_at: When the last of them was sent, in seconds since 1970.
+    """
+
+    name: str
+    messages: int
+    first: str
+    asked_at: float
+
+
+@click.command()
+@json_option
+def sessions(*, as_json: bool) -> None:
+    """List the conversations that --session and --continue can go on with, newest first."""
+    try:
+        found = kept_sessions()
+    except sqlite3.Error as exc:
+        raise unusable(exc) from exc
+    if as_json:
+        print_json([asdict(session) for session in found])
+    elif found:
+        print_rows([_row(session) for session in found])
+    else:
+        print_aside("No conversations. 'timestep run --session NAME' keeps one.")
+
+
+def _row(session: Session) -> list[str]:
+    first = clean(session.first)
+    asked = datetime.fromtimestamp(session.asked_at).astimezone()
+    return [
+        session.name,
+        f"{session.messages} message{'' if session.messages == 1 else 's'}",
+        f"{asked:%Y-%m-%d %H:%M}",
+        first if len(first) <= _MOST_WORDS else f"{first[: _MOST_WORDS - 1]}…",
+    ]
+
+
+def sessions_file() -> Path:
+    """Return the path of the file that holds the conversations. It may not exist."""
+    return platformdirs.user_data_path("timestep") / "sessions.db"
+
+
+def kept_sessions() -> list[Session]:
+    """Return the conversations, the one with the newest message first.
+
+    Raises:
+        sqlite3.Error: The file cannot be read.
+    """
+    found: dict[str, Session] = {}
+    for name, message, created_at in _questions():
+        asked_at = datetime.fromisoformat(created_at).replace(tzinfo=UTC).timestamp()
+        before = found.pop(name, None)
+        found[name] = Session(
+            name,
+            1 if before is None else before.messages + 1,
+            _text(json.loads(message)) if before is None else before.first,
+            asked_at,
+        )
+    return list(reversed(found.values()))
+
+
+def _questions() -> Iterator[tuple[str, str, str]]:
+    path = sessions_file()
+    if not path.exists() or not path.stat().st_size:
+        return
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+        yield from database.execute(_QUESTIONS)
+
+
+def _text(item: dict[str, Any]) -> str:
+    content = item.get("content")
+    if isinstance(content, str):
+        return content
+    return "".join(str(part.get("text", "")) for part in content or ())
+
+
+def unusable(error: Exception) -> click.ClickException:
+    """Return the error of a command for *error*, which the file of the conversations caused."""
+    return click.ClickException(
+        f"The conversations in {sessions_file()} cannot be used: {error}. Move the file away to "
+        "start over."
+    )

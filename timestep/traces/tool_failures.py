@@ -1,0 +1,87 @@
+"""What a tool raised. The SDK's span says only that a tool failed.
+
+A failure reaches the record in one of two ways. The SDK handles most exceptions and goes on: then
+it calls `note_failure`, if that is the run's ``tool_error_formatter``. A tool without a
+``failure_error_function`` ends the run: then its span ends while the exception is under way.
+"""
+
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from agents import FunctionSpanData, ToolErrorFormatterArgs
+from agents.tracing import Span, SpanData, get_current_span
+
+_NOT_THE_USERS = (sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]), "<")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFailure:
+    """One exception of a tool.
+
+    Attributes:
+        error: Its type and its message.
+        place: The last line of the user's own code that it came through, such as ``desk.py:12``.
+        traceback: The whole traceback.
+    """
+
+    error: str
+    place: str
+    traceback: str
+
+
+def read_failure(error: BaseException) -> ToolFailure:
+    """Return what there is to know about *error*, which a tool raised."""
+    return ToolFailure(
+        "".join(traceback.format_exception_only(error)).strip(),
+        _place(traceback.extract_tb(error.__traceback__)),
+        "".join(traceback.format_exception(error)),
+    )
+
+
+def note_failure(args: ToolErrorFormatterArgs[Any]) -> None:
+    """Note what a tool raised for its span: a ``tool_error_formatter``. The model is told the same."""
+    span = get_current_span()
+    error = getattr(args, "error", None)  # since openai-agents 0.24
+    config = getattr(args.run_context, "run_config", None)
+    is_recorded = config is None or config.trace_include_sensitive_data
+    if span is not None and error is not None and is_recorded:
+        _noted[span.span_data] = read_failure(error)
+
+
+def error_of(span: Span[Any]) -> dict[str, Any] | None:
+    """Return the error of *span*, which ends now, with what its tool raised."""
+    error = span.error
+    if error is None or not isinstance(span.span_data, FunctionSpanData):
+        return None if error is None else dict(error)
+    details = error["data"] or {}
+    raised = sys.exception()
+    failure = _noted.pop(span.span_data, None)
+    if failure is None and raised is not None and not _is_redacted(details):
+        failure = read_failure(raised.__cause__ or raised)
+    return {**error, "data": details if failure is None else {**details, **asdict(failure)}}
+
+
+_noted: WeakKeyDictionary[SpanData, ToolFailure] = WeakKeyDictionary()
+
+
+def _is_redacted(details: dict[str, Any]) -> bool:
+    return str(details.get("error")).endswith("redacted.")
+
+
+def _place(frames: Iterable[traceback.FrameSummary]) -> str:
+    """Return the place of the last frame that is neither a library's nor ours."""
+    found = list(frames)
+    own = [frame for frame in found if not _is_library(frame.filename)]
+    for frame in reversed(own or found):
+        return f"{Path(frame.filename).name}:{frame.lineno}"
+    return ""
+
+
+def _is_library(filename: str) -> bool:
+    return "site-packages" in filename or filename.startswith(_NOT_THE_USERS)
