@@ -1,8 +1,8 @@
-"""From settings to providers: the only place that reveals secrets. Opens nothing."""
+"""From settings to providers. Reveals secrets, as `timestep.endpoints` does, and opens nothing."""
 
 import logging
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypedDict, cast, get_type_hints
@@ -29,18 +29,15 @@ from timestep.config.schema import (
     PluginProviderSettings,
     ProviderSettings,
 )
+from timestep.endpoints import key_command, ollama_key, ollama_place, openai_endpoint, reveal
 from timestep.errors import ConfigurationError, TimestepError
-from timestep.net.key_command import KeyCommand
-from timestep.net.reach import Reach
-from timestep.net.urls import OPENAI_URL, authority, is_ollama_cloud
 from timestep.ollama.model_options import OllamaKeywords
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai.default import DefaultOpenAIProvider, OpenAIChoices
-from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.gateways import GatewayProvider
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
-from timestep.routing import Aliases, AliasTable, targets
+from timestep.routing import Aliases, AliasTable
 
 if TYPE_CHECKING:
     from timestep.config.settings import Settings
@@ -78,7 +75,7 @@ def build_all(settings: "Settings") -> dict[str, ModelProvider]:
             f"The settings are {type(settings).__name__}; pass Settings, such as load_settings() gives."
         )
     return {
-        "ollama": _ollama(("ollama",), settings.ollama, _ollama_key(settings)),
+        "ollama": _ollama(("ollama",), settings.ollama, ollama_key(settings)),
         **{name: build(name, table) for name, table in settings.providers.items()},
     }
 
@@ -169,43 +166,6 @@ def _written(settings: "Settings", section: str, keys: Iterable[str]) -> set[str
     return {key for key in keys if settings.is_written_for_timestep(f"{section}.{dotted([key])}")}
 
 
-def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEndpoint:
-    """Return where the API that *table* describes is, with its key."""
-    command = _key_command(table)
-    return OpenAIEndpoint(
-        base_url=table.base_url or OPENAI_URL,
-        api_key=None if command else _reveal(table.api_key),
-        organization=table.organization,
-        project=table.project,
-        headers=table.headers,
-        query=table.query,
-        timeout=table.timeout,
-        max_retries=table.max_retries,
-        max_concurrency=table.max_concurrency,
-        allow_insecure=table.allow_insecure,
-        reach=_reach(table),
-        key_command=command,
-    )
-
-
-def _key_command(
-    table: OpenAISettings | OpenAIProviderSettings | OllamaSettings | GatewaySettings,
-) -> KeyCommand | None:
-    """Return what prints the key for *table*; it wins over ``api_key``."""
-    return KeyCommand(table.api_key_command) if table.api_key_command else None
-
-
-def _reach(table: OpenAISettings | OpenAIProviderSettings | OllamaSettings) -> Reach:
-    """Return the proxy and the certificates that *table* names."""
-    shown = table.client_cert
-    files = shown if isinstance(shown, Sequence) else [] if shown is None else [shown]
-    return Reach(
-        ca_file=None if table.ca_file is None else str(table.ca_file.expanduser()),
-        client_cert=tuple(str(file.expanduser()) for file in files),
-        proxy=_reveal(table.proxy),
-    )
-
-
 def build_openai(name: str, table: OpenAIProviderSettings) -> OpenAICompatibleProvider:
     """Return the provider for the API that *table* describes."""
     return OpenAICompatibleProvider(
@@ -262,10 +222,10 @@ def build_ollama(name: str, table: OllamaProviderSettings) -> OllamaModelProvide
 def build_gateway(name: str, table: GatewaySettings) -> GatewayProvider:
     """Return the provider for the gateway that *table* describes."""
     defaults = _defaults(("providers", name), table)
-    command = _key_command(table)
+    command = key_command(table)
     return GatewayProvider(
         table.kind,
-        None if command else _reveal(table.api_key),
+        None if command else reveal(table.api_key),
         table.base_url,
         defaults,
         headers=table.headers,
@@ -282,19 +242,13 @@ def _ollama(
     Raises:
         ConfigurationError: The settings cannot be used together.
     """
-    defaults, command = _defaults(where, table), _key_command(table)
+    defaults = _defaults(where, table)
     try:
         return OllamaModelProvider(
-            None if command else _reveal(api_key),
-            table.base_url,
-            local_url=table.host,
             model_options=table.options_by_model,
-            allow_insecure=table.allow_insecure,
-            headers=table.headers,
             max_concurrency=table.max_concurrency,
-            reach=_reach(table),
-            key_command=command,
             defaults=defaults,
+            **ollama_place(table, api_key),
             **ollama_keywords(table),
         )
     except TimestepError as exc:
@@ -335,25 +289,3 @@ def build_plugin(name: str, table: PluginProviderSettings) -> ModelProvider:
 
 def _plugin_values(table: PluginProviderSettings) -> Mapping[str, Any]:
     return {name: value.get_secret_value() for name, value in table.keys_of_plugin.items()}
-
-
-def _ollama_key(settings: "Settings") -> SecretStr | None:
-    """Return the key for ``[ollama]``: the environment's ``OLLAMA_API_KEY`` is for ollama.com alone."""
-    base_url = settings.ollama.base_url
-    if (
-        settings.ollama.api_key is None
-        or base_url is None
-        or all(map(is_ollama_cloud, targets(base_url)))
-        or not settings.ollama_key_is_for_cloud_only
-    ):
-        return settings.ollama.api_key
-    logger.warning(
-        "OLLAMA_API_KEY is for ollama.com and is not sent to %s; to send a key there, set "
-        "TIMESTEP_OLLAMA__API_KEY, or api_key in [ollama]",
-        ", ".join(map(authority, targets(base_url))),
-    )
-    return None
-
-
-def _reveal(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None

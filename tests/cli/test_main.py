@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import timestep
-from timestep.cli import Commands
+from timestep.cli.commands import RootGroup
 
 
 def test_the_version_is_the_package_s(invoke):
@@ -51,6 +51,29 @@ def test_help_and_version_import_no_sdk(arguments, imported_by):
 
     assert "click" in imported
     assert not imported & {"agents", "openai", "ollama", "httpx", "pydantic"}
+
+
+def test_the_help_of_a_group_shows_whole_sentences(invoke):
+    for group in ((), ("traces",), ("config",)):
+        shown = invoke(*group, "--help", env={"COLUMNS": "80"}).output
+
+        assert "..." not in shown.partition("Commands:")[2]
+        assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", ["models", "doctor"])
+@pytest.mark.parametrize("is_running", [True, False])
+def test_commands_that_only_ask_servers_import_no_sdk(
+    command, is_running, imported_by, fake_ollama, configured
+):
+    fake_ollama.add_model("llama3.2")
+    if not is_running:
+        fake_ollama.refuse()
+
+    imported = imported_by(command, code=None)
+
+    assert "timestep.cli.inventory" in imported
+    assert not imported & {"agents", "openai", "timestep.errors", "timestep.registry"}
 
 
 UNBUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -137,7 +160,7 @@ def test_another_failure_of_the_system_is_not_taken_for_a_full_disk():
     def fail():
         raise OSError(errno.ENOSPC, "No space left on device", "traces.db")
 
-    result = CliRunner().invoke(Commands(commands=[fail]), ["fail"])
+    result = CliRunner().invoke(RootGroup(commands=[fail]), ["fail"])
 
     assert isinstance(result.exception, OSError)
 
@@ -153,6 +176,6 @@ def test_ctrl_c_ends_any_command_with_130():
     def wait():
         raise KeyboardInterrupt
 
-    result = CliRunner().invoke(Commands(commands=[wait]), ["wait"])
+    result = CliRunner().invoke(RootGroup(commands=[wait]), ["wait"])
 
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "\n")

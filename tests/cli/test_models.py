@@ -38,9 +38,9 @@ def test_models_are_listed_with_what_they_can_do(invoke, ollama):
     assert result.exit_code == 0
     assert result.stdout == (
         f"ollama {ollama.url}\n"
-        "  ollama/llama3.2  tools                  131,072 tokens  2.02 GB\n"
-        "  ollama/qwen3:4b  tools thinking vision  262,144 tokens  2.5 GB   default, fast, "
-        "loaded with 8,192\n\n"
+        "  ollama/llama3.2  tools                  128k  2.02 GB\n"
+        "  ollama/qwen3:4b  tools thinking vision  256k  2.5 GB   default, fast, "
+        "loaded 8k\n\n"
     )
     assert result.stderr == (
         "OpenAI https://api.openai.com/v1\n"
@@ -64,11 +64,7 @@ def test_every_server_of_a_list_is_shown(invoke, ollama, monkeypatch):
 def test_a_narrow_terminal_gets_lines_under_each_name(in_terminal, ollama):
     shown = in_terminal(60, "models", NO_COLOR="1")
 
-    assert (
-        "  ollama/qwen3:4b\n"
-        "      tools thinking vision  262,144 tokens  2.5 GB\n"
-        "      default, fast, loaded with 8,192\n"
-    ) in shown
+    assert ("  ollama/qwen3:4b\n      tools thinking vision  256k  2.5 GB  default, fast,") in shown
     assert "\x1b" not in shown
     assert max(map(len, shown.splitlines())) <= 60
 
@@ -76,14 +72,14 @@ def test_a_narrow_terminal_gets_lines_under_each_name(in_terminal, ollama):
 def test_a_value_is_not_broken_from_its_unit(in_terminal, ollama):
     shown = in_terminal(40, "models", NO_COLOR="1")
 
-    assert "262,144 tokens" in shown
+    assert "256k" in shown
     assert "2.5 GB" in shown
 
 
 def test_a_wide_terminal_gets_columns_and_bold_names(in_terminal, ollama):
     shown = in_terminal(120, "models")
 
-    assert "  \x1b[1mollama/llama3.2\x1b[0m  tools                  131,072 tokens" in shown
+    assert "  \x1b[1mollama/llama3.2\x1b[0m  tools                  128k" in shown
 
 
 def test_models_can_be_read_by_programs(invoke, ollama):
@@ -138,8 +134,8 @@ def test_other_providers_are_listed_too(invoke, ollama):
     result = invoke("models")
 
     assert f"OpenAI {ollama.url}/one\n  gpt-4.1        best\n" in result.stdout
-    assert f"groq {ollama.url}/two\n  groq/a    4,096 tokens" in result.stdout
-    assert "  groq/b    131,072 tokens" in result.stdout
+    assert f"groq {ollama.url}/two\n  groq/a    4k" in result.stdout
+    assert "  groq/b    128k" in result.stdout
     assert "  gpu/qwen3:4b " in result.stdout
     assert "claude\n  Models of kind litellm cannot be listed" in result.stderr
 
@@ -215,3 +211,53 @@ def test_a_wrong_configuration_ends_with_two(invoke):
     Path("timestep.toml").write_text("x = 1")
 
     assert invoke("models").exit_code == 2
+
+
+LONG = "hf.co/unsloth/Qwen3-30B-A3B-Instruct-GGUF:Q4_K_M"
+
+
+def test_a_terminal_of_80_columns_gets_a_line_for_each_model(in_terminal, ollama):
+    ollama.add_model(LONG)
+
+    lines = in_terminal(80, "models", NO_COLOR="1").splitlines()
+
+    assert f"  ollama/{LONG}  tools thinking visio…" in lines
+    assert (
+        "  ollama/qwen3:4b               tools thinking vision  256k  2.5 GB   default, f…" in lines
+    )
+    assert sum(line.startswith("  ollama/") for line in lines) == 3
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["QWEN"], ["ollama/qwen3:4b"]),
+        (["tools"], ["ollama/llama3.2", "ollama/qwen3:4b"]),
+        (["vision", "fast"], ["ollama/qwen3:4b"]),
+    ],
+)
+def test_words_choose_models(invoke, ollama, words, names):
+    [only] = json.loads(invoke("models", *words, "--json").stdout)
+
+    assert [model["name"] for model in only["models"]] == names
+
+
+def test_words_that_no_model_has_are_told(invoke, ollama):
+    result = invoke("models", "qwen", "audio")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: No model has 'qwen' and 'audio'. Not asked: ")
+
+
+def test_providers_that_nothing_uses_come_last(invoke, ollama):
+    with Path("timestep.toml").open("a") as file:
+        file.write(f'[providers.aaa]\nkind = "ollama"\nbase_url = "{ollama.url}"\n')
+    body = {"data": [{"id": "gpt-4.1"}], "object": "list"}
+    with Path("timestep.toml").open("a") as file:
+        file.write(f'[openai]\nbase_url = "{ollama.url}/one"\napi_key = "k"\n')
+    ollama.fail(200, body=json.dumps(body), path="/one/models")
+
+    shown = invoke("models").stdout
+
+    assert shown.index("OpenAI http") < shown.index("\nollama http") < shown.index("\naaa http")

@@ -102,6 +102,37 @@ class Context:
             f"{self.settings_reference!r} does not name a subclass of timestep.Settings."
         )
 
+    @cached_property
+    def needs_sdk(self) -> bool:
+        """Whether only building the provider tells that the settings cannot be used.
+
+        Plug-ins, gateways and model settings, whose names are the SDK's, need that.
+        """
+        from timestep.config.schema import AliasSettings
+
+        settings = self.settings
+        tables = (settings.ollama, settings.openai, *settings.providers.values())
+        aliases = settings.aliases.values()
+        return any(map(_has_model_settings, tables)) or any(
+            isinstance(alias, AliasSettings) for alias in aliases
+        )
+
+    def check_provider(self) -> None:
+        """Check what `build_provider` would refuse, without the SDK if that can be done.
+
+        Raises:
+            ConfigurationProblem: The settings are wrong.
+        """
+        from timestep.endpoints import check_endpoints
+
+        try:
+            if not self.needs_sdk:
+                check_endpoints(self.settings)
+                return
+        except Exception:  # noqa: BLE001, S110 - the same error is raised below, with its place
+            pass
+        self.build_provider()
+
     def build_provider(self) -> "MultiModelProvider":
         """Return a new provider for the settings.
 
@@ -115,6 +146,19 @@ class Context:
             return build_provider(self.settings)
         except ConfigurationError as exc:
             raise ConfigurationProblem(str(exc)) from exc
+
+
+def _has_model_settings(table: object) -> bool:
+    """Return whether *table* holds names of the SDK's, or is not known to hold none."""
+    from timestep.config.schema import OllamaSettings, OpenAIProviderSettings, OpenAISettings
+
+    match table:
+        case OllamaSettings():
+            return bool(table.settings) or any(table.settings_by_model.values())
+        case OpenAISettings() | OpenAIProviderSettings():
+            return bool(table.settings or table.models)
+        case _:
+            return True
 
 
 pass_context = click.make_pass_decorator(Context, ensure=True)

@@ -1,27 +1,33 @@
-"""Lists the models of every configured provider, all at once."""
+"""Lists the models of every configured provider, all at once.
+
+Nothing of the SDK is imported unless a server cannot be asked: then its error says why.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import httpx
 import ollama
-import openai
 
-from timestep.cli.errors import explain
 from timestep.config.kinds import lists_models
 from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
 from timestep.config.settings import Settings
-from timestep.errors import OllamaError, TimestepError
-from timestep.factory import openai_endpoint
-from timestep.net.names import untagged
-from timestep.net.origin import Origin
-from timestep.ollama.foreign_errors import Translated
+from timestep.endpoints import ollama_endpoints, openai_endpoint
+from timestep.net.given import transport_error
+from timestep.net.names import strip_cloud_suffix, untagged
+from timestep.net.proxies import ProxyError
+from timestep.net.tls import CertificateError
+from timestep.net.urls import authority
+from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.official import open_client
-from timestep.ollama.provider import OllamaModelProvider
-from timestep.ollama.wire import Wire
-from timestep.openai.provider import list_models
-from timestep.registry import MultiModelProvider
+from timestep.ollama.unreached import unreached
+from timestep.openai.listing import list_models
+
+if TYPE_CHECKING:
+    from timestep.ollama.provider import OllamaModelProvider
+    from timestep.registry import MultiModelProvider
 
 _AT_ONCE = 8
 _NO_SUCH_PATH = {404, 405, 501}
@@ -68,24 +74,54 @@ class Inventory:
     is_unlisted: bool = False
 
 
-def ollama_providers(provider: MultiModelProvider) -> dict[str, OllamaModelProvider]:
+def ollama_providers(provider: "MultiModelProvider") -> "dict[str, OllamaModelProvider]":
     """Return the Ollama providers of *provider*, by prefix."""
+    from timestep.ollama.provider import OllamaModelProvider
+
     mapping = provider.provider_map.get_mapping() if provider.provider_map else {}
     return {
         prefix: each for prefix, each in mapping.items() if isinstance(each, OllamaModelProvider)
     }
 
 
-async def take_inventory(
-    settings: Settings, provider: MultiModelProvider, *, patience: float
-) -> list[Inventory]:
-    """List the models of each server. Waits at most *patience* seconds for each."""
+class OllamaServer(NamedTuple):
+    """An Ollama server that can be asked for its models.
+
+    Attributes:
+        prefix: The prefix of its models' names.
+        endpoint: Where it is.
+        is_beside: True for ollama.com beside another server; a suffix leads names there.
+    """
+
+    prefix: str
+    endpoint: Endpoint
+    is_beside: bool = False
+
+
+def ollama_servers(settings: Settings) -> list[OllamaServer]:
+    """Return every Ollama server of *settings*. ollama.com is one of them if there is a key.
+
+    Raises:
+        ConfigurationError: A key would travel in the clear.
+    """
+    servers: list[OllamaServer] = []
+    for prefix, endpoints in ollama_endpoints(settings).items():
+        servers += [OllamaServer(prefix, each) for each in endpoints.pool or [endpoints.local]]
+        cloud = endpoints.cloud
+        has_key = "authorization" in cloud.headers or cloud.key_command is not None
+        if cloud is not endpoints.local and has_key:
+            servers.append(OllamaServer(prefix, cloud, is_beside=True))
+    return servers
+
+
+async def take_inventory(settings: Settings, *, patience: float) -> list[Inventory]:
+    """List the models of each server. Waits at most *patience* seconds for each.
+
+    Raises:
+        ConfigurationError: A key would travel in the clear.
+    """
     asked: list[Awaitable[Inventory]] = [list_openai("", settings.openai, patience)]
-    for prefix, each in ollama_providers(provider).items():
-        asked += [_ollama(prefix, wire, patience) for wire in each.wires()]
-        cloud = each.wire(":cloud")
-        if cloud is not each.wire() and "authorization" in cloud.endpoint.headers:
-            asked.append(_ollama(prefix, cloud, patience, rename=cloud_name))
+    asked += [_ollama(server, patience) for server in ollama_servers(settings)]
     for prefix, table in settings.providers.items():
         if isinstance(table, OpenAIProviderSettings):
             asked.append(list_openai(prefix, table, patience))
@@ -94,20 +130,29 @@ async def take_inventory(
     return await asyncio.gather(*asked)
 
 
+def leads_to_a_model(prefix: str | None, rest: str, settings: Settings) -> bool:
+    """Return whether a name certainly leads to a model of OpenAI's API or of an Ollama server."""
+    is_known = prefix in {None, "openai", "ollama", *settings.providers}
+    return is_known and bool(strip_cloud_suffix(rest.strip()).strip("/"))
+
+
 def cloud_name(name: str) -> str:
     """Return the name that leads to *name* at ollama.com, such as ``gpt-oss:120b-cloud``."""
     return f"{name}{'-' if ':' in name else ':'}cloud"
 
 
-async def _ollama(
-    prefix: str, wire: Wire, patience: float, rename: Callable[[str], str] = str
-) -> Inventory:
-    url = wire.endpoint.base_url
+async def _ollama(server: OllamaServer, patience: float) -> Inventory:
+    prefix, endpoint = server.prefix, server.endpoint
+    url = endpoint.base_url
     try:
         async with asyncio.timeout(patience):
-            offers, loaded = await _look(wire)
-    except (TimeoutError, TimestepError) as exc:
+            offers, loaded = await _look(endpoint)
+    except TimeoutError as exc:
         return Inventory(prefix, "ollama", url, problem=_problem(exc, url, patience))
+    except Exception as exc:  # noqa: BLE001 - the client raises much; all of it is translated
+        problem = _unreached(exc, endpoint) or _problem(_translated(exc, endpoint), url, patience)
+        return Inventory(prefix, "ollama", url, problem=problem)
+    rename = cloud_name if server.is_beside else str
     named = [
         replace(
             offer, name=f"{prefix}/{rename(untagged(offer.name))}", loaded=loaded.get(offer.name)
@@ -117,45 +162,61 @@ async def _ollama(
     return Inventory(prefix, "ollama", url, sorted(named, key=lambda offer: offer.name))
 
 
-async def _look(wire: Wire) -> tuple[list[Offer], dict[str, int]]:
+def _unreached(error: Exception, endpoint: Endpoint) -> str:
+    """Return what to tell if there is no connection; empty for any other *error*.
+
+    This failure is the usual one, so it does not wait for the SDK.
+    """
+    refused = error.__context__ if isinstance(error, ConnectionError) else None
+    if not isinstance(refused, httpx.ConnectError):
+        return ""
+    origin = endpoint.origin(None)
+    return unreached(origin.host, origin.clean(str(transport_error(refused))))
+
+
+def _translated(error: Exception, endpoint: Endpoint) -> Exception:
+    """Return the error of our tree for *error*, which the client raised."""
+    from timestep.errors import TimestepError
+    from timestep.ollama.foreign_errors import Translated
+
+    try:
+        with Translated(endpoint.origin(None)):
+            raise error
+    except TimestepError as exc:
+        return exc
+
+
+async def _look(endpoint: Endpoint) -> tuple[list[Offer], dict[str, int]]:
     """Return the models of a server by Ollama's names, and the context of those it has loaded."""
-    with Translated(wire.origin(None)):
-        endpoint = wire.endpoint
-        async with open_client(
-            endpoint.base_url,
-            endpoint.headers,
-            reach=endpoint.reach,
-            key_command=endpoint.key_command,
-        ) as client:
-            listed, loaded = await asyncio.gather(client.list(), _loaded(client, wire))
-            gate = asyncio.Semaphore(_AT_ONCE)
-            offers = await asyncio.gather(
-                *(_offer(client, entry, gate, wire.origin(entry.model)) for entry in listed.models)
-            )
+    async with open_client(
+        endpoint.base_url,
+        endpoint.headers,
+        reach=endpoint.reach,
+        key_command=endpoint.key_command,
+    ) as client:
+        listed, loaded = await asyncio.gather(client.list(), _loaded(client, endpoint))
+        gate = asyncio.Semaphore(_AT_ONCE)
+        offers = await asyncio.gather(*(_offer(client, entry, gate) for entry in listed.models))
     return offers, loaded
 
 
-async def _loaded(client: ollama.AsyncClient, wire: Wire) -> dict[str, int]:
+async def _loaded(client: ollama.AsyncClient, endpoint: Endpoint) -> dict[str, int]:
     """Return the tokens of context that are allocated, by model."""
-    if wire.endpoint.is_cloud:
+    if endpoint.is_cloud:
         return {}
     running = await client.ps()
     return {entry.model or "": entry.context_length or 0 for entry in running.models}
 
 
 async def _offer(
-    client: ollama.AsyncClient,
-    entry: ollama.ListResponse.Model,
-    gate: asyncio.Semaphore,
-    origin: Origin,
+    client: ollama.AsyncClient, entry: ollama.ListResponse.Model, gate: asyncio.Semaphore
 ) -> Offer:
     """Return what the server tells of one model, which it lists whether it tells or not."""
     name = entry.model or ""
     try:
-        with Translated(origin):
-            async with gate:
-                shown = await client.show(name)
-    except OllamaError:
+        async with gate:
+            shown = await client.show(name)
+    except Exception:  # noqa: BLE001 - the client raises much
         return Offer(name, size=entry.size)
     facts = shown.modelinfo or {}
     context = facts.get(f"{facts.get('general.architecture')}.context_length")
@@ -176,9 +237,9 @@ async def list_openai(
     try:
         async with asyncio.timeout(patience):
             listed = await list_models(endpoint)
-    except (TimeoutError, openai.OpenAIError, TimestepError, ValueError) as exc:
-        if isinstance(exc, openai.APIStatusError) and exc.status_code in _NO_SUCH_PATH:
-            problem = f"It has no list of models ({exc.status_code} for {url}/models)."
+    except Exception as exc:  # noqa: BLE001 - naming its classes imports the SDK
+        if (status := getattr(exc, "status_code", None)) in _NO_SUCH_PATH:
+            problem = f"It has no list of models ({status} for {url}/models)."
             return Inventory(prefix, "openai", url, problem=problem, is_unlisted=True)
         return Inventory(prefix, "openai", url, problem=_problem(exc, url, patience))
     offers = [
@@ -198,12 +259,19 @@ async def _unlisted(prefix: str, kind: str) -> Inventory:
 
 def _problem(error: Exception, url: str, patience: float) -> str:
     match error:
-        case TimestepError() | openai.OpenAIError():
-            return explain(error)
         case TimeoutError():
             return f"No answer from {url} within {patience:g} s. Is it the right address?"
-        case _:
+        case ProxyError() | CertificateError():
+            return str(error)
+        case ValueError():
             return f"{error}. Check the base URL: it ends where the paths of the API begin."
+        case httpx.TransportError():
+            host = authority(url)
+            return f"Cannot reach {host}: {error}. Check the network and the base URL."
+        case _:
+            from timestep.cli.errors import explain
+
+            return explain(error)
 
 
 def _number(value: Any) -> int | None:

@@ -1,6 +1,7 @@
 """``timestep models``: list the models and what they can do."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ _HIDDEN = {"completion"}  # every model has it
 
 
 @click.command()
+@click.argument("words", metavar="[WORD]...", nargs=-1)
 @click.option(
     "--timeout",
     metavar="SECONDS",
@@ -28,31 +30,72 @@ _HIDDEN = {"completion"}  # every model has it
 )
 @json_option
 @configuration_options
-def models(context: Context, *, timeout: float, as_json: bool) -> None:
+def models(context: Context, *, words: tuple[str, ...], timeout: float, as_json: bool) -> None:
     """List the models of every provider, what they can do, and which are loaded.
 
-    A model that 'timestep check' has tried shows its last result.
-    If a provider cannot list its models, standard error says why, and the next step. --json
-    prints one array of providers.
+    With WORDs, only the models that have all of them in their name, their aliases or in what they
+    can do. A model that 'timestep check' has tried shows its last result. If a provider cannot
+    list its models, standard error says why, and the next step. --json prints one array of
+    providers.
     """
-    settings, provider = context.settings, context.build_provider()
+    settings = context.settings
     from timestep.cli.configured_models import configured_models
     from timestep.cli.event_loop import run_without_waiting
     from timestep.cli.inventory import take_inventory
 
-    inventories = run_without_waiting(take_inventory(settings, provider, patience=timeout))
+    inventories = run_without_waiting(take_inventory(settings, patience=timeout))
     configured = configured_models(settings)
+    if words:
+        inventories = _only(words, inventories, configured)
     checks = _last_checks(inventories, settings.traces.file)
     if as_json:
         print_json(
             [_as_json(inventory, configured, inventories, checks) for inventory in inventories]
         )
     else:
-        for inventory in inventories:
+        for inventory in sorted(inventories, key=partial(_rank, configured)):
             _show(inventory, configured, inventories, checks)
-        _show_missing(inventories, configured)
+        if not words:
+            _show_missing(inventories, configured)
     if all(inventory.problem for inventory in inventories):
         raise click.exceptions.Exit(1)
+
+
+def _only(
+    words: tuple[str, ...], everything: "list[Inventory]", configured: "list[ConfiguredModel]"
+) -> "list[Inventory]":
+    """Return what *everything* has of the models with all *words*.
+
+    Raises:
+        ClickException: There is no such model.
+    """
+    found: list[Inventory] = []
+    for inventory in everything:
+        offers = [
+            offer
+            for offer in inventory.offers
+            if _has_all(words, offer, _names_of(offer, configured, everything))
+        ]
+        if offers:
+            found.append(replace(inventory, offers=offers))
+    if found:
+        return found
+    silent = [i.url or i.prefix for i in everything if i.problem and not i.is_unlisted]
+    unasked = f" Not asked: {', '.join(silent)}." if silent else ""
+    raise click.ClickException(f"No model has {' and '.join(map(repr, words))}.{unasked}")
+
+
+def _has_all(words: tuple[str, ...], offer: "Offer", own: "list[ConfiguredModel]") -> bool:
+    text = " ".join([offer.name, *(offer.capabilities or ()), *(entry.label for entry in own)])
+    return all(word.lower() in text.lower() for word in words)
+
+
+def _rank(configured: "list[ConfiguredModel]", inventory: "Inventory") -> tuple[bool, bool]:
+    """Return what sorts the providers: those in use first, those with a problem last."""
+    from timestep.routing import split_prefix
+
+    prefixes = {(split_prefix(entry.model)[0] or "").removeprefix("openai") for entry in configured}
+    return inventory.prefix not in prefixes, bool(inventory.problem)
 
 
 def _last_checks(everything: "list[Inventory]", record: Path) -> "dict[str, LastResult]":
@@ -90,6 +133,7 @@ def _show(
                 for offer in inventory.offers
             ],
             indent="  ",
+            one_line=True,
         )
         click.echo()
 
@@ -97,17 +141,24 @@ def _show(
 def _row(
     offer: "Offer", configured: "list[ConfiguredModel]", check: "LastResult | None"
 ) -> list[str]:
-    context = "" if offer.context_length is None else f"{offer.context_length:,} tokens"
-    loaded = [] if offer.loaded is None else [f"loaded with {offer.loaded:,}"]
+    loaded = [] if offer.loaded is None else [f"loaded {_thousands(offer.loaded)}"]
     return [
         offer.name,
         " ".join(able for able in offer.capabilities or () if able not in _HIDDEN),
-        context,
+        "" if offer.context_length is None else _thousands(offer.context_length),
         "" if not offer.size else file_size(offer.size),
         ", ".join(
             [*(entry.label for entry in configured), *loaded, *([str(check)] if check else [])]
         ),
     ]
+
+
+def _thousands(tokens: int) -> str:
+    """Return *tokens* as models are advertised: 131,072 as 128k, 200,000 as 200k."""
+    for unit in (1024, 1000):
+        if tokens >= unit and tokens % unit == 0:
+            return f"{tokens // unit}k"
+    return f"{tokens:,}"
 
 
 def _names_of(

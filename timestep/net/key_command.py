@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from timestep.errors import ConfigurationError
 from timestep.net.forks import forget_in_children
 from timestep.net.headers import check_key
 
@@ -28,6 +27,8 @@ class KeyCommand:
 
     def __init__(self, command: Sequence[str], seconds: float = 30) -> None:
         if isinstance(command, str) or not command or not all(map(_is_text, command)):
+            from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
+
             raise ConfigurationError(
                 'api_key_command is a list of the program and its arguments, as in ["pass", "show", "key"].'
             )
@@ -96,6 +97,8 @@ class KeyCommand:
                 return key
             else:
                 reason = "printed nothing that can be a key"
+        from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
+
         raise ConfigurationError(
             f"api_key_command: {program!r} {reason}. Run it in a terminal to see what it says."
         )

@@ -9,14 +9,16 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.headers import check_headers, check_key
 from timestep.net.key_command import KeyCommand
 from timestep.net.names import is_cloud_name, strip_cloud_suffix
+from timestep.net.origin import Origin
 from timestep.net.reach import USUAL, Reach
+from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.urls import (
     LOCAL_OLLAMA,
     OLLAMA_CLOUD,
+    authority,
     check_ollama_urls,
     check_secrets_transport,
     is_loopback,
@@ -50,6 +52,12 @@ class Endpoint:
         """Return what this server calls *model*."""
         # ollama.com lists bare names; any other server knows a cloud model by its suffix.
         return strip_cloud_suffix(model) if self.is_cloud else model
+
+    def origin(self, model: str | None) -> Origin:
+        """Return who is asked for *model*."""
+        secrets = (*secrets_in(self.headers), *secrets_in_url(self.base_url))
+        printed = () if self.key_command is None else self.key_command.printed
+        return Origin(model, authority(self.base_url), secrets, printed)
 
     @property
     def is_loopback(self) -> bool:
@@ -128,6 +136,8 @@ def _refusals(what: str) -> Generator[None]:
     try:
         yield
     except ValueError as exc:
+        from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
+
         raise ConfigurationError(f"Ollama {what}: {exc}.") from exc
 
 
@@ -137,6 +147,8 @@ def check_model_name(name: object) -> str:
     Raises:
         UnknownModelError: It is not text, or empty, or ends at its prefix.
     """
+    from timestep.errors import UnknownModelError  # noqa: PLC0415 - it loads the SDK
+
     if not isinstance(name, str) or not name.strip():
         raise UnknownModelError(
             f"No Ollama model is named {name!r}; name one, as in 'ollama/llama3.2'."

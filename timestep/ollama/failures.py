@@ -3,8 +3,8 @@
 from timestep.errors import OllamaConnectionError, OllamaError, OllamaTimeoutError
 from timestep.net.connection import CHECK_PROXY, Answer, TransportError
 from timestep.net.origin import Origin
-from timestep.net.urls import is_ollama_cloud
 from timestep.ollama.errors import status_error
+from timestep.ollama.unreached import unreached
 
 
 class Failures:
@@ -46,15 +46,8 @@ class Failures:
                     "in one event loop and until it is closed; give base_url instead, and timestep "
                     "keeps a client for every loop."
                 )
-            case "reach" if exc.through:
-                text = f"Cannot reach {host}: {reason}. {CHECK_PROXY}"
-            case "reach" if is_ollama_cloud(host):
-                text = f"Cannot reach {host}: {reason}. Check the network."
             case "reach":
-                text = (
-                    f"Cannot reach Ollama at {host}: {reason}. Start it with 'ollama serve', or say "
-                    "where it runs: base_url, or OLLAMA_BASE_URL or OLLAMA_HOST for from_env()."
-                )
+                text = unreached(host, reason, is_proxied=bool(exc.through))
             case _:
                 text = (
                     f"The connection to {host} broke: {reason}. The server or a proxy between may "

@@ -6,15 +6,13 @@ It imports neither the SDK nor our errors, so that shell completion stays quick.
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import TYPE_CHECKING, cast
 
 import httpx
 import ollama
 
-from timestep.net.proxies import ProxyError, proxy_for
+from timestep.net.httpx_options import httpx_options
 from timestep.net.reach import USUAL, Reach
-from timestep.net.tls import certificates
 
 if TYPE_CHECKING:
     from timestep.net.key_command import KeyCommand
@@ -46,17 +44,12 @@ async def open_client(
     """
     if key_command is not None:
         headers = {"authorization": f"Bearer {await key_command.key()}", **headers}
-    is_secure = base_url.startswith("https:")
     client = ollama.AsyncClient(
         base_url,
         headers=dict(headers),
         auth=_only_key(headers.get("authorization")),
-        follow_redirects=False,
-        proxy=_proxy(base_url, reach),
         timeout=httpx.Timeout(silence, connect=_CONNECT_SECONDS),
-        trust_env=False,
-        # Without TLS nothing has to be trusted, and loading the certificates takes time.
-        verify=certificates(reach) if is_secure else SSLContext(PROTOCOL_TLS_CLIENT),
+        **httpx_options(base_url, reach),
     )
     try:
         yield client
@@ -73,15 +66,3 @@ def _only_key(authorization: str | None) -> Callable[[httpx.Request], httpx.Requ
         return request
 
     return authorize
-
-
-def _proxy(base_url: str, reach: Reach) -> httpx.Proxy | None:
-    proxy = proxy_for(base_url, socks_package="socksio", chosen=reach.proxy)
-    if proxy is None:
-        return None
-    if proxy.scheme == "socks4":
-        raise ProxyError(
-            f"{proxy.name} names a SOCKS 4 proxy, which can carry requests to models but not this "
-            "command. Write socks5:// if the proxy speaks it."
-        )
-    return httpx.Proxy(proxy.url, auth=(proxy.user, proxy.password) if proxy.user else None)

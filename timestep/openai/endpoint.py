@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from timestep.errors import ConfigurationError
 from timestep.net.flags import check_concurrency
 from timestep.net.headers import check_headers, check_key
 from timestep.net.key_command import KeyCommand
@@ -65,6 +64,8 @@ class OpenAIEndpoint:
                 has_key = checked["api_key"] is not None or self.key_command is not None
                 check_secrets_transport(self.base_url, has_key=has_key, headers=self.headers)
         except ValueError as exc:
+            from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
+
             raise ConfigurationError(f"The endpoint of an OpenAI API: {exc}.") from exc
         for name, value in checked.items():
             object.__setattr__(self, name, value)

@@ -6,9 +6,8 @@ to the event loop that opened it.
 """
 
 import asyncio
-from collections.abc import Mapping
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 from agents import Model, OpenAIProvider
@@ -22,7 +21,7 @@ from timestep.net.places import Places
 from timestep.net.proxies import parse_proxy
 from timestep.net.tls import CertificateError, certificates
 from timestep.net.unpicklable import Unpicklable
-from timestep.net.urls import authority, is_loopback
+from timestep.net.urls import is_loopback
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
@@ -215,27 +214,3 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
 
 async def _close(client: AsyncOpenAI) -> None:
     await client.close()
-
-
-async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
-    """Return what ``GET /models`` at *endpoint* answers: an ``id`` each, and what the server adds.
-
-    Raises:
-        OpenAIError: The server cannot be reached, or refused.
-        ValueError: The answer is not a list of models.
-    """
-    async with new_client(endpoint, reuse_connections=False) as client:
-        answer = await client.with_options(max_retries=0).models.with_raw_response.list()
-        document: Any = answer.http_response.json()
-    if isinstance(document, dict):
-        document = cast("dict[str, Any]", document).get("data")
-    entries = cast("list[Any]", document) if isinstance(document, list) else [document]
-    if not all(map(_has_id, entries)):
-        raise ValueError(
-            f"{authority(endpoint.base_url)} answered with something other than a list of models"
-        )
-    return entries
-
-
-def _has_id(entry: object) -> bool:
-    return isinstance(entry, dict) and isinstance(cast("dict[str, Any]", entry).get("id"), str)

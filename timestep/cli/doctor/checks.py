@@ -6,17 +6,13 @@ import os
 from timestep.cli.configured_models import ConfiguredModel, configured_models
 from timestep.cli.context import ConfigurationProblem, Context
 from timestep.cli.doctor import Finding, Status
-from timestep.cli.doctor.asking import ask, names_to_ask
 from timestep.cli.doctor.models import check_models
 from timestep.cli.doctor.servers import Server, check_openai, check_proxies, check_server, visit
-from timestep.cli.errors import explain
 from timestep.cli.event_loop import run_without_waiting
-from timestep.cli.inventory import Inventory, take_inventory
+from timestep.cli.inventory import Inventory, leads_to_a_model, take_inventory
 from timestep.config.checks import Doubt, doubts_of_variable, find_doubts
 from timestep.config.kinds import lists_models
 from timestep.config.settings import Settings
-from timestep.errors import ConfigurationError
-from timestep.registry import MultiModelProvider
 from timestep.routing import split_prefix, targets
 
 _CONFIGURATION = "configuration"
@@ -37,7 +33,8 @@ def examine(
     """
     try:
         files = context.source_files()
-        settings, provider = context.settings, context.build_provider()
+        settings = context.settings
+        context.check_provider()
         doubts = find_doubts(settings, env_file=context.named_env_file)
     except ConfigurationProblem as exc:
         wrong = [Finding(_CONFIGURATION, "problem", line) for line in exc.message.splitlines()]
@@ -48,7 +45,7 @@ def examine(
     words = f"Read {read} and the environment." if read else "Read the environment; no file."
     findings.insert(0, Finding(_CONFIGURATION, "ok", words))
     configured = configured_models(settings)
-    problems = {entry: _why_unusable(entry.model, settings, provider) for entry in configured}
+    problems = {entry: _why_unusable(entry.model, context) for entry in configured}
     findings += [
         Finding(
             _CONFIGURATION, "problem", f"{entry.label} = {entry.model} cannot be used: {problem}"
@@ -61,7 +58,7 @@ def examine(
     usable = [entry for entry in configured if not problems[entry]]
     if all(entry in usable for entry in configured if entry.alias is None):
         findings += _tell_default(settings)
-    checks = _check_all(settings, provider, usable, patience, is_asking=is_asking)
+    checks = _check_all(context, usable, patience, is_asking=is_asking)
     return findings + run_without_waiting(checks)
 
 
@@ -69,13 +66,19 @@ def _findings(doubts: list[Doubt], status: Status) -> list[Finding]:
     return [Finding(_CONFIGURATION, status, doubt.text, doubt.fix) for doubt in doubts]
 
 
-def _why_unusable(name: str, settings: Settings, provider: MultiModelProvider) -> str:
+def _why_unusable(name: str, context: Context) -> str:
     """Say why *name* leads to no model. Empty if it does, or if its provider's check says it."""
+    prefix, rest = split_prefix(name)
+    if not context.needs_sdk and leads_to_a_model(prefix, rest, context.settings):
+        return ""
+    from timestep.cli.errors import explain
+    from timestep.errors import ConfigurationError
+
     try:
-        provider.get_model(name)
+        context.build_provider().get_model(name)
     except ConfigurationError as exc:
-        prefix, _ = split_prefix(name)
-        is_told = prefix in {None, "openai", *settings.providers}  # a missing key or package
+        # A missing key or package.
+        is_told = prefix in {None, "openai", *context.settings.providers}
         return "" if is_told else str(exc)
     except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything
         return explain(exc)
@@ -100,15 +103,15 @@ def _tell_default(settings: Settings) -> list[Finding]:
 
 
 async def _check_all(
-    settings: Settings,
-    provider: MultiModelProvider,
+    context: Context,
     configured: list[ConfiguredModel],
     patience: float,
     *,
     is_asking: bool,
 ) -> list[Finding]:
+    settings = context.settings
     inventories, servers = await asyncio.gather(
-        take_inventory(settings, provider, patience=patience), visit(provider, patience)
+        take_inventory(settings, patience=patience), visit(settings, patience)
     )
     wanted = {split_prefix(entry.model)[0] or "" for entry in configured}
     wanted = {"" if prefix == "openai" else prefix for prefix in wanted}
@@ -124,7 +127,9 @@ async def _check_all(
     findings += check_models(configured, inventories, settings)
     findings += check_proxies(servers)
     if is_asking:
-        findings += await ask(provider, names_to_ask(configured, inventories))
+        from timestep.cli.doctor.asking import ask, names_to_ask
+
+        findings += await ask(context.build_provider(), names_to_ask(configured, inventories))
     if all(map(_is_of_no_use, inventories)):
         findings.append(
             Finding(

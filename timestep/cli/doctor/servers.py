@@ -9,14 +9,13 @@ from typing import Any, cast
 from urllib.request import getproxies, proxy_bypass
 
 from timestep.cli.doctor import Finding, Status
-from timestep.cli.inventory import Inventory, ollama_providers
+from timestep.cli.inventory import Inventory, ollama_servers
 from timestep.config.kinds import KINDS, lists_models
 from timestep.config.settings import Settings
-from timestep.errors import AuthenticationError, OllamaError
 from timestep.net.extras import install_command
 from timestep.net.urls import OLLAMA_CLOUD, is_loopback
-from timestep.ollama.wire import Wire
-from timestep.registry import MultiModelProvider
+from timestep.ollama.about import ask
+from timestep.ollama.endpoint import Endpoint
 
 # Source: ollama's release tags. Each fault is fixed in the release beside it.
 _FAULTS = (
@@ -48,39 +47,25 @@ class Server:
     signin_url: str | None = None
 
 
-async def visit(provider: MultiModelProvider, patience: float) -> list[Server]:
-    """Ask every Ollama server of *provider* about itself. Asks ollama.com only with a key."""
-    wires: list[tuple[str, Wire]] = []
-    for prefix, ollama in ollama_providers(provider).items():
-        wires += [(prefix, wire) for wire in ollama.wires()]
-        cloud = ollama.wire(":cloud")
-        if cloud is not ollama.wire() and "authorization" in cloud.endpoint.headers:
-            wires.append((prefix, cloud))
-    return await asyncio.gather(*(_visit(prefix, wire, patience) for prefix, wire in wires))
+async def visit(settings: Settings, patience: float) -> list[Server]:
+    """Ask every Ollama server of *settings* about itself. Asks ollama.com only with a key."""
+    servers = ollama_servers(settings)
+    return await asyncio.gather(*(_visit(each.prefix, each.endpoint, patience) for each in servers))
 
 
-async def _visit(prefix: str, wire: Wire, patience: float) -> Server:
+async def _visit(prefix: str, endpoint: Endpoint, patience: float) -> Server:
     version, account = await asyncio.gather(
-        _ask(wire.get("/api/version"), patience), _ask(wire.post("/api/me", {}), patience)
+        ask(endpoint, "GET", "/api/version", patience), ask(endpoint, "POST", "/api/me", patience)
     )
-    refused = isinstance(account, AuthenticationError)
+    page = _text(account.document, "signin_url")
     return Server(
         prefix,
-        wire.endpoint.base_url,
-        _text(version, "version"),
-        _text(account, "name") or _text(account, "email"),
-        is_refused=refused,
-        signin_url=account.signin_url if isinstance(account, AuthenticationError) else None,
+        endpoint.base_url,
+        _text(version.document, "version"),
+        _text(account.document, "name") or _text(account.document, "email"),
+        is_refused=account.status in {401, 403},
+        signin_url=page and endpoint.origin(None).clean(page),
     )
-
-
-async def _ask(answer: Any, patience: float) -> Any:
-    """Return the result of *answer*, or the error that it raises."""
-    try:
-        async with asyncio.timeout(patience):
-            return await answer
-    except (TimeoutError, OllamaError) as exc:
-        return exc
 
 
 def check_server(

@@ -1,0 +1,22 @@
+"""What to tell when an Ollama server cannot be reached. Pure; it needs no SDK, as errors do."""
+
+from timestep.net.connection import CHECK_PROXY
+from timestep.net.urls import is_ollama_cloud
+
+
+def unreached(host: str, reason: str, *, is_proxied: bool = False) -> str:
+    """Return what happened and the next step.
+
+    Args:
+        host: The scheme and authority of the server.
+        reason: Why there is no connection.
+        is_proxied: Whether it would go through a proxy.
+    """
+    if is_proxied:
+        return f"Cannot reach {host}: {reason}. {CHECK_PROXY}"
+    if is_ollama_cloud(host):
+        return f"Cannot reach {host}: {reason}. Check the network."
+    return (
+        f"Cannot reach Ollama at {host}: {reason}. Start it with 'ollama serve', or say "
+        "where it runs: base_url, or OLLAMA_BASE_URL or OLLAMA_HOST for from_env()."
+    )

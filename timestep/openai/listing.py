@@ -1,0 +1,82 @@
+"""The list of models that an OpenAI API has: ``GET /models``.
+
+It is asked over httpx and not with OpenAI's client, which takes a second to import. Only a refusal
+imports that, for an error that says the same as one of the client.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import httpx
+
+from timestep.net.httpx_options import httpx_options
+from timestep.net.urls import authority
+from timestep.openai.endpoint import OpenAIEndpoint
+
+_UNAUTHORIZED = 401
+
+
+async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
+    """Return what ``GET /models`` at *endpoint* answers: an ``id`` each, and what the server adds.
+
+    Raises:
+        httpx.TransportError: The server cannot be reached.
+        OpenAIError: It refused.
+        ValueError: The answer is not a list of models; or a proxy or a certificate cannot be used.
+    """
+    options = httpx_options(endpoint.base_url, endpoint.reach)
+    async with httpx.AsyncClient(timeout=endpoint.timeout, **options) as client:
+        answer = await _ask(client, endpoint)
+    if not answer.is_success:
+        raise _refused(answer)
+    document = answer.json()
+    if isinstance(document, dict):
+        document = cast("dict[str, Any]", document).get("data")
+    entries = cast("list[Any]", document) if isinstance(document, list) else [document]
+    if not all(map(_has_id, entries)):
+        raise ValueError(
+            f"{authority(endpoint.base_url)} answered with something other than a list of models"
+        )
+    return entries
+
+
+async def _ask(client: httpx.AsyncClient, endpoint: OpenAIEndpoint) -> httpx.Response:
+    """Return the answer. A key of a command that is refused is asked for again, once."""
+    url, command = f"{endpoint.base_url}/models", endpoint.key_command
+    headers = endpoint.sent_headers
+    if command is None:
+        return await client.get(url, params=endpoint.query, headers=headers)
+    key = await command.key()
+    sent = {"Authorization": f"Bearer {key}", **headers}
+    answer = await client.get(url, params=endpoint.query, headers=sent)
+    if answer.status_code != _UNAUTHORIZED:
+        return answer
+    command.forget(key)
+    sent = {"Authorization": f"Bearer {await command.key()}", **headers}
+    return await client.get(url, params=endpoint.query, headers=sent)
+
+
+def _refused(answer: httpx.Response) -> Exception:
+    import httpx2  # noqa: PLC0415 - only a refusal needs it
+    import openai  # noqa: PLC0415 - as above
+
+    request = httpx2.Request("GET", str(answer.url))
+    response = httpx2.Response(answer.status_code, request=request, headers=dict(answer.headers))
+    return openai.APIStatusError(
+        f"Error code: {answer.status_code}", response=response, body=_error_in(answer)
+    )
+
+
+def _error_in(answer: httpx.Response) -> object:
+    """Return the error in the body of *answer*, as OpenAI's client finds it."""
+    try:
+        document = answer.json()
+    except ValueError:
+        return None
+    if not isinstance(document, dict):
+        return document
+    return cast("dict[str, object]", document).get("error", cast("object", document))
+
+
+def _has_id(entry: object) -> bool:
+    return isinstance(entry, dict) and isinstance(cast("dict[str, Any]", entry).get("id"), str)
