@@ -149,6 +149,7 @@ def test_ollama_settings_become_arguments(monkeypatch):
         **{key: value for key, value in table.items() if key not in {"host", "models", "settings"}},
         "defaults": ModelDefaults(ModelSettings(top_p=0.5), {"llama3.2": ModelSettings(top_p=0.6)}),
         "local_url": "http://gpu2:11434",
+        "key_command": None,
         "model_options": {"llama3.2": {"num_ctx": 4096}},
         "timeout": Timeouts(connect=5, idle=60),
         "reach": Reach(ca_file="/ca.pem", client_cert=("/me.pem",), proxy="http://proxy"),

@@ -223,7 +223,7 @@ def test_a_terminal_of_80_columns_gets_a_line_for_each_model(in_terminal, ollama
 
     assert f"  ollama/{LONG}  tools thinking visio…" in lines
     assert (
-        "  ollama/qwen3:4b               tools thinking vision  256k  2.5 GB   default, f…" in lines
+        "  ollama/qwen3:4b               tools thinking vision  256k  2.5 GB   default,…" in lines
     )
     assert sum(line.startswith("  ollama/") for line in lines) == 3
     assert max(map(len, lines)) <= 80

@@ -493,6 +493,8 @@ def test_what_a_tool_raised_is_shown_and_recorded(invoke, fake_ollama):
         assert span["error"]["data"]["error"] == "KeyError: 'Oslo'"
         assert span["error"]["data"]["place"] == f"desk.py:{LINE}"
         assert "Traceback" in span["error"]["data"]["traceback"]
+        assert f"KeyError: 'Oslo' (desk.py:{LINE})" in invoke("traces", "show").stdout
+        assert "Traceback" in invoke("traces", "show", "--verbose").stdout
 
 
 def test_a_tool_that_ends_the_run_is_shown_and_recorded(invoke, fake_ollama):
