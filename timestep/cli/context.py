@@ -123,15 +123,24 @@ class Context:
         Raises:
             ConfigurationProblem: The settings are wrong.
         """
+        if self.needs_sdk:
+            self.build_provider()
+        else:
+            self.check_endpoints()
+
+    def check_endpoints(self) -> None:
+        """Check where the servers of the settings are.
+
+        Raises:
+            ConfigurationProblem: The settings are wrong.
+        """
         from timestep.endpoints import check_endpoints
 
         try:
-            if not self.needs_sdk:
-                check_endpoints(self.settings)
-                return
-        except Exception:  # noqa: BLE001, S110 - the same error is raised below, with its place
-            pass
-        self.build_provider()
+            check_endpoints(self.settings)
+        except Exception:  # naming its class imports the SDK
+            self.build_provider()  # raises the same, with its place
+            raise
 
     def build_provider(self) -> "MultiModelProvider":
         """Return a new provider for the settings.

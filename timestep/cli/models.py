@@ -39,6 +39,7 @@ def models(context: Context, *, words: tuple[str, ...], timeout: float, as_json:
     providers.
     """
     settings = context.settings
+    context.check_endpoints()
     from timestep.cli.configured_models import configured_models
     from timestep.cli.event_loop import run_without_waiting
     from timestep.cli.inventory import take_inventory

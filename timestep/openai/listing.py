@@ -29,7 +29,7 @@ async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
         answer = await _ask(client, endpoint)
     if not answer.is_success:
         raise _refused(answer)
-    document = answer.json()
+    document: Any = answer.json()
     if isinstance(document, dict):
         document = cast("dict[str, Any]", document).get("data")
     entries = cast("list[Any]", document) if isinstance(document, list) else [document]

@@ -50,10 +50,15 @@ class Conversation:
         self.items += items
         if self._session is None:
             return
-        if self._is_new:
-            self._is_new = False
-            await self._session.clear_session()
-        await self._session.add_items(items)
+        try:
+            if self._is_new:
+                await self._session.clear_session()
+            await self._session.add_items(items)
+        except sqlite3.Error:
+            if not self._is_new:
+                raise
+            self._session = None  # the user did not ask to keep it
+        self._is_new = False
 
     async def undo(self) -> TResponseInputItem | None:
         """Remove the user's last message and all that followed. Return the message, or None."""
