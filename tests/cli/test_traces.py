@@ -1,7 +1,9 @@
 """``timestep traces``: read the record, and say it in words or JSON."""
 
 import json
+import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -96,8 +98,8 @@ def test_a_list_shows_the_newest_run_first(invoke, record):
 
     assert done.exit_code == 0
     first, second = [line.split() for line in done.stdout.splitlines() if "00" in line]
-    assert first[0] == "bad00000"
-    assert second[0] == "good0000"
+    assert first[0] == "bad000"
+    assert second[0] == "good00"
     assert "Greeting" in second
     assert "running" in first
     assert "\x1b" not in done.stdout
@@ -191,6 +193,52 @@ def test_a_line_of_80_columns_tells_all_of_a_run(on_screen, sessions):
     assert " ok " in lines[1]
     assert " trip " in lines[1]
     assert " trip " not in lines[2]
+
+
+DOCUMENTED = [
+    ("6f0b3c1e", 1, "What shall I pack for Oslo?", "trip", "ollama/llama3.2", "ok", None),
+    ("d41c7a90", 4, "How is the weather in Oslo?", "trip", "ollama/llama3.2", "ok", None),
+    ("0b97e2d5", 61, "Write a haiku.", None, "openai/gpt-4.1-mini", "cut", 0.02),
+    ("93ab1f77", 130, "Book a table for four", None, "ollama/llama3.2", "failed", None),
+]
+
+
+def test_the_list_in_the_docs_is_true(on_screen, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "traces.md").read_text("utf-8")
+    [shown] = re.findall(
+        r"^```console\n\$ timestep traces list\n(.*?)^```$", page, re.DOTALL | re.MULTILINE
+    )
+    with TraceStore(tmp_path / "data" / "timestep" / "traces.db") as store:
+        for trace, minutes, question, group, model, outcome, cost in DOCUMENTED:
+            at = time.time() - 60 * minutes - 5
+            end = SpanEnded(
+                f"g{trace}",
+                trace,
+                "generation",
+                model,
+                at + 2.3,
+                None,
+                "{}",
+                model=model,
+                input_tokens=1200,
+                output_tokens=40 + minutes,
+                question=question,
+                outcome=None if outcome == "ok" else outcome,
+                cost=cost,
+            )
+            store.write(
+                [
+                    TraceStarted(trace, "Agent workflow", group, None, at),
+                    SpanStarted(f"a{trace}", trace, None, "agent", "desk", at),
+                    SpanStarted(f"g{trace}", trace, f"a{trace}", "generation", model, at),
+                    end,
+                    TraceEnded(trace, at + 2.3),
+                ]
+            )
+
+    text, _ = on_screen(80, "traces", "list")
+
+    assert [line.rstrip() for line in text.splitlines()] == shown.splitlines()
 
 
 def test_a_wide_list_shortens_nothing(invoke, sessions):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from timestep.traces import Summary
 
-_ID = 8
+_ID = 6
 """So many characters of an id name a run in a list."""
 
 
