@@ -25,7 +25,7 @@ MODULES = {
     "temporalio-openai-agents": {"temporalio"},
 }
 """The modules of packages that are not called by their name."""
-FOR_USERS = ("any-llm", "litellm", "otel", "prices", "restate", "socks", "temporal", "web")
+FOR_USERS = ("any-llm", "litellm", "otel", "prices", "ray", "restate", "socks", "temporal", "web")
 """The extras that bring what the package itself imports."""
 
 

@@ -1,9 +1,12 @@
 import json
 import signal
+import sys
 
 import pytest
 from openai.types.chat import ChatCompletion
 
+from timestep import load_settings
+from timestep.batch.concurrency import concurrency_for
 from timestep.testing import Stall
 
 
@@ -189,13 +192,53 @@ def test_what_cannot_be_done_is_told_in_words(invoke, server, tmp_path, argument
     assert server.chats == []
 
 
+def test_ray_that_is_not_installed_is_told(invoke, server, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    write(tmp_path, *prompts(1))
+    result = invoke("batch", "in.jsonl", "out.jsonl", "--ray")
+    assert result.exit_code == 2
+    assert "pip install '.[ray]'" in result.stderr
+    assert server.chats == []
+
+
+def test_a_file_is_not_taken_for_the_address_of_a_cluster(invoke, server, tmp_path):
+    result = invoke("batch", "--ray", "in.jsonl", "out.jsonl")
+    assert result.exit_code == 2
+    assert "write --ray behind IN and OUT" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "places"),
+    [
+        ({}, "ollama/m", 16),
+        ({}, "gpt-4.1", 16),
+        ({"ollama": {"max_concurrency": 3}}, "ollama/m", 3),
+        ({"ollama": {"max_concurrency": 3}}, "gpt-4.1", 16),
+        ({"openai": {"max_concurrency": 3}}, "gpt-4.1", 3),
+        ({"ollama": {"base_url": ["http://a", "http://b"]}}, "ollama/m", 32),
+        ({"ollama": {"base_url": ["http://a", "http://b"], "max_concurrency": 3}}, "ollama/m", 6),
+        ({"aliases": {"fast": ["lab/m", "ollama/m"]}}, "fast", 4),
+        ({"default_model": "lab/m"}, None, 4),
+    ],
+)
+def test_as_many_lines_are_under_way_as_the_servers_have_places(settings, model, places):
+    lab = {"kind": "ollama", "max_concurrency": 4}
+    found = load_settings(env_file=None, providers={"lab": lab}, **settings)
+    assert concurrency_for({model}, found) == places
+
+
+def test_places_at_several_servers_add_up():
+    found = load_settings(env_file=None, ollama={"max_concurrency": 3})
+    assert concurrency_for({"ollama/a", "ollama/b", "gpt-4.1"}, found) == 3 + 16
+
+
 def test_ctrl_c_ends_it_and_the_next_run_goes_on(start, server, invoke, tmp_path):
     stall = Stall(after=1)
     server.reply("first", times=1)
     server.reply("a long story", fault=stall)
     write(tmp_path, *prompts(3))
     process = start("batch", "in.jsonl", "out.jsonl", "-c", "1")
-    stall.wait_until_reached()
+    stall.wait_until_reached(240)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 130
@@ -211,7 +254,7 @@ def test_a_killed_batch_goes_on_and_no_line_stands_twice(start, server, invoke, 
     server.reply(shout, times=None)
     write(tmp_path, *prompts(400))
     process = start("batch", "in.jsonl", "out.jsonl", "-c", "4")
-    server.wait_until(lambda: len(server.chats) >= 40)
+    server.wait_until(lambda: len(server.chats) >= 40, 240)
     process.kill()
     process.wait(240)
     before = len(server.chats)

@@ -17,6 +17,7 @@ _NEEDS = {
     "test_temporal.py": "temporalio-openai-agents",
     "test_dbos.py": "dbos-openai-agents",
     "test_restate.py": "hypercorn",
+    "test_ray.py": "ray",
     "test_page.py": "hypercorn",
 }
 

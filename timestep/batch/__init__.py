@@ -1,7 +1,8 @@
 """Many prompts through any model: OpenAI's batch files, on this machine.
 
 The way of a line, a room a step: `lines` (the input), `question` with `chat` and `responses` (what is
-asked), `answer` (one line asked, with retries), `run` (many at once), `output` (the files).
+asked), `answer` (one line asked, with retries), `loop` (many at once), `output` (the files). `cluster` is `loop`
+on many machines, and `concurrency` says how many lines that should be.
 """
 
 from importlib import import_module
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from timestep.batch.answer import Result
+    from timestep.batch.cluster import run_on_ray
     from timestep.batch.lines import BadLine, Defaults, Line, read_file, read_values
+    from timestep.batch.loop import run
     from timestep.batch.output import Output, OutputError
-    from timestep.batch.run import run
 
 __all__ = [
     "BadLine",
@@ -23,6 +25,7 @@ __all__ = [
     "read_file",
     "read_values",
     "run",
+    "run_on_ray",
 ]
 
 _HOME = {
@@ -34,7 +37,8 @@ _HOME = {
     "Result": "answer",
     "read_file": "lines",
     "read_values": "lines",
-    "run": "run",
+    "run": "loop",
+    "run_on_ray": "cluster",
 }
 
 

@@ -80,12 +80,16 @@ async def answer_line(
             model = provider.get_model(line.question.model)
             response = await _attempt(line, model, attempts, is_last=attempts > retries)
     except Exception as exc:  # noqa: BLE001 - one line never ends a batch
-        row = _failure_row(line, exc)
-        return Result(line, row, "", exc, Usage(), attempts, time.monotonic() - started)
+        return failed(line, exc, attempts, time.monotonic() - started)
     row = _answer_row(line, response, model=line.question.model or "")
     seconds = time.monotonic() - started
     text = "\n".join(text for item in response.output if (text := ItemHelpers.extract_text(item)))
     return Result(line, row, text, None, response.usage, attempts, seconds)
+
+
+def failed(line: Line, error: Exception, attempts: int, seconds: float) -> Result:
+    """*line*, given up because of *error*."""
+    return Result(line, _failure_row(line, error), "", error, Usage(), attempts, seconds)
 
 
 async def _attempt(

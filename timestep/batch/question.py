@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NoReturn, TypeAlias, cast
 from urllib.parse import unquote
 
@@ -50,7 +51,11 @@ class JsonSchema(AgentOutputSchemaBase):
         self._name = name
         self._schema = schema
         self._strict = strict
-        self._validator: Any = _validators.validator_for(schema)(schema)
+
+    @cached_property
+    def _validator(self) -> Any:
+        """Made where it is used, because it cannot be sent to another process."""
+        return _validators.validator_for(self._schema)(self._schema)
 
     def is_plain_text(self) -> bool:
         """False: the answer is JSON."""

@@ -1,14 +1,22 @@
 """``timestep batch``: many prompts from a file, answers into a file."""
 
 import csv
+import os
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import (
+    AbstractContextManager,
+    aclosing,
+    contextmanager,
+    nullcontext,
+    redirect_stdout,
+    suppress,
+)
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from timestep.cli.completion import complete_file, complete_model
-from timestep.cli.context import Context, configuration_options
+from timestep.cli.context import ConfigurationProblem, Context, configuration_options
 from timestep.cli.event_loop import impatient_runner
 from timestep.cli.output import json_option, print_json
 
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from timestep.batch import Line, Output, Result
     from timestep.batch.lines import Defaults
     from timestep.batch.rate import Rate
+    from timestep.registry import MultiModelProvider
 
 _SHOWN = 10
 """How many bad lines are named."""
@@ -57,7 +66,7 @@ class Summary:
         if result.error is None:
             self.answered += 1
         else:
-            self.failures[type(result.error).__name__] += 1
+            self.failures[result.row["error"]["code"]] += 1
         self.requests += max(result.usage.requests, result.attempts)
         self.input_tokens += result.usage.input_tokens
         self.output_tokens += result.usage.output_tokens
@@ -100,6 +109,13 @@ class Summary:
         return "; ".join(parts)
 
 
+def _check_address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is a file: an option takes the next argument for its value."""
+    if value and value not in {"auto", "local"} and ":" not in value:
+        raise click.BadParameter(f"{value!r} is no HOST:PORT; write --ray behind IN and OUT")
+    return value
+
+
 @click.command()
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path, dir_okay=False))
@@ -136,8 +152,7 @@ class Summary:
     "-c",
     "--concurrency",
     type=click.IntRange(1, 10_000),
-    default=16,
-    show_default=True,
+    show_default="what the servers take, or 16 for each",
     help="How many lines are under way at once.",
 )
 @click.option(
@@ -168,6 +183,15 @@ class Summary:
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000_000), metavar="N", help="Ask N lines at the most."
 )
+@click.option(
+    "--ray",
+    "cluster",
+    is_flag=False,
+    flag_value="",
+    metavar="[ADDRESS]",
+    callback=_check_address,
+    help="Ask on the workers of this Ray cluster, or of a new one on this machine.",
+)
 @json_option
 @configuration_options
 def batch(
@@ -182,11 +206,12 @@ def batch(
     column: str,
     rates: tuple[str, ...],
     token_rates: tuple[str, ...],
-    concurrency: int,
+    concurrency: int | None,
     retries: int,
     retry_errors: bool,
     max_errors: int | None,
     limit: int | None,
+    cluster: str | None,
     as_json: bool,
 ) -> None:
     """Ask every line of IN, and write the answers to OUT.
@@ -196,27 +221,34 @@ def batch(
     and failures go to a file beside it that ends in .errors.jsonl. The same command again goes on
     where the last one stopped.
     """
-    from timestep.batch import Defaults, run
+    from timestep.batch import Defaults
+    from timestep.errors import ConfigurationError
 
     limits = _rates(rates, token_rates)
-    agent = _agent(reference)
+    prepare = _Prepare(replace(context), reference, Path.cwd())
     defaults = Defaults(model, instructions, _schema(output_schema), column)
     with _readable(source) as path:
-        count = _check(path, defaults)
+        count, names = _check(path, defaults)
         with _output(target, retry_errors=retry_errors) as output:
             _refuse_changed(path, defaults, output)
             summary = Summary(count, output.done_before + output.failed_before)
-            results = run(
+            results = _results(
                 _waiting(path, defaults, output, limit),
-                context.build_provider(),
-                agent=agent,
-                concurrency=concurrency,
+                prepare,
+                cluster,
+                concurrency=concurrency or prepare.concurrency(names),
                 retries=retries,
                 rates=limits,
             )
             try:
-                with impatient_runner() as loop, _progress(summary) as advance:
+                with (
+                    _own_output(cluster),
+                    impatient_runner() as loop,
+                    _progress(summary) as advance,
+                ):
                     loop.run(_write(results, output, summary, advance, max_errors))
+            except ConfigurationError as exc:
+                raise ConfigurationProblem(str(exc)) from exc
             finally:
                 if as_json:
                     print_json(summary.as_json())
@@ -224,6 +256,56 @@ def batch(
                     click.echo(str(summary), err=True)
     if summary.failed:
         raise click.exceptions.Exit(1)
+
+
+def _own_output(cluster: str | None) -> AbstractContextManager[object]:
+    """Keep what Ray prints about its workers out of standard output."""
+    return nullcontext() if cluster is None else redirect_stdout(sys.stderr)
+
+
+@dataclass(frozen=True)
+class _Prepare:
+    """What answers the lines. It can be sent to a worker, which reads its own settings."""
+
+    context: Context
+    reference: str | None
+    folder: Path
+
+    def __call__(self) -> "tuple[MultiModelProvider, Agent[Any] | None]":
+        """Return the provider, and the agent that ``--agent`` names."""
+        with suppress(OSError):  # the worker's machine may not have it
+            os.chdir(self.folder)
+        return self.context.build_provider(), self.agent()
+
+    def agent(self) -> "Agent[Any] | None":
+        """Return the agent that ``--agent`` names."""
+        if self.reference is None:
+            return None
+        from timestep.cli.agent.load import load_agent
+
+        return load_agent(self.reference)
+
+    def concurrency(self, names: "set[str | None]") -> int:
+        """Return how many lines the servers of the models called *names* take at once."""
+        from timestep.batch.concurrency import concurrency_for
+
+        agent = self.agent()
+        own = None if agent is None or not isinstance(agent.model, str) else agent.model
+        return concurrency_for([name or own for name in names], self.context.settings)
+
+
+def _results(
+    lines: "Iterator[Line]", prepare: _Prepare, cluster: str | None, **keywords: Any
+) -> "AsyncGenerator[Result]":
+    """The results of *lines*, from this process or from a *cluster*."""
+    if cluster is None:
+        from timestep.batch import run
+
+        provider, agent = prepare()
+        return run(lines, provider, agent=agent, **keywords)
+    from timestep.batch.cluster import run_on_ray
+
+    return run_on_ray(lines, prepare, address=cluster or None, **keywords)
 
 
 async def _write(
@@ -242,8 +324,8 @@ async def _write(
                 return
 
 
-def _check(path: Path, defaults: "Defaults") -> int:
-    """How many lines the input has, when all of them can be asked.
+def _check(path: Path, defaults: "Defaults") -> "tuple[int, set[str | None]]":
+    """How many lines the input has, and the models they name, when all of them can be asked.
 
     Raises:
         UsageError: Some cannot; names them.
@@ -251,17 +333,20 @@ def _check(path: Path, defaults: "Defaults") -> int:
     from timestep.batch import BadLine, read_file
 
     count = 0
+    names: set[str | None] = set()
     bad: list[BadLine] = []
     for line in _read(read_file(path, defaults), path):
         count += 1
         if isinstance(line, BadLine):
             bad.append(line)
+        else:
+            names.add(line.question.model)
     if bad:
         shown = [f"line {line.number}: {line.reason}" for line in bad[:_SHOWN]]
         if len(bad) > _SHOWN:
             shown.append(f"and {len(bad) - _SHOWN:,} more")
         raise click.UsageError("\n".join(["Nothing was sent, because of", *shown]))
-    return count
+    return count, names
 
 
 def _read(lines: Iterator[Any], path: Path) -> Iterator[Any]:
@@ -378,14 +463,6 @@ def _rate(text: str, option: str) -> tuple[str, float]:
     if not 0 < value < float("inf"):
         raise click.BadParameter("write a number above 0, or PREFIX=N", param_hint=option)
     return prefix, value
-
-
-def _agent(reference: str | None) -> "Agent[Any] | None":
-    if reference is None:
-        return None
-    from timestep.cli.agent.load import load_agent
-
-    return load_agent(reference)
 
 
 def _schema(path: str | None) -> "AgentOutputSchemaBase | None":

@@ -1,8 +1,9 @@
-"""Many lines at once, in this process."""
+"""Many lines at once: `run` asks them in this process. `timestep.batch.cluster` has Ray ask them."""
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from agents import Agent, ModelProvider
@@ -17,7 +18,7 @@ CONCURRENCY = 16
 """How many lines are under way at once by default."""
 
 
-async def run(
+def run(
     lines: Iterable[Line | Mapping[str, Any]],
     provider: ModelProvider,
     *,
@@ -43,6 +44,24 @@ async def run(
         BadLineError: A mapping cannot be asked.
         ValueError: *concurrency* is less than 1.
     """
+    ask = partial(answer_line, provider=provider, agent=agent, retries=retries)
+    return ask_all(lines, ask, concurrency=concurrency, rates=rates)
+
+
+async def ask_all(
+    lines: Iterable[Line | Mapping[str, Any]],
+    ask: Callable[[Line], Awaitable[Result]],
+    *,
+    concurrency: int,
+    rates: Mapping[str, Rate] | None,
+) -> AsyncGenerator[Result]:
+    """What *ask* returns for each of *lines*; the rest is as in `run`.
+
+    Raises:
+        BadLineError: A mapping cannot be asked.
+        ValueError: *concurrency* is less than 1.
+        Exception: What *ask* raises.
+    """
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; write 1 or more")
     waiting = _lines(lines)
@@ -54,10 +73,10 @@ async def run(
             for line in waiting:
                 rate = _rate_of(line, limits)
                 await rate.begin()
-                result = await answer_line(line, provider, agent=agent, retries=retries)
+                result = await ask(line)
                 rate.used(result.usage.total_tokens)
                 await results.put(result)
-        except Exception as exc:  # noqa: BLE001 - of the caller's iterable: it leaves `run`
+        except Exception as exc:  # noqa: BLE001 - of the iterable or of *ask*: it leaves the batch
             await results.put(exc)
         await results.put(None)
 

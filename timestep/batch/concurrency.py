@@ -1,0 +1,40 @@
+"""How many lines are under way at once, as the servers of their models can take them. Pure."""
+
+from collections.abc import Collection
+
+from timestep.batch.loop import CONCURRENCY
+from timestep.config.schema import OllamaSettings
+from timestep.config.settings import Settings
+from timestep.routing import chain, split_prefix
+
+
+def concurrency_for(names: Collection[str | None], settings: Settings) -> int:
+    """The places at all servers that the models called *names* are on.
+
+    A server has as many places as its ``max_concurrency`` says, or 16 without it, because no server
+    tells how many requests it works on at once. Of a chain the first model counts.
+
+    Args:
+        names: Routable names or aliases; None for the default model.
+        settings: What the names lead to.
+    """
+    prefixes = {_prefix(name, settings) for name in names}
+    return sum(_places(prefix, settings) for prefix in prefixes) or CONCURRENCY
+
+
+def _prefix(name: str | None, settings: Settings) -> str:
+    first = next(iter(chain(name, settings.targets, settings.default_model)), "")
+    return split_prefix(first)[0] or "openai"
+
+
+def _places(prefix: str, settings: Settings) -> int:
+    table = _table(prefix, settings)
+    servers = len(table.servers) if isinstance(table, OllamaSettings) else 1
+    return servers * (getattr(table, "max_concurrency", None) or CONCURRENCY)
+
+
+def _table(prefix: str, settings: Settings) -> object:
+    """Return the table that says what *prefix* is; None when it needs none."""
+    spelled = settings.spellings("providers").get(prefix, prefix)
+    built_in = {"openai": settings.openai, "ollama": settings.ollama}
+    return settings.providers.get(spelled, built_in.get(prefix))
