@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from agents import Agent, RunConfig, Runner
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, Keys
 from selenium.webdriver.chrome.service import Service
@@ -18,6 +19,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.traces import gallery
+from timestep.ollama.provider import OllamaModelProvider
 from timestep.traces.export import export_trace
 from timestep.traces.records import SpanEnded, SpanStarted, TraceEnded, TraceStarted
 from timestep.traces.viewer.page import run_page
@@ -49,6 +51,7 @@ def chromium(tmp_path_factory):
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
     driver.set_page_load_timeout(120)
+    driver.set_script_timeout(120)
     yield driver
     driver.quit()
 
@@ -192,7 +195,7 @@ def test_the_list_says_question_answer_and_outcome_and_groups_sessions(page, sit
     trip = page.text("a.run", "What should I pack?")
     assert "Pack for two climates." in trip
     assert "ok 1 error\n" in trip
-    assert "2 minutes ago" in trip
+    assert "minutes ago" in trip
     assert "cut\n" in page.text("a.run", "Summarize")
     session = page.text(".session", "trip-to-rome 3 runs")
     assert [question in session for question in ("And shoes?", "What should", "visa")] == [True] * 3
@@ -377,16 +380,34 @@ async def test_thinking_calls_settings_and_bytes_of_a_real_run(page, site, run_w
     assert page.find(".raw pre", '"num_ctx": 4096')
 
 
+async def test_an_agent_that_is_a_tool_speaks_inside_its_call(page, site, fake_ollama, installed):
+    critic = Agent(name="Critic", model="m")
+    author = Agent(name="Author", model="m", tools=[critic.as_tool("ask_critic", "Asks.")])
+    fake_ollama.reply(tool_calls=[("ask_critic", {"input": "Good?"})])
+    fake_ollama.reply("Too **long**.")
+    fake_ollama.reply("Shorter now.")
+    config = RunConfig(model_provider=OllamaModelProvider(base_url=fake_ollama.url))
+    await Runner.run(author, "Write.", run_config=config)
+    installed.flush()
+    page.open(f"{site}#/run/{installed.find('last')}/conversation")
+
+    assert page.find(".message.assistant", "Shorter now.")
+    assert page.texts(".detail > h3.agent") == ["Author"]
+    page.click(".call summary")
+    assert page.text(".call .inner h3.agent") == "Critic"
+    assert page.text(".call .inner .markdown strong") == "long"
+
+
 def test_what_is_shown_can_be_copied(page, site, told):
     permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"]
     page.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": permissions})
     page.open(f"{site}#/run/{told['trip']}/raw")
 
     page.click("button[aria-label='Copy the answer']")
-    page.find("button[aria-label='Copy the answer']", "Copied")
+    said = "return document.getElementById('said').textContent"
+    page.until(lambda: page.script(said) == "Copied the answer.")
     copied = page.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
     assert '"transfer_to_advisor"' in copied
-    assert page.script("return document.getElementById('said').textContent") == "Copied the answer."
 
 
 def test_runs_at_the_same_time_stand_in_lanes(page, site, told):
