@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from agents import Agent, RunConfig, Runner
+from agents import Agent, RunConfig, Runner, UserError, function_tool
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, Keys
 from selenium.webdriver.chrome.service import Service
@@ -378,6 +378,29 @@ async def test_thinking_calls_settings_and_bytes_of_a_real_run(page, site, run_w
     assert '"get_weather"' in page.text(".raw .body pre", "function_call")
     page.click(".raw summary", "Request")
     assert page.find(".raw pre", '"num_ctx": 4096')
+
+
+@function_tool(failure_error_function=None)
+def look_up(city: str) -> str:
+    """The weather in a city."""
+    raise LookupError(f"{city} has no station")
+
+
+async def test_a_tool_that_raises_shows_its_exception(page, site, fake_ollama, installed):
+    fake_ollama.reply(tool_calls=[("look_up", {"city": "Rome"})])
+    config = RunConfig(model_provider=OllamaModelProvider(base_url=fake_ollama.url))
+    with pytest.raises(UserError):
+        await Runner.run(
+            Agent(name="Forecaster", model="m", tools=[look_up]), "Rome?", run_config=config
+        )
+    installed.flush()
+    page.open(f"{site}#/run/{installed.find('last')}/conversation")
+
+    failure = page.text(".call + .failure")
+    assert "LookupError: Rome has no station" in failure
+    assert "at test_browser.py:" in failure
+    page.click(".failure summary", "traceback")
+    assert "in look_up" in page.text(".failure details")
 
 
 async def test_an_agent_that_is_a_tool_speaks_inside_its_call(page, site, fake_ollama, installed):
