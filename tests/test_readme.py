@@ -132,6 +132,8 @@ def test_dotenv_is_a_configuration(block):
 def test_commands_run(block, servers, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     Path("questions.jsonl").write_text('{"id": "a", "prompt": "Say hello."}\n')
+    for name in ("a.txt", "b.txt"):
+        Path(name).write_text("Hello.")
     for line in block.text.splitlines():
         words = shlex.split(line, comments=True)
         match words[0]:
