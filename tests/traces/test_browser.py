@@ -361,6 +361,10 @@ def test_agents_handoffs_tools_and_errors_stand_where_they_happened(page, site, 
     assert "at weather.py:41" in failure
     assert page.texts(".failure") == [failure]
 
+    last = page.driver.find_elements(By.CSS_SELECTOR, ".step .anchor")[-1]
+    page.open(last.get_attribute("href"))
+    page.until(lambda: page.script("return document.querySelector('.detail').scrollTop") > 0)
+
 
 async def test_thinking_calls_settings_and_bytes_of_a_real_run(page, site, run_weather):
     run = await run_weather()

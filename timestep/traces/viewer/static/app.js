@@ -19,6 +19,7 @@ async function startFile() {
   const show = () => {
     const [, view, step] = place().names;
     fill(detail, showRun(run, view in VIEWS ? view : "conversation", step));
+    goToStep(step);
   };
   entitle(run.title);
   fill(document.getElementById("top"), el("h1", null, "timestep trace"), keysButton());
@@ -55,6 +56,7 @@ async function startServer() {
     entitle(words);
     if (open) openAgain(open);
     else detail.scrollTop = 0;
+    if (path !== wanted) goToStep(names[2]);
     // What had the focus may be gone from the page.
     if (path !== null && !open && document.activeElement === document.body) detail.querySelector("h2")?.focus({ preventScroll: true });
     path = wanted;

@@ -29,7 +29,7 @@ function storyOf(run) {
     task.end = Math.max(task.end, span.ended_at ?? Infinity);
   }
   for (const task of tasks.values()) task.items.sort((one, other) => one.at - other.at);
-  return { spans, messages, tasks, answered: new Set(calls.map((call) => call.call_id).filter(Boolean)) };
+  return { id: run.trace_id, spans, messages, tasks, answered: new Set(calls.map((call) => call.call_id).filter(Boolean)) };
 }
 
 /** The tool that began the task *key*, when its call is shown. */
@@ -60,21 +60,27 @@ function showTask(story, task) {
   const told = new Set();
   let agent = null;
   return task.items.map(({ span }) => {
-    const parts = [];
-    if (span.agent && span.agent !== agent && isModelCall(span)) {
-      agent = span.agent;
-      parts.push(el("h3.agent", null, story.spans.get(agent).name));
-    }
-    if (isModelCall(span)) parts.push(showStep(story, span));
-    else if (span.kind === "handoff") parts.push(el("p.handoff", null, span.headline));
-    else if (span.kind === "guardrail") parts.push(el(`p.guardrail${span.data.triggered ? ".bad" : ""}`, null, `guardrail ${span.headline}`));
-    else if (span.kind === "function") parts.push(el("article.message.assistant", null, showCall(story, { text: span.headline, span_id: span.span_id, result: span.data.output })));
+    const isNext = isModelCall(span) && span.agent && span.agent !== agent;
+    if (isNext) agent = span.agent;
     const error = JSON.stringify(span.error);
     // An error is told once, although the spans around it have it too.
-    if (span.error && span.kind !== "function" && !told.has(error)) parts.push(showFailure(span));
+    const isNew = span.error && span.kind !== "function" && !told.has(error);
     told.add(error);
-    return parts;
+    return [isNext ? el("h3.agent", null, story.spans.get(agent).name) : null, showItem(story, span), isNew ? showFailure(span) : null];
   });
+}
+
+function showItem(story, span) {
+  if (isModelCall(span)) return showStep(story, span);
+  if (span.kind === "handoff") return el("p.handoff", null, span.headline);
+  if (span.kind === "guardrail") return el(`p.guardrail${span.data.triggered ? ".bad" : ""}`, null, `guardrail ${span.headline}`);
+  if (span.kind === "function") return el("article.message.bare", null, showCall(story, { text: span.headline, span_id: span.span_id, result: span.data.output }));
+  return null;
+}
+
+/** Scroll to the step that the address names. */
+function goToStep(id) {
+  if (id) document.getElementById(`step-${id}`)?.scrollIntoView();
 }
 
 function showStep(story, span) {
@@ -89,7 +95,8 @@ function showStep(story, span) {
         span.first_token_seconds ? `first token ${format.duration(span.first_token_seconds)}` : "")),
       span.outcome === "cut" ? el("span.outcome.cut", null, "cut at the token limit") : null,
       span.context_fill ? fillOf(span) : null,
-      settingsOf(story, span)),
+      settingsOf(story, span),
+      el("a.anchor", { href: runHref(story.id, "conversation", span.span_id), "aria-label": "Link to this step", title: "Link to this step" }, "#")),
     (story.messages.get(span.span_id) || []).map((message) => showMessage(story, message)));
 }
 
@@ -136,7 +143,7 @@ function showCall(story, call) {
   const summary = [
     el("span.name", null, call.text),
     span ? el("span.took", null, format.duration(span.total_seconds)) : null,
-    el("span.result", { dir: "auto" }, hasResult ? `→ ${firstLine(result)}` : span?.ended_at === null ? "running" : "→ no result recorded")];
+    span?.error && !hasResult ? null : el("span.result", { dir: "auto" }, hasResult ? `→ ${firstLine(result)}` : span?.ended_at === null ? "running" : "→ no result recorded")];
   return [
     folded(summary, [
       inner.map((task) => el("section.inner", null, showTask(story, task))),

@@ -99,7 +99,7 @@ function showSpan(run, span) {
     el("p.soft", null, joined(span.kind, span.agent ? `of ${story.spans.get(span.agent).name}` : "")),
     span.error ? showFailure(span) : null,
     el("dl.facts", null, known.map(([name, words]) => [el("dt", null, name), el("dd", null, words)])),
-    isModelCall(span) ? [settingsOf(story, span), (story.messages.get(span.span_id) || []).map((message) => showMessage({ ...story, answered: new Set() }, message))] : null,
+    isModelCall(span) ? [el("p", null, el("a", { href: runHref(run.trace_id, "conversation", span.span_id) }, "in the conversation")), settingsOf(story, span), (story.messages.get(span.span_id) || []).map((message) => showMessage({ ...story, answered: new Set() }, message))] : null,
     span.kind === "function" ? [labelled("arguments", span.data.input), labelled("result", span.data.output)] : null,
     folded("everything recorded of this step", [copyButton("the step", () => JSON.stringify(span, null, 2)), plain(JSON.stringify(span.data, null, 2))], { kind: "record" }),
   ];
