@@ -1,8 +1,8 @@
 """Measure answers that no model gives: is their price in time and memory bounded?
 
-    python -m bench.extremes [--chunks 1000000] [--megabytes 4] [--parts 400000]
+    python -m bench.extremes [--chunks 1000000] [--megabytes 6] [--parts 400000]
 
-A test server in a process of its own sends a million chunks, and one line of 4 MB; the SDK's
+A test server in a process of its own sends a million chunks, and one line of 6 MB; the SDK's
 Runner reads them, whole and streamed. Each is done in a new process, whose peak is its own. The
 longest hold is the most CPU time between two turns of the event loop.
 
@@ -143,7 +143,7 @@ def main() -> None:
     """Serve, read, or start the processes that do."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chunks", type=int, default=1_000_000)
-    parser.add_argument("--megabytes", type=int, default=4)
+    parser.add_argument("--megabytes", type=int, default=6)
     parser.add_argument("--parts", type=int, default=400_000)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--read", nargs=3, help=argparse.SUPPRESS)

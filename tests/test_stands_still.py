@@ -93,19 +93,19 @@ LONG = "x" * limits.LONGEST_JSON
 PARTS = b"x" * (limits.LONGEST_JSON // 8)
 
 TOO_MUCH = {
-    "a long line": (lines_of, ndjson(chunk(LONG), last()), "4 MiB"),
-    "a line without an end": (lines_of, LONG.encode() * 2, "4 MiB"),
+    "a long line": (lines_of, ndjson(chunk(LONG), last()), "6 MiB"),
+    "a line without an end": (lines_of, LONG.encode() * 2, "6 MiB"),
     "a long event": (
         events_of,
         b'data: {"choices": [{"delta": {"content": "%b"}}]}\n\n' % LONG.encode(),
-        "4 MiB",
+        "6 MiB",
     ),
-    "an event without an end": (events_of, b"data: " + LONG.encode() * 2, "4 MiB"),
-    "an event of many long lines": (events_of, b"data: %b\n" % PARTS * 9, "4 MiB"),
+    "an event without an end": (events_of, b"data: " + LONG.encode() * 2, "6 MiB"),
+    "an event of many long lines": (events_of, b"data: %b\n" % PARTS * 9, "6 MiB"),
     "a long document": (
         events_of,
         b'{"choices": [{"message": {"content": "%b"}}]}' % LONG.encode(),
-        "4 MiB",
+        "6 MiB",
     ),
     "empty lines": (lines_of, b"\n" * 200_000, "100,000 empty lines"),
     "blank lines": (lines_of, b" \r\n" * 200_000, "100,000 empty lines"),

@@ -207,6 +207,9 @@ def test_any_text_is_json_or_none(text):
         ('{"name": "h", "arguments": {}}', "its name is not one of f, g", False),
         ("[1]", "not one JSON object", False),
         ('{"name": "f", "arguments": {"x": NaN}}', "it holds NaN or Infinity", False),
+        ('{"name": "f", "arguments": {"x": "}', "its JSON ends too early", True),
+        ('{"name": "f", "arguments": {}} or so', "not one JSON object", False),
+        ('{"name": "h", "arguments": {"x": 1', "not one JSON object", False),
     ],
 )
 def test_a_text_that_is_no_call_says_what_is_wrong(text, said, is_near):
@@ -294,6 +297,13 @@ TAGS = '</tool_call> {"\\n; </tools>'
         (f"{F_TEXT}\n{G_TEXT[:-1]}", None),
         (f"{F_TEXT}\n}}", None),
         (f"<tool_call>{F_TEXT}</tools>", None),
+        (f"<|tool_call|>[{F_TEXT}]<|/tool_call|>", [F]),
+        (f"<toolcall>{F_TEXT}</toolcall>", [F]),
+        # The end of the answer closes a tag, but no JSON.
+        (f"<|tool_call|>[{F_TEXT}, {G_TEXT}]", [F, G]),
+        (f"<tool_call>{F_TEXT}</tool_call><tool_call>{G_TEXT}", [F, G]),
+        (f"<tool_call>{F_TEXT} now", None),
+        (f"<tool_call>{F_TEXT}</tool_call><tool_call>{G_TEXT[:-1]}", None),
         # The form of chat completions.
         ('{"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}', [F]),
         (wrapped("f", '{"x": 1}'), [F]),

@@ -283,8 +283,8 @@ def test_many_chunks_cost_no_more_than_their_text():
     assert peak(lambda: decoded(*([one * 50] * (count // 50)), ndjson(last()))) < count * 200
 
 
-async def test_an_answer_of_4_mb_in_one_line_arrives(fake_ollama, provider):
-    fake_ollama.reply(pieces=["x" * 4_000_000])
+async def test_an_answer_of_6_mb_in_one_line_arrives(fake_ollama, provider):
+    fake_ollama.reply(pieces=["x" * 6_000_000])
 
     result = await Runner.run(
         Agent("a", model="m"),
@@ -292,4 +292,4 @@ async def test_an_answer_of_4_mb_in_one_line_arrives(fake_ollama, provider):
         run_config=RunConfig(model_provider=provider, tracing_disabled=True),
     )
 
-    assert len(result.final_output) == 4_000_000
+    assert len(result.final_output) == 6_000_000

@@ -154,6 +154,8 @@ CALL = json.dumps({"name": "delete_files", "parameters": TMP})
         f"```tool_call\n{CALL}\n```",
         f"<tool_call>\n{CALL}\n</tool_call>",
         f"<tool_call>{CALL}</tool_call><|im_end|>",
+        f"<tool_call>{CALL}",
+        f"<|tool_call|>[{CALL}]<|/tool_call|>",
         f"[TOOL_CALLS] [{CALL}]</s>",
         f"[{CALL}]",
         f"{CALL};",
@@ -167,6 +169,32 @@ async def test_a_text_that_is_a_call_runs_where_that_is_wanted(fake_ollama, run,
     result = await run(agent(fake_ollama, settings=FREE, text_calls=models), "hi", run_config=QUIET)
 
     assert deleted == ["/tmp/one"]
+    assert result.final_output == "Done."
+
+
+HALF = CALL[:-5]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"text_calls": True}, f"<tool_call>{HALF}"),
+        ({"text_calls": True}, f"<tool_call>{CALL}</tool_call><tool_call>{HALF}</tool_call>"),
+        ({"text_calls": True}, HALF),
+        ({"tool_emulation": True}, HALF),
+    ],
+)
+async def test_half_a_call_in_a_whole_answer_is_asked_for_again(fake_ollama, run, options, text):
+    own = [] if "tool_emulation" in options else ["tools"]
+    fake_ollama.add_model("m", capabilities=["completion", *own])
+    fake_ollama.reply(text)
+    fake_ollama.reply(CALL)
+    fake_ollama.reply("Done.")
+
+    result = await run(agent(fake_ollama, settings=FREE, **options), "hi", run_config=QUIET)
+
+    assert deleted == ["/tmp/one"]
+    assert "its JSON ends too early" in fake_ollama.chats[1]["messages"][-1]["content"]
     assert result.final_output == "Done."
 
 

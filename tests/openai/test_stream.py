@@ -278,6 +278,14 @@ def details(*pieces):
     return first.extra.get("reasoning_details", [])
 
 
+@pytest.mark.parametrize("value", [["a", "b"], {"a": 1}, 5])
+@pytest.mark.parametrize("field", ["text", "summary", "data"])
+def test_reasoning_details_keep_what_is_not_text(field, value):
+    entry = {"type": "reasoning.x", "index": 0, field: value}
+
+    assert details({"reasoning_details": [entry]}) == [entry]
+
+
 def test_another_id_begins_another_entry_of_reasoning_details():
     found = details(
         thought("text", 0, id="a", text="one "),

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+_TOO_LARGE = 2**63
+"""Of a count. No database holds it, and a server may send one of hundreds of digits."""
+
 Logprobs: TypeAlias = list[Mapping[str, Any]]
 """Tokens with their logprobs, each in the shape of openai's ``Logprob``."""
 
@@ -93,6 +96,12 @@ class Usage:
             self.cost = (self.cost or 0.0) + other.cost
         for name, value in other.figures.items():
             self.figures[name] = self.figures.get(name, 0) + value
+
+
+def count(fields: Mapping[str, Any], name: str) -> int:
+    """Return the count *name* of *fields*; 0 when it is absent or no computer counts so far."""
+    value = fields.get(name)
+    return value if type(value) is int and 0 < value < _TOO_LARGE else 0
 
 
 @dataclass(slots=True)

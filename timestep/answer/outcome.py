@@ -49,7 +49,7 @@ def settle(reply: Reply) -> Repair | None:
         try:
             _settle_written(reply)
         except Mismatch as exc:
-            if exc.is_near or _means_a_call(reply):
+            if not reply.was_cut and (exc.is_near or _means_a_call(reply)):
                 return _ask_again(reply, reply.text.held, exc, wants_call=True)
         else:
             return None
@@ -120,7 +120,6 @@ def _means_a_call(reply: Reply) -> bool:
     return (
         rules.is_emulated
         and rules.output is None
-        and not reply.was_cut
         and is_shaped_like_a_call(reply.text.held, rules.tools)
     )
 

@@ -18,11 +18,13 @@ from timestep.net.limits import MOST_CALLS
 _SHOWN_PROBLEMS = 5
 _SPELLINGS = {"arguments", "parameters"}  # Llama's own template asks for the second
 _SEPARATORS = " \t\r\n;"
-_OPENING_TAG = re.compile(r"[\s;]*<(tool_call|function_call|tools)>")
+_TAGS = r"(tool_?call|function_call|tools)"
+_OPENING_TAG = re.compile(rf"[\s;]*<\|?{_TAGS}\|?>")
 # A string runs to its quote or to the end, so that no text is read twice.
 _STRING = r'"(?:[^"\\]+|\\.?)*+"?'
-_STRING_OR_CLOSING_TAG = re.compile(rf"{_STRING}|</(tool_call|function_call|tools)>", re.DOTALL)
+_STRING_OR_CLOSING_TAG = re.compile(rf"{_STRING}|<\|?/{_TAGS}\|?>", re.DOTALL)
 _STRING_OR_BRACKET = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
+_DEPTHS = {"{": 1, "[": 1, "}": -1, "]": -1}
 _OPENERS = re.compile(
     r"\A(?:<\|python_tag\|>|\[TOOL_CALLS\])|(?:<\|eom_id\|>|<\|eot_id\|>|<\|im_end\|>|</s>)\Z"
 )
@@ -34,7 +36,10 @@ _BEGUN = re.compile(
     re.VERBOSE,
 )
 
-CALL_BEGINNINGS = ("{", "[", "```", "<tool_call>", "<function_call>", "<tools>", "<|python_tag|>")
+CALL_BEGINNINGS = (
+    *("{", "[", "```", "<|python_tag|>"),
+    *("<tool_call>", "<toolcall>", "<function_call>", "<tools>", "<|tool_call|>"),
+)
 """How a text that may be calls begins."""
 
 
@@ -59,13 +64,15 @@ def read_call(text: str, tools: Collection[str]) -> Call:
     value = read_json(text)
     if value is None and _holds_nan(text):
         raise Mismatch("it holds NaN or Infinity, which JSON does not have")
+    if value is None:
+        _refuse_half_call(text, tools)
     return _call(value, tools)
 
 
 def read_calls(text: str, tools: Collection[str]) -> list[Call]:
     """Return the calls that *text* is, in JSON: one, a list, or some on lines or between ``;``.
 
-    They stand bare, in a fence or in models' tags.
+    They stand bare, in a fence or in models' tags, the last of which the end may close.
 
     Raises:
         Mismatch: It holds anything else, or a call to something else than *tools*.
@@ -77,19 +84,32 @@ def read_calls(text: str, tools: Collection[str]) -> list[Call]:
         values = _values(stripped)
     if not values:
         raise Mismatch("it holds no call")
+    if None in values:
+        _refuse_half_call(text, tools)
     if len(values) > MOST_CALLS:
         raise Mismatch(f"it holds more than {MOST_CALLS:,} calls")
     return [_call(value, tools) for value in values]
 
 
+def _refuse_half_call(text: str, tools: Collection[str]) -> None:
+    depth = sum(_DEPTHS.get(found[0], 0) for found in _STRING_OR_BRACKET.finditer(text))
+    if depth > 0 and begun_call(text, tools):
+        raise Mismatch("its JSON ends too early", is_near=True)
+
+
 def _in_tags(text: str) -> list[str]:
-    """Return what stands in the tags of *text*; nothing when anything stands outside them."""
+    """Return what stands in the tags of *text*; nothing when anything stands outside them.
+
+    The end closes the last one: a server takes the closing tag for the end of the answer.
+    """
     inside: list[str] = []
     at = 0
     while opening := _OPENING_TAG.match(text, at):
         found = _STRING_OR_CLOSING_TAG.finditer(text, opening.end())
         closing = next((each for each in found if each[1]), None)
-        if closing is None or closing[1] != opening[1]:
+        if closing is None:
+            return [*inside, text[opening.end() :]]
+        if closing[1] != opening[1]:
             return []
         inside.append(text[opening.end() : closing.start()])
         at = closing.end()
@@ -114,7 +134,7 @@ def _split(text: str) -> list[str]:
             if found[0] not in "{[" or text[end : found.start()].strip(_SEPARATORS):
                 return []
             start = found.start()
-        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(found[0], 0)
+        depth += _DEPTHS.get(found[0], 0)
         if depth == 0:
             end = found.end()
             parts.append(text[start:end])

@@ -7,9 +7,9 @@ values without content. Whatever is beyond these limits is not an answer of a mo
 LONGEST = 128 << 20
 """How many bytes an answer may have, unpacked: more would fill the memory."""
 
-LONGEST_JSON = 4 << 20
+LONGEST_JSON = 6 << 20
 """How many bytes a line, an event or a document may have. It is read in one go, which takes about 3 ms
-for each MB, and nothing else runs meanwhile. A million tokens are as much."""
+for each MB, and nothing else runs meanwhile. A million tokens are less."""
 
 MOST_CALLS = 1_000
 """How many tools one answer may call."""

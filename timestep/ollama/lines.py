@@ -8,7 +8,17 @@ from typing import Any, cast
 
 from jiter import from_json
 
-from timestep.answer.chunks import Call, Chunk, End, Failure, Text, Thinking, TokenLogprobs, Usage
+from timestep.answer.chunks import (
+    Call,
+    Chunk,
+    End,
+    Failure,
+    Text,
+    Thinking,
+    TokenLogprobs,
+    Usage,
+    count,
+)
 from timestep.answer.events import read_logprobs
 from timestep.errors import OllamaError, OllamaStreamError
 from timestep.net.limits import (
@@ -217,12 +227,6 @@ def read_usage(line: Mapping[str, Any]) -> Usage:
         cached_tokens=count(line, "prompt_eval_cached_count"),
         figures=figures,
     )
-
-
-def count(fields: Mapping[str, Any], name: str) -> int:
-    """Return the count *name*; 0 when it is absent, because the server omits zeros."""
-    value = fields.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def check_length(what: str, size: int, origin: Origin) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from timestep.answer.chunks import Chunk, End, Refusal, Text, Thinking, TokenLogprobs, Usage
+from timestep.answer.chunks import Chunk, End, Refusal, Text, Thinking, TokenLogprobs, Usage, count
 from timestep.answer.events import read_logprobs
 from timestep.net.limits import MOST_CALLS
 from timestep.net.origin import Origin
@@ -176,9 +176,3 @@ class Completion:
             return read_logprobs(entries)
         except ValueError as exc:
             raise broken("sent logprobs that are not a list of tokens", self._origin) from exc
-
-
-def count(fields: Mapping[str, Any], name: str) -> int:
-    """Return the count *name* of *fields*; 0 when it is absent or not a count."""
-    value = fields.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

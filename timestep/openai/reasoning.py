@@ -23,6 +23,10 @@ class TooManyDetails(Exception):  # noqa: N818 - the reader makes the error of i
     """An answer holds more entries than `_MOST`."""
 
 
+class _Pieces(list[str]):
+    """Text that comes in pieces."""
+
+
 class ReasoningDetails:
     """The entries of one answer, in the order in which they began."""
 
@@ -46,10 +50,13 @@ class ReasoningDetails:
     def _add(self, piece: Mapping[str, Any]) -> None:
         entry = self._entry(piece)
         for name, value in piece.items():
-            if name in _JOINED and isinstance(value, str):
-                entry.setdefault(name, []).append(value)
-            elif name not in _JOINED and value is not None:
-                entry[name] = value
+            if name not in _JOINED or not isinstance(value, str):
+                if value is not None:
+                    entry[name] = value
+            elif isinstance(pieces := entry.get(name), _Pieces):
+                pieces.append(value)
+            else:
+                entry[name] = _Pieces([value])
 
     def _entry(self, piece: Mapping[str, Any]) -> dict[str, Any]:
         """Return the entry that *piece* belongs to; a new one when it begins an entry."""
@@ -72,7 +79,10 @@ class ReasoningDetails:
         """Return the entries, whole."""
         entries, self._entries, self._open = self._entries, [], {}
         whole = (
-            {name: "".join(value) if name in _JOINED else value for name, value in entry.items()}
+            {
+                name: "".join(cast("_Pieces", value)) if isinstance(value, _Pieces) else value
+                for name, value in entry.items()
+            }
             for entry in entries
         )
         return [entry for entry in whole if is_finite(entry)]
