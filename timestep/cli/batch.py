@@ -376,6 +376,8 @@ def _waiting(
 def _refuse_changed(path: Path, defaults: "Defaults", output: "Output") -> None:
     from timestep.batch import Line, read_file
 
+    if not output.done_before + output.failed_before:
+        return
     changed = [
         line.number
         for line in read_file(path, defaults)
