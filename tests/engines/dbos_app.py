@@ -43,7 +43,7 @@ async def main(records, workflow_id, model):
     DBOS(
         config={
             "name": "timestep-tests",
-            "system_database_url": f"sqlite:///{records}",
+            "system_database_url": records,
             "run_admin_server": False,
             "log_level": "ERROR",
         }

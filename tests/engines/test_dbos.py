@@ -1,4 +1,7 @@
-"""DBOS on SQLite: a model of timestep, retries as its table says, and what a kill costs."""
+"""DBOS on SQLite: a model of timestep, retries as its table says, and what a kill costs.
+
+With ``POSTGRES_URL`` set, such as ``postgresql://me@localhost/test``, DBOS keeps its records there.
+"""
 
 import os
 import signal
@@ -30,7 +33,8 @@ def start(fake_ollama, openai_server, monkeypatch, tmp_path):
 
     def start(model):
         command = [sys.executable, "-m", "tests.engines.dbos_app"]
-        command += [str(tmp_path / "records.sqlite"), "the-workflow", model]
+        records = os.environ.get("POSTGRES_URL", f"sqlite:///{tmp_path}/records.sqlite")
+        command += [records, str(tmp_path), model]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     return start
