@@ -26,7 +26,7 @@ from bench.pool import SCENARIOS, Machine, Scenario, Server
 from timestep import OllamaModelProvider
 from timestep.net.names import tagged
 
-_ROWS = ("8 x 1", "8 x 2", "8 x 2, two models", "one 8 times slower")
+_ROWS = ("8 x 2, two models", "8 x 1, two models", "8 x 1", "8 x 2", "one 8 times slower")
 
 HAPROXY = """\
 defaults
@@ -189,11 +189,12 @@ def main() -> None:
         asyncio.run(work(*json.loads(arguments.work)))
     else:
         ways = [False, True] if shutil.which("haproxy") else [False]
-        for scenario in [row for row in SCENARIOS if row.title in _ROWS and not row.warm]:
+        for scenario in [row for row in SCENARIOS if row.title in _ROWS]:
+            begins = "warm" if scenario.warm else "cold"
             for haproxy in ways:
                 seconds, shares = measure(scenario, haproxy=haproxy)
                 way = "haproxy" if haproxy else "pool"
-                print(f"{scenario.title:20} {way:8} {seconds:6.1f} s {shares}", flush=True)
+                print(f"{scenario.title:20} {begins} {way:8} {seconds:6.1f} s {shares}", flush=True)
 
 
 if __name__ == "__main__":
