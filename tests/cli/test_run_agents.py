@@ -547,11 +547,23 @@ def test_continue_goes_on_with_the_last_conversation(invoke, fake_ollama):
     ]
 
 
+def test_what_continues_a_conversation_is_recorded_with_it(invoke, fake_ollama):
+    for answer in ("one", "two"):
+        fake_ollama.reply(answer)
+
+    invoke("run", "1", "--session", "ann", *MODEL)
+    invoke("run", "2", "--continue", *MODEL)
+
+    runs = json.loads(invoke("traces", "list", "--json").stdout)
+    assert [run["group_id"] for run in runs] == ["ann", "ann"]
+
+
 def test_without_a_conversation_there_is_nothing_to_continue(invoke):
     result = invoke("run", "Hi", "--continue", *MODEL)
 
     assert result.exit_code == 1
     assert result.stderr == "Error: There is no conversation to continue.\n"
+    assert invoke("run", "Hi", "--continue", "--session", "ann", *MODEL).exit_code == 2
 
 
 def test_what_is_not_recorded_is_not_kept_either(invoke, fake_ollama, monkeypatch, tmp_path):

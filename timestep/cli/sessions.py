@@ -94,6 +94,21 @@ def kept_sessions() -> list[Session]:
     return list(reversed(found.values()))
 
 
+def last_session() -> str:
+    """Return the name of the conversation with the newest message.
+
+    Raises:
+        ClickException: There is none, or the file of the conversations cannot be used.
+    """
+    try:
+        found = kept_sessions()
+    except sqlite3.Error as exc:
+        raise unusable(exc) from exc
+    if not found:
+        raise click.ClickException("There is no conversation to continue.")
+    return found[0].name
+
+
 def _questions() -> Iterator[tuple[str, str, str]]:
     path = sessions_file()
     if not path.exists() or not path.stat().st_size:

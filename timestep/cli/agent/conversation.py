@@ -4,10 +4,9 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 from agents import RunResultStreaming, SQLiteSession, ToolApprovalItem, TResponseInputItem
 
-from timestep.cli.sessions import LAST, kept_sessions, sessions_file, unusable
+from timestep.cli.sessions import LAST, sessions_file, unusable
 
 
 @dataclass(frozen=True)
@@ -15,13 +14,11 @@ class Keeping:
     """Which conversation a command goes on with, and whether it is kept.
 
     Attributes:
-        session: The name of the conversation; None for the last one or a new one.
-        goes_on: Whether to go on with the last one.
+        session: The name of the conversation; None for a new one.
         keeps_last: Whether a new one is kept too, as the last one.
     """
 
     session: str | None = None
-    goes_on: bool = False
     keeps_last: bool = False
 
 
@@ -102,13 +99,12 @@ async def load_conversation(keeping: Keeping) -> Conversation:
     """Return the conversation that *keeping* names. Close it afterwards.
 
     Raises:
-        ClickException: The file of the conversations cannot be used, or holds none to go on with.
+        ClickException: The file of the conversations cannot be used.
     """
     try:
         if keeping.session is not None:
-            return await _load(keeping.session)
-        if keeping.goes_on:
-            return await _load(_last_name())
+            session = _open(keeping.session)
+            return Conversation(await session.get_items(), session)
     except (OSError, sqlite3.Error) as exc:
         raise unusable(exc) from exc
     if not keeping.keeps_last:
@@ -119,17 +115,5 @@ async def load_conversation(keeping: Keeping) -> Conversation:
         return Conversation([])  # its answer needs no file
 
 
-async def _load(name: str) -> Conversation:
-    session = _open(name)
-    return Conversation(await session.get_items(), session)
-
-
 def _open(name: str) -> SQLiteSession:
     return SQLiteSession(name, private_file(sessions_file()))
-
-
-def _last_name() -> str:
-    found = kept_sessions()
-    if not found:
-        raise click.ClickException("There is no conversation to continue.")
-    return found[0].name

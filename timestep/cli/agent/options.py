@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import click
 
 from timestep.cli.completion import complete_file, complete_model, complete_session
+from timestep.cli.sessions import last_session
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -21,6 +23,7 @@ class AgentOptions:
         instructions: The instructions to use instead of the agent's own.
         settings: Model settings, each as ``NAME=VALUE``.
         session: The name of the conversation to continue.
+        goes_on: Whether to continue the last conversation.
         max_turns: The most model calls for one answer.
     """
 
@@ -29,7 +32,21 @@ class AgentOptions:
     instructions: str | None
     settings: tuple[str, ...]
     session: str | None
+    goes_on: bool
     max_turns: int
+
+    @cached_property
+    def conversation(self) -> str | None:
+        """The name of the conversation to continue; None for a new one.
+
+        Raises:
+            ClickException: There is none to continue, or the options contradict each other.
+        """
+        if not self.goes_on:
+            return self.session
+        if self.session is not None:
+            raise click.UsageError("Choose --continue or --session, not both.")
+        return last_session()
 
 
 def agent_options(command: _Command) -> _Command:
@@ -64,6 +81,9 @@ def agent_options(command: _Command) -> _Command:
             shell_complete=complete_session,
             metavar="NAME",
             help="Continue the conversation with this name, and keep it on this machine.",
+        ),
+        click.option(
+            "-c", "--continue", "goes_on", is_flag=True, help="Continue the last conversation."
         ),
         click.option(
             "--max-turns",

@@ -12,6 +12,7 @@ from timestep.cli.agent.load import load_agent
 from timestep.cli.agent.model_settings import parse_settings
 from timestep.cli.agent.options import AgentOptions
 from timestep.cli.context import Context
+from timestep.cli.sessions import LAST
 from timestep.config.schema import OpenAIProviderSettings
 from timestep.config.settings import Settings
 from timestep.registry import MultiModelProvider
@@ -105,6 +106,7 @@ def prepare(
         model_provider=provider,
         model_settings=model_settings,
         workflow_name=name,
-        group_id=options.session,
+        # Conversations without a name take turns at one session, so that is no group.
+        group_id=None if options.conversation == LAST else options.conversation,
     )
     return RunSetup(agent, config, options.max_turns, settings, provider)

@@ -11,7 +11,6 @@ from timestep.cli.context import Context, configuration_options
 @click.command()
 @agent_options
 @click.option("--approve", is_flag=True, help="Ask before every tool call.")
-@click.option("-c", "--continue", "goes_on", is_flag=True, help="Continue the last conversation.")
 @click.option("--no-stats", is_flag=True, help="Leave the line of tokens and seconds out.")
 @click.option("--verbose", is_flag=True, help="Show tracebacks, and results of tools in full.")
 @configuration_options
@@ -19,7 +18,6 @@ def chat(
     context: Context,
     *,
     approve: bool,
-    goes_on: bool,
     no_stats: bool,
     verbose: bool,
     **options: Any,
@@ -30,8 +28,6 @@ def chat(
     begin and end a message of several lines. /help shows the commands. Ctrl-C stops an answer,
     Ctrl-D leaves. When the input is piped in, every line is a message too.
     """
-    if goes_on and options["session"] is not None:
-        raise click.UsageError("Choose --continue or --session, not both.")
     from timestep.cli.agent.conversation import Keeping
     from timestep.cli.agent.recording import recorded
     from timestep.cli.agent.setup import prepare
@@ -39,7 +35,7 @@ def chat(
 
     asked = AgentOptions(**options)
     setup = prepare(asked, context, name="timestep chat")
-    keeping = Keeping(asked.session, goes_on=goes_on, keeps_last=context.settings.traces.enabled)
+    keeping = Keeping(asked.conversation, keeps_last=context.settings.traces.enabled)
     with recorded(context.settings):
         chat_until_end(
             setup, keeping, approves=approve, shows_costs=not no_stats, is_verbose=verbose

@@ -50,7 +50,7 @@ def chat_until_end(
     quiet_sdk()
     if approves:
         setup = replace(setup, agent=with_approval(setup.agent))
-    group = keeping.session or f"chat_{uuid4().hex[:12]}"
+    group = setup.config.group_id or f"chat_{uuid4().hex[:12]}"
     setup = replace(setup, config=replace(setup.config, group_id=group))
     with impatient_runner() as loop, history():
         state = ChatState(

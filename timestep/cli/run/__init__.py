@@ -34,7 +34,6 @@ from timestep.cli.input import read_prompt
     multiple=True,
     help="Add the text of a file to the prompt. Can be repeated.",
 )
-@click.option("-c", "--continue", "goes_on", is_flag=True, help="Continue the last conversation.")
 @click.option(
     "--timeout",
     metavar="SECONDS",
@@ -53,7 +52,6 @@ def run(
     output_schema: str | None,
     images: tuple[str, ...],
     files: tuple[str, ...],
-    goes_on: bool,
     timeout: float | None,
     no_stats: bool,
     verbose: bool,
@@ -70,8 +68,6 @@ def run(
     prompt = read_prompt(prompt, files)
     if not prompt.strip():
         raise click.UsageError("The prompt is empty.")
-    if goes_on and options["session"] is not None:
-        raise click.UsageError("Choose --continue or --session, not both.")
     if as_json and as_lines:
         raise click.UsageError("Choose --json or --jsonl, not both.")
     from timestep.cli.agent.conversation import Keeping
@@ -90,6 +86,6 @@ def run(
     setup = prepare(asked, context, name="timestep run", output=output)
     form = Form.JSON if as_json else Form.LINES if as_lines else Form.TEXT
     how = Manner(form, timeout=timeout, shows_costs=not no_stats, is_verbose=verbose)
-    keeping = Keeping(asked.session, goes_on=goes_on, keeps_last=context.settings.traces.enabled)
+    keeping = Keeping(asked.conversation, keeps_last=context.settings.traces.enabled)
     with recorded(context.settings):
         print_answer(question, setup, keeping, how)
