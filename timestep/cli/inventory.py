@@ -4,12 +4,11 @@ Nothing of the SDK is imported unless a server cannot be asked: then its error s
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import httpx
-import ollama
 
 from timestep.config.kinds import lists_models
 from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
@@ -20,8 +19,8 @@ from timestep.net.names import strip_cloud_suffix, untagged
 from timestep.net.proxies import ProxyError
 from timestep.net.tls import CertificateError
 from timestep.net.urls import authority
+from timestep.ollama.about import connect, list_entries, show
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.official import open_client
 from timestep.ollama.unreached import unreached
 from timestep.openai.listing import list_models
 
@@ -167,11 +166,10 @@ def _unreached(error: Exception, endpoint: Endpoint) -> str:
 
     This failure is the usual one, so it does not wait for the SDK.
     """
-    refused = error.__context__ if isinstance(error, ConnectionError) else None
-    if not isinstance(refused, httpx.ConnectError):
+    if not isinstance(error, httpx.ConnectError):
         return ""
     origin = endpoint.origin(None)
-    return unreached(origin.host, origin.clean(str(transport_error(refused))))
+    return unreached(origin.host, origin.clean(str(transport_error(error))))
 
 
 def _translated(error: Exception, endpoint: Endpoint) -> Exception:
@@ -188,40 +186,43 @@ def _translated(error: Exception, endpoint: Endpoint) -> Exception:
 
 async def _look(endpoint: Endpoint) -> tuple[list[Offer], dict[str, int]]:
     """Return the models of a server by Ollama's names, and the context of those it has loaded."""
-    async with open_client(
-        endpoint.base_url,
-        endpoint.headers,
-        reach=endpoint.reach,
-        key_command=endpoint.key_command,
-    ) as client:
-        listed, loaded = await asyncio.gather(client.list(), _loaded(client, endpoint))
+    async with connect(endpoint) as client:
+        listed, loaded = await asyncio.gather(
+            list_entries(client, "/api/tags"), _loaded(client, endpoint)
+        )
         gate = asyncio.Semaphore(_AT_ONCE)
-        offers = await asyncio.gather(*(_offer(client, entry, gate) for entry in listed.models))
+        offers = await asyncio.gather(*(_offer(client, entry, gate) for entry in listed))
     return offers, loaded
 
 
-async def _loaded(client: ollama.AsyncClient, endpoint: Endpoint) -> dict[str, int]:
+async def _loaded(client: httpx.AsyncClient, endpoint: Endpoint) -> dict[str, int]:
     """Return the tokens of context that are allocated, by model."""
     if endpoint.is_cloud:
         return {}
-    running = await client.ps()
-    return {entry.model or "": entry.context_length or 0 for entry in running.models}
+    running = await list_entries(client, "/api/ps")
+    return {_name_of(entry): _number(entry.get("context_length")) or 0 for entry in running}
 
 
 async def _offer(
-    client: ollama.AsyncClient, entry: ollama.ListResponse.Model, gate: asyncio.Semaphore
+    client: httpx.AsyncClient, entry: Mapping[str, Any], gate: asyncio.Semaphore
 ) -> Offer:
     """Return what the server tells of one model, which it lists whether it tells or not."""
-    name = entry.model or ""
+    name, size = _name_of(entry), _number(entry.get("size"))
     try:
         async with gate:
-            shown = await client.show(name)
-    except Exception:  # noqa: BLE001 - the client raises much
-        return Offer(name, size=entry.size)
-    facts = shown.modelinfo or {}
+            shown = await show(client, name)
+    except (httpx.HTTPError, ValueError):
+        return Offer(name, size=size)
+    facts, able = shown.get("model_info"), shown.get("capabilities")
+    facts = cast("Mapping[str, Any]", facts) if isinstance(facts, dict) else {}
     context = facts.get(f"{facts.get('general.architecture')}.context_length")
-    able = None if shown.capabilities is None else tuple(shown.capabilities)
-    return Offer(name, able, _number(context), entry.size)
+    capabilities = tuple(map(str, cast("list[Any]", able))) if isinstance(able, list) else None
+    return Offer(name, capabilities, _number(context), size)
+
+
+def _name_of(entry: Mapping[str, Any]) -> str:
+    name = entry.get("model")
+    return name if isinstance(name, str) else ""
 
 
 async def list_openai(

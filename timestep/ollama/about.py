@@ -1,44 +1,68 @@
-"""What an Ollama server says about itself, asked without importing the SDK."""
+"""What an Ollama server says about itself and its models, asked without importing the SDK.
 
-import asyncio
-from typing import Any, Literal, NamedTuple
+It is asked over httpx and not with `ollama.AsyncClient`, whose types take long to import.
+`timestep.ollama.foreign_errors` makes errors of the tree of what this raises.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import httpx
 
 from timestep.net.httpx_options import httpx_options
 from timestep.ollama.endpoint import Endpoint
 
+_CONNECT_SECONDS = 5.0
 
-class Said(NamedTuple):
-    """An answer of a server.
 
-    Attributes:
-        status: HTTP's number; None without an answer.
-        document: The JSON of the answer; None if it has none.
+@asynccontextmanager
+async def connect(endpoint: Endpoint) -> AsyncGenerator[httpx.AsyncClient]:
+    """Open a client of *endpoint*, with its headers and its key; it is closed at the end.
+
+    Raises:
+        ConfigurationError: A command prints the key, and fails.
+        ValueError: The proxy for it, or a file of certificates, cannot be used.
     """
-
-    status: int | None = None
-    document: Any = None
-
-
-async def ask(
-    endpoint: Endpoint, method: Literal["GET", "POST"], path: str, patience: float
-) -> Said:
-    """Return what *endpoint* answers within *patience* seconds."""
     headers = dict(endpoint.headers)
-    try:
-        if endpoint.key_command is not None:
-            headers.setdefault("authorization", f"Bearer {await endpoint.key_command.key()}")
-        options = httpx_options(endpoint.base_url, endpoint.reach)
-        async with (
-            asyncio.timeout(patience),
-            httpx.AsyncClient(headers=headers, timeout=patience, **options) as client,
-        ):
-            body = b"{}" if method == "POST" else None
-            answer = await client.request(method, endpoint.base_url + path, content=body)
-    except Exception:  # noqa: BLE001 - naming the error of a command imports the SDK
-        return Said()
-    try:
-        return Said(answer.status_code, answer.json())
-    except ValueError:
-        return Said(answer.status_code)
+    if endpoint.key_command is not None:
+        headers.setdefault("authorization", f"Bearer {await endpoint.key_command.key()}")
+    async with httpx.AsyncClient(
+        base_url=endpoint.base_url,
+        headers=headers,
+        timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
+        **httpx_options(endpoint.base_url, endpoint.reach),
+    ) as client:
+        yield client
+
+
+async def list_entries(client: httpx.AsyncClient, path: str) -> list[Mapping[str, Any]]:
+    """Return the models that ``GET path`` lists.
+
+    Raises:
+        HTTPError: The server cannot be reached, or refused.
+        ValueError: The answer is no list of models.
+    """
+    document = await _read(await client.get(path))
+    entries: Any = document.get("models")
+    if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):  # pyright: ignore[reportUnknownVariableType] - what it checks
+        raise ValueError("not a list of models")
+    return cast("list[Mapping[str, Any]]", entries)
+
+
+async def show(client: httpx.AsyncClient, model: str) -> Mapping[str, Any]:
+    """Return what the server tells of *model*.
+
+    Raises:
+        HTTPError: The server cannot be reached, or refused.
+        ValueError: The answer is not an object.
+    """
+    return await _read(await client.post("/api/show", json={"model": model}))
+
+
+async def _read(answer: httpx.Response) -> Mapping[str, Any]:
+    answer.raise_for_status()
+    document: Any = answer.json()
+    if not isinstance(document, dict):
+        raise ValueError("not an object")
+    return cast("Mapping[str, Any]", document)

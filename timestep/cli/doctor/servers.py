@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import Any, Literal, NamedTuple, cast
 from urllib.request import getproxies, proxy_bypass
 
 from timestep.cli.doctor import Finding, Status
@@ -14,7 +14,7 @@ from timestep.config.kinds import KINDS, lists_models
 from timestep.config.settings import Settings
 from timestep.net.extras import install_command
 from timestep.net.urls import OLLAMA_CLOUD, is_loopback
-from timestep.ollama.about import ask
+from timestep.ollama.about import connect
 from timestep.ollama.endpoint import Endpoint
 
 # Source: ollama's release tags. Each fault is fixed in the release beside it.
@@ -55,7 +55,8 @@ async def visit(settings: Settings, patience: float) -> list[Server]:
 
 async def _visit(prefix: str, endpoint: Endpoint, patience: float) -> Server:
     version, account = await asyncio.gather(
-        ask(endpoint, "GET", "/api/version", patience), ask(endpoint, "POST", "/api/me", patience)
+        _ask(endpoint, "GET", "/api/version", patience),
+        _ask(endpoint, "POST", "/api/me", patience),
     )
     page = _text(account.document, "signin_url")
     return Server(
@@ -66,6 +67,27 @@ async def _visit(prefix: str, endpoint: Endpoint, patience: float) -> Server:
         is_refused=account.status in {401, 403},
         signin_url=page and endpoint.origin(None).clean(page),
     )
+
+
+class _Said(NamedTuple):
+    status: int | None = None
+    document: Any = None
+
+
+async def _ask(
+    endpoint: Endpoint, method: Literal["GET", "POST"], path: str, patience: float
+) -> _Said:
+    """Return the status and the JSON that *endpoint* answers, as far as there are any."""
+    try:
+        async with asyncio.timeout(patience), connect(endpoint) as client:
+            body = b"{}" if method == "POST" else None
+            answer = await client.request(method, path, content=body)
+    except Exception:  # noqa: BLE001 - naming the error of a key's command imports the SDK
+        return _Said()
+    try:
+        return _Said(answer.status_code, answer.json())
+    except ValueError:
+        return _Said(answer.status_code)
 
 
 def check_server(
