@@ -213,11 +213,16 @@ async def _offer(
             shown = await show(client, name)
     except (httpx.HTTPError, ValueError):
         return Offer(name, size=size)
-    facts, able = shown.get("model_info"), shown.get("capabilities")
-    facts = cast("Mapping[str, Any]", facts) if isinstance(facts, dict) else {}
-    context = facts.get(f"{facts.get('general.architecture')}.context_length")
+    able = shown.get("capabilities")
     capabilities = tuple(map(str, cast("list[Any]", able))) if isinstance(able, list) else None
-    return Offer(name, capabilities, _number(context), size)
+    return Offer(name, capabilities, _context_length(shown.get("model_info")), size)
+
+
+def _context_length(facts: object) -> int | None:
+    if not isinstance(facts, dict):
+        return None
+    known = cast("dict[str, object]", facts)
+    return _number(known.get(f"{known.get('general.architecture')}.context_length"))
 
 
 def _name_of(entry: Mapping[str, Any]) -> str:

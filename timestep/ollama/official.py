@@ -1,4 +1,4 @@
-"""`ollama.AsyncClient`, which lists, shows and pulls models for the commands.
+"""`ollama.AsyncClient`, which pulls models, and lists them for shell completion.
 
 It imports neither the SDK nor our errors, so that shell completion stays quick. See
 `timestep.ollama.foreign_errors` for what the client raises.
