@@ -206,6 +206,12 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(typing, fake_ollama
     assert answer["content"].startswith("one")
 
 
+def test_the_figures_can_be_left_out(on_screen, fake_ollama):
+    fake_ollama.reply("ok")
+
+    assert on_screen(80, "run", "Hi", *MODEL, "--no-stats") == ("ok\n", 0)
+
+
 def test_something_moves_while_a_model_is_waited_for(typing, fake_ollama):
     fake_ollama.reply("late", fault=Stall())
 
