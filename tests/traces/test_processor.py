@@ -74,7 +74,7 @@ async def test_counts_that_no_column_holds_are_left_out(fake_ollama, installed):
 
     installed.flush()
     [call] = installed.get("last").model_calls
-    assert (call.input_tokens, call.output_tokens, call.output_seconds) == (3, None, None)
+    assert (call.input_tokens, call.output_tokens, call.output_seconds) == (3, 0, None)
     assert installed.verify() == []
 
 

@@ -62,8 +62,8 @@ def span_ended(span: Span[Any], *, most_bytes: int = sys.maxsize) -> SpanEnded:
     data: SpanData = span.span_data
     kept = [each for each in wire_bytes.take(span.span_id) if each.request]
     content = _content(data, with_input=not kept)
-    bodies = [[each.request, *each.response] for each in kept]
-    if is_larger([content, bodies], most_bytes):
+    size = sum(len(each.request) + sum(map(len, each.response)) for each in kept)
+    if size > most_bytes or is_larger(content, most_bytes - size):
         return _cut(span, data)
     written = _json_bytes(content)
     if len(written) > most_bytes:
