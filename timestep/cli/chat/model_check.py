@@ -33,8 +33,14 @@ async def check_model(setup: RunSetup) -> None:
 async def _check_ollama(provider: OllamaModelProvider, name: str) -> None:
     if is_cloud_name(name):
         return  # a server knows those that were used there before
-    async with asyncio.timeout(_PATIENCE):
-        await provider.wire(name).post("/api/show", {"model": name})
+    wire = provider.wire(name)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await wire.post("/api/show", {"model": name})
+    except TimeoutError:
+        print_aside(
+            f"{wire.endpoint.base_url} did not say within {_PATIENCE:g} s if it has {name}."
+        )
 
 
 async def _check_openai(
