@@ -60,18 +60,21 @@ def error_of(span: Span[Any]) -> dict[str, Any] | None:
     if error is None or not isinstance(span.span_data, FunctionSpanData):
         return None if error is None else dict(error)
     details = error["data"] or {}
-    raised = sys.exception()
-    failure = _noted.pop(span.span_data, None)
-    if failure is None and raised is not None and not _is_redacted(details):
-        failure = read_failure(raised.__cause__ or raised)
+    failure = _noted.pop(span.span_data, None) or _failure_under_way(details)
     return {**error, "data": details if failure is None else {**details, **asdict(failure)}}
 
 
 _noted: WeakKeyDictionary[SpanData, ToolFailure] = WeakKeyDictionary()
 
 
-def _is_redacted(details: dict[str, Any]) -> bool:
-    return str(details.get("error")).endswith("redacted.")
+def _failure_under_way(details: dict[str, Any]) -> ToolFailure | None:
+    """Return the exception that ends a span now, if it is the one that the SDK put in *details*."""
+    raised = sys.exception()
+    if raised is None:
+        return None
+    error = raised.__cause__ or raised
+    # The text may be withheld, and the caller of the run may handle another exception.
+    return read_failure(error) if details.get("error") == str(error) else None
 
 
 def _place(frames: Iterable[traceback.FrameSummary]) -> str:
