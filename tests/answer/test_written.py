@@ -308,6 +308,10 @@ TAGS = '</tool_call> {"\\n; </tools>'
         ('{"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}', [F]),
         (wrapped("f", '{"x": 1}'), [F]),
         (wrapped("g", ""), [G]),
+        (
+            '{"type": "function", "function": {"id": "call_in", "name": "g", "arguments": {}}}',
+            [Call("g", {}, "call_in")],
+        ),
         (wrapped("g", "null"), [G]),
         (wrapped("f", '{"x": 1}', id="call_1"), [Call("f", {"x": 1}, "call_1")]),
         (f"[{wrapped('f', '{}')}, {G_TEXT}]", [Call("f", {}), G]),
@@ -368,6 +372,7 @@ class Limits(BaseModel):
         (Limits, '{"f": 0, "names": []}', "f: Input should be greater than 0"),
         (Limits, '{"f": 1, "names": ["a", 5]}', "names.1: Input should be a valid string"),
         (Limits, "{}", "f: Field required"),
+        (int, '{"response": "a"}', "response: Input should be a valid integer"),
         (list[int], '{"response": ["a"]}', "response.0: Input should be a valid integer"),
         (Limits, "I think so", "it is not JSON"),
         (Limits, '{"f": NaN}', "it holds NaN or Infinity, which JSON does not have"),
@@ -385,5 +390,5 @@ def test_an_output_that_does_not_match_says_what_is_wrong(output, text, said):
 def test_only_some_of_many_problems_are_told():
     text = json.dumps({"f": 1, "names": [1] * 9})
 
-    with pytest.raises(Mismatch, match=r"and 4 more$"):
+    with pytest.raises(Mismatch, match=r"^names.0: .*; names.1: .*; and 4 more$"):
         read_output(text, AgentOutputSchema(Limits))

@@ -178,6 +178,7 @@ def test_short_lines_are_answered_in_a_schema(invoke, server, tmp_path):
         (["in.jsonl", "out.jsonl", "--rate", "ollama=0"], "write a number above 0"),
         (["bad.csv", "out.jsonl"], "is not CSV in UTF-8"),
         (["open.csv", "out.jsonl"], "is not CSV in UTF-8"),
+        (["long.csv", "out.jsonl"], "a field of more than 131,072 characters"),
         (["in.jsonl", "out.jsonl", "--concurrency", "10001"], "1<=x<=10000"),
         (["in.jsonl", "out.jsonl", "--limit", "9" * 30], "1<=x<=1000000000"),
     ],
@@ -186,6 +187,7 @@ def test_what_cannot_be_done_is_told_in_words(invoke, server, tmp_path, argument
     write(tmp_path, *prompts(1))
     (tmp_path / "bad.csv").write_bytes(b"id,prompt\n1,\xff\n")
     (tmp_path / "open.csv").write_text('id,prompt\n1,"never ends\n2,lost\n3,lost\n')
+    (tmp_path / "long.csv").write_text(f"id,prompt\n1,{'x' * 200_000}\n")
     result = invoke("batch", *arguments)
     assert result.exit_code in {1, 2}
     assert words in " ".join(result.stderr.split())

@@ -114,6 +114,10 @@ ACCEPTED = {
         event({"reasoning_content": "hm", "reasoning": "hm"}) + event({"content": "hello"}) + STOP,
         [["thinking", "hm"], *ANSWER],
     ),
+    "a list of parts, with thinking as text": (
+        event({"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "hello"}]}) + STOP,
+        [["thinking", "hm"], *ANSWER],
+    ),
     "a list of parts, with thinking": (
         event({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "hello"}]}) + STOP,
         [["thinking", "hm"], *ANSWER],
@@ -343,6 +347,31 @@ FAILED = {
 def test_what_is_not_an_answer_is_a_failure(body, error):
     assert read(body)[-1] == ["failure", error]
     assert read(*(body[at : at + 1] for at in range(len(body))))[-1] == ["failure", error]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (event({"content": 5}), "sent content that is neither text nor a list"),
+        (event({"content": [{"type": "text", "text": 5}]}), "sent content that is not text"),
+        (event({"reasoning": 5}), "sent reasoning that is not text"),
+        (event({"tool_calls": "f()"}), "sent tool_calls that are not a list"),
+        (event(finish="abort"), "the answer ended with finish_reason 'abort'"),
+        (
+            b'data: {"choices": [{"delta": {}, "logprobs": {"content": [5]}}]}\n\n',
+            "sent logprobs that are not a list of tokens",
+        ),
+    ],
+)
+def test_a_failure_says_what_was_sent(body, words):
+    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    assert words in str(reader.feed(body)[-1].error)
+
+
+def test_words_behind_calls_come_after_them_in_one_piece():
+    later = event({"content": "and "}) + event({"content": "more"})
+    body = event(piece(0, "c", "f", "{}")) + later + event(finish="tool_calls")
+    assert read(body)[-2:] == [["text", "and more"], ["end", "tool_calls", [0, 0, 0]]]
 
 
 def test_a_finish_reason_makes_the_answer_whole_before_the_body_ends():

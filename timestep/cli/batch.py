@@ -356,6 +356,12 @@ def _read(lines: Iterator[Any], path: Path) -> Iterator[Any]:
     except OSError as exc:
         raise click.UsageError(f"{path} cannot be read: {exc.strerror}.") from exc
     except (UnicodeDecodeError, csv.Error) as exc:
+        if "field limit" in str(exc):
+            most = f"{csv.field_size_limit():,}"
+            raise click.UsageError(
+                f"{path} has a field of more than {most} characters, which CSV cannot hold here. "
+                "Write it as JSON lines."
+            ) from exc
         raise click.UsageError(f"{path} is not CSV in UTF-8: {exc}.") from exc
 
 
