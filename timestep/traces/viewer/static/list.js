@@ -50,8 +50,8 @@ class RunList {
       select("outcome", [["", "any outcome"], ...OUTCOMES.map((name) => [name, name]), ["errors", "with errors"]], filters.outcome, (value) => this.filter("outcome", value)),
       selectPeriod(filters.time, (value) => this.filter("time", value)),
       ["model", "agent", "tool"].map((name) => select(name, [["", `any ${name}`], ...values[name].map((value) => [value, value])], filters[name], (value) => this.filter(name, value))),
-      filters.group ? el("button.quiet.group", { type: "button", onclick: () => this.filter("group", "") }, `× session ${filters.group}`) : null,
-      Object.values(filters).some(Boolean) ? el("a.clear", { href: hrefOf(place().kind, place().names, {}) }, "clear filters") : null);
+      Object.values(filters).some(Boolean) ? el("a.clear", { href: hrefOf(place().kind, place().names, {}) }, "clear filters") : null,
+      filters.group ? el("button.quiet.group", { type: "button", title: "Show all sessions", onclick: () => this.filter("group", "") }, `× session ${filters.group}`) : null);
     [...this.choices.children].find((each) => had && each.getAttribute("aria-label") === had)?.focus();
   }
 
