@@ -11,13 +11,11 @@ from pathlib import Path
 
 import openai
 import pytest
-from agents import OpenAIChatCompletionsModel
+from agents import OpenAIChatCompletionsModel, OpenAIResponsesModel
 
 from tests.openai.scenarios import SCENARIOS, play
-from timestep.openai.endpoint import OpenAIEndpoint
-from timestep.openai.model import ChatCompletionsModel
-from timestep.openai.model_options import ChatModelOptions
-from timestep.openai.wire import ChatWire
+from timestep.config.settings import Settings
+from timestep.registry import MultiModelProvider
 from timestep.testing import FakeOpenAI
 
 PAGE = Path(__file__).parents[2] / "docs" / "openai.md"
@@ -25,19 +23,26 @@ ROW = re.compile(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTIL
 HOWS = {"whole": False, "streamed": True}
 
 
-def ours(base_url, model="m"):
-    wire = ChatWire(OpenAIEndpoint(base_url=base_url, api_key="k"))
-    return ChatCompletionsModel(model, wire, ChatModelOptions(max_retries=0)), wire.aclose
+OVER = {"chat_completions": OpenAIChatCompletionsModel, "responses": OpenAIResponsesModel}
 
 
-def theirs(base_url, model="m"):
+def ours(base_url, api, model="m"):
+    """A model by settings alone."""
+    table = {"kind": "openai", "base_url": base_url, "api": api, "api_key": "k", "max_retries": 0}
+    settings = Settings(_env_file=None, providers={"p": table})
+    provider = MultiModelProvider.from_settings(settings)
+    return provider.get_model(f"p/{model}"), provider.aclose
+
+
+def theirs(base_url, api, model="m"):
+    """A model of the SDK's."""
     client = openai.AsyncOpenAI(base_url=base_url, api_key="k", max_retries=0)
-    return OpenAIChatCompletionsModel(model, client), client.close
+    return OVER[api](model, client), client.close
 
 
-def came(build, name, how):
+def came(build, name, how, api):
     with FakeOpenAI(strict=False) as fake:
-        return play(SCENARIOS[name], *build(fake.base_url), fake, is_streamed=HOWS[how])
+        return play(SCENARIOS[name], *build(fake.base_url, api), fake, is_streamed=HOWS[how])
 
 
 def differences(their, our):
@@ -67,34 +72,39 @@ def named(error):
     return "none" if error is None else f"`{type(error).__name__}`"
 
 
-@pytest.fixture(scope="module")
-def found():
+def found(api):
     rows = defaultdict(set)
     with warnings.catch_warnings():
         # The SDK's client leaves the connections of an event loop that ended open.
         warnings.simplefilter("ignore", ResourceWarning)
         for name in SCENARIOS:
             for how in HOWS:
-                for difference in differences(came(theirs, name, how), came(ours, name, how)):
+                # An error that a name keeps keeps its client too, beyond the collection below.
+                for difference in differences(
+                    came(theirs, name, how, api), came(ours, name, how, api)
+                ):
                     rows[difference].add(f"{name}, {how}")
         gc.collect()
     return rows
 
 
-def listed():
-    rows = [match.groups() for match in ROW.finditer(PAGE.read_text())][1:]
+def listed(api):
+    over_chat, over_responses = PAGE.read_text().split("\n## Over the Responses API\n")
+    page = over_chat if api == "chat_completions" else over_responses
+    rows = [match.groups() for match in ROW.finditer(page)][1:]
     return {tuple(row[1:4]): (set(row[0].split("; ")), row[4]) for row in rows if row[0] != "---"}
 
 
-def test_every_difference_to_the_sdk_s_model_is_documented_with_its_reason(found):
-    documented = listed()
+@pytest.mark.parametrize("api", OVER)
+def test_every_difference_to_the_sdk_s_model_is_documented_with_its_reason(api):
+    documented, shown = listed(api), found(api)
     missing = {
         f"| {'; '.join(sorted(names))} | {' | '.join(row)} | … |"
-        for row, names in found.items()
+        for row, names in shown.items()
         if documented.get(row, [set()])[0] != names
     }
     assert not missing, "\n".join(["write into docs/openai.md:", *sorted(missing)])
-    assert documented.keys() == found.keys()
+    assert documented.keys() == shown.keys()
     assert all(len(why) > 10 for _, why in documented.values())
 
 
