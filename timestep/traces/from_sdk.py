@@ -154,7 +154,12 @@ def trace_ended(trace: Trace) -> TraceEnded:
 def _content(data: SpanData, *, with_input: bool) -> dict[str, Any]:
     """Return what *data* exports, and what it holds only for processors."""
     if isinstance(data, GenerationSpanData):
+        config = mapping(data.model_config)
         content = data.export()
+        # The SDK lists all settings there are; those that were not made only cost.
+        content["model_config"] = {
+            name: value for name, value in config.items() if value is not None
+        }
         if not with_input:
             del content["input"]  # the stored request holds it
         return content
