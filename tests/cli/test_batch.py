@@ -3,10 +3,13 @@ import signal
 import sys
 
 import pytest
+from agents import Usage
 from openai.types.chat import ChatCompletion
 
 from timestep import load_settings
+from timestep.batch import Defaults, Result, read_values
 from timestep.batch.concurrency import concurrency_for
+from timestep.cli.batch_summary import Summary
 from timestep.testing import Stall
 
 
@@ -130,7 +133,20 @@ def test_the_summary_can_be_read_by_a_program(invoke, server, tmp_path):
         "requests": 3,
         "input_tokens": 30,
         "output_tokens": 6,
+        "cost": None,
     }
+
+
+def test_the_cost_is_told_where_prices_are_known():
+    usage = Usage(requests=1, input_tokens=1_000_000, output_tokens=100_000)
+    settings = load_settings(env_file=None, aliases={"both": ["gpt-4o-mini", "gpt-4o"]})
+    costs = {}
+    for name in ("gpt-4o-mini", "ollama/m", "both"):
+        [line] = read_values([{"prompt": "hi", "model": name}], Defaults())
+        summary = Summary(1, 0, settings)
+        summary.add(Result(line, {}, "hello", None, usage, 1, 0.1))
+        costs[name] = summary.cost()
+    assert costs == {"gpt-4o-mini": pytest.approx(0.21), "ollama/m": None, "both": None}
 
 
 def test_it_stops_after_so_many_failures(invoke, server, tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from timestep.batch.loop import CONCURRENCY
 from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
-from timestep.routing import chain, split_prefix
+from timestep.routing import split_prefix
 
 
 def concurrency_for(names: Collection[str | None], settings: Settings) -> int:
@@ -23,7 +23,7 @@ def concurrency_for(names: Collection[str | None], settings: Settings) -> int:
 
 
 def _prefix(name: str | None, settings: Settings) -> str:
-    first = next(iter(chain(name, settings.targets, settings.default_model)), "")
+    first = next(iter(settings.models_of(name)), "")
     return split_prefix(first)[0] or "openai"
 
 
@@ -35,6 +35,5 @@ def _places(prefix: str, settings: Settings) -> int:
 
 def _table(prefix: str, settings: Settings) -> object:
     """Return the table that says what *prefix* is; None when it needs none."""
-    spelled = settings.spellings("providers").get(prefix, prefix)
     built_in = {"openai": settings.openai, "ollama": settings.ollama}
-    return settings.providers.get(spelled, built_in.get(prefix))
+    return settings.providers.get(prefix, built_in.get(prefix))

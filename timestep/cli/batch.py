@@ -5,8 +5,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import (
     AbstractContextManager,
@@ -16,13 +14,14 @@ from contextlib import (
     redirect_stdout,
     suppress,
 )
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from timestep.cli.batch_summary import Summary
 from timestep.cli.completion import complete_file, complete_model
 from timestep.cli.context import ConfigurationProblem, Context, configuration_options
 from timestep.cli.event_loop import impatient_runner
@@ -38,75 +37,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 """How many bad lines are named."""
-
-
-@dataclass(slots=True)
-class Summary:
-    """What became of a batch so far.
-
-    Attributes:
-        lines: In the input.
-        done_before: Lines that an earlier run ended, answered or given up.
-        answered: By this run.
-        failures: Lines that this run gave up, by class of error.
-        requests: Model calls of this run.
-    """
-
-    lines: int
-    done_before: int
-    answered: int = 0
-    failures: Counter[str] = field(default_factory=Counter[str])
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    _started: float = field(default_factory=time.monotonic)
-
-    def add(self, result: "Result") -> None:
-        """Count *result*."""
-        if result.error is None:
-            self.answered += 1
-        else:
-            self.failures[result.row["error"]["code"]] += 1
-        self.requests += max(result.usage.requests, result.attempts)
-        self.input_tokens += result.usage.input_tokens
-        self.output_tokens += result.usage.output_tokens
-
-    def rate(self) -> str:
-        """Lines and tokens a second, and how many failed."""
-        seconds = max(time.monotonic() - self._started, 1e-9)
-        lines = (self.answered + self.failed) / seconds
-        failed = f", {self.failed:,} failed" if self.failed else ""
-        return f"{lines:,.1f} lines/s, {self.output_tokens / seconds:,.0f} tokens/s{failed}"
-
-    @property
-    def failed(self) -> int:
-        """How many lines this run gave up."""
-        return self.failures.total()
-
-    def as_json(self) -> dict[str, Any]:
-        """The summary for programs."""
-        return {
-            "lines": self.lines,
-            "done_before": self.done_before,
-            "answered": self.answered,
-            "failed": self.failed,
-            "failures": dict(self.failures),
-            "requests": self.requests,
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-            "seconds": round(time.monotonic() - self._started, 3),
-        }
-
-    def __str__(self) -> str:
-        """The summary for people."""
-        parts = [f"{self.answered:,} answered"]
-        if self.done_before:
-            parts.append(f"{self.done_before:,} done before")
-        if self.failed:
-            classes = ", ".join(f"{name} {count:,}" for name, count in self.failures.most_common())
-            parts.append(f"{self.failed:,} failed ({classes})")
-        parts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")
-        return "; ".join(parts)
 
 
 def _check_address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -231,7 +161,9 @@ def batch(
         count, names = _check(path, defaults)
         with _output(target, retry_errors=retry_errors) as output:
             _refuse_changed(path, defaults, output)
-            summary = Summary(count, output.done_before + output.failed_before)
+            done_before = output.done_before + output.failed_before
+            is_alone = reference is None
+            summary = Summary(count, done_before, context.settings if is_alone else None)
             results = _results(
                 _waiting(path, defaults, output, limit),
                 prepare,
@@ -444,7 +376,7 @@ def _progress(summary: Summary) -> Generator[Callable[[], None]]:
         task = bar.add_task("", total=left, rate="")
 
         def advance() -> None:
-            bar.update(task, advance=1, rate=summary.rate())
+            bar.update(task, advance=1, rate=summary.progress())
 
         yield advance
 

@@ -1,0 +1,132 @@
+"""What became of a batch: counted line by line, for people and for programs."""
+
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from timestep.routing import split_prefix
+
+if TYPE_CHECKING:
+    from timestep.batch import Result
+    from timestep.config.settings import Settings
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of a batch so far.
+
+    Attributes:
+        lines: In the input.
+        done_before: Lines that an earlier run ended, answered or given up.
+        settings: Where the models of the lines are, to look up prices; None for agents, which may ask
+            any model.
+        answered: By this run.
+        failures: Lines that this run gave up, by class of error.
+        requests: Model calls of this run.
+        tokens: By the name of the model: of the prompts, cached ones of them, and of the answers.
+    """
+
+    lines: int
+    done_before: int
+    settings: "Settings | None" = None
+    answered: int = 0
+    failures: Counter[str] = field(default_factory=Counter[str])
+    requests: int = 0
+    tokens: dict[str | None, list[int]] = field(
+        default_factory=lambda: defaultdict(lambda: [0] * 3)
+    )
+    _started: float = field(default_factory=time.monotonic)
+
+    def add(self, result: "Result") -> None:
+        """Count *result*."""
+        if result.error is None:
+            self.answered += 1
+        else:
+            self.failures[result.row["error"]["code"]] += 1
+        usage = result.usage
+        self.requests += max(usage.requests, result.attempts)
+        tokens = self.tokens[result.line.question.model]
+        tokens[0] += usage.input_tokens
+        tokens[1] += usage.input_tokens_details.cached_tokens
+        tokens[2] += usage.output_tokens
+
+    @property
+    def failed(self) -> int:
+        """How many lines this run gave up."""
+        return self.failures.total()
+
+    @property
+    def input_tokens(self) -> int:
+        """Of all prompts."""
+        return sum(tokens[0] for tokens in self.tokens.values())
+
+    @property
+    def output_tokens(self) -> int:
+        """Of all answers."""
+        return sum(tokens[2] for tokens in self.tokens.values())
+
+    def cost(self) -> float | None:
+        """In US dollars, of the models whose prices are known; None when no price is."""
+        found = [self._price(name, *tokens) for name, tokens in self.tokens.items()]
+        known = [cost for cost in found if cost is not None]
+        return sum(known) if known else None
+
+    def _price(self, name: str | None, read: int, cached: int, written: int) -> float | None:
+        names = [] if self.settings is None else self.settings.models_of(name)
+        if self.settings is None or len(names) != 1:  # any model of a chain may have answered
+            return None
+        from timestep.config.schema import OpenAIProviderSettings
+        from timestep.traces.prices import price
+
+        prefix, model = split_prefix(names[0])
+        tables = {"openai": self.settings.openai, **self.settings.providers}
+        table = tables.get(prefix or "openai")
+        if table is not self.settings.openai and not isinstance(table, OpenAIProviderSettings):
+            return None
+        return price(
+            model, table.base_url, input_tokens=read, output_tokens=written, cached_tokens=cached
+        )
+
+    def progress(self) -> str:
+        """Lines and tokens a second, the cost and the failures so far."""
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        lines = (self.answered + self.failed) / seconds
+        speed = f"{lines:,.1f} lines/s, {self.output_tokens / seconds:,.0f} tokens/s"
+        return ", ".join([speed, *self._costs(), *self._failures()])
+
+    def _costs(self) -> list[str]:
+        from timestep.traces.summary import dollars
+
+        cost = self.cost()
+        return [] if cost is None else [dollars(cost)]
+
+    def _failures(self) -> list[str]:
+        if not self.failed:
+            return []
+        classes = ", ".join(f"{name} {count:,}" for name, count in self.failures.most_common())
+        return [f"{self.failed:,} failed ({classes})"]
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary for programs."""
+        return {
+            "lines": self.lines,
+            "done_before": self.done_before,
+            "answered": self.answered,
+            "failed": self.failed,
+            "failures": dict(self.failures),
+            "requests": self.requests,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost": self.cost(),
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+
+    def __str__(self) -> str:
+        """The summary for people."""
+        parts = [f"{self.answered:,} answered"]
+        if self.done_before:
+            parts.append(f"{self.done_before:,} done before")
+        parts += self._failures()
+        parts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")
+        return "; ".join([*parts, *self._costs()])
