@@ -185,7 +185,7 @@ def kills(lines: int, times: int, ports: list[int], *, ray: bool) -> None:
     command = [sys.executable, "-c", code, *batch_arguments(source, target, ray=ray)]
     for number in range(times):
         goal = chance.randrange(lines * number // times, lines * (number + 1) // times)
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(command) as process:
             while process.poll() is None and _rows(target) < goal:
                 time.sleep(0.01)
             process.kill()
