@@ -13,7 +13,7 @@ import openai
 import pytest
 from agents import OpenAIChatCompletionsModel, OpenAIResponsesModel
 
-from tests.openai.scenarios import SCENARIOS, play
+from tests.openai.scenarios import PARIS, SCENARIOS, Scenario, play, said, weather
 from timestep.config.settings import Settings
 from timestep.registry import MultiModelProvider
 from timestep.testing import FakeOpenAI
@@ -110,3 +110,21 @@ def test_every_difference_to_the_sdk_s_model_is_documented_with_its_reason(api):
 
 def test_the_scenarios_are_many():
     assert len(SCENARIOS) * len(HOWS) >= 43
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+@pytest.mark.parametrize("model", ["m", "deepseek-reasoner"])
+def test_thinking_goes_back_as_the_sdk_s_model_sends_it(model, field, how):
+    thinking = {"thinking": "Hm", "thinking_field": field}
+    scenario = Scenario(
+        said({"tool_calls": [PARIS], **thinking}, {"text": "Sunny", **thinking}),
+        agent={"tools": [weather]},
+    )
+
+    def sent(build):
+        with FakeOpenAI(strict=False) as fake:
+            build = build(fake.base_url, "chat_completions", model)
+            return play(scenario, *build, fake, is_streamed=HOWS[how]).bodies[-1]["messages"]
+
+    assert sent(ours) == sent(theirs)

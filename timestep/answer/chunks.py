@@ -26,9 +26,15 @@ class Text:
 
 @dataclass(slots=True)
 class Thinking:
-    """More of the thinking."""
+    """More of the thinking.
+
+    Attributes:
+        field: Where it goes when the turn is sent back, as the SDK's converter knows it; empty for
+            the converter's usual place.
+    """
 
     text: str
+    field: str = ""
 
 
 @dataclass(slots=True)

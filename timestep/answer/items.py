@@ -27,6 +27,12 @@ from timestep.answer.events import (
 )
 from timestep.answer.ids import CALL_ID, claim_call_id
 
+REASONING_FIELD = "_chat_completions_reasoning_field"
+"""Under this name the SDK's converter finds the field that thinking goes back to.
+
+Source: openai-agents 0.24 ``models/reasoning_content_replay.py``.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Ids:
@@ -76,6 +82,7 @@ class Items:
         self._used_ids = set(used_ids)
         self._has_begun = False
         self._kind = ""  # of the open item: "", "reasoning" or "message"
+        self._field = ""
         self._item_id = ""
         self._texts: list[str] = []
         self._logprobs: Logprobs = []
@@ -131,14 +138,15 @@ class Items:
         """Drop logprobs of text that was never shown."""
         self._waiting = []
 
-    def think(self, text: str) -> None:
-        """Add *text* to the open reasoning item, or open one."""
+    def think(self, text: str, field: str = "") -> None:
+        """Add *text* to the open reasoning item, or open one; *field* is where it goes back to."""
         if self._kind != "reasoning":
             self.close()
             self._kind = "reasoning"
             self._writer.reasoning_opened(len(self.output), self._data)
         if self._waiting:
             self._logprobs += self._take_waiting()
+        self._field = field
         self._texts.append(text)
         self._writer.reasoning_delta(len(self.output), text)
 
@@ -196,6 +204,8 @@ class Items:
         else:
             if self._logprobs:
                 data["logprobs"] = self._logprobs
+            if self._field:
+                data[REASONING_FIELD] = self._field
             reasoning = reasoning_item(text, data, None if status == "completed" else status)
             self._writer.reasoning_closed(index, reasoning)
             self.output.append(reasoning)

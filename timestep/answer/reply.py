@@ -134,7 +134,7 @@ class Reply:
                 else:
                     self._show(*self.text.feed(chunk.text))
             elif isinstance(chunk, Thinking):
-                self.items.think(chunk.text)
+                self.items.think(chunk.text, chunk.field)
             elif isinstance(chunk, TokenLogprobs):
                 self.items.wait_for(chunk.entries)
             elif isinstance(chunk, Call):

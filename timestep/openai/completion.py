@@ -76,8 +76,10 @@ class Completion:
             chunks.append(Text(""))
 
     def _delta(self, delta: Mapping[str, Any], chunks: list[Chunk]) -> None:
-        if thinking := delta.get("reasoning_content") or delta.get("reasoning"):
+        if thinking := delta.get("reasoning_content"):
             chunks.append(Thinking(self._text(thinking, "reasoning")))
+        elif thinking := delta.get("reasoning"):
+            chunks.append(Thinking(self._text(thinking, "reasoning"), "reasoning"))
         self._add_details(delta.get("reasoning_details"))
         if content := delta.get("content"):
             if isinstance(content, str):

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, cast
 
 from pydantic import BaseModel
 
+from timestep.answer.items import REASONING_FIELD
 from timestep.answer.pairs import CALL_ALONE, RESULT_ALONE, Pairs, told_alone
 from timestep.answer.told import as_json, told_item, told_result
 from timestep.errors import UnsupportedInputError
@@ -104,6 +105,8 @@ class History:
                 yield {"role": "user", "content": told_result(name, _text(item.get("output")))}
             case "function_call_output" if item.get("output") is None:
                 yield {**item, "output": ""}
+            case "reasoning":
+                yield _reasoning(item)
             case _ if kind in _UNDERSTOOD:
                 yield item
             case _:
@@ -165,6 +168,17 @@ def _message(item: Item) -> Item:
             "content": parts,
         }
     return {"role": item.get("role"), "content": "" if content is None else content}
+
+
+def _reasoning(item: Item) -> Item:
+    """Return *item* with its text in the summary too, where the converter looks for DeepSeek's."""
+    content, data = item.get("content"), item.get("provider_data")
+    has_field = isinstance(data, Mapping) and REASONING_FIELD in data
+    if has_field or item.get("summary") or not isinstance(content, list | tuple):
+        return item
+    parts = [_part(part) for part in cast("Sequence[Any]", content)]
+    texts = [part.get("text") for part in parts if part.get("type") == "reasoning_text"]
+    return {**item, "content": parts, "summary": [{"text": text} for text in texts if text]}
 
 
 def _part(part: Any) -> Item:
