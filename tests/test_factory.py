@@ -15,13 +15,18 @@ from agents import Agent, ModelProvider, ModelSettings, OpenAIResponsesModel, Ru
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.testing import ScriptedModel
 
-from timestep import factory
 from timestep.answer.defaults import ModelDefaults
 from timestep.config import kinds
 from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError, UnknownModelError
-from timestep.factory import OpenAIKeywords, build_all, build_default_openai, ollama_keywords
+from timestep.factory import providers as factory
+from timestep.factory.providers import (
+    OpenAIKeywords,
+    build_all,
+    build_default_openai,
+    ollama_keywords,
+)
 from timestep.net.reach import Reach
 from timestep.net.timeouts import Timeouts
 from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
@@ -365,7 +370,7 @@ print(MultiModelProvider.from_settings(settings).get_model("hi/m").model)
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(Path(factory.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(factory.__file__).parents[2])},
         capture_output=True,
         text=True,
         check=False,

@@ -18,7 +18,7 @@ from agents import Agent, RunConfig, Runner
 from timestep import MultiModelProvider, OllamaModelProvider, build_provider
 from timestep.config.schema import OpenAIProviderSettings
 from timestep.config.settings import load_settings
-from timestep.endpoints import openai_endpoint
+from timestep.factory.endpoints import openai_endpoint
 from timestep.ollama.pool import Pool
 from timestep.ollama.wire import Wire
 from timestep.openai.provider import OpenAICompatibleProvider

@@ -352,7 +352,7 @@ def test_threads_share_one_built_in_provider(monkeypatch):
             with contextlib.suppress(threading.BrokenBarrierError):
                 meeting.wait()
 
-    monkeypatch.setattr("timestep.factory.OllamaModelProvider", Slow)
+    monkeypatch.setattr("timestep.factory.providers.OllamaModelProvider", Slow)
     provider = MultiModelProvider()
     threads = [threading.Thread(target=provider.get_model, args=["ollama/m"]) for _ in range(2)]
     for thread in threads:

@@ -286,7 +286,7 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         Raises:
             ConfigurationError: A table or a plug-in cannot be used.
         """
-        from timestep.factory import (  # noqa: PLC0415 - see above
+        from timestep.factory.providers import (  # noqa: PLC0415 - see above
             build_aliases,
             build_all,
             build_default_openai,
@@ -420,7 +420,7 @@ class MultiModelProvider(Unpicklable, MultiProvider):
             ) from exc
 
     def _built_in_provider(self, prefix: str) -> ModelProvider | None:
-        from timestep.factory import build_unconfigured  # noqa: PLC0415 - see above
+        from timestep.factory.providers import build_unconfigured  # noqa: PLC0415 - see above
 
         with self._lock:
             if prefix not in self._built_in:

@@ -15,7 +15,7 @@ from timestep import (
     OllamaModelProvider,
 )
 from timestep.config.schema import OpenAIProviderSettings
-from timestep.endpoints import openai_endpoint
+from timestep.factory.endpoints import openai_endpoint
 from timestep.openai.provider import OpenAICompatibleProvider
 
 QUIET = RunConfig(tracing_disabled=True)

@@ -134,7 +134,7 @@ class Context:
         Raises:
             ConfigurationProblem: The settings are wrong.
         """
-        from timestep.endpoints import check_endpoints
+        from timestep.factory.endpoints import check_endpoints
 
         try:
             check_endpoints(self.settings)

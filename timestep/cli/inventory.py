@@ -13,7 +13,7 @@ import httpx
 from timestep.config.kinds import lists_models
 from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
 from timestep.config.settings import Settings
-from timestep.endpoints import ollama_endpoints, openai_endpoint
+from timestep.factory.endpoints import ollama_endpoints, openai_endpoint
 from timestep.net.given import transport_error
 from timestep.net.names import strip_cloud_suffix, untagged
 from timestep.net.proxies import ProxyError

@@ -64,12 +64,19 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            Kind("openai", OpenAIProviderSettings, "timestep.factory:build_openai", "groq"),
-            Kind("ollama", OllamaProviderSettings, "timestep.factory:build_ollama", "workstation"),
+            Kind(
+                "openai", OpenAIProviderSettings, "timestep.factory.providers:build_openai", "groq"
+            ),
+            Kind(
+                "ollama",
+                OllamaProviderSettings,
+                "timestep.factory.providers:build_ollama",
+                "workstation",
+            ),
             Kind(
                 "litellm",
                 LiteLLMProviderSettings,
-                "timestep.factory:build_gateway",
+                "timestep.factory.providers:build_gateway",
                 "claude",
                 package="litellm",
                 lists_models=False,
@@ -77,7 +84,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             Kind(
                 "any-llm",
                 AnyLLMProviderSettings,
-                "timestep.factory:build_gateway",
+                "timestep.factory.providers:build_gateway",
                 "mistral",
                 package="any_llm",
                 lists_models=False,

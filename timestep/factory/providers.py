@@ -1,4 +1,4 @@
-"""From settings to providers. Reveals secrets, as `timestep.endpoints` does, and opens nothing."""
+"""From settings to providers. Opens nothing."""
 
 import logging
 import pkgutil
@@ -29,8 +29,14 @@ from timestep.config.schema import (
     PluginProviderSettings,
     ProviderSettings,
 )
-from timestep.endpoints import key_command, ollama_key, ollama_place, openai_endpoint, reveal
 from timestep.errors import ConfigurationError, TimestepError
+from timestep.factory.endpoints import (
+    key_command,
+    ollama_key,
+    ollama_place,
+    openai_endpoint,
+    reveal,
+)
 from timestep.ollama.model_options import OllamaKeywords
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai.default import DefaultOpenAIProvider, OpenAIChoices
