@@ -161,7 +161,7 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         ),
         (
             {"providers": {"g": {"kind": "litellm", "xyzzy": {}}}},
-            "providers.g.xyzzy (argument): unknown setting. Known here: api_key,",
+            "providers.g.xyzzy (argument): unknown setting. Known here: allow_insecure, api_key,",
         ),
         (
             {"providers": {"a/b": {"kind": "litellm"}}},
