@@ -393,6 +393,8 @@ MOUNTED = "write the value itself, or mount the file as OPENAI_API_KEY in TIMEST
         ("environment", "file:/run/secrets/SECRET", MOUNTED),
         ("environment", "/run/secrets/SECRET", MOUNTED),
         ("environment", "op://vault/SECRET", MOUNTED),
+        ("environment", "vault:secret/SECRET", MOUNTED),
+        ("environment", "@/run/secrets/SECRET", MOUNTED),
         ("environment", "https://SECRET/v1", "is a URL; give the key itself"),
         ("environment", "arn:aws:SECRET", MOUNTED),
         ("environment", '"sk-SECRET"', "is still in quotes; leave out the quotes"),

@@ -13,7 +13,7 @@ Slip: TypeAlias = Literal["variable", "file", "url", "quotes", "assignment"]
 _SLIPS: tuple[tuple[Slip, str], ...] = (
     ("variable", r".*\$\{[^{}]*\}.*|\$\([^()]*\)|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%"),
     ("variable", r"\{\{.*\}\}|<[^<>]*>|env:.*"),
-    ("file", r"file:.*|/run/secrets/.*|(?:op|vault|secret)://.*|arn:.*"),
+    ("file", r"(?:file|vault|secret|arn):.*|@?/run/secrets/.*|@[./~].*|op://.*"),
     ("url", r"[a-z][a-z0-9+.-]*://.*"),
     ("quotes", r"['\"`].*|.*['\"`]"),
     ("assignment", r"(?:export\s+)?[A-Z][A-Z0-9_]*(?:KEY|TOKEN|SECRET)\s*[=:]\s*[^=].*"),

@@ -80,7 +80,7 @@ class ReasoningDetails:
         entries, self._entries, self._open = self._entries, [], {}
         whole = (
             {
-                name: "".join(cast("_Pieces", value)) if isinstance(value, _Pieces) else value
+                name: "".join(value) if isinstance(value, _Pieces) else value
                 for name, value in entry.items()
             }
             for entry in entries
