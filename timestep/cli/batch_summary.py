@@ -80,13 +80,13 @@ class Summary:
         from timestep.traces.prices import price
 
         prefix, model = split_prefix(names[0])
-        tables = {"openai": self.settings.openai, **self.settings.providers}
-        table = tables.get(prefix or "openai")
-        if table is not self.settings.openai and not isinstance(table, OpenAIProviderSettings):
+        if prefix is None or prefix == "openai":
+            host = self.settings.openai.base_url
+        elif isinstance(table := self.settings.providers.get(prefix), OpenAIProviderSettings):
+            host = table.base_url
+        else:
             return None
-        return price(
-            model, table.base_url, input_tokens=read, output_tokens=written, cached_tokens=cached
-        )
+        return price(model, host, input_tokens=read, output_tokens=written, cached_tokens=cached)
 
     def progress(self) -> str:
         """Lines and tokens a second, the cost and the failures so far."""
