@@ -433,6 +433,15 @@ def test_the_error_names_the_limit_that_was_in_force(setting, calls):
 
     assert f"({setting})" in str(raised.value)
     assert f"Raise {setting.partition('=')[0]}" in str(raised.value)
+    assert raised.value.is_cut
+
+
+def test_the_error_without_a_limit_names_the_settings_that_may_limit():
+    calls = [call("weather"), call("weather")]
+    with pytest.raises(ModelOutputError, match=r"Raise max_tokens") as raised:
+        settled(request(tools=TOOLS), last(calls=calls, reason="length"))
+
+    assert "token limit when it called 'weather' and 'weather'" in str(raised.value)
 
 
 EMPTY = {
