@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 
 from timestep.traces.conversation import answered, question
 from timestep.traces.records import Span, Trace
+from timestep.traces.summary import complaint
 from timestep.traces.text import one_line
 
 _STEPS = frozenset({"generation", "response", "function", "handoff", "guardrail"})
@@ -58,7 +59,7 @@ def compare(left: Trace, right: Trace) -> list[StepPair]:
 
 def describe(span: Span) -> dict[str, str]:
     """Return what a step did, as named texts."""
-    facts = {"error": "" if span.error is None else one_line(dict(span.error), _LONG)}
+    facts = {"error": complaint(span)}
     if span.is_model_call:
         messages = answered(span)
         facts["question"] = question(span.data.get("input"))

@@ -1,9 +1,6 @@
 """One line about a span. Pure."""
 
-from collections.abc import Mapping
-from typing import Any, cast
-
-from timestep.traces.conversation import answered
+from timestep.traces.conversation import answered, mapping
 from timestep.traces.records import Span
 from timestep.traces.text import call_text, one_line
 
@@ -66,15 +63,13 @@ def dollars(cost: float | None) -> str:
 
 def complaint(span: Span) -> str:
     """Return what went wrong in *span*: what failed, the error, and its place in the user's file."""
-    error = span.error or {}
-    data: Any = error.get("data")
-    details = cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else {}
+    error = mapping(span.error)
+    details = mapping(error.get("data"))
     said = ": ".join(str(part) for part in (error.get("message"), details.get("error")) if part)
     return f"{said} ({details['place']})" if details.get("place") else said
 
 
 def traceback_of(span: Span) -> str:
     """Return the traceback of what a tool raised in *span*; empty when there is none."""
-    data: Any = (span.error or {}).get("data")
-    found = cast("Mapping[str, Any]", data).get("traceback") if isinstance(data, Mapping) else None
+    found = mapping(mapping(span.error).get("data")).get("traceback")
     return found if isinstance(found, str) else ""
