@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.servers import free_port
+from tests.engines.servers import free_port, listens, wait_for
 from timestep import ConfigurationError, MultiModelProvider
 from timestep.batch import run_on_ray
 from timestep.testing import Reply
@@ -49,6 +49,7 @@ def cluster():
         "--dashboard-agent-listen-port=0",
     ]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        wait_for("Ray's head", lambda: listens(port))
         yield f"127.0.0.1:{port}"
         process.terminate()
 
