@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from click.shell_completion import (
@@ -15,6 +17,10 @@ from click.shell_completion import (
 from timestep.cli.context import find_context
 from timestep.cli.output import clean
 
+if TYPE_CHECKING:
+    from timestep.traces.reader import TraceReader
+
+FoundT = TypeVar("FoundT")
 _VARIABLE = "_TIMESTEP_COMPLETE"
 
 
@@ -76,15 +82,9 @@ def complete_trace(
 ) -> "list[str | CompletionItem[str]]":
     """Return the recorded runs whose ids begin with *incomplete*, newest first."""
     from timestep.cli.traces.format import short
-    from timestep.cli.traces.record import open_record, record_file
 
-    context = find_context(ctx)
-    try:
-        if not record_file(context).exists():  # a key press creates no file
-            return []
-        with open_record(context) as store:
-            runs = store.traces()
-    except click.ClickException:
+    runs = _of_record(ctx, lambda record: record.traces())
+    if runs is None:
         return []
     found = [CompletionItem(short(run.trace_id), help=clean(run.name)) for run in runs]
     found.insert(0, CompletionItem("last"))
@@ -95,17 +95,22 @@ def complete_recorded(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> "list[str | CompletionItem[str]]":
     """Return the recorded models, agents or tools, as *param* asks, that begin with *incomplete*."""
+    values = _of_record(ctx, lambda record: record.values()) or {}
+    return [value for value in values.get(param.name or "", ()) if value.startswith(incomplete)]
+
+
+def _of_record(ctx: click.Context, read: "Callable[[TraceReader], FoundT]") -> "FoundT | None":
+    """Return what *read* finds in the record; None where there is none that can be read."""
     from timestep.cli.traces.record import open_record, record_file
 
     context = find_context(ctx)
     try:
         if not record_file(context).exists():  # a key press creates no file
-            return []
-        with open_record(context) as store:
-            values = store.values()
+            return None
+        with open_record(context) as record:
+            return read(record)
     except click.ClickException:
-        return []
-    return [value for value in values[param.name or ""] if value.startswith(incomplete)]
+        return None
 
 
 class _ColonBash(BashComplete):
