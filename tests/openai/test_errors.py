@@ -13,7 +13,8 @@ from timestep.errors.meaning import meaning_of
 from timestep.net.connection import TransportError
 from timestep.net.origin import Origin
 from timestep.openai import errors as openai_errors
-from timestep.openai.errors import Failures, said_error, status_error
+from timestep.openai.failures import Failures
+from timestep.openai.refusals import said_error, status_error
 
 ORIGIN = Origin("m", "http://h", ("s3cret-key",))
 

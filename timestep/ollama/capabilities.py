@@ -17,6 +17,7 @@ from timestep.errors import (
     OllamaConnectionError,
     OllamaError,
 )
+from timestep.net.foreign import entries, mapping
 from timestep.net.names import is_cloud_name, tagged, untagged
 from timestep.ollama.pool import Pool
 from timestep.ollama.request.build import Abilities
@@ -124,20 +125,12 @@ class Catalogue:
                 listed = await self._source.get("/api/tags")
         except (OllamaError, TimeoutError):
             return []
-        models = map(_object, _list(_object(listed).get("models")))
+        models = map(mapping, entries(mapping(listed).get("models")))
         return [
             str(model.get("name"))
             for model in models
-            if capability in _list(model.get("capabilities"))
+            if capability in entries(model.get("capabilities"))
         ]
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def _some(names: list[str]) -> str:
@@ -148,15 +141,15 @@ def _some(names: list[str]) -> str:
 
 
 def _context_length(document: Mapping[str, Any]) -> int | None:
-    info = _object(document.get("model_info"))
+    info = mapping(document.get("model_info"))
     length = info.get(f"{info.get('general.architecture')}.context_length")
     return length if isinstance(length, int) and length > 0 else None
 
 
 def _read(shown: Any, enforces: bool) -> Abilities:
-    document = _object(shown)
+    document = mapping(shown)
     listed: Any = document.get("capabilities")
-    is_mlx = _object(document.get("details")).get("format") == "safetensors"
+    is_mlx = mapping(document.get("details")).get("format") == "safetensors"
     is_remote = bool(document.get("remote_host") or document.get("remote_model"))
     return Abilities(
         # Servers before 0.6.4 list none, which says nothing about the model.

@@ -20,11 +20,11 @@ import itertools
 import os
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from threading import Lock
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 from zlib import crc32
 
@@ -36,6 +36,7 @@ from timestep.errors import (
     ServerBusyError,
 )
 from timestep.errors.meaning import meaning_of
+from timestep.net.foreign import entries, mapping
 from timestep.net.forks import forget_in_children
 from timestep.net.names import tagged
 from timestep.ollama.wire import Wire
@@ -384,10 +385,5 @@ def _here() -> int:
 
 def _names(listed: Any) -> set[str]:
     """Return the full names of the models in an answer of ``/api/ps``."""
-    models: Any = cast("Mapping[str, Any]", listed).get("models") if _is_object(listed) else None
-    entries = cast("list[Any]", models) if isinstance(models, list) else []
-    return {tagged(str(entry.get("name"))) for entry in entries if _is_object(entry)}
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, Mapping)
+    models = filter(None, map(mapping, entries(mapping(listed).get("models"))))
+    return {tagged(str(model.get("name"))) for model in models}

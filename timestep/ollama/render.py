@@ -8,9 +8,10 @@ Source: ollama ``api/types.go`` (``DebugInfo``), v0.33.0.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from timestep.errors import OllamaStreamError
+from timestep.net.foreign import mapping
 from timestep.net.origin import Origin
 
 
@@ -62,7 +63,7 @@ def read_rendered(answer: Any, body: Mapping[str, Any], origin: Origin) -> Rende
     Raises:
         OllamaStreamError: The server rendered nothing, as Ollama Cloud and old servers do.
     """
-    info = _object(_object(answer).get("_debug_info"))
+    info = mapping(mapping(answer).get("_debug_info"))
     text = info.get("rendered_template")
     if not isinstance(text, str):
         raise OllamaStreamError(
@@ -89,7 +90,3 @@ def _is_cut(message: Mapping[str, Any], prompt: str) -> bool:
 def _begin(message: Mapping[str, Any]) -> str:
     words = " ".join(message["content"].split())
     return f"{message['role']}: {words if len(words) <= 60 else f'{words[:60]}…'}"  # noqa: PLR2004 - a line's worth
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

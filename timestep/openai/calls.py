@@ -15,8 +15,8 @@ from typing import Any, cast
 
 from timestep.answer.chunks import Call
 from timestep.net.encoding import is_finite
+from timestep.net.foreign import mapping
 from timestep.net.limits import MOST_CALLS
-from timestep.openai.errors import mapping
 
 _STRUCTURE = re.compile(r"""["\\{}\[\]]""")
 

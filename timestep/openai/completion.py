@@ -12,11 +12,13 @@ from typing import Any, cast
 
 from timestep.answer.chunks import Chunk, End, Refusal, Text, Thinking, TokenLogprobs, Usage, count
 from timestep.answer.events import read_logprobs
+from timestep.net.foreign import mapping
 from timestep.net.limits import MOST_CALLS
 from timestep.net.origin import Origin
 from timestep.openai.calls import PendingCalls, TooManyCalls
-from timestep.openai.errors import broken, mapping, said_error
+from timestep.openai.failures import broken
 from timestep.openai.reasoning import ReasoningDetails, TooManyDetails
+from timestep.openai.refusals import said_error
 
 _HUGE = 1e9
 """No call costs so many dollars; NaN and infinity are not costs either."""

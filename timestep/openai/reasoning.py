@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from timestep.net.encoding import is_finite
-from timestep.openai.errors import mapping
+from timestep.net.foreign import mapping
 
 _JOINED = ("text", "summary", "data")
 _MOST = 1_000

@@ -24,7 +24,8 @@ from timestep.errors import TimestepError
 from timestep.net.limits import LONGEST, LONGEST_JSON, MOST_VALUES, has_too_many_values
 from timestep.net.origin import Origin
 from timestep.openai.completion import Completion
-from timestep.openai.errors import broken, said_error
+from timestep.openai.failures import broken
+from timestep.openai.refusals import said_error
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 
 

@@ -15,7 +15,8 @@ from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority
 from timestep.openai.endpoint import OpenAIEndpoint
-from timestep.openai.errors import Failures, OpenAIStatusError
+from timestep.openai.errors import OpenAIStatusError
+from timestep.openai.failures import Failures
 
 _HEADERS = {
     "accept": "text/event-stream, application/json",

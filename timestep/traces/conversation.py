@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from timestep.net.foreign import entries, mapping
 from timestep.traces.records import Span, Trace
 from timestep.traces.text import as_json, call_text, canonical_arguments, read_arguments
 
@@ -132,7 +133,7 @@ def _read(item: Any, role: str) -> list[Message]:
             text, images = _text(fields.get("output"))
             return [Message("tool", text, call_id=_known(fields.get("call_id")), images=images)]
         case "reasoning":
-            parts = [*_list(fields.get("summary")), *_list(fields.get("content"))]
+            parts = [*entries(fields.get("summary")), *entries(fields.get("content"))]
             return [Message("assistant", thinking=_text(parts)[0])]
         case None | "message":
             return [_message(fields, role)]
@@ -148,10 +149,10 @@ def _message(fields: Mapping[str, Any], role: str) -> Message:
         role="system" if said_by == "developer" else said_by,
         text=text or str(fields.get("refusal") or ""),
         thinking=thinking if isinstance(thinking, str) else "",
-        calls=tuple(map(_call, _list(fields.get("tool_calls")))),
+        calls=tuple(map(_call, entries(fields.get("tool_calls")))),
         call_id=_known(fields.get("tool_call_id")),
         name=_known(fields.get("tool_name") or fields.get("name")),
-        images=images + len(_list(fields.get("images"))),
+        images=images + len(entries(fields.get("images"))),
     )
 
 
@@ -165,17 +166,8 @@ def _call(call: object) -> Call:
     )
 
 
-def mapping(value: object) -> Mapping[str, Any]:
-    """Return *value*, or an empty mapping when it is something else."""
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-
-
 def _known(name: object) -> str | None:
     return name if isinstance(name, str) else None
-
-
-def _list(value: object) -> Sequence[Any]:
-    return cast("Sequence[Any]", value) if isinstance(value, list | tuple) else ()
 
 
 def _text(content: Any) -> tuple[str, int]:

@@ -20,7 +20,8 @@ from agents.tracing import (
 from pydantic_core import PydanticSerializationError, to_json
 
 from timestep.net import wire_bytes
-from timestep.traces.conversation import mapping, question, read_messages
+from timestep.net.foreign import entries, mapping
+from timestep.traces.conversation import question, read_messages
 from timestep.traces.prices import price
 from timestep.traces.records import (
     Exchange,
@@ -199,8 +200,7 @@ def _is_cut(data: SpanData) -> bool:
     if isinstance(data, ResponseSpanData):
         return data.response is not None and data.response.status == "incomplete"
     output: object = data.output if isinstance(data, GenerationSpanData) else None
-    items = cast("list[object]", output) if isinstance(output, list) else []
-    return any(mapping(item).get("status") == "incomplete" for item in items)
+    return any(mapping(item).get("status") == "incomplete" for item in entries(output))
 
 
 def _words(data: SpanData) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from timestep import __version__
-from timestep.traces.conversation import Message, answered, asked, mapping
+from timestep.net.foreign import mapping
+from timestep.traces.conversation import Message, answered, asked
 from timestep.traces.errors import StoreError
 from timestep.traces.records import Span, Trace
 from timestep.traces.text import one_line

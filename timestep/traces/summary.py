@@ -1,6 +1,7 @@
 """One line about a span. Pure."""
 
-from timestep.traces.conversation import answered, mapping
+from timestep.net.foreign import mapping
+from timestep.traces.conversation import answered
 from timestep.traces.records import Span
 from timestep.traces.text import call_text, one_line
 

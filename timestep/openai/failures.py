@@ -1,0 +1,66 @@
+"""The errors of one exchange with a server that speaks OpenAI's API. Pure."""
+
+from timestep.errors import BrokenAnswerError, TimestepError
+from timestep.net.connection import CHECK_PROXY, Answer, TransportError
+from timestep.net.origin import Origin
+from timestep.openai.errors import OpenAIConnectionError, OpenAITimeoutError
+from timestep.openai.refusals import status_error
+
+
+class Failures:
+    """Makes the errors of one exchange; see `timestep.net.exchange.Faults`."""
+
+    def __init__(self, origin: Origin, url: str) -> None:
+        self._origin = origin
+        self._url = url
+
+    def refused(self, answer: Answer, body: bytes) -> TimestepError:
+        """Return the error for an *answer* whose status is not 2xx."""
+        return status_error(answer.status, answer.headers, body, self._origin, self._url)
+
+    def silent(self, phase: str, seconds: float | None, *, through: str = "") -> OpenAITimeoutError:
+        """Return the error for silence in *phase*."""
+        host = self._origin.host
+        limit = f" within {seconds:g} s" if seconds else ""
+        step = CHECK_PROXY if through else "Is the server running and base_url right?"
+        text = {
+            "connect": f"No connection to {host}{limit}{through and f' ({through})'}. {step}",
+            "first_byte": f"{host} did not begin its answer{limit}.",
+            "idle": f"{host} fell silent in the middle of its answer"
+            f"{f' for {seconds:g} s' if seconds else ''}.",
+        }[phase]
+        return OpenAITimeoutError(
+            f"{text} timeout in the table of the provider allows more seconds.",
+            url=self._url,
+            phase=phase,
+            seconds=seconds,
+            **self._origin.where(),
+        )
+
+    def failed(self, exc: TransportError) -> OpenAIConnectionError:
+        """Return the error for a request that did not get through."""
+        host, reason = self._origin.host, self._origin.clean(str(exc))
+        if exc.through:
+            text = f"Cannot reach {host}: {reason}. {CHECK_PROXY}"
+        elif exc.phase == "reach":
+            text = f"Cannot reach {host}: {reason}. Check base_url, the server and the network."
+        else:
+            text = f"The connection to {host} broke: {reason}. The server's log may say more."
+        return OpenAIConnectionError(text, url=self._url, **self._origin.where())
+
+    def cut_off(self) -> OpenAIConnectionError:
+        """Return the error for an exchange whose provider or event loop was closed."""
+        return OpenAIConnectionError(
+            f"The request to {self._origin.host} was cut off: its provider or its event loop was "
+            "closed. Close them when all runs are done.",
+            url=self._url,
+            **self._origin.where(),
+        )
+
+
+def broken(what: str, origin: Origin) -> BrokenAnswerError:
+    """Return the error for an answer that is not whole, or is something else; *what* says how."""
+    return BrokenAnswerError(
+        f"{origin.host} {what}. Try again; if it happens again, check base_url and the server's log.",
+        host=origin.host,
+    )
