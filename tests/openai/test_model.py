@@ -309,6 +309,26 @@ async def test_a_result_whose_call_is_gone_is_sent_as_words(model, openai_server
     assert "sent as words" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("delta", "named"),
+    [
+        ({"content": "hi", "images": [{"type": "image_url"}]}, "images"),
+        ({"content": "hi", "audio": {"data": "AA"}}, "audio"),
+        ({"content": "hi", "annotations": [{"type": "url_citation"}]}, "annotations"),
+        ({"content": [{"type": "text", "text": "hi"}, {"type": "image_url"}]}, "parts that are"),
+        ({"content": "hi", "images": [], "audio": None}, None),
+        ({"content": [{"type": "text", "text": "hi"}, {"type": "text", "text": ""}]}, None),
+    ],
+)
+async def test_what_an_answer_holds_beside_text_is_listed_as_ignored(
+    model, openai_server, caplog, run, delta, named
+):
+    openai_server.body = stream(chunk(delta), chunk(finish="stop"))
+    assert (await run(Agent(name="a"), run_config=config(model()))).final_output == "hi"
+    assert ("which are ignored" in caplog.text) == (named is not None)
+    assert named is None or f"sent {named}" in caplog.text
+
+
 async def test_cancelling_a_run_closes_the_connection(model, fake_slow_openai):
     base_url, hung_up = fake_slow_openai
     wire = ChatWire(OpenAIEndpoint(base_url=base_url))

@@ -23,6 +23,9 @@ from timestep.openai.refusals import said_error
 _HUGE = 1e9
 """No call costs so many dollars; NaN and infinity are not costs either."""
 
+_UNREAD = ("annotations", "audio", "images")
+"""Fields of a message that are not read: the items of an answer that we write have no place for them."""
+
 _FAILED = {"error", "abort", "insufficient_system_resource"}
 """Finish reasons that say that the server gave up."""
 
@@ -37,11 +40,13 @@ class Completion:
     Attributes:
         reason: The finish reason; None until it has come.
         has_begun: True once a piece held a choice.
+        ignored: What was left out, a phrase each.
     """
 
     def __init__(self, origin: Origin, url: str) -> None:
         self.reason: str | None = None
         self.has_begun = False
+        self.ignored: set[str] = set()
         self._origin = origin
         self._url = url
         self._calls = PendingCalls()
@@ -88,6 +93,7 @@ class Completion:
                 self._write(content, chunks)
             else:
                 self._parts(content, chunks)
+        self.ignored.update(filter(delta.get, _UNREAD))
         if refusal := delta.get("refusal"):
             chunks.append(Refusal(self._text(refusal, "a refusal")))
         if calls := delta.get("tool_calls"):
@@ -131,6 +137,8 @@ class Completion:
                 chunks += [Thinking(self._text(text, "thinking")) for text in found if text]
             elif said := part.get("text"):
                 self._write(self._text(said, "content"), chunks)
+            elif part.get("type") != "text":
+                self.ignored.add("parts that are not text")
 
     def _finish(self, reason: str) -> None:
         if reason in _FAILED:

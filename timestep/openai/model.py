@@ -202,6 +202,8 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             reply.feed(reader.end_of_body())  # what broke is only the end of a whole answer
         finally:
             record_host(span, self._wire.host)
+            for phrase in reader.ignored:
+                self._warn_once(phrase, f"sent {phrase}, which are ignored.")
             await exchange.aclose(finished=reply.done)
 
     async def _instead(self, request: ChatRequest, error: TimestepError) -> ChatRequest:

@@ -55,6 +55,11 @@ class ChatReader:
         """True once a finish reason has come: a connection that breaks then loses nothing."""
         return self._completion.reason is not None
 
+    @property
+    def ignored(self) -> list[str]:
+        """What was left out of the answer so far, a phrase each."""
+        return sorted(self._completion.ignored)
+
     def feed(self, data: bytes) -> list[Chunk]:
         """Return the chunks of the events that *data* completes."""
         self._size += len(data)
