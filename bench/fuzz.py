@@ -316,15 +316,17 @@ def _recorded(path: Path) -> tuple[bytes, list[tuple[str, str]]]:
     from timestep.traces.processor import TraceProcessor
 
     kept = TraceStore(path)
-    set_trace_processors([TraceProcessor(kept)])
+    processor = TraceProcessor(kept)
+    set_trace_processors([processor])
     with trace("t", metadata={"a": 1}):
         said = [{"role": "user", "content": "hi"}]
         with generation_span(input=said, output=said, model="m", usage={"input_tokens": 1}):
             pass
         with function_span("f", '{"a": 1}', "out"):
             pass
-    kept.close()
     set_trace_processors([])
+    processor.shutdown()
+    kept.close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
         names = "SELECT type, name FROM sqlite_master WHERE type IN ('table', 'trigger')"

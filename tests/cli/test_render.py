@@ -141,7 +141,7 @@ def test_the_default_model_is_rendered(invoke, fake_ollama, monkeypatch):
 @pytest.mark.parametrize(
     ("reference", "code", "words"),
     [
-        ("desk", 2, "write module:attribute"),
+        ("desk", 2, "The agents there: desk:billing, desk:support, "),
         ("desk:", 2, "write module:attribute"),
         ("desk:number", 2, "is of type int, not an Agent"),
         ("desk:absent", 2, "is nothing, not an Agent"),
