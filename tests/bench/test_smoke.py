@@ -66,7 +66,7 @@ def test_an_unknown_scenario_is_refused():
 
 def test_a_short_soak_ends_well():
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    options = ["--seconds", "5", "--agents", "8", "--runs", "12", "--faults", "0.4"]
+    options = ["--seconds", "2", "--agents", "8", "--runs", "12", "--faults", "0.4"]
     command = [sys.executable, "-m", "bench.soak", *options]
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, cwd=ROOT, env=environment

@@ -159,7 +159,7 @@ async def test_a_server_that_cannot_show_models_is_asked_once(fake_ollama, model
 async def test_a_server_that_is_silent_about_a_model_does_not_delay_the_chat_for_long(
     fake_ollama, model, run, monkeypatch
 ):
-    monkeypatch.setattr(capabilities, "_PATIENCE", 2.0)
+    monkeypatch.setattr(capabilities, "_PATIENCE", 1.0)
     fake_ollama.fail(200, path="/api/show", fault=Stall(0))
     fake_ollama.reply("hi", times=2)
 

@@ -16,7 +16,7 @@ from timestep.errors import OllamaConnectionError, OllamaTimeoutError
 from timestep.net import exchange
 from timestep.testing import Stall
 
-HUNDRED = range(100)
+OFTEN = range(30)
 SOON = 60.0  # what leaks stays open for ever
 DESCRIPTORS = Path("/proc/self/fd")
 BEFORE_THE_ANSWER, WITHIN_THE_ANSWER = 0, 1
@@ -91,19 +91,19 @@ async def test_a_model_timeout_hangs_up(fake_ollama, model, run, endless, after)
 
 async def test_cancelling_a_streamed_run_hangs_up(fake_ollama, model, endless):
     endless(WITHIN_THE_ANSWER)
-    for _ in HUNDRED:
+    for _ in OFTEN:
         result = Runner.run_streamed(Agent("a", model=model), "Hi")
         async for event in result.stream_events():
             if is_text(event):
                 result.cancel()
 
         await hung_up(fake_ollama)
-    assert len(fake_ollama.disconnects) == 100
+    assert len(fake_ollama.disconnects) == len(OFTEN)
 
 
 async def test_breaking_out_of_a_cancelled_run_hangs_up(fake_ollama, model, endless):
     endless(WITHIN_THE_ANSWER)
-    for _ in HUNDRED:
+    for _ in OFTEN:
         result = Runner.run_streamed(Agent("a", model=model), "Hi")
         events = result.stream_events()
         async for event in events:
@@ -113,7 +113,7 @@ async def test_breaking_out_of_a_cancelled_run_hangs_up(fake_ollama, model, endl
         await events.aclose()
 
         await hung_up(fake_ollama)
-    assert len(fake_ollama.disconnects) == 100
+    assert len(fake_ollama.disconnects) == len(OFTEN)
 
 
 async def test_closing_a_models_stream_hangs_up_before_the_call_returns(
@@ -121,7 +121,7 @@ async def test_closing_a_models_stream_hangs_up_before_the_call_returns(
 ):
     endless(WITHIN_THE_ANSWER)
     before = sockets()
-    for _ in HUNDRED:
+    for _ in OFTEN:
         events = stream(model)
         assert await shown(events) == "one"
         assert sockets() == before + 2  # both ends of the connection
@@ -129,26 +129,26 @@ async def test_closing_a_models_stream_hangs_up_before_the_call_returns(
 
         assert sockets() <= before + 1
         await hung_up(fake_ollama)
-    assert len(fake_ollama.disconnects) == 100
+    assert len(fake_ollama.disconnects) == len(OFTEN)
 
 
 async def test_an_abandoned_stream_hangs_up_when_it_is_collected(fake_ollama, model, endless):
     endless(WITHIN_THE_ANSWER)
-    for _ in HUNDRED:
+    for _ in OFTEN:
         events = stream(model)
         await shown(events)
         del events
         gc.collect(0)
 
         await hung_up(fake_ollama)
-    assert len(fake_ollama.disconnects) == 100
+    assert len(fake_ollama.disconnects) == len(OFTEN)
 
 
 @EVERYWHERE
 @pytest.mark.parametrize("ask", [whole, read_all])
 async def test_a_task_cancelled_twice_hangs_up(fake_ollama, model, endless, after, ask):
     endless(after)
-    for count in HUNDRED:
+    for count in OFTEN:
         task = asyncio.ensure_future(ask(model))
         await asked(fake_ollama, count + 1)
         task.cancel()
@@ -158,14 +158,14 @@ async def test_a_task_cancelled_twice_hangs_up(fake_ollama, model, endless, afte
             await task
 
         await hung_up(fake_ollama)
-    assert len(fake_ollama.disconnects) == 100
+    assert len(fake_ollama.disconnects) == len(OFTEN)
 
 
 @EVERYWHERE
 async def test_a_task_cancelled_at_any_step_hangs_up(fake_ollama, provider, endless, after):
     """Also while it connects, when the library below cancels and uncancels the same task."""
     endless(after)
-    for steps in HUNDRED:
+    for steps in OFTEN:
         task = asyncio.create_task(whole(provider.get_model("m")))
         for _ in range(steps % 50):
             await asyncio.sleep(0)
@@ -186,12 +186,12 @@ def test_a_loop_that_ends_hangs_up(fake_ollama, provider, endless, after):
         await asked(fake_ollama, count)
         return task
 
-    for count in HUNDRED:
+    for count in OFTEN:
         task = asyncio.run(leave_a_task_behind(count + 1))
 
         assert task.cancelled()
         fake_ollama.wait_until(lambda: not fake_ollama.open_connections, SOON)
-    assert len(fake_ollama.disconnects) == 100
+    assert len(fake_ollama.disconnects) == len(OFTEN)
 
 
 def test_a_loop_that_ends_hangs_up_on_a_stream_somebody_still_holds(fake_ollama, provider, endless):
@@ -202,10 +202,10 @@ def test_a_loop_that_ends_hangs_up_on_a_stream_somebody_still_holds(fake_ollama,
         kept.append(stream(provider.get_model("m")))
         await shown(kept[-1])
 
-    for _ in HUNDRED:
+    for _ in OFTEN:
         asyncio.run(leave_a_stream_behind())
         fake_ollama.wait_until(lambda: not fake_ollama.open_connections, SOON)
-    assert len(fake_ollama.disconnects) == 100
+    assert len(fake_ollama.disconnects) == len(OFTEN)
 
 
 def test_a_loop_that_only_closes_its_generators_hangs_up(fake_ollama, provider, endless):
@@ -532,7 +532,7 @@ def sockets():
     return sum(entry.is_socket() for entry in DESCRIPTORS.iterdir())
 
 
-async def test_a_thousand_runs_leave_no_descriptor_no_task_and_no_warning(fake_ollama):
+async def test_many_runs_leave_no_descriptor_no_task_and_no_warning(fake_ollama):
     """Runs of agents and calls of models, finished, abandoned and cancelled, on each transport."""
     fake_ollama.reply("one two three", times=None)
     provider = OllamaModelProvider(base_url=fake_ollama.url)
@@ -564,7 +564,7 @@ async def test_a_thousand_runs_leave_no_descriptor_no_task_and_no_warning(fake_o
     await quiet(fake_ollama, provider)
     before, tasks = descriptors(), len(asyncio.all_tasks())
 
-    for _ in range(70):
+    for _ in range(30):
         for way in ways:
             await way()
     assert fake_ollama.open_connections < 10
@@ -582,14 +582,14 @@ async def quiet(fake, provider):
     await hung_up(fake)
 
 
-def test_fifty_loops_leave_no_descriptor_and_no_warning(fake_ollama, provider, run):
+def test_many_loops_leave_no_descriptor_and_no_warning(fake_ollama, provider, run):
     fake_ollama.reply("Hi!", times=None)
     agent = Agent("a", model=provider.get_model("m"))
     asyncio.run(run(agent, "Hi"))
     gc.collect()
     before = descriptors()
 
-    for _ in range(50):
+    for _ in range(20):
         asyncio.run(run(agent, "Hi"))
     gc.collect()
     fake_ollama.wait_until(lambda: not fake_ollama.open_connections, SOON)
