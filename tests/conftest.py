@@ -30,6 +30,11 @@ def anyio_backend():
     return "asyncio"
 
 
+def pytest_xdist_auto_num_workers():
+    """Return one worker more than there are cores: many tests wait."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_finish():
     """Keep the ten thousand tests and the modules out of every collection of garbage."""
     gc.collect()
