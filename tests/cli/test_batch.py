@@ -9,7 +9,7 @@ from openai.types.chat import ChatCompletion
 from timestep import load_settings
 from timestep.batch import Defaults, Result, read_values
 from timestep.batch.concurrency import concurrency_for
-from timestep.cli.batch_summary import Summary
+from timestep.cli.batch.summary import Summary
 from timestep.testing import Stall
 
 

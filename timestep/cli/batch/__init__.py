@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from timestep.cli.batch_summary import Summary
+from timestep.cli.batch.summary import Summary
 from timestep.cli.completion import complete_file, complete_model
 from timestep.cli.context import ConfigurationProblem, Context, configuration_options
 from timestep.cli.event_loop import impatient_runner
