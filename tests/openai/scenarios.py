@@ -192,7 +192,9 @@ def play(
             facts |= asyncio.run(run if left else _closing(run, close))
     except Exception as exc:  # noqa: BLE001 - whatever it is, it is what the user gets
         error = exc
-    tools = ", ".join(f"{name}({argument!r})" for name, argument in RUNS)
+    tools = ", ".join(
+        f"{name}({argument!r})" for name, argument in sorted(RUNS)
+    )  # threads run them
     facts["tools that ran"] = tools or "none"
     facts["requests"] = str(len(fake.requests))
     return Came(error, facts, fake.chats)
