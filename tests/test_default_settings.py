@@ -120,6 +120,93 @@ async def test_ollama_models_have_defaults_too(
     assert (options["temperature"], options["top_p"], body["think"]) == (temperature, 0.5, "high")
 
 
+DEFAULTS = """
+default_model = "{default}"
+[aliases.careful]
+model = "ollama/m"
+settings = {{ reasoning = {{ effort = "high" }} }}
+[openai]
+base_url = "{openai}"
+api_key = "k"
+api = "{api}"
+[providers.lab]
+kind = "openai"
+base_url = "{openai}"
+api = "{api}"
+[providers.set]
+kind = "openai"
+base_url = "{openai}"
+api = "{api}"
+settings = {{ reasoning = {{ effort = "high" }}, verbosity = "high" }}
+[ollama]
+base_url = "{ollama}"
+[ollama.models.n]
+settings = {{ reasoning = {{ effort = "high" }} }}
+"""
+
+
+def asked_in_words(body):
+    """The effort and the verbosity that *body*, of any wire, asks for."""
+    effort = body.get("think", body.get("reasoning_effort"))
+    effort = effort or (body.get("reasoning") or {}).get("effort")
+    return effort, body.get("verbosity") or (body.get("text") or {}).get("verbosity")
+
+
+@pytest.mark.parametrize("api", ["responses", "chat_completions"])
+@pytest.mark.parametrize(
+    ("default", "sent"),
+    [
+        ("careful", ("high", None)),
+        ("ollama/n", ("high", None)),
+        ("ollama/m", (None, None)),
+        ("set/m", ("high", "high")),
+        ("lab/m", (None, None)),
+        ("gpt-4.1", (None, None)),
+        ("openai/gpt-4.1", (None, None)),
+        ("gpt-5", ("low", "low")),
+        ("gpt-5.1", ("none", "low")),
+    ],
+)
+async def test_an_agent_without_a_model_is_asked_with_the_settings_of_the_default_model(
+    default, sent, api, openai_server, fake_ollama, run
+):
+    """The SDK gives it the settings of OpenAI's own default model, whatever ours is."""
+    for name in ("m", "n"):
+        fake_ollama.add_model(name, capabilities=["completion", "thinking"])
+    fake_ollama.strict = False
+    fake_ollama.reply("ok")
+    Path("timestep.toml").write_text(  # noqa: ASYNC240 - nothing else runs
+        DEFAULTS.format(
+            default=default, api=api, openai=openai_server.base_url, ollama=fake_ollama.url
+        )
+    )
+    provider = MultiModelProvider.from_env()
+    config = RunConfig(model_provider=provider, tracing_disabled=True)
+    await run(Agent(name="a"), run_config=config)
+    await provider.aclose()
+
+    bodies = [body for _, _, body in openai_server.requests] or fake_ollama.chats
+    assert asked_in_words(bodies[-1]) == sent
+
+
+async def test_a_chain_for_agents_without_a_model_is_asked_with_settings_of_its_own(
+    openai_server, fake_ollama, run
+):
+    text = DEFAULTS.format(
+        default="lab/m",
+        api="chat_completions",
+        openai=openai_server.base_url,
+        ollama=fake_ollama.url,
+    )
+    text = text.replace('"lab/m"', '["lab/m", "ollama/m"]')
+    Path("timestep.toml").write_text(text)  # noqa: ASYNC240 - nothing else runs
+    provider = MultiModelProvider.from_env()
+    await run(Agent(name="a"), run_config=RunConfig(model_provider=provider, tracing_disabled=True))
+    await provider.aclose()
+
+    assert asked_in_words(openai_server.requests[-1][2]) == (None, None)
+
+
 def test_options_and_settings_of_a_model_stand_in_one_table():
     settings = Settings(
         ollama={"models": {"m": {"num_ctx": 4096, "settings": {"temperature": 0.3}}}}
@@ -152,6 +239,8 @@ def test_variables_set_defaults_too(monkeypatch):
         ({"temprature": 1}, "openai.settings.temprature: unknown setting"),
         ({"extra_headers": {"X-A": "b"}}, "openai.settings.extra_headers: write them as headers"),
         ({"temperature": "hot"}, "openai.settings.temperature: "),
+        ({"temperature": float("nan")}, "openai.settings.temperature: holds nan"),
+        ({"extra_body": {"a": [float("inf")]}}, "openai.settings.extra_body: holds nan or inf"),
         ({"retry": {"max_retries": 1}}, "openai.settings.retry: .*of an agent"),
         ({"tool_choice": "required"}, "openai.settings.tool_choice: .*of an agent"),
     ],

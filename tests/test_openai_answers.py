@@ -249,6 +249,20 @@ async def test_a_tool_call_that_was_cut_is_not_run(
 CALL = {"name": "pay", "arguments": "", "type": "function_call", "id": "f", "call_id": "c1"}
 OTHER_ENDS = {
     "cut, with a call": ({"status": "incomplete", "output": [CALL]}, ModelOutputError, "was cut"),
+    "complete, cut by its details": (
+        {
+            "status": "completed",
+            "incomplete_details": {"reason": "max_output_tokens"},
+            "output": [CALL],
+        },
+        ModelOutputError,
+        "was cut",
+    ),
+    "complete, with half a call": (
+        {"status": "completed", "output": [{**CALL, "status": "incomplete"}]},
+        ModelOutputError,
+        "may be half",
+    ),
     "still in the queue": ({"status": "queued"}, BrokenAnswerError, "the status 'queued'"),
     "still at work": ({"status": "in_progress"}, BrokenAnswerError, "the status 'in_progress'"),
     "cancelled": ({"status": "cancelled"}, BrokenAnswerError, "the status 'cancelled'"),

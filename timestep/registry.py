@@ -23,6 +23,7 @@ from agents import (
     OpenAIProvider,
     OpenAIResponsesWebSocketOptions,
 )
+from agents.models import get_default_model_settings
 from agents.models.multi_provider import (
     MultiProviderMap,
     MultiProviderOpenAIPrefixMode,
@@ -329,7 +330,8 @@ class MultiModelProvider(Unpicklable, MultiProvider):
             return self._from_sdk(None)
         if len(ways) == 1:
             [(name, way)] = ways.items()
-            return self._with_settings(self._named(name), way)
+            model = self._with_settings(self._named(name), way)
+            return _as_default(model, name) if model_name is None else model
         from timestep.fallback.model import FallbackModel  # noqa: PLC0415 - few want it
 
         chain_name = "default_model" if model_name is None else repr(model_name)
@@ -337,6 +339,8 @@ class MultiModelProvider(Unpicklable, MultiProvider):
             name: self._with_settings(self._link(name, chain_name), way)
             for name, way in ways.items()
         }
+        if model_name is None:
+            models = {name: _as_default(model, name) for name, model in models.items()}
         return FallbackModel(models, self._fallback, rested=self._rested, clock=self._clock)
 
     def _link(self, name: str, chain_name: str) -> Model:
@@ -520,6 +524,20 @@ def _alias_settings(aliases: Aliases) -> dict[str, ModelSettings]:
                 "agents.ModelSettings."
             )
     return found
+
+
+def _as_default(model: Model, name: str) -> Model:
+    """Return *model*, named *name*, as the one for agents that name none.
+
+    The SDK gives such an agent the settings of OpenAI's default model. They are replaced by those that
+    it gives for *name*, which are none for models of others.
+    """
+    if getattr(model, "knows_implicit_settings", False):
+        return model
+    from timestep.answer.defaults import DefaultedModel  # noqa: PLC0415 - few want it
+
+    implicit = get_default_model_settings(name.removeprefix("openai/"))
+    return DefaultedModel(model, ModelSettings(), implicit=implicit)
 
 
 def _traced(model: Model, name: str) -> Model:

@@ -139,7 +139,7 @@ def test_the_model_and_the_instructions_of_the_command_line_win(invoke, fake_oll
     ("reference", "reason"),
     [
         ("desk", "does not name one agent"),
-        ("desk.py:nobody", "is nothing, not an Agent"),
+        ("desk.py:nobody", "There is no 'nobody' in desk.py."),
         ("desk.py:get_weather", "not an Agent"),
         ("missing.py:desk", "There is no file"),
     ],
@@ -319,6 +319,13 @@ def test_a_file_that_is_no_schema_is_refused_with_2(invoke, text, reason):
 
     assert result.exit_code == 2
     assert reason in result.stderr
+
+
+def test_a_session_has_a_name(invoke):
+    result = invoke("run", "Hi", *MODEL, "--session", " ")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "write a name" in result.stderr
 
 
 def test_a_session_goes_on_where_it_ended(invoke, fake_ollama):

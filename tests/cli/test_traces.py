@@ -345,6 +345,46 @@ def test_a_tool_that_raised_is_shown_with_its_exception_and_its_place(invoke, re
     assert 'File "desk.py", line 12' in verbose
 
 
+GUARDED = """
+from agents import Agent, GuardrailFunctionOutput, output_guardrail
+
+@output_guardrail
+async def polite(context, agent, output):
+    return GuardrailFunctionOutput(output_info=None, tripwire_triggered=True)
+
+guarded = Agent("guarded", output_guardrails=[polite])
+"""
+
+
+def test_a_run_that_a_guardrail_stopped_names_it_and_gives_no_answer(
+    invoke, fake_ollama, monkeypatch
+):
+    monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
+    Path("desk.py").write_text(GUARDED)
+    fake_ollama.reply("You fool.")
+    model = ["--model", "ollama/m"]
+    assert invoke("run", "Hi", "--agent", "desk.py:guarded", *model).exit_code == 1
+
+    shown = invoke("traces", "show").stdout
+
+    assert "Failed: The guardrail polite stopped the run." in shown
+    assert "Answer:" not in shown
+    assert "What the model had said:\nYou fool." in shown
+
+
+def test_a_run_that_has_not_ended_says_so(invoke, record):
+    assert invoke("traces", "show", "bad0").stdout.endswith(
+        "It has not ended, or its process is gone.\n"
+    )
+
+
+def test_an_empty_record_says_that_nothing_ran_and_an_empty_result_that_nothing_fits(
+    invoke, record, tmp_path
+):
+    assert "No run is recorded in" in invoke("traces", "--file", "none.db", "list").stderr
+    assert "There is no such run" in invoke("traces", "list", "--model", "other").stderr
+
+
 def test_the_last_run_is_shown_when_none_is_named(invoke, record):
     shown = invoke("traces", "show").stdout
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from openai import Omit
 from openai.types.shared import Reasoning
 
+from timestep.answer.defaults import without_implicit
 from timestep.errors import UnsupportedInputError
 from timestep.net.durations import check_keep_alive
 from timestep.net.encoding import encode
@@ -16,7 +17,6 @@ from timestep.net.options import check_options, unknown_options
 from timestep.ollama.model_options import OllamaModelOptions
 from timestep.ollama.request.options import (
     THINK,
-    is_implicit_default,
     settings_to_fields,
 )
 from timestep.testing import Recording, checks
@@ -168,18 +168,15 @@ def test_what_reasoning_asks_beside_the_effort_is_listed():
     assert found.ignored == ["reasoning.summary"]
 
 
-def test_the_sdks_own_default_for_openai_is_nobodys_choice():
+def test_the_sdks_own_default_for_openai_is_left_out_and_a_choice_is_not():
     implicit = ModelSettings(reasoning=Reasoning(effort="none"), verbosity="low")
     chosen = ModelSettings(reasoning=Reasoning(effort="none"))
+    more = ModelSettings(reasoning=Reasoning(effort="none", summary="auto"), verbosity="low")
 
-    assert is_implicit_default(implicit)
-    assert "think" not in fields(implicit).top_level
-    assert fields(implicit).ignored == []
-    assert not is_implicit_default(chosen)
+    assert without_implicit(implicit) == ModelSettings()
+    assert without_implicit(chosen) is chosen
+    assert without_implicit(more) is more
     assert fields(chosen).top_level["think"] is False
-    assert not is_implicit_default(
-        ModelSettings(reasoning=Reasoning(effort="none", summary="auto"), verbosity="low")
-    )
 
 
 @pytest.mark.parametrize(

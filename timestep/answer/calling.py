@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from agents import (
     AgentOutputSchemaBase,
@@ -30,6 +30,7 @@ from agents.items import TResponseStreamEvent
 from openai.types.responses.response_prompt_param import ResponsePromptParam
 
 from timestep.answer import ids
+from timestep.answer.defaults import without_implicit
 from timestep.answer.events import Events
 from timestep.answer.items import Ids
 from timestep.answer.outcome import is_empty, settle
@@ -116,6 +117,9 @@ class WireModel(Model, ABC, Generic[RequestT]):
         settings: For what a call leaves out.
     """
 
+    knows_implicit_settings: ClassVar[bool] = False
+    """True when it leaves out the settings that the SDK gives an agent without a model."""
+
     def __init__(
         self,
         model: str,
@@ -135,6 +139,11 @@ class WireModel(Model, ABC, Generic[RequestT]):
         self._strict = strict
         self._settings = settings or ModelSettings()
         self._warned: set[str] = set()
+
+    def _filled(self, own: ModelSettings | None) -> ModelSettings:
+        if own is not None and self.knows_implicit_settings:
+            own = without_implicit(own)
+        return self._settings.resolve(own)
 
     @property
     @abstractmethod
@@ -207,7 +216,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         call = ModelCall(
             system_instructions,
             input,
-            self._settings.resolve(model_settings),
+            self._filled(model_settings),
             tools,
             output_schema,
             handoffs,
@@ -261,7 +270,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         call = ModelCall(
             system_instructions,
             input,
-            self._settings.resolve(model_settings),
+            self._filled(model_settings),
             tools,
             output_schema,
             handoffs,

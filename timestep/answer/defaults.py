@@ -9,6 +9,23 @@ from agents.items import TResponseStreamEvent
 from pydantic import TypeAdapter, ValidationError
 
 from timestep.errors import ConfigurationError
+from timestep.net.encoding import is_finite
+
+
+def without_implicit(settings: ModelSettings) -> ModelSettings:
+    """Return *settings* without those that the SDK gives an agent without a model of its own.
+
+    They are meant for OpenAI's default model. The user did not choose them for the model that a
+    configured default leads to.
+    """
+    reasoning = settings.reasoning
+    is_implicit = (
+        settings.verbosity == "low"
+        and reasoning is not None
+        and reasoning.effort == "none"
+        and reasoning.model_fields_set <= {"effort"}
+    )
+    return replace(settings, reasoning=None, verbosity=None) if is_implicit else settings
 
 
 class DefaultedModel(Model):
@@ -17,11 +34,15 @@ class DefaultedModel(Model):
     Args:
         asked: The model.
         settings: The defaults; those of a call win, one by one.
+        implicit: What stands for the settings that the SDK gives an agent without a model.
     """
 
-    def __init__(self, asked: Model, settings: ModelSettings) -> None:
+    def __init__(
+        self, asked: Model, settings: ModelSettings, *, implicit: ModelSettings | None = None
+    ) -> None:
         self.asked = asked
         self.settings = settings
+        self._implicit = implicit
 
     @property
     def model(self) -> str:
@@ -34,6 +55,8 @@ class DefaultedModel(Model):
         return self.asked.inmost if isinstance(self.asked, DefaultedModel) else self.asked
 
     def _filled(self, own: ModelSettings) -> ModelSettings:
+        if self._implicit is not None and (chosen := without_implicit(own)) is not own:
+            own = self._implicit.resolve(chosen)
         settings = self.settings.resolve(own)
         if self.settings.extra_headers and own.extra_headers:
             both = {**self.settings.extra_headers, **own.extra_headers}
@@ -121,6 +144,11 @@ def read_settings(where: str, table: Mapping[str, Any]) -> ModelSettings:
         raise ConfigurationError(
             f"{where}.{unknown[0]}: unknown setting; agents.ModelSettings lists those there are"
         )
+    for name, value in table.items():
+        if not is_finite(value):
+            raise ConfigurationError(
+                f"{where}.{name}: holds nan or inf, which no request can say; write a number"
+            )
     try:
         return _SETTINGS.validate_python(dict(table))
     except ValidationError as exc:

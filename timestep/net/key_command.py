@@ -97,6 +97,7 @@ class KeyCommand:
                 return key
             else:
                 reason = "printed nothing that can be a key"
+            del done  # a crash report shows variables
         from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
 
         raise ConfigurationError(

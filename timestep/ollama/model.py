@@ -77,6 +77,8 @@ class OllamaModel(WireModel[ChatRequest]):
         UnsupportedInputError: Ollama would refuse an option or ``keep_alive``.
     """
 
+    knows_implicit_settings = True
+
     def __init__(
         self,
         model: str,
@@ -129,7 +131,7 @@ class OllamaModel(WireModel[ChatRequest]):
         call = ModelCall(
             system_instructions,
             input,
-            self._settings.resolve(model_settings),
+            self._filled(model_settings),
             list(tools),
             output_schema,
             list(handoffs),

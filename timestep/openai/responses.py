@@ -30,6 +30,7 @@ _CHECKED = "/responses"
 _NOT_JSON = object()
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
 _UNFINISHED = ("queued", "in_progress", "cancelled")
+_HALF = ("in_progress", "incomplete")
 _CALLS = ("function_call", "custom_tool_call")
 _END_OF_EVENT = re.compile(rb"\n\n|\n\r\n|\r\r")
 _FIELDS = {b"", b"data", b"event", b"id", b"retry"}  # a comment has an empty name
@@ -218,9 +219,11 @@ class _Answer:
             raise self.broken(f"ended its answer with the status {status!r}")
         if status == "completed" and response.get("error"):
             raise self._refusal(response["error"])
-        if status == "incomplete" and _are_objects(output):
+        if _are_objects(output):
             calls = [item for item in cast("list[Any]", output) if item.get("type") in _CALLS]
-            if calls:  # the SDK would run them
+            is_cut = status == "incomplete" or response.get("incomplete_details")
+            if (is_cut and calls) or any(call.get("status") in _HALF for call in calls):
+                # the SDK would run them
                 host = authority(str(self._request.url))
                 raise ModelOutputError(
                     f"The answer of {host} was cut, and has a tool call that may be half of one, which "

@@ -21,8 +21,12 @@ def load_agent(reference: str) -> Agent[Any]:
     found = load_reference(reference, "an agent")
     if isinstance(found, Agent):
         return cast("Agent[Any]", found)
-    kind = "nothing" if found is None else f"of type {type(found).__name__}"
-    raise click.UsageError(f"{attribute!r} in {place} is {kind}, not an Agent. {_told(place)}")
+    if found is None:
+        raise click.UsageError(f"There is no {attribute!r} in {place}. {_told(place)}")
+    kind = type(found).__name__
+    raise click.UsageError(
+        f"{attribute!r} in {place} is of type {kind}, not an Agent. {_told(place)}"
+    )
 
 
 def _only_agent(place: str) -> Agent[Any]:

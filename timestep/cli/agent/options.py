@@ -49,6 +49,12 @@ class AgentOptions:
         return last_session()
 
 
+def _check_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise click.BadParameter("write a name that is not empty.")
+    return value
+
+
 def agent_options(command: _Command) -> _Command:
     """Add the options to *command*. Their names are the fields of `AgentOptions`."""
     options = [
@@ -79,6 +85,7 @@ def agent_options(command: _Command) -> _Command:
             "-s",
             "--session",
             shell_complete=complete_session,
+            callback=_check_name,
             metavar="NAME",
             help="Continue the conversation with this name, and keep it on this machine.",
         ),

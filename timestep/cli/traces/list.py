@@ -86,7 +86,9 @@ def list_runs(
         lambda: _table(runs),
         as_json=as_json,
         as_lines=as_lines,
-        otherwise=f"There is no such run in {store.path}.",
+        otherwise=f"There is no such run in {store.path}."
+        if wanted != Filter()
+        else f"No run is recorded in {store.path} yet.",
     )
 
 

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 
 _COLORS = {"agent": "cyan", "generation": "green", "response": "green", "function": "yellow"}
 _STYLES = {"failed": "red", "cut": "yellow", "cancelled": "yellow"}
+_ANSWERS = {
+    "cut": "Answer, cut at the token limit",
+    "failed": "What the model had said",
+    "cancelled": "What the model had said",
+}
+_UNENDED = {
+    "cancelled": "Cancelled: the run was stopped before its end.",
+    "running": "It has not ended, or its process is gone.",
+}
+"""Why there is no answer, by outcome; a failed run has words of its own."""
 _MOST_SHOWN = 600
 """How many characters of a question are shown, unless it is wanted in full."""
 
@@ -87,14 +97,15 @@ def _print_run(trace: "Trace", shown: _Shown) -> None:
     )
     text = printable(asked) or clean(trace.title)
     is_long = len(text) > _MOST_SHOWN and not shown.full
-    is_cut = trace.outcome == "cut"
     _print(Text(f"{text[:_MOST_SHOWN]}…" if is_long else text, style="bold"))
     console().print(_tree(trace, trace.spans, shown))
     if answer := final_answer(trace):
-        _print(Text("\nAnswer, cut at the token limit:" if is_cut else "\nAnswer:", style="dim"))
+        _print(Text(f"\n{_ANSWERS.get(trace.outcome, 'Answer')}:", style="dim"))
         _print(Text(printable(answer)))
     if trace.outcome == "failed":
         _print(Text(f"\nFailed: {clean(_last_complaint(trace))}", style="red"))
+    elif trace.outcome in _UNENDED:
+        _print(Text(f"\n{_UNENDED[trace.outcome]}", style="red"))
 
 
 def _print(text: "Text") -> None:
@@ -106,6 +117,11 @@ def _last_complaint(trace: "Trace") -> str:
     """Return why a run failed: what its last failed call says, else its last failed step."""
     from timestep.traces.summary import complaint
 
+    stopped = [
+        span for span in trace.spans if span.kind == "guardrail" and span.data.get("triggered")
+    ]
+    if stopped:
+        return f"The guardrail {stopped[-1].name} stopped the run."
     calls = [span for span in trace.errors if span.is_model_call or span.is_tool_call]
     return complaint((calls or trace.errors)[-1])
 

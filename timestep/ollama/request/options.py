@@ -97,21 +97,6 @@ def _options(model: OllamaModelOptions, fields: RequestFields) -> None:
     fields.ignored += unknown_options(fields.options)
 
 
-def is_implicit_default(settings: ModelSettings) -> bool:
-    """Return True for the reasoning settings the SDK gives an agent without a model of its own.
-
-    They are meant for OpenAI's default model. The user did not choose them for the Ollama model
-    that a configured default leads to.
-    """
-    reasoning = settings.reasoning
-    return (
-        settings.verbosity == "low"
-        and reasoning is not None
-        and reasoning.effort == "none"
-        and reasoning.model_fields_set <= {"effort"}
-    )
-
-
 def _sampling(settings: ModelSettings, fields: RequestFields) -> None:
     for name, value in (
         ("temperature", settings.temperature),
@@ -126,7 +111,7 @@ def _sampling(settings: ModelSettings, fields: RequestFields) -> None:
 
 def _reasoning(settings: ModelSettings, fields: RequestFields) -> None:
     reasoning = settings.reasoning
-    if reasoning is None or is_implicit_default(settings):
+    if reasoning is None:
         return
     if (effort := reasoning.effort) is not None:
         fields.top_level["think"] = _checked_think(effort, "reasoning.effort")
@@ -155,7 +140,7 @@ def _ignored(settings: ModelSettings, fields: RequestFields) -> None:
     ``include_usage`` and ``store=False`` ask for what happens anyway; ``retry``, ``timeout`` and
     ``preserve_raw_usage`` are the Runner's; ``metadata`` goes to the trace.
     """
-    if settings.verbosity is not None and not is_implicit_default(settings):
+    if settings.verbosity is not None:
         fields.ignored.append("verbosity")
     if settings.store:
         fields.ignored.append("store")
