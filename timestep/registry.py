@@ -530,7 +530,7 @@ def _as_default(model: Model, name: str) -> Model:
     """Return *model*, named *name*, as the one for agents that name none.
 
     The SDK gives such an agent the settings of OpenAI's default model. They are replaced by those that
-    it gives for *name*, which are none for models of others.
+    it gives for *name*; models of other makers get none.
     """
     if getattr(model, "knows_implicit_settings", False):
         return model

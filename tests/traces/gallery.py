@@ -230,7 +230,7 @@ def parallel(store):
             "Sceptic",
             0.2,
             "Should we move to the new database?",
-            "Not yet: nobody has tried a restore.",
+            "Not yet: the restore was never tried.",
         ),
     ):
         task = story.span("task", "Agent workflow", begin, begin + 3.1)

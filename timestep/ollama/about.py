@@ -41,7 +41,7 @@ async def list_entries(client: httpx.AsyncClient, path: str) -> list[Mapping[str
 
     Raises:
         HTTPError: The server cannot be reached, or refused.
-        ValueError: The answer is no list of models.
+        ValueError: The answer is not a list of models.
     """
     document = await _read(await client.get(path))
     entries: Any = document.get("models")

@@ -206,14 +206,14 @@ class Summary:
         started_at: Unix seconds.
         ended_at: Unix seconds; None while the run goes on, or if its process was killed.
         question: The first words of the question; empty when they are not recorded.
-        answer: The first words of the answer; empty when there is none, or it is not recorded.
+        answer: The first words of the answer; empty when the run has no answer, or it is not recorded.
         outcome: One of `OUTCOMES`.
         models: The models that were called, in the order of their first calls.
         agents: The agents that ran, in the order they began.
         calls: How often a model was called.
         tools: How often a tool was called.
         errors: How many steps failed.
-        cost: Of the model calls whose cost is known, in US dollars; None when none is.
+        cost: Of the model calls whose cost is known, in US dollars; None when no cost is known.
     """
 
     trace_id: str

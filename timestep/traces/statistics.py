@@ -54,7 +54,7 @@ class Stats:
         first_token_seconds: From the request to the first output, the median.
         tokens_per_second: While decoding, the mean over the calls that report it; answers of one
             or two tokens say nothing about the speed and do not count.
-        cost: Of the calls whose cost is known, in US dollars; None when none is.
+        cost: Of the calls whose cost is known, in US dollars; None when no cost is known.
     """
 
     name: str

@@ -89,7 +89,7 @@ def new_items(result: RunResultStreaming) -> list[TResponseInputItem]:
 
 
 def private_file(path: Path) -> Path:
-    """Make *path* a file that only the user can read, if there is none."""
+    """Create *path*, a file that only the user can read, unless it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     return path

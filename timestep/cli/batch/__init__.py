@@ -42,7 +42,7 @@ _SHOWN = 10
 def _check_address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Refuse what is a file: an option takes the next argument for its value."""
     if value and value not in {"auto", "local"} and ":" not in value:
-        raise click.BadParameter(f"{value!r} is no HOST:PORT; write --ray behind IN and OUT")
+        raise click.BadParameter(f"{value!r} is not HOST:PORT; write --ray behind IN and OUT")
     return value
 
 

@@ -89,7 +89,7 @@ def _match(expected: Sequence[ExpectedCall], came: Sequence[ToolCall]) -> bool:
 
 
 def _match_in_any_order(expected: Sequence[ExpectedCall], came: Sequence[ToolCall]) -> bool:
-    """Return whether each call of *expected* has a call of its own in *came*, and none is left."""
+    """Return whether each call of *expected* has a call of its own in *came*, and *came* has no more."""
     taken: dict[int, int] = {}
 
     def finds_one(wanted: int, looked_at: set[int]) -> bool:
