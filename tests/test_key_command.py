@@ -1,5 +1,6 @@
 """A key that a command prints, as servers on loopback see it."""
 
+import asyncio
 import copy
 import sys
 import traceback
@@ -181,6 +182,27 @@ async def test_a_command_without_a_key_is_an_error_that_repeats_nothing(command,
 
     report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert "otter" not in "".join(report.format())
+
+
+async def test_those_who_wait_for_a_failing_command_hear_of_its_failure_without_another_run():
+    code = (
+        "import os, time\n"
+        "open('runs', 'a').write('x')\n"
+        "while not os.path.exists('go'): time.sleep(0.01)\n"
+        "raise SystemExit(3)"
+    )
+    command = KeyCommand(printing(code))
+    waiting = [asyncio.create_task(command.key()) for _ in range(5)]
+    await asyncio.sleep(0)  # all of them wait
+    Path("go").touch()  # noqa: ASYNC240 - nothing else runs
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert {type(outcome) for outcome in outcomes} == {ConfigurationError}
+    assert Path("runs").read_text() == "x"  # noqa: ASYNC240 - nothing else runs
+
+    with pytest.raises(ConfigurationError):
+        await command.key()
+    assert Path("runs").read_text() == "xx"  # noqa: ASYNC240 - nothing else runs
 
 
 async def test_a_command_that_takes_too_long_is_ended():

@@ -35,6 +35,8 @@ class KeyCommand:
         self._command = tuple(command)
         self._seconds = seconds
         self._key: str | None = None
+        self._problem = ""  # of the latest run
+        self._runs = 0
         self.printed: deque[str] = deque(maxlen=8)
         self._lock = threading.Lock()
         forget_in_children(self)
@@ -59,24 +61,31 @@ class KeyCommand:
         """
         if (key := self._key) is not None:
             return key
-        return await asyncio.to_thread(self._once)
+        return await asyncio.to_thread(self._once, self._runs)
 
     def forget(self, key: str) -> None:
         """Run the command again for the next request, because a server refused *key*."""
         if self._key == key:
             self._key = None
 
-    def _once(self) -> str:
-        with self._lock:  # those who wait take the key of the first one
-            key = self._key or self._run()
-            self._key = key
-            if key not in self.printed:
-                self.printed.append(key)
-            return key
+    def _once(self, seen: int) -> str:
+        with self._lock:  # those who wait take what the first one gets, a failure too
+            if self._key is None and (self._runs == seen or not self._problem):
+                self._key, self._problem = self._run()
+                self._runs += 1
+            if (key := self._key) is not None:
+                if key not in self.printed:
+                    self.printed.append(key)
+                return key
+        from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
 
-    def _run(self) -> str:
-        program = self._command[0]
-        reason = None
+        raise ConfigurationError(
+            f"api_key_command: {self._command[0]!r} {self._problem}. Run it in a terminal to see "
+            "what it says."
+        )
+
+    def _run(self) -> tuple[str | None, str]:
+        """Return the key, or None and why there is no key."""
         try:
             done = subprocess.run(  # noqa: S603 - a setting names it
                 self._command,
@@ -87,22 +96,13 @@ class KeyCommand:
                 check=False,
             )
         except subprocess.TimeoutExpired:  # it holds what was printed
-            reason = f"took longer than {self._seconds:g} s"
+            return None, f"took longer than {self._seconds:g} s"
         except (OSError, ValueError) as exc:
-            reason = f"cannot be run ({type(exc).__name__})"
-        else:
-            if done.returncode:
-                reason = f"ended with status {done.returncode}"
-            elif key := _key_in(done.stdout):
-                return key
-            else:
-                reason = "printed nothing that can be a key"
-            del done  # a crash report shows variables
-        from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
-
-        raise ConfigurationError(
-            f"api_key_command: {program!r} {reason}. Run it in a terminal to see what it says."
-        )
+            return None, f"cannot be run ({type(exc).__name__})"
+        if done.returncode:
+            return None, f"ended with status {done.returncode}"
+        key = _key_in(done.stdout)
+        return (key, "") if key else (None, "printed nothing that can be a key")
 
 
 def _is_text(part: object) -> bool:
