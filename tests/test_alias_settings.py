@@ -94,7 +94,7 @@ def test_variables_write_an_alias_with_settings(monkeypatch):
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"model": "m", "settings": {"temprature": 1}}, "temprature: unknown setting"),
+        ({"model": "m", "settings": {"temprature": 1}}, "temprature.*: unknown setting"),
         ({"model": "m", "setings": {}}, "setings|key model"),
         ({"settings": {"temperature": 1}}, "aliases.x.model|key model"),
         ({"model": ""}, "it is empty; name a model"),

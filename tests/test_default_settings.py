@@ -236,18 +236,60 @@ def test_variables_set_defaults_too(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"temprature": 1}, "openai.settings.temprature: unknown setting"),
-        ({"extra_headers": {"X-A": "b"}}, "openai.settings.extra_headers: write them as headers"),
-        ({"temperature": "hot"}, "openai.settings.temperature: "),
-        ({"temperature": float("nan")}, "openai.settings.temperature: holds nan"),
-        ({"extra_body": {"a": [float("inf")]}}, "openai.settings.extra_body: holds nan or inf"),
-        ({"retry": {"max_retries": 1}}, "openai.settings.retry: .*of an agent"),
-        ({"tool_choice": "required"}, "openai.settings.tool_choice: .*of an agent"),
+        (
+            {"temprature": 1},
+            "openai.settings.temprature .*: unknown setting; did you mean temperature",
+        ),
+        ({"extra_headers": {"X-A": "b"}}, "openai.settings.extra_headers.*: write them as headers"),
+        ({"temperature": "hot"}, "openai.settings.temperature.*: "),
+        ({"temperature": float("nan")}, "openai.settings.temperature.*: holds nan"),
+        ({"extra_body": {"a": [float("inf")]}}, "openai.settings.extra_body.*: holds nan or inf"),
+        ({"retry": {"max_retries": 1}}, "openai.settings.retry.*: .*of an agent"),
+        ({"tool_choice": "required"}, "openai.settings.tool_choice.*: .*of an agent"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(settings, words):
     with pytest.raises(ConfigurationError, match=words):
         MultiModelProvider.from_env(openai={"settings": settings})
+
+
+TOLD = {
+    "in a file": (
+        "[ollama.settings]\ntop_p = 0.5\ntemprature = 1\n",
+        {},
+        "ollama.settings.temprature (timestep.toml:3): unknown setting; did you mean temperature?",
+    ),
+    "of a model with a dot": (
+        '[ollama.models."qwen2.5".settings]\ntemperature = "hot"\n',
+        {},
+        'ollama.models."qwen2.5".settings.temperature (timestep.toml:2): Input should be',
+    ),
+    "of an alias": (
+        '[aliases.a]\nmodel = "ollama/m"\nsettings = { top_p = "x" }\n',
+        {},
+        "aliases.a.settings.top_p (timestep.toml:3): Input should be",
+    ),
+    "below another": (
+        "",
+        {"TIMESTEP_OPENAI__SETTINGS__REASONING__EFFORT": "huge"},
+        (
+            "openai.settings.reasoning.effort (environment variable "
+            "TIMESTEP_OPENAI__SETTINGS__REASONING__EFFORT): Input should be"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_setting_that_cannot_be_used_is_named_where_it_is_written(name, monkeypatch):
+    text, variables, words = TOLD[name]
+    Path("timestep.toml").write_text(text)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        MultiModelProvider.from_env()
+
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("settings", [3, {"temprature": 1}], ids=str)

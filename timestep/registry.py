@@ -291,21 +291,25 @@ class MultiModelProvider(Unpicklable, MultiProvider):
             build_aliases,
             build_all,
             build_default_openai,
+            name_places,
         )
 
+        openai: Any = {name: keywords[name] for name in keywords.keys() & _OPENAI_KEYWORDS}
         provider_map = MultiModelProviderMap()
-        provider_map.set_mapping(build_all(settings))
+        with name_places(settings):
+            provider_map.set_mapping(build_all(settings))
+            aliases = build_aliases(settings)
+            openai_provider = build_default_openai(settings, openai)
         if (given := keywords.pop("provider_map", None)) is not None:
             provider_map.set_mapping({**provider_map.get_mapping(), **given.get_mapping()})
         provider_map.spell_alike(settings.spellings("providers"))
-        openai: Any = {name: keywords[name] for name in keywords.keys() & _OPENAI_KEYWORDS}
         configured: dict[str, Any] = {
             "default_model": settings.default_model,
-            "aliases": build_aliases(settings),
+            "aliases": aliases,
             "fallback": settings.fallback,
             "openai_prefix_mode": settings.openai.prefix_mode,
             "unknown_prefix_mode": settings.openai.unknown_prefix_mode,
-            "openai_provider": build_default_openai(settings, openai),
+            "openai_provider": openai_provider,
         }
         try:
             return cls(provider_map=provider_map, **{**configured, **keywords})

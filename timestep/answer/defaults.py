@@ -1,8 +1,9 @@
 """Settings that a model is asked with where the caller says nothing."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, cast
 
 from agents import Model, ModelResponse, ModelRetryAdvice, ModelRetryAdviceRequest, ModelSettings
 from agents.items import TResponseStreamEvent
@@ -132,26 +133,54 @@ _ELSEWHERE = {
 """Settings that cannot be defaults, with what to do instead."""
 
 
+class SettingError(ConfigurationError):
+    """A default setting cannot be used.
+
+    Attributes:
+        key: Its dotted key.
+    """
+
+    key = ""
+
+
 def read_settings(where: str, table: Mapping[str, Any]) -> ModelSettings:
     """Return the settings in *table*, which is at *where* in the configuration.
 
     Raises:
-        ConfigurationError: A key is unknown, or its value cannot be used.
+        SettingError: A key is unknown, or its value cannot be used.
     """
     for name in table.keys() & _ELSEWHERE.keys():
-        raise ConfigurationError(f"{where}.{name}: {_ELSEWHERE[name]}")
-    if unknown := sorted(table.keys() - ModelSettings.__dataclass_fields__.keys()):
-        raise ConfigurationError(
-            f"{where}.{unknown[0]}: unknown setting; agents.ModelSettings lists those there are"
-        )
+        raise _wrong(f"{where}.{name}", _ELSEWHERE[name])
+    known = ModelSettings.__dataclass_fields__.keys()
+    for name in sorted(table.keys() - known):
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "agents.ModelSettings lists those there are"
+        raise _wrong(f"{where}.{name}", f"unknown setting; {hint}")
     for name, value in table.items():
         if not is_finite(value):
-            raise ConfigurationError(
-                f"{where}.{name}: holds nan or inf, which no request can say; write a number"
+            raise _wrong(
+                f"{where}.{name}", "holds nan or inf, which no request can say; write a number"
             )
     try:
         return _SETTINGS.validate_python(dict(table))
     except ValidationError as exc:
         wrong = exc.errors(include_url=False, include_input=False)[0]
-        key = ".".join(map(str, wrong["loc"][:1]))
-        raise ConfigurationError(f"{where}.{key}: {wrong['msg']}") from None
+        raise _wrong(f"{where}.{_written(table, wrong['loc'])}", wrong["msg"]) from None
+
+
+def _written(table: Mapping[str, Any], loc: Sequence[int | str]) -> str:
+    """Return the part of *loc* that stands in *table*; pydantic adds the kinds that it tried."""
+    parts: list[str] = []
+    value: object = table
+    for part in loc:
+        if not isinstance(value, Mapping) or part not in value:
+            break
+        parts.append(str(part))
+        value = cast("Mapping[Any, object]", value)[part]
+    return ".".join(parts)
+
+
+def _wrong(key: str, said: str) -> SettingError:
+    error = SettingError(f"{key}: {said}")
+    error.key = key
+    return error

@@ -2,7 +2,8 @@
 
 import logging
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypedDict, cast, get_type_hints
@@ -16,9 +17,9 @@ from agents import (
 from openai import AsyncOpenAI
 from pydantic import SecretStr
 
-from timestep.answer.defaults import ModelDefaults, read_settings
+from timestep.answer.defaults import ModelDefaults, SettingError, read_settings
 from timestep.config.kinds import KINDS, PROVIDER_PLUGINS
-from timestep.config.provenance import KeyPath, dotted
+from timestep.config.provenance import DEFAULT, KeyPath, dotted
 from timestep.config.schema import (
     AliasSettings,
     GatewaySettings,
@@ -66,6 +67,23 @@ class OpenAIKeywords(TypedDict, total=False):
     openai_agent_registration: OpenAIAgentRegistrationConfig | dict[str, Any] | None
     openai_responses_websocket_options: OpenAIResponsesWebSocketOptions | None
     openai_buffer_streamed_tool_calls: bool
+
+
+@contextmanager
+def name_places(settings: "Settings") -> Generator[None]:
+    """Say in the error for a default setting also where *settings* took it from.
+
+    Raises:
+        ConfigurationError: With the place, as the user wrote it.
+    """
+    try:
+        yield
+    except SettingError as exc:
+        origin = settings.origin_of(exc.key).winner
+        if origin == DEFAULT:
+            raise
+        told = str(exc).replace(exc.key, f"{exc.key} ({origin})", 1)
+        raise ConfigurationError(told) from None
 
 
 def build_all(settings: "Settings") -> dict[str, ModelProvider]:
