@@ -64,7 +64,8 @@ def span_ended(span: Span[Any], *, most_bytes: int = sys.maxsize) -> SpanEnded:
     kept = [each for each in wire_bytes.take(span.span_id) if each.request]
     content = _content(data, with_input=not kept)
     size = sum(len(each.request) + sum(map(len, each.response)) for each in kept)
-    if size > most_bytes or is_larger(content, most_bytes - size):
+    # An answer that was read from kept bytes is about as large as they are.
+    if size > most_bytes or (not kept and is_larger(content, most_bytes)):
         return _cut(span, data)
     written = _json_bytes(content)
     if len(written) > most_bytes:
@@ -118,13 +119,10 @@ def is_larger(value: object, most_bytes: int) -> bool:
         one = left.pop()
         if isinstance(one, str | bytes):
             size += len(one)
-            continue
-        inside = _inside(one)
-        if not inside or id(one) in seen:
-            continue
-        seen.add(id(one))
-        size += 2 * len(inside)  # a digit and a comma, at least
-        left += inside
+        elif (inside := _inside(one)) and id(one) not in seen:
+            seen.add(id(one))
+            size += 2 * len(inside)  # a digit and a comma, at least
+            left += inside
     return size > most_bytes
 
 

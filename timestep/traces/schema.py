@@ -125,12 +125,16 @@ ALTER TABLE span_ends ADD COLUMN outcome TEXT;
 """
 """What lists say of a run, so that they need not read its requests."""
 
+_FEWER_INDEXES = "DROP INDEX exchanges_by_request; DROP INDEX exchanges_by_response;"
+"""Only pruning used them, and writing to them was a tenth of what a commit costs."""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST + _APPEND_ONLY,
     _DELETED_RUNS,
     _ONE_VOCABULARY,
     _COST,
     _WORDS,
+    _FEWER_INDEXES,
 )
 """Script number n brings a file from version n to n + 1. Never edit a released one."""
 

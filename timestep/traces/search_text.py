@@ -43,14 +43,15 @@ def _texts(value: Any, depth: int = 0) -> list[str]:
     """Return all texts in *value* but ids, types and images, down to `_MOST_DEPTH`."""
     if isinstance(value, str):
         return [value] if value else []
-    dump = getattr(value, "model_dump", None)
-    members = dump(exclude_unset=True) if callable(dump) else value
+    if not isinstance(value, dict | list | tuple):
+        dump = getattr(value, "model_dump", None)
+        value = dump(exclude_unset=True) if callable(dump) else value
     inner: Sequence[Any]
-    if isinstance(members, Mapping):
-        named = cast("Mapping[str, Any]", members)
+    if isinstance(value, dict):
+        named = cast("dict[str, Any]", value)
         inner = [member for name, member in named.items() if name not in _NOT_TEXT]
-    elif isinstance(members, list | tuple):
-        inner = cast("Sequence[Any]", members)
+    elif isinstance(value, list | tuple):
+        inner = cast("Sequence[Any]", value)
     else:
         return []
     if depth == _MOST_DEPTH:
