@@ -60,26 +60,28 @@ def read_content(
     texts: list[str] = []
     media: list[Medium] = []
     for number, part in enumerate(parts):
-        text, medium = _read_part(part, f"{where}[{number}]", fetched)
-        texts += text
-        media += medium
+        found = _read_part(part, f"{where}[{number}]", fetched)
+        if isinstance(found, str):
+            texts.append(found)
+        else:
+            media.append(found)
     return joint.join(texts), media
 
 
-def _read_part(part: Any, where: str, fetched: Fetched) -> tuple[list[str], list[Medium]]:
+def _read_part(part: Any, where: str, fetched: Fetched) -> str | Medium:
     if isinstance(part, str):
-        return [part], []
+        return part
     if not is_object(part):
         raise UnsupportedInputError(f"{where} is {type(part).__name__}, not a content part.")
     kind = str(part.get("type"))
     if kind in _TEXT_PARTS:
-        return [text_of(part)], []
+        return text_of(part)
     if kind in _IMAGE_PARTS:
-        return [], [("vision", _read_image(part, where, fetched))]
+        return "vision", _read_image(part, where, fetched)
     if kind == "input_audio":
         audio = part.get("input_audio")
         data = audio.get("data") if is_object(audio) else None
-        return [], [("audio", audio_to_base64(str(data or ""), where=where))]
+        return "audio", audio_to_base64(str(data or ""), where=where)
     raise UnsupportedInputError(
         f"{where} is {kind!r}, which Ollama cannot take; send text, images or audio."
     )

@@ -11,7 +11,7 @@ Source: openai ``types/responses/response_input_item_param.py`` (3.52), ollama `
 (``Message``) v0.33.0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -217,9 +217,7 @@ class _Builder:
         self.pairs.add_call(call_id, name, (turn, call))
 
     def result(self, item: Item, index: int) -> None:
-        # OpenAI's API names the call of a local shell's output by "id".
-        ids = (item.get("call_id"), item.get("id"))
-        call_id = next((i for i in ids if isinstance(i, str) and i in self.pairs.names), None)
+        call_id = _known_id(item, self.pairs.names)
         output = item.get("output")
         if output is None:  # such as a patch of which only the status is known
             output = {"status": item["status"]} if item.get("status") else ""
@@ -268,6 +266,15 @@ class _Builder:
 
     def listing(self, item: Item, index: int) -> None:
         self.notes.append(f"{item.get('type')} says nothing to the model")
+
+
+def _known_id(item: Item, names: Container[str]) -> str | None:
+    """Return the id of the call in *names* that *item* is the result of."""
+    for key in ("call_id", "id"):  # OpenAI's API names the call of a local shell's output by "id"
+        call_id = item.get(key)
+        if isinstance(call_id, str) and call_id in names:
+            return call_id
+    return None
 
 
 _CONVERTERS: dict[str, Callable[[_Builder, Item, int], None]] = {
