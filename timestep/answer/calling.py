@@ -138,11 +138,14 @@ class WireModel(Model, ABC, Generic[RequestT]):
         self._ids = ids
         self._strict = strict
         self._settings = settings or ModelSettings()
+        self._has_settings = self._settings != ModelSettings()
         self._warned: set[str] = set()
 
     def _filled(self, own: ModelSettings | None) -> ModelSettings:
         if own is not None and self.knows_implicit_settings:
             own = without_implicit(own)
+        if isinstance(own, ModelSettings) and not self._has_settings:
+            return own
         return self._settings.resolve(own)
 
     @property

@@ -40,6 +40,9 @@ class Recordable(Protocol):
         ...
 
 
+_EXTRAS = ("extra_args", "extra_body", "extra_headers", "extra_query")
+
+
 def open_span(
     model: str,
     settings: ModelSettings,
@@ -62,10 +65,9 @@ def open_span(
     if tracing.is_disabled():
         return generation_span(disabled=True)
     # The SDK shows no extras, but its version 0.22 writes them as JSON first, which some cannot be.
-    plain = replace(
-        settings, extra_args=None, extra_body=None, extra_headers=None, extra_query=None
-    )
-    config: dict[str, Any] = plain.to_traceable_dict()
+    if any(getattr(settings, name) is not None for name in _EXTRAS):
+        settings = replace(settings, **dict.fromkeys(_EXTRAS))
+    config: dict[str, Any] = settings.to_traceable_dict()
     if not tracing.include_data():
         config.pop("metadata", None)
     config |= {"base_url": host, "model_impl": implementation, "model_name": name}
