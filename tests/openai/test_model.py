@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import re
 
 import openai
 import pytest
-from agents import Agent, ModelSettings, RunConfig, function_tool
+from agents import Agent, ModelSettings, RunConfig, Runner, function_tool
 from agents.exceptions import ModelRefusalError
 from agents.models.interface import ModelProvider
 from pydantic import BaseModel
@@ -394,3 +395,60 @@ async def test_a_proxy_that_is_down_is_not_blamed_on_the_server(monkeypatch, run
     with pytest.raises(OpenAIConnectionError, match=r"HTTP_PROXY names.*Check the proxy"):
         await run(Agent(name="a"), run_config=config(subject))
     await wire.aclose()
+
+
+async def test_mistral_gets_call_ids_of_nine_letters_that_belong_together(
+    monkeypatch, openai_server
+):
+    ran = []
+
+    @function_tool
+    def look(city: str) -> str:
+        ran.append(city)
+        return f"{city}: sunny"
+
+    monkeypatch.setenv("HTTP_PROXY", openai_server.base_url.removesuffix("/v1"))
+    cities = {"call_of_another_server_1": "Oslo", "abcDEF123": "Rome"}
+    calls = [
+        {
+            "index": at,
+            "id": key,
+            "function": {"name": "look", "arguments": json.dumps({"city": city})},
+        }
+        for at, (key, city) in enumerate(cities.items())
+    ]
+    turns = iter(
+        [
+            stream(chunk({"tool_calls": calls}, "tool_calls")),
+            stream(chunk({"content": "ok"}, "stop")),
+        ]
+    )
+    openai_server.answers = lambda body: (200, next(turns))
+    wire = ChatWire(OpenAIEndpoint(base_url="http://api.mistral.ai/v1"))
+    subject = ChatCompletionsModel("m", wire, ChatModelOptions(max_retries=0))
+
+    await Runner.run(Agent(name="a", tools=[look]), "hi", run_config=config(subject))
+    await wire.aclose()
+
+    assert sorted(ran) == ["Oslo", "Rome"]
+    [_, turn, *results] = openai_server.requests[-1][2]["messages"]
+    ids = [call["id"] for call in turn["tool_calls"]]
+    assert ids[1] == "abcDEF123"  # its own form stays
+    assert re.fullmatch("[a-z0-9]{9}", ids[0])
+    assert {result["tool_call_id"]: result["content"] for result in results} == {
+        ids[0]: "Oslo: sunny",
+        ids[1]: "Rome: sunny",
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "is_short"),
+    [
+        ("api.mistral.ai", True),
+        ("mistral.ai", True),
+        ("notmistral.ai", False),
+        ("mistral.ai.example", False),
+    ],
+)
+def test_only_mistral_gets_short_call_ids(host, is_short):
+    assert OpenAIEndpoint(base_url=f"http://{host}/v1").wants_short_call_ids is is_short

@@ -88,7 +88,7 @@ class OpenAIEndpoint:
     @property
     def wants_short_call_ids(self) -> bool:
         """True for Mistral, which takes call ids of nine letters and digits only."""
-        return self._hostname.endswith("mistral.ai")
+        return f".{self._hostname}".endswith(".mistral.ai")
 
     @property
     def _hostname(self) -> str:
