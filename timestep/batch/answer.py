@@ -81,7 +81,7 @@ async def answer_line(
             response = await _attempt(line, model, attempts, is_last=attempts > retries)
     except Exception as exc:  # noqa: BLE001 - one line never ends a batch
         return failed(line, exc, attempts, time.monotonic() - started)
-    row = _answer_row(line, response, model=line.question.model or "")
+    row = _answer_row(line, response)
     seconds = time.monotonic() - started
     text = "\n".join(text for item in response.output if (text := ItemHelpers.extract_text(item)))
     return Result(line, row, text, None, response.usage, attempts, seconds)
@@ -152,10 +152,11 @@ def _wait(advice: ModelRetryAdvice, attempt: int) -> float:
     return wait * random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
 
 
-def _answer_row(line: Line, response: ModelResponse, *, model: str) -> Json:
+def _answer_row(line: Line, response: ModelResponse) -> Json:
     write = write_chat if line.url == CHAT else write_responses
     prefix = "chatcmpl" if line.url == CHAT else "resp"
-    body = write(response, model=model, answer_id=f"{prefix}-{line.key}", created=int(time.time()))
+    answer_id, created = f"{prefix}-{line.key}", int(time.time())
+    body = write(response, line.question, answer_id=answer_id, created=created)
     answered = {"status_code": 200, "request_id": f"req_{line.key}", "body": body}
     return {
         "id": row_id(line.key),

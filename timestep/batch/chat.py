@@ -76,11 +76,14 @@ def read_chat(body: Json) -> Question:
     )
 
 
-def write_chat(response: ModelResponse, *, model: str, answer_id: str, created: int) -> Json:
-    """*response* as the chat completion that OpenAI's readers take."""
+def write_chat(
+    response: ModelResponse, question: Question, *, answer_id: str, created: int
+) -> Json:
+    """*response* to *question* as the chat completion that OpenAI's readers take."""
     texts: list[str] = []
     thinking: list[str] = []
     calls: list[Json] = []
+    logprobs: list[Json] = []
     cut = False
     refusal: str | None = None
     for item in response.output:
@@ -90,6 +93,7 @@ def write_chat(response: ModelResponse, *, model: str, answer_id: str, created: 
                 for part in item.content:
                     if part.type == "output_text":
                         texts.append(part.text)
+                        logprobs += [each.model_dump() for each in part.logprobs or []]
                     else:
                         refusal = part.refusal
             case ResponseFunctionToolCall():
@@ -113,12 +117,21 @@ def write_chat(response: ModelResponse, *, model: str, answer_id: str, created: 
         "id": answer_id,
         "object": "chat.completion",
         "created": created,
-        "model": model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
+        "model": question.model or "",
+        "choices": [
+            {
+                "index": 0,
+                "message": message,
+                "logprobs": {"content": logprobs, "refusal": None} if logprobs else None,
+                "finish_reason": reason,
+            }
+        ],
         "usage": {
             "prompt_tokens": response.usage.input_tokens,
             "completion_tokens": response.usage.output_tokens,
             "total_tokens": response.usage.total_tokens,
+            "prompt_tokens_details": response.usage.input_tokens_details.model_dump(),
+            "completion_tokens_details": response.usage.output_tokens_details.model_dump(),
         },
     }
 
@@ -216,11 +229,16 @@ def _settings(body: Json) -> ModelSettings:
         given["top_logprobs"] = 0
     if (choice := body.get("tool_choice")) is not None:
         given["tool_choice"] = _tool_choice(choice)
-    return settings_of(given)
+    named_as = {_SETTINGS[name]: name for name in body if name in _SETTINGS}
+    return settings_of(given, {**named_as, "reasoning": "reasoning_effort"})
 
 
-def settings_of(given: Json) -> ModelSettings:
+def settings_of(given: Json, named_as: Mapping[str, str]) -> ModelSettings:
     """*given* as model settings.
+
+    Args:
+        given: By the names of `ModelSettings`.
+        named_as: The fields of the body that the values come from, where their names differ.
 
     Raises:
         BadLineError: A value has the wrong type.
@@ -229,7 +247,9 @@ def settings_of(given: Json) -> ModelSettings:
         return ModelSettings(**given)
     except (TypeError, ValueError) as exc:
         name = str(getattr(exc, "errors", lambda: [{"loc": ["?"]}])()[0]["loc"][0])
-        raise BadLineError(f"body.{name} has a value that the setting does not take") from exc
+        raise BadLineError(
+            f"body.{named_as.get(name, name)} has a value that the setting does not take"
+        ) from exc
 
 
 def _tool_choice(choice: object) -> str:

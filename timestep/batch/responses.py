@@ -35,6 +35,7 @@ _SETTINGS = {
 }
 """Fields of a body and the `ModelSettings` that mean the same."""
 _READ = frozenset({"model", "input", "instructions", "tools", "tool_choice", "text", "stream"})
+_CHOICES = ("auto", "required", "none")
 _STATEFUL = ("previous_response_id", "conversation", "prompt", "background")
 
 
@@ -67,8 +68,10 @@ def read_responses(body: Json) -> Question:
     )
 
 
-def write_responses(response: ModelResponse, *, model: str, answer_id: str, created: int) -> Json:
-    """*response* as the object that OpenAI's readers take."""
+def write_responses(
+    response: ModelResponse, question: Question, *, answer_id: str, created: int
+) -> Json:
+    """*response* to *question* as the object that OpenAI's readers take."""
     cut = any(
         isinstance(item, ResponseOutputMessage) and item.status == "incomplete"
         for item in response.output
@@ -77,11 +80,23 @@ def write_responses(response: ModelResponse, *, model: str, answer_id: str, crea
         "id": answer_id,
         "object": "response",
         "created_at": created,
-        "model": model,
+        "model": question.model or "",
         "status": "incomplete" if cut else "completed",
         "error": None,
         "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
         "output": [item.model_dump(mode="json", exclude_unset=True) for item in response.output],
+        "parallel_tool_calls": question.settings.parallel_tool_calls is not False,
+        "tool_choice": _written_choice(question),
+        "tools": [
+            {
+                "type": "function",
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": tool.params_json_schema,
+                "strict": tool.strict_json_schema,
+            }
+            for tool in question.tools
+        ],
         "usage": {
             "input_tokens": response.usage.input_tokens,
             "input_tokens_details": response.usage.input_tokens_details.model_dump(),
@@ -105,7 +120,7 @@ def _settings(body: Json, text: Json) -> ModelSettings:
         given["verbosity"] = verbosity
     if (choice := body.get("tool_choice")) is not None:
         given["tool_choice"] = _tool_choice(choice)
-    return settings_of(given)
+    return settings_of(given, {_SETTINGS[name]: name for name in body if name in _SETTINGS})
 
 
 def _tool_choice(choice: object) -> str:
@@ -116,6 +131,11 @@ def _tool_choice(choice: object) -> str:
             return name
         case _:
             raise BadLineError("body.tool_choice: write auto, required, none or a function")
+
+
+def _written_choice(question: Question) -> object:
+    choice = question.settings.tool_choice or "auto"
+    return choice if choice in _CHOICES else {"type": "function", "name": choice}
 
 
 def _function(tool: Json, at: int) -> Any:
