@@ -159,14 +159,17 @@ def test_ollama_settings_become_arguments(monkeypatch):
         "timeout": Timeouts(connect=5, idle=60),
         "reach": Reach(ca_file="/ca.pem", client_cert=("/me.pem",), proxy="http://proxy"),
     }
-    assert ollama_keywords(Settings(ollama={"timeout": 9}).ollama)["timeout"] == 9
+    assert ollama_keywords(Settings(ollama={"timeout": 9}).ollama, "ollama")["timeout"] == 9
 
 
 def test_each_keyword_of_a_model_is_described_once_and_is_a_setting():
     names = set(get_type_hints(OllamaKeywords))
     assert names == {field.name for field in dataclasses.fields(OllamaModelOptions)}
     assert names < set(OllamaSettings.model_fields)
-    assert OllamaModelOptions.of(**ollama_keywords(Settings().ollama)) == OllamaModelOptions()
+    assert (
+        OllamaModelOptions.of(**ollama_keywords(Settings().ollama, "ollama"))
+        == OllamaModelOptions()
+    )
 
 
 async def test_the_configured_ollama_answers(monkeypatch):

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from timestep.errors import ConfigurationError
 from timestep.net.encoding import is_finite
+from timestep.net.names import by_model, tagged
 
 
 def without_implicit(settings: ModelSettings) -> ModelSettings:
@@ -105,15 +106,19 @@ class ModelDefaults:
 
     Attributes:
         every: For every model.
-        models: By model; they win over *every*.
+        models: By model, as `timestep.net.names.tagged` spells it; they win over *every*.
     """
 
     every: ModelSettings = field(default_factory=ModelSettings)
     models: Mapping[str, ModelSettings] = field(default_factory=dict[str, ModelSettings])
 
+    def __post_init__(self) -> None:
+        """Spell the names alike."""
+        object.__setattr__(self, "models", by_model(self.models))
+
     def settings_of(self, name: str | None) -> ModelSettings:
         """Return the settings for the model *name*."""
-        return self.every.resolve(self.models.get(name or ""))
+        return self.every.resolve(self.models.get(tagged(name or "")))
 
     def of(self, model: Model, name: str | None) -> Model:
         """Return *model*, asked with the settings for *name*; *model* itself without settings."""

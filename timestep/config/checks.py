@@ -5,17 +5,19 @@ refuse them.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from timestep.config.conflicts import models_tables
 from timestep.config.provenance import KeyPath, dotted
 from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.config.sources.base import SECRETS_VARIABLE
 from timestep.config.sources.dotenv import DotenvSource, EnvFile
-from timestep.config.sources.variables import is_ours, meant_variable
+from timestep.config.sources.variables import is_ours, meant_variable, variable_name
 from timestep.net.options import unknown_option
 
 
@@ -52,6 +54,7 @@ def find_doubts(settings: Settings, *, env_file: EnvFile = "") -> list[Doubt]:
         ),
         *map(_directory, filter(_is_in_the_way, dotenv.files)),
         *_unused(settings),
+        *_versions(settings),
     ]
 
 
@@ -99,6 +102,19 @@ def _unused(settings: Settings) -> Iterator[Doubt]:
                             not_known if not_known.endswith("?") else f"{not_known}.",
                         )
                     )
+
+
+def _versions(settings: Settings) -> Iterator[Doubt]:
+    """Yield the models whose version a variable has spelled with an underscore."""
+    for path, tables in models_tables(settings):
+        for name in tables:
+            place = settings.place_of((*path, name))
+            if place and place.variable and re.search(r"\d_\d", name):
+                yield Doubt(
+                    f"{place}: a variable cannot spell a dot or a hyphen. If {name} is not the name of "
+                    "the model, write the table as JSON, as in "
+                    f'{variable_name(path)}={{"{name.replace("_", ".")}": …}}.'
+                )
 
 
 def _ollama_tables(settings: Settings) -> Iterator[tuple[KeyPath, OllamaSettings]]:

@@ -28,7 +28,7 @@ class Places:
         tables: Where files have their tables, by path.
     """
 
-    origins: Mapping[str, KeyOrigin]
+    origins: Mapping[str, KeyOrigin] = field(default_factory=dict[str, KeyOrigin])
     tables: Mapping[KeyPath, Origin] = field(default_factory=dict[KeyPath, Origin])
 
     def of(self, path: KeyPath) -> Origin | None:

@@ -47,6 +47,7 @@ from timestep.config.types import (
 )
 from timestep.net.chains import FallbackRules
 from timestep.net.flags import Overflow
+from timestep.net.names import by_model, tagged, with_short_names
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import LOCAL_OLLAMA, OPENAI_URL, check_secrets_transport
 from timestep.routing import check_target, targets
@@ -240,6 +241,11 @@ class OllamaSettings(Section, frozen=True):
             name: {option: value for option, value in table.items() if option != "settings"}
             for name, table in self.models.items()
         }
+
+    def options_of(self, name: str, prefix: str) -> dict[str, Any]:
+        """Return the options for the model *name*, when these settings belong to *prefix*."""
+        own = by_model(with_short_names(self.options_by_model, prefix))
+        return {**self.options, **own.get(tagged(name), {})}
 
     @property
     def settings_by_model(self) -> dict[str, dict[str, Any]]:

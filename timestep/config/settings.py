@@ -18,10 +18,11 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from timestep.config.conflicts import find_conflict, find_split_name
 from timestep.config.frozen import Frozen, freeze
 from timestep.config.kinds import KINDS, ProviderTable, plugin_kinds
-from timestep.config.problems import Places, explain, message_of, printable, refusal, told
-from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, trace_origins
+from timestep.config.problems import Places, explain, message_of, printable, told
+from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, Origin, trace_origins
 from timestep.config.schema import (
     Alias,
     AliasSettings,
@@ -29,7 +30,6 @@ from timestep.config.schema import (
     OllamaSettings,
     OpenAISettings,
     TracesSettings,
-    check_transport,
 )
 from timestep.config.sources.arguments import ArgumentsSource
 from timestep.config.sources.base import (
@@ -51,8 +51,7 @@ from timestep.config.sources.variables import (
 )
 from timestep.config.types import AliasName, ProviderName, Target
 from timestep.net.chains import FallbackRules
-from timestep.net.urls import is_ollama_cloud
-from timestep.routing import chain, describe_ring, find_ring, split_prefix, targets
+from timestep.routing import chain, split_prefix
 
 
 class Settings(Frozen, BaseSettings):
@@ -106,7 +105,7 @@ class Settings(Frozen, BaseSettings):
     """The record of what agents did."""
 
     _frozen = field_validator("*")(freeze)
-    _origins: dict[str, KeyOrigin] = PrivateAttr(default_factory=dict)
+    _places: Places = PrivateAttr(default_factory=Places)
 
     def __init__(
         self,
@@ -152,13 +151,19 @@ class Settings(Frozen, BaseSettings):
         self, sources: tuple[PydanticBaseSettingsSource, ...]
     ) -> ValidationError | SettingsError | None:
         """Take the values of *sources*; return what is wrong with them."""
+        problem: ValidationError | None = None
         try:
             super().__init__(_build_sources=(sources, {}))
         except ValidationError as exc:
-            places = Places(trace_origins(entries_of(sources)), tables_of(sources))
-            return explain(exc, type(self), {*KINDS, *plugin_kinds()}, places)
-        self._origins = trace_origins(entries_of(sources))
-        return self._ring() or self._transport_problem()
+            problem = exc
+        entries = entries_of(sources)
+        places = Places(trace_origins(entries), tables_of(sources))
+        if split := find_split_name(entries, places):
+            return split
+        if problem is not None:
+            return explain(problem, type(self), {*KINDS, *plugin_kinds()}, places)
+        self._places = places
+        return find_conflict(self)
 
     @classmethod
     def settings_customise_sources(
@@ -181,11 +186,11 @@ class Settings(Frozen, BaseSettings):
     @property
     def origins(self) -> Mapping[str, KeyOrigin]:
         """The origin of every key that a source sets, by dotted key. See `origin_of` for defaults."""
-        return dict(self._origins)
+        return dict(self._places.origins)
 
     def origin_of(self, key: str) -> KeyOrigin:
         """Return where the value of the dotted *key* came from; ``"default"`` when nothing sets it."""
-        return self._origins.get(key, KeyOrigin(key, DEFAULT))
+        return self._places.origins.get(key, KeyOrigin(key, DEFAULT))
 
     def is_written_for_timestep(self, key: str) -> bool:
         """Return True if a source sets the dotted *key*, beside variables that other tools read too.
@@ -216,9 +221,13 @@ class Settings(Frozen, BaseSettings):
         }
         return {**named, **self.spellings("aliases")}
 
+    def place_of(self, path: KeyPath) -> Origin | None:
+        """Return where the key or the table at *path* is written."""
+        return self._places.of(path)
+
     def told(self, path: KeyPath, reason: str) -> str:
         """Return *reason* with the key at *path* and its place, in the form its user wrote it."""
-        return told(path, Places(self._origins).of(path), reason, type(self))
+        return told(path, self._places.of(path), reason, type(self))
 
     def models_of(self, name: str | None) -> list[str]:
         """Return the models that *name* stands for, first choice first; None is the default model.
@@ -260,28 +269,9 @@ class Settings(Frozen, BaseSettings):
     def _is_of_variables(self, key: str) -> bool:
         return all(
             origin.winner.variable is not None
-            for name, origin in self._origins.items()
+            for name, origin in self._places.origins.items()
             if name == key or name.startswith(f"{key}.")
         )
-
-    def _ring(self) -> ValidationError | None:
-        ring = find_ring(self.targets)
-        return self._refusal(("aliases", ring[0]), describe_ring(ring)) if ring else None
-
-    def _transport_problem(self) -> ValidationError | None:
-        ollama = self.ollama
-        urls = targets(ollama.base_url) if ollama.base_url is not None else []
-        if self.ollama_key_is_for_cloud_only and not all(map(is_ollama_cloud, urls)):
-            ollama = ollama.model_copy(update={"api_key": None})  # it will not be sent there
-        try:
-            check_transport(ollama)
-        except ValueError as exc:
-            key = "host" if ollama.base_url is None else "base_url"
-            return self._refusal(("ollama", key), str(exc))
-        return None
-
-    def _refusal(self, path: KeyPath, reason: str) -> ValidationError:
-        return refusal(path, self.told(path, reason))
 
 
 def customised(

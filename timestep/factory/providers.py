@@ -2,7 +2,7 @@
 
 import logging
 import pkgutil
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import entry_points
@@ -38,6 +38,7 @@ from timestep.factory.endpoints import (
     openai_endpoint,
     reveal,
 )
+from timestep.net.names import with_short_names
 from timestep.ollama.model_options import OllamaKeywords
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai.default import DefaultOpenAIProvider, OpenAIChoices
@@ -173,7 +174,7 @@ def build_default_openai(
         written=written,
         written_headers=_written(settings, "openai.headers", table.headers),
         choices=choices,
-        options=_chat_options(table, strict=strict),
+        options=_chat_options(table, "openai", strict=strict),
         defaults=_defaults(("openai",), table),
     )
 
@@ -195,7 +196,7 @@ def build_openai(name: str, table: OpenAIProviderSettings) -> OpenAICompatiblePr
     return OpenAICompatibleProvider(
         openai_endpoint(table),
         use_responses=table.api == "responses",
-        options=_chat_options(table),
+        options=_chat_options(table, name),
         defaults=_defaults(("providers", name), table),
     )
 
@@ -214,15 +215,23 @@ def _defaults(
         models, below = table.settings_by_model, ["settings"]
     return ModelDefaults(
         read_settings(dotted([*where, "settings"]), table.settings),
-        {
-            name: read_settings(dotted([*where, "models", name, *below]), settings)
-            for name, settings in models.items()
-        },
+        with_short_names(
+            {
+                name: read_settings(dotted([*where, "models", name, *below]), settings)
+                for name, settings in models.items()
+            },
+            where[-1],
+        ),
     )
 
 
+class _ForModels(TypedDict):
+    text_calls: bool | Sequence[str]
+    think_tags: bool | Sequence[str]
+
+
 def _chat_options(
-    table: OpenAISettings | OpenAIProviderSettings, *, strict: bool = False
+    table: OpenAISettings | OpenAIProviderSettings, prefix: str, *, strict: bool = False
 ) -> ChatModelOptions | None:
     if table.adapter == "sdk":
         return None
@@ -230,12 +239,24 @@ def _chat_options(
         structured_output=table.structured_output,
         include_usage=table.include_usage,
         strict_feature_validation=strict,
-        text_calls=table.text_calls,
-        think_tags=table.think_tags,
+        **_for_models(table, prefix),
         repairs=table.repairs,
         max_retries=table.max_retries,
         extra_body=table.extra_body,
     )
+
+
+def _for_models(
+    table: OpenAISettings | OpenAIProviderSettings | OllamaSettings, prefix: str
+) -> _ForModels:
+    """Return the keys of *table* that may list models, with the names that *prefix* is asked for."""
+
+    def names(given: bool | Sequence[str]) -> bool | Sequence[str]:
+        return (
+            given if isinstance(given, bool) else [*with_short_names(dict.fromkeys(given), prefix)]
+        )
+
+    return _ForModels(text_calls=names(table.text_calls), think_tags=names(table.think_tags))
 
 
 def build_ollama(name: str, table: OllamaProviderSettings) -> OllamaModelProvider:
@@ -269,19 +290,20 @@ def _ollama(
     defaults = _defaults(where, table)
     try:
         return OllamaModelProvider(
-            model_options=table.options_by_model,
+            model_options=with_short_names(table.options_by_model, where[-1]),
             max_concurrency=table.max_concurrency,
             defaults=defaults,
             **ollama_place(table, api_key),
-            **ollama_keywords(table),
+            **ollama_keywords(table, where[-1]),
         )
     except TimestepError as exc:
         raise ConfigurationError(f"[{dotted(where)}]: {exc}") from exc
 
 
-def ollama_keywords(table: OllamaSettings) -> OllamaKeywords:
+def ollama_keywords(table: OllamaSettings, prefix: str) -> OllamaKeywords:
     """Return how *table* says that models are asked: its keys that a model has as a keyword."""
     keywords = {name: getattr(table, name) for name in get_type_hints(OllamaKeywords)}
+    keywords |= _for_models(table, prefix)
     return cast("OllamaKeywords", keywords)
 
 

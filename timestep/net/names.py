@@ -3,8 +3,10 @@
 Servers match a name in any case, and list its tag. A name without a tag means ``:latest``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
+_T = TypeVar("_T")
 _LATEST = ":latest"
 
 
@@ -16,6 +18,34 @@ def tagged(name: str) -> str:
 def untagged(name: str) -> str:
     """Return *name* as a caller writes it: without the tag that needs no writing."""
     return name.removesuffix(_LATEST)
+
+
+def by_model(tables: Mapping[str, _T]) -> dict[str, _T]:
+    """Return *tables*, which are by model name, by its `tagged` form."""
+    return {tagged(name): table for name, table in tables.items()}
+
+
+def twins(names: Iterable[str], prefix: str = "") -> tuple[str, str] | None:
+    """Return the first two of *names* that mean one model of the provider *prefix*, or None."""
+    seen: dict[str, str] = {}
+    for name in names:
+        first = seen.setdefault(tagged(short_name(name, prefix)), name)
+        if first != name:
+            return first, name
+    return None
+
+
+def short_name(name: str, prefix: str) -> str:
+    """Return *name* as the provider *prefix* is asked for it: without that prefix."""
+    return name.removeprefix(f"{prefix}/") if prefix else name
+
+
+def with_short_names(tables: Mapping[str, _T], prefix: str) -> dict[str, _T]:
+    """Return *tables*, and those whose name begins with *prefix* by their short name too.
+
+    The long name stays, because a server may have a model of that name, as ``openrouter/auto``.
+    """
+    return {**{short_name(name, prefix): table for name, table in tables.items()}, **tables}
 
 
 def is_cloud_name(name: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Self, TypedDict, Unpack, cast
 from timestep.errors import ConfigurationError, UnsupportedInputError
 from timestep.net.durations import check_keep_alive
 from timestep.net.flags import Overflow, check_flag, check_for_models, check_overflow, check_repairs
+from timestep.net.names import twins
 from timestep.net.options import check_options
 from timestep.net.timeouts import Timeouts
 
@@ -112,7 +113,7 @@ def check_model_options(given: object) -> dict[str, dict[str, Any]]:
     """Return a copy of *given*, if it holds Ollama options by model name.
 
     Raises:
-        ConfigurationError: It is not a mapping.
+        ConfigurationError: It is not a mapping, or names a model twice.
         UnsupportedInputError: Ollama would refuse an option.
     """
     if not isinstance(given, Mapping):
@@ -120,7 +121,10 @@ def check_model_options(given: object) -> dict[str, dict[str, Any]]:
             f"model_options are {type(given).__name__}; pass a dict of options by model name."
         )
     checked: dict[str, dict[str, Any]] = {}
-    for name, own in cast("Mapping[str, object]", given).items():
+    by_name = cast("Mapping[str, object]", given)
+    if same := twins(by_name):
+        raise ConfigurationError(f"model_options: {same[0]!r} and {same[1]!r} are the same model.")
+    for name, own in by_name.items():
         try:
             checked[name] = deepcopy(check_options(own))
         except ValueError as exc:

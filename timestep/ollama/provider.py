@@ -11,6 +11,7 @@ from timestep.errors import ConfigurationError
 from timestep.net.flags import check_concurrency
 from timestep.net.forks import forget_in_children
 from timestep.net.key_command import KeyCommand
+from timestep.net.names import by_model, tagged
 from timestep.net.reach import USUAL, Reach
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.endpoint import Endpoint, build_endpoints, check_model_name
@@ -83,7 +84,7 @@ class OllamaModelProvider(ModelProvider):
         self._options = OllamaModelOptions.of(**keywords)
         self._max_concurrency = _checked_concurrency(max_concurrency)
         self._defaults = defaults or ModelDefaults()
-        self._model_options = check_model_options(model_options or {})
+        self._model_options = by_model(check_model_options(model_options or {}))
         # A client has timeouts of its own, which only given ones replace.
         limits = self._options.timeout
         self._given = None if ollama_client is None else chat_source(ollama_client, limits)
@@ -145,7 +146,7 @@ class OllamaModelProvider(ModelProvider):
         self._lock = Lock()
 
     def _build(self, name: str) -> OllamaModel:
-        keywords = self._options.with_options(self._model_options.get(name, {})).keywords()
+        keywords = self._options.with_options(self._model_options.get(tagged(name), {})).keywords()
         settings = self._defaults.settings_of(name)
         if self._given is not None:
             return OllamaModel(name, self._given, settings=settings, **keywords)

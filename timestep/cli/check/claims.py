@@ -59,7 +59,7 @@ async def _note_abilities(result: ModelResult, ollama: OllamaModelProvider, name
 def _num_ctx(prefix: str, name: str, settings: Settings) -> int | None:
     table = settings.providers.get(prefix)
     own: OllamaSettings = table if isinstance(table, OllamaProviderSettings) else settings.ollama
-    asked: Any = {**own.options, **own.options_by_model.get(name, {})}.get("num_ctx")
+    asked = own.options_of(name, prefix).get("num_ctx")
     return asked if isinstance(asked, int) else None
 
 

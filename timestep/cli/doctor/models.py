@@ -112,7 +112,7 @@ def _check_present(
 def _check_context(
     called: str, prefix: str, name: str, offer: Offer, table: OllamaSettings
 ) -> Iterator[Finding]:
-    asked = {**table.options, **table.options_by_model.get(name, {})}.get("num_ctx")
+    asked = table.options_of(name, prefix).get("num_ctx")
     line = f"{_section(prefix)}.options.num_ctx = {min(16384, offer.context_length or 16384)}"
     if not isinstance(asked, int):
         if offer.loaded is not None and 0 < offer.loaded <= _LITTLE:

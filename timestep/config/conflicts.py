@@ -1,0 +1,121 @@
+"""What is wrong with settings as a whole, when each key by itself is right."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from timestep.config.kinds import KINDS
+from timestep.config.problems import Places, refusal
+from timestep.config.provenance import Entry, KeyPath, Origin, dotted, quoted
+from timestep.config.schema import PluginProviderSettings, check_transport
+from timestep.config.sources.variables import variable_name
+from timestep.net.names import twins
+from timestep.net.urls import is_ollama_cloud
+from timestep.routing import describe_ring, find_ring, targets
+
+if TYPE_CHECKING:
+    from timestep.config.settings import Settings
+
+
+def find_conflict(settings: "Settings") -> ValidationError | None:
+    """Return the error for the first thing that is wrong with *settings*, or None."""
+    for rule in (_ring, _key_in_the_clear, _model_twice):
+        if (found := rule(settings)) is not None:
+            path, reason = found
+            return refusal(path, settings.told(path, reason))
+    return None
+
+
+def _ring(settings: "Settings") -> tuple[KeyPath, str] | None:
+    ring = find_ring(settings.targets)
+    return (("aliases", ring[0]), describe_ring(ring)) if ring else None
+
+
+def _key_in_the_clear(settings: "Settings") -> tuple[KeyPath, str] | None:
+    ollama = settings.ollama
+    urls = targets(ollama.base_url) if ollama.base_url is not None else []
+    if settings.ollama_key_is_for_cloud_only and not all(map(is_ollama_cloud, urls)):
+        ollama = ollama.model_copy(update={"api_key": None})  # it will not be sent there
+    try:
+        check_transport(ollama)
+    except ValueError as exc:
+        return ("ollama", "host" if ollama.base_url is None else "base_url"), str(exc)
+    return None
+
+
+def _model_twice(settings: "Settings") -> tuple[KeyPath, str] | None:
+    for path, tables in models_tables(settings):
+        if same := twins(tables, path[-2]):
+            first, second = ((*path, name) for name in same)
+            place = settings.place_of(first)
+            return second, f"is the same model as {dotted(first)} ({place}); keep one of the two"
+    return None
+
+
+def models_tables(settings: "Settings") -> Iterator[tuple[KeyPath, Mapping[str, object]]]:
+    """Yield the tables of *settings* that are by model name."""
+    yield ("openai", "models"), settings.openai.models
+    yield ("ollama", "models"), settings.ollama.models
+    for name, provider in settings.providers.items():
+        if not isinstance(provider, PluginProviderSettings):
+            yield ("providers", name, "models"), getattr(provider, "models", {})
+
+
+def find_split_name(entries: Sequence[Entry], places: Places) -> ValidationError | None:
+    """Return the error for a name such as ``gpt-4.1``, which its dot has made two keys, or None.
+
+    TOML splits a key at each dot outside of quotes.
+    """
+    kinds = {entry.path[1] for entry in entries if entry.path[::2] == ("providers", "kind")}
+    for path, entry in ((entry.path, entry) for entry in entries):
+        if path[:1] == ("providers",) and path[1:2] and path[1] not in kinds:
+            start, end = 1, _end_of_provider(path)
+        else:
+            start = _start_of_name(path)
+            end = next(
+                (i for i in range(start + 1, len(path)) if not path[i][:1].isdigit()), len(path)
+            )
+        if 0 < start < end - 1:
+            table, name = path[:start], ".".join(path[start:end])
+            place = places.of(path[:end]) or entry.origin
+            how = _how_to_quote((*table, name), entry.origin, is_header=place != entry.origin)
+            return refusal((*table, name), f"{dotted(table)}.{name} ({place}): {how}")
+    return None
+
+
+def _end_of_provider(path: KeyPath) -> int:
+    """Return where the name of a provider ends in *path*, which may lead to its kind."""
+    is_split = path[-1] == "kind" and not _FIELDS & {*path[1:-1]}
+    return len(path) - 1 if is_split else 2
+
+
+def _start_of_name(path: KeyPath) -> int:
+    """Return where in *path* the name of an alias or a model begins; 0 without one.
+
+    No setting of theirs begins with a digit, so a key that does is the rest of the name.
+    """
+    match path:
+        case ("aliases", *_):
+            return 1
+        case ("openai" | "ollama", "models", *_):
+            return 2
+        case ("providers", _, "models", *_):
+            return 3
+        case _:
+            return 0
+
+
+def _how_to_quote(path: KeyPath, origin: Origin, *, is_header: bool) -> str:
+    """Return how to write the name at the end of *path* in the form of *origin*."""
+    *table, name = path
+    if origin.variable is not None:
+        return (
+            "a variable cannot spell a name with a dot; write the table as JSON, as in "
+            f"{variable_name(table)}={{{quoted(name)}: …}}"
+        )
+    form = f"[{dotted(table)}.{quoted(name)}]" if is_header else quoted(name)
+    return f"a name with a dot needs quotes; write {form}"
+
+
+_FIELDS = {name for kind in KINDS.values() for name in kind.table.model_fields}
