@@ -291,6 +291,38 @@ def test_old_runs_go_when_a_writer_opens_the_file(tmp_path, record):
         assert {run.name for run in store.traces()} == {"new", "Agent workflow"}
 
 
+def test_old_runs_that_cannot_be_deleted_do_not_stop_new_ones(tmp_path, record, caplog):
+    record("old", at=100.0)
+    with closing(sqlite3.connect(tmp_path / "traces.db")) as connection:
+        connection.execute(
+            "CREATE TRIGGER kept BEFORE DELETE ON traces BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+
+    with TraceStore(tmp_path / "traces.db", retention_days=1) as store:
+        store.record(SpanStarted("s", "t", None, "agent", "a", time.time()))
+        assert store.flush()
+        assert {run.name for run in store.traces()} == {"old", "Agent workflow"}
+        with pytest.raises(StoreError, match=r"cannot be pruned: no\."):
+            store.prune(before=200.0)
+
+    assert "cannot be deleted" in caplog.text
+
+
+def test_a_step_that_cannot_be_redacted_is_counted_and_the_others_are_kept(store, caplog):
+    start = SpanStarted("s1", "t", None, "agent", "a", 1.0)
+    end = SpanEnded("s1", "t", "agent", "a", 2.0, None, "{}")
+
+    store.record(start)
+    store.record(end._replace(span_id="s2", name=5))
+    store.record(end)
+
+    assert store.flush()
+    [span] = store.get("t").spans
+    assert (span.span_id, span.ended_at) == ("s1", 2.0)
+    assert store.verify() == ["1 event was lost while recording: TypeError while redacting"]
+    assert "TypeError while redacting" in caplog.text
+
+
 def test_nothing_in_the_file_can_be_changed(store, record):
     record()
 

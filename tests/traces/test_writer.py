@@ -112,7 +112,7 @@ def test_what_was_lost_before_the_end_is_told_in_the_record(tmp_path):
     with TraceStore(path) as store:
         assert [run.name for run in store.traces()] == ["good"]
         [problem] = store.verify()
-        assert "1 events were lost while recording: UnicodeEncodeError" in problem
+        assert "1 event was lost while recording: UnicodeEncodeError" in problem
 
 
 def test_a_step_that_is_larger_than_the_queue_is_recorded_without_what_it_said(tmp_path):

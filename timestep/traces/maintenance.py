@@ -65,7 +65,8 @@ def problems(connection: sqlite3.Connection) -> list[str]:
 
 def describe_loss(count: int, reason: str) -> str:
     """Return how `problems` says that *count* events were lost."""
-    return f"{count} events were lost while recording: {reason}"
+    lost = "1 event was" if count == 1 else f"{count} events were"
+    return f"{lost} lost while recording: {reason}"
 
 
 def _check_index(connection: sqlite3.Connection) -> None:
