@@ -318,6 +318,7 @@ def test_what_json_cannot_say_does_not_go_back(value):
 
 FAILED = {
     "an end without finish reason and [DONE]": (HELLO, "BrokenAnswerError"),
+    "[DONE] without a finish reason behind a call without arguments": (event(piece(0, "call_1", "f", "")) + DONE, "BrokenAnswerError"),
     "nothing": (b"", "BrokenAnswerError"),
     "white space": (b" \n\n", "BrokenAnswerError"),
     "comments alone": (b": ping\n\n", "BrokenAnswerError"),

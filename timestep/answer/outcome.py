@@ -11,13 +11,14 @@ This is the one place that decides what is whole, cut, empty or half a call, wha
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, cast
 
 from agents import AgentOutputSchemaBase
 
 from timestep.answer.chunks import Call
 from timestep.answer.reply import Reply
-from timestep.answer.rules import Repair
+from timestep.answer.rules import Repair, Rules
 from timestep.answer.written import (
     Mismatch,
     begun_call,
@@ -29,7 +30,9 @@ from timestep.answer.written import (
     read_output,
 )
 from timestep.errors import ModelOutputError
+from timestep.net.origin import Origin
 
+_NO_LIMITS = Rules()
 _TRY_AGAIN = "Another try may do better: ModelSettings(retry=…) repeats it."
 
 
@@ -109,7 +112,7 @@ def _settle_written(reply: Reply) -> None:
     """
     calls = _written_calls(reply, reply.text.held)
     if reply.was_cut:
-        raise _cut_call(reply, [call.name for call in calls])
+        raise _cut_call([call.name for call in calls], reply.origin, reply.rules)
     for call in calls:
         reply.add_call(call)
 
@@ -201,60 +204,75 @@ def _refuse_empty(reply: Reply) -> None:
         )
 
 
-def _refuse_cut(reply: Reply) -> None:
-    """Refuse calls that the token limit cut, and what a content filter left unless it is text.
+def refuse_cut_calls(
+    names: Sequence[object], reason: str | None, origin: Origin, rules: Rules = _NO_LIMITS
+) -> None:
+    """Refuse the calls *names* when *reason* says that the answer was cut.
 
     Raises:
-        ModelOutputError: The calls may be half, or a filter left nothing.
+        ModelOutputError: The calls may be half.
     """
+    if not names:
+        return
+    if reason == "length":
+        raise _cut_call(names, origin, rules)
+    if reason == "content_filter":
+        raise _filtered("in or behind a call, which was not run", origin)
+
+
+def _refuse_cut(reply: Reply) -> None:
+    """Refuse calls in a cut answer, and an answer of which a content filter left nothing."""
     calls = [*reply.calls, *(call.name for _, call in reply.held_calls)]
-    if reply.was_cut and calls:
-        raise _cut_call(reply, calls)
-    if not reply.was_filtered:
-        return
+    refuse_cut_calls(calls, reply.done_reason, reply.origin, reply.rules)
     has_text = reply.items.has_words or bool(reply.text.held.strip())
-    if calls:
-        said = "was stopped by the server's content filter in or behind a call, which was not run."
-    elif not has_text:
-        said = "was stopped by the server's content filter before it said anything."
-    else:
-        return
-    raise _error(reply, f"{said} Ask in other words, or another model.")
+    if reply.was_filtered and not has_text:
+        raise _filtered("before it said anything", reply.origin)
+
+
+def _filtered(where: str, origin: Origin) -> ModelOutputError:
+    return _origin_error(
+        origin,
+        f"was stopped by the server's content filter {where}. Ask in other words, or another model.",
+    )
 
 
 def _cut_written(reply: Reply, text: str) -> ModelOutputError:
     """Return the error for *text*, which was cut and is a call, whole or not, or was to be one."""
     name = begun_call(text, reply.rules.tools)
-    return _cut_call(reply, [name]) if name else _cut(reply)
+    return _cut_call([name], reply.origin, reply.rules) if name else _cut(reply)
 
 
-def _cut_call(reply: Reply, names: list[object]) -> ModelOutputError:
-    called = reply.origin.clean(" and ".join(map(repr, names)))
-    return _error(
-        reply,
-        f"reached its token limit{_limit(reply)} when it called {called}. The call may be half, so "
-        f"it was not run. {_raise_limit(reply)}.",
+def _cut_call(names: Sequence[object], origin: Origin, rules: Rules) -> ModelOutputError:
+    called = origin.clean(" and ".join(map(repr, names)))
+    return _origin_error(
+        origin,
+        f"reached its token limit{_limit(rules)} when it called {called}. The call may be half, so "
+        f"it was not run. {_raise_limit(rules)}.",
+        is_cut=True,
     )
 
 
 def _cut(reply: Reply) -> ModelOutputError:
     return _error(
         reply,
-        f"used up its token limit{_limit(reply)} before it could give a usable answer; thinking "
-        f"counts too. {_raise_limit(reply)}, or set reasoning.effort to 'none' or 'low'.",
+        f"used up its token limit{_limit(reply.rules)} before it could give a usable answer; thinking "
+        f"counts too. {_raise_limit(reply.rules)}, or set reasoning.effort to 'none' or 'low'.",
     )
 
 
-def _limit(reply: Reply) -> str:
-    return f" ({reply.rules.token_limit})" if reply.rules.token_limit else ""
+def _limit(rules: Rules) -> str:
+    return f" ({rules.token_limit})" if rules.token_limit else ""
 
 
-def _raise_limit(reply: Reply) -> str:
-    return f"Raise {reply.rules.token_limit.partition('=')[0] or reply.rules.limits}"
+def _raise_limit(rules: Rules) -> str:
+    return f"Raise {rules.token_limit.partition('=')[0] or rules.limits}"
 
 
 def _error(reply: Reply, said: str, *, text: str = "") -> ModelOutputError:
-    origin = reply.origin
-    return ModelOutputError(
-        f"{origin.model!r} {said}", text=text, is_cut=reply.was_cut, **origin.where()
-    )
+    return _origin_error(reply.origin, said, text=text, is_cut=reply.was_cut)
+
+
+def _origin_error(
+    origin: Origin, said: str, *, text: str = "", is_cut: bool = False
+) -> ModelOutputError:
+    return ModelOutputError(f"{origin.model!r} {said}", text=text, is_cut=is_cut, **origin.where())

@@ -78,10 +78,11 @@ class _Pending:
         if call_id and self.call_id and call_id != self.call_id:
             return False
         if name and self.name and not call_id:
-            return name == self.name and not self._is_complete()
+            return name == self.name and not self.is_complete()
         return True
 
-    def _is_complete(self) -> bool:
+    def is_complete(self) -> bool:
+        """True when its arguments are a whole value."""
         return self.value is not None or self.scan.is_complete(self.pieces)
 
 
@@ -97,6 +98,11 @@ class PendingCalls:
 
     def __bool__(self) -> bool:
         return bool(self._calls)
+
+    @property
+    def are_whole(self) -> bool:
+        """True when the arguments of every call are a whole value of JSON, by their brackets."""
+        return all(call.is_complete() for call in self._calls)
 
     def add(self, piece: Mapping[str, Any]) -> None:
         """Add one entry of ``tool_calls``.

@@ -153,7 +153,13 @@ class Completion:
         self.reason = reason
 
     def end(self, chunks: list[Chunk]) -> None:
-        """Add the calls, the text behind them and the `End` to *chunks*."""
+        """Add the calls, the text behind them and the `End` to *chunks*.
+
+        Raises:
+            BrokenAnswerError: There is no finish reason, and the arguments of a call are not whole.
+        """
+        if self.reason is None and not self._calls.are_whole:
+            raise broken("broke off its answer in a call, which was not run", self._origin)
         calls = self._calls.take()
         if calls and (details := self._details.take()):
             extra = {**calls[0].extra, "reasoning_details": details}

@@ -31,6 +31,7 @@ from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.openai.told import is_told_responses, is_told_websocket, told_client, told_key
+from timestep.openai.whole_calls import with_whole_calls
 
 _WHERE = {"api_key", "api_key_command", "base_url", "organization", "project", "websocket_base_url"}
 """The settings that say which server is asked, and as whom."""
@@ -131,14 +132,17 @@ class DefaultOpenAIProvider(OpenAIProvider):
         if client is None and not self._says_where:
             client = told_client()
         if client is not None:
-            return self._of_the_sdk(openai_client=self._with_settings(client))
+            client = self._with_settings(client)
+            if not self._choices.use_responses:
+                client = with_whole_calls(client)
+            return self._of_the_sdk(openai_client=client)
         endpoint = self._endpoint
         is_ours = "api_key" in self._written or endpoint.key_command is not None
         if not is_ours and (key := told_key()) is not None:
             endpoint = replace(endpoint, api_key=key)
         if self._choices.use_responses and self._choices.use_websocket:
             return self._of_the_sdk(openai_client=self._websocket_client(endpoint))
-        if _is_plain(endpoint):
+        if _is_plain(endpoint) and (self._choices.use_responses or endpoint.api_key is None):
             return self._of_the_sdk(
                 api_key=endpoint.api_key,
                 base_url=endpoint.base_url,

@@ -26,6 +26,7 @@ from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.responses import CheckedClient
+from timestep.openai.whole_calls import with_whole_calls
 from timestep.openai.wire import ChatWire
 
 _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}
@@ -178,8 +179,9 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
                 f"{endpoint.base_url} needs an API key; set OPENAI_API_KEY, or api_key in the "
                 "provider's table"
             )
+        client = self._client_of_this_loop()
         provider = OpenAIProvider(
-            openai_client=self._client_of_this_loop(),
+            openai_client=with_whole_calls(client) if self._responses_api is False else client,
             use_responses=self._responses_api,
             use_responses_websocket=False,  # a choice of the application for OpenAI alone
             strict_feature_validation=self._strict,

@@ -101,18 +101,16 @@ class ChatReader:
         if self._document is not None:
             return self._read_document(bytes(self._document))
         chunks = self._read(self._events.flush()) if self._events else []
-        if not self._has_ended and not any(isinstance(chunk, Failure) for chunk in chunks):
-            if self._completion.reason is None and not (
-                self._is_done and self._completion.has_begun
-            ):
-                what = (
-                    "broke off its answer"
-                    if self._completion.has_begun
-                    else "answered with nothing"
-                )
-                chunks.append(Failure(broken(what, self._origin)))
-            else:
-                self._end(chunks)
+        if self._has_ended:
+            return chunks
+        begun = self._completion.has_begun
+        try:
+            if self._completion.reason is None and not (self._is_done and begun):
+                what = "broke off its answer" if begun else "answered with nothing"
+                raise broken(what, self._origin)
+            self._end(chunks)
+        except TimestepError as exc:
+            chunks.append(Failure(exc))
         return chunks
 
     def _read(self, events: list[ServerSentEvent]) -> list[Chunk]:

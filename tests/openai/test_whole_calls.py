@@ -1,0 +1,129 @@
+"""Half a call is never run: by the SDK's own model for chat completions, and by ours."""
+
+import agents
+import pytest
+from agents import Agent, OpenAIChatCompletionsModel, RunConfig, function_tool
+from openai import AsyncOpenAI
+
+from timestep import MultiModelProvider, Settings, errors
+from timestep.openai.whole_calls import with_whole_calls
+from timestep.testing import FakeOpenAI
+
+PAID, CLIENTS = [], []
+
+
+@function_tool
+def pay(amount: int = 100) -> str:
+    """Pay an amount."""
+    PAID.append(amount)
+    return "paid"
+
+
+@pytest.fixture(autouse=True)
+def nothing_paid():
+    PAID.clear()
+
+
+@pytest.fixture
+def server():
+    with FakeOpenAI(strict=False) as fake:
+        yield fake
+
+
+def settings(url, **table):
+    table = {"kind": "openai", "base_url": url, "api": "chat_completions", **table}
+    return {"providers": {"a": {"max_retries": 0, **table}}}
+
+
+def own(url):
+    return MultiModelProvider.from_settings(Settings(**settings(url))), "a/m"
+
+
+def sdk(url):
+    return MultiModelProvider.from_settings(Settings(**settings(url, adapter="sdk"))), "a/m"
+
+
+def given_client(url):
+    client = AsyncOpenAI(api_key="k", base_url=url, max_retries=0)
+    CLIENTS.append(client)
+    return MultiModelProvider.from_env(openai_client=client, openai_use_responses=False), "m"
+
+
+@pytest.fixture(params=[own, sdk, given_client])
+def asked(request, server):
+    return request.param(server.base_url)
+
+
+def call(arguments):
+    return {"id": "call_1", "type": "function", "function": {"name": "pay", "arguments": arguments}}
+
+
+async def ask(run, asked):
+    provider, model = asked
+    try:
+        config = RunConfig(model_provider=provider, tracing_disabled=True)
+        return await run(Agent(name="a", model=model, tools=[pay]), run_config=config)
+    finally:
+        await provider.aclose()
+        while CLIENTS:
+            await CLIENTS.pop().close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason", "error"),
+    [
+        ("", "length", errors.ModelOutputError),
+        ('{"amount": 5', "length", errors.ModelOutputError),
+        ('{"amount": 5}', "length", errors.ModelOutputError),
+        ("", "content_filter", errors.ModelOutputError),
+        ("", "error", errors.ServerBusyError),
+        ("", None, errors.BrokenAnswerError),
+        ('{"amount": 5', None, errors.BrokenAnswerError),
+    ],
+)
+async def test_a_call_that_may_be_half_is_not_run(run, server, asked, arguments, reason, error):
+    server.reply(tool_calls=[call(arguments)], finish_reason=reason)
+    shown = agents.ModelBehaviorError  # what a stream that has shown the call ends with
+    with pytest.raises((error, shown) if run.is_streamed else error):
+        await ask(run, asked)
+    assert PAID == []
+
+
+async def test_a_stream_that_ends_behind_a_call_runs_nothing(server, asked, whole_and_streamed):
+    server.reply(tool_calls=[call("{}")], finish_reason=None, done=False)
+    with pytest.raises(errors.BrokenAnswerError):
+        await ask(whole_and_streamed[1], asked)
+    assert PAID == []
+
+
+@pytest.mark.parametrize(("arguments", "amount"), [("", 100), ("{}", 100), ('{"amount": 5}', 5)])
+async def test_a_whole_call_is_run(run, server, asked, arguments, amount):
+    server.reply(tool_calls=[call(arguments)])
+    server.reply("done")
+    assert (await ask(run, asked)).final_output == "done"
+    assert [amount] == PAID
+
+
+@pytest.mark.parametrize("adapter", ["timestep", "sdk"])
+async def test_a_chain_goes_on_after_half_a_call(server, adapter, whole_and_streamed):
+    server.reply(tool_calls=[call("")], finish_reason=None, model="m")
+    server.reply("from the second", model="n")
+    provider = MultiModelProvider.from_settings(
+        Settings(
+            **settings(server.base_url, adapter=adapter),
+            default_model=["a/m", "a/n"],
+            fallback={"on": ["broken"]},
+        )
+    )
+    assert (await ask(whole_and_streamed[0], (provider, None))).final_output == "from the second"
+    assert PAID == []
+
+
+def test_openai_itself_is_asked_through_the_same_client(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    provider = MultiModelProvider.from_env(openai={"api": "chat_completions"})
+    model = provider.get_model("gpt-4.1")
+    assert isinstance(model, OpenAIChatCompletionsModel)
+    checked = type(with_whole_calls(AsyncOpenAI(api_key="k")))
+    assert isinstance(model._client, checked)
+    assert isinstance(model._client.with_options(max_retries=0), checked)
