@@ -561,3 +561,15 @@ def test_a_model_that_does_not_answer_is_a_problem(findings, openai_server):
     told = fixes(findings("--ask", exit_code=1), "problem")
 
     assert any(text.startswith("other/m: ") and "bad request" in text for text in told)
+
+
+@pytest.mark.parametrize("option", ["--config", "--env-file"])
+@pytest.mark.parametrize(
+    "command", ["doctor *", "models *", "config show *", "run * hello", "traces * list"]
+)
+def test_a_file_that_an_option_names_is_refused_by_that_option(invoke, command, option):
+    done = invoke(*command.replace("*", f"{option} no.file").split())
+
+    assert done.exit_code != 0
+    said = f"no.file does not exist; correct {option}, or leave it out"
+    assert said in " ".join(done.output.split())

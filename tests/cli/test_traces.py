@@ -272,10 +272,22 @@ def test_a_limit_that_the_record_cannot_count_is_refused(invoke, record):
 
 
 def test_a_list_of_nothing_says_where_it_looked(invoke, tmp_path):
-    done = invoke("traces", "--file", "none.db", "list")
+    done = invoke("traces", "list")
 
     assert (done.exit_code, done.stdout) == (0, "")
-    assert "none.db" in done.stderr
+    assert f"No run is recorded in {tmp_path}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["list", "show", "tail", "search x", "stats", "export", "replay", "diff a b", "serve", "prune", "verify"],
+)  # fmt: skip
+def test_a_named_record_that_does_not_exist_is_refused_and_not_made(invoke, tmp_path, command):
+    done = invoke("traces", "--file", "none.db", *command.split())
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "none.db does not exist; correct --file, or leave it out." in done.stderr
+    assert not Path("none.db").exists()
 
 
 def test_a_run_is_shown_as_a_tree_with_its_measures(invoke, record):
@@ -381,7 +393,8 @@ def test_a_run_that_has_not_ended_says_so(invoke, record):
 def test_an_empty_record_says_that_nothing_ran_and_an_empty_result_that_nothing_fits(
     invoke, record, tmp_path
 ):
-    assert "No run is recorded in" in invoke("traces", "--file", "none.db", "list").stderr
+    Path("empty.db").touch()
+    assert "No run is recorded in" in invoke("traces", "--file", "empty.db", "list").stderr
     assert "There is no such run" in invoke("traces", "list", "--model", "other").stderr
 
 

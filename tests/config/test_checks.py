@@ -33,10 +33,6 @@ DOUBTS = {
         by_file(".env", "A=1\nOPENAI_API_KEY\n"),
         ".env:2: OPENAI_API_KEY has no value, and counts as unset; write OPENAI_API_KEY=VALUE",
     ),
-    "a lost reference": (
-        by_file(".env", "OPENAI_API_KEY=${NOT_SET_ANYWHERE}\n"),
-        ".env:1: OPENAI_API_KEY has no value, and counts as unset; write ${NAME} with",
-    ),
     "the file of a key": (
         by_variables({"OPENAI_API_KEY_FILE": "/run/secrets/x"}),
         (

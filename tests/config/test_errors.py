@@ -574,14 +574,18 @@ def test_missing_explicit_files_are_refused(monkeypatch):
     )
     assert (
         message(config_file="a.toml")
-        == "a.toml does not exist; correct config_file or TIMESTEP_CONFIG, or leave it out"
+        == "a.toml does not exist; correct config_file, or leave it out"
     )
 
     monkeypatch.setenv("TIMESTEP_CONFIG", "b.toml")
     assert (
         message()
-        == "b.toml does not exist; correct config_file or TIMESTEP_CONFIG, or leave it out"
+        == "b.toml does not exist; correct the environment variable TIMESTEP_CONFIG, or leave it out"
     )
+
+    monkeypatch.delenv("TIMESTEP_CONFIG")
+    Path(".env").write_text("\nTIMESTEP_CONFIG=c.toml\n")
+    assert message() == "c.toml does not exist; correct TIMESTEP_CONFIG (.env:2), or leave it out"
 
     monkeypatch.setenv("TIMESTEP_SECRETS_DIR", "nowhere")
     assert message().startswith("the secrets directory 'nowhere' cannot be read (No such file")
@@ -638,13 +642,13 @@ def test_a_secret_is_read_from_a_regular_file_only(monkeypatch, kind):
         (
             "TIMESTEP_CONFIG",
             "a\0b",
-            "a\0b cannot be read \\(.*null.*\\); correct config_file",
+            "a\0b cannot be read \\(.*null.*\\); correct the environment variable TIMESTEP_CONFIG",
         ),
-        ("TIMESTEP_CONFIG", "~nobody-at-all/a", "~nobody-at-all/a does not exist; correct config"),
+        ("TIMESTEP_CONFIG", "~nobody-at-all/a", "~nobody-at-all/a does not exist; correct the env"),
         (
             "TIMESTEP_SECRETS_DIR",
             "a\0b",
-            r"cannot be read \(.*null.*\); correct TIMESTEP_SECRETS_DIR",
+            r"cannot be read \(.*null.*\); correct the environment variable TIMESTEP_SEC",
         ),
         ("TIMESTEP_SECRETS_DIR", "~nobody-at-all", r"cannot be read \(No such file or directory\)"),
         (
@@ -795,3 +799,49 @@ def test_what_follows_env_is_not_repeated_when_it_may_be_a_key(name):
         "openai.api_key (timestep.toml:2): the variable that 'env:' points at is not set; write the "
         "name of one that is"
     )
+
+
+@pytest.mark.parametrize("value", ["${LOST}", "'${LOST}'", "x-${LOST}", "${LOST} # mine"])
+@pytest.mark.parametrize(
+    "name", ["OPENAI_API_KEY", "TIMESTEP_PROVIDERS__X__API_KEY", "TIMESTEP_CONFIG"]
+)
+def test_a_reference_to_a_variable_that_is_not_set_is_refused(name, value):
+    Path(".env").write_text(f"A=1\n{name}={value}\n")
+
+    if name == "TIMESTEP_CONFIG" and value.startswith("x"):
+        Path("x-").touch()
+
+    assert message() == (
+        f"{name} (.env:2): the variable LOST, which ${{LOST}} points at, is not set; set it, or "
+        "write ${LOST:-} if it may be missing"
+    )
+
+
+def test_a_lost_reference_that_may_be_a_key_is_not_repeated():
+    Path(".env").write_text("OPENAI_API_KEY=${sk-abc}\n")
+
+    assert "sk-abc" not in message()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "OPENAI_API_KEY=${LOST:-}\n",
+        "OPENAI_API_KEY=${LOST:-sk-other}\n",
+        "LOST=sk-1\nOPENAI_API_KEY=${LOST}\n",
+        "OPENAI_API_KEY=${LOST}\nTIMESTEP_OPENAI__API_KEY=sk-1\n",
+        "OPENAI_API_KEY=${LOST}\nOPENAI_API_KEY=sk-1\n",
+        "SOMEBODY_ELSES=${LOST}\n",
+    ],
+)
+def test_a_reference_that_is_not_needed_is_passed_over(text):
+    Path(".env").write_text(text)
+
+    load_settings()
+
+
+def test_a_reference_in_dotenv_gives_way_to_the_environment(monkeypatch):
+    Path(".env").write_text("OPENAI_API_KEY=${LOST}\n")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+
+    assert load_settings().openai.api_key.get_secret_value() == "sk-1"

@@ -45,6 +45,8 @@ class Context:
             ConfigurationProblem: The settings are wrong.
         """
         with self._reading():
+            _check_file("--config", self.config_file)
+            _check_file("--env-file", self.named_env_file)
             return self.settings_class(_config_file=self.config_file, _env_file=self.named_env_file)
 
     def source_files(self) -> "list[SourceFile]":
@@ -56,6 +58,7 @@ class Context:
         from timestep.config.files import source_files
 
         with self._reading():
+            _check_file("--env-file", self.named_env_file)
             return source_files(
                 self.settings_class, env_file=self.named_env_file, config_file=self.config_file
             )
@@ -155,6 +158,18 @@ class Context:
             return build_provider(self.settings)
         except ConfigurationError as exc:
             raise ConfigurationProblem(str(exc)) from exc
+
+
+def _check_file(option: str, path: str | None) -> None:
+    """Refuse a file that cannot be read by its *option*; the settings know it as an argument.
+
+    Raises:
+        SettingsError: It cannot be read.
+    """
+    from timestep.config.sources.base import expanded, read_text
+
+    if path:
+        read_text(expanded(path), option)
 
 
 def _has_model_settings(table: object) -> bool:

@@ -49,8 +49,11 @@ def find_doubts(settings: Settings, *, env_file: EnvFile = "") -> list[Doubt]:
     return [
         *(doubt for name in names for doubt in doubts_of_variable(name)),
         *(
-            Doubt(f"{origin}: {origin.variable} has no value, and counts as unset; write {form}")
-            for origin, form in dotenv.without_value
+            Doubt(
+                f"{each.origin}: {each.name} has no value, and counts as unset; "
+                f"write {each.name}=VALUE"
+            )
+            for each in dotenv.without_value
         ),
         *map(_directory, filter(_is_in_the_way, dotenv.files)),
         *_unused(settings),

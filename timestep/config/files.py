@@ -50,8 +50,9 @@ def source_files(
     )
     secrets = secrets_directories(settings_cls, naming)
     files = [SourceFile(path, (), path.is_file()) for path in reversed(dotenv.files)]
-    files += [SourceFile(path, (), path.is_dir()) for path in reversed(secrets)]
-    config = named_path(CONFIG_VARIABLE, naming)
+    files += [SourceFile(path, (), path.is_dir()) for path, _ in reversed(secrets)]
+    named = named_path(CONFIG_VARIABLE, naming)
+    config = None if named is None else named.path
     if config is not None and not config.is_file():
         return [*files, *(SourceFile(path, table, False) for path, table in toml_places(config))]
     sources = customised(settings_cls, naming, ())

@@ -7,7 +7,6 @@ file, defaults. Tables merge key by key. Importing this module imports neither `
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
@@ -34,6 +33,7 @@ from timestep.config.schema import (
 from timestep.config.sources.arguments import ArgumentsSource
 from timestep.config.sources.base import (
     CONFIG_VARIABLE,
+    NamedPath,
     entries_of,
     named_path,
     tables_of,
@@ -277,7 +277,7 @@ class Settings(Frozen, BaseSettings):
 def customised(
     settings_cls: type[Settings],
     naming: tuple[ArgumentsSource, VariablesSource, DotenvSource],
-    secrets: Sequence[Path],
+    secrets: Sequence[NamedPath],
 ) -> tuple[PydanticBaseSettingsSource, ...]:
     """Return the sources of *settings_cls*, strongest first, with the directories of *secrets*."""
     arguments, environment, dotenv = naming

@@ -27,12 +27,16 @@ def open_record(context: Context) -> "Generator[TraceStore]":
     """Open the record for the block.
 
     Raises:
+        UsageError: ``--file`` names a file that does not exist.
         ClickException: The record cannot be read or written.
     """
     from timestep.traces import StoreError, TraceStore
 
+    path = record_file(context)
+    if context.trace_file is not None and not path.exists():
+        raise click.UsageError(f"{path} does not exist; correct --file, or leave it out.")
     try:
-        with TraceStore(record_file(context)) as store:
+        with TraceStore(path) as store:
             yield store
     except StoreError as exc:
         raise click.ClickException(str(exc)) from exc

@@ -28,9 +28,17 @@ class ArgumentsSource(Source):
         secrets_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         origin = Origin("argument", "argument")
-        paths = {CONFIG_VARIABLE: config_file, SECRETS_VARIABLE: secrets_dir}  # as if in variables
+        paths = {CONFIG_VARIABLE: config_file, SECRETS_VARIABLE: secrets_dir}
         super().__init__(
             settings_cls,
             [Entry(path, value, origin) for path, value in flatten(values) if path],
             {name: os.fspath(path) for name, path in paths.items() if path},
         )
+
+    def place_of_text(self, variable: str) -> str:
+        """Return the argument that stands for *variable*."""
+        return _ARGUMENTS[variable]
+
+
+_ARGUMENTS = {CONFIG_VARIABLE: "config_file", SECRETS_VARIABLE: "_secrets_dir"}
+"""The arguments of ``Settings`` for the variables that say where to look."""

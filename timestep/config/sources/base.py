@@ -5,7 +5,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
@@ -36,6 +36,10 @@ class Source(PydanticBaseSettingsSource):
         super().__init__(settings_cls)
         self.entries = entries
         self.texts = texts or {}
+
+    def place_of_text(self, variable: str) -> str:
+        """Return what a message calls the *variable* of this source."""
+        return variable
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return the value of one field. The library asks for the whole tree instead."""
@@ -69,17 +73,20 @@ def texts_of(sources: Iterable[object]) -> Mapping[str, str]:
     return ChainMap(*(dict(source.texts) for source in sources if isinstance(source, Source)))
 
 
-def named_path(variable: str, sources: Iterable[object]) -> Path | None:
+class NamedPath(NamedTuple):
+    """A path, and what names it, as a message says it."""
+
+    path: Path
+    setting: str
+
+
+def named_path(variable: str, sources: Iterable[object]) -> NamedPath | None:
     """Return the path that the *variable* of the first of *sources* names, in any case, or None."""
-    texts = (
-        text.strip()
-        for source in sources
-        if isinstance(source, Source)
-        for name, text in source.texts.items()
-        if name.upper() == variable
-    )
-    path = next(filter(None, texts), None)
-    return expanded(path) if path else None
+    for source in (source for source in sources if isinstance(source, Source)):
+        for name, text in source.texts.items():
+            if name.upper() == variable and text.strip():
+                return NamedPath(expanded(text.strip()), source.place_of_text(name))
+    return None
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -88,6 +95,18 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path).expanduser()
     except RuntimeError:  # there is no such user; the error about a missing file says it better
         return Path(path)
+
+
+def is_set(path: KeyPath, tree: object) -> bool:
+    """Return True when *tree* has a value at *path*, or a plain value above it."""
+    for key in path:
+        if not isinstance(tree, Mapping):
+            return True
+        table = cast("Mapping[str, object]", tree)
+        if key not in table:
+            return False
+        tree = table[key]
+    return True
 
 
 def read_text(path: Path, setting: str) -> str:

@@ -3,16 +3,16 @@
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 from pydantic_settings import BaseSettings, SettingsError
 
-from timestep.config.provenance import Origin
-from timestep.config.sources.base import read_text
+from timestep.config.provenance import KeyPath, Origin
+from timestep.config.sources.base import is_set, read_text
 from timestep.config.sources.variables import (
     PREFIX,
     SHORT_NAMES,
@@ -20,6 +20,7 @@ from timestep.config.sources.variables import (
     VariablesSource,
     is_ours,
     shown_name,
+    variable_path,
 )
 
 EnvFile: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
@@ -40,8 +41,7 @@ class DotenvSource(VariablesSource):
 
     Attributes:
         files: The files, the weakest first.
-        without_value: Where a statement names a variable and leaves it without a value, and what
-            to write there.
+        without_value: The variables that a statement names and leaves without an = and a value.
 
     Raises:
         SettingsError: The file cannot be read, or a statement names one of our variables and does
@@ -53,7 +53,8 @@ class DotenvSource(VariablesSource):
             env_file = settings_cls.model_config.get("env_file")
         files = [env_file] if isinstance(env_file, str | os.PathLike) else env_file or []
         self.files = [Path(file) for file in files]
-        self.without_value: list[tuple[Origin, str]] = []
+        self.without_value: list[Variable] = []
+        self._lost: list[tuple[Variable, str]] = []
         super().__init__(
             settings_cls,
             [
@@ -62,6 +63,25 @@ class DotenvSource(VariablesSource):
                 for variable in self._variables(settings_cls, file)
             ],
         )
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the tree of settings.
+
+        Raises:
+            SettingsError: As for `VariablesSource`; or a value holds a reference to a variable that
+                is not set, and no stronger source sets its key.
+        """
+        tree = super().__call__()
+        for variable, name in self._lost:
+            path = variable_path(variable.name)
+            stronger = self.current_state
+            if path is None or not (is_set(path, stronger) or self._is_set_beside(variable, path)):
+                raise SettingsError(f"{variable.name} ({variable.origin}): {_lost(name)}")
+        return tree
+
+    def _is_set_beside(self, variable: Variable, path: KeyPath) -> bool:
+        """Return True if a statement of a stronger name sets the key at *path* as well."""
+        return any(e.path == path and e.origin != variable.origin for e in self.entries)
 
     def _variables(self, settings_cls: type[BaseSettings], path: Path) -> list[Variable]:
         text = _text(path)
@@ -74,18 +94,28 @@ class DotenvSource(VariablesSource):
             if binding.key is not None:
                 origin = Origin("dotenv", f"{path}:{line}", binding.key.upper())
                 found[binding.key] = Variable(binding.key, values[binding.key] or "", origin)
-                self._note_value(binding, found[binding.key])
+                if not is_ours(binding.key):
+                    continue
+                if binding.value is None:
+                    self.without_value.append(found[binding.key])
+                elif lost := _lost_reference(binding.value, values):
+                    self._lost.append((found[binding.key], lost))
         return list(found.values())
 
-    def _note_value(self, binding: Binding, variable: Variable) -> None:
-        """Keep the place of a variable of ours that a statement leaves without a value."""
-        if not is_ours(variable.name):
-            return
-        if binding.value is None:
-            self.without_value.append((variable.origin, f"{variable.name}=VALUE"))
-        elif not variable.text and re.search(r"\$\{[^}:]*\}", binding.value):
-            form = "${NAME} with the NAME of a variable that is set, or ${NAME:-}"
-            self.without_value.append((variable.origin, form))
+
+def _lost_reference(value: str, values: Mapping[str, str | None]) -> str | None:
+    """Return the first name in *value*, as in ``${NAME}``, that neither a process nor a file sets."""
+    names = re.findall(r"\$\{([^}:]*)\}", value)
+    return next((name for name in names if name not in os.environ and not values.get(name)), None)
+
+
+def _lost(name: str) -> str:
+    if not re.fullmatch("[A-Z][A-Z0-9_]*", name):  # this may be a key: do not repeat it
+        return "the variable between ${ and } is not set; write the name of one that is"
+    return (
+        f"the variable {name}, which ${{{name}}} points at, is not set; set it, or write "
+        f"${{{name}:-}} if it may be missing"
+    )
 
 
 def _text(path: Path) -> str:

@@ -6,7 +6,13 @@ from pathlib import Path
 from pydantic_settings import BaseSettings, SettingsError
 
 from timestep.config.provenance import Origin
-from timestep.config.sources.base import SECRETS_VARIABLE, expanded, named_path, read_text
+from timestep.config.sources.base import (
+    SECRETS_VARIABLE,
+    NamedPath,
+    expanded,
+    named_path,
+    read_text,
+)
 from timestep.config.sources.variables import Variable, VariablesSource, variable_path
 
 
@@ -20,7 +26,7 @@ class SecretsSource(VariablesSource):
         SettingsError: The directory or a file in it cannot be read, or a file is not a regular one.
     """
 
-    def __init__(self, settings_cls: type[BaseSettings], directories: Sequence[Path]) -> None:
+    def __init__(self, settings_cls: type[BaseSettings], directories: Sequence[NamedPath]) -> None:
         files = [file for path in reversed(directories) for file in _files(path)]
         super().__init__(
             settings_cls,
@@ -36,21 +42,25 @@ class SecretsSource(VariablesSource):
         )
 
 
-def secrets_directories(settings_cls: type[BaseSettings], naming: Iterable[object]) -> list[Path]:
+def secrets_directories(
+    settings_cls: type[BaseSettings], naming: Iterable[object]
+) -> list[NamedPath]:
     """Return the secrets directories: that of the *naming* sources, or those of *settings_cls*."""
-    named = named_path(SECRETS_VARIABLE, naming) or settings_cls.model_config.get("secrets_dir")
-    paths = [named] if isinstance(named, str | Path) else named or []
-    return [expanded(path) for path in paths]
+    if named := named_path(SECRETS_VARIABLE, naming):
+        return [named]
+    given = settings_cls.model_config.get("secrets_dir") or []
+    paths = [given] if isinstance(given, str | Path) else given
+    return [NamedPath(expanded(path), "secrets_dir of the model_config") for path in paths]
 
 
-def _files(directory: Path) -> list[Path]:
+def _files(directory: NamedPath) -> list[Path]:
     try:
-        return sorted(directory.iterdir())
+        return sorted(directory.path.iterdir())
     except (OSError, ValueError) as exc:  # ValueError: a path with a null byte
         reason = getattr(exc, "strerror", exc)
         raise SettingsError(
-            f"the secrets directory {str(directory)!r} cannot be read ({reason}); correct "
-            f"{SECRETS_VARIABLE} (or _secrets_dir), or unset it"
+            f"the secrets directory {str(directory.path)!r} cannot be read ({reason}); correct "
+            f"{directory.setting}, or leave it out"
         ) from exc
 
 

@@ -11,7 +11,7 @@ import platformdirs
 from pydantic_settings import BaseSettings, SettingsError
 
 from timestep.config.provenance import Entry, KeyPath, Origin, dotted, flatten, to_tree
-from timestep.config.sources.base import CONFIG_VARIABLE, Source, read_text
+from timestep.config.sources.base import NamedPath, Source, is_set, read_text
 from timestep.config.sources.variables import decode
 
 _TABLE = ("tool", "timestep")
@@ -47,15 +47,15 @@ class TomlSource(Source):
     def __init__(
         self,
         settings_cls: type[BaseSettings],
-        config_file: Path | None = None,
+        config_file: NamedPath | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(settings_cls)
         self._variables = variables or {}
         self.file: Path | None = None
         is_found = config_file is None
-        setting = "it, or move it away" if is_found else f"config_file or {CONFIG_VARIABLE}"
-        for path, table in toml_places(config_file):
+        setting = "it, or move it away" if config_file is None else config_file.setting
+        for path, table in toml_places(None if config_file is None else config_file.path):
             if is_found and not os.path.lexists(path):
                 continue
             text = read_text(path, setting)
@@ -85,7 +85,7 @@ class TomlSource(Source):
         value = entry.value
         if not isinstance(value, str) or not value.startswith("env:"):
             return entry
-        if _is_set(entry.path, self.current_state):
+        if is_set(entry.path, self.current_state):
             return entry  # a stronger source wins
         name = value.removeprefix("env:").strip()
         text = self._variables.get(name, "").strip()
@@ -93,17 +93,6 @@ class TomlSource(Source):
             raise SettingsError(f"{dotted(entry.path)} ({entry.origin}): {_lost_pointer(name)}")
         decoded = decode(self.settings_cls, entry.path, text, entry.origin)
         return Entry(entry.path, decoded, entry.origin)
-
-
-def _is_set(path: KeyPath, tree: object) -> bool:
-    """Return True when *tree* has a value at *path*, or a plain value above it."""
-    for key in path:
-        if not _is_table(tree):
-            return True
-        if key not in tree:
-            return False
-        tree = tree[key]
-    return True
 
 
 def _lost_pointer(name: str) -> str:

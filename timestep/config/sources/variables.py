@@ -182,6 +182,11 @@ class VariablesSource(Source):
         _check_one_form(self.entries)
         return to_tree(reversed(self.entries))  # the strongest is written last
 
+    def place_of_text(self, variable: str) -> str:
+        """Return where the *variable* of this source is."""
+        origin = next(each.origin for each in self.variables if each.name == variable)
+        return f"{variable} ({origin})" if origin.kind == "dotenv" else f"the {origin}"
+
     def _ranked(self) -> list[tuple[Variable, KeyPath]]:
         ours = [(variable, variable_path(variable.name)) for variable in self.variables]
         return sorted(
