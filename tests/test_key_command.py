@@ -4,12 +4,14 @@ import asyncio
 import copy
 import sys
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from agents import Agent, RunConfig
 
+from timestep.cli.errors import explain
 from timestep.config.settings import Settings
 from timestep.errors import AuthenticationError, ConfigurationError
 from timestep.net.key_command import KeyCommand
@@ -90,6 +92,7 @@ async def test_a_second_refusal_is_an_error_that_shows_no_key(prefix, api, opena
 
     assert len(openai_server.requests) == 2
     assert "otter" not in "".join(traceback.format_exception(caught.value))
+    assert "api_key_command" in explain(caught.value)
 
 
 OLLAMA_TABLES = [("ollama/", 1), ("lab/", 1), ("lab/", 2)]
@@ -132,7 +135,7 @@ async def test_a_second_refusal_of_an_ollama_server_shows_no_key(fake_ollama, ru
     fake_ollama.fail(401, "Bearer violet-otter-lamp is no key of ours", times=2)
     provider = made_ollama("ollama/", [fake_ollama], "print('violet-otter-lamp')")
     config = RunConfig(model_provider=provider, tracing_disabled=True)
-    with pytest.raises(AuthenticationError) as caught:
+    with pytest.raises(AuthenticationError, match="Run api_key_command") as caught:
         await run(Agent(name="a", model="ollama/m"), run_config=config)
     await provider.aclose()
 
@@ -203,6 +206,17 @@ async def test_those_who_wait_for_a_failing_command_hear_of_its_failure_without_
     with pytest.raises(ConfigurationError):
         await command.key()
     assert Path("runs").read_text() == "xx"  # noqa: ASYNC240 - nothing else runs
+
+
+async def test_commands_that_hang_leave_the_threads_of_asyncio_free():
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    code = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('key')"
+    command = KeyCommand(printing(code))
+    waiting = [asyncio.create_task(command.key()) for _ in range(3)]
+    await asyncio.sleep(0)  # all of them wait
+    await asyncio.wait_for(asyncio.to_thread(Path("go").touch), 30)
+
+    assert await asyncio.gather(*waiting) == ["key"] * 3
 
 
 async def test_a_command_that_takes_too_long_is_ended():

@@ -11,6 +11,7 @@ import pytest
 from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, RunConfig
 from openai import AsyncOpenAI
 
+from tests.test_leaks import KEY, ask, walked
 from timestep.config.settings import Settings
 from timestep.registry import MultiModelProvider
 
@@ -101,6 +102,22 @@ async def test_another_failure_or_a_second_refusal_is_raised(openai_server, run)
             await asked(run, model)
         assert len(openai_server.requests) == requests
     await model.close()
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("table", [{}, {"headers": {"X-Key": KEY}}])
+async def test_no_key_is_in_a_variable_of_a_frame_of_ours(table, is_streamed, openai_server):
+    openai_server.answers = lambda _: (500, {"error": {"message": "no"}})
+    command = [sys.executable, "-c", f"print({KEY!r})"]
+    model = model_of(openai_server.base_url, api_key_command=command, **table)
+    agent = Agent("a", model=model)
+    with pytest.raises(Exception, match="500") as caught:
+        await ask(agent, "hi", is_streamed=is_streamed)
+    await model.close()
+
+    shown = [text for where, text in walked(caught.value) if "gateways.py" in where]
+    assert shown
+    assert not any(KEY in text for text in shown)
 
 
 @pytest.mark.parametrize("key", [{"api_key": "k"}, {"headers": {"Authorization": "Bearer k"}}])

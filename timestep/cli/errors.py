@@ -86,7 +86,8 @@ def _explain_prefix(prefix: str, known: Sequence[str]) -> str:
 
 
 _STEPS: dict[str | None, str] = {
-    "authentication": "Check the key: OPENAI_API_KEY for OpenAI, api_key for your own provider.",
+    "authentication": "Check the key: OPENAI_API_KEY for OpenAI, api_key or api_key_command for your own "
+    "provider.",
     "not_found": "Check the model's name and the base URL.",
     "rate_limit": "Wait a moment, or check your quota with the provider.",
     "busy": "The server failed; try again in a moment.",

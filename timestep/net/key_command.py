@@ -2,9 +2,9 @@
 
 import asyncio
 import subprocess
-import threading
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from timestep.net.forks import forget_in_children
@@ -38,7 +38,7 @@ class KeyCommand:
         self._problem = ""  # of the latest run
         self._runs = 0
         self.printed: deque[str] = deque(maxlen=8)
-        self._lock = threading.Lock()
+        self._thread = _one_thread()
         forget_in_children(self)
 
     def __repr__(self) -> str:
@@ -50,8 +50,8 @@ class KeyCommand:
         return KeyCommand, (self._command, self._seconds)
 
     def forget_connections(self) -> None:
-        """Start over in a forked process, where no thread may be left to release the lock."""
-        self._lock = threading.Lock()
+        """Start over in a forked process, which has none of its parent's threads."""
+        self._thread = _one_thread()
 
     async def key(self) -> str:
         """Return the key.
@@ -61,7 +61,8 @@ class KeyCommand:
         """
         if (key := self._key) is not None:
             return key
-        return await asyncio.to_thread(self._once, self._runs)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._once, self._runs)
 
     def forget(self, key: str) -> None:
         """Run the command again for the next request, because a server refused *key*."""
@@ -69,14 +70,14 @@ class KeyCommand:
             self._key = None
 
     def _once(self, seen: int) -> str:
-        with self._lock:  # those who wait take what the first one gets, a failure too
-            if self._key is None and (self._runs == seen or not self._problem):
-                self._key, self._problem = self._run()
-                self._runs += 1
-            if (key := self._key) is not None:
-                if key not in self.printed:
-                    self.printed.append(key)
-                return key
+        # One at a time: those who wait take what the first one gets, a failure too.
+        if self._key is None and (self._runs == seen or not self._problem):
+            self._key, self._problem = self._run()
+            self._runs += 1
+        if (key := self._key) is not None:
+            if key not in self.printed:
+                self.printed.append(key)
+            return key
         from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
 
         raise ConfigurationError(
@@ -103,6 +104,11 @@ class KeyCommand:
             return None, f"ended with status {done.returncode}"
         key = _key_in(done.stdout)
         return (key, "") if key else (None, "printed nothing that can be a key")
+
+
+def _one_thread() -> ThreadPoolExecutor:
+    """Return a thread of the command's own: those of asyncio are few, and look up host names too."""
+    return ThreadPoolExecutor(1, "api_key_command")
 
 
 def _is_text(part: object) -> bool:

@@ -196,6 +196,8 @@ def _authentication_error(refusal: _Refusal, at: str, facts: dict[str, Any]) -> 
         advice = "Enable cloud models on the server (OLLAMA_NO_CLOUD), or choose a local model"
     elif "subscription" in words or "upgrade" in words:
         advice = "The model needs a paid plan; choose another or upgrade"
+    elif refusal.origin.printed:
+        advice = "Run api_key_command in a terminal: the key that it prints is refused"
     else:
         advice = (
             "Set OLLAMA_API_KEY to a key of https://ollama.com/settings/keys; for another host set "

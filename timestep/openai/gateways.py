@@ -8,6 +8,7 @@ import pkgutil
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from agents import (
@@ -64,12 +65,13 @@ class GatewayProvider(ModelProvider):
             raise UnknownModelError("This provider has no default model; name one.")
         adapter = self._adapter()
 
-        def made(key: str | None) -> Model:
-            model: Model = adapter(model_name, base_url=self.base_url, api_key=key)
-            return model
-
+        made = partial(adapter, model_name, base_url=self.base_url)
         command = self.key_command
-        model = made(self.api_key) if command is None else _KeyedModel(model_name, made, command)
+        model = (
+            made(api_key=self.api_key)
+            if command is None
+            else _KeyedModel(model_name, made, command)
+        )
         sent = ModelSettings(
             extra_headers=dict(self.headers) or None,
             extra_args={"api_version": self.api_version} if self.api_version else None,
@@ -92,31 +94,38 @@ class GatewayProvider(ModelProvider):
         return adapter
 
 
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A key, which no crash report shows with the variables of a frame."""
+
+    text: str = field(repr=False)
+
+
 class _KeyedModel(Model):
     """A gateway's model whose key a command prints, and prints again when the vendor refuses it.
 
     Args:
         model: Its name.
-        made: Makes the gateway's model for a key.
+        made: Makes the gateway's model, for an ``api_key``.
         command: Prints the key.
     """
 
-    def __init__(self, model: str, made: Callable[[str], Model], command: KeyCommand) -> None:
+    def __init__(self, model: str, made: Callable[..., Model], command: KeyCommand) -> None:
         self.model = model
         self._made = made
         self._command = command
-        self._models: dict[str, Model] = {}
+        self._models: dict[_Key, Model] = {}
         """By key: the model of the newest one, and that of the one before, which may be at work."""
 
-    async def _with_key(self) -> tuple[str, Model]:
-        key = await self._command.key()
+    async def _with_key(self) -> tuple[_Key, Model]:
+        key = _Key(await self._command.key())
         if (model := self._models.get(key)) is None:
-            model = self._models[key] = self._made(key)
+            model = self._models[key] = self._made(api_key=key.text)
             if len(self._models) > 2:  # noqa: PLR2004 - see above
                 await self._models.pop(next(iter(self._models))).close()
         return key, model
 
-    async def _with_next_key(self, key: str, exc: Exception) -> Model:
+    async def _with_next_key(self, key: _Key, exc: Exception) -> Model:
         """Return the model with the key after *key*, if *exc* says that the vendor refused that one.
 
         Raises:
@@ -124,36 +133,42 @@ class _KeyedModel(Model):
         """
         if getattr(exc, "status_code", None) != 401:  # noqa: PLR2004 - HTTP's own number
             raise exc
-        self._command.forget(key)
+        self._command.forget(key.text)
         return (await self._with_key())[1]
 
     async def get_response(self, *call: Any, **state: Any) -> ModelResponse:
         """Return the answer of the gateway's model."""
-        key, model = await self._with_key()
         try:
+            key, model = await self._with_key()
+            try:
+                return await model.get_response(*call, **state)
+            except Exception as exc:  # noqa: BLE001 - every vendor's package has its own
+                model = await self._with_next_key(key, exc)
             return await model.get_response(*call, **state)
-        except Exception as exc:  # noqa: BLE001 - every vendor's package has its own
-            model = await self._with_next_key(key, exc)
-        return await model.get_response(*call, **state)
+        finally:
+            del call, state  # a crash report shows variables, and headers may hold a key
 
     async def stream_response(
         self, *call: Any, **state: Any
     ) -> AsyncIterator[TResponseStreamEvent]:
         """Yield the events of the gateway's model."""
-        key, model = await self._with_key()
         has_begun = False
         try:
+            key, model = await self._with_key()
+            try:
+                async for event in model.stream_response(*call, **state):
+                    has_begun = True
+                    yield event
+            except Exception as exc:
+                if has_begun:
+                    raise
+                model = await self._with_next_key(key, exc)
+            else:
+                return
             async for event in model.stream_response(*call, **state):
-                has_begun = True
                 yield event
-        except Exception as exc:
-            if has_begun:
-                raise
-            model = await self._with_next_key(key, exc)
-        else:
-            return
-        async for event in model.stream_response(*call, **state):
-            yield event
+        finally:
+            del call, state  # as above
 
     def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
         """Return the advice of the gateway's model."""

@@ -110,7 +110,8 @@ def status_error(
         **origin.where(),
     }
     kind = _kind(document, said) or _kind_of_status(status)
-    return _error(kind, f"{origin.host} answered {status}: {said or 'nothing'}.", facts, said)
+    what = f"{origin.host} answered {status}: {said or 'nothing'}."
+    return _error(kind, what, facts, said, has_command=bool(origin.printed))
 
 
 def said_error(document: object, origin: Origin, url: str) -> TimestepError:
@@ -129,7 +130,7 @@ def said_error(document: object, origin: Origin, url: str) -> TimestepError:
     }
     kind = _kind(document, said) or _kind_of_status(status)
     what = f"{origin.host} sent an error instead of its answer: {said or 'it says nothing'}."
-    return _error(kind, what, facts, said)
+    return _error(kind, what, facts, said, has_command=bool(origin.printed))
 
 
 def _error_in(document: object) -> object:
@@ -183,7 +184,9 @@ def _kind_of_status(status: int) -> str:
             return "other"
 
 
-def _error(kind: str, what: str, facts: dict[str, Any], said: str) -> TimestepError:
+def _error(
+    kind: str, what: str, facts: dict[str, Any], said: str, *, has_command: bool
+) -> TimestepError:
     match kind:
         case "context":
             return _context_error(what, facts, said)
@@ -191,7 +194,11 @@ def _error(kind: str, what: str, facts: dict[str, Any], said: str) -> TimestepEr
             step = "Check the model's name; the server's /models may list those it has."
             return OpenAIModelNotFoundError(f"{what} {step}", **facts)
         case "key":
-            step = "Check api_key of this provider."
+            step = (
+                "Run api_key_command in a terminal: the key that it prints is refused."
+                if has_command
+                else "Check api_key of this provider."
+            )
             is_denied = facts["status_code"] == 403  # noqa: PLR2004 - HTTP's own number
             kind_of_key = OpenAIPermissionDeniedError if is_denied else OpenAIAuthenticationError
             return kind_of_key(f"{what} {step}", **facts)

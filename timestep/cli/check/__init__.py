@@ -43,7 +43,7 @@ _REPEAT = 3
 @click.option("--list", "is_list", is_flag=True, help="List the tasks, and try nothing.")
 @click.option(
     "--repeat",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1_000),
     metavar="K",
     help=f"Try each task K times.  [default: {_REPEAT}, or 1 with --quick]",
 )
