@@ -224,12 +224,40 @@ def messages(items, *, model="m"):
     return chat_body(ask(input=items), model=model, base_url="http://h").body["messages"]
 
 
+def parts(*content):
+    return [{"role": "user", "content": list(content)}]
+
+
 WRONG_ITEMS = {
     "a number": ([5], "input[0] is int, not an item"),
     "text among items": ([{"role": "user", "content": "u"}, "hi"], "input[1] is str, not an item"),
-    "a type that is a list": ([{"type": []}], "input[0] has a type that is list"),
+    "a type that is a list": ([{"type": []}], "input[0].type is list"),
     "content that is a number": ([{"role": "user", "content": 5}], "input[0].content is int"),
     "a part that is a number": ([{"role": "user", "content": [5]}], "content part is int"),
+    "text that is a number": (
+        parts({"type": "input_text", "text": 5}),
+        "input[0].content[0].text is int",
+    ),
+    "an image that is an object": (
+        parts("look", {"type": "input_image", "image_url": {"url": "http://h"}}),
+        "input[0].content[1].image_url is dict",
+    ),
+    "an address that is a number": (
+        parts({"type": "image_url", "image_url": {"url": 5}}),
+        "input[0].content[0].image_url.url is int",
+    ),
+    "a file that is a number": (parts({"type": "input_file", "file_data": 5}), "file_data is int"),
+    "no role": ([{"content": "x"}], "input[0] has no role that a message can have"),
+    "a role of no API": ([{"role": "bogus", "content": "x"}], "one of user, assistant, system"),
+    "a role that is a list": ([{"role": [], "content": "x"}], "input[0] has no role"),
+    "a call of a number": (
+        [{"type": "function_call", "call_id": "c", "name": 5}],
+        "input[0].name is int",
+    ),
+    "a result that is a number": (
+        [{"type": "function_call_output", "call_id": "c", "output": 5}],
+        "input[0].output is int",
+    ),
     "a call without a name": (
         [
             {"type": "function_call", "call_id": "c"},

@@ -10,7 +10,7 @@ Three things happen to the items of a history, then one to the messages they bec
    does not get it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from pydantic import BaseModel
@@ -34,6 +34,20 @@ _UNDERSTOOD = {
 }
 """The types that the SDK's converter takes, or refuses in words of its own."""
 _TEXT_PARTS = {"input_text", "output_text", "text"}
+_CALLS = ("function_call", "function_call_output")
+_ROLES = ("user", "assistant", "system", "developer")
+_TEXT_FIELDS = (
+    "type",
+    "text",
+    "refusal",
+    "image_url",
+    "detail",
+    "file_id",
+    "file_data",
+    "file_url",
+    "filename",
+)
+"""Fields of a content part that are text, or left out."""
 _EXTRAS = ("extra_content", "reasoning_details")
 
 
@@ -130,17 +144,49 @@ def _as_item(item: Any, index: int) -> Item:
     if not isinstance(item, BaseModel | Mapping):
         raise UnsupportedInputError(f"input[{index}] is {type(item).__name__}, not an item.")
     plain = _as_dict(item)
-    kind = plain.get("type")
-    if kind is not None and not isinstance(kind, str):
-        raise UnsupportedInputError(
-            f"input[{index}] has a type that is {type(kind).__name__}, not text."
-        )
-    content = plain.get("content")
-    if content is not None and not isinstance(content, str | list | tuple):
-        raise UnsupportedInputError(
-            f"input[{index}].content is {type(cast('object', content)).__name__}, not text or a list of parts."
-        )
+    _check(plain, f"input[{index}]")
     return plain
+
+
+def _check(item: Item, place: str) -> None:
+    """Refuse what the converter would send in a wrong shape, or refuse in words that do not help.
+
+    Raises:
+        UnsupportedInputError: With the place of it.
+    """
+    _check_text(item, ("type",), place)
+    kind = item.get("type") or ("message" if "role" in item or "content" in item else "")
+    if kind == "message" and item.get("role") not in _ROLES:
+        raise UnsupportedInputError(
+            f"{place} has no role that a message can have. Give it one of {', '.join(_ROLES)}."
+        )
+    if kind in _CALLS:
+        _check_text(item, ("name", "arguments", "call_id"), place)
+    for name in ("content", "output") if kind in _CALLS else ("content",):
+        value = item.get(name)
+        if isinstance(value, list | tuple):
+            for index, part in enumerate(cast("Sequence[Any]", value)):
+                if isinstance(part, Mapping):
+                    _check_part(cast("Item", part), f"{place}.{name}[{index}]")
+        elif value is not None and not isinstance(value, str):
+            kind_of_value = type(cast("object", value)).__name__
+            raise UnsupportedInputError(
+                f"{place}.{name} is {kind_of_value}, not text or a list of parts."
+            )
+
+
+def _check_part(part: Item, place: str) -> None:
+    url = part.get("image_url")
+    if part.get("type") == "image_url" and isinstance(url, Mapping):  # as chat completions have it
+        _check_text(cast("Item", url), ("url", "detail"), f"{place}.image_url")
+        part = {name: value for name, value in part.items() if name != "image_url"}
+    _check_text(part, _TEXT_FIELDS, place)
+
+
+def _check_text(fields: Item, names: Iterable[str], place: str) -> None:
+    for name in names:
+        if (value := fields.get(name)) is not None and not isinstance(value, str):
+            raise UnsupportedInputError(f"{place}.{name} is {type(value).__name__}, not text.")
 
 
 def _as_dict(item: Any) -> Item:

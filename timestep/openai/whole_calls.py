@@ -45,7 +45,8 @@ class _Client:
         return _Client(self._client.with_options(**options))
 
     async def _create(self, **fields: Any) -> Any:
-        answer: Any = await self._client.chat.completions.create(**fields)
+        create = cast("Any", self._client.chat.completions.create)
+        answer: Any = await create(**fields)
         url = str(self._client.base_url)
         ends = _Ends(Origin(fields.get("model"), authority(url)), url)
         if not isinstance(answer, ChatCompletion):
