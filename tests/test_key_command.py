@@ -15,7 +15,10 @@ from timestep.cli.errors import explain
 from timestep.config.settings import Settings
 from timestep.errors import AuthenticationError, ConfigurationError
 from timestep.net.key_command import KeyCommand
+from timestep.ollama.about import connect, list_entries
 from timestep.ollama.official import open_client
+from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.listing import list_models
 from timestep.registry import MultiModelProvider
 from timestep.testing import FakeOllama
 
@@ -165,7 +168,30 @@ async def test_the_commands_list_models_with_the_key(fake_ollama):
     ) as client:
         await client.list()
 
-    assert fake_ollama.requests[-1].headers["authorization"] == "Bearer key-1"
+    async with connect(endpoint) as client:
+        await list_entries(client, "/api/tags")
+
+    sent = [request.headers["authorization"] for request in fake_ollama.requests]
+    assert sent == ["Bearer key-1", "Bearer key-1"]
+
+
+async def test_the_models_of_an_openai_api_are_listed_with_the_key_and_the_next_after_a_refusal(
+    fake_openai,
+):
+    fake_openai.add_model("qwen3")
+    endpoint = OpenAIEndpoint(
+        base_url=fake_openai.base_url, key_command=KeyCommand(printing(COUNTING))
+    )
+
+    assert [entry["id"] for entry in await list_models(endpoint)] == ["qwen3"]
+    fake_openai.fail(401, "no key of ours", path="/v1/models")
+    assert [entry["id"] for entry in await list_models(endpoint)] == ["qwen3"]
+
+    assert [request.headers["authorization"] for request in fake_openai.requests] == [
+        "Bearer key-1",
+        "Bearer key-1",
+        "Bearer key-2",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,11 @@ from agents import (
     InputGuardrailResult,
     InputGuardrailTripwireTriggered,
     MaxTurnsExceeded,
+    ToolGuardrailFunctionOutput,
+    ToolInputGuardrail,
+    ToolInputGuardrailTripwireTriggered,
+    ToolOutputGuardrail,
+    ToolOutputGuardrailTripwireTriggered,
 )
 
 from timestep.cli.errors import explain
@@ -61,6 +66,21 @@ def test_a_guardrail_is_named_with_what_it_says():
     text = explain(InputGuardrailTripwireTriggered(InputGuardrailResult(guardrail, output)))
 
     assert text == "The input guardrail polite stopped the run. It says: rude words"
+
+
+@pytest.mark.parametrize(
+    ("error", "guardrail", "kind"),
+    [
+        (ToolInputGuardrailTripwireTriggered, ToolInputGuardrail, "tool input"),
+        (ToolOutputGuardrailTripwireTriggered, ToolOutputGuardrail, "tool output"),
+    ],
+)
+def test_a_guardrail_of_a_tool_is_named_with_what_it_says(error, guardrail, kind):
+    output = ToolGuardrailFunctionOutput.raise_exception(output_info="a path outside")
+
+    text = explain(error(guardrail(lambda data: output, name="inside"), output))
+
+    assert text == f"The {kind} guardrail inside stopped the run. It says: a path outside"
 
 
 def test_errors_of_the_sdk_speak_for_themselves():

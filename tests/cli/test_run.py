@@ -62,6 +62,24 @@ def test_a_prompt_files_and_a_pipe_are_one_prompt(invoke, fake_ollama):
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "--file gone.txt: No such file or directory."),
+        (b"\xff\xfe", "--file gone.txt: not UTF-8 text. --image shows an image."),
+    ],
+)
+def test_a_file_that_cannot_be_sent_is_named(invoke, fake_ollama, content, said):
+    if content is not None:
+        Path("gone.txt").write_bytes(content)
+
+    result = invoke("run", "Summarize:", "--file", "gone.txt", *MODEL)
+
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert fake_ollama.chats == []
+
+
 def test_what_is_neither_a_pipe_nor_a_file_is_left_alone(start, fake_ollama):
     """A service may inherit a socket that never ends."""
     fake_ollama.reply("ok")

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -593,3 +594,33 @@ def test_an_answer_that_takes_too_long_is_given_up(invoke, fake_ollama):
     assert result.stderr.endswith(
         "Error: No complete answer within 0.5 s. Allow more with --timeout.\n"
     )
+
+
+def test_sessions_are_listed_with_their_size_and_first_words(invoke, fake_ollama):
+    for answer in ("one", "two", "three"):
+        fake_ollama.reply(answer)
+    long = "Why is the sky blue, and why are the evenings red?"
+    invoke("run", "Hi", "--session", "ann", *MODEL)
+    invoke("run", "And?", "--session", "ann", *MODEL)
+    invoke("run", long, *MODEL)
+
+    rows = [line.split(maxsplit=5) for line in invoke("sessions").stdout.splitlines()]
+
+    assert [(name, count, unit) for name, count, unit, *_ in rows] == [
+        ("last", "1", "message"),
+        ("ann", "2", "messages"),
+    ]
+    assert [words for *_, words in rows] == [f"{long[:39]}…", "Hi"]
+    for *_, day, hour, _ in rows:
+        datetime.fromisoformat(f"{day} {hour}")
+
+
+def test_a_damaged_file_of_conversations_is_said(invoke, tmp_path):
+    path = tmp_path / "data" / "timestep" / "sessions.db"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a database" * 100)
+
+    for command in (["sessions"], ["sessions", "--json"], ["run", "Hi", "--continue", *MODEL]):
+        result = invoke(*command)
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"Error: The conversations in {path} cannot be used: ")
