@@ -225,3 +225,26 @@ def test_the_errors_of_ollama_are_told_apart():
     assert reason_of(silent) == "timeout"
     assert reason_of(ModelNotFoundError("x", status_code=404)) == "not_found"
     assert reason_of(ValueError("x")) is None
+
+
+NO_CHOICES = "ChatCompletion response has no choices (possible provider error payload): "
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ({"message": "slow", "code": "rate_limit_exceeded"}, "rate_limit"),
+        ({"message": "slow", "code": 429}, "rate_limit"),
+        ({"message": "down", "type": "server_error"}, "busy"),
+        ({"message": "no"}, None),
+        (["slow"], None),
+        ("{'code': 429", None),
+        ("{" * 9000, None),
+        ("{f(): 1}", None),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_failure_in_the_body_of_the_sdk_s_whole_answer_has_its_reason(payload, reason):
+    text = payload if isinstance(payload, str) else repr(payload)
+
+    assert reason_of(ModelBehaviorError(NO_CHOICES + text)) == reason
