@@ -111,6 +111,7 @@ class ModelDefaults:
 
     every: ModelSettings = field(default_factory=ModelSettings)
     models: Mapping[str, ModelSettings] = field(default_factory=dict[str, ModelSettings])
+    extra_body: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         """Spell the names alike."""

@@ -115,7 +115,7 @@ class _OpenAIFields(Section, frozen=True):
     )
     """Fields added to the URL of every request."""
     extra_body: dict[str, Any] = Field(default_factory=dict, examples=[{"top_k": 40}])
-    """Fields added to the body of every chat completion. The settings of a call win."""
+    """Fields added to the body of every request. The settings of a call win."""
     settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0.2}])
     """Settings for every model, named as in agents.ModelSettings. An agent's own settings win."""
     models: dict[str, dict[str, Any]] = Field(

@@ -222,6 +222,7 @@ def _defaults(
             },
             where[-1],
         ),
+        getattr(table, "extra_body", {}),
     )
 
 

@@ -28,8 +28,10 @@ from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError
 from timestep.net.urls import OPENAI_URL
 from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
+from timestep.openai.sdk_model import with_defaults
 from timestep.openai.told import is_told_responses, is_told_websocket, told_client, told_key
 from timestep.openai.whole_calls import with_whole_calls
 
@@ -109,7 +111,10 @@ class DefaultOpenAIProvider(OpenAIProvider):
         provider = self._provider()
         if isinstance(provider, OpenAICompatibleProvider) and not self._choices.use_responses:
             model_name = model_name or get_default_model()
-        return self._defaults.of(provider.get_model(model_name), model_name)
+        model = provider.get_model(model_name)
+        if isinstance(model, ChatCompletionsModel):
+            return self._defaults.of(model, model_name)
+        return with_defaults(model, model_name, self._defaults)
 
     async def aclose(self) -> None:
         """Close what the models of this event loop opened. Safe to call twice."""

@@ -26,6 +26,7 @@ from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.responses import CheckedClient
+from timestep.openai.sdk_model import with_defaults
 from timestep.openai.whole_calls import with_whole_calls
 from timestep.openai.wire import ChatWire
 
@@ -190,7 +191,7 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         model = provider.get_model(model_name)
         # This provider closes the client when it is collected, so each model keeps it alive.
         vars(model)["opened_by"] = self
-        return self._defaults.of(model, model_name)
+        return with_defaults(model, model_name, self._defaults)
 
     async def aclose(self) -> None:
         """Close the client of this event loop; others close with their own loops. Idempotent."""

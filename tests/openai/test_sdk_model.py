@@ -1,0 +1,47 @@
+"""The SDK's models, asked with the defaults of a provider's table."""
+
+import pytest
+from agents import Agent, ModelSettings, RunConfig
+
+from timestep import MultiModelProvider, Settings, UnsupportedInputError
+from timestep.testing import FakeOpenAI
+
+TABLES = [
+    {"api": "responses"},
+    {"api": "chat_completions", "adapter": "sdk"},
+    {"api": "chat_completions"},
+]
+
+
+async def ask(run, server, table, **settings):
+    table = {"kind": "openai", "base_url": server.base_url, "extra_body": {"top_k": 40}, **table}
+    provider = MultiModelProvider.from_settings(Settings(providers={"a": table}))
+    agent = Agent(name="a", model="a/m", model_settings=ModelSettings(**settings))
+    try:
+        await run(agent, run_config=RunConfig(model_provider=provider, tracing_disabled=True))
+    finally:
+        await provider.aclose()
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_extra_body_of_the_table_is_sent_and_that_of_a_call_wins_field_by_field(run, table):
+    with FakeOpenAI() as server:
+        server.reply("hi", times=2)
+        await ask(run, server, table, extra_body={"min_p": 0.1})
+        await ask(run, server, table, extra_body={"top_k": 5})
+        sent = [(each.json.get("top_k"), each.json.get("min_p")) for each in server.requests]
+    assert sent == [(40, 0.1), (5, None)]
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({"extra_args": {"metadata": {"a": object()}}}, r"metadata\.a"),
+        ({"extra_body": {"x": float("nan")}}, "x is NaN"),
+        ({"extra_body": 5}, "extra_body is int"),
+    ],
+)
+async def test_a_setting_that_json_cannot_say_is_refused_by_name(run, table, settings, place):
+    with FakeOpenAI() as server, pytest.raises(UnsupportedInputError, match=place):
+        await ask(run, server, table, **settings)

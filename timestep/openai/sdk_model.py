@@ -1,0 +1,61 @@
+"""A model of the SDK's, asked with what a provider's table says and with what JSON can say."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from agents import Model, ModelSettings
+from openai import Omit
+
+from timestep.answer.defaults import DefaultedModel, ModelDefaults
+from timestep.errors import UnsupportedInputError
+from timestep.net.encoding import encode
+
+_NOT_SENT = {"timeout"}
+"""Arguments of openai's client that are no part of the body."""
+
+
+def with_defaults(model: Model, name: str | None, defaults: ModelDefaults) -> Model:
+    """Return the SDK's *model*, asked with *defaults* for *name*; *model* itself without any."""
+    settings, extra_body = defaults.settings_of(name), defaults.extra_body
+    if settings == ModelSettings() and not extra_body:
+        return model
+    return _SdkModel(model, settings, extra_body)
+
+
+class _SdkModel(DefaultedModel):
+    """*asked*, with *settings* and fields of the body where a call leaves them out.
+
+    Args:
+        asked: The SDK's model.
+        settings: The defaults; those of a call win, one by one.
+        extra_body: Fields of every request; those of a call's ``extra_body`` win, one by one.
+    """
+
+    def __init__(
+        self, asked: Model, settings: ModelSettings, extra_body: Mapping[str, Any]
+    ) -> None:
+        super().__init__(asked, settings)
+        self._extra_body = extra_body
+
+    def _filled(self, own: ModelSettings) -> ModelSettings:
+        settings = super()._filled(own)
+        extra = _checked(settings.extra_body, "extra_body")
+        _checked(settings.extra_args, "extra_args")
+        return replace(settings, extra_body={**self._extra_body, **extra} or None)
+
+
+def _checked(value: object, name: str) -> Mapping[str, Any]:
+    """Return *value* of the setting *name*; an empty mapping for None.
+
+    Raises:
+        UnsupportedInputError: It is not a mapping, or JSON cannot say what it holds.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UnsupportedInputError(f"{name} is {type(value).__name__}; pass a dict.")
+    found = cast("Mapping[str, Any]", value)
+    sent = {k: v for k, v in found.items() if k not in _NOT_SENT and not isinstance(v, Omit)}
+    encode({name: sent})
+    return found
