@@ -238,3 +238,10 @@ class TestHyphens:
         )
 
         assert provider.get_model("my-fast").model == "mine"
+
+
+@pytest.mark.parametrize("name", ["TIMESTEP_OLLAMA__CA_FILE", "TIMESTEP_OPENAI__CA_FILE"])
+def test_a_setting_whose_name_ends_in_file_is_no_doubt(monkeypatch, name):
+    monkeypatch.setenv(name, "/etc/ssl/company.pem")
+
+    assert find_doubts(load_settings()) == []

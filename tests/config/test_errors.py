@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -402,7 +403,7 @@ MOUNTED = "write the value itself, or mount the file as OPENAI_API_KEY in TIMEST
         (
             "environment",
             "OPENAI_API_KEY=sk-SECRET",
-            "begins with the name of a variable; give what",
+            "begins with the name of a variable; leave out",
         ),
         ("environment", "sk SECRET", "holds a space"),
         ("environment", "sk\tSECRET", "holds a space"),
@@ -845,3 +846,53 @@ def test_a_reference_in_dotenv_gives_way_to_the_environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
 
     assert load_settings().openai.api_key.get_secret_value() == "sk-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "end"),
+    [
+        (
+            "OPENAI_API_KEY",
+            "OPENAI_API_KEY=sk-1",
+            "begins with the name of a variable; leave out that name and the equals sign",
+        ),
+        (
+            "TIMESTEP_OLLAMA__MODELS__X__SETTINGS",
+            "hot",
+            'as in TIMESTEP_OLLAMA__MODELS__X__SETTINGS={"temperature": 0.2}',
+        ),
+        (
+            "TIMESTEP_ALIASES__FAST",
+            '{"model": "x", "setings": {}}',
+            "Did you mean aliases.fast.settings?",
+        ),
+        ("TIMESTEP_PROVIDERS__X__KIND", "OpenAI", 'Did you mean "openai"?'),
+    ],
+)
+def test_a_fix_for_a_variable_works_in_a_variable(name, value, end):
+    assert message(environment={name: value}).endswith(end)
+
+
+def test_the_models_of_many_aliases_are_found_in_one_pass():
+    aliases = {f"a_{number}": "ollama/x" for number in range(5000)}
+    settings = load_settings(aliases=aliases)
+    work = _count_calls(lambda: list(settings.named_models()))
+
+    assert len(list(settings.named_models())) == 5000
+    assert work < 200 * len(aliases)
+
+
+def _count_calls(run):
+    """Return how many functions *run* calls: a measure of work that a busy machine leaves alone."""
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return calls

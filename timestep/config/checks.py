@@ -15,9 +15,10 @@ from timestep.config.conflicts import models_tables
 from timestep.config.provenance import KeyPath, dotted
 from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
+from timestep.config.shape import field_at
 from timestep.config.sources.base import SECRETS_VARIABLE
 from timestep.config.sources.dotenv import DotenvSource, EnvFile
-from timestep.config.sources.variables import is_ours, meant_variable, variable_name
+from timestep.config.sources.variables import is_ours, meant_variable, variable_name, variable_path
 from timestep.net.options import unknown_option
 
 
@@ -64,7 +65,7 @@ def find_doubts(settings: Settings, *, env_file: EnvFile = "") -> list[Doubt]:
 def doubts_of_variable(name: str) -> Iterator[Doubt]:
     """Yield the doubt about a variable that nothing reads, but for what it is called."""
     read = name.removesuffix("_FILE")
-    if read != name and is_ours(read):
+    if read != name and is_ours(read) and not _is_known(name):
         yield Doubt(
             f"No setting is read from the variable {name}. A file is read when it is called {read} "
             f"and lies in the directory that {SECRETS_VARIABLE} names.",
@@ -75,6 +76,12 @@ def doubts_of_variable(name: str) -> Iterator[Doubt]:
             f"No setting is read from the variable {name}. Did you mean {meant}?",
             f'export {meant}="${name}"; unset {name}',
         )
+
+
+def _is_known(name: str) -> bool:
+    """Return True when *name* sets a key of the settings, as ``TIMESTEP_OPENAI__CA_FILE`` does."""
+    path = variable_path(name)
+    return path is not None and field_at(Settings, path) is not None
 
 
 def _is_in_the_way(path: Path) -> bool:

@@ -1,7 +1,9 @@
 """Errors of pydantic, turned into what to write instead. No message repeats a value."""
 
 import difflib
+import json
 import re
+import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -95,6 +97,8 @@ def _in_form(text: str, path: KeyPath, origin: Origin | None, model: type[BaseMo
         is_table = path[-1:] != (found[1],) and arms_at(model, below)
         key = below if is_table else (*path[:-1], found[1])
         value = found[2].strip('"')
+        if value.startswith("{"):
+            value = json.dumps(tomllib.loads(f"x = {value}")["x"])
         return f"{variable_name(key)}={value}"
 
     text = re.sub(r"\[(providers)\.\"?([^]\"]+)\"?\]", _table_variable, text)
@@ -185,7 +189,7 @@ def _reason(
             return f'needs a kind, as in kind = "openai"; known kinds: {", ".join(sorted(kinds))}'
         case "union_tag_invalid":
             kind = str(context["tag"]).strip("':")
-            near = difflib.get_close_matches(kind, kinds, n=1)
+            near = difflib.get_close_matches(kind.lower(), kinds, n=1)
             hint = f'. Did you mean "{near[0]}"?' if near else ""
             return f"unknown kind; known kinds: {', '.join(sorted(kinds))}{hint}"
         case "dict_type" | "model_type":
@@ -229,7 +233,7 @@ def _suggestion(
     if not near:
         return f" Known here: {', '.join(names)}"
     found = meant[near[0]]
-    if variable:
+    if variable and variable_name(path) in variable.upper():
         return f" Did you mean {variable.replace(variable_name(path), variable_name(found))}?"
     return f" Did you mean {dotted(found)}?"
 

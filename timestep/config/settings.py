@@ -234,16 +234,21 @@ class Settings(Frozen, BaseSettings):
 
         Prefixes are spelled as in these settings.
         """
-        prefixes = self.spellings("providers")
-        found = [split_prefix(model) for model in chain(name, self.targets, self.default_model)]
-        return [rest if p is None else f"{prefixes.get(p, p)}/{rest}" for p, rest in found]
+        return self._models([name])[0]
 
     def named_models(self) -> Iterator[tuple[KeyPath, str]]:
         """Yield each model that the default model and then the aliases lead to, with their key."""
-        names: list[tuple[KeyPath, str | None]] = [(("default_model",), None)]
-        names += [(("aliases", alias), alias) for alias in self.aliases]
-        for path, name in names:
-            yield from ((path, model) for model in self.models_of(name))
+        paths: list[KeyPath] = [("default_model",), *(("aliases", alias) for alias in self.aliases)]
+        for path, models in zip(paths, self._models([None, *self.aliases]), strict=True):
+            yield from ((path, model) for model in models)
+
+    def _models(self, names: Sequence[str | None]) -> list[list[str]]:
+        aliases, prefixes = self.targets, self.spellings("providers")
+        chains = [map(split_prefix, chain(name, aliases, self.default_model)) for name in names]
+        return [
+            [rest if p is None else f"{prefixes.get(p, p)}/{rest}" for p, rest in models]
+            for models in chains
+        ]
 
     def spellings(self, section: Literal["providers", "aliases"]) -> dict[str, str]:
         """Return the names in *section* that only variables spell, by the same name with hyphens.
@@ -252,10 +257,15 @@ class Settings(Frozen, BaseSettings):
         """
         names: Mapping[str, object] = getattr(self, section)
         spelled = {name.replace("_", "-"): name for name in names}
+        elsewhere = {
+            key.split(".")[1]
+            for key, origin in self._places.origins.items()
+            if key.startswith(f"{section}.") and origin.winner.variable is None
+        }
         return {
             other: name
             for other, name in spelled.items()
-            if other not in names and self._is_of_variables(f"{section}.{name}")
+            if other not in names and name not in elsewhere
         }
 
     def spelled(self, path: KeyPath) -> KeyPath:
@@ -265,13 +275,6 @@ class Settings(Frozen, BaseSettings):
                 return (section, self.spellings(section).get(name, name), *below)
             case _:
                 return path
-
-    def _is_of_variables(self, key: str) -> bool:
-        return all(
-            origin.winner.variable is not None
-            for name, origin in self._places.origins.items()
-            if name == key or name.startswith(f"{key}.")
-        )
 
 
 def customised(

@@ -30,7 +30,7 @@ FIXES: dict[Slip, str] = {
     "file": "give the value itself, or mount it as a file in TIMESTEP_SECRETS_DIR",
     "url": "give the key itself; a URL belongs into base_url",
     "quotes": "leave out the quotes that belong to the text",
-    "assignment": "give what follows the = alone",
+    "assignment": "leave out that name and the equals sign",
 }
 
 
