@@ -50,16 +50,16 @@ def test_a_usable_base_url_loses_only_its_last_slash(url, base):
         (f"https://{SECRET}@x", "must not contain a user name or password; set api_key instead"),
         ("https://@x", "must not contain a user name or password; set api_key instead"),
         ("http://", "the base URL has no host, as in 'http://localhost:11434'"),
-        ("http://a,http://b", "names one server, without a comma; several are a list"),
+        ("http://a,http://b", "names one server; write several as a list"),
         ("http:///path", "the base URL has no host"),
-        (f"http://x/v1?key={SECRET}", "remove what follows ? or #"),
-        (f"http://x/v1#{SECRET}", "remove what follows ? or #"),
+        (f"http://x/v1?key={SECRET}", "remove everything from ? or # on"),
+        (f"http://x/v1#{SECRET}", "remove everything from ? or # on"),
         ("http://x:99999", "no valid host and port (1 to 65535)"),
         ("http://x:0", "no valid host and port (1 to 65535)"),
         (f"http://x:{SECRET}", "no valid host and port (1 to 65535)"),
         ("http://[::1", "no valid host and port (1 to 65535)"),
-        ("http://my host/v1", "a base URL holds no space"),
-        ("http://host/my path", "a base URL holds no space"),
+        ("http://my host/v1", "a base URL cannot contain a space"),
+        ("http://host/my path", "a base URL cannot contain a space"),
     ],
 )
 def test_an_unusable_base_url_is_refused_with_advice(url, advice):
@@ -136,7 +136,7 @@ def test_ollama_host_names_the_local_server_as_ollama_reads_it(text, url):
         ("gpu:99999", "no valid host and port"),
         ("gpu:port", "no valid host and port"),
         ("ftp://gpu", "the scheme is not supported"),
-        ("gpu box", "holds no space"),
+        ("gpu box", "cannot contain a space"),
     ],
 )
 def test_an_unusable_ollama_host_is_refused_with_advice(text, advice):

@@ -234,7 +234,7 @@ def test_a_changed_line_is_noticed(tmp_path):
 
 
 def test_two_runs_do_not_share_an_output(tmp_path):
-    with Output(tmp_path / "out.jsonl"), pytest.raises(OutputError, match="Another run writes"):
+    with Output(tmp_path / "out.jsonl"), pytest.raises(OutputError, match="Another run is writing"):
         Output(tmp_path / "out.jsonl")
     Output(tmp_path / "out.jsonl").close()
 

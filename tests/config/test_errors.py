@@ -111,11 +111,11 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         ),
         (
             {"openai": {"headers": {"Content-Length": "3"}}},
-            "openai.headers.Content-Length (argument): 'Content-Length' is the connection's own header",
+            "openai.headers.Content-Length (argument): 'Content-Length' is set by the connection",
         ),
         (
             {"providers": {"a": {"kind": "ollama", "headers": {"transfer-encoding": "chunked"}}}},
-            "providers.a.headers.transfer-encoding (argument): 'transfer-encoding' is the connection's own header",
+            "providers.a.headers.transfer-encoding (argument): 'transfer-encoding' is set by the connection",
         ),
         (
             {"openai": {"api_key": "a\nb"}},
@@ -515,7 +515,7 @@ def test_who_uses_variables_is_told_of_variables(assignment):
         (
             "\n[providers.GROQ]\nkind = 'litellm'\n",
             "providers.GROQ (timestep.toml:2)",
-            "'GROQ' cannot be a prefix: it is lower case; write [providers.groq]",
+            "'GROQ' cannot be a prefix: it has capital letters; write [providers.groq]",
         ),
         (
             "[ollama.options]\ntop_p = 1\nnum_ctx = 'x'\n",

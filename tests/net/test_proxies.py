@@ -134,7 +134,7 @@ def test_the_scheme_says_who_looks_up_host_names(monkeypatch, value, looks_up):
         ("http://[secret", "is not the address"),
         ("http://", "is not the address"),
         ("se cret", "is not the address"),
-        ("ftp://secret", "a proxy of an unknown kind"),
+        ("ftp://secret", "an unsupported kind of proxy"),
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_named_without_its_value(monkeypatch, value, words):

@@ -113,7 +113,7 @@ async def test_a_step_that_is_not_there_is_refused(run_weather, again):
 async def test_a_call_whose_request_is_unknown_is_refused(again):
     call = Span("s", "t", None, "generation", "gpt", 1.0, data={"input": "hi"}, model="gpt")
 
-    with pytest.raises(UnsupportedInputError, match="not in the record"):
+    with pytest.raises(UnsupportedInputError, match="was not recorded"):
         await again(Trace("t", "r", 1.0, spans=(call,)))
 
 

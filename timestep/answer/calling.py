@@ -1,4 +1,4 @@
-"""One call of a model, whatever the wire: asked, read, repaired and recorded.
+"""One model call on any wire: send it, read and repair the answer, record it.
 
 The steps: `WireModel._prepare` makes the request; `_ask` sends it and feeds the reply; `settle` decides
 what the answer is, and may have it asked for again; the span gets what happened. A wire's model
@@ -114,7 +114,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         implementation: The package, for traces.
         ids: Makes the ids that the server does not give.
         strict: Raise for what would be ignored with a warning.
-        settings: For what a call leaves out.
+        settings: Defaults for what a call leaves out.
     """
 
     knows_implicit_settings: ClassVar[bool] = False
@@ -159,7 +159,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
 
     @abstractmethod
     def _origin(self, request: RequestT) -> Origin:
-        """Return who is asked, for error texts."""
+        """Return the model and server that error messages name."""
 
     @abstractmethod
     def _ask(
@@ -400,7 +400,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         if phrases and self._strict:
             raise UnsupportedInputError(
                 f"{self._kind} {self.model!r} cannot take: {'; '.join(phrases)}. Leave it out, or "
-                "turn strict_feature_validation off to have it ignored."
+                "turn off strict_feature_validation to ignore it."
             )
         for phrase in phrases:
             self._warn_once(phrase, f"ignores {phrase}.")

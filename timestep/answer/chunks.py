@@ -1,4 +1,4 @@
-"""What a wire's reader tells the decoder: one answer as a sequence of chunks.
+"""One answer as a sequence of chunks, from a wire's reader to the decoder.
 
 An answer is any number of `Text`, `Thinking`, `Refusal`, `TokenLogprobs` and `Call`
 chunks, then one `End`
@@ -70,7 +70,7 @@ class Call:
 
 @dataclass(slots=True)
 class Usage:
-    """What answers cost: one answer, or the sum of several.
+    """The cost of one answer, or of several.
 
     Attributes:
         requests: How many answers are counted.
@@ -105,7 +105,7 @@ class Usage:
 
 
 def count(fields: Mapping[str, Any], name: str) -> int:
-    """Return the count *name* of *fields*; 0 when it is absent or no computer counts so far."""
+    """Return the count *name* of *fields*; 0 when it is absent or impossibly large."""
     value = fields.get(name)
     return value if type(value) is int and 0 < value < _TOO_LARGE else 0
 
@@ -126,7 +126,7 @@ class End:
 
 @dataclass(slots=True)
 class Failure:
-    """What the reader found instead of more of the answer, as the error to raise."""
+    """The error to raise, because the answer went wrong here."""
 
     error: Exception
 

@@ -1,4 +1,4 @@
-"""Settings that a model is asked with where the caller says nothing."""
+"""Default settings of models, for what the caller leaves out."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from timestep.net.names import by_model, tagged
 
 
 def without_implicit(settings: ModelSettings) -> ModelSettings:
-    """Return *settings* without those that the SDK gives an agent without a model of its own.
+    """Return *settings* without those that the SDK adds to an agent that names no model.
 
     They are meant for OpenAI's default model. The user did not choose them for the model that a
     configured default leads to.
@@ -31,7 +31,7 @@ def without_implicit(settings: ModelSettings) -> ModelSettings:
 
 
 class DefaultedModel(Model):
-    """*asked*, with *settings* where a call leaves one out.
+    """The model *asked*, with *settings* for what a call leaves out.
 
     Args:
         asked: The model.
@@ -175,7 +175,7 @@ def read_settings(where: str, table: Mapping[str, Any]) -> ModelSettings:
 
 
 def _written(table: Mapping[str, Any], loc: Sequence[int | str]) -> str:
-    """Return the part of *loc* that stands in *table*; pydantic adds the kinds that it tried."""
+    """Return the part of *loc* that is a path in *table*; pydantic adds the types that it tried."""
     parts: list[str] = []
     value: object = table
     for part in loc:

@@ -1,4 +1,4 @@
-"""Text that waits until it is known to be right, and what of it may be shown already. Pure.
+"""Text that is held back until it is known to be right. Pure.
 
 A gate takes the text of an answer piece by piece. `Gate.feed` returns what may be shown, and
 `Gate.rest` returns what is held back. There is one for each way of reading a text: `AnswerText`

@@ -1,4 +1,4 @@
-"""The output items of one response, assembled and told in events as they grow. Pure.
+"""The output items of one response, and the events that report how they grow. Pure.
 
 One item is open at a time: thinking, text and calls follow one another in any order, as the
 model wrote them. A call is never open, because it arrives whole.

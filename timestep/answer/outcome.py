@@ -1,4 +1,4 @@
-"""What a finished answer amounts to: good as it is, worth asking for again, or an error. Pure.
+"""Decides whether a finished answer is good, is asked for again, or is an error. Pure.
 
 This is the one place that decides what is whole, cut, empty or half a call, whatever the wire:
 
@@ -66,7 +66,7 @@ def settle(reply: Reply) -> Repair | None:
 
 
 def is_empty(reply: Reply) -> bool:
-    """Return True when *reply* has neither words nor a call."""
+    """Return True when *reply* has no words and no call."""
     return not reply.calls and not reply.items.has_words
 
 
@@ -118,7 +118,7 @@ def _settle_written(reply: Reply) -> None:
 
 
 def _means_a_call(reply: Reply) -> bool:
-    """Return True when the emulated answer is like a call, and cannot be the output instead."""
+    """Return True when the emulated answer looks like a call and cannot be the output."""
     rules = reply.rules
     return (
         rules.is_emulated

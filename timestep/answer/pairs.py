@@ -1,4 +1,4 @@
-"""Which calls and results of a history belong together. Pure.
+"""Pairs the calls and results of a history. Pure.
 
 Servers refuse half a pair, so a call without a result, and a result without a call, are sent as words.
 """

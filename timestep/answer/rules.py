@@ -1,4 +1,4 @@
-"""What the request says about its answer: the rules the decoder reads it by."""
+"""The rules for reading an answer, as its request sets them."""
 
 from dataclasses import dataclass
 from enum import Enum

@@ -1,4 +1,4 @@
-"""What a model call leaves on its generation span."""
+"""Writes a model call onto its generation span."""
 
 import asyncio
 from collections.abc import Generator

@@ -1,4 +1,4 @@
-"""Thinking that stands in the text: ``<think>…</think>`` at its head. Pure.
+"""Thinking in the text: ``<think>…</think>`` at its head. Pure.
 
 States: ``head`` until the first characters tell whether the tag is there; ``thinking`` up to the
 closing tag; ``after`` while only white space follows it; ``text`` to the end.

@@ -1,4 +1,4 @@
-"""What models are told in words where a wire has no place for it. Pure."""
+"""Texts for models, about what a wire has no field for. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence

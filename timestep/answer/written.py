@@ -1,4 +1,4 @@
-"""What is written in a text: JSON, calls to tools, an output that matches a schema. Pure."""
+"""Reads JSON, tool calls and structured output from text. Pure."""
 
 import re
 from collections.abc import Collection
@@ -98,7 +98,7 @@ def _refuse_half_call(text: str, tools: Collection[str]) -> None:
 
 
 def _in_tags(text: str) -> list[str]:
-    """Return what stands in the tags of *text*; nothing when anything stands outside them.
+    """Return the contents of the tags in *text*; nothing when there is text outside them.
 
     The end closes the last one: a server takes the closing tag for the end of the answer.
     """

@@ -39,7 +39,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one line.
+    """The result of one line.
 
     Attributes:
         line: What was asked.
@@ -63,7 +63,7 @@ class Result:
 async def answer_line(
     line: Line, provider: ModelProvider, *, agent: Agent[Any] | None = None, retries: int = 3
 ) -> Result:
-    """*line*, answered by the model that it names, or by *agent* with its tools.
+    """Return the result of *line*, from the model that it names or from *agent* with its tools.
 
     A failure that may pass is retried up to *retries* times, after the wait that the server asks for.
     No failure of a model leaves this function; it becomes the row's error.
@@ -88,7 +88,7 @@ async def answer_line(
 
 
 def failed(line: Line, error: Exception, attempts: int, seconds: float) -> Result:
-    """*line*, given up because of *error*."""
+    """Return the result of a *line* that failed with *error*."""
     return Result(line, _failure_row(line, error), "", error, Usage(), attempts, seconds)
 
 

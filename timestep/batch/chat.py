@@ -79,7 +79,7 @@ def read_chat(body: Json) -> Question:
 def write_chat(
     response: ModelResponse, question: Question, *, answer_id: str, created: int
 ) -> Json:
-    """*response* to *question* as the chat completion that OpenAI's readers take."""
+    """Return the *response* to *question* as OpenAI's chat completion."""
     texts: list[str] = []
     thinking: list[str] = []
     calls: list[Json] = []
@@ -234,7 +234,7 @@ def _settings(body: Json) -> ModelSettings:
 
 
 def settings_of(given: Json, named_as: Mapping[str, str]) -> ModelSettings:
-    """*given* as model settings.
+    """Return *given* as model settings.
 
     Args:
         given: By the names of `ModelSettings`.

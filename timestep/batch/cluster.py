@@ -79,7 +79,7 @@ class _Workers:
         self._free: deque[Any] = deque([remote.remote(prepare) for _ in range(count)] * places)
 
     async def ask(self, line: Line) -> Result:
-        """*line*, answered by a worker."""
+        """Return the result of *line* from a worker."""
         worker = self._free.popleft()
         try:
             return await worker.answer.remote(line, self._retries)  # type: ignore[no-any-return] # Ray's
@@ -99,7 +99,7 @@ class _Worker:
         self._prepared: tuple[ModelProvider, Agent[Any] | None] | None = None
 
     async def answer(self, line: Line, retries: int) -> Result:
-        """*line*, answered or given up."""
+        """Return the result of *line*, answered or failed."""
         if self._prepared is None:
             self._prepared = self._prepare()
         provider, agent = self._prepared
@@ -108,7 +108,7 @@ class _Worker:
 
 
 def _portable(error: Exception | None) -> Exception | None:
-    """*error* as something that another process can read; others than ours may not be picklable."""
+    """Return *error* in a form that can be pickled, which errors of others may not be."""
     if error is None or isinstance(error, TimestepError):
         return error
     return TimestepError(f"{type(error).__name__}: {error}")

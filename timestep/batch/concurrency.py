@@ -1,4 +1,4 @@
-"""How many lines are under way at once, as the servers of their models can take them. Pure."""
+"""How many lines to ask at once: as many as their servers can take. Pure."""
 
 from collections.abc import Collection
 

@@ -108,7 +108,7 @@ def read_csv(source: Iterable[str], defaults: Defaults) -> Iterator[Line | BadLi
 def read_values(
     values: Iterable[Mapping[str, Any]], defaults: Defaults, *, first: int = 1
 ) -> Iterator[Line | BadLine]:
-    """*values*, each as a line of the input would say it; the number of the first is *first*."""
+    """Yield *values* read as lines of an input; the first has the number *first*."""
     seen: set[int] = set()
     for number, value in enumerate(values, first):
         yield _checked(number, dict(value), defaults, seen)

@@ -105,7 +105,7 @@ async def _until_all_end(
 
 
 def _lines(lines: Iterable[Line | Mapping[str, Any]]) -> Iterator[Line]:
-    """*lines*, of which mappings are read as lines of an input."""
+    """Yield *lines*; mappings are read as lines of an input."""
     numbers = itertools.count(1)
     for line in lines:
         number = next(numbers)

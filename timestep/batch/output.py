@@ -42,7 +42,7 @@ class Output:
             self._lock.acquire(timeout=0)
         except Timeout as exc:
             raise OutputError(
-                f"Another run writes to {path}. Wait for its end, or choose another file."
+                f"Another run is writing to {path}. Wait until it ends, or choose another file."
             ) from exc
         except OSError as exc:
             raise OutputError(f"{path} cannot be written: {exc.strerror}.") from exc

@@ -1,4 +1,4 @@
-"""What one line of a batch asks, in the terms of the SDK. Pure."""
+"""The question in one line of a batch, in the SDK's types. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -191,12 +191,12 @@ async def _never(*_: object) -> NoReturn:
 
 
 def mapping(value: object) -> Json:
-    """*value* as an object; empty when it is something else."""
+    """Return *value* if it is an object, else an empty one."""
     return cast("Json", value) if isinstance(value, dict) else {}
 
 
 def objects(value: object, where: str) -> list[Json]:
-    """*value* as a list of objects.
+    """Return *value* as a list of objects.
 
     Raises:
         BadLineError: It is something else.
@@ -209,7 +209,7 @@ def objects(value: object, where: str) -> list[Json]:
 
 
 def named(value: object, where: str) -> Mapping[str, Any]:
-    """*value* as an object with a name.
+    """Return *value* as an object with a name.
 
     Raises:
         BadLineError: It is something else.
@@ -220,7 +220,7 @@ def named(value: object, where: str) -> Mapping[str, Any]:
 
 
 def text_or_none(value: object, where: str) -> str | None:
-    """*value*, a text or nothing.
+    """Return *value*, which is text or None.
 
     Raises:
         BadLineError: It is something else.

@@ -1,4 +1,4 @@
-"""How many requests and tokens a minute may begin, per provider."""
+"""Limits the requests and tokens a minute of each provider."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

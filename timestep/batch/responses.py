@@ -71,7 +71,7 @@ def read_responses(body: Json) -> Question:
 def write_responses(
     response: ModelResponse, question: Question, *, answer_id: str, created: int
 ) -> Json:
-    """*response* to *question* as the object that OpenAI's readers take."""
+    """Return the *response* to *question* as OpenAI's object."""
     cut = any(
         isinstance(item, ResponseOutputMessage) and item.status == "incomplete"
         for item in response.output

@@ -1,4 +1,4 @@
-"""What the user types or pipes in: a prompt, lines, messages of several lines, decisions."""
+"""Reads what the user types or pipes in: prompts, lines, long messages, decisions."""
 
 import os
 import stat

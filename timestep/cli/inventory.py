@@ -206,7 +206,7 @@ async def _loaded(client: httpx.AsyncClient, endpoint: Endpoint) -> dict[str, in
 async def _offer(
     client: httpx.AsyncClient, entry: Mapping[str, Any], gate: asyncio.Semaphore
 ) -> Offer:
-    """Return what the server tells of one model, which it lists whether it tells or not."""
+    """Return what the server says about one model; little when it says nothing."""
     name, size = _name_of(entry), _number(entry.get("size"))
     try:
         async with gate:

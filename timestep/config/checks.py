@@ -1,4 +1,4 @@
-"""What a configuration holds that cannot be meant: found without a request, and without an error.
+"""Finds settings that load but are probably a mistake. Makes no request, raises no error.
 
 Settings with such doubts can be loaded. ``from_env(check=True)`` and ``timestep doctor --strict``
 refuse them.

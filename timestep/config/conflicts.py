@@ -1,4 +1,4 @@
-"""What is wrong with settings as a whole, when each key by itself is right."""
+"""Finds settings that are valid one by one but not together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -80,8 +80,8 @@ def flatten(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """
     if len(path) > _DEEPEST or (not isinstance(value, Mapping) and _is_deep(value)):
         raise SettingsError(
-            f"{dotted(path[:4])}…: tables and lists are nested more than {_DEEPEST} deep, and no "
-            "setting is; take that key out"
+            f"{dotted(path[:4])}…: tables and lists are nested more than {_DEEPEST} deep; "
+            "remove that key"
         )
     if isinstance(value, BaseModel):
         value = {name: getattr(value, name) for name in value.model_fields_set}

@@ -269,7 +269,7 @@ class Settings(Frozen, BaseSettings):
         }
 
     def spelled(self, path: KeyPath) -> KeyPath:
-        """Return *path* with the name of its provider or alias as it is in these settings."""
+        """Return *path* with its provider or alias named as in these settings."""
         match path:
             case ("providers" | "aliases" as section, name, *below):
                 return (section, self.spellings(section).get(name, name), *below)

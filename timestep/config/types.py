@@ -71,7 +71,7 @@ def _check_pattern(pattern: str) -> str:
         reason = re.sub(r"'.*'|\".*\"", "…", str(exc))  # which repeats names of the pattern
         raise ValueError(f"this is not a regular expression: {reason}") from None
     if is_useless:
-        raise ValueError("this pattern matches the empty text, and so everywhere")
+        raise ValueError("this pattern matches the empty text, so it matches everywhere")
     return pattern
 
 
@@ -83,7 +83,7 @@ def _check_proxy(proxy: SecretStr | None) -> SecretStr | None:
 
 def _check_path(path: Path) -> Path:
     if "\0" in str(path):
-        raise ValueError("a path holds no null byte; write it again")
+        raise ValueError("a path cannot contain a null byte; remove it")
     try:
         path.expanduser()
     except RuntimeError:
@@ -130,7 +130,7 @@ def _check_provider_name(name: str) -> str:
     except ValueError as exc:
         raise ValueError(f"{exc}; {advice}") from None
     if name != name.lower():
-        raise ValueError(f"{name!r} cannot be a prefix: it is lower case; {advice}")
+        raise ValueError(f"{name!r} cannot be a prefix: it has capital letters; {advice}")
     return name
 
 

@@ -1,4 +1,4 @@
-"""What each error means for the next try: one table for all of them. Pure.
+"""One table of what each error means for the next try. Pure.
 
 Retry advice, chains of models, pools of servers, exit texts and durable engines read it.
 """

@@ -1,4 +1,4 @@
-"""Where the servers of the settings are, and the keys for them. Opens nothing.
+"""The addresses and keys of the servers in the settings. Opens nothing.
 
 It imports no SDK, so that a command that only asks servers about themselves is quick.
 """

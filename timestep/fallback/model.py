@@ -217,7 +217,7 @@ def _check(models: object, rules: object) -> None:
             f"A chain of models is {type(models).__name__}; write a dict of models by name."
         )
     if not models:
-        raise ConfigurationError("A chain of models is empty; name one model at least.")
+        raise ConfigurationError("The chain of models is empty; name at least one model.")
     for name, model in cast("Mapping[object, object]", models).items():
         if not isinstance(name, str):
             raise ConfigurationError(f"In a chain of models the name {name!r} is not a string.")

@@ -68,7 +68,7 @@ _NO_CHOICES = re.compile(
     r"ChatCompletion response has no choices \(possible provider error payload\): (\{.{,10000})",
     re.DOTALL,
 )
-"""The two texts in which the SDK tells of a failure in the body of a whole answer."""
+"""The two texts in which the SDK reports a failure in the body of a whole answer."""
 
 
 class StreamFailureError(ModelBehaviorError):
@@ -89,7 +89,7 @@ class StreamFailureError(ModelBehaviorError):
 
 
 def failure_in(event: TResponseStreamEvent) -> StreamFailureError | None:
-    """Return the failure that *event* tells of, if it tells of one."""
+    """Return the failure that *event* reports, or None."""
     if event.type == "error":
         return StreamFailureError.of(event.code)
     if event.type == "response.failed" and event.response.error is not None:

@@ -1,4 +1,4 @@
-"""One call of a chain: which model is asked next, and what is told about those that failed.
+"""One call of a chain: which model is asked next, and what is recorded about those that failed.
 
 A round goes through the models in the order of the chain. A model is asked, or cools down and
 waits until every other one has failed, or is left out because `FallbackRules.attempts` is used up.

@@ -1,1 +1,1 @@
-"""What every wire needs: addresses, secrets, HTTP requests, connections per event loop."""
+"""Shared by every wire: addresses, secrets, HTTP requests, connections per event loop."""

@@ -1,4 +1,4 @@
-"""What an error may keep of the errors behind it. Pure.
+"""The causes that an error may keep. Pure.
 
 A crash report shows the words of every cause and the variables of every frame. Those of an HTTP
 library repeat what the server sent, and so a key that it repeats.

@@ -1,4 +1,4 @@
-"""When a chain of models goes on to its next one: the rules, as settings and code write them. Pure.
+"""The rules for when a chain asks its next model, for settings and code. Pure.
 
 Settings and code share the one type, so this module imports neither the SDK nor a provider. A rule
 that cannot be used is a `ValueError` (pydantic's ``ValidationError``) that shows no value.

@@ -1,4 +1,4 @@
-"""How to install the packages that a part of timestep needs and does not bring along."""
+"""Says how to install the optional packages."""
 
 
 def install_command(extra: str) -> str:

@@ -1,4 +1,4 @@
-"""How a model may be asked: the switches and small numbers of its settings. Pure."""
+"""Rules for the switches and small numbers in a model's settings. Pure."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, cast, get_args

@@ -1,4 +1,4 @@
-"""Which headers and which API keys a request can carry. Pure.
+"""Rules for the headers and API keys of a request. Pure.
 
 A `ValueError` says what to write instead. No message repeats a header's value or a key.
 """
@@ -63,7 +63,7 @@ def check_header(name: object, value: object) -> tuple[str, str]:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot be a header's name; write one such as X-Title")
     if name.lower() in _OF_THE_CONNECTION:
-        raise ValueError(f"{name!r} is the connection's own header; leave it out")
+        raise ValueError(f"{name!r} is set by the connection; leave it out")
     if not isinstance(value, str):
         raise ValueError(f"the value of the header {name!r} is {type(value).__name__}; write text")
     if not _is_printable_ascii(value):

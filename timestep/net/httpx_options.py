@@ -1,4 +1,4 @@
-"""How an httpx client reaches one server: the options that say so, none from the environment."""
+"""The options of an httpx client for one server; none from the environment."""
 
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import TypedDict

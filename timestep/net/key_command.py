@@ -86,7 +86,7 @@ class KeyCommand:
         )
 
     def _run(self) -> tuple[str | None, str]:
-        """Return the key, or None and why there is no key."""
+        """Return the key, or None and the reason."""
         try:
             done = subprocess.run(  # noqa: S603 - a setting names it
                 self._command,

@@ -1,4 +1,4 @@
-"""Which options Ollama knows, and of which type each one is. Pure.
+"""The options that Ollama knows, and their types. Pure.
 
 Source: ollama ``api/types.go`` (``Options``, ``Runner``), v0.33.0.
 """

@@ -1,4 +1,4 @@
-"""Which model at which host a request asked: what every error text names. Pure."""
+"""The model and host of a request, which every error message names. Pure."""
 
 import re
 from collections.abc import Collection

@@ -149,7 +149,7 @@ def parse_proxy(name: str, text: str) -> Proxy:
     scheme = parts.scheme.lower()
     if scheme not in _PORTS and scheme not in _SOCKS:
         raise ProxyError(
-            f"{name} names a proxy of an unknown kind. Write a URL that begins with http://, "
+            f"{name} names an unsupported kind of proxy. Write a URL that begins with http://, "
             "https://, socks5:// or socks5h://."
         )
     return Proxy(

@@ -1,4 +1,4 @@
-"""How a server is reached, beside its URL: whom it is trusted by, and through which proxy. Pure."""
+"""The certificates and the proxy for reaching a server. Pure."""
 
 from dataclasses import dataclass, field
 

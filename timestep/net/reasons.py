@@ -1,4 +1,4 @@
-"""Why a connection failed, in our own words instead of an HTTP library's. Pure."""
+"""Says why a connection failed, in our words and not an HTTP library's. Pure."""
 
 import os
 import socket

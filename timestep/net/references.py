@@ -1,4 +1,4 @@
-"""Text that only points at a value, and was taken for the value itself. Pure.
+"""Refuses text that points at a value but was used as the value. Pure.
 
 A key that is written ``${KEY}`` or ``env:KEY`` where nothing replaces it is sent as it stands, and
 the server answers 401. No message repeats the text: it may hold the key.

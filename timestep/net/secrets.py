@@ -19,7 +19,7 @@ MASK = "***"
 """Stands in an error where a secret was."""
 
 SHORTEST = 6
-"""A shorter text may stand in a sentence by chance, so it is not masked."""
+"""A shorter text may be in a sentence by chance, so it is not masked."""
 
 SHORTEST_KEY = 4
 """The same for the credentials of a request, unless they are a word of letters only."""
@@ -111,11 +111,11 @@ costs next to nothing.
 """
 
 OLLAMA_KEY = r"\b[0-9a-f]{32}\.[A-Za-z0-9_-]{20,}"
-"""What a key of ollama.com looks like. It has no short text that stands in every match."""
+"""What a key of ollama.com looks like. No short text is part of every match."""
 
 
 def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what no text may repeat of request *headers*, the longest first."""
+    """Return the secrets in request *headers*, the longest first."""
     found = {
         secret for name, value in headers.items() for secret in _secrets_of(name.lower(), value)
     }

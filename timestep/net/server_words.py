@@ -1,4 +1,4 @@
-"""What a server says went wrong, from whatever shape it says it in. Pure."""
+"""Finds the error message in a server's answer, in any format. Pure."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Which certificates are trusted, and which one is shown."""
+"""The certificates to trust, and the one to present."""
 
 from functools import cache
 from ssl import SSLContext

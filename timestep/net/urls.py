@@ -42,7 +42,7 @@ def check_base_url(url: object, *, ollama: bool = False) -> str:
             f"a base URL starts with http:// or https://; write {_scheme_for(text)}:// before it"
         )
     if re.search(r"\s", text):
-        raise ValueError("a base URL holds no space, as in 'http://localhost:11434'")
+        raise ValueError("a base URL cannot contain a space, as in 'http://localhost:11434'")
     parts = _split(text)
     if parts.scheme not in {"http", "https"}:
         raise ValueError("the scheme is not supported; use http:// or https://")
@@ -51,9 +51,11 @@ def check_base_url(url: object, *, ollama: bool = False) -> str:
     if not parts.hostname:
         raise ValueError("the base URL has no host, as in 'http://localhost:11434'")
     if "," in parts.netloc:
-        raise ValueError("a base URL names one server, without a comma; several are a list")
+        raise ValueError("a base URL names one server; write several as a list")
     if parts.query or parts.fragment:
-        raise ValueError("a base URL has no query and no fragment; remove what follows ? or #")
+        raise ValueError(
+            "a base URL cannot have a query or a fragment; remove everything from ? or # on"
+        )
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
     return _root(base) if ollama else base
 
@@ -75,7 +77,7 @@ def check_ollama_urls(urls: object) -> list[str]:
     """Return the servers that *urls* names, one or several that share the requests, each once.
 
     Raises:
-        ValueError: The list is empty, a server cannot be used, or ollama.com stands beside other servers.
+        ValueError: The list is empty, a server cannot be used, or ollama.com is one of several.
     """
     given = split_commas(urls)
     several = cast("Sequence[str]", given) if isinstance(given, list | tuple) else [given]
@@ -84,9 +86,8 @@ def check_ollama_urls(urls: object) -> list[str]:
     known = list(dict.fromkeys(check_base_url(url, ollama=True) for url in several))
     if len(known) > 1 and any(map(is_ollama_cloud, known)):
         raise ValueError(
-            "ollama.com stands beside other servers, which call models otherwise; leave it out: "
-            "cloud models go there when base_url is not set, and a list of models (an alias) goes "
-            "on to it when a server cannot answer"
+            "ollama.com cannot share requests with other servers, because its models have other names; "
+            "leave it out, and make its model the next one of an alias that lists models"
         )
     return known
 

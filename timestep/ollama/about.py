@@ -51,7 +51,7 @@ async def list_entries(client: httpx.AsyncClient, path: str) -> list[Mapping[str
 
 
 async def show(client: httpx.AsyncClient, model: str) -> Mapping[str, Any]:
-    """Return what the server tells of *model*.
+    """Return what the server says about *model*.
 
     Raises:
         HTTPError: The server cannot be reached, or refused.

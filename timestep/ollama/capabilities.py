@@ -1,4 +1,4 @@
-"""What a model can do, as its own server says; asked once, and only when it matters.
+"""What a model can do. Its server is asked once, and only when it matters.
 
 An answer does not say which version of a model gave it, so what is remembered may be out of date
 after a pull. It is forgotten when the server refuses a request. Before a request is refused from

@@ -1,4 +1,4 @@
-"""What an exchange with an Ollama server that failed says, and the next step. Pure."""
+"""The errors of a failed exchange with an Ollama server. Pure."""
 
 from timestep.errors import OllamaConnectionError, OllamaError, OllamaTimeoutError
 from timestep.net.connection import CHECK_PROXY, Answer, TransportError

@@ -1,4 +1,4 @@
-"""What `ollama.AsyncClient` raises, as errors of the tree.
+"""Turns what `ollama.AsyncClient` raises into timestep's errors.
 
 Source: ollama-python ``ollama/_client.py`` and ``_types.py`` (``ResponseError``), 0.6.3.
 """

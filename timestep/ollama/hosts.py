@@ -1,4 +1,4 @@
-"""Which of several Ollama servers gets a request, and what is known of each of them.
+"""Chooses one of several Ollama servers for a request, by what is known about each.
 
 A host is in one of three states:
 

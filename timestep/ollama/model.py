@@ -140,8 +140,8 @@ class OllamaModel(WireModel[ChatRequest]):
         )
         if not isinstance(self._source, Wire | Pool):
             raise ConfigurationError(
-                "render() asks the server itself, which an ollama_client with a chat() of its own "
-                "hides; give base_url, or a plain ollama.AsyncClient."
+                "render() needs a direct connection, and your ollama_client has only its own chat(). "
+                "Pass base_url, or a plain ollama.AsyncClient."
             )
         request = await self._prepare(call)
         cut = await self._rendered(request, truncate=True)

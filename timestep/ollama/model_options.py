@@ -1,4 +1,4 @@
-"""How an Ollama model is asked: described once, for the provider, the model and each request. Pure.
+"""The options of an Ollama model, for the provider, the model and each request. Pure.
 
 CONTRIBUTING.md shows how to add one. Both constructors take a keyword that stands here, and the
 factory passes on the key of the same name in ``[ollama]``.

@@ -1,4 +1,4 @@
-"""What a model needs from the thing that runs its chats: a server, a pool or a foreign client."""
+"""The interface of whatever runs a model's chats: a server, a pool or a given client."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol

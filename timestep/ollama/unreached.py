@@ -1,4 +1,4 @@
-"""What to tell when an Ollama server cannot be reached. Pure; it needs no SDK, as errors do."""
+"""The message for an Ollama server that cannot be reached. Pure; unlike errors, it needs no SDK."""
 
 from timestep.net.connection import CHECK_PROXY
 from timestep.net.urls import is_ollama_cloud
@@ -18,5 +18,5 @@ def unreached(host: str, reason: str, *, is_proxied: bool = False) -> str:
         return f"Cannot reach {host}: {reason}. Check the network."
     return (
         f"Cannot reach Ollama at {host}: {reason}. Start it with 'ollama serve', or say "
-        "where it runs: base_url, or OLLAMA_BASE_URL or OLLAMA_HOST for from_env()."
+        "where it runs: OLLAMA_HOST in the environment (for from_env() and commands), or base_url."
     )

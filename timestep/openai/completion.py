@@ -1,4 +1,4 @@
-"""What a chat completion has said so far, as chunks. Pure.
+"""Turns the pieces of a chat completion into chunks. Pure.
 
 Each piece is the JSON of one event, or of a whole document. Calls are whole when the answer ends: they and
 the text behind them are chunks then.
@@ -58,7 +58,7 @@ class Completion:
         """Add what the piece *fields* says to *chunks*.
 
         Raises:
-            TimestepError: The server tells of a failure, or *fields* is not a piece of an answer.
+            TimestepError: The server reports a failure, or *fields* is not a piece of an answer.
         """
         if usage := fields.get("usage"):
             self._count(mapping(usage))

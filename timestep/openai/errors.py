@@ -60,7 +60,7 @@ class OpenAIStatusError(openai.APIStatusError, OllamaStatusError):
 
 
 class OpenAIBadRequestError(OpenAIStatusError, openai.BadRequestError):  # type: ignore[misc] # openai allows one status
-    """The server does not take the request as it is."""
+    """The server says that the request is wrong."""
 
 
 class OpenAINotFoundError(OpenAIStatusError, openai.NotFoundError):  # type: ignore[misc] # openai allows one status
@@ -72,7 +72,7 @@ class OpenAIInternalServerError(OpenAIStatusError, openai.InternalServerError):
 
 
 class OpenAIUnprocessableEntityError(OpenAIStatusError, openai.UnprocessableEntityError):  # type: ignore[misc] # openai allows one status
-    """The server can read the request and does not take it."""
+    """The server can read the request but not process it."""
 
 
 class OpenAIModelNotFoundError(OpenAIStatusError, openai.NotFoundError, ModelNotFoundError):  # type: ignore[misc] # openai allows one status
@@ -90,7 +90,7 @@ class OpenAIPermissionDeniedError(  # type: ignore[misc] # openai allows one sta
 
 
 class OpenAIRateLimitError(OpenAIStatusError, openai.RateLimitError, RateLimitError):  # type: ignore[misc] # openai allows one status
-    """The server limits how much the caller may ask."""
+    """Too many requests, or the quota is used up."""
 
 
 class OpenAIServerBusyError(OpenAIStatusError, openai.InternalServerError, ServerBusyError):

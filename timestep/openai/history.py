@@ -1,9 +1,9 @@
-"""The history, as the SDK's converter takes it: what it would refuse or lose is put right first. Pure.
+"""Prepares the history for the SDK's converter, which would refuse or lose some of it. Pure.
 
 Three things happen to the items of a history, then one to the messages they become:
 
 1. An assistant message without an id, and a message with other keys, become plain messages.
-2. The items of hosted tools are told in words, and so are a result without its call and a call without
+2. The items of hosted tools become plain text, and so do a result without its call and a call without
    its result, which servers refuse.
 3. Calls of custom tools become calls of functions.
 4. What a model wants back with a call, such as a signature, is put into its message. Another model
@@ -32,7 +32,7 @@ _UNDERSTOOD = {
     "message",
     "reasoning",
 }
-"""The types that the SDK's converter takes, or refuses in words of its own."""
+"""The types that the SDK's converter takes, or refuses with its own error."""
 _TEXT_PARTS = {"input_text", "output_text", "text"}
 _CALLS = ("function_call", "function_call_output")
 _ROLES = ("user", "assistant", "system", "developer")
@@ -190,7 +190,7 @@ def _check_text(fields: Item, names: Iterable[str], place: str) -> None:
 
 
 def _as_dict(item: Any) -> Item:
-    """*item* as a dict of its own; a custom tool's as a function's."""
+    """Return a copy of *item* as a dict; a custom tool's item becomes a function's."""
     plain: Item = item.model_dump(exclude_unset=True) if isinstance(item, BaseModel) else dict(item)
     kind = str(plain.get("type"))
     if kind in _CUSTOM:
@@ -228,7 +228,7 @@ def _reasoning(item: Item) -> Item:
 
 
 def _part(part: Any) -> Item:
-    """*part* of a message as a dict; text alone is a part, and a part of text has one."""
+    """Return *part* of a message as a dict; bare text becomes a part of text."""
     if isinstance(part, str):
         return {"type": "input_text", "text": part}
     if not isinstance(part, BaseModel | Mapping):
@@ -246,7 +246,7 @@ def _output_part(part: Item) -> Item:
 
 
 def _text(output: object) -> str:
-    """*output* of a tool as text."""
+    """Return the *output* of a tool as text."""
     if output is None or isinstance(output, str):
         return output or ""
     if not isinstance(output, list | tuple):

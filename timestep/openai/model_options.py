@@ -1,4 +1,4 @@
-"""How a model on the chat-completions wire is asked: described once, for provider and model. Pure."""
+"""The options of a model on the chat-completions wire, for provider and model. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a server that speaks OpenAI's API refuses, as errors of the tree. Pure.
+"""Turns the refusals of servers that speak OpenAI's API into errors. Pure.
 
 A refusal is known by the code or type that the server names, then by its words, then by its status:
 gateways pass on the words of other servers under a status of their own.
@@ -147,14 +147,14 @@ def _words(document: object) -> str:
 
 
 def _status(code: object) -> int | None:
-    """*code* when it is a status of HTTP: a number at some servers, its text at others."""
+    """Return *code* when it is an HTTP status, which some servers write as text."""
     if isinstance(code, bool) or not isinstance(code, int | str):
         return None
     return int(code) if re.fullmatch(r"[45]\d\d", str(code)) else None
 
 
 def _kind(document: object, said: str) -> str | None:
-    """The kind of failure that the code, the words or the type tell of, in this order."""
+    """Return the kind of failure, by the code, else the words, else the type."""
     error = mapping(_error_in(document))
     for name in ("code", "type"):
         word = str(error.get(name) or "").lower()

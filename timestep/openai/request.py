@@ -90,7 +90,7 @@ _EXTRA_ARGS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the SDK wants to know from a model.
+    """The question: what the SDK passes to a model.
 
     Attributes:
         instructions: The system message; None for none.
@@ -232,7 +232,7 @@ def _ignored(settings: ModelSettings) -> Iterable[str]:
 
 
 def _object(value: object, name: str) -> Json:
-    """*value* of the setting *name*, which has to be a mapping; empty for None."""
+    """Return *value* of the setting *name*, which must be a mapping; empty for None."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -241,7 +241,7 @@ def _object(value: object, name: str) -> Json:
 
 
 def _plain(value: Any) -> Any:
-    """*value* with lists in the place of other iterables, which JSON cannot hold."""
+    """Return *value* with lists for other iterables, which JSON cannot hold."""
     match value:
         case str() | bytes() | int() | float() | None:
             return value

@@ -1,8 +1,8 @@
-"""What servers of the Responses API answer, checked before the SDK's model sees it.
+"""Checks the answers of the Responses API before the SDK's model sees them.
 
 The SDK takes what comes under status 200 for an answer: a page of HTML for an empty one, and a
 stream that was cut for a whole one, whose half tool call it runs. And whatever a server says of
-a failure stands in errors, spans and logs, so a key it repeats is taken out first.
+a failure appears in errors, spans and logs, so a key it repeats is taken out first.
 """
 
 import json
@@ -153,7 +153,7 @@ class _Answer:
         self._request = request
 
     def broken(self, what: str) -> BrokenAnswerError:
-        """The error for an answer that *what* says what is wrong with."""
+        """Return the error for a broken answer; *what* says how it is broken."""
         host = authority(str(self._request.url))
         return BrokenAnswerError(
             f"{host} {what}. Try again; if it goes on, check base_url and the server's log.",
@@ -161,7 +161,7 @@ class _Answer:
         )
 
     def check_whole(self, body: bytes) -> bytes:
-        """The whole answer *body* as it is passed on."""
+        """Return what the SDK gets of the whole answer *body*."""
         document = self._object_in(body)
         if document.get("output") is None and document.get("error"):
             raise self._refusal(document["error"])
@@ -182,7 +182,7 @@ class _Answer:
         return self.broken("answered with JSON and not with the stream it was asked for")
 
     def check_event(self, raw: bytes) -> bytes:
-        """The event *raw* as it is passed on; nothing when it has no data."""
+        """Return what the SDK gets of the event *raw*; nothing when it has no data."""
         if self._is_ended:
             return b""
         data = _data_in(raw)
@@ -201,7 +201,7 @@ class _Answer:
         return raw if self._note(event) else b"data: " + self._masked_text(event) + b"\n\n"
 
     def _note(self, event: dict[str, Any]) -> bool:
-        """Note how far *event* brings the answer; False when it tells of a failure."""
+        """Note how far *event* brings the answer; False when it reports a failure."""
         kind = event.get("type")
         if not isinstance(kind, str):
             raise self.broken("sent an event that is not a piece of an answer")
@@ -226,8 +226,8 @@ class _Answer:
                 # the SDK would run them
                 host = authority(str(self._request.url))
                 raise ModelOutputError(
-                    f"The answer of {host} was cut, and has a tool call that may be half of one, which "
-                    "is not run. Raise max_tokens, or the server's own limit.",
+                    f"The answer of {host} was cut. Its tool call may be incomplete, so it "
+                    "was not run. Raise max_tokens, or the server's own limit.",
                     is_cut=True,
                     host=host,
                 )
@@ -275,7 +275,7 @@ class _Answer:
 
 
 class _Held(httpx2.AsyncByteStream):
-    """*stream*, which keeps its *place* at the server until it is closed."""
+    """Wraps *stream*, and gives back its *place* at the server when it is closed."""
 
     def __init__(self, stream: Any, place: AsyncExitStack) -> None:
         self._stream = stream
@@ -452,7 +452,7 @@ def _is_object(value: object) -> bool:
 
 
 def _like(response: httpx2.Response, mask: Callable[[str], str], **body: Any) -> httpx2.Response:
-    """*response* with *mask* put on its headers, and another body, which is not encoded."""
+    """Return a copy of *response* with masked headers and another body, which is not encoded."""
     encoded = {"content-encoding", "content-length", "transfer-encoding"}
     return httpx2.Response(
         response.status_code,

@@ -1,4 +1,4 @@
-"""What the application told the SDK in code, for the whole process.
+"""The choices that the application made in code, through the SDK, for the whole process.
 
 The SDK has public setters for these choices and no public getters, so this module reads them where
 the SDK keeps them. It is the only one that does.

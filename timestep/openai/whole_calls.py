@@ -57,7 +57,7 @@ class _Client:
 
 
 class _Stream:
-    """*stream*, whose last chunk the caller has only when its calls are whole."""
+    """Wraps *stream*: the caller gets its last chunk only when its calls are whole."""
 
     def __init__(self, stream: Any, ends: "_Ends") -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""How the server's parsers give types to arguments that a model wrote as text.
+"""Gives types to arguments that a model wrote as text, as the server's parsers do.
 
 The formats that look like XML (qwen3-coder, qwen3.5, glm-4.6 and others) hold text only. The type
 of the property decides what a text becomes, or the types of the arms of its ``anyOf``, one level

@@ -1,4 +1,4 @@
-"""What a real server refuses in a request to ``/api/chat``, with its status and its words.
+"""Refuses requests to ``/api/chat`` that a real server refuses, with its status and words.
 
 The order is the server's: syntax, types, the range of ``top_logprobs``, the model's name; later,
 when the model is known, the options and the format. Unknown fields are ignored, roles are not

@@ -1,4 +1,4 @@
-"""What can go wrong on the wire while an answer is sent.
+"""The faults that can break an answer while it is sent.
 
 A fault turns the pieces of a body into the pieces that are sent: fewer, others, or with a
 :class:`Stall` or a :class:`Cut` among them. Faults are applied in the order they are given.

@@ -1,4 +1,4 @@
-r"""Which schemas llama.cpp's grammar refuses, and in which words.
+r"""Refuses the schemas that llama.cpp's grammar refuses, in its words.
 
 A schema becomes a grammar in two steps, and each can fail: the converter reads the schema, then
 the grammar's parser reads what the converter wrote. The second says only that it failed. Where the

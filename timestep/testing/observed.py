@@ -1,4 +1,4 @@
-"""What a test server saw, for tests to look at and to wait for; safe to use from any thread."""
+"""Records what a test server saw, for tests to read and wait for. Any thread may use it."""
 
 import asyncio
 import threading

@@ -21,7 +21,7 @@ _START = datetime(2026, 1, 1)  # noqa: DTZ001 - the Z is written by hand, as Go 
 
 
 class Answer(Protocol):
-    """Anything that can stand in the queue."""
+    """Anything that can be in the queue."""
 
     def respond(self, request: Request, ticks: "Ticks") -> Response:
         """Return the response to *request*."""

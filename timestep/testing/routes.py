@@ -1,4 +1,4 @@
-"""What every test server does with a request: the key, the script, the path. No sockets."""
+"""Handles a request to a test server: the key, the script, the path. No sockets."""
 
 import textwrap
 import traceback

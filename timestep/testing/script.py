@@ -1,4 +1,4 @@
-"""What a test scripted, in order, and how the exchange differed from it."""
+"""The script of a test, in order, and how the exchange differed from it."""
 
 import threading
 from collections.abc import Sequence

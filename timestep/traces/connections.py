@@ -171,11 +171,9 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     known = connection.execute("PRAGMA application_id").fetchone()[0]
     if known not in {0, APPLICATION_ID} or (known == 0 and tables):
-        raise StoreError(
-            f"{path} is a database of another program. Set traces.path to another file."
-        )
+        raise StoreError(f"{path} is another program's database. Set traces.path to another file.")
     if (found := version(connection)) > len(MIGRATIONS):
         raise StoreError(
-            f"{path} comes from a newer timestep (version {found} of the tables, this one "
-            f"knows {len(MIGRATIONS)}). Install that one, or name another file in traces.path."
+            f"{path} comes from a newer timestep: its tables have version {found}, and this "
+            f"one reads up to {len(MIGRATIONS)}. Update timestep, or name another file in traces.path."
         )

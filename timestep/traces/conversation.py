@@ -1,4 +1,4 @@
-"""What a model was given and what it answered, whichever API it spoke. Pure.
+"""The input and answer of each model call, whichever API it used. Pure.
 
 Recorded spans hold three formats: Ollama's messages, OpenAI's chat messages and the items
 of OpenAI's Responses API.

@@ -40,7 +40,7 @@ def compare(left: Trace, right: Trace) -> list[StepPair]:
     """Return the steps of two runs side by side, in order.
 
     Steps are calls of models and tools, handoffs and guardrails. They are matched by what they
-    are, not by what they said: the second call of a model stands beside the second one.
+    are, not by what they said: the second call of a model is compared with the second.
     """
     lefts, rights = _steps(left), _steps(right)
     matcher = SequenceMatcher(

@@ -1,4 +1,4 @@
-"""What a model call cost, in US dollars.
+"""The cost of a model call, in US dollars.
 
 The cost that a server reports wins. Otherwise the prices of the package ``genai-prices`` count, which the
 extra ``prices`` brings. They are part of the package, so nothing is fetched. What neither knows is

@@ -1,4 +1,4 @@
-"""What goes into a trace store and what comes out of it: plain data, without SDK or SQL."""
+"""The events that go into a trace store and the records that come out: plain data, no SDK, no SQL."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

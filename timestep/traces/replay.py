@@ -51,7 +51,7 @@ class Replayed:
 
     Attributes:
         answer: The final output.
-        unknown_calls: Calls that the recorded run did not make, as they would stand in a program.
+        unknown_calls: Calls that the recorded run did not make, written as in Python.
     """
 
     answer: str
@@ -111,7 +111,9 @@ async def replay(
     """
     calls = trace.model_calls
     if not 1 <= step <= len(calls):
-        raise UnsupportedInputError(f"The run has {len(calls)} model calls, so there is no {step}.")
+        raise UnsupportedInputError(
+            f"Model call {step} does not exist: the run has {len(calls)} model calls."
+        )
     start = calls[step - 1]
     recorded = RecordedResults.of(trace)
     agents = _Agents(trace, recorded, body, model)
@@ -228,8 +230,8 @@ class _Agents:
         if call.kind == "response" and call.data.get("input") is not None:
             return {"tools": call.data.get("tools")}
         raise UnsupportedInputError(
-            f"The request to {call.name} is not in the record, so its tools are not known. "
-            "Models of timestep and of the Responses API can be run again, where content was recorded."
+            f"The request to {call.name} was not recorded, so its tools are not known. Only calls of "
+            "timestep's models and of the Responses API can be replayed, and only with their content."
         )
 
 

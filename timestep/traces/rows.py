@@ -1,4 +1,4 @@
-"""How events become rows of a trace store."""
+"""Turns events into rows of a trace store."""
 
 import hashlib
 import json

@@ -69,7 +69,7 @@ def canonical_arguments(arguments: Any) -> str:
 
 
 def call_text(name: str, arguments: Any) -> str:
-    """Return a call as it stands in a program: ``get_weather(city="Oslo")``.
+    """Return a call as Python writes it: ``get_weather(city="Oslo")``.
 
     Args:
         name: Of the tool.

@@ -45,7 +45,7 @@ def read_failure(error: BaseException) -> ToolFailure:
 
 
 def note_failure(args: ToolErrorFormatterArgs[Any]) -> None:
-    """Note what a tool raised for its span: a ``tool_error_formatter``. The model is told the same."""
+    """Keep what a tool raised, for its span: a ``tool_error_formatter`` that leaves the text alone."""
     span = get_current_span()
     error = getattr(args, "error", None)  # since openai-agents 0.24
     config = getattr(args.run_context, "run_config", None)

@@ -29,8 +29,8 @@ def test_one_url_is_no_pool(fake_ollama):
     [
         ([], "the list is empty"),
         (["http://a:1", "not a url"], "starts with http"),
-        (["https://ollama.com", "http://a:1"], "ollama.com stands beside other servers"),
-        (["https://ollama.com.", "http://a:1"], "ollama.com stands beside other servers"),
+        (["https://ollama.com", "http://a:1"], "ollama.com cannot share requests"),
+        (["https://ollama.com.", "http://a:1"], "ollama.com cannot share requests"),
         (["http://a:1", 7], "is int, not text"),
     ],
 )

@@ -1,4 +1,4 @@
-"""How ``run`` and ``chat`` report a finished run: what is not shown yet, the costs, the error."""
+"""Reports a finished run in ``run`` and ``chat``: the rest of the answer, the costs, the error."""
 
 import logging
 import sys

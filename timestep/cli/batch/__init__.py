@@ -83,7 +83,7 @@ def _check_address(ctx: click.Context, param: click.Parameter, value: str | None
     "--concurrency",
     type=click.IntRange(1, 10_000),
     show_default="what the servers take, or 16 for each",
-    help="How many lines are under way at once.",
+    help="How many lines to ask at once.",
 )
 @click.option(
     "--rate",
@@ -104,14 +104,16 @@ def _check_address(ctx: click.Context, param: click.Parameter, value: str | None
     type=click.IntRange(0),
     default=3,
     show_default=True,
-    help="How often a failure that may pass is tried again.",
+    help="How often to try again after a failure that may pass.",
 )
-@click.option("--retry-errors", is_flag=True, help="Ask again what failed in an earlier run.")
+@click.option(
+    "--retry-errors", is_flag=True, help="Ask the lines that failed in an earlier run again."
+)
 @click.option(
     "--max-errors", type=click.IntRange(1), metavar="N", help="Stop after N failed lines."
 )
 @click.option(
-    "--limit", type=click.IntRange(1, 1_000_000_000), metavar="N", help="Ask N lines at the most."
+    "--limit", type=click.IntRange(1, 1_000_000_000), metavar="N", help="Ask at most N lines."
 )
 @click.option(
     "--ray",
@@ -120,7 +122,7 @@ def _check_address(ctx: click.Context, param: click.Parameter, value: str | None
     flag_value="",
     metavar="[ADDRESS]",
     callback=_check_address,
-    help="Ask on the workers of this Ray cluster, or of a new one on this machine.",
+    help="Share the work with a Ray cluster: this one, or a new one on this machine.",
 )
 @json_option
 @configuration_options

@@ -1,4 +1,4 @@
-"""What became of a batch: counted line by line, for people and for programs."""
+"""Counts the results of a batch, for people and for programs."""
 
 import time
 from collections import Counter, defaultdict

@@ -1,4 +1,4 @@
-"""What the servers say about a model: capabilities and windows."""
+"""The capabilities and windows of a model, as its servers list them."""
 
 from collections.abc import Mapping
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""The results of earlier checks, which stand in the record of runs.
+"""The results of earlier checks, kept in the record of runs.
 
 A complete result is a run of its own, in the group `GROUP`, whose metadata holds it.
 """

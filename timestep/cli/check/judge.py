@@ -167,7 +167,7 @@ def _judge_words(expected: Words, answer: str) -> _Difference | None:
 
 
 def _holds(plain: str, words: str) -> bool:
-    """Return whether *words* stand in the text *plain*, and not as a part of a word or number."""
+    """Return whether the text *plain* contains *words*, and not as part of a word or number."""
     wanted = _plain(words)
     before = _NOT_BEHIND if re.match(_LETTER, wanted) else ""
     after = _NOT_BEFORE if re.search(rf"{_LETTER}\Z", wanted) else ""

@@ -1,4 +1,4 @@
-"""What a model did in one try of a task, put together from the events of its runs. Pure."""
+"""Collects what a model did in one try of a task, from the events of its runs. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a check found, model by model, and what it adds up to. Pure."""
+"""The results of a check: each model's, and their totals. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field

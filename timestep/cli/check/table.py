@@ -85,7 +85,7 @@ def how_to_open(task: TaskResult) -> str:
 
 
 def task_figures(task: TaskResult) -> tuple[str, str, str, str]:
-    """Return what stands in the columns of a task."""
+    """Return the columns of a task."""
     return (
         task.score,
         _number(task.tokens),
@@ -95,7 +95,7 @@ def task_figures(task: TaskResult) -> tuple[str, str, str, str]:
 
 
 def model_figures(result: ModelResult) -> tuple[str, ...]:
-    """Return what stands in the columns of a model."""
+    """Return the columns of a model."""
     return (
         f"{result.passed}/{len(result.tried)}",
         f"{result.tries('passed')}/{result.tries()}",

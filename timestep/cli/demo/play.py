@@ -1,4 +1,4 @@
-"""Plays the demo: a test server stands in for Ollama; all else is as in an application."""
+"""Plays the demo: a test server stands in for Ollama; everything else is as in an application."""
 
 import asyncio
 import sys

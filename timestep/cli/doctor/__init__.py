@@ -46,7 +46,7 @@ class Finding:
     "--strict",
     "is_strict",
     is_flag=True,
-    help="Warnings count. Wrong configuration is told without asking a server.",
+    help="Fail on warnings too. Report wrong settings without asking a server.",
 )
 @click.option(
     "--ask",

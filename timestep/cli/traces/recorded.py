@@ -1,6 +1,6 @@
 """Models that serve the stored answers of a run again, byte for byte.
 
-Each model has a test server of its own. What is said of it is said of the recorded server.
+Each model has a test server of its own. Messages name the recorded server.
 """
 
 import json

@@ -49,9 +49,11 @@ def replay(context: Context, *, run: str, step: int, model: str | None, as_json:
     """
     with open_record(context) as store:
         trace = store.get(run)
+        if not trace.model_calls:
+            raise click.ClickException("The run has no model calls, so there is nothing to replay.")
         if step > len(trace.model_calls):
             raise click.UsageError(
-                f"The run has {len(trace.model_calls)} model calls, so there is no {step}."
+                f"Model call {step} does not exist: the run has {len(trace.model_calls)} model calls."
             )
         done, error = _run_again(context, store, trace, step, model)
         again = store.get("last")

@@ -131,7 +131,9 @@ def _chosen(trace: "Trace", step: int | None) -> "list[Span]":
     if step is None:
         return calls
     if step > len(calls):
-        raise click.UsageError(f"The run has {len(calls)} model calls, so there is no {step}.")
+        raise click.UsageError(
+            f"Model call {step} does not exist: the run has {len(calls)} model calls."
+        )
     return [calls[step - 1]]
 
 

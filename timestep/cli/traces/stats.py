@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     type=click.Choice(get_args(By)),
     default="model",
     show_default=True,
-    help="What to count the calls of.",
+    help="Group the calls by this.",
 )
 @click.option("--days", type=click.FloatRange(0), help="Only the last DAYS days.")
 @json_options
@@ -63,7 +63,7 @@ _RANKS = {
     "tok/s": 3,
     "cost": 4,
 }
-"""The columns of figures; where there is no room, the highest rank goes first."""
+"""The columns of figures. In a narrow terminal, the highest rank is left out first."""
 
 
 def _table(by: By, found: "Sequence[Stats]") -> "Table":

@@ -145,7 +145,7 @@ async def _download(client: httpx.AsyncClient, target: httpx.URL, address: str) 
         if kind not in _TYPES:
             raise ValueError(f"it is {kind or 'of no type'!r}, not one of {', '.join(_TYPES)}")
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise ValueError("it is compressed, though it was asked for as it is")
+            raise ValueError("it is compressed, although the request refused compression")
         image = bytearray()
         async for piece in response.aiter_raw():
             image += piece

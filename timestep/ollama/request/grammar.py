@@ -133,7 +133,7 @@ class _Conversion:
         names: The names of this document's references among them.
         waiting: The definitions that were referred to and are not converted yet, by name.
         begins: Which definitions a definition may begin with; a ring of them is refused.
-        depth: How many schemas the current one stands in.
+        depth: How many schemas are around the current one.
     """
 
     root: Any

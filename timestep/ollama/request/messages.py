@@ -119,8 +119,8 @@ class _Builder:
             self._tell_call(turn, call)
         if not messages:
             raise UnsupportedInputError(
-                "The input holds nothing to send, and without a message Ollama only loads the "
-                "model; give it text."
+                "The input holds nothing to send: Ollama would load the model and not answer. "
+                "Add some text."
             )
         if not any(message["role"] in {"user", "tool"} for message in messages):
             # A nested handoff leaves only assistant text; as the last message it would be
@@ -207,7 +207,7 @@ class _Builder:
         if not isinstance(call_id, str) or not isinstance(name, str) or not call_id or not name:
             raise UnsupportedInputError(
                 f"input[{index}] is a tool call with the call_id {call_id!r} and the name {name!r}; "
-                "both have to be text."
+                "both must be text."
             )
         turn = self._assistant()
         calls = turn.setdefault("tool_calls", [])

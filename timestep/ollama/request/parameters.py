@@ -2,7 +2,7 @@
 
 The server decodes a tool's parameters into fixed structs and drops the rest. What it would drop
 is rewritten first (``$ref`` inlined, ``allOf`` folded, ``oneOf`` to ``anyOf``, ``const`` to
-``enum``). What cannot be rewritten is told to the model in the description and listed as a loss.
+``enum``). The rest goes into the description for the model, and is listed as a loss.
 
 The parsers behind the server read an argument by the ``type`` of its property, or by those of the
 arms of an ``anyOf`` one level deep; without one it stays text. So every property gets its type:

@@ -72,7 +72,7 @@ def refused_format_error(request: ChatRequest, error: OllamaStatusError) -> Olla
     if request.left_out:
         where += f"Leaving out {_listed(request.left_out)} did not help. "
     return OllamaStatusError(
-        f"{error.host} cannot make a grammar of the schema that {error.model!r} has to answer with: "
+        f"{error.host} cannot make a grammar of the schema for the answer of {error.model!r}: "
         f"{error.server_message.rstrip('.')}. {where}Choose a simpler type, check the value in a "
         "validator, or update the server.",
         status_code=error.status_code,

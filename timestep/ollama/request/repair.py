@@ -1,4 +1,4 @@
-"""What to ask when an answer is not what the request needs. Pure."""
+"""Writes the next request when an answer does not fit. Pure."""
 
 from dataclasses import replace
 

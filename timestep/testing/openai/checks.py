@@ -1,4 +1,4 @@
-"""What a server that speaks OpenAI's API refuses before a model sees it.
+"""Refuses requests that a server of OpenAI's API refuses before a model sees them.
 
 Fields that OpenAI does not know are let pass, as vLLM, llama.cpp, OpenRouter and others do, which
 have fields of their own.
