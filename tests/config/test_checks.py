@@ -245,3 +245,17 @@ def test_a_setting_whose_name_ends_in_file_is_no_doubt(monkeypatch, name):
     monkeypatch.setenv(name, "/etc/ssl/company.pem")
 
     assert find_doubts(load_settings()) == []
+
+
+@pytest.mark.parametrize("name", ["OPENAI_APIKEY", "OPENAI_API_KEY.txt", "OPENAI_API_KEYS"])
+def test_a_secrets_file_that_nothing_reads_is_a_doubt(monkeypatch, name):
+    Path("secrets").mkdir()
+    Path("secrets", name).write_text("sk-1")
+    Path("secrets", "somebody_elses.pem").write_text("x")
+    monkeypatch.setenv("TIMESTEP_SECRETS_DIR", "secrets")
+
+    [doubt] = find_doubts(load_settings())
+
+    assert doubt.text == (
+        f"No setting is read from secrets/{name}. Did you mean to call it OPENAI_API_KEY?"
+    )

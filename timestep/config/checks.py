@@ -18,7 +18,15 @@ from timestep.config.settings import Settings
 from timestep.config.shape import field_at
 from timestep.config.sources.base import SECRETS_VARIABLE
 from timestep.config.sources.dotenv import DotenvSource, EnvFile
-from timestep.config.sources.variables import is_ours, meant_variable, variable_name, variable_path
+from timestep.config.sources.secrets import secrets_directories
+from timestep.config.sources.variables import (
+    VariablesSource,
+    environment_variables,
+    is_ours,
+    meant_variable,
+    variable_name,
+    variable_path,
+)
 from timestep.net.options import unknown_option
 
 
@@ -57,6 +65,7 @@ def find_doubts(settings: Settings, *, env_file: EnvFile = "") -> list[Doubt]:
             for each in dotenv.without_value
         ),
         *map(_directory, filter(_is_in_the_way, dotenv.files)),
+        *_unread_secrets(settings, dotenv),
         *_unused(settings),
         *_versions(settings),
     ]
@@ -76,6 +85,16 @@ def doubts_of_variable(name: str) -> Iterator[Doubt]:
             f"No setting is read from the variable {name}. Did you mean {meant}?",
             f'export {meant}="${name}"; unset {name}',
         )
+
+
+def _unread_secrets(settings: Settings, dotenv: DotenvSource) -> Iterator[Doubt]:
+    """Yield the files in the secrets directories that nothing reads, but for what they are called."""
+    environment = VariablesSource(type(settings), environment_variables(os.environ))
+    for directory, _ in secrets_directories(type(settings), (environment, dotenv)):
+        for path in sorted(directory.iterdir()):
+            meant = path.stem if is_ours(path.stem) else meant_variable(path.stem)
+            if not is_ours(path.name) and meant:
+                yield Doubt(f"No setting is read from {path}. Did you mean to call it {meant}?")
 
 
 def _is_known(name: str) -> bool:
