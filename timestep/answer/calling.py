@@ -180,7 +180,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         """Return the request that asks for a better answer."""
 
     def _note_answer(self, request: RequestT, reply: Reply) -> None:
-        """Warn of what may be wrong with an answer that is used all the same."""
+        """Warn about what may be wrong with an answer that is used anyway."""
         if reply.was_cut:
             limit = request.rules.token_limit or "its own limit or the context window"
             setting = request.rules.token_limit.partition("=")[0] or request.rules.limits

@@ -137,7 +137,7 @@ def write_chat(
 
 
 def _items(message: Json, at: int) -> Iterator[Json]:
-    """The input items that the message number *at* stands for."""
+    """Yield the input items for message number *at*."""
     where = f"body.messages[{at}]"
     content = message.get("content")
     match message.get("role"):

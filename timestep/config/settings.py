@@ -100,7 +100,7 @@ class Settings(Frozen, BaseSettings):
     default_model: Target | None = Field(default=None, examples=["ollama/llama3.2"])
     """The model for agents that name none: a name with its prefix, an alias, or a list of them."""
     fallback: Fallback = FallbackRules()
-    """When a list of models goes on to its next one."""
+    """The rules for when a chain asks its next model."""
     traces: TracesSettings = TracesSettings()
     """The record of what agents did."""
 

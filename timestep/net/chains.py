@@ -35,7 +35,7 @@ def _check_reasons(given: object) -> tuple[object, ...]:
 
 
 class FallbackRules(BaseModel):
-    """When a list of models, an alias or the default, goes on to its next one."""
+    """The rules for when a chain (an alias or default that is a list) asks its next model."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True

@@ -1,4 +1,4 @@
-"""Several Ollama servers used as one, and the way of a request through them.
+"""Several Ollama servers used as one, and how a request moves among them.
 
 A request goes to the best host. When that host cannot be reached or lacks the model, it goes to
 the next one, and when it is busy, to one more. Once an answer has begun, it stays where it is.

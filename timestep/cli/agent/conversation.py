@@ -11,7 +11,7 @@ from timestep.cli.sessions import LAST, sessions_file, unusable
 
 @dataclass(frozen=True)
 class Keeping:
-    """Which conversation a command goes on with, and whether it is kept.
+    """The conversation that a command continues, and whether it is kept.
 
     Attributes:
         session: The name of the conversation; None for a new one.

@@ -1,4 +1,4 @@
-"""The results as lines of text for people, no wider than they are told. Pure."""
+"""The results as text for people, within a given width. Pure."""
 
 import textwrap
 from collections.abc import Iterator, Sequence

@@ -102,7 +102,7 @@ class Words(_Table):
 
 
 class Expectation(_Table):
-    """What counts as right. None means that it is not looked at.
+    """What counts as right. None means that anything does.
 
     Attributes:
         calls: The tool calls of the whole task; an empty list for none at all.

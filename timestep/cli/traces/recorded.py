@@ -89,7 +89,7 @@ class RecordedModels(ModelProvider):
 
 
 class RecordedServersStore(TraceStore):
-    """A store that is told of test servers, and keeps the URLs of the recorded ones."""
+    """A store that records the URLs of the recorded servers instead of the test servers'."""
 
     def __init__(
         self, path: Path, models: RecordedModels, *, redact: Sequence[str], secrets: Iterable[str]

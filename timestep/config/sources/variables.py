@@ -43,7 +43,7 @@ _OTHER_NAMES = {
     "OLLAMA_API_BASE": "OLLAMA_BASE_URL",
     "OLLAMA_URL": "OLLAMA_BASE_URL",
 }
-"""What other tools call the same things."""
+"""The names that other tools use for the same settings."""
 _CLOSE = 0.88
 
 

@@ -150,12 +150,12 @@ class _Narrowing:
             return self._keywords(node, words, path)
 
     def _cut(self, source: Mapping[str, Any], path: str) -> Schema:
-        """Return what stands for a schema that is nested too deep, and list it as a loss."""
+        """Return a substitute for a schema that is nested too deep, and list it as a loss."""
         self.merging.lose(path, "$ref" if "$ref" in source else "size")
         return self._nested(source)
 
     def _nested(self, source: Mapping[str, Any]) -> Schema:
-        """Return what stands for a schema that is nested too deep to be inlined."""
+        """Return a substitute for a schema that is nested too deep to be inlined."""
         ref = source.get("$ref", "")
         target = resolve(self._inline.root, ref) or {}
         known = {"type": target["type"]} if isinstance(target.get("type"), str) else {}

@@ -25,7 +25,7 @@ SILENT = DEFINITIONS | {"$comment", "$id", "$schema", "description", "discrimina
 ANNOTATIONS = SILENT | {"default", "deprecated", "examples", "readOnly", "writeOnly"}
 """Keywords that do not decide what is valid."""
 
-# Keywords that hold a schema, or a list of them; what stands under an unknown keyword is data.
+# Keywords that hold a schema, or a list of them; the value of an unknown keyword is data.
 _SUBSCHEMAS = frozenset(
     {
         "additionalItems",
