@@ -866,6 +866,7 @@ def test_a_reference_in_dotenv_gives_way_to_the_environment(monkeypatch):
             '{"model": "x", "setings": {}}',
             "Did you mean aliases.fast.settings?",
         ),
+        ("TIMESTEP_OLLAMA__TOOL_EMULATION", "maybe", "TOOL_EMULATION): must be true or false"),
         ("TIMESTEP_PROVIDERS__X__KIND", "OpenAI", 'Did you mean "openai"?'),
     ],
 )

@@ -192,6 +192,10 @@ def _reason(
             near = difflib.get_close_matches(kind.lower(), kinds, n=1)
             hint = f'. Did you mean "{near[0]}"?' if near else ""
             return f"unknown kind; known kinds: {', '.join(sorted(kinds))}{hint}"
+        case "bool_type" | "bool_parsing":
+            return "must be true or false"
+        case "path_type":
+            return f"must be the path of a file, as text{_example(path, model)}"
         case "dict_type" | "model_type":
             return f"must be a table of settings{_example(path, model)}"
         case _:
