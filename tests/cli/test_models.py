@@ -166,6 +166,33 @@ def test_a_provider_that_refuses_does_not_hide_the_others(invoke, ollama, status
     assert words in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, '{"error": "unauthorized"}', "answered 401: unauthorized."),
+        (500, '{"error": "out of disk"}', "answered 500: out of disk."),
+        (404, "404 page not found", "answered 404: 404 page not found."),
+        (200, "<html>", "sent an answer that cannot be read. Is it an Ollama server?"),
+        (200, "[]", "sent an answer that cannot be read. Is it an Ollama server?"),
+        (200, '{"models": 5}', "sent an answer that cannot be read. Is it an Ollama server?"),
+        (200, '{"models": [5]}', "sent an answer that cannot be read. Is it an Ollama server?"),
+    ],
+)
+def test_an_ollama_server_that_refuses_does_not_hide_the_others(
+    invoke, ollama, status, body, words
+):
+    with FakeOllama() as other:
+        Path("timestep.toml").write_text(
+            f'[providers.gpu]\nkind = "ollama"\nbase_url = "{other.url}"\n'
+        )
+        other.fail(status, body=body, path="/api/tags")
+        result = invoke("models")
+
+    assert result.exit_code == 0
+    assert "ollama/llama3.2" in result.stdout
+    assert words in " ".join(result.stderr.split())
+
+
 def test_when_nobody_can_be_asked_the_command_fails(invoke, fake_ollama, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
     fake_ollama.refuse()
