@@ -34,6 +34,28 @@ async def test_extra_body_of_the_table_is_sent_and_that_of_a_call_wins_field_by_
 
 
 @pytest.mark.parametrize("table", TABLES)
+async def test_a_setting_of_a_call_wins_over_extra_body_of_the_table(run, table):
+    limits = dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens"), 1)
+    extra = {"temperature": 0.1, "model": "other", "seed": 1, "top_p": 0.1, **limits}
+    with FakeOpenAI() as server:
+        server.reply("hi")
+        await ask(
+            run,
+            server,
+            {**table, "extra_body": extra},
+            temperature=0.9,
+            max_tokens=77,
+            extra_body={"seed": 2},
+        )
+        [request] = server.requests
+    assert request.json["model"] == "m"
+    assert (request.json["temperature"], request.json["seed"]) == (0.9, 2)
+    assert request.json["top_p"] == 0.1
+    assert 77 in {request.json.get(name) for name in limits}
+    assert 1 not in {request.json.get(name) for name in limits}
+
+
+@pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize(
     ("settings", "place"),
     [

@@ -96,6 +96,22 @@ async def test_a_stream_that_ends_behind_a_call_runs_nothing(server, asked, whol
     assert PAID == []
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"error": {"message": "slow", "code": "rate_limit_exceeded"}}',
+        '{"choices": []}',
+        "data: [DONE]\n\n",
+        ": ping\n\n",
+        "",
+    ],
+)
+async def test_a_stream_without_a_chunk_is_no_answer(server, asked, whole_and_streamed, body):
+    server.fail(200, body=body, headers={"Content-Type": "application/json"})
+    with pytest.raises(errors.TimestepError):
+        await ask(whole_and_streamed[1], asked)
+
+
 @pytest.mark.parametrize(("arguments", "amount"), [("", 100), ("{}", 100), ('{"amount": 5}', 5)])
 async def test_a_whole_call_is_run(run, server, asked, arguments, amount):
     server.reply(tool_calls=[call(arguments)])

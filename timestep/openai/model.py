@@ -27,6 +27,7 @@ from timestep.openai.errors import (
     OpenAIStatusError,
     OpenAITimeoutError,
 )
+from timestep.openai.extra_body import added_fields
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.request import Ask, ChatBody, Json, chat_body
 from timestep.openai.stream import ChatReader
@@ -130,7 +131,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             include_usage=options.include_usage and not self._wire.refuses_stream_options,
         )
         self._warn(made.ignored)
-        body = {**options.extra_body, **made.body}
+        body = {**added_fields(options.extra_body, call.settings), **made.body}
         if call.output is not None and not call.output.is_plain_text():
             body = self._with_format(body, call)
         if endpoint.wants_short_call_ids:

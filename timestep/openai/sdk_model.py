@@ -10,6 +10,7 @@ from openai import Omit
 from timestep.answer.defaults import DefaultedModel, ModelDefaults
 from timestep.errors import UnsupportedInputError
 from timestep.net.encoding import encode
+from timestep.openai.extra_body import added_fields
 
 _NOT_SENT = {"timeout"}
 """Arguments of openai's client that are no part of the body."""
@@ -42,7 +43,9 @@ class _SdkModel(DefaultedModel):
         settings = super()._filled(own)
         extra = _checked(settings.extra_body, "extra_body")
         _checked(settings.extra_args, "extra_args")
-        return replace(settings, extra_body={**self._extra_body, **extra} or None)
+        return replace(
+            settings, extra_body={**added_fields(self._extra_body, settings), **extra} or None
+        )
 
 
 def _checked(value: object, name: str) -> Mapping[str, Any]:

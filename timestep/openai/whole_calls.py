@@ -26,7 +26,8 @@ def with_whole_calls(client: AsyncOpenAI) -> AsyncOpenAI:
     Besides what *client* raises, a chat completion then raises:
 
     * `ModelOutputError`: the answer was cut, and has a call.
-    * `BrokenAnswerError`: the answer has a call, and no end.
+    * `BrokenAnswerError`: the answer has a call, and no end; or a stream has no chunk, as when a
+      server sends a document instead.
     * `OpenAIServerBusyError`: the server says that it gave up.
     """
     return cast("AsyncOpenAI", _Client(client))
@@ -67,10 +68,12 @@ class _Stream:
         return getattr(self._stream, name)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
+        is_empty = True
         async for chunk in self._stream:
+            is_empty = False
             self._ends.note(chunk)
             yield chunk
-        self._ends.check(is_stream=True)
+        self._ends.check(is_stream=True, is_empty=is_empty)
 
 
 class _Ends:
@@ -94,8 +97,13 @@ class _Ends:
         kept = {name: choice.get(name) for name in ("index", "finish_reason")}
         self._completion.add({"choices": [{**kept, "delta": calls}]}, [])
 
-    def check(self, *, is_stream: bool = False) -> None:
-        """Raise the error for a call that may be half. A stream without a finish reason broke off."""
+    def check(self, *, is_stream: bool = False, is_empty: bool = False) -> None:
+        """Raise the error for a call that may be half, or a stream without a chunk.
+
+        A stream with a call and without a finish reason broke off.
+        """
+        if is_empty:
+            raise broken("answered with nothing", self._origin)
         chunks: list[Chunk] = []
         self._completion.end(chunks)
         calls = [chunk for chunk in chunks if isinstance(chunk, Call)]
