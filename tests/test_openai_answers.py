@@ -261,7 +261,7 @@ OTHER_ENDS = {
     "complete, with half a call": (
         {"status": "completed", "output": [{**CALL, "status": "incomplete"}]},
         ModelOutputError,
-        "may be half",
+        "may be incomplete",
     ),
     "still in the queue": ({"status": "queued"}, BrokenAnswerError, "the status 'queued'"),
     "still at work": ({"status": "in_progress"}, BrokenAnswerError, "the status 'in_progress'"),

@@ -246,7 +246,7 @@ def _cut_call(names: Sequence[object], origin: Origin, rules: Rules) -> ModelOut
     called = origin.clean(" and ".join(map(repr, names)))
     return _origin_error(
         origin,
-        f"reached its token limit{_limit(rules)} when it called {called}. The call may be half, so "
+        f"reached its token limit{_limit(rules)} when it called {called}. The call may be incomplete, so "
         f"it was not run. {_raise_limit(rules)}.",
         is_cut=True,
     )
