@@ -226,7 +226,7 @@ def test_any_dotenv_is_a_configuration_or_an_error_of_configuration(text):
 def test_settings_that_are_nested_deep_are_refused(name, text):
     Path(name).write_text(text)
 
-    with pytest.raises(ConfigurationError, match="more than 50 deep, and no setting is"):
+    with pytest.raises(ConfigurationError, match="more than 50 deep"):
         load_settings()
 
 
