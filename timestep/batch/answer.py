@@ -155,11 +155,11 @@ def _wait(advice: ModelRetryAdvice, attempt: int) -> float:
 def _answer_row(line: Line, response: ModelResponse) -> Json:
     write = write_chat if line.url == CHAT else write_responses
     prefix = "chatcmpl" if line.url == CHAT else "resp"
-    answer_id, created = f"{prefix}-{line.key}", int(time.time())
-    body = write(response, line.question, answer_id=answer_id, created=created)
-    answered = {"status_code": 200, "request_id": f"req_{line.key}", "body": body}
+    key, created = line.key, int(time.time())
+    body = write(response, line.question, answer_id=f"{prefix}-{key}", created=created)
+    answered = {"status_code": 200, "request_id": f"req_{key}", "body": body}
     return {
-        "id": row_id(line.key),
+        "id": row_id(key),
         "custom_id": line.custom_id,
         "response": answered,
         "error": None,
@@ -169,15 +169,15 @@ def _answer_row(line: Line, response: ModelResponse) -> Json:
 def _failure_row(line: Line, error: Exception) -> Json:
     said = {"code": type(error).__name__, "message": str(error)}
     status = getattr(error, "status_code", None)
-    response = None
+    response, key = None, line.key
     if isinstance(status, int):
         response = {
             "status_code": status,
-            "request_id": f"req_{line.key}",
+            "request_id": f"req_{key}",
             "body": {"error": {**said, "type": said["code"], "param": None}},
         }
     return {
-        "id": row_id(line.key),
+        "id": row_id(key),
         "custom_id": line.custom_id,
         "response": response,
         "error": said,

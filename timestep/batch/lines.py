@@ -8,10 +8,10 @@ Source: OpenAI's Batch API guide, "Prepare your batch file" (2026-11).
 """
 
 import csv
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,14 +36,20 @@ class Line:
         number: Its place in the input, from 1.
         custom_id: The caller's name for it, unique in the input.
         url: Decides the form of the answer: ``/v1/chat/completions`` or ``/v1/responses``.
-        key: The hash of what is asked; another text of the line gives another key.
+        asked: What is asked, as JSON.
     """
 
     number: int
     custom_id: str
     url: str
     question: Question
-    key: str
+    asked: list[Any] = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        """The hash of what is asked. A line with another text has another key."""
+        text = json.dumps(self.asked, sort_keys=True, ensure_ascii=False)
+        return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_LETTERS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,7 @@ def _openai_line(number: int, value: Json, defaults: Defaults) -> Line:
     question = _READERS[url](cast("Json", body))
     if question.model is None:
         question = replace(question, model=defaults.model)
-    return Line(number, custom_id, url, question, _key([url, body, question.model]))
+    return Line(number, custom_id, url, question, [url, body, question.model])
 
 
 def _short(number: int, value: Json, defaults: Defaults) -> Line:
@@ -174,11 +180,5 @@ def _short(number: int, value: Json, defaults: Defaults) -> Line:
     )
     schema = None if defaults.output is None else defaults.output.json_schema()
     asked = [prompt, question.model, question.instructions, schema]
-    return Line(
-        number, f"line-{number}" if given is None else str(given), CHAT, question, _key(asked)
-    )
-
-
-def _key(asked: list[Any]) -> str:
-    text = json.dumps(asked, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_LETTERS]
+    custom_id = f"line-{number}" if given is None else str(given)
+    return Line(number, custom_id, CHAT, question, asked)

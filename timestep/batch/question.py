@@ -19,6 +19,9 @@ _validators: Any = validators
 _PROBES: tuple[object, ...] = (None, True, 0, "", [], {})
 """One value of each type: a ``$ref`` that goes in a circle shows at the first."""
 
+_DEFAULT_SETTINGS = ModelSettings()
+"""One for all lines, because to make it takes longer than to read the line."""
+
 
 class BadLineError(ValueError):
     """A line of the input cannot be asked; the message names the field and the fix."""
@@ -39,7 +42,7 @@ class Question:
     model: str | None
     instructions: str | None
     input: str | list[Any]
-    settings: ModelSettings = field(default_factory=ModelSettings)
+    settings: ModelSettings = field(default_factory=lambda: _DEFAULT_SETTINGS)
     tools: tuple[FunctionTool, ...] = ()
     output: AgentOutputSchemaBase | None = None
 
