@@ -1,0 +1,37 @@
+"""The options for rates: ``60`` for each prefix, or ``openai=60`` for one."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from timestep.batch.rate import Rate
+
+
+def read_rates(requests: tuple[str, ...], tokens: tuple[str, ...]) -> dict[str, "Rate"]:
+    """Return the limits that ``--rate`` and ``--token-rate`` set, by prefix.
+
+    Raises:
+        BadParameter: One is not ``[PREFIX=]N``.
+    """
+    from timestep.batch.rate import Rate
+
+    found: dict[str, Rate] = {}
+    for text in requests:
+        prefix, number = _rate(text, "--rate")
+        found[prefix] = Rate(requests=number)
+    for text in tokens:
+        prefix, number = _rate(text, "--token-rate")
+        found.setdefault(prefix, Rate()).tokens = number
+    return found
+
+
+def _rate(text: str, option: str) -> tuple[str, float]:
+    prefix, _, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise click.BadParameter("write a number above 0, or PREFIX=N", param_hint=option)
+    return prefix, value
