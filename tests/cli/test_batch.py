@@ -1,6 +1,8 @@
 import json
+import resource
 import signal
 import sys
+from contextlib import contextmanager
 
 import pytest
 from agents import Usage
@@ -52,6 +54,29 @@ def test_every_line_gets_a_row_that_openai_reads(invoke, server, tmp_path):
     }
     assert texts == {f"q{at}": f"QUESTION {at}" for at in range(5)}
     assert not (tmp_path / "out.errors.jsonl").exists()
+
+
+@contextmanager
+def nearly_full_disk():
+    """Let no file grow beyond 2,000 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_named_and_the_next_run_goes_on(invoke, server, tmp_path):
+    server.reply(shout, times=None)
+    write(tmp_path, *prompts(20))
+    with nearly_full_disk():
+        result = invoke("batch", "in.jsonl", "out.jsonl")
+    assert result.exit_code == 1
+    assert "out.jsonl cannot be written: " in result.stderr
+    assert invoke("batch", "in.jsonl", "out.jsonl").exit_code == 0
+    names = sorted(row["custom_id"] for row in rows(tmp_path / "out.jsonl"))
+    assert names == sorted(prompt["id"] for prompt in prompts(20))
 
 
 def test_the_same_command_again_asks_only_what_is_missing(invoke, server, tmp_path):

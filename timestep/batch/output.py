@@ -96,15 +96,23 @@ class Output:
         """Append *row*.
 
         Raises:
-            OSError: The disk is full, or the file went away.
+            OutputError: The disk is full, or the file went away.
         """
         text = json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        try:
+            _write_all(self._file_for(failed=failed), text)
+        except OSError as exc:
+            path = self.errors_path if failed else self.path
+            raise OutputError(
+                f"{path} cannot be written: {exc.strerror}. The same command goes on from here."
+            ) from exc
+
+    def _file_for(self, *, failed: bool) -> IO[bytes]:
         if not failed:
-            _write_all(self._answers, text)
-            return
+            return self._answers
         if self._errors is None:
             self._errors = self.errors_path.open("ab", buffering=0)
-        _write_all(self._errors, text)
+        return self._errors
 
 
 def row_id(key: str) -> str:

@@ -139,7 +139,7 @@ def batch(
     and failures go to a file beside it that ends in .errors.jsonl. The same command again goes on
     where the last one stopped.
     """
-    from timestep.batch import Defaults
+    from timestep.batch import Defaults, OutputError
     from timestep.errors import ConfigurationError
 
     limits = read_rates(rates, token_rates)
@@ -169,6 +169,8 @@ def batch(
                     loop.run(_write(results, output, summary, advance, max_errors))
             except ConfigurationError as exc:
                 raise ConfigurationProblem(str(exc)) from exc
+            except OutputError as exc:
+                raise click.ClickException(str(exc)) from exc
             finally:
                 if as_json:
                     print_json(summary.as_json())
