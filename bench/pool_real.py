@@ -1,7 +1,7 @@
-"""A few rows of `bench.pool` with real processes on loopback: ``python -m bench.pool_real``.
+"""The rows of `bench.pool` with real processes on loopback: ``python -m bench.pool_real``.
 
-The servers are the simulated ones behind real HTTP, in real time. HAProxy is used where it is
-installed; nothing is installed here.
+The servers are the simulated ones behind real HTTP, in real time, so all rows take about half an
+hour. HAProxy is used where it is installed. Nothing is installed here.
 """
 
 import argparse
@@ -22,11 +22,10 @@ from typing import Any
 
 from aiohttp import ClientSession, web
 
-from bench.pool import SCENARIOS, Machine, Scenario, Server
+from bench.pool import SCENARIOS, FormerHosts, Machine, Scenario, Server
 from timestep import OllamaModelProvider
+from timestep.errors import OllamaError
 from timestep.net.names import tagged
-
-_ROWS = ("8 x 2, two models", "8 x 1, two models", "8 x 1", "8 x 2", "one 8 times slower")
 
 HAPROXY = """\
 defaults
@@ -73,16 +72,21 @@ def serve(port: int, machine: Machine, models: Sequence[str]) -> None:
 async def work(urls: Sequence[str], scenario: dict[str, Any], seed: int) -> None:
     """Ask what one process asks, once a line arrives on standard input."""
     provider = OllamaModelProvider(base_url=urls)
-    await provider.wire().get("/api/ps")  # imports aiohttp before the clock runs
+    with contextlib.suppress(OllamaError):  # the first server may be the dead one
+        await provider.wire().get("/api/ps")  # imports aiohttp before the clock runs
+    if scenario["is_former"]:
+        pool: Any = provider.get_model(scenario["models"][0])._source  # noqa: SLF001 - the pool itself
+        pool._hosts = FormerHosts(pool.wires, time.monotonic)  # noqa: SLF001 - not an option
     print("ready", flush=True)
     sys.stdin.readline()
 
     async def ask(worker: int) -> None:
         chance = random.Random(f"{seed} {worker}")
         await asyncio.sleep(chance.uniform(0, 0.05))
-        for _ in range(scenario["share"]):
-            model = chance.choice(scenario["models"])
-            messages = [{"role": "user", "content": str(chance.random())}]
+        for number in range(scenario["share"]):
+            if number % scenario["turns"] == 0:
+                model, question = chance.choice(scenario["models"]), str(chance.random())
+            messages = [{"role": "user", "content": question}]
             exchange = provider.get_model(model)._source.chat(  # noqa: SLF001 - the pool itself
                 {"model": model, "messages": messages}, {}, model
             )
@@ -121,8 +125,8 @@ async def _counts(urls: Sequence[str]) -> list[int]:
         return found
 
 
-def measure(scenario: Scenario, *, haproxy: bool) -> tuple[float, list[int]]:
-    """Return the seconds that *scenario* takes, and what each server answered."""
+def measure(scenario: Scenario, way: str) -> tuple[float, list[int]]:
+    """Return the seconds that *scenario* takes in one *way*, and what each living server answered."""
     me = (sys.executable, "-m", "bench.pool_real")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with ExitStack() as stack:
@@ -131,20 +135,27 @@ def measure(scenario: Scenario, *, haproxy: bool) -> tuple[float, list[int]]:
             port = free_port()
             loaded = scenario.models[number % len(scenario.models)] if scenario.warm else ""
             about = json.dumps([port, vars(machine), [tagged(loaded)] if loaded else []])
-            stack.enter_context(process(*me, "--serve", about))
             urls.append(f"http://127.0.0.1:{port}")
-            _wait_for(port)
+            if not machine.is_dead:
+                stack.enter_context(process(*me, "--serve", about))
+                _wait_for(port)
         asked = urls
-        if haproxy:
+        if way == "haproxy":
             port = free_port()
-            lines = [f"    server gpu-{n} {url[7:]}\n" for n, url in enumerate(urls)]
+            lines = [f"    server gpu-{n} {url[7:]} check\n" for n, url in enumerate(urls)]
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port) + "".join(lines))
             stack.enter_context(process("haproxy", "-f", str(folder / "haproxy.cfg")))
             _wait_for(port)
             asked = [f"http://127.0.0.1:{port}"]
         share = scenario.requests // scenario.processes // scenario.at_once
-        said = {"share": share, "models": scenario.models, "at_once": scenario.at_once}
+        said = {
+            "share": share,
+            "models": scenario.models,
+            "at_once": scenario.at_once,
+            "turns": scenario.turns,
+            "is_former": way == "former",
+        }
         workers = [
             stack.enter_context(process(*me, "--work", json.dumps([asked, said, n]), **pipes))
             for n in range(scenario.processes)
@@ -158,7 +169,8 @@ def measure(scenario: Scenario, *, haproxy: bool) -> tuple[float, list[int]]:
             worker.stdin.write("go\n")
             worker.stdin.flush()
         for worker in workers:
-            worker.wait()
+            if worker.wait():
+                raise RuntimeError(f"a worker failed: {worker.args!r}")
         return time.monotonic() - begun, asyncio.run(_counts(urls))
 
 
@@ -174,13 +186,24 @@ def _wait_for(port: int) -> None:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.pool_real", description=__doc__)
+    parser.add_argument("rows", nargs="*", help="titles of rows (default: all)")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     return parser
 
 
+def compare(scenario: Scenario) -> None:
+    """Print the seconds and shares of each way, and how much longer the pool takes than the best."""
+    ways = ["pool", "former", *(["haproxy"] if shutil.which("haproxy") else [])]
+    took = {way: measure(scenario, way) for way in ways}
+    cells = " | ".join(f"{seconds:.1f} {shares}" for seconds, shares in took.values())
+    best = min(seconds for way, (seconds, _) in took.items() if way != "pool")
+    begins = "warm" if scenario.warm else "cold"
+    print(f"| {scenario.title} | {begins} | {cells} | {took['pool'][0] / best:.2f} |", flush=True)
+
+
 def main() -> None:
-    """Print the seconds of each row, with the pool and behind HAProxy."""
+    """Print a table of the seconds each row takes."""
     arguments = parser().parse_args()
     if arguments.serve:
         port, machine, models = json.loads(arguments.serve)
@@ -188,13 +211,11 @@ def main() -> None:
     elif arguments.work:
         asyncio.run(work(*json.loads(arguments.work)))
     else:
-        ways = [False, True] if shutil.which("haproxy") else [False]
-        for scenario in [row for row in SCENARIOS if row.title in _ROWS]:
-            begins = "warm" if scenario.warm else "cold"
-            for haproxy in ways:
-                seconds, shares = measure(scenario, haproxy=haproxy)
-                way = "haproxy" if haproxy else "pool"
-                print(f"{scenario.title:20} {begins} {way:8} {seconds:6.1f} s {shares}", flush=True)
+        print("| row | begins | pool | former | HAProxy | pool / better of the others |")
+        print("|---|---|---|---|---|---|", flush=True)
+        for scenario in SCENARIOS:
+            if not arguments.rows or scenario.title in arguments.rows:
+                compare(scenario)
 
 
 if __name__ == "__main__":
