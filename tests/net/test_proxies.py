@@ -134,6 +134,8 @@ def test_the_scheme_says_who_looks_up_host_names(monkeypatch, value, looks_up):
         ("http://[secret", "is not the address"),
         ("http://", "is not the address"),
         ("se cret", "is not the address"),
+        ("http://secret\x01:9", "is not the address"),
+        ("http://secret\udcff:9", "is not the address"),
         ("ftp://secret", "an unsupported kind of proxy"),
     ],
 )

@@ -174,10 +174,13 @@ def _unreached(error: Exception, endpoint: Endpoint) -> str:
 
 def _translated(error: Exception, endpoint: Endpoint) -> Exception:
     """Return the error of our tree for *error*, which the client raised."""
+    if isinstance(error, ProxyError | CertificateError):
+        return error  # it names the variable or the file already
     from timestep.errors import TimestepError
-    from timestep.ollama.foreign_errors import Translated
 
     try:
+        from timestep.ollama.foreign_errors import Translated
+
         with Translated(endpoint.origin(None)):
             raise error
     except TimestepError as exc:

@@ -7,18 +7,23 @@ import json
 from typing import TypeVar
 
 import httpx
-import ollama
 
 from timestep.errors import ConfigurationError, OllamaError, OllamaStreamError, TimestepError
 from timestep.net.causes import as_cause
 from timestep.net.connection import TransportError
 from timestep.net.given import transport_error
 from timestep.net.origin import Origin
-from timestep.net.proxies import ProxyError
+from timestep.net.proxies import ProxyError, explained
 from timestep.net.reasons import reason_of
 from timestep.net.tls import CertificateError
 from timestep.ollama.errors import line_error, status_error
 from timestep.ollama.failures import Failures
+
+try:
+    with explained("ollama"):  # it builds a client when it is imported
+        import ollama
+except ProxyError as exc:
+    raise ConfigurationError(str(exc)) from exc
 
 E = TypeVar("E", bound=Exception)
 

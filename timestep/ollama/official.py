@@ -9,10 +9,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 import httpx
-import ollama
 
 from timestep.net.httpx_options import httpx_options
+from timestep.net.proxies import explained
 from timestep.net.reach import USUAL, Reach
+
+with explained("ollama"):  # it builds a client when it is imported
+    import ollama
 
 if TYPE_CHECKING:
     from timestep.net.key_command import KeyCommand

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from agents import TracingProcessor, set_trace_processors
+from agents import TracingProcessor
 
 from timestep.errors import ConfigurationError
 from timestep.net.extras import install_hint
 from timestep.traces.processor import TraceProcessor
+from timestep.traces.sdk_processors import use_only
 from timestep.traces.store import TraceStore
 
 
@@ -46,9 +47,9 @@ def install(
     # A package may be missing; find out before anything is switched on.
     exporters = [] if otlp is None else [_otlp_processor(otlp, redact, secrets)]
     store = TraceStore(path, retention_days=retention_days, redact=redact, secrets=secrets)
-    processors = [TraceProcessor(store), *exporters]
+    processors: list[TracingProcessor] = [TraceProcessor(store), *exporters]
     uninstall()
-    set_trace_processors(processors)
+    use_only(processors)
     _installed = processors
     return store
 
@@ -57,7 +58,7 @@ def uninstall() -> None:
     """Write what waits and stop recording. The SDK's exporter does not come back."""
     global _installed  # noqa: PLW0603 - the SDK's processors are global, too
     if _installed:
-        set_trace_processors([])
+        use_only([])
     for processor in _installed:
         processor.shutdown()
     _installed = []

@@ -3,11 +3,10 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from agents import set_trace_processors
-
 from timestep.config.settings import Settings
 from timestep.net.secrets import configured_keys
 from timestep.traces import install, uninstall
+from timestep.traces.sdk_processors import use_only
 
 
 @contextmanager
@@ -21,7 +20,7 @@ def recorded(settings: Settings) -> Generator[None]:
     """
     traces = settings.traces
     if not traces.enabled:
-        set_trace_processors([])
+        use_only([])
         yield
         return
     install(

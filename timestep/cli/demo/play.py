@@ -16,7 +16,6 @@ from agents import (
     StreamEvent,
     ToolCallItem,
     ToolCallOutputItem,
-    set_trace_processors,
 )
 from openai.types.responses import (
     ResponseFunctionToolCall,
@@ -29,6 +28,7 @@ from timestep.cli.terminal import Transcript, width
 from timestep.config.settings import Settings, load_settings
 from timestep.registry import MultiModelProvider, build_provider
 from timestep.testing import FakeOllama
+from timestep.traces.sdk_processors import use_only
 from timestep.traces.text import call_text
 
 _CONFIGURATION = Path(__file__).parent / "timestep.toml"
@@ -58,7 +58,7 @@ Now a real model
 def play() -> None:
     """Play every scene."""
     # The SDK would send traces to OpenAI if it found a key.
-    set_trace_processors([])
+    use_only([])
     with FakeOllama() as server:
         # The user's variables must not change what the demo shows.
         settings = load_settings(

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import click
-from agents import Agent, Model, RunConfig, Runner, set_trace_processors
+from agents import Agent, Model, RunConfig, Runner
 from agents.items import ModelResponse, TResponseStreamEvent
 
 from timestep.cli.agent.load import load_agent
@@ -17,6 +17,7 @@ from timestep.cli.streams import foreign_code
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.render import RenderedPrompt
 from timestep.registry import MultiModelProvider
+from timestep.traces.sdk_processors import use_only
 
 
 def render_prompt(
@@ -43,7 +44,7 @@ def render_prompt(
         ClickException: The prompt cannot be shown. Says why, and the next step.
     """
     settings, provider = context.settings, context.build_provider()
-    set_trace_processors([])
+    use_only([])
     quiet_sdk()
     agent: Agent[Any] = load_agent(reference) if reference else Agent(name="timestep render")
     agent = agent.clone(input_guardrails=[])

@@ -68,13 +68,14 @@ def _run_again(
     context: Context, store: "TraceStore", trace: "Trace", step: int, model: str | None
 ) -> "tuple[Replayed | None, str]":
     """Return what a replay came to, or why it failed; it is recorded in the file of *store*."""
-    from agents import AgentsException, set_trace_processors
+    from agents import AgentsException
 
     from timestep.cli.traces.recorded import RecordedModels, RecordedServersStore
     from timestep.net.secrets import configured_keys
     from timestep.registry import build_provider
     from timestep.traces import TraceProcessor, TraceStore
     from timestep.traces.replay import replay as run_again
+    from timestep.traces.sdk_processors import use_only
 
     secrets, redact = configured_keys(context.settings), context.settings.traces.redact
     with ExitStack() as stack:
@@ -87,14 +88,14 @@ def _run_again(
             provider, recorded = build_provider(context.settings), None
             target = TraceStore(store.path, redact=redact, secrets=secrets)
         recorder = TraceProcessor(target)
-        set_trace_processors([recorder])
+        use_only([recorder])
         try:
             again = run_again(trace, provider, body=store.body, step=step, model=model)
             return asyncio.run(again), ""
         except AgentsException as exc:
             return None, str(exc) if recorded is None else recorded.as_recorded(str(exc))
         finally:
-            set_trace_processors([])
+            use_only([])
             recorder.shutdown()
 
 

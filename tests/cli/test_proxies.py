@@ -1,0 +1,41 @@
+"""Every command under a proxy variable that cannot be used, each in a process of its own.
+
+The SDK and the package ollama read such a variable as soon as they are used or imported.
+"""
+
+import pytest
+
+REMOTE = "http://gpu.invalid:11434"
+
+
+@pytest.fixture
+def under(start, fake_ollama):
+    """Run a command with *value* in all three variables; its exit code and what it wrote."""
+
+    def run(value, *arguments, url=REMOTE):
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+        process = start(*arguments, OLLAMA_BASE_URL=url, **dict.fromkeys(names, value))
+        stdout, stderr = process.communicate()
+        assert "Traceback" not in stderr
+        assert "secret" not in stdout + stderr
+        return process.returncode, stdout, stderr
+
+    return run
+
+
+@pytest.mark.parametrize("value", ["http://secret:port", "socks4://secret:1", "ftp://secret"])
+def test_a_model_on_this_machine_answers_whatever_the_proxy_is(under, fake_ollama, value):
+    fake_ollama.reply("It is sunny.")
+
+    code, stdout, _ = under(value, "run", "Hi", "-m", "ollama/m", url=fake_ollama.url)
+
+    assert (code, stdout) == (0, "It is sunny.\n")
+
+
+@pytest.mark.parametrize("command", ["run Hi -m ollama/m", "pull m", "models", "doctor"])
+@pytest.mark.parametrize("value", ["http://secret:port", "http://secret\x01:9"])
+def test_a_model_elsewhere_names_the_variable(under, command, value):
+    code, stdout, stderr = under(value, *command.split())
+
+    assert code == 1
+    assert "HTTP_PROXY is not the address of a proxy." in " ".join((stdout + stderr).split())
