@@ -247,10 +247,12 @@ def test_a_file_of_something_else_is_left_alone(tmp_path):
     assert path.read_text() == '{"custom_id": 5}\n'
 
 
-@pytest.mark.parametrize("place", ["missing/out.jsonl", "."])
+@pytest.mark.parametrize("place", ["missing/out.jsonl", ".", "/dev/full", "/"])
 def test_an_output_that_cannot_be_written_is_refused(tmp_path, place):
     with pytest.raises(OutputError, match="cannot be written"):
-        Output(tmp_path / Path(place))
+        Output(tmp_path / place)
+    with pytest.raises(OutputError, match="cannot be written"):
+        Output(Path())
 
 
 async def test_cancelling_a_batch_ends_it(fake_ollama, provider):

@@ -38,4 +38,6 @@ def test_a_model_elsewhere_names_the_variable(under, command, value):
     code, stdout, stderr = under(value, *command.split())
 
     assert code == 1
-    assert "HTTP_PROXY is not the address of a proxy." in " ".join((stdout + stderr).split())
+    said = " ".join((stdout + stderr).split())
+    assert "HTTP_PROXY" in said
+    assert "Write a URL such as http://proxy.example:3128, or unset it." in said

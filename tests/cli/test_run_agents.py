@@ -624,3 +624,12 @@ def test_a_damaged_file_of_conversations_is_said(invoke, tmp_path):
         result = invoke(*command)
         assert result.exit_code == 1
         assert result.stderr.startswith(f"Error: The conversations in {path} cannot be used: ")
+
+
+@pytest.mark.parametrize("name", ["a\udcffb", "a\x1bb", "a\nb", " "])
+def test_a_name_of_a_conversation_that_cannot_be_shown_is_refused(invoke, fake_ollama, name):
+    for command in (["run", "Hi"], ["chat"]):
+        result = invoke(*command, "--session", name, *MODEL)
+        assert result.exit_code == 2
+        assert "write a name" in " ".join(result.stderr.split())
+    assert fake_ollama.chats == []

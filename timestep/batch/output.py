@@ -34,6 +34,10 @@ class Output:
 
     def __init__(self, path: Path, *, retry_errors: bool = False) -> None:
         self.path = path
+        if path.exists() and not path.is_file():
+            raise OutputError(
+                f"{path} cannot be written: it is not an ordinary file. Name another."
+            )
         self.errors_path = path.with_name(f"{path.name.removesuffix('.jsonl')}.errors.jsonl")
         if not path.parent.is_dir():
             raise OutputError(f"{path} cannot be written: there is no folder {path.parent}.")
