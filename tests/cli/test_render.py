@@ -171,3 +171,43 @@ def test_a_server_that_fails_is_told(invoke, fake_ollama):
     fake_ollama.refuse()
 
     assert "ollama serve" in invoke("render", "Hi", "-m", "fast").stderr
+
+
+def test_a_plain_prompt_does_not_wait_for_the_sdk(imported_by):
+    modules = imported_by("render", "Hi", "-m", "ollama/llama3.2", "-i", "Be brief.")
+
+    assert "timestep.ollama.render" in modules
+    assert not modules & {"agents", "openai", "ollama"}
+
+
+@pytest.mark.parametrize(
+    ("model", "instructions", "text"),
+    [
+        ("fast", None, "Hi"),
+        ("ollama/llama3.2", "Be brief.", "Hi"),
+        ("box/llama3.2", "", "Grüße\n😀"),
+        ("ollama/gpt-oss:20b-cloud", None, "Hi"),
+    ],
+)
+@pytest.mark.parametrize(
+    "toml",
+    [
+        "",
+        'keep_alive = "5m"\non_context_overflow = "truncate"\nthink_tags = true',
+        "options = {num_ctx = 4096, seed = 1}\nmodels.'llama3.2'.num_ctx = 8192",
+    ],
+)
+def test_a_plain_prompt_is_asked_for_as_the_runner_would(
+    invoke, fake_ollama, toml, model, instructions, text
+):
+    box = f'\n[providers.box]\nkind = "ollama"\nbase_url = "{fake_ollama.url}"\n'
+    Path("timestep.toml").write_text(f"[ollama]\n{toml}{box}{toml}\n")
+    Path("plain.py").write_text('from agents import Agent\nplain = Agent(name="plain")\n')
+    options = ["-m", model, *(["-i", instructions] if instructions is not None else [])]
+
+    alone = invoke("render", text, *options, "--json")
+    by_runner = invoke("render", text, *options, "--json", "-a", "plain.py")
+
+    assert alone.exit_code == by_runner.exit_code == 0, alone.output + by_runner.output
+    assert alone.stdout == by_runner.stdout
+    assert fake_ollama.chats[0] == fake_ollama.chats[1]

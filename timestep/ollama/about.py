@@ -60,6 +60,16 @@ async def show(client: httpx.AsyncClient, model: str) -> Mapping[str, Any]:
     return await _read(await client.post("/api/show", json={"model": model}))
 
 
+async def render(client: httpx.AsyncClient, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the answer to *body*, a request that asks for the prompt alone.
+
+    Raises:
+        HTTPError: The server cannot be reached, or refused.
+        ValueError: The answer is not an object.
+    """
+    return await _read(await client.post("/api/chat", json=body))
+
+
 async def _read(answer: httpx.Response) -> Mapping[str, Any]:
     answer.raise_for_status()
     document: Any = answer.json()

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from timestep.errors import OllamaStreamError
 from timestep.net.foreign import mapping
 from timestep.net.origin import Origin
 
@@ -66,6 +65,8 @@ def read_rendered(answer: Any, body: Mapping[str, Any], origin: Origin) -> Rende
     info = mapping(mapping(answer).get("_debug_info"))
     text = info.get("rendered_template")
     if not isinstance(text, str):
+        from timestep.errors import OllamaStreamError  # noqa: PLC0415 - it imports the SDK
+
         raise OllamaStreamError(
             f"{origin.host} does not show the prompt of {origin.model!r}: it answered without "
             "_debug_info. Ollama Cloud and servers before 0.11.5 cannot; ask a local server.",

@@ -55,20 +55,36 @@ def render(
     output. What the server cut, and which tools are in the prompt, goes to standard error.
     """
     prompt = read_prompt(prompt)
-    from timestep.cli.render.prompt import render_prompt
-
-    name, rendered = render_prompt(
-        context,
-        prompt,
-        reference=reference,
-        model=model,
-        instructions=instructions,
+    name, rendered = _rendered(
+        context, prompt, reference=reference, model=model, instructions=instructions
     )
     if as_json:
         print_json({"model": name, **asdict(rendered)})
         return
     write_answer(rendered.text if rendered.text.endswith("\n") else f"{rendered.text}\n")
     _tell(rendered)
+
+
+def _rendered(
+    context: Context,
+    prompt: str,
+    *,
+    reference: str | None,
+    model: str | None,
+    instructions: str | None,
+) -> "tuple[str, RenderedPrompt]":
+    """Return the model's name and the prompt, without importing the SDK if that can be done."""
+    if reference is None:
+        from timestep.cli.render.plain import render_plain
+
+        plain = render_plain(context, prompt, model=model, instructions=instructions)
+        if plain is not None:
+            return plain
+    from timestep.cli.render.prompt import render_prompt
+
+    return render_prompt(
+        context, prompt, reference=reference, model=model, instructions=instructions
+    )
 
 
 def _tell(rendered: "RenderedPrompt") -> None:
