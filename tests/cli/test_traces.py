@@ -195,6 +195,23 @@ def test_a_line_of_80_columns_tells_all_of_a_run(on_screen, sessions):
     assert " trip " not in lines[2]
 
 
+@pytest.mark.parametrize(
+    ("columns", "head"),
+    [
+        (60, "id ago question agent model outcome time"),
+        (50, "id ago question model outcome"),
+        (40, "id ago question outcome"),
+    ],
+)
+def test_a_narrow_list_leaves_columns_out_and_keeps_ids_whole(on_screen, sessions, columns, head):
+    shown, _ = on_screen(columns, "traces", "list")
+    first, *lines = shown.splitlines()
+
+    assert first.split() == head.split()
+    assert {len(line.split()[0]) for line in lines} == {6}
+    assert any("cancelled" in line for line in lines)
+
+
 DOCUMENTED = [
     ("6f0b3c1e", 1, "What shall I pack for Oslo?", "trip", "ollama/llama3.2", "ok", None),
     ("d41c7a90", 4, "How is the weather in Oslo?", "trip", "ollama/llama3.2", "ok", None),

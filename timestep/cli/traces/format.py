@@ -82,6 +82,7 @@ class Column:
         is_figure: Whether it is aligned to the right.
         least: The width that it may be shortened to; None if it is never shortened.
         rank: What there is no room for is left out, the highest rank first; 0 always stays.
+        spare: What has no room even when all are shortened is left out, the highest first; 0 stays.
         wraps: Whether it is continued below instead of shortened.
     """
 
@@ -89,6 +90,7 @@ class Column:
     is_figure: bool = False
     least: int | None = None
     rank: int = 0
+    spare: int = 0
     wraps: bool = False
 
 
@@ -141,9 +143,19 @@ def _fitted(wanted: dict[Column, int], room: int) -> tuple[dict[Column, int], in
         spare = {c: width - c.least for c, width in widths.items() if c.least is not None}
         column = max(spare, key=lambda column: spare[column], default=None)
         if column is None or spare[column] <= 0:
-            break
+            return _without_spare(wanted, widths, gap, room)
         widths[column] -= 1
     return widths, gap
+
+
+def _without_spare(
+    wanted: dict[Column, int], widths: dict[Column, int], gap: int, room: int
+) -> tuple[dict[Column, int], int]:
+    """Fit *wanted* without its most spare column; *widths* and *gap* stay when all are needed."""
+    column = max(wanted, key=lambda column: column.spare)
+    if not column.spare:
+        return widths, gap
+    return _fitted({c: width for c, width in wanted.items() if c != column}, room)
 
 
 def short(trace_id: str) -> str:

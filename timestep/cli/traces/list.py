@@ -94,15 +94,15 @@ def list_runs(
 
 _COLUMNS = (
     Column("id"),
-    Column("ago", is_figure=True),
+    Column("ago", is_figure=True, spare=1),
     Column("question", least=10),
-    Column("session", least=7),
-    Column("agent", least=5),
-    Column("model", least=14),
+    Column("session", least=7, spare=5),
+    Column("agent", least=5, spare=4),
+    Column("model", least=14, spare=2),
     Column("outcome"),
-    Column("time", is_figure=True),
-    Column("tokens", is_figure=True),
-    Column("cost", is_figure=True),
+    Column("time", is_figure=True, spare=3),
+    Column("tokens", is_figure=True, spare=6),
+    Column("cost", is_figure=True, spare=7),
 )
 
 
