@@ -2,13 +2,12 @@
 
 The steps: `WireModel._prepare` makes the request; `_ask` sends it and feeds the reply; `settle` decides
 what the answer is, and may have it asked for again; the span gets what happened. A wire's model
-supplies the steps with an underscore that raise NotImplementedError here.
+supplies the abstract steps.
 """
 
-import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -30,6 +29,7 @@ from agents.items import TResponseStreamEvent
 from openai.types.responses.response_prompt_param import ResponsePromptParam
 
 from timestep.answer import ids
+from timestep.answer.chunks import Usage as Counts
 from timestep.answer.defaults import without_implicit
 from timestep.answer.events import Events
 from timestep.answer.items import Ids
@@ -45,12 +45,11 @@ from timestep.answer.span import (
     record_request,
     recorded_errors,
 )
-from timestep.errors import TimestepError, UnsupportedInputError
+from timestep.answer.warnings import Warnings
+from timestep.errors import TimestepError
 from timestep.errors.retry import retry_advice
 from timestep.net.causes import drop_frames
 from timestep.net.origin import Origin
-
-logger = logging.getLogger("timestep")
 
 NEW_IDS = Ids(
     response=ids.new_response_id,
@@ -91,18 +90,54 @@ RequestT = TypeVar("RequestT", bound=WireRequest)
 
 
 @dataclass(slots=True)
-class _Progress:
-    """How far a model call has come."""
+class _Run:
+    """One model call under way.
 
-    started: float
+    Attributes:
+        reply: The answer; None until the request is made.
+        first_token_seconds: How long the first output took.
+    """
+
+    call: ModelCall
+    span: GenerationSpan
     is_streamed: bool
     reply: Reply | None = None
     first_token_seconds: float | None = None
+    _started: float = field(default_factory=time.monotonic)
 
     @property
     def has_output(self) -> bool:
         """True once something was shown."""
         return self.reply is not None and self.reply.has_output
+
+    def note_output(self) -> None:
+        """Take the time of the first output, once there is some."""
+        if self.first_token_seconds is None and self.has_output:
+            self.first_token_seconds = time.monotonic() - self._started
+
+    def answer(self) -> Reply:
+        """Return the answer, which there is after the first event."""
+        assert self.reply is not None, "no events without a reply"  # noqa: S101 - an invariant
+        return self.reply
+
+    def record(self) -> None:
+        """Put what the answer is and what it took on the span."""
+        reply = self.answer()
+        record_answer(
+            self.span,
+            self.call.tracing,
+            usage=reply.usage,
+            output=reply.output,
+            first_token_seconds=self.first_token_seconds,
+            dropped_calls=reply.dropped_calls,
+        )
+
+    def fail(self, error: TimestepError) -> Events:
+        """Return the events that end a response which was already shown in part."""
+        reply = self.answer()
+        reply.fail(str(error))
+        self.record()
+        return reply.take_events()
 
 
 class WireModel(Model, ABC, Generic[RequestT]):
@@ -133,13 +168,11 @@ class WireModel(Model, ABC, Generic[RequestT]):
         self.model = model
         self.traced_as = model
         """The name in traces: the one the application uses, with its prefix."""
-        self._kind = kind
+        self._warnings = Warnings(kind, model, strict=strict)
         self._implementation = implementation
         self._ids = ids
-        self._strict = strict
         self._settings = settings or ModelSettings()
         self._has_settings = self._settings != ModelSettings()
-        self._warned: set[str] = set()
 
     def _filled(self, own: ModelSettings | None) -> ModelSettings:
         if own is not None and self.knows_implicit_settings:
@@ -184,14 +217,14 @@ class WireModel(Model, ABC, Generic[RequestT]):
         if reply.was_cut:
             limit = request.rules.token_limit or "its own limit or the context window"
             setting = request.rules.token_limit.partition("=")[0] or request.rules.limits
-            self._warn_once(
+            self._warnings.once(
                 "cut",
                 f"was cut at its token limit ({limit}), so its answer is incomplete; raise "
                 f"{setting}.",
                 setting=setting,
             )
         elif is_empty(reply):
-            self._warn_once("empty", "gave an empty answer: white space or thinking alone.")
+            self._warnings.once("empty", "gave an empty answer: white space or thinking alone.")
 
     def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
         """Return what the SDK should know about repeating a failed call."""
@@ -227,24 +260,18 @@ class WireModel(Model, ABC, Generic[RequestT]):
             elsewhere(previous_response_id, conversation_id, prompt),
         )
         del model_settings  # a crash report shows variables, and extra_headers may hold a key
-        span = self._span(call)
-        with span, recorded_errors(span, tracing, "Error getting response"):
-            reply = await self._whole(call, span)
-            counts = reply.usage
-            usage = Usage(
-                requests=counts.requests,
-                input_tokens=counts.input_tokens,
-                output_tokens=counts.output_tokens,
-                total_tokens=counts.total_tokens,
-            )
-            usage.input_tokens_details.cached_tokens = counts.cached_tokens
-            usage.output_tokens_details.reasoning_tokens = counts.reasoning_tokens
+        run = _Run(call, self._span(call), is_streamed=False)
+        with run.span, recorded_errors(run.span, tracing, "Error getting response"):
+            async with aclosing(self._events(run)) as batches:
+                async for _ in batches:
+                    pass
+            reply = run.answer()
             keeps_usage = call.settings.preserve_raw_usage is True
             return ModelResponse(
                 output=reply.output,
-                usage=usage,
+                usage=_sdk_usage(reply.usage),
                 response_id=None,
-                raw_usage=counts.figures if keeps_usage else None,
+                raw_usage=reply.usage.figures if keeps_usage else None,
             )
 
     async def stream_response(
@@ -281,57 +308,49 @@ class WireModel(Model, ABC, Generic[RequestT]):
             elsewhere(previous_response_id, conversation_id, prompt),
         )
         del model_settings  # a crash report shows variables, and extra_headers may hold a key
-        span = self._span(call)
+        run = _Run(call, self._span(call), is_streamed=True)
         # A generator may be closed in another context than it began in, so the span is not made
         # current: nothing is nested in it.
-        span.start(mark_as_current=False)
+        run.span.start(mark_as_current=False)
         message = "Error streaming response"
-        progress = _Progress(time.monotonic(), is_streamed=True)
         try:
-            with recorded_errors(span, tracing, message):
-                async with aclosing(self._events(call, span, progress)) as batches:
+            with recorded_errors(run.span, tracing, message):
+                async with aclosing(self._events(run)) as batches:
                     try:
                         async for events in batches:
                             for event in events:
                                 yield event
                     except TimestepError as exc:
-                        if progress.reply is None or not progress.has_output:
+                        if not run.has_output:
                             raise
-                        record_error(span, tracing, message, exc)
-                        for event in self._failed(call, span, progress, progress.reply, exc):
+                        record_error(run.span, tracing, message, exc)
+                        for event in run.fail(exc):
                             yield event
         finally:
-            span.finish(reset_current=False)
+            run.span.finish(reset_current=False)
 
-    async def _whole(self, call: ModelCall, span: GenerationSpan) -> Reply:
-        """Return the finished reply, read as if it was streamed."""
-        progress = _Progress(time.monotonic(), is_streamed=False)
-        async with aclosing(self._events(call, span, progress)) as batches:
-            async for _ in batches:
-                pass
-        assert progress.reply is not None, "no events without a reply"  # noqa: S101 - an invariant
-        return progress.reply
-
-    async def _events(
-        self, call: ModelCall, span: GenerationSpan, progress: _Progress
-    ) -> AsyncGenerator[Events]:
+    async def _events(self, run: _Run) -> AsyncGenerator[Events]:
         """Yield batches of events as they arrive; the last one ends with the response's last event."""
-        request = await self._prepared(call)
-        reply = progress.reply = Reply(
+        call, span = run.call, run.span
+        try:
+            request = await self._prepare(call)
+        except TimestepError as exc:
+            drop_frames(exc)  # they hold the headers
+            raise exc from exc.__cause__
+        reply = run.reply = Reply(
             request.rules,
             model=self.model,
             created_at=time.time(),
             ids=self._ids,
             origin=self._origin(request),
-            is_streamed=progress.is_streamed,
+            is_streamed=run.is_streamed,
         )
         while True:
             record_request(span, call.tracing, request)
             try:
                 async with aclosing(self._ask(request, reply, call, span)) as batches:
                     async for events in batches:
-                        if progress.first_token_seconds is None and reply.has_output:
-                            progress.first_token_seconds = time.monotonic() - progress.started
+                        run.note_output()
                         yield events
             except TimestepError as exc:
                 drop_frames(exc)  # they hold what the server said, which may repeat the key in it
@@ -348,41 +367,9 @@ class WireModel(Model, ABC, Generic[RequestT]):
                 yield events
         reply.finish(raw_usage=call.settings.preserve_raw_usage is True)
         # The consumer may stop at the last event, so everything is recorded before it.
-        self._record(call, span, progress, reply)
+        run.record()
         self._note_answer(request, reply)
         yield reply.take_events()
-
-    async def _prepared(self, call: ModelCall) -> RequestT:
-        try:
-            return await self._prepare(call)
-        except TimestepError as exc:
-            drop_frames(exc)  # they hold the headers
-            raise exc from exc.__cause__
-
-    def _failed(
-        self,
-        call: ModelCall,
-        span: GenerationSpan,
-        progress: _Progress,
-        reply: Reply,
-        error: TimestepError,
-    ) -> Events:
-        """Return the events that end a response which was already shown in part."""
-        reply.fail(str(error))
-        self._record(call, span, progress, reply)
-        return reply.take_events()
-
-    def _record(
-        self, call: ModelCall, span: GenerationSpan, progress: _Progress, reply: Reply
-    ) -> None:
-        record_answer(
-            span,
-            call.tracing,
-            usage=reply.usage,
-            output=reply.output,
-            first_token_seconds=progress.first_token_seconds,
-            dropped_calls=reply.dropped_calls,
-        )
 
     def _span(self, call: ModelCall) -> GenerationSpan:
         return open_span(
@@ -394,23 +381,17 @@ class WireModel(Model, ABC, Generic[RequestT]):
             implementation=self._implementation,
         )
 
-    def _warn(self, ignored: Iterable[str]) -> None:
-        """Warn once of each thing that is ignored, or refuse them all under strict validation."""
-        phrases = list(ignored)
-        if phrases and self._strict:
-            raise UnsupportedInputError(
-                f"{self._kind} {self.model!r} cannot take: {'; '.join(phrases)}. Leave it out, or "
-                "turn off strict_feature_validation to ignore it."
-            )
-        for phrase in phrases:
-            self._warn_once(phrase, f"ignores {phrase}.")
 
-    def _warn_once(self, topic: str, said: str, **more: str) -> None:
-        """Log a warning the first time for *topic*; *more* are further attributes of the record."""
-        if topic not in self._warned:
-            self._warned.add(topic)
-            extra = {"topic": topic, **more}
-            logger.warning("%s %r %s", self._kind, self.model, said, extra=extra)
+def _sdk_usage(counts: Counts) -> Usage:
+    usage = Usage(
+        requests=counts.requests,
+        input_tokens=counts.input_tokens,
+        output_tokens=counts.output_tokens,
+        total_tokens=counts.total_tokens,
+    )
+    usage.input_tokens_details.cached_tokens = counts.cached_tokens
+    usage.output_tokens_details.reasoning_tokens = counts.reasoning_tokens
+    return usage
 
 
 def elsewhere(

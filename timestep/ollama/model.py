@@ -209,7 +209,9 @@ class OllamaModel(WireModel[ChatRequest]):
             return None
         relaxed = without_constraint(request, error)
         if relaxed is not None:
-            self._warn(["a constraint of the schema, which the server's grammar refused"])
+            self._warnings.ignored(
+                ["a constraint of the schema, which the server's grammar refused"]
+            )
         return relaxed
 
     def _without_level(self, request: ChatRequest, error: OllamaError) -> ChatRequest | None:
@@ -224,12 +226,14 @@ class OllamaModel(WireModel[ChatRequest]):
         """Return *request* for a server that knows thinking only as on and off."""
         if not isinstance(request.body.get("think"), str):
             return request
-        self._warn(["the level of reasoning.effort (this server only turns thinking on or off)"])
+        self._warnings.ignored(
+            ["the level of reasoning.effort (this server only turns thinking on or off)"]
+        )
         return replace(request, body={**request.body, "think": True})
 
     async def _prepare(self, call: ModelCall) -> ChatRequest:
         """Return the request for *call*; ask the server what the model can do where that matters."""
-        self._warn([f"{name} (Ollama keeps no state)" for name in call.elsewhere])
+        self._warnings.ignored([f"{name} (Ollama keeps no state)" for name in call.elsewhere])
         tools = self._tools.convert(call.tools, call.handoffs)
         offers = bool(tools) and call.settings.tool_choice != "none"
         fields = settings_to_fields(call.settings, self._options)
@@ -268,7 +272,9 @@ class OllamaModel(WireModel[ChatRequest]):
         )
         if not self._catalogue.knows_levels(self._served_as):
             request = self._with_plain_think(request)
-        self._warn([*request.ignored, *self._source.losses(request.body, request.headers)])
+        self._warnings.ignored(
+            [*request.ignored, *self._source.losses(request.body, request.headers)]
+        )
         return request
 
     def _rules(self, abilities: Abilities) -> Rules:
@@ -300,7 +306,7 @@ class OllamaModel(WireModel[ChatRequest]):
             and request.body.get("truncate") is not False
             and reply.usage.requests == 1
         ):
-            self._warn_once(
+            self._warnings.once(
                 "window",
                 f"used {used} of the {window} tokens of its window, so the beginning may have been "
                 "cut; raise num_ctx.",

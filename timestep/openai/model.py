@@ -114,7 +114,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         return self._wire.origin(self.model, request.headers)
 
     async def _prepare(self, call: ModelCall) -> ChatRequest:
-        self._warn([f"{name} (the server keeps no state)" for name in call.elsewhere])
+        self._warnings.ignored([f"{name} (the server keeps no state)" for name in call.elsewhere])
         endpoint, options = self._wire.endpoint, self._options
         made = chat_body(
             Ask(
@@ -130,7 +130,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             is_openai=endpoint.is_openai,
             include_usage=options.include_usage and not self._wire.refuses_stream_options,
         )
-        self._warn(made.ignored)
+        self._warnings.ignored(made.ignored)
         body = {**added_fields(options.extra_body, call.settings), **made.body}
         if call.output is not None and not call.output.is_plain_text():
             body = self._with_format(body, call)
@@ -204,7 +204,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         finally:
             record_host(span, self._wire.host)
             for phrase in reader.ignored:
-                self._warn_once(phrase, f"sent {phrase}, which are ignored.")
+                self._warnings.once(phrase, f"sent {phrase}, which are ignored.")
             await exchange.aclose(finished=reply.done)
 
     async def _instead(self, request: ChatRequest, error: TimestepError) -> ChatRequest:
@@ -230,7 +230,9 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         ):
             return None
         self._wire.refuses_stream_options = True
-        self._warn_once("usage", "runs on a server that cannot say how many tokens a stream used.")
+        self._warnings.once(
+            "usage", "runs on a server that cannot say how many tokens a stream used."
+        )
         body = {name: value for name, value in request.body.items() if name != "stream_options"}
         return replace(request, body=body)
 

@@ -1,0 +1,46 @@
+"""Says each thing about a model once, in the log."""
+
+import logging
+from collections.abc import Iterable
+
+from timestep.errors import UnsupportedInputError
+
+logger = logging.getLogger("timestep")
+
+
+class Warnings:
+    """The warnings about one model.
+
+    Args:
+        kind: Names the server: ``"Ollama model"``.
+        model: The model's name.
+        strict: Raise for what would be ignored with a warning.
+    """
+
+    def __init__(self, kind: str, model: str, *, strict: bool) -> None:
+        self._kind = kind
+        self._model = model
+        self._strict = strict
+        self._said: set[str] = set()
+
+    def ignored(self, phrases: Iterable[str]) -> None:
+        """Warn of each thing that is ignored.
+
+        Raises:
+            UnsupportedInputError: Something is ignored, and the validation is strict.
+        """
+        found = list(phrases)
+        if found and self._strict:
+            raise UnsupportedInputError(
+                f"{self._kind} {self._model!r} cannot take: {'; '.join(found)}. Leave it out, or "
+                "turn off strict_feature_validation to ignore it."
+            )
+        for phrase in found:
+            self.once(phrase, f"ignores {phrase}.")
+
+    def once(self, topic: str, said: str, **more: str) -> None:
+        """Log a warning the first time for *topic*; *more* are further attributes of the record."""
+        if topic not in self._said:
+            self._said.add(topic)
+            extra = {"topic": topic, **more}
+            logger.warning("%s %r %s", self._kind, self._model, said, extra=extra)
