@@ -12,6 +12,9 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _SHOWN = 600
 """How many characters of the server's own words an error repeats."""
 
+_QUOTED = 120
+"""How many characters of a line an error quotes."""
+
 _SEARCHED = 1 << 20
 """How many bytes at the head of a line are searched for secrets before the line is quoted."""
 
@@ -42,10 +45,10 @@ class Origin:
         text = _UNPRINTABLE.sub("\ufffd", self.hide(text))
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
-    def quote(self, line: bytes, *, shown: int = 120) -> str:
-        """Return the first *shown* characters of *line* in quotes, without secrets."""
+    def quote(self, line: bytes) -> str:
+        """Return the beginning of *line* in quotes, without secrets."""
         text = self.hide(line[:_SEARCHED].decode("utf-8", "replace"))
-        return repr(text if len(text) <= shown else f"{text[:shown]}…")
+        return repr(text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…")
 
     def masked(self, document: object) -> object:
         """Return the JSON *document* without secrets."""

@@ -241,7 +241,7 @@ class OllamaModel(WireModel[ChatRequest]):
             call.input,
             model=self.model,
             instructions=call.instructions,
-            fetched=await self._fetch(call.input),
+            fetched=await _fetched(call.input, self._options),
         )
         needs = (
             offers
@@ -268,7 +268,7 @@ class OllamaModel(WireModel[ChatRequest]):
             output=call.output,
             abilities=abilities,
             emulate_tools=self._options.tool_emulation,
-            rules=self._rules(abilities),
+            rules=_rules(self.model, self._options, abilities),
         )
         if not self._catalogue.knows_levels(self._served_as):
             request = self._with_plain_think(request)
@@ -276,24 +276,6 @@ class OllamaModel(WireModel[ChatRequest]):
             [*request.ignored, *self._source.losses(request.body, request.headers)]
         )
         return request
-
-    def _rules(self, abilities: Abilities) -> Rules:
-        """Return what the options say about reading an answer."""
-        options = self._options
-        thinks = "thinking" in (abilities.capabilities or ())
-        return Rules(
-            text_calls=applies_to(self.model, options.text_calls),
-            think_tags=not thinks and applies_to(self.model, options.think_tags),
-            limits="max_tokens or num_ctx",
-            repairs=options.repairs,
-        )
-
-    async def _fetch(self, items: str | list[TResponseInputItem]) -> dict[str, bytes]:
-        if not self._options.allow_remote_images or isinstance(items, str):
-            return {}
-        from timestep.ollama.request.fetch import fetch_images  # noqa: PLC0415 - few want it, it loads httpx
-
-        return await fetch_images(remote_images(items))
 
     def _note_answer(self, request: ChatRequest, reply: Reply) -> None:
         """Warn also when the server may have cut something, because the window is full."""
@@ -311,3 +293,25 @@ class OllamaModel(WireModel[ChatRequest]):
                 f"used {used} of the {window} tokens of its window, so the beginning may have been "
                 "cut; raise num_ctx.",
             )
+
+
+def _rules(model: str, options: OllamaModelOptions, abilities: Abilities) -> Rules:
+    """Return what *options* say about reading an answer."""
+    thinks = "thinking" in (abilities.capabilities or ())
+    return Rules(
+        text_calls=applies_to(model, options.text_calls),
+        think_tags=not thinks and applies_to(model, options.think_tags),
+        limits="max_tokens or num_ctx",
+        repairs=options.repairs,
+    )
+
+
+async def _fetched(
+    items: str | list[TResponseInputItem], options: OllamaModelOptions
+) -> dict[str, bytes]:
+    """Return the remote images of *items* by URL, where *options* allow them."""
+    if not options.allow_remote_images or isinstance(items, str):
+        return {}
+    from timestep.ollama.request.fetch import fetch_images  # noqa: PLC0415 - few want it, it loads httpx
+
+    return await fetch_images(remote_images(items))

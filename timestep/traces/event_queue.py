@@ -58,15 +58,15 @@ class EventQueue:
 
     def _put(self, event: Event) -> None:
         if self._refusal is not None:
-            return self._lose(1, self._refusal)
+            return self._lose(self._refusal)
         size = _size(event)
         if isinstance(event, SpanEnded) and size > self._most_bytes:
             event = SpanCut(*event._replace(data=_type_of(event), text="", exchanges=()))
             size = _size(event)
         if isinstance(event, SpanCut):
-            self._lose(1, "a step is larger than the queue, so its content is left out")
+            self._lose("a step is larger than the queue, so its content is left out")
         if self._bytes + size > self._most_bytes:
-            return self._lose(1, "the queue is full")
+            return self._lose("the queue is full")
         self._events.append(event)
         self._bytes += size
         self._came += 1
@@ -170,8 +170,8 @@ class EventQueue:
             self._not_logged.append(reason)
         self._log()
 
-    def _lose(self, count: int, reason: str) -> None:
-        self._losses[reason] += count
+    def _lose(self, reason: str) -> None:
+        self._losses[reason] += 1
         self._came += 1  # the loss is to be written, too
         self._not_logged.append(reason)
 

@@ -76,7 +76,7 @@ def build_conversation(
     """
     builder = _Builder(model=model, fetched=fetched or {})
     if instructions:
-        builder.system(instructions, [])
+        builder.turns.system(instructions, [])
     for index, item in enumerate(as_items(items)):
         builder.add(item, index)
     return builder.finish()
@@ -87,13 +87,50 @@ _Call = tuple[Message, Message]
 
 
 @dataclass(slots=True)
+class _Turns:
+    """The messages so far, with everything of one assistant turn in one of them."""
+
+    messages: list[Message] = field(default_factory=list[Message])
+    media: set[str] = field(default_factory=set[str])
+    turn: Message | None = None
+
+    def assistant(self) -> Message:
+        """Return the message of the current assistant turn."""
+        if self.turn is None:
+            self.turn = {"role": "assistant", "content": ""}
+            self.messages.append(self.turn)
+        return self.turn
+
+    def say(self, text: str) -> None:
+        """Add *text* to the current assistant turn."""
+        turn = self.assistant()
+        turn["content"] = f"{turn['content']}\n\n{text}" if turn["content"] else text
+
+    def append(self, message: Message, media: list[Medium]) -> None:
+        """Add a message that ends the assistant turn."""
+        if media:
+            message["images"] = [data for _, data in media]
+            self.media.update(capability for capability, _ in media)
+        self.turn = None
+        self.messages.append(message)
+
+    def system(self, text: str, media: list[Medium]) -> None:
+        """Add a system message, or add to the one that stands before everything else."""
+        if len(self.messages) == 1 and self.messages[0]["role"] == "system" and not media:
+            head = self.messages[0]
+            head["content"] = "\n\n".join(filter(None, (head["content"], text)))
+        else:
+            self.append({"role": "system", "content": text}, media)
+
+
+@dataclass(slots=True)
 class _Builder:
+    """Converts the items of one history, in their order."""
+
     model: str
     fetched: Fetched
-    messages: list[Message] = field(default_factory=list[Message])
-    turn: Message | None = None
+    turns: _Turns = field(default_factory=_Turns)
     pairs: Pairs[_Call] = field(default_factory=Pairs[_Call])
-    media: set[str] = field(default_factory=set[str])
     ignored: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
 
@@ -114,9 +151,10 @@ class _Builder:
             self.hosted(item, index)
 
     def finish(self) -> Conversation:
-        messages = self.messages
+        messages = self.turns.messages
         for turn, call in self.pairs.alone():
-            self._tell_call(turn, call)
+            self.ignored.append(CALL_ALONE)
+            _tell_call(turn, call)
         if not messages:
             raise UnsupportedInputError(
                 "The input holds nothing to send: Ollama would load the model and not answer. "
@@ -132,28 +170,10 @@ class _Builder:
         return Conversation(
             messages,
             frozenset(self.pairs.names),
-            frozenset(self.media),
+            frozenset(self.turns.media),
             tuple(dict.fromkeys(self.ignored)),
             tuple(dict.fromkeys(self.notes)),
         )
-
-    def _assistant(self) -> Message:
-        """Return the message of the current assistant turn."""
-        if self.turn is None:
-            self.turn = {"role": "assistant", "content": ""}
-            self.messages.append(self.turn)
-        return self.turn
-
-    def _append(self, message: Message, media: list[Medium]) -> None:
-        if media:
-            message["images"] = [data for _, data in media]
-            self.media.update(capability for capability, _ in media)
-        self.turn = None
-        self.messages.append(message)
-
-    def _say(self, text: str) -> None:
-        turn = self._assistant()
-        turn["content"] = f"{turn['content']}\n\n{text}" if turn["content"] else text
 
     def message(self, item: Item, index: int) -> None:
         role = item.get("role")
@@ -167,23 +187,15 @@ class _Builder:
             text, media = read_content(item.get("content"), where, self.fetched, joint="")
             if media:
                 self.ignored.append("images in assistant messages")
-            self._assistant()
+            self.turns.assistant()
             if text:
-                self._say(text)
+                self.turns.say(text)
         else:
             text, media = read_content(item.get("content"), where, self.fetched)
             if wire_role == "system":
-                self.system(text, media)
+                self.turns.system(text, media)
             else:
-                self._append({"role": wire_role, "content": text}, media)
-
-    def system(self, text: str, media: list[Medium]) -> None:
-        """Add a system message, or add to the one that stands before everything else."""
-        if len(self.messages) == 1 and self.messages[0]["role"] == "system" and not media:
-            head = self.messages[0]
-            head["content"] = "\n\n".join(filter(None, (head["content"], text)))
-        else:
-            self._append({"role": "system", "content": text}, media)
+                self.turns.append({"role": wire_role, "content": text}, media)
 
     def reasoning(self, item: Item, index: int) -> None:
         origin = item.get("provider_data")
@@ -193,7 +205,7 @@ class _Builder:
         parts = mappings(item.get("content")) or mappings(item.get("summary"))
         text = "".join(map(text_of, parts))
         if text:
-            turn = self._assistant()
+            turn = self.turns.assistant()
             turn["thinking"] = f"{turn['thinking']}\n\n{text}" if "thinking" in turn else text
 
     def function_call(self, item: Item, index: int) -> None:
@@ -209,7 +221,7 @@ class _Builder:
                 f"input[{index}] is a tool call with the call_id {call_id!r} and the name {name!r}; "
                 "both must be text."
             )
-        turn = self._assistant()
+        turn = self.turns.assistant()
         calls = turn.setdefault("tool_calls", [])
         function = {"index": len(calls), "name": name, "arguments": decode_arguments(arguments)}
         call = {"id": call_id, "function": function}
@@ -229,28 +241,16 @@ class _Builder:
         name = self.pairs.called(call_id)
         if call_id is None or not self.pairs.add_result(call_id):
             self.ignored.append(RESULT_ALONE)
-            self._append({"role": "user", "content": told_result(name, text)}, media)
+            self.turns.append({"role": "user", "content": told_result(name, text)}, media)
             return
-        self._append(
+        self.turns.append(
             {"role": "tool", "content": text, "tool_name": name, "tool_call_id": call_id}, media
         )
-
-    def _tell_call(self, turn: Message, call: Message) -> None:
-        """Put *call* of *turn*, which has no result, into words."""
-        self.ignored.append(CALL_ALONE)
-        others = [other for other in turn["tool_calls"] if other is not call]
-        for index, other in enumerate(others):
-            other["function"]["index"] = index
-        turn["tool_calls"] = others
-        if not others:
-            del turn["tool_calls"]
-        words = told_alone(call["function"]["name"], call["function"]["arguments"])
-        turn["content"] = "\n\n".join(filter(None, (turn["content"], words)))
 
     def hosted(self, item: Item, index: int) -> None:
         """Put the item of a hosted tool into words, because the model never made this call."""
         try:
-            self._say(told_item(item))
+            self.turns.say(told_item(item))
         except (TypeError, ValueError, RecursionError) as exc:
             raise UnsupportedInputError(
                 f"input[{index}] cannot be written as JSON: {exc}."
@@ -266,6 +266,18 @@ class _Builder:
 
     def listing(self, item: Item, index: int) -> None:
         self.notes.append(f"{item.get('type')} says nothing to the model")
+
+
+def _tell_call(turn: Message, call: Message) -> None:
+    """Put *call* of *turn*, which has no result, into words."""
+    others = [other for other in turn["tool_calls"] if other is not call]
+    for index, other in enumerate(others):
+        other["function"]["index"] = index
+    turn["tool_calls"] = others
+    if not others:
+        del turn["tool_calls"]
+    words = told_alone(call["function"]["name"], call["function"]["arguments"])
+    turn["content"] = "\n\n".join(filter(None, (turn["content"], words)))
 
 
 def _known_id(item: Item, names: Container[str]) -> str | None:
