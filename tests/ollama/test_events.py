@@ -17,7 +17,9 @@ from openai.types.responses.response_usage import InputTokensDetails
 from pydantic import Field, TypeAdapter
 
 from tests.ollama.answers import answer, call, chunk, last, logprob, ndjson, new_reply, request
-from timestep.answer.events import instance, read_logprobs, zeroed
+from timestep.answer.events import instance
+from timestep.answer.logprobs import read_logprobs
+from timestep.answer.usage import zeroed
 
 DELTAS = {
     "response.output_text.delta",

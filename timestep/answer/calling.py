@@ -23,13 +23,11 @@ from agents import (
     ModelTracing,
     Tool,
     TResponseInputItem,
-    Usage,
 )
 from agents.items import TResponseStreamEvent
 from openai.types.responses.response_prompt_param import ResponsePromptParam
 
 from timestep.answer import ids
-from timestep.answer.chunks import Usage as Counts
 from timestep.answer.defaults import without_implicit
 from timestep.answer.events import Events
 from timestep.answer.items import Ids
@@ -45,6 +43,7 @@ from timestep.answer.span import (
     record_request,
     recorded_errors,
 )
+from timestep.answer.usage import sdk_usage
 from timestep.answer.warnings import Warnings
 from timestep.errors import TimestepError
 from timestep.errors.retry import retry_advice
@@ -269,7 +268,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
             keeps_usage = call.settings.preserve_raw_usage is True
             return ModelResponse(
                 output=reply.output,
-                usage=_sdk_usage(reply.usage),
+                usage=sdk_usage(reply.usage),
                 response_id=None,
                 raw_usage=reply.usage.figures if keeps_usage else None,
             )
@@ -380,18 +379,6 @@ class WireModel(Model, ABC, Generic[RequestT]):
             host=self._host,
             implementation=self._implementation,
         )
-
-
-def _sdk_usage(counts: Counts) -> Usage:
-    usage = Usage(
-        requests=counts.requests,
-        input_tokens=counts.input_tokens,
-        output_tokens=counts.output_tokens,
-        total_tokens=counts.total_tokens,
-    )
-    usage.input_tokens_details.cached_tokens = counts.cached_tokens
-    usage.output_tokens_details.reasoning_tokens = counts.reasoning_tokens
-    return usage
 
 
 def elsewhere(

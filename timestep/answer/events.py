@@ -36,13 +36,11 @@ from openai.types.responses import (
     ResponseRefusalDoneEvent,
     ResponseTextDeltaEvent,
     ResponseTextDoneEvent,
-    ResponseUsage,
 )
 from openai.types.responses.response_output_text import Logprob
 from openai.types.responses.response_reasoning_item import Content
 from openai.types.responses.response_text_delta_event import Logprob as DeltaLogprob
 from openai.types.responses.response_text_done_event import Logprob as DoneLogprob
-from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 from pydantic import BaseModel
 
 from timestep.answer.chunks import Logprobs
@@ -51,9 +49,6 @@ REASONING_ID = "__fake_id__"
 """The id of reasoning items: the SDK's own placeholder, which it strips before OpenAI sees it."""
 
 Events = list[TResponseStreamEvent]
-
-_HUGE = 1e300
-"""Larger than any logprob. NaN and infinity are larger too, and JSON cannot say them."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _new = object.__new__
@@ -353,61 +348,6 @@ def output_text(text: str, logprobs: Logprobs) -> ResponseOutputText:
         type="output_text",
         logprobs=_logprobs(Logprob, logprobs),
     )
-
-
-def usage(
-    input_tokens: int,
-    output_tokens: int,
-    cached_tokens: int,
-    reasoning_tokens: int = 0,
-    **more: Any,
-) -> ResponseUsage:
-    """Return the token counts; *more* are the provider's own figures, kept as extra fields."""
-    return ResponseUsage.model_validate(
-        {
-            "input_tokens": input_tokens,
-            "input_tokens_details": zeroed(InputTokensDetails, cached_tokens=cached_tokens),
-            "output_tokens": output_tokens,
-            "output_tokens_details": zeroed(OutputTokensDetails, reasoning_tokens=reasoning_tokens),
-            "total_tokens": input_tokens + output_tokens,
-            **more,
-        }
-    )
-
-
-def zeroed(details: type[_Model], **counts: int) -> _Model:
-    """Return *details* with *counts*, and 0 for other required counts, which newer openai adds."""
-    return details.model_validate({**_zeros(details), **counts})
-
-
-@cache
-def _zeros(details: type[BaseModel]) -> dict[str, int]:
-    return {name: 0 for name, field in details.model_fields.items() if field.is_required()}
-
-
-def read_logprobs(entries: Any) -> Logprobs:
-    """Return the server's logprobs, with the fields that openai requires and old servers leave out.
-
-    Raises:
-        ValueError: *entries* is not a list of tokens with their logprobs.
-    """
-    if not isinstance(entries, list):
-        raise ValueError("logprobs")
-    return [_read_logprob(entry) for entry in cast("list[Any]", entries)]
-
-
-def _read_logprob(entry: Any) -> dict[str, Any]:
-    match entry:
-        case {"token": str(token), "logprob": int() | float() as logprob} if abs(logprob) < _HUGE:
-            whole = {
-                "token": token,
-                "logprob": logprob,
-                "bytes": entry.get("bytes") or list(token.encode()),
-                "top_logprobs": read_logprobs(entry.get("top_logprobs") or []),
-            }
-            return Logprob.model_validate(whole).model_dump()
-        case _:
-            raise ValueError("logprobs")
 
 
 def _logprobs(cls: type[_Model], logprobs: Logprobs) -> list[_Model]:

@@ -6,9 +6,8 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
-from openai.types.responses import Response, ResponseOutputItem, ResponseUsage
+from openai.types.responses import Response, ResponseOutputItem
 
 from timestep.answer.chunks import (
     Call,
@@ -20,10 +19,11 @@ from timestep.answer.chunks import (
     TokenLogprobs,
     Usage,
 )
-from timestep.answer.events import Events, usage
+from timestep.answer.events import Events
 from timestep.answer.held import HeldText
 from timestep.answer.items import Ids, Items
 from timestep.answer.rules import Rules
+from timestep.answer.usage import response_usage
 from timestep.answer.written import Mismatch, declared_name
 from timestep.errors import ModelOutputError
 from timestep.net.origin import Origin
@@ -181,7 +181,7 @@ class Reply:
         """
         if not self.items.has_text and not self.calls:
             self.items.open_message()  # an empty answer is an answer
-        counted = _openai_usage(self.usage, self.usage.figures if raw_usage else {})
+        counted = response_usage(self.usage, raw=raw_usage)
         return self.items.finish("completed", counted, cut_by=self.cut_by)
 
     def fail(self, message: str, *, code: str = "server_error") -> None:
@@ -191,7 +191,7 @@ class Reply:
             message: What happened.
             code: One of the Responses API's error codes.
         """
-        counted = _openai_usage(self.usage, {}) if self.usage.requests else None
+        counted = response_usage(self.usage, raw=False) if self.usage.requests else None
         error = {"error": {"code": code, "message": message}}
         self.items.finish("failed", counted, cut_by=self.cut_by, more=error)
 
@@ -236,17 +236,6 @@ def text_of_arguments(arguments: object) -> str:
         )
     except (TypeError, RecursionError) as exc:  # only a foreign client's objects get here
         raise ValueError("arguments") from exc
-
-
-def _openai_usage(counted: Usage, figures: dict[str, int]) -> ResponseUsage:
-    more: dict[str, Any] = {**figures, **({} if counted.cost is None else {"cost": counted.cost})}
-    return usage(
-        counted.input_tokens,
-        counted.output_tokens,
-        counted.cached_tokens,
-        counted.reasoning_tokens,
-        **more,
-    )
 
 
 def _unusable(origin: Origin, call: str) -> ModelOutputError:

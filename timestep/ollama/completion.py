@@ -8,7 +8,7 @@ from openai.types.chat import ChatCompletion
 from pydantic import ValidationError
 
 from timestep.answer import ids
-from timestep.answer.events import read_logprobs
+from timestep.answer.logprobs import read_logprobs
 from timestep.answer.reply import text_of_arguments
 from timestep.errors import OllamaStreamError
 from timestep.net.origin import Origin

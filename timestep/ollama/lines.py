@@ -19,7 +19,7 @@ from timestep.answer.chunks import (
     Usage,
     count,
 )
-from timestep.answer.events import read_logprobs
+from timestep.answer.logprobs import read_logprobs
 from timestep.errors import OllamaError, OllamaStreamError
 from timestep.net.limits import (
     LONGEST_JSON,

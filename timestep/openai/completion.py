@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from timestep.answer.chunks import Chunk, End, Refusal, Text, Thinking, TokenLogprobs, Usage, count
-from timestep.answer.events import read_logprobs
+from timestep.answer.logprobs import read_logprobs
 from timestep.net.foreign import mapping
 from timestep.net.limits import MOST_CALLS
 from timestep.net.origin import Origin
