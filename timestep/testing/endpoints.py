@@ -11,7 +11,7 @@ from timestep.testing import catalog, checks, gojson, http
 from timestep.testing.catalog import Catalog, Model
 from timestep.testing.godecode import Number
 from timestep.testing.http import Request, Response
-from timestep.testing.routes import Route, Routes, summary
+from timestep.testing.routes import Routes, summary
 from timestep.testing.script import Script
 
 VERSION = "0.33.0"
@@ -30,7 +30,7 @@ class Endpoints(Routes):
     def __init__(self, script: Script) -> None:
         super().__init__(script)
         self.catalog = Catalog()
-        self._routes: dict[str, dict[str, Route]] = {
+        self.routes = {
             "/": {"HEAD": self._root, "GET": self._root},
             "/api/version": {"HEAD": self._version, "GET": self._version},
             "/api/status": {"GET": self._status},
@@ -41,9 +41,6 @@ class Endpoints(Routes):
             "/api/me": {"POST": self._me},
             "/api/chat": {"POST": self._chat},
         }
-
-    def _route(self, path: str) -> Mapping[str, Route]:
-        return self._routes.get(path, {})
 
     def _error(self, status: int, error: str) -> Response:
         return http.whole(status, http.JSON_TYPE, gojson.dumps({"error": error}))

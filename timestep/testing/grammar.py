@@ -47,7 +47,7 @@ def check_grammar(schema: Any) -> None:
         raise GrammarError(
             f"Field 'json_schema': \"json_schema\": JSON schema conversion failed:\n{problems}"
         )
-    if conversion.is_unparsable or conversion.has_left_recursion():
+    if conversion.is_unparsable or _is_left_recursive(conversion.begins):
         raise _UnparsableError
 
 
@@ -98,17 +98,6 @@ class _Conversion:
                 self.visit({**node, "type": one}, owner)
         elif "const" not in node and "enum" not in node:
             self._of_type(node, kind)
-
-    def has_left_recursion(self) -> bool:
-        """Return True when a rule can begin with itself."""
-        return any(self._reaches(ref, ref, set()) for ref in self.begins)
-
-    def _reaches(self, start: str, end: str, seen: set[str]) -> bool:
-        seen.add(start)
-        return any(
-            ref == end or (ref not in seen and self._reaches(ref, end, seen))
-            for ref in self.begins.get(start, ())
-        )
 
     def _of_type(self, node: _ANY, kind: Any) -> None:
         is_open = node.get("additionalProperties", True) is True
@@ -231,6 +220,19 @@ class _Conversion:
 
     def _unrecognized(self, schema: Any) -> None:
         self.problems.append(f"Unrecognized schema: {_dump(schema)}")
+
+
+def _is_left_recursive(begins: Mapping[str, set[str]]) -> bool:
+    """Return True when a rule can begin with itself."""
+
+    def reaches(start: str, end: str, seen: set[str]) -> bool:
+        seen.add(start)
+        return any(
+            ref == end or (ref not in seen and reaches(ref, end, seen))
+            for ref in begins.get(start, ())
+        )
+
+    return any(reaches(ref, ref, set()) for ref in begins)
 
 
 class _Pattern:

@@ -27,11 +27,13 @@ class Routes:
         name: Of the server, for messages.
         answering: The paths on which a model answers: a request is checked before its answer is
             taken from the queue.
+        routes: By path and method.
         key: The key that every request must carry; ``None`` for none.
     """
 
     name: ClassVar[str]
     answering: tuple[str, ...]
+    routes: Mapping[str, Mapping[str, Route]]
 
     def __init__(self, script: Script) -> None:
         self.key: str | None = None
@@ -42,7 +44,7 @@ class Routes:
         """Return the response to *request*; never fails."""
         if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
             return self._unauthorized(request)
-        route = self._route(request.path)
+        route = self.routes.get(request.path, {})
         try:
             if request.path not in self.answering and (response := self._scripted(request)):
                 return response
@@ -65,10 +67,6 @@ class Routes:
     ) -> Answer:
         """Return an answer with *status* and *error*, in the shape of this API."""
         return Failure(status, error, body, headers, fields, faults)
-
-    def _route(self, path: str) -> Mapping[str, Route]:
-        """The routes of *path* by method; empty for a path that this server does not have."""
-        raise NotImplementedError
 
     def _error(self, status: int, error: str) -> Response:
         raise NotImplementedError

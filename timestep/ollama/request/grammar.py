@@ -29,10 +29,11 @@ Source: llama.cpp ``common/json-schema-to-grammar.cpp`` (``visit``, ``resolve_re
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
+from timestep.ollama.request.definitions import References
 from timestep.ollama.request.merge import Merging, join_path
 from timestep.ollama.request.patterns import to_grammar
 from timestep.ollama.request.refs import (
@@ -57,7 +58,6 @@ MAX_INTEGER = 10**15
 _KNOWN_TYPES = frozenset({*ALL_TYPES, "integer"})
 _FORMATS = re.compile(r"uuid[1-5]?|date|time|date-time")
 _NAME_IN_CLASS = re.compile(r"[A-Za-z0-9_ $@:./-]*", re.ASCII)
-_UNNAMEABLE = re.compile(r"[^A-Za-z0-9-]+", re.ASCII)
 _LIMITS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _OF_TYPE = {
     "object": frozenset({"properties", "required", "additionalProperties"}),
@@ -111,7 +111,7 @@ class FormatWriter:
     def add(self, document: Any, path: str = "") -> Schema:
         """Return the schema *document* as a part of the format; *path* is where it will stand."""
         merging = Merging(Inliner(document), self.losses)
-        conversion = _Conversion(document, self.definitions, merging)
+        conversion = _Conversion(document, References(self.definitions), merging)
         converted = conversion.convert(document, path, None)
         conversion.define()
         return converted
@@ -129,26 +129,21 @@ class _Conversion:
 
     Attributes:
         root: The document, in which references point.
-        definitions: The format's, filled as references are met.
-        names: The names of this document's references among them.
-        waiting: The definitions that were referred to and are not converted yet, by name.
-        begins: Which definitions a definition may begin with; a ring of them is refused.
+        references: Its references, as definitions of the format.
         depth: How many schemas are around the current one.
     """
 
     root: Any
-    definitions: dict[str, Any]
+    references: References
     merging: Merging
-    names: dict[str, str] = field(default_factory=dict[str, str])
-    waiting: dict[str, Any] = field(default_factory=dict[str, Any])
-    begins: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     depth: int = 0
 
     def define(self) -> None:
         """Convert the definitions that were referred to, and those that they refer to."""
-        while self.waiting:
-            name, target = self.waiting.popitem()
-            self.definitions[name] = self.convert(target, name, name)
+        references = self.references
+        while references.waiting:
+            name, target = references.waiting.popitem()
+            references.definitions[name] = self.convert(target, name, name)
 
     def convert(self, schema: Any, path: str, owner: str | None) -> Schema:
         """Return *schema* as the grammar takes it.
@@ -215,39 +210,11 @@ class _Conversion:
         if target is None:
             self.merging.lose(path, "$ref")
             return _anything()
-        name = self.names.get(ref)
-        if name is None:
-            name = self.names[ref] = self._new_name(ref)
-            self.definitions[name] = self.waiting[name] = target
-            self.begins[name] = set()
-        if owner is not None:
-            if self._may_begin(name, owner):
-                self.merging.lose(path, "$ref")
-                return _anything()
-            self.begins[owner].add(name)
+        name = self.references.name_of(ref, target)
+        if owner is not None and not self.references.begin(owner, name):
+            self.merging.lose(path, "$ref")
+            return _anything()
         return {"$ref": f"#/$defs/{name}"}
-
-    def _new_name(self, ref: str) -> str:
-        # Rules of the grammar are named after definitions, with dashes for other characters.
-        name = _UNNAMEABLE.sub("-", ref.rpartition("/")[2]).strip("-") or "root"
-        taken = {_UNNAMEABLE.sub("-", known) for known in self.definitions}
-        plain = ref.rpartition("/")[2]
-        if name not in taken:
-            return plain if re.fullmatch(r"[A-Za-z0-9_.-]+", plain, re.ASCII) else name
-        return next(n for i in range(1, len(taken) + 2) if (n := f"{name}-{i}") not in taken)
-
-    def _may_begin(self, name: str, other: str) -> bool:
-        """Return True when *name* is *other*, or begins with it, whatever stands between."""
-        seen: set[str] = set()
-        waiting = [name]
-        while waiting:
-            current = waiting.pop()
-            if current == other:
-                return True
-            if current not in seen:
-                seen.add(current)
-                waiting += self.begins[current]
-        return False
 
     def _union(self, key: str, arms: list[Any], path: str, owner: str | None) -> Schema:
         converted: list[Schema] = []
@@ -255,18 +222,14 @@ class _Conversion:
             if arm is False:
                 continue  # nothing matches it
             here = join_path(path, f"{key}[{index}]")
-            if self._is_ring(arm, owner):
+            ref = cast("Mapping[str, Any]", arm).get("$ref") if isinstance(arm, Mapping) else None
+            if self.references.is_ring(ref, owner):
                 continue  # a union that contains itself is what the other arms say
             converted.append(self.convert(arm, here, owner))
         if not converted:
             self.merging.lose(path, key)
             return _anything()
         return {key: converted}
-
-    def _is_ring(self, arm: Any, owner: str | None) -> bool:
-        ref = cast("Mapping[str, Any]", arm).get("$ref") if isinstance(arm, Mapping) else None
-        name = self.names.get(ref) if isinstance(ref, str) else None
-        return name is not None and owner is not None and self._may_begin(name, owner)
 
     def object(self, node: Schema, path: str) -> Schema:
         """Return the keywords of an object that the grammar takes."""
@@ -285,15 +248,13 @@ class _Conversion:
         others = node.get("additionalProperties")
         if others in (True, {}) or isinstance(others, Mapping):
             if all(map(_NAME_IN_CLASS.fullmatch, properties)):
+                here = join_path(path, "additionalProperties")
                 converted["additionalProperties"] = (
-                    others if others is True else self._value(others, path)
+                    others if others is True else self.convert(others, here, None)
                 )
         elif others is False:
             converted["additionalProperties"] = False
         return converted
-
-    def _value(self, others: Any, path: str) -> Schema:
-        return self.convert(others, join_path(path, "additionalProperties"), None)
 
     def _properties(self, properties: Any, path: str) -> dict[str, Schema]:
         if not isinstance(properties, Mapping):

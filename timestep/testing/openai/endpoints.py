@@ -10,7 +10,7 @@ from timestep.testing.http import Request, Response
 from timestep.testing.openai import checks
 from timestep.testing.openai.replies import CREATED, dumps, error_body, error_of
 from timestep.testing.replies import Answer, Failure
-from timestep.testing.routes import Route, Routes, summary
+from timestep.testing.routes import Routes, summary
 from timestep.testing.script import Script
 
 
@@ -32,7 +32,7 @@ class OpenAIEndpoints(Routes):
         self.models: list[str] = []
         chat, response = f"{path}/chat/completions", f"{path}/responses"
         self.answering = (chat, response)
-        self._routes: dict[str, dict[str, Route]] = {
+        self.routes = {
             f"{path}/models": {"GET": self._models},
             chat: {"POST": self._chat},
             response: {"POST": self._response},
@@ -52,9 +52,6 @@ class OpenAIEndpoints(Routes):
         if isinstance(error, str):
             error = error_of(status, error, **fields)["error"]
         return Failure(status, error, body, headers, faults=faults)
-
-    def _route(self, path: str) -> Mapping[str, Route]:
-        return self._routes.get(path, {})
 
     def _error(self, status: int, error: str) -> Response:
         return http.whole(status, http.JSON_TYPE, error_body(status, error))
