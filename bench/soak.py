@@ -54,7 +54,7 @@ from timestep.testing import (
     Split,
     Stall,
 )
-from timestep.testing.replies import Answer, Failure
+from timestep.testing.answers import Answer, Failure
 
 EXPECTED = (
     OllamaConnectionError,

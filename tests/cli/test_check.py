@@ -16,8 +16,8 @@ from timestep.cli.check.observation import Observation
 from timestep.cli.check.staging import agent_for
 from timestep.cli.check.task import Expectation, builtin_tasks
 from timestep.testing import Close, Reply, Stall
+from timestep.testing.answers import Failure
 from timestep.testing.openai.replies import ChatReply
-from timestep.testing.replies import Failure
 from timestep.traces import Filter, TraceStore
 
 ROOT = Path(__file__).parents[2]

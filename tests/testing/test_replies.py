@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timestep.testing import NoDone, Recording, Reply, Request
-from timestep.testing.replies import Computed, Failure, Ticks, aggregate
+from timestep.testing.answers import Computed, Failure, Ticks
+from timestep.testing.replies import aggregate
 
 RECORDINGS = {
     recording.name: recording
@@ -216,8 +217,8 @@ def test_a_failure_has_the_status_type_and_body_it_was_given(failure, content_ty
 
 
 def test_a_function_may_return_text_or_any_answer():
-    text = Computed(lambda request: f"for {request.json['model']}")
-    failure = Computed(lambda request: Failure(418, "teapot"))
+    text = Computed(lambda request: f"for {request.json['model']}", Reply)
+    failure = Computed(lambda request: Failure(418, "teapot"), Reply)
 
     assert "".join(chunk["message"]["content"] for chunk in lines(text)) == "for m"
     assert failure.respond(ASKING, Ticks()).status == 418

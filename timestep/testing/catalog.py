@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from timestep.testing.checks import RefusedError
+from timestep.testing.errors import RefusedError
 
 SystemMessages: TypeAlias = Literal["all", "first", "one"]
 """What a renderer does with several system messages."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from timestep.testing import gojson
+from timestep.testing.errors import RefusedError
 from timestep.testing.godecode import (
     Bytes,
     DecodeError,
@@ -38,20 +39,6 @@ _MODEL_NAME = re.compile(
     r"[A-Za-z0-9_][\w.-]{0,79}(?::[A-Za-z0-9_][\w.-]{0,79})?",
     re.ASCII,
 )
-
-
-class RefusedError(Exception):
-    """A request that a real server refuses.
-
-    Args:
-        status: The HTTP status code it answers with.
-        error: The text under ``"error"``.
-    """
-
-    def __init__(self, status: int, error: str) -> None:
-        self.status = status
-        self.error = error
-        super().__init__(f"{status}: {error}")
 
 
 def check_chat(body: bytes) -> Mapping[str, Any]:

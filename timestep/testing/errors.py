@@ -1,4 +1,4 @@
-"""Errors that tell a test how the exchange differed from its script."""
+"""What a test server refuses, and errors that tell a test how the exchange differed from its script."""
 
 
 class FakeServerError(AssertionError):
@@ -15,3 +15,17 @@ class UnexpectedRequest(FakeServerError):  # noqa: N818 - see InvalidRequest
 
 class UnconsumedReplies(FakeServerError):  # noqa: N818 - see InvalidRequest
     """Queued answers were never asked for."""
+
+
+class RefusedError(Exception):
+    """A request that a real server refuses.
+
+    Args:
+        status: The HTTP status code it answers with.
+        error: The text under ``"error"``.
+    """
+
+    def __init__(self, status: int, error: str) -> None:
+        self.status = status
+        self.error = error
+        super().__init__(f"{status}: {error}")

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from timestep.testing.answers import Ticks
 from timestep.testing.faults import Close, Fault, Piece, Stall
 from timestep.testing.http import Request, Response
-from timestep.testing.replies import Ticks
 
 _FRAMING = ("content-length", "transfer-encoding")
 

@@ -1,141 +1,14 @@
-"""The answers a test can put in the queue, and how each becomes bytes."""
+"""The answers of a model on Ollama's wire."""
 
-import itertools
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeAlias, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from timestep.testing import gojson, http
+from timestep.testing.answers import Said, Ticks, ToolCall
 from timestep.testing.arguments import typed_arguments
-from timestep.testing.faults import ErrorLine, Fault, NoDone
+from timestep.testing.faults import ErrorLine
 from timestep.testing.http import Request, Response
-
-ToolCall: TypeAlias = tuple[str, Mapping[str, Any]] | Mapping[str, Any]
-
-_TOKEN = re.compile(r"\s*\w+|\s*[^\w\s]|\s+")
-_ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-_ID_LENGTH = 8
-_START = datetime(2026, 1, 1)  # noqa: DTZ001 - the Z is written by hand, as Go does
-
-
-class Answer(Protocol):
-    """Anything that can be in the queue."""
-
-    def respond(self, request: Request, ticks: "Ticks") -> Response:
-        """Return the response to *request*."""
-        ...
-
-
-class Ticks:
-    """What differs from answer to answer on a real server, made repeatable.
-
-    Times are a millisecond apart and call ids never repeat, in an order that is the same in
-    every run.
-    """
-
-    def __init__(self) -> None:
-        self._times = itertools.count()
-        self._calls = itertools.count()
-
-    def now(self) -> str:
-        """Return the next time, in RFC 3339 with ``Z``."""
-        moment = _START + timedelta(milliseconds=next(self._times))
-        return moment.isoformat(timespec="microseconds").rstrip("0").rstrip(".") + "Z"
-
-    def call_id(self) -> str:
-        """Return the next tool-call id: ``call_`` and eight of ``a-z0-9``, as the real server makes them."""
-        # A multiplier prime to the number of ids makes neighbours look unlike each other.
-        number = (next(self._calls) + 1) * 1_618_033_988_749 % len(_ID_LETTERS) ** _ID_LENGTH
-        letters = ""
-        for _ in range(_ID_LENGTH):
-            number, digit = divmod(number, len(_ID_LETTERS))
-            letters += _ID_LETTERS[digit]
-        return f"call_{letters}"
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a model says, on whatever wire.
-
-    Attributes:
-        text: What the model says.
-        thinking: What it thinks before that.
-        tool_calls: The calls it makes: ``(name, arguments)`` each, or the JSON object that stands
-            in ``tool_calls`` on the wire.
-        pieces: The text's chunks; by default a chunk a word. May be endless.
-        call_ids: Whether calls given as tuples get ids; some servers send none.
-        logprobs: One entry a chunk of text, or one list of entries a chunk.
-        chunks: The exact chunks instead of all of the above: any JSON objects. What every chunk
-            of the wire has, such as the model's name, is filled in where it is missing.
-        delay: Seconds of silence before the first byte.
-        interval: Seconds of silence before every further chunk.
-        faults: What goes wrong meanwhile.
-    """
-
-    text: str = ""
-    thinking: str = ""
-    tool_calls: Sequence[ToolCall] = ()
-    pieces: Iterable[str] | None = None
-    call_ids: bool = True
-    logprobs: Sequence[Any] = ()
-    chunks: Iterable[Mapping[str, Any]] | None = None
-    delay: float = 0.0
-    interval: float = 0.0
-    faults: Sequence[Fault] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse chunks that are not JSON objects, as far as they are known already."""
-        if isinstance(self.chunks, Sequence):
-            given = cast("Sequence[object]", self.chunks)
-            wrong = [chunk for chunk in given if not isinstance(chunk, Mapping)]
-            if wrong:
-                raise TypeError(f"a chunk is a mapping, not {wrong[0]!r}")
-
-    def respond(self, request: Request, ticks: Ticks) -> Response:
-        """Return the response to *request*."""
-        raise NotImplementedError
-
-    def thoughts(self) -> list[str]:
-        """Return the thinking in its chunks."""
-        return _TOKEN.findall(self.thinking)
-
-    def words(self) -> Iterator[tuple[str, Sequence[Any] | None]]:
-        """Return the text in its chunks, each with its logprobs."""
-        logprobs = iter(self.logprobs)
-        for piece in _TOKEN.findall(self.text) if self.pieces is None else self.pieces:
-            entry = next(logprobs, None)
-            yield piece, entry if entry is None or _is_list(entry) else [entry]
-
-    def whole(
-        self,
-        chunks: Iterable[Mapping[str, Any]],
-        fold: Callable[[Sequence[Mapping[str, Any]]], bytes],
-    ) -> Response:
-        """Return the response that is *chunks*, folded into one document."""
-        pieces: Iterable[bytes] = _once_complete(chunks, fold)
-        length = None
-        if all(
-            given is None or isinstance(given, Sequence) for given in (self.pieces, self.chunks)
-        ):
-            pieces = list(pieces)
-            length = http.known_length(pieces[-1])
-        headers = (("Content-Type", http.JSON_TYPE),)
-        response = Response(200, headers, pieces, length, self.delay)
-        # A document has no lines to lose or to add.
-        about_lines = (NoDone, ErrorLine)
-        return response.with_faults([f for f in self.faults if not isinstance(f, about_lines)])
-
-    @property
-    def error(self) -> ErrorLine | None:
-        """The first fault that is an error in the place of an answer."""
-        return next((fault for fault in self.faults if isinstance(fault, ErrorLine)), None)
-
-    @property
-    def ends(self) -> bool:
-        """False when the answer ends without its last chunk."""
-        return not any(isinstance(fault, NoDone) for fault in self.faults)
 
 
 @dataclass(frozen=True)
@@ -242,61 +115,6 @@ class Reply(Said):
         }
 
 
-@dataclass(frozen=True)
-class Failure:
-    """An answer that is not the model's: an error, a redirect, a page of a proxy.
-
-    Attributes:
-        status: The HTTP status code.
-        error: The text, or any JSON, under ``"error"``.
-        body: The whole body instead; its type is ``text/plain`` unless *headers* say otherwise.
-        headers: Sent besides ``Date`` and the framing.
-        fields: Further fields beside ``"error"``, such as ``signin_url``.
-        faults: What goes wrong meanwhile.
-    """
-
-    status: int
-    error: Any = ""
-    body: bytes | str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    faults: Sequence[Fault] = ()
-
-    def respond(self, request: Request, ticks: Ticks) -> Response:
-        """Return the response, the same for every request."""
-        if self.body is None:
-            content_type = http.JSON_TYPE
-            body = gojson.dumps({"error": self.error, **self.fields})
-        else:
-            content_type = http.TEXT_TYPE
-            body = self.body.encode() if isinstance(self.body, str) else self.body
-        headers = {name.title(): value for name, value in self.headers.items()}
-        content_type = headers.pop("Content-Type", content_type)
-        response = http.whole(self.status, content_type, body, *headers.items())
-        return response.with_faults(self.faults)
-
-
-@dataclass(frozen=True)
-class Computed:
-    """An answer that a function makes from the request.
-
-    Attributes:
-        make: Takes the request; returns the text, or any other answer. Runs in the server's
-            thread: it must not wait.
-        say: Makes an answer of a text.
-    """
-
-    make: Callable[[Request], "str | Answer"]
-    say: Callable[[str], "Answer"] = Reply
-
-    def respond(self, request: Request, ticks: Ticks) -> Response:
-        """Return the response of what the function returns."""
-        answer = self.make(request)
-        if isinstance(answer, str):
-            answer = self.say(answer)
-        return answer.respond(request, ticks)
-
-
 def aggregate(
     chunks: Iterable[Mapping[str, Any]], *, with_calls: bool, ends: bool = True
 ) -> dict[str, Any]:
@@ -335,17 +153,6 @@ _EMPTY: dict[str, Any] = {
 }
 
 
-def _once_complete(
-    chunks: Iterable[Mapping[str, Any]], fold: Callable[[Sequence[Mapping[str, Any]]], bytes]
-) -> Iterator[bytes]:
-    # An empty piece for each chunk: faults count them, and the server sees the client leave.
-    seen: list[Mapping[str, Any]] = []
-    for chunk in chunks:
-        seen.append(chunk)
-        yield b""
-    yield fold(seen)
-
-
 _WIRE_ORDER = ("model", "created_at", "message", "done", "done_reason", "logprobs")
 
 
@@ -359,7 +166,3 @@ def _delta(
         **({"tool_calls": tool_calls} if tool_calls else {}),
     }
     return {"message": message, "done": False}
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(cast("object", value), str)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from timestep.testing import http
-from timestep.testing.checks import RefusedError
-from timestep.testing.errors import FakeServerError, InvalidRequest, UnexpectedRequest
+from timestep.testing.answers import Answer, Failure, Ticks
+from timestep.testing.errors import FakeServerError, InvalidRequest, RefusedError, UnexpectedRequest
 from timestep.testing.faults import Fault
 from timestep.testing.http import Request, Response
-from timestep.testing.replies import Answer, Failure, Ticks
 from timestep.testing.script import Script
 
 Route: TypeAlias = Callable[[Request], Response]

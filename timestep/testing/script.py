@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from timestep.testing.answers import Answer, Failure, Said
 from timestep.testing.errors import FakeServerError, UnconsumedReplies
 from timestep.testing.http import Request
 from timestep.testing.recordings import Recording
-from timestep.testing.replies import Answer, Failure, Said
 
 
 @dataclass

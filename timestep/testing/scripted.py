@@ -7,13 +7,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from timestep.testing.answers import Answer, Computed
 from timestep.testing.connection import Connection
 from timestep.testing.errors import FakeServerError
 from timestep.testing.faults import Fault
 from timestep.testing.http import Request
 from timestep.testing.loopback import LoopbackServer
 from timestep.testing.recordings import Recording
-from timestep.testing.replies import Answer, Computed
 from timestep.testing.routes import Routes
 from timestep.testing.script import Queued, Script
 

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from timestep.testing.answers import Answer, ToolCall
 from timestep.testing.catalog import Model, SystemMessages
 from timestep.testing.endpoints import Endpoints
 from timestep.testing.http import Request
-from timestep.testing.replies import Answer, Reply, ToolCall
+from timestep.testing.replies import Reply
 from timestep.testing.script import Script
 from timestep.testing.scripted import Faults, ScriptedServer
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-from timestep.testing.checks import RefusedError
+from timestep.testing.errors import RefusedError
 
 Json: TypeAlias = Mapping[str, Any]
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from timestep.testing import http
-from timestep.testing.checks import RefusedError
+from timestep.testing.answers import Answer, Failure
+from timestep.testing.errors import RefusedError
 from timestep.testing.faults import Fault
 from timestep.testing.http import Request, Response
 from timestep.testing.openai import checks
 from timestep.testing.openai.replies import CREATED, dumps, error_body, error_of
-from timestep.testing.replies import Answer, Failure
 from timestep.testing.routes import Routes, summary
 from timestep.testing.script import Script
 

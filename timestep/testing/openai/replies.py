@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from timestep.testing import http
+from timestep.testing.answers import Said, Ticks
 from timestep.testing.faults import ErrorLine, Fault
 from timestep.testing.http import Request, Response
 from timestep.testing.openai import fold
 from timestep.testing.openai.responses import ResponseEvents
-from timestep.testing.replies import Said, Ticks
 
 Json: TypeAlias = dict[str, Any]
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from timestep.testing.replies import Ticks
+from timestep.testing.answers import Ticks
 
 Json: TypeAlias = dict[str, Any]
 

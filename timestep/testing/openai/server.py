@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from timestep.testing.answers import Answer, ToolCall
 from timestep.testing.http import Request
 from timestep.testing.openai.endpoints import OpenAIEndpoints
 from timestep.testing.openai.replies import ChatReply
-from timestep.testing.replies import Answer, ToolCall
 from timestep.testing.script import Script
 from timestep.testing.scripted import Faults, ScriptedServer
 
