@@ -22,7 +22,8 @@ from timestep.errors import OllamaConnectionError, OllamaError
 from timestep.net.names import tagged
 from timestep.net.origin import Origin
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.hosts import Host, Hosts, Stay
+from timestep.ollama.host import Host, Stay
+from timestep.ollama.hosts import Hosts
 from timestep.ollama.pool import Pool
 
 _NETWORK = 0.001

@@ -1,18 +1,10 @@
 """Chooses one of several Ollama servers for a request, by what is known about each.
 
-A host is in one of three states:
-
-- **living**: requests go there.
-- **resting**: a request failed there. For a while the host is chosen last, and after that it gets
-  one request at a time until it completes an answer.
-- **dead**: it cannot be reached, or does not list its models. For a while it is left alone, and
-  after that it is asked for its list before a request goes there again.
-
-Both pauses double with every failure in a row. Among living hosts a request goes where it should
-take the fewest seconds: what requests took there lately, for each one that is under way, and what
-the host would have to load, which is the model and the beginning of the conversation. Requests of
-other processes are seen in what ours took. Hosts that cost the same are taken in an order that
-begins elsewhere in each process, so that processes which know nothing yet do not all go to one.
+Among living hosts (see `timestep.ollama.host`) a request goes where it should take the fewest
+seconds: what requests took there lately, for each one that is under way, and what the host would
+have to load, which is the model and the beginning of the conversation. Requests of other processes
+are seen in what ours took. Hosts that cost the same are taken in an order that begins elsewhere in
+each process, so that processes which know nothing yet do not all go to one.
 """
 
 import asyncio
@@ -21,7 +13,6 @@ import os
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from math import inf
 from threading import Lock
 from typing import Any
@@ -39,6 +30,7 @@ from timestep.errors.meaning import meaning_of
 from timestep.net.foreign import entries, mapping
 from timestep.net.forks import forget_in_children
 from timestep.net.names import tagged
+from timestep.ollama.host import Host, Stay
 from timestep.ollama.wire import Wire
 
 _FRESH = 5.0
@@ -49,9 +41,6 @@ _PATIENCE = 1.0
 
 _LACKING = 60.0
 """For how many seconds a host that lacks a model is not asked for that model again."""
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-"""How many seconds a dead host is left alone, and a resting one chosen last. Doubled each time."""
 
 _COLD_MODEL = 8.0
 """What loading the model costs before a load was seen, in requests of the fastest host."""
@@ -66,20 +55,8 @@ _COLD_PROMPT = 2.0
 _FAILED = 8.0
 """What each failure in a row costs a resting host, in the same unit."""
 
-_UNTRIED = 0.5
-"""What a request is expected to take where none was seen, in the same unit: it is worth a try."""
-
 _FREED = 0.3
 """What the host is worth more where a request ended last, in the same unit: its place is free."""
-
-_NEWEST = 0.3
-"""The weight of the newest request in what requests take at a host."""
-
-_MEMORY = 10
-"""After how many requests' time half of what made a host slow is forgotten."""
-
-_SHORTEST = 0.001
-"""The fewest seconds that a request is taken to last."""
 
 _MOST_CONVERSATIONS = 10_000
 """How many conversations are remembered; older ones are forgotten."""
@@ -87,79 +64,6 @@ _MOST_CONVERSATIONS = 10_000
 
 _pools = itertools.count()
 """How many pools there are in this process: each begins elsewhere."""
-
-
-@dataclass(slots=True, eq=False)
-class Stay:
-    """One request at one host.
-
-    Attributes:
-        host: Where it is.
-        model: By its full name; that of no model when any host will do.
-        begun: When it was sent.
-        is_cold: True when the model was not known to be loaded.
-        waited: How many seconds it waited for the first piece of its answer; None before that.
-    """
-
-    host: "Host"
-    model: str
-    begun: float
-    is_cold: bool
-    waited: float | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Host:
-    """One server, and what is known of it.
-
-    Attributes:
-        stays: The requests that are under way there, the oldest first.
-        took: How many seconds requests took there lately, without loading; None before the first.
-        measured: When that was measured last.
-        loaded: The models that are loaded, by full name.
-        seen: When it was last asked for its loaded models.
-        is_asked: True while it is being asked.
-        deaths: How often in a row it was found dead; 0 while it lives.
-        due: When it may be asked again while it is dead.
-        failures: How often in a row a request failed there; 0 once it has completed an answer.
-        rests: Until when it is chosen last.
-        lacking: The models it lacks, each with the time until which that is trusted.
-    """
-
-    wire: Wire
-    stays: dict[Stay, None] = field(default_factory=dict[Stay, None])
-    took: float | None = None
-    measured: float = 0.0
-    loaded: set[str] = field(default_factory=set[str])
-    seen: float = -inf
-    is_asked: bool = False
-    deaths: int = 0
-    due: float = -inf
-    failures: int = 0
-    rests: float = -inf
-    lacking: dict[str, float] = field(default_factory=dict[str, float])
-
-    @property
-    def in_flight(self) -> int:
-        """How many requests are under way there."""
-        return len(self.stays)
-
-    def expected(self, model: str, fastest: float, now: float) -> float:
-        """Return how many seconds a request should take when the *fastest* host's takes so many."""
-        if self.took is None:
-            seconds = fastest * (_UNTRIED if model in self.loaded else 1)
-        else:
-            age = (now - self.measured) / (_MEMORY * self.took)
-            seconds = fastest + (self.took - fastest) * 2**-age
-        # A request that is still under way tells before it ends.
-        oldest = next((stay for stay in self.stays if not stay.is_cold), None)
-        return seconds if oldest is None else max(seconds, now - oldest.begun)
-
-    def note_seconds(self, seconds: float, now: float) -> None:
-        """Note that a request took so many *seconds*."""
-        seconds = max(seconds, _SHORTEST)
-        self.took = seconds if self.took is None else self.took + _NEWEST * (seconds - self.took)
-        self.measured = now
 
 
 class Hosts:
@@ -243,11 +147,13 @@ class Hosts:
             async with asyncio.timeout(_PATIENCE):
                 listed = await host.wire.get("/api/ps")
         except (OllamaConnectionError, OllamaTimeoutError, TimeoutError):
-            self._bury(host)
+            with self._lock:
+                host.bury(self._clock())
         except OllamaError as exc:
             host.deaths = 0  # it lives, and is a proxy without such a list
             if isinstance(exc, ServerBusyError):
-                self._rest(host)
+                with self._lock:
+                    host.rest(self._clock())
         else:
             host.loaded, host.deaths = _names(listed), 0
         host.seen = self._clock()
@@ -333,32 +239,18 @@ class Hosts:
 
     def note_error(self, stay: Stay, error: OllamaError) -> None:
         """Note what *error* says about the host of *stay*."""
-        host = stay.host
-        if is_unreachable(error):
-            self._bury(host)
-        elif isinstance(error, OllamaTimeoutError):
-            host.seen = -inf  # frozen, or loading a model: /api/ps tells, before the next request
-        elif isinstance(error, ModelNotFoundError):
-            host.lacking[stay.model] = self._clock() + _LACKING
-        if _is_of_the_host(error):
-            self._rest(host)
-
-    def _bury(self, host: Host) -> None:
+        host, now = stay.host, self._clock()
         with self._lock:
-            now = self._clock()
-            if host.deaths and now < host.due:
-                return  # every request that was under way there reports the same death
-            host.deaths += 1
-            host.due = now + _pause(host.deaths)
-            host.loaded = set()
-
-    def _rest(self, host: Host) -> None:
-        with self._lock:
-            now = self._clock()
-            if now < host.rests:
-                return  # as above
-            host.failures += 1
-            host.rests = now + _pause(host.failures)
+            if is_unreachable(error):
+                host.bury(now)
+            elif isinstance(error, OllamaTimeoutError):
+                host.seen = (
+                    -inf
+                )  # frozen, or loading a model: /api/ps tells, before the next request
+            elif isinstance(error, ModelNotFoundError):
+                host.lacking[stay.model] = now + _LACKING
+            if _is_of_the_host(error):
+                host.rest(now)
 
 
 def is_unreachable(error: OllamaError) -> bool:
@@ -372,10 +264,6 @@ def _is_of_the_host(error: OllamaError) -> bool:
     """Return whether another host may do better after *error*, as it passes and is the host's."""
     meaning = meaning_of(error)
     return meaning is not None and meaning.passes and meaning.fault == "host"
-
-
-def _pause(times: int) -> float:
-    return float(min(_FIRST_PAUSE * 2 ** min(times - 1, 10), _LONGEST_PAUSE))
 
 
 def _here() -> int:

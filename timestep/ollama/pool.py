@@ -19,7 +19,8 @@ from timestep.net.encoding import encode
 from timestep.net.origin import Origin
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.hosts import Host, Hosts, Stay, is_unreachable
+from timestep.ollama.host import Host, Stay
+from timestep.ollama.hosts import Hosts, is_unreachable
 from timestep.ollama.wire import Wire, WireChat
 
 _Answer = TypeVar("_Answer")

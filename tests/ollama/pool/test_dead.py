@@ -24,6 +24,7 @@ from timestep import (
     ServerBusyError,
 )
 from timestep.ollama import hosts as pools
+from timestep.ollama.host import _FIRST_PAUSE
 from timestep.ollama.wire import Wire
 from timestep.testing import Reset, Stall
 
@@ -95,7 +96,7 @@ async def test_one_that_is_back_is_used_again(servers, model, clock):
     servers[0].accept()
     assert chats(servers)[0] == 2
 
-    clock.now += pools._FIRST_PAUSE
+    clock.now += _FIRST_PAUSE
     for server in servers[1:]:
         unload(server)
     clock.now += pools._FRESH

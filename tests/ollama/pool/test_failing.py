@@ -28,6 +28,7 @@ from timestep import (
 )
 from timestep.net.timeouts import Timeouts
 from timestep.ollama import hosts as pools
+from timestep.ollama.host import _FIRST_PAUSE
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.pool import Pool
 from timestep.ollama.wire import Wire
@@ -130,7 +131,7 @@ async def test_one_that_failed_gets_one_request_at_a_time_until_it_answers(serve
     with pytest.raises(OllamaStatusError):
         await ask(model)
     first, second = Stall(0), Stall(0)
-    clock.now += pools._FIRST_PAUSE
+    clock.now += _FIRST_PAUSE
 
     for server, times in zip(servers, (1, 3), strict=False):
         server.reply("hi", fault=first, times=times)
@@ -150,7 +151,7 @@ async def test_a_conversation_is_not_held_by_a_server_that_fails(servers, clock)
     await ask(model, "story")
     with pytest.raises(OllamaStatusError):
         await ask(model, "story")
-    clock.now += pools._FIRST_PAUSE
+    clock.now += _FIRST_PAUSE
 
     assert await ask(model, "story") == "hi"
     assert chats(servers) == [3, 2, 0, 0]
@@ -163,7 +164,7 @@ async def test_when_all_fail_the_one_that_fails_least_is_asked(servers, clock):
     servers[0].fail(500, "CUDA error", times=2)
     servers[1].fail(500, "CUDA error")
     servers[1].reply("hi")
-    for pause in (pools._FIRST_PAUSE, 0, 0):  # the first, the second, and the first again
+    for pause in (_FIRST_PAUSE, 0, 0):  # the first, the second, and the first again
         with pytest.raises(OllamaStatusError):
             await ask(model)
         clock.now += pause

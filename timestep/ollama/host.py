@@ -1,0 +1,125 @@
+"""One Ollama server of a pool, and what is known of it.
+
+A host is in one of three states:
+
+- **living**: requests go there.
+- **resting**: a request failed there. For a while the host is chosen last, and after that it gets
+  one request at a time until it completes an answer.
+- **dead**: it cannot be reached, or does not list its models. For a while it is left alone, and
+  after that it is asked for its list before a request goes there again.
+
+Both pauses double with every failure in a row.
+"""
+
+from dataclasses import dataclass, field
+from math import inf
+
+from timestep.ollama.wire import Wire
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+"""How many seconds a dead host is left alone, and a resting one chosen last. Doubled each time."""
+
+_UNTRIED = 0.5
+"""What a request is expected to take where none was seen, in requests of the fastest host: it is
+worth a try."""
+
+_NEWEST = 0.3
+"""The weight of the newest request in what requests take at a host."""
+
+_MEMORY = 10
+"""After how many requests' time half of what made a host slow is forgotten."""
+
+_SHORTEST = 0.001
+"""The fewest seconds that a request is taken to last."""
+
+
+@dataclass(slots=True, eq=False)
+class Stay:
+    """One request at one host.
+
+    Attributes:
+        host: Where it is.
+        model: By its full name; that of no model when any host will do.
+        begun: When it was sent.
+        is_cold: True when the model was not known to be loaded.
+        waited: How many seconds it waited for the first piece of its answer; None before that.
+    """
+
+    host: "Host"
+    model: str
+    begun: float
+    is_cold: bool
+    waited: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    """One server, and what is known of it.
+
+    Attributes:
+        stays: The requests that are under way there, the oldest first.
+        took: How many seconds requests took there lately, without loading; None before the first.
+        measured: When that was measured last.
+        loaded: The models that are loaded, by full name.
+        seen: When it was last asked for its loaded models.
+        is_asked: True while it is being asked.
+        deaths: How often in a row it was found dead; 0 while it lives.
+        due: When it may be asked again while it is dead.
+        failures: How often in a row a request failed there; 0 once it has completed an answer.
+        rests: Until when it is chosen last.
+        lacking: The models it lacks, each with the time until which that is trusted.
+    """
+
+    wire: Wire
+    stays: dict[Stay, None] = field(default_factory=dict[Stay, None])
+    took: float | None = None
+    measured: float = 0.0
+    loaded: set[str] = field(default_factory=set[str])
+    seen: float = -inf
+    is_asked: bool = False
+    deaths: int = 0
+    due: float = -inf
+    failures: int = 0
+    rests: float = -inf
+    lacking: dict[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are under way there."""
+        return len(self.stays)
+
+    def expected(self, model: str, fastest: float, now: float) -> float:
+        """Return how many seconds a request should take when the *fastest* host's takes so many."""
+        if self.took is None:
+            seconds = fastest * (_UNTRIED if model in self.loaded else 1)
+        else:
+            age = (now - self.measured) / (_MEMORY * self.took)
+            seconds = fastest + (self.took - fastest) * 2**-age
+        # A request that is still under way tells before it ends.
+        oldest = next((stay for stay in self.stays if not stay.is_cold), None)
+        return seconds if oldest is None else max(seconds, now - oldest.begun)
+
+    def note_seconds(self, seconds: float, now: float) -> None:
+        """Note that a request took so many *seconds*."""
+        seconds = max(seconds, _SHORTEST)
+        self.took = seconds if self.took is None else self.took + _NEWEST * (seconds - self.took)
+        self.measured = now
+
+    def bury(self, now: float) -> None:
+        """Note that it is dead."""
+        if self.deaths and now < self.due:
+            return  # every request that was under way there reports the same death
+        self.deaths += 1
+        self.due = now + _pause(self.deaths)
+        self.loaded = set()
+
+    def rest(self, now: float) -> None:
+        """Note that a request failed there."""
+        if now < self.rests:
+            return  # as above
+        self.failures += 1
+        self.rests = now + _pause(self.failures)
+
+
+def _pause(times: int) -> float:
+    return float(min(_FIRST_PAUSE * 2 ** min(times - 1, 10), _LONGEST_PAUSE))
