@@ -145,7 +145,12 @@ class EventQueue:
 
         The file counts those, too; here they are logged.
         """
-        self._end_batch(lost)
+        with self._changed:
+            self._not_logged += lost
+        self._log()  # before a flush that waits for this returns
+        with self._changed:
+            self._settled = self._taken
+            self._changed.notify_all()
 
     def fail(self, batch: Batch, reason: str) -> None:
         """Note that *batch* could not be written: its events are lost."""
@@ -154,15 +159,7 @@ class EventQueue:
             if batch.events:
                 self._losses[reason] += len(batch.events)
             self._failures += 1
-        self._end_batch([reason])
-
-    def _end_batch(self, reasons: Iterable[str]) -> None:
-        with self._changed:
-            self._not_logged += reasons
-        self._log()  # before a flush that waits for this returns
-        with self._changed:
-            self._settled = self._taken
-            self._changed.notify_all()
+        self.settle([reason])
 
     def warn(self, reason: str) -> None:
         """Log *reason* once, without counting a loss."""
