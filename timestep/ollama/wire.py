@@ -10,7 +10,7 @@ from timestep import __version__
 from timestep.errors import OllamaError
 from timestep.net.causes import drop_frames
 from timestep.net.client import Client, over_aiohttp
-from timestep.net.connection import Connections, Request
+from timestep.net.connection import Request
 from timestep.net.encoding import encode
 from timestep.net.exchange import Exchange
 from timestep.net.origin import Origin
@@ -87,12 +87,6 @@ class Wire:
         """Return nothing: the bytes are our own."""
         return []
 
-    def stream(
-        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], model: str
-    ) -> "WireChat":
-        """Return one exchange of ``POST path``."""
-        return self._exchange("POST", path, encode(body), headers, model)
-
     async def get(self, path: str) -> Any:
         """Return the JSON that ``GET path`` answers.
 
@@ -129,10 +123,6 @@ class Wire:
         secrets = (*self._secrets, *secrets_in(headers)) if headers else self._secrets
         command = self.endpoint.key_command
         return Origin(model, self._host, secrets, () if command is None else command.printed)
-
-    def connections(self) -> Connections:
-        """Return the connections of the running loop, opened on first use."""
-        return self._client.connections()
 
     async def aclose(self) -> None:
         """Hang up and close in the running loop; connections of others close with their loops."""
