@@ -132,6 +132,15 @@ class Said:
         return next((fault for fault in self.faults if isinstance(fault, ErrorLine)), None)
 
     @property
+    def error_text(self) -> str:
+        """What that error says; without one, what an error says by default."""
+        return (self.error or ErrorLine()).message
+
+    def fails_at_once(self, *, is_streamed: bool) -> bool:
+        """Return True when an error is all the answer there is; a whole one has no middle."""
+        return self.error is not None and (self.error.after == 0 or not is_streamed)
+
+    @property
     def ends(self) -> bool:
         """False when the answer ends without its last chunk."""
         return not any(isinstance(fault, NoDone) for fault in self.faults)

@@ -7,7 +7,6 @@ from typing import Any
 from timestep.testing import gojson, http
 from timestep.testing.answers import Said, Ticks, ToolCall
 from timestep.testing.arguments import typed_arguments
-from timestep.testing.faults import ErrorLine
 from timestep.testing.http import Request, Response
 
 
@@ -36,30 +35,23 @@ class Reply(Said):
 
     def respond(self, request: Request, ticks: Ticks) -> Response:
         """Return the response to *request*: streamed, or one object if it asks for that."""
+        is_streamed = request.json.get("stream") is not False
+        if self.fails_at_once(is_streamed=is_streamed):
+            body = gojson.dumps({"error": self.error_text})
+            return Response(500, (("Content-Type", "application/json"),), [body], delay=self.delay)
         chunks = self._chunks(request.json, ticks)
-        if request.json.get("stream") is False:
-            return self._whole(request, chunks)
-        if any(isinstance(fault, ErrorLine) and fault.after == 0 for fault in self.faults):
-            return self._failed()
+        if not is_streamed:
+            return self._whole(chunks, with_calls=bool(request.json.get("tools")))
         headers = (("Content-Type", http.NDJSON_TYPE),)
         lines = map(gojson.line, chunks)
         response = Response(200, headers, lines, None, self.delay, self.interval)
         return response.with_faults(self.faults)
 
-    def _whole(self, request: Request, chunks: Iterator[Mapping[str, Any]]) -> Response:
-        if self.error is not None:
-            return self._failed()
-        with_calls = bool(request.json.get("tools"))
-
+    def _whole(self, chunks: Iterator[Mapping[str, Any]], *, with_calls: bool) -> Response:
         def fold(seen: Sequence[Mapping[str, Any]]) -> bytes:
             return gojson.dumps(aggregate(seen, with_calls=with_calls, ends=self.ends))
 
         return self.whole(chunks, fold)
-
-    def _failed(self) -> Response:
-        error = self.error or ErrorLine()
-        body = gojson.dumps({"error": error.message})
-        return Response(500, (("Content-Type", "application/json"),), [body], delay=self.delay)
 
     def _chunks(self, chat: Mapping[str, Any], ticks: Ticks) -> Iterator[Mapping[str, Any]]:
         chunks = self._messages(chat, ticks) if self.chunks is None else self.chunks

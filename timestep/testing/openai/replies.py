@@ -65,15 +65,17 @@ class ChatReply(Said):
     def respond(self, request: Request, ticks: Ticks) -> Response:
         """Return the response to *request*, on the wire and in the form that it asks for."""
         is_streamed = request.json.get("stream") is True
-        if self.error is not None and (self.error.after == 0 or not is_streamed):
-            body = error_body(500, self.error.message)
+        if self.fails_at_once(is_streamed=is_streamed):
+            body = error_body(500, self.error_text)
             return Response(500, (("Content-Type", http.JSON_TYPE),), [body], delay=self.delay)
         if request.path.endswith("/responses"):
             return self._response(request, ticks, is_streamed=is_streamed)
         chunks = self._chunks(request.json, ticks)
         if not is_streamed:
             return self.whole(chunks, self._folded)
-        return self._streamed(self._events(request.json, chunks), event(error_of(500, self._said)))
+        return self._streamed(
+            self._events(request.json, chunks), event(error_of(500, self.error_text))
+        )
 
     @property
     def reason(self) -> str | None:
@@ -81,10 +83,6 @@ class ChatReply(Said):
         if self.finish_reason == "":
             return "tool_calls" if self.tool_calls else "stop"
         return self.finish_reason
-
-    @property
-    def _said(self) -> str:
-        return (self.error or ErrorLine()).message
 
     def _streamed(self, pieces: Iterable[bytes], error: bytes) -> Response:
         headers = (("Content-Type", SSE_TYPE),)
@@ -187,7 +185,7 @@ class ChatReply(Said):
                 return dumps(events.response)
 
             return self.whole(({} for _ in self._spoken(events, ticks)), folded)
-        error = events.error(self._said)
+        error = events.error(self.error_text)
         return self._streamed((events.take() for _ in self._spoken(events, ticks)), error)
 
     def _spoken(self, events: ResponseEvents, ticks: Ticks) -> Iterator[None]:
