@@ -36,7 +36,7 @@ def files_with(pattern):
 
 
 def test_an_ollama_setting_is_in_the_files_that_the_guide_lists():
-    code = r"^ +allow_remote_images: bool|\._options\.allow_remote_images"
+    code = r"^ +allow_remote_images: bool|options\.allow_remote_images"
 
     assert files_with(code) == files_of("Add an Ollama setting")
 
