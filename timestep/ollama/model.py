@@ -241,7 +241,7 @@ class OllamaModel(WireModel[ChatRequest]):
             call.input,
             model=self.model,
             instructions=call.instructions,
-            fetched=await _fetched(call.input, self._options),
+            fetched=await _fetched(call.input) if self._options.allow_remote_images else {},
         )
         needs = (
             offers
@@ -306,11 +306,9 @@ def _rules(model: str, options: OllamaModelOptions, abilities: Abilities) -> Rul
     )
 
 
-async def _fetched(
-    items: str | list[TResponseInputItem], options: OllamaModelOptions
-) -> dict[str, bytes]:
-    """Return the remote images of *items* by URL, where *options* allow them."""
-    if not options.allow_remote_images or isinstance(items, str):
+async def _fetched(items: str | list[TResponseInputItem]) -> dict[str, bytes]:
+    """Return the remote images of *items* by URL."""
+    if isinstance(items, str):
         return {}
     from timestep.ollama.request.fetch import fetch_images  # noqa: PLC0415 - few want it, it loads httpx
 
