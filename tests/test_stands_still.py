@@ -8,7 +8,6 @@ import asyncio
 import gzip
 import itertools
 import json
-import sys
 
 import pytest
 from agents import Agent, RunConfig, Runner
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 
 from tests.ollama.answers import call, chunk, last, ndjson
 from tests.openai.reading import URL
+from tests.steps import steps
 from timestep import OllamaModelProvider
 from timestep.answer import written
 from timestep.answer.chunks import Failure, Text
@@ -33,22 +33,6 @@ from timestep.openai.stream import ChatReader
 ORIGIN = Origin("m", "http://h")
 PIECE = 16_384
 QUIET = RunConfig(tracing_disabled=True)
-
-
-def steps(work, *arguments):
-    """How many calls of functions *work* takes, those of C included."""
-    counted = 0
-
-    def count(_frame, event, _argument):
-        nonlocal counted
-        counted += event in {"call", "c_call"}
-
-    sys.setprofile(count)
-    try:
-        work(*arguments)
-    finally:
-        sys.setprofile(None)
-    return counted
 
 
 def is_linear(work, small, large):

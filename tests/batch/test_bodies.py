@@ -35,7 +35,6 @@ TOOL = {"type": "function", **FUNCTION}
         ({"instructions": ["x"]}, "body.instructions is not a text"),
         ({"tools": [{"type": "web_search"}]}, "body.tools[0].type: only functions"),
         ({"tools": [TOOL, {"type": "function"}]}, "body.tools[1] has no name"),
-        ({"tools": [{**TOOL, "parameters": []}, TOOL]}, None),
         ({"tools": [{**TOOL, "parameters": "x"}]}, "body.tools[0].parameters is not an object"),
         ({"tool_choice": {"type": "web_search"}}, "body.tool_choice: write auto, required, none"),
         ({"text": {"format": {"type": "yaml"}}}, "body.text.format: write text, json_object"),
@@ -46,9 +45,6 @@ TOOL = {"type": "function", **FUNCTION}
 )
 def test_a_field_of_a_responses_body_that_cannot_be_asked_is_named(field, said):
     body = {"model": "m", "input": "Hi", **field}
-    if said is None:
-        assert read_responses(body).tools
-        return
     with pytest.raises(BadLineError) as caught:
         read_responses(body)
     assert said in str(caught.value)

@@ -62,6 +62,16 @@ def test_a_prompt_files_and_a_pipe_are_one_prompt(invoke, fake_ollama):
     )
 
 
+@pytest.mark.parametrize("option", ["--file", "--image", "--output-schema"])
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null"])
+def test_a_device_is_refused_as_a_file(invoke, fake_ollama, option, path):
+    result = invoke("run", "Hi", option, path, *MODEL)
+
+    assert result.exit_code == 2
+    assert "a device, not a file" in " ".join(result.stderr.split())
+    assert fake_ollama.chats == []
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

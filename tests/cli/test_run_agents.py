@@ -3,7 +3,9 @@
 import base64
 import dataclasses
 import json
+import sqlite3
 import sys
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -633,3 +635,20 @@ def test_a_name_of_a_conversation_that_cannot_be_shown_is_refused(invoke, fake_o
         assert result.exit_code == 2
         assert "write a name" in " ".join(result.stderr.split())
     assert fake_ollama.chats == []
+
+
+def test_a_file_of_conversations_that_is_in_use_is_not_to_be_moved_away(
+    invoke, fake_ollama, tmp_path
+):
+    fake_ollama.reply("ok")
+    invoke("run", "Hi", "--session", "ann", *MODEL)
+    path = tmp_path / "data" / "timestep" / "sessions.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        result = invoke("sessions")
+
+    assert result.exit_code == 1
+    assert "Free it, or name a folder that can be written in XDG_DATA_HOME." in " ".join(
+        result.stderr.split()
+    )

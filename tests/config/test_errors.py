@@ -3,13 +3,13 @@
 import os
 import re
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from tests.steps import steps
 from timestep.config.settings import Settings, load_settings
 from timestep.errors import ConfigurationError
 
@@ -877,23 +877,7 @@ def test_a_fix_for_a_variable_works_in_a_variable(name, value, end):
 def test_the_models_of_many_aliases_are_found_in_one_pass():
     aliases = {f"a_{number}": "ollama/x" for number in range(5000)}
     settings = load_settings(aliases=aliases)
-    work = _count_calls(lambda: list(settings.named_models()))
+    work = steps(lambda: list(settings.named_models()))
 
     assert len(list(settings.named_models())) == 5000
     assert work < 200 * len(aliases)
-
-
-def _count_calls(run):
-    """Return how many functions *run* calls: a measure of work that a busy machine leaves alone."""
-    calls = 0
-
-    def count(frame, event, argument):
-        nonlocal calls
-        calls += event in {"call", "c_call"}
-
-    sys.setprofile(count)
-    try:
-        run()
-    finally:
-        sys.setprofile(None)
-    return calls

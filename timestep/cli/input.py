@@ -1,5 +1,6 @@
 """Reads what the user types or pipes in: prompts, lines, long messages, decisions."""
 
+import errno
 import os
 import stat
 import sys
@@ -70,9 +71,21 @@ def _read_all() -> str:
         raise click.UsageError(_NOT_TEXT) from exc
 
 
+def read_file(path: str) -> bytes:
+    """Return the content of the file at *path*, which an option names.
+
+    Raises:
+        OSError: It cannot be read, or is a device, which may never end.
+    """
+    mode = Path(path).stat().st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise OSError(errno.EINVAL, "a device, not a file")
+    return Path(path).read_bytes()
+
+
 def _read_file(path: str) -> str:
     try:
-        text = Path(path).read_bytes().decode()
+        text = read_file(path).decode()
     except OSError as exc:
         raise click.UsageError(f"--file {path}: {exc.strerror}.") from exc
     except UnicodeDecodeError as exc:

@@ -127,6 +127,8 @@ def _text(item: dict[str, Any]) -> str:
 def unusable(error: Exception) -> click.ClickException:
     """Return the error of a command for *error*, which the file of the conversations caused."""
     said = f"The conversations in {sessions_file()} cannot be used: {error}."
-    if isinstance(error, OSError):
-        return click.ClickException(f"{said} Name a folder that can be written in XDG_DATA_HOME.")
+    if isinstance(error, OSError | sqlite3.OperationalError):  # locked, full, or read only
+        return click.ClickException(
+            f"{said} Free it, or name a folder that can be written in XDG_DATA_HOME."
+        )
     return click.ClickException(f"{said} Move the file away to start over.")

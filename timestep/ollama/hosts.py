@@ -244,9 +244,8 @@ class Hosts:
             if is_unreachable(error):
                 host.bury(now)
             elif isinstance(error, OllamaTimeoutError):
-                host.seen = (
-                    -inf
-                )  # frozen, or loading a model: /api/ps tells, before the next request
+                # It is frozen, or loads a model: /api/ps tells, before the next request.
+                host.seen = -inf
             elif isinstance(error, ModelNotFoundError):
                 host.lacking[stay.model] = now + _LACKING
             if _is_of_the_host(error):

@@ -2,11 +2,12 @@
 
 import base64
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 from agents import TResponseInputItem
 from openai.types.responses import ResponseInputImageParam
+
+from timestep.cli.input import read_file
 
 
 def user_message(text: str, images: Sequence[str]) -> TResponseInputItem:
@@ -25,7 +26,7 @@ def user_message(text: str, images: Sequence[str]) -> TResponseInputItem:
 
 def _data_url(path: str) -> str:
     try:
-        data = Path(path).read_bytes()
+        data = read_file(path)
     except OSError as exc:
         raise click.UsageError(f"--image {path}: {exc.strerror}.") from exc
     kind = _kind(data)

@@ -8,6 +8,7 @@ import click
 from agents import AgentOutputSchemaBase
 
 from timestep.batch.question import BadLineError, json_schema
+from timestep.cli.input import read_file
 
 
 def read_output_schema(path: str) -> AgentOutputSchemaBase:
@@ -17,7 +18,7 @@ def read_output_schema(path: str) -> AgentOutputSchemaBase:
         UsageError: The file cannot be read, or is not a JSON schema.
     """
     try:
-        schema: Any = json.loads(Path(path).read_bytes())
+        schema: Any = json.loads(read_file(path))
     except OSError as exc:
         raise click.UsageError(f"{path} cannot be read: {exc.strerror}.") from exc
     except ValueError as exc:
