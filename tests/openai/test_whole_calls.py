@@ -103,10 +103,12 @@ async def test_a_stream_that_ends_behind_a_call_runs_nothing(server, asked, whol
         '{"choices": []}',
         "data: [DONE]\n\n",
         ": ping\n\n",
+        'data: {"id": "x", "object": "chat.completion.chunk", "choices": []}\n\ndata: [DONE]\n\n',
+        'data: {"id": "x", "object": "chat.completion.chunk", "choices": null}\n\n',
         "",
     ],
 )
-async def test_a_stream_without_a_chunk_is_no_answer(server, asked, whole_and_streamed, body):
+async def test_a_stream_without_a_choice_is_no_answer(server, asked, whole_and_streamed, body):
     server.fail(200, body=body, headers={"Content-Type": "application/json"})
     with pytest.raises(errors.TimestepError):
         await ask(whole_and_streamed[1], asked)

@@ -26,7 +26,7 @@ def with_whole_calls(client: AsyncOpenAI) -> AsyncOpenAI:
     Besides what *client* raises, a chat completion then raises:
 
     * `ModelOutputError`: the answer was cut, and has a call.
-    * `BrokenAnswerError`: the answer has a call, and no end; or a stream has no chunk, as when a
+    * `BrokenAnswerError`: the answer has a call, and no end; or a stream has no choice, as when a
       server sends a document instead.
     * `OpenAIServerBusyError`: the server says that it gave up.
     """
@@ -70,7 +70,7 @@ class _Stream:
     async def __aiter__(self) -> AsyncIterator[Any]:
         is_empty = True
         async for chunk in self._stream:
-            is_empty = False
+            is_empty = is_empty and not entries(chunk.choices)
             self._ends.note(chunk)
             yield chunk
         self._ends.check(is_stream=True, is_empty=is_empty)
@@ -98,7 +98,7 @@ class _Ends:
         self._completion.add({"choices": [{**kept, "delta": calls}]}, [])
 
     def check(self, *, is_stream: bool = False, is_empty: bool = False) -> None:
-        """Raise the error for a call that may be half, or a stream without a chunk.
+        """Raise the error for a call that may be half, or a stream without a choice.
 
         A stream with a call and without a finish reason broke off.
         """
