@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-_INTEGERS = frozenset(
+INTEGERS = frozenset(
     {
         "num_ctx",
         "num_batch",
@@ -23,7 +23,7 @@ _INTEGERS = frozenset(
         "repeat_last_n",
     }
 )
-_FLOATS = frozenset(
+FLOATS = frozenset(
     {
         "top_p",
         "min_p",
@@ -34,11 +34,11 @@ _FLOATS = frozenset(
         "frequency_penalty",
     }
 )
-_BOOLEANS = frozenset({"use_mmap"})
+BOOLEANS = frozenset({"use_mmap"})
 _LARGEST_INTEGER = 2**63 - 1
 _LARGEST_FLOAT = 3.4028234e38
 """Of Go's ``int`` and ``float32``."""
-OPTION_NAMES = _INTEGERS | _FLOATS | _BOOLEANS | {"stop"}
+OPTION_NAMES = INTEGERS | FLOATS | BOOLEANS | {"stop"}
 """Every option that Ollama knows."""
 
 
@@ -118,12 +118,12 @@ def _shown(value: Any) -> str:
 
 def _wanted(name: str, value: Any) -> str | None:
     """Return what *value* should have been; None if it is right."""
-    if name in _INTEGERS:
+    if name in INTEGERS:
         is_whole = _is_number(value, _LARGEST_INTEGER) and float(value).is_integer()
         return None if is_whole else "a whole number of at most 64 bits"
-    if name in _FLOATS:
+    if name in FLOATS:
         return None if _is_number(value, _LARGEST_FLOAT) else "a number of at most 32 bits"
-    if name in _BOOLEANS:
+    if name in BOOLEANS:
         return None if isinstance(value, bool) else "true or false"
     is_texts = isinstance(value, list | tuple) and all(
         isinstance(text, str) for text in cast("list[Any]", value)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
+from timestep.net.options import BOOLEANS, FLOATS, INTEGERS
 from timestep.testing import gojson
 from timestep.testing.errors import RefusedError
 from timestep.testing.godecode import (
@@ -67,11 +68,7 @@ def check_show(body: bytes) -> str:
 
 
 def check_pull(body: bytes) -> str:
-    """Return the model's name in *body*, a request to ``/api/pull``.
-
-    Raises:
-        RefusedError: A real server answers with its status and error.
-    """
+    """Do the same for a request to ``/api/pull``."""
     return _named(_decoded(_PULL, body))
 
 
@@ -82,10 +79,8 @@ def check_options(options: Mapping[str, Any]) -> None:
         RefusedError: A real server answers with its status and error.
     """
     for name, value in options.items():
-        if value is not None and name in _OPTIONS:
-            problem = _OPTIONS[name](value)
-            if problem:
-                raise RefusedError(500, f'option "{name}" must be of {problem}')
+        if value is not None and (wanted := _wanted(name, value)):
+            raise RefusedError(500, f'option "{name}" must be of {wanted}')
 
 
 def check_format(schema: Any) -> None:
@@ -296,54 +291,17 @@ _SHOW = Struct("ShowRequest", {"model": _STRING, "name": _STRING, "verbose": _BO
 _PULL = Struct("PullRequest", {"model": _STRING, "name": _STRING, "stream": _BOOL})
 
 
-def _integer(value: Any) -> str:
-    return "" if isinstance(value, Number) else "type integer"
-
-
-def _float(value: Any) -> str:
-    return "" if isinstance(value, Number) else "type float32"
-
-
-def _boolean(value: Any) -> str:
-    return "" if isinstance(value, bool) else "type boolean"
-
-
-def _strings(value: Any) -> str:
+def _wanted(name: str, value: Any) -> str:
+    """Return what the option *name* must be; empty when *value* is that, or nothing is known."""
+    if name in INTEGERS:
+        return "" if isinstance(value, Number) else "type integer"
+    if name in FLOATS:
+        return "" if isinstance(value, Number) else "type float32"
+    if name in BOOLEANS:
+        return "" if isinstance(value, bool) else "type boolean"
+    if name != "stop":
+        return ""
     if not isinstance(value, list):
         return "type array"
     is_strings = all(isinstance(item, str) for item in cast("list[object]", value))
     return "" if is_strings else "an array of strings"
-
-
-_OPTIONS = {
-    **dict.fromkeys(
-        (
-            "num_keep",
-            "seed",
-            "num_predict",
-            "top_k",
-            "repeat_last_n",
-            "num_ctx",
-            "num_batch",
-            "num_gpu",
-            "main_gpu",
-            "num_thread",
-            "draft_num_predict",
-        ),
-        _integer,
-    ),
-    **dict.fromkeys(
-        (
-            "top_p",
-            "min_p",
-            "typical_p",
-            "temperature",
-            "repeat_penalty",
-            "presence_penalty",
-            "frequency_penalty",
-        ),
-        _float,
-    ),
-    "use_mmap": _boolean,
-    "stop": _strings,
-}

@@ -12,23 +12,18 @@ from timestep.testing.catalog import Catalog, Model
 from timestep.testing.godecode import Number
 from timestep.testing.http import Request, Response
 from timestep.testing.routes import Routes, summary
-from timestep.testing.script import Script
 
 VERSION = "0.33.0"
 
 
 class Endpoints(Routes):
-    """Answers requests from the script, or for the server itself.
-
-    Args:
-        script: Where the answers come from, and where problems go.
-    """
+    """Answers requests from the script, or for the server itself."""
 
     name = "FakeOllama"
     answering = ("/api/chat",)
 
-    def __init__(self, script: Script) -> None:
-        super().__init__(script)
+    def __init__(self) -> None:
+        super().__init__()
         self.catalog = Catalog()
         self.routes = {
             "/": {"HEAD": self._root, "GET": self._root},

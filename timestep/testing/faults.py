@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 from timestep.testing import gojson
 
@@ -95,39 +95,37 @@ class Fault(Protocol):
 
 
 @dataclass(frozen=True)
-class Reset:
-    """A TCP reset in the middle of the answer.
+class _Break:
+    """The end of the connection in the middle of the answer.
 
     Attributes:
-        after: Chunks sent before it; 0 resets before the status line.
+        after: Chunks sent before it; 0 is before the status line.
         after_bytes: Bytes of the body sent before it, instead of *after*.
     """
 
     after: int = 0
     after_bytes: int | None = None
+    cut: ClassVar[Cut]
 
     def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Return the first of *pieces*, then the reset."""
-        yield from _first(pieces, self.after, self.after_bytes)
-        yield Cut.RESET
+        """Return the first of *pieces*, then the end."""
+        if self.after_bytes is None:
+            yield from itertools.islice(pieces, self.after)
+        else:
+            yield from _first_bytes(pieces, self.after_bytes)
+        yield self.cut
 
 
-@dataclass(frozen=True)
-class Close:
-    """An orderly close in the middle of the answer, as when the server is stopped.
+class Reset(_Break):
+    """A TCP reset in the middle of the answer."""
 
-    Attributes:
-        after: Chunks sent before it; 0 closes before the status line.
-        after_bytes: Bytes of the body sent before it, instead of *after*.
-    """
+    cut = Cut.RESET
 
-    after: int = 0
-    after_bytes: int | None = None
 
-    def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Return the first of *pieces*, then the close."""
-        yield from _first(pieces, self.after, self.after_bytes)
-        yield Cut.CLOSE
+class Close(_Break):
+    """An orderly close in the middle of the answer, as when the server is stopped."""
+
+    cut = Cut.CLOSE
 
 
 @dataclass(frozen=True)
@@ -221,10 +219,7 @@ class Split:
             yield held
 
 
-def _first(pieces: Iterable[Piece], count: int, size: int | None) -> Iterator[Piece]:
-    if size is None:
-        yield from itertools.islice(pieces, count)
-        return
+def _first_bytes(pieces: Iterable[Piece], size: int) -> Iterator[Piece]:
     for piece in pieces:
         if not isinstance(piece, bytes):
             yield piece

@@ -26,21 +26,14 @@ class BadRequestError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """One request as the client sent it.
-
-    Attributes:
-        method: In capitals.
-        path: Without the query.
-        query: What follows the ``?``, undecoded; empty without one.
-        headers: By lower-case name; repeated ones joined by ``", "``.
-        body: The exact bytes, without transfer encoding.
-    """
+    """One request as the client sent it."""
 
     method: str
-    path: str
+    path: str  # without the query
+    # By lower-case name; repeated ones joined by `", "`.
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
-    query: str = ""
+    query: str = ""  # what follows the `?`, undecoded; empty without one
 
     @cached_property
     def json(self) -> Any:
@@ -56,24 +49,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer ready to be sent.
-
-    Attributes:
-        status: The HTTP status code.
-        headers: In the order they are sent, without framing and ``Date``.
-        pieces: The body in the pieces it is sent in, with the faults between them. Read once,
-            while it is sent, so it may be endless.
-        length: The body's length in bytes; ``None`` sends a chunked body, one chunk a piece.
-        delay: Seconds of silence before the first byte.
-        interval: Seconds of silence before every further piece.
-    """
+    """An answer ready to be sent."""
 
     status: int
-    headers: Headers
+    headers: Headers  # in the order they are sent, without framing and `Date`
+    # The body in the pieces it is sent in, with the faults between them. Read once, while it is
+    # sent, so it may be endless.
     pieces: Iterable[Piece]
+    # The body's length in bytes; `None` sends a chunked body, one chunk a piece.
     length: int | None = None
-    delay: float = 0.0
-    interval: float = 0.0
+    delay: float = 0.0  # seconds of silence before the first byte
+    interval: float = 0.0  # seconds of silence before every further piece
 
     def with_faults(self, faults: Sequence[Fault]) -> Self:
         """Return the same response with *faults* while it is sent, the first one innermost."""

@@ -10,8 +10,6 @@ from timestep.testing.connection import Connection
 from timestep.testing.faults import PATIENCE
 from timestep.testing.http import Request
 
-"""Seconds after which a test that waits gives up."""
-
 
 @dataclass(frozen=True)
 class Disconnect:

@@ -2,13 +2,12 @@
 
 import textwrap
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from timestep.testing import http
-from timestep.testing.answers import Answer, Failure, Ticks
+from timestep.testing.answers import Failure, Ticks
 from timestep.testing.errors import FakeServerError, InvalidRequest, RefusedError, UnexpectedRequest
-from timestep.testing.faults import Fault
 from timestep.testing.http import Request, Response
 from timestep.testing.script import Script
 
@@ -19,11 +18,9 @@ _T = TypeVar("_T")
 class Routes:
     """Answers requests from the script, or for the server itself.
 
-    Args:
-        script: Where the answers come from, and where problems go.
-
     Attributes:
         name: Of the server, for messages.
+        script: Where the answers come from, and where problems go.
         answering: The paths on which a model answers: a request is checked before its answer is
             taken from the queue.
         routes: By path and method.
@@ -34,9 +31,9 @@ class Routes:
     answering: tuple[str, ...]
     routes: Mapping[str, Mapping[str, Route]]
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self) -> None:
         self.key: str | None = None
-        self._script = script
+        self.script = Script()
         self._ticks = Ticks()
 
     def respond(self, request: Request) -> Response:
@@ -51,21 +48,12 @@ class Routes:
                 return route[request.method](request)
         except RefusedError as refused:
             return self._refused(refused)
-        self._script.blame(UnexpectedRequest(f"{request} came, which this server does not answer"))
+        self.script.blame(UnexpectedRequest(f"{request} came, which this server does not answer"))
         return self._not_allowed(route) if route else self._not_found(request)
 
-    def failure(
-        self,
-        status: int,
-        error: Any,
-        *,
-        body: bytes | str | None,
-        headers: Mapping[str, str],
-        fields: Mapping[str, Any],
-        faults: Sequence[Fault],
-    ) -> Answer:
-        """Return an answer with *status* and *error*, in the shape of this API."""
-        return Failure(status, error, body, headers, fields, faults)
+    def shaped(self, failure: Failure) -> Failure:
+        """Return *failure* in the shape of this API."""
+        return failure
 
     def _error(self, status: int, error: str) -> Response:
         raise NotImplementedError
@@ -84,30 +72,30 @@ class Routes:
         return http.whole(404, http.TEXT_TYPE, b"404 page not found")
 
     def _scripted(self, request: Request) -> Response | None:
-        answer = self._script.take(request)
+        answer = self.script.take(request)
         if answer is None:
             return None
         try:
             return answer.respond(request, self._ticks)
         except Exception:  # noqa: BLE001 - a test's function may raise anything, and the test hears of it
             error = f"the answer to {request} could not be made:\n{traceback.format_exc()}"
-            self._script.blame(FakeServerError(error))
+            self.script.blame(FakeServerError(error))
             return self._error(500, f"{self.name}: {error}")
 
     def _unasked(self, request: Request, asked: str) -> Response:
         """The response to a request that put *asked* to a model when nothing was queued for it."""
         error = f"{request} came, but no answer is queued for {asked}"
-        waiting = self._script.waiting()
+        waiting = self.script.waiting()
         if waiting:
             error += f"; queued are: {', '.join(waiting)}"
-        self._script.blame(UnexpectedRequest(error))
+        self.script.blame(UnexpectedRequest(error))
         return self._error(500, f"{self.name}: {error}")
 
     def _check(self, request: Request, check: Callable[[Any], _T], value: Any) -> _T:
         try:
             return check(value)
         except RefusedError as refused:
-            self._script.blame(
+            self.script.blame(
                 InvalidRequest(f"{request} is refused by a real server with {refused}")
             )
             raise

@@ -13,19 +13,12 @@ from timestep.testing.recordings import Recording
 
 @dataclass
 class Queued:
-    """An answer in the queue.
-
-    Attributes:
-        answer: What is sent.
-        paths: For requests to one of these paths.
-        model: For requests that name this model; ``None`` is for all.
-        left: How many requests it still answers; ``None`` is for any number.
-    """
+    """An answer in the queue."""
 
     answer: Answer
-    paths: Sequence[str]
-    model: str | None
-    left: int | None
+    paths: Sequence[str]  # for requests to one of these paths
+    model: str | None  # for requests that name this model; `None` is for all
+    left: int | None  # how many requests it still answers; `None` is for any number
 
     def suits(self, request: Request) -> bool:
         """Return True when it may answer *request*."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from timestep.testing.answers import Answer, Computed
+from timestep.testing.answers import Answer, Computed, Failure
 from timestep.testing.connection import Connection
 from timestep.testing.errors import FakeServerError
 from timestep.testing.faults import Fault
@@ -15,7 +15,7 @@ from timestep.testing.http import Request
 from timestep.testing.loopback import LoopbackServer
 from timestep.testing.recordings import Recording
 from timestep.testing.routes import Routes
-from timestep.testing.script import Queued, Script
+from timestep.testing.script import Queued
 
 Faults: TypeAlias = Fault | Sequence[Fault]
 
@@ -24,19 +24,16 @@ class ScriptedServer(LoopbackServer):
     """Serves queued answers in order. Use it as a context manager, plain or async.
 
     Args:
-        script: The queue.
         routes: Answer the requests.
         strict: Whether leaving the context raises what :meth:`verify` finds.
         recordings: The directory in which :meth:`replay` looks names up.
     """
 
-    def __init__(
-        self, script: Script, routes: Routes, *, strict: bool, recordings: Path | str | None
-    ) -> None:
+    def __init__(self, routes: Routes, *, strict: bool, recordings: Path | str | None) -> None:
         super().__init__()
         self.strict = strict
         self._recordings = None if recordings is None else Path(recordings)
-        self._script = script
+        self._script = routes.script
         self._routes = routes
 
     def __enter__(self) -> Self:
@@ -116,10 +113,8 @@ class ScriptedServer(LoopbackServer):
             fault: What else goes wrong while it is sent.
             **fields: Further fields of the error, such as ``signin_url`` or ``code``.
         """
-        answer = self._routes.failure(
-            status, error, body=body, headers=headers or {}, fields=fields, faults=several(fault)
-        )
-        self._queue(answer, path, model=model, times=times)
+        failure = Failure(status, error, body, headers or {}, fields, several(fault))
+        self._queue(self._routes.shaped(failure), path, model=model, times=times)
 
     def redirect(
         self, location: str, *, status: int = 307, path: str | None = None, times: int | None = 1

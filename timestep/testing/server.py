@@ -9,7 +9,6 @@ from timestep.testing.catalog import Model, SystemMessages
 from timestep.testing.endpoints import Endpoints
 from timestep.testing.http import Request
 from timestep.testing.replies import Reply
-from timestep.testing.script import Script
 from timestep.testing.scripted import Faults, ScriptedServer
 
 
@@ -67,9 +66,8 @@ class FakeOllama(ScriptedServer):
     """
 
     def __init__(self, *, strict: bool = True, recordings: Path | str | None = None) -> None:
-        script = Script()
-        self._endpoints = Endpoints(script)
-        super().__init__(script, self._endpoints, strict=strict, recordings=recordings)
+        self._endpoints = Endpoints()
+        super().__init__(self._endpoints, strict=strict, recordings=recordings)
 
     @property
     def base_url(self) -> str:

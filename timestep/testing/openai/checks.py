@@ -9,7 +9,7 @@ Source: the answers of api.openai.com; openai 3.57 ``types/chat/completion_creat
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from timestep.testing.errors import RefusedError
@@ -111,18 +111,13 @@ def check_chat(body: bytes) -> Json:
     for index, message in enumerate(cast("list[object]", messages)):
         _check_message(f"messages[{index}]", message)
     _check_results(cast("list[Json]", messages))
-    _check_tools(chat, _chat_function)
+    _check_tools(chat, lambda tool: tool.get("function"))
     _check_format(chat, cast("list[Json]", messages))
-    if chat.get("stream_options") is not None and not chat.get("stream"):
-        raise InvalidField(
-            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
-            "stream_options",
-        )
-    if chat.get("top_logprobs") is not None and not chat.get("logprobs"):
-        raise InvalidField(
-            "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.",
-            "top_logprobs",
-        )
+    for name, needed in (("stream_options", "stream"), ("top_logprobs", "logprobs")):
+        if chat.get(name) is not None and not chat.get(needed):
+            raise InvalidField(
+                f"The '{name}' parameter is only allowed when '{needed}' is enabled.", name
+            )
     return chat
 
 
@@ -143,7 +138,7 @@ def check_response(body: bytes) -> Json:
             _check_outputs(cast("list[Json]", items))
     elif not isinstance(given, str):
         raise _wrong_type("input", "a string or an array", given)
-    _check_tools(request, _response_function)
+    _check_tools(request, lambda tool: tool)
     return request
 
 
@@ -182,10 +177,21 @@ def _is_filled(value: object) -> bool:
 
 def _required(request: Json, name: str) -> object:
     if request.get(name) is None:
-        raise InvalidField(
-            f"Missing required parameter: '{name}'.", name, "missing_required_parameter"
-        )
+        raise _missing(name)
     return request[name]
+
+
+def _missing(param: str) -> InvalidField:
+    return InvalidField(
+        f"Missing required parameter: '{param}'.", param, "missing_required_parameter"
+    )
+
+
+def _unsupported(param: str, value: object, allowed: Iterable[str]) -> InvalidField:
+    names = ", ".join(map(repr, sorted(allowed)))
+    return InvalidField(
+        f"Invalid value: {value!r}. Supported values are: {names}.", param, "invalid_value"
+    )
 
 
 def _wrong_type(param: str, expected: str, value: object) -> InvalidField:
@@ -207,12 +213,7 @@ def _check_message(where: str, message: object) -> None:
     said = cast("dict[str, Any]", message)
     role: object = said.get("role")
     if role not in _ROLES:
-        allowed = ", ".join(map(repr, sorted(_ROLES)))
-        raise InvalidField(
-            f"Invalid value: {role!r}. Supported values are: {allowed}.",
-            f"{where}.role",
-            "invalid_value",
-        )
+        raise _unsupported(f"{where}.role", role, _ROLES)
     calls: object = said.get("tool_calls")
     if calls is not None and (role != "assistant" or not _is_filled(calls)):
         raise _wrong_type(f"{where}.tool_calls", "a non-empty array of an assistant", calls)
@@ -225,11 +226,7 @@ def _check_message(where: str, message: object) -> None:
         raise _wrong_type(f"{where}.content", "a string or an array", content)
     _check_content(f"{where}.content", content)
     if role == "tool" and not isinstance(said.get("tool_call_id"), str):
-        raise InvalidField(
-            f"Missing required parameter: '{where}.tool_call_id'.",
-            f"{where}.tool_call_id",
-            "missing_required_parameter",
-        )
+        raise _missing(f"{where}.tool_call_id")
 
 
 def _check_content(where: str, content: object) -> None:
@@ -240,12 +237,7 @@ def _check_content(where: str, content: object) -> None:
     for index, part in enumerate(cast("list[object]", content)):
         kind: object = cast("Json", part).get("type") if isinstance(part, dict) else None
         if kind not in _PARTS:
-            raise InvalidField(
-                f"Invalid value: {kind!r}. Supported values are: "
-                f"{', '.join(map(repr, sorted(_PARTS)))}.",
-                f"{where}[{index}].type",
-                "invalid_value",
-            )
+            raise _unsupported(f"{where}[{index}].type", kind, _PARTS)
 
 
 def _check_call(where: str, call: object) -> None:
@@ -322,14 +314,6 @@ def _check_tools(request: Json, function_of: Callable[[Json], object]) -> None:
             _check_function(where, function_of(fields))
 
 
-def _chat_function(tool: Json) -> object:
-    return tool.get("function")
-
-
-def _response_function(tool: Json) -> object:
-    return tool
-
-
 def _check_function(where: str, function: object) -> None:
     if not isinstance(function, dict):
         raise _wrong_type(f"{where}.function", "an object", function)
@@ -358,12 +342,7 @@ def _check_format(chat: Json, messages: Sequence[Json]) -> None:
     asked: Json = chat.get("response_format") or {}
     kind = asked.get("type")
     if asked and kind not in _FORMATS:
-        raise InvalidField(
-            f"Invalid value: {kind!r}. Supported values are: "
-            f"{', '.join(map(repr, sorted(_FORMATS)))}.",
-            "response_format.type",
-            "invalid_value",
-        )
+        raise _unsupported("response_format.type", kind, _FORMATS)
     if kind == "json_object" and "json" not in json.dumps(messages).lower():
         raise InvalidField(
             "'messages' must contain the word 'json' in some form, to use 'response_format' of type "
@@ -374,8 +353,4 @@ def _check_format(chat: Json, messages: Sequence[Json]) -> None:
         schema: object = asked.get("json_schema")
         name: object = cast("Json", schema).get("name") if isinstance(schema, dict) else None
         if not isinstance(name, str):
-            raise InvalidField(
-                "Missing required parameter: 'response_format.json_schema.name'.",
-                "response_format.json_schema.name",
-                "missing_required_parameter",
-            )
+            raise _missing("response_format.json_schema.name")

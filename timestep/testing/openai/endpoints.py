@@ -1,24 +1,22 @@
 """The paths of a server that speaks OpenAI's API: each request becomes a response, no sockets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from timestep.testing import http
-from timestep.testing.answers import Answer, Failure
+from timestep.testing.answers import Failure
 from timestep.testing.errors import RefusedError
-from timestep.testing.faults import Fault
 from timestep.testing.http import Request, Response
 from timestep.testing.openai import checks
 from timestep.testing.openai.replies import CREATED, dumps, error_body, error_of
 from timestep.testing.routes import Routes, summary
-from timestep.testing.script import Script
 
 
 class OpenAIEndpoints(Routes):
     """Answers requests from the script, or for the server itself.
 
     Args:
-        script: Where the answers come from, and where problems go.
         path: In front of every path, such as ``/v1``.
 
     Attributes:
@@ -27,8 +25,8 @@ class OpenAIEndpoints(Routes):
 
     name = "FakeOpenAI"
 
-    def __init__(self, script: Script, path: str) -> None:
-        super().__init__(script)
+    def __init__(self, path: str) -> None:
+        super().__init__()
         self.models: list[str] = []
         chat, response = f"{path}/chat/completions", f"{path}/responses"
         self.answering = (chat, response)
@@ -38,36 +36,25 @@ class OpenAIEndpoints(Routes):
             response: {"POST": self._response},
         }
 
-    def failure(
-        self,
-        status: int,
-        error: Any,
-        *,
-        body: bytes | str | None,
-        headers: Mapping[str, str],
-        fields: Mapping[str, Any],
-        faults: Sequence[Fault],
-    ) -> Answer:
-        """Return an answer with *status* and ``{"error": {"message": error, ...}}``."""
+    def shaped(self, failure: Failure) -> Failure:
+        """Return *failure* with ``{"error": {"message": error, ...}}``."""
+        error = failure.error
         if isinstance(error, str):
-            error = error_of(status, error, **fields)["error"]
-        return Failure(status, error, body, headers, faults=faults)
+            error = error_of(failure.status, error, **failure.fields)["error"]
+        return replace(failure, error=error, fields={})
 
-    def _error(self, status: int, error: str) -> Response:
-        return http.whole(status, http.JSON_TYPE, error_body(status, error))
+    def _error(self, status: int, error: str, **fields: Any) -> Response:
+        return http.whole(status, http.JSON_TYPE, error_body(status, error, **fields))
 
     def _refused(self, refused: RefusedError) -> Response:
         more: dict[str, Any] = {}
         if isinstance(refused, checks.InvalidField):
             more = {"param": refused.param, "code": refused.code}
-        body = error_body(refused.status, refused.error, **more)
-        return http.whole(refused.status, http.JSON_TYPE, body)
+        return self._error(refused.status, refused.error, **more)
 
     def _unauthorized(self, request: Request) -> Response:
-        if "authorization" in request.headers:
-            said = "Incorrect API key provided."
-        else:
-            said = "You didn't provide an API key."
+        is_wrong = "authorization" in request.headers
+        said = "Incorrect API key provided." if is_wrong else "You didn't provide an API key."
         return self._error(401, said)
 
     def _not_found(self, request: Request) -> Response:
@@ -78,8 +65,7 @@ class OpenAIEndpoints(Routes):
             {"id": name, "object": "model", "created": CREATED, "owned_by": "test"}
             for name in self.models
         ]
-        body = dumps({"object": "list", "data": data})
-        return http.whole(200, http.JSON_TYPE, body)
+        return http.whole(200, http.JSON_TYPE, dumps({"object": "list", "data": data}))
 
     def _chat(self, request: Request) -> Response:
         chat = self._check(request, checks.check_chat, request.body)

@@ -8,7 +8,6 @@ from timestep.testing.answers import Answer, ToolCall
 from timestep.testing.http import Request
 from timestep.testing.openai.endpoints import OpenAIEndpoints
 from timestep.testing.openai.replies import ChatReply
-from timestep.testing.script import Script
 from timestep.testing.scripted import Faults, ScriptedServer
 
 
@@ -51,16 +50,11 @@ class FakeOpenAI(ScriptedServer):
     """
 
     def __init__(
-        self,
-        *,
-        strict: bool = True,
-        recordings: Path | str | None = None,
-        path: str = "/v1",
+        self, *, strict: bool = True, recordings: Path | str | None = None, path: str = "/v1"
     ) -> None:
-        script = Script()
         self._path = path
-        self._endpoints = OpenAIEndpoints(script, path)
-        super().__init__(script, self._endpoints, strict=strict, recordings=recordings)
+        self._endpoints = OpenAIEndpoints(path)
+        super().__init__(self._endpoints, strict=strict, recordings=recordings)
 
     @property
     def base_url(self) -> str:
