@@ -126,7 +126,7 @@ def test_a_changed_line_is_refused_with_its_number(invoke, server, tmp_path):
     write(tmp_path, prompts(1)[0], {"id": "q1", "prompt": "something else"})
     result = invoke("batch", "in.jsonl", "out.jsonl")
     assert result.exit_code == 2
-    assert "ask something else now: 2." in result.stderr
+    assert "have changed since they got a row in out.jsonl: 2." in result.stderr
 
 
 def test_standard_input_is_read(invoke, server, tmp_path):
@@ -247,7 +247,7 @@ def test_ray_that_is_not_installed_is_told(invoke, server, tmp_path, monkeypatch
 def test_a_file_is_not_taken_for_the_address_of_a_cluster(invoke, server, tmp_path):
     result = invoke("batch", "--ray", "in.jsonl", "out.jsonl")
     assert result.exit_code == 2
-    assert "write --ray behind IN and OUT" in result.stderr
+    assert "write --ray after IN and OUT" in result.stderr
 
 
 @pytest.mark.parametrize(

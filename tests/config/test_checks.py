@@ -36,8 +36,8 @@ DOUBTS = {
     "the file of a key": (
         by_variables({"OPENAI_API_KEY_FILE": "/run/secrets/x"}),
         (
-            "No setting is read from the variable OPENAI_API_KEY_FILE. A file is read when it is called "
-            "OPENAI_API_KEY and lies in the directory that TIMESTEP_SECRETS_DIR names."
+            "No setting is read from the variable OPENAI_API_KEY_FILE. To use a file, call it "
+            "OPENAI_API_KEY and put it into the directory that TIMESTEP_SECRETS_DIR names."
         ),
     ),
     "the file of a key in .env": (

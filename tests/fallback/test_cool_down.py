@@ -1,4 +1,4 @@
-"""Models that failed are passed over for a while."""
+"""Models that failed are skipped for a while."""
 
 import pytest
 from agents import (

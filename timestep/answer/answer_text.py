@@ -1,4 +1,4 @@
-"""The string under ``answer``, read out of JSON text as it arrives. Pure.
+"""Reads the string under ``answer`` out of JSON text as it arrives. Pure.
 
 A model that gets its tools in words answers ``{"answer": "…"}`` or writes a call as JSON. The words
 of an answer are shown as they arrive; anything else is held back.
@@ -35,8 +35,8 @@ class AnswerText:
 
     def __init__(self) -> None:
         self._state = "opening"
-        self._buffer = ""  # what cannot be decoded yet
-        self._other: list[str] = []  # a text that is not an answer
+        self._buffer = ""  # cannot be decoded yet
+        self._other: list[str] = []  # not an answer
 
     @property
     def is_open(self) -> bool:
@@ -44,7 +44,7 @@ class AnswerText:
         return self._state in {"string", "closed"}
 
     def feed(self, text: str) -> str:
-        """Take *text*; return what it adds to the answer, nothing while that is unclear."""
+        """Take *text*; return what it adds to the answer, or nothing if that is not clear yet."""
         if self._state == "other":
             self._other.append(text)
         elif self._state != "closed":
@@ -56,7 +56,7 @@ class AnswerText:
         return ""
 
     def rest(self) -> str:
-        """Return the whole text when it was not an answer, nothing when it was one."""
+        """Return the whole text if it was not an answer, or nothing."""
         return "" if self.is_open else self._buffer + "".join(self._other)
 
     def _open(self) -> None:

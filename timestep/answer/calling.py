@@ -1,7 +1,7 @@
 """One model call on any wire: send it, read and repair the answer, record it.
 
 The steps: `WireModel._prepare` makes the request; `_ask` sends it and feeds the reply; `settle` decides
-what the answer is, and may have it asked for again; the span gets what happened. A wire's model
+what the answer is, and may have it asked for again; the span records what happened. A wire's model
 supplies the abstract steps.
 """
 
@@ -77,11 +77,11 @@ class ModelCall:
 
 
 class WireRequest(TracedRequest, Protocol):
-    """A request of a wire, as far as every wire's are alike."""
+    """What the requests of all wires have in common."""
 
     @property
     def rules(self) -> Rules:
-        """How the answer is read."""
+        """The rules for reading the answer."""
         ...
 
 
@@ -94,7 +94,7 @@ class _Run:
 
     Attributes:
         reply: The answer; None until the request is made.
-        first_token_seconds: How long the first output took.
+        first_token_seconds: The time until the first output.
     """
 
     call: ModelCall
@@ -115,12 +115,12 @@ class _Run:
             self.first_token_seconds = time.monotonic() - self._started
 
     def answer(self) -> Reply:
-        """Return the answer, which there is after the first event."""
+        """Return the answer. There is one after the first event."""
         assert self.reply is not None, "no events without a reply"  # noqa: S101 - an invariant
         return self.reply
 
     def record(self) -> None:
-        """Put what the answer is and what it took on the span."""
+        """Put the answer, its usage and its timing on the span."""
         reply = self.answer()
         record_answer(
             self.span,
@@ -132,7 +132,7 @@ class _Run:
         )
 
     def fail(self, error: TimestepError) -> Events:
-        """Return the events that end a response which was already shown in part."""
+        """Return the events that end a response of which a part was shown."""
         reply = self.answer()
         reply.fail(str(error))
         self.record()
@@ -140,19 +140,19 @@ class _Run:
 
 
 class WireModel(Model, ABC, Generic[RequestT]):
-    """A model whose wire is ours.
+    """A model whose requests timestep sends itself.
 
     Args:
         model: The name the caller asks for.
         kind: Names the server in warnings: ``"Ollama model"``.
         implementation: The package, for traces.
-        ids: Makes the ids that the server does not give.
+        ids: Makes the ids that the server leaves out.
         strict: Raise for what would be ignored with a warning.
         settings: Defaults for what a call leaves out.
     """
 
     knows_implicit_settings: ClassVar[bool] = False
-    """True when it leaves out the settings that the SDK gives an agent without a model."""
+    """True if the settings that the SDK gives an agent without a model are left out."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
     ) -> None:
         self.model = model
         self.traced_as = model
-        """The name in traces: the one the application uses, with its prefix."""
+        """The application's name for the model, with its prefix. Traces use it."""
         self._warnings = Warnings(kind, model, strict=strict)
         self._implementation = implementation
         self._ids = ids
@@ -226,7 +226,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
             self._warnings.once("empty", "gave an empty answer: white space or thinking alone.")
 
     def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
-        """Return what the SDK should know about repeating a failed call."""
+        """Return the advice for the SDK about repeating a failed call."""
         return retry_advice(request.error)
 
     async def get_response(

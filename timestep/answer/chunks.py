@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 _TOO_LARGE = 2**63
-"""Of a count. No database holds it, and a server may send one of hundreds of digits."""
+"""The largest count. A server may send hundreds of digits, which no database holds."""
 
 Logprobs: TypeAlias = list[Mapping[str, Any]]
 """Tokens with their logprobs, each in the shape of openai's ``Logprob``."""
@@ -29,8 +29,8 @@ class Thinking:
     """More of the thinking.
 
     Attributes:
-        field: Where it goes when the turn is sent back, as the SDK's converter knows it; empty for
-            the converter's usual place.
+        field: The field to send it back in, as the SDK's converter names it; empty for the usual
+            one.
     """
 
     text: str
@@ -39,7 +39,7 @@ class Thinking:
 
 @dataclass(slots=True)
 class Refusal:
-    """More of the words in which the model refuses to answer."""
+    """More of the model's refusal to answer."""
 
     text: str
 
@@ -59,7 +59,7 @@ class Call:
         name: Should be text.
         arguments: JSON text, or the value itself.
         call_id: Any value that is not a valid, unused call id is replaced.
-        extra: Fields that the server wants back with the call; they go into its provider data.
+        extra: Fields that the server wants back with the call. They go into its provider data.
     """
 
     name: object
@@ -74,7 +74,7 @@ class Usage:
 
     Attributes:
         requests: How many answers are counted.
-        cost: In US dollars, when the server says it.
+        cost: In US dollars, if the server says it.
         figures: The provider's own figures by their own names, such as durations.
     """
 
@@ -92,7 +92,7 @@ class Usage:
         return self.input_tokens + self.output_tokens
 
     def add(self, other: "Usage") -> None:
-        """Add what *other* counts."""
+        """Add the counts of *other*."""
         self.requests += other.requests
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
@@ -105,7 +105,7 @@ class Usage:
 
 
 def count(fields: Mapping[str, Any], name: str) -> int:
-    """Return the count *name* of *fields*; 0 when it is absent or impossibly large."""
+    """Return the count *name* of *fields*; 0 if it is missing or impossibly large."""
     value = fields.get(name)
     return value if type(value) is int and 0 < value < _TOO_LARGE else 0
 

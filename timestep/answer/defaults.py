@@ -17,8 +17,7 @@ from timestep.net.names import by_model, tagged
 def without_implicit(settings: ModelSettings) -> ModelSettings:
     """Return *settings* without those that the SDK adds to an agent that names no model.
 
-    They are meant for OpenAI's default model. The user did not choose them for the model that a
-    configured default leads to.
+    They are meant for OpenAI's default model, not for the configured one.
     """
     reasoning = settings.reasoning
     is_implicit = (
@@ -31,12 +30,12 @@ def without_implicit(settings: ModelSettings) -> ModelSettings:
 
 
 class DefaultedModel(Model):
-    """The model *asked*, with *settings* for what a call leaves out.
+    """The model *asked*, with default *settings*. The settings of a call win.
 
     Args:
         asked: The model.
-        settings: The defaults; those of a call win, one by one.
-        implicit: What stands for the settings that the SDK gives an agent without a model.
+        settings: The defaults.
+        implicit: Replaces the settings that the SDK gives an agent without a model.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class DefaultedModel(Model):
 
     @property
     def inmost(self) -> Model:
-        """The model that answers, without any defaults around it."""
+        """The model that answers, without the defaults."""
         return self.asked.inmost if isinstance(self.asked, DefaultedModel) else self.asked
 
     def _filled(self, own: ModelSettings) -> ModelSettings:
@@ -122,7 +121,7 @@ class ModelDefaults:
         return self.every.resolve(self.models.get(tagged(name or "")))
 
     def of(self, model: Model, name: str | None) -> Model:
-        """Return *model*, asked with the settings for *name*; *model* itself without settings."""
+        """Return *model* with the settings for *name*; *model* itself if there are none."""
         settings = self.settings_of(name)
         return model if settings == ModelSettings() else DefaultedModel(model, settings)
 
@@ -133,7 +132,7 @@ _ELSEWHERE = {
     "extra_headers": "write them as headers of the provider",
     # The Runner reads it before a model is asked.
     "retry": "write it in the settings of an agent or of a run; nothing reads it here",
-    # The Runner takes an agent's back after the first call; a default would force a call every time.
+    # The Runner resets an agent's after the first call; a default would force a call every time.
     "tool_choice": "write it in the settings of an agent or of a run; here it would never end",
 }
 """Settings that cannot be defaults, with what to do instead."""

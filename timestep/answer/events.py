@@ -1,7 +1,7 @@
 """The events of OpenAI's Responses API for one response, each a real openai object. Pure.
 
-Events are built without validation, because a long answer has thousands. Their fields are written
-only here, and a test compares each event with its validated form.
+Events are built without validation, because a long answer has thousands. A test compares each event
+with its validated form.
 
 Source: openai ``types/responses/response_stream_event.py`` (3.52); the order of events follows
 openai-agents ``agents.testing.ScriptedModel`` 0.24.
@@ -56,7 +56,7 @@ _set = object.__setattr__
 
 
 def instance(cls: type[_Model], fields: dict[str, Any]) -> _Model:
-    """Return a *cls* with *fields*. Nothing is validated, so all of them must be right."""
+    """Return a *cls* with *fields*, without validation."""
     declared, defaults = _shape(cls)
     extra = {name: fields.pop(name) for name in fields.keys() - declared}
     return _bare(cls, {**defaults, **fields}, set(fields) | set(extra), extra)
@@ -84,7 +84,7 @@ def _shape(cls: type[BaseModel]) -> tuple[frozenset[str], dict[str, Any]]:
     return frozenset(cls.model_fields), optional
 
 
-# Most events are deltas: what all of them share is made once.
+# Most events are deltas. What they share is made once.
 _TEXT_DEFAULTS = _shape(ResponseTextDeltaEvent)[1]
 _TEXT_GIVEN = set(ResponseTextDeltaEvent.model_fields) - set(_TEXT_DEFAULTS)
 _REASONING_DEFAULTS = _shape(ResponseReasoningTextDeltaEvent)[1]
@@ -98,7 +98,7 @@ class EventWriter:
         response_id: The id of the response.
         model: The name the caller asked for.
         created_at: Unix time.
-        is_read: False when nothing reads the events; then none are made.
+        is_read: False if no events are needed.
     """
 
     __slots__ = ("_base", "_is_read", "_sequence", "events")
@@ -125,7 +125,7 @@ class EventWriter:
         return events
 
     def response(self, status: str, output: list[ResponseOutputItem], **more: Any) -> Response:
-        """Return the response as it is now."""
+        """Return the response with *status* and *output*."""
         return Response.model_validate({**self._base, "status": status, "output": output, **more})
 
     def created(self) -> None:
@@ -137,7 +137,7 @@ class EventWriter:
         self._write(ResponseInProgressEvent, {"response": begun, "type": "response.in_progress"})
 
     def terminal(self, response: Response) -> None:
-        """Close the response with the event for its status."""
+        """Close the response, with the event for its status."""
         ends: dict[str, type[BaseModel]] = {
             "completed": ResponseCompletedEvent,
             "failed": ResponseFailedEvent,
@@ -278,7 +278,7 @@ def message_item(
     provider_data: Mapping[str, Any],
     status: str,
 ) -> ResponseOutputMessage:
-    """Return an assistant message; without content when *text* is None."""
+    """Return an assistant message, without content if *text* is None."""
     return ResponseOutputMessage.model_validate(
         {
             "id": item_id,
@@ -294,7 +294,7 @@ def message_item(
 def refusal_item(
     item_id: str, text: str, provider_data: Mapping[str, Any]
 ) -> ResponseOutputMessage:
-    """An assistant message in which the model refuses to answer."""
+    """Return an assistant message in which the model refuses to answer."""
     return ResponseOutputMessage.model_validate(
         {
             "id": item_id,
@@ -310,7 +310,7 @@ def refusal_item(
 def reasoning_item(
     text: str | None, provider_data: Mapping[str, Any], status: str | None = None
 ) -> ResponseReasoningItem:
-    """Return a reasoning item; without content when *text* is None."""
+    """Return a reasoning item, without content if *text* is None."""
     return ResponseReasoningItem.model_validate(
         {
             "id": REASONING_ID,
@@ -326,7 +326,7 @@ def reasoning_item(
 def call_item(
     item_id: str, call_id: str, name: str, arguments: str, provider_data: Mapping[str, Any]
 ) -> ResponseFunctionToolCall:
-    """Return a complete function call; *arguments* are JSON text."""
+    """Return a complete function call. *arguments* are JSON text."""
     return ResponseFunctionToolCall.model_validate(
         {
             "id": item_id,

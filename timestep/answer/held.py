@@ -1,8 +1,8 @@
 """Text that is held back until it is known to be right. Pure.
 
 A gate takes the text of an answer piece by piece. `Gate.feed` returns what may be shown, and
-`Gate.rest` returns what is held back. There is one for each way of reading a text: `AnswerText`
-for emulated tools, `Held` for the others, and none for a text that is shown at once.
+`Gate.rest` returns what is held back. `AnswerText` is the gate for emulated tools, `Held` for all
+else that is held back.
 """
 
 from collections.abc import Callable
@@ -32,11 +32,11 @@ class Gate(Protocol):
 
 
 class Held:
-    """Holds everything back, or all from the beginning on until that tells that it may be shown.
+    """Holds all the text back, or holds it until its beginning says that it may be shown.
 
     Args:
-        is_shown: Says of the beginning, without white space before it, whether all the text may
-            be shown; None while that is open.
+        is_shown: Returns whether the text may be shown, by its beginning without white space; None
+            if that is not clear yet.
     """
 
     __slots__ = ("_begun", "_is_shown", "_parts", "is_open")
@@ -44,7 +44,7 @@ class Held:
     def __init__(self, is_shown: Callable[[str], bool | None] | None = None) -> None:
         self._is_shown = is_shown
         self._parts: list[str] = []
-        self._begun = ""  # without white space before it; short, as a few characters decide
+        self._begun = ""  # without leading white space; a few characters decide
         self.is_open = False
 
     def feed(self, text: str) -> str:
@@ -75,7 +75,7 @@ class Held:
 class HeldText:
     """The text of one answer on its way to the items.
 
-    Thinking in tags is taken out of it, and what may still turn out wrong is held back.
+    Takes thinking in tags out of it, and holds back what may turn out wrong.
 
     Attributes:
         is_live: True when every text is shown at once, as it came.
@@ -114,14 +114,14 @@ class HeldText:
         return thinking, text if self._gate is None else self._gate.feed(text)
 
     def take(self) -> str:
-        """Return the text that is held back, and hold it no longer."""
+        """Return the text that is held back, and forget it."""
         if text := self.held:
             self._gate = _gate_for(self._rules)
         return text
 
 
 def _gate_for(rules: Rules) -> Gate | None:
-    """Return the gate for an answer that is read by *rules*; None when its text is shown at once."""
+    """Return the gate for an answer that *rules* describe; None if its text is shown at once."""
     if rules.reading is Reading.EMULATED:
         return AnswerText()
     if rules.reading is Reading.HELD:

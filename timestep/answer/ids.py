@@ -1,4 +1,4 @@
-"""New ids, in the forms OpenAI's APIs use. The one place that asks for randomness."""
+"""Makes ids in the forms of OpenAI's APIs. Only here is randomness used."""
 
 import re
 import secrets
@@ -9,15 +9,15 @@ _ALPHABET = (string.ascii_letters + string.digits).encode()
 # One random byte picks one character; the slight bias of 256 over 62 is harmless in an id.
 _CHARACTERS = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 CALL_ID = re.compile(r"call_[A-Za-z0-9_-]{1,59}")
-"""OpenAI's own form of a call id; 64 characters are the most it takes."""
+"""OpenAI's form of a call id, of at most 64 characters."""
 ANY_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""Ids that servers other than OpenAI's make, and want back as they were."""
+"""The call ids of other servers, which want them back unchanged."""
 
 
 def claim_call_id(
     call_id: object, used: set[str], new: Callable[[], str], form: re.Pattern[str] = CALL_ID
 ) -> str:
-    """Return *call_id* when it has the *form* and is not *used*, else a *new* one; mark it as used."""
+    """Return *call_id* if it has the *form* and is not *used*, or a *new* one. Mark it as used."""
     claimed = call_id if isinstance(call_id, str) and form.fullmatch(call_id) else new()
     if claimed in used:
         claimed = new()

@@ -1,7 +1,7 @@
 """The output items of one response, and the events that report how they grow. Pure.
 
-One item is open at a time: thinking, text and calls follow one another in any order, as the
-model wrote them. A call is never open, because it arrives whole.
+Thinking, text and calls come in the order in which the model wrote them. One item is open at a
+time. A call is never open, because it arrives whole.
 """
 
 import re
@@ -28,7 +28,7 @@ from timestep.answer.events import (
 from timestep.answer.ids import CALL_ID, claim_call_id
 
 REASONING_FIELD = "_chat_completions_reasoning_field"
-"""Under this name the SDK's converter finds the field that thinking goes back to.
+"""The key under which the SDK's converter looks for the field that thinking goes back in.
 
 Source: openai-agents 0.24 ``models/reasoning_content_replay.py``.
 """
@@ -39,7 +39,7 @@ class Ids:
     """Where new ids come from.
 
     Attributes:
-        form: The call ids of the server that are kept.
+        form: The form of the server's call ids that are kept.
     """
 
     response: Callable[[], str]
@@ -59,9 +59,9 @@ class Items:
     Args:
         model: The name the caller asked for.
         created_at: Unix time.
-        ids: Makes the ids that the server does not give.
-        used_ids: Call ids that no new call may have.
-        is_streamed: False when the caller wants the whole answer only; no events are made.
+        ids: Makes the ids that the server leaves out.
+        used_ids: Call ids that new calls must not have.
+        is_streamed: False if no events are needed.
     """
 
     def __init__(
@@ -139,7 +139,10 @@ class Items:
         self._waiting = []
 
     def think(self, text: str, field: str = "") -> None:
-        """Add *text* to the open reasoning item, or open one; *field* is where it goes back to."""
+        """Add *text* to the open reasoning item, or open one.
+
+        *field* is the field to send it back in.
+        """
         if self._kind != "reasoning":
             self.close()
             self._kind = "reasoning"
@@ -180,7 +183,7 @@ class Items:
     ) -> None:
         """Add a call, its *arguments* as JSON text.
 
-        *call_id* is kept when it is valid and unused; *extra* goes into the provider data.
+        *call_id* is kept if it is valid and unused. *extra* goes into the provider data.
         """
         self.close()
         data: dict[str, Any] = {**self._data, **(extra or {})}
@@ -192,7 +195,7 @@ class Items:
         self.output.append(item)
 
     def close(self, status: str = "completed", **more: Any) -> None:
-        """Close the open item, if there is one; *more* goes into its provider data."""
+        """Close the open item, if any. *more* goes into its provider data."""
         if not self._kind:
             self.begin()
             return
@@ -224,12 +227,12 @@ class Items:
         Args:
             status: ``"completed"`` or ``"failed"``.
             usage: What the response cost.
-            cut_by: ``length`` or ``content_filter`` when one of them ended the answer. The last
-                item and the last message are then ``incomplete``. The response is not: the Runner throws away a run that
-                ends in an incomplete one.
+            cut_by: ``length`` or ``content_filter`` if one of them ended the answer. It makes the
+                last item and the last message ``incomplete``, but not the response: the Runner
+                throws away a run that ends in an incomplete one.
             more: Further fields of the response.
         """
-        # Waiting logprobs are the open item's, or of markers behind the last call.
+        # Waiting logprobs are the open item's, or of markers after the last call.
         self._logprobs += self._take_waiting()
         is_whole = status == "completed" and not cut_by
         cut: dict[str, Any] = {"finish_reason": cut_by} if cut_by else {}
@@ -244,11 +247,11 @@ class Items:
         return response
 
     def _mark_message(self, cut: dict[str, Any]) -> None:
-        """Mark the last message as ``incomplete``, also when thinking came behind it."""
+        """Mark the last message as ``incomplete``, even if thinking came after it."""
         for index in range(len(self.output) - 1, -1, -1):
             item = self.output[index]
             if isinstance(item, ResponseOutputMessage):
-                # A copy: the event that closed the message keeps what was known then.
+                # A copy: the event that closed the message must not change.
                 data = {**self._data, **cut}
                 marks = {"status": "incomplete", "provider_data": data}
                 self.output[index] = item.model_copy(update=marks)

@@ -11,7 +11,7 @@ _HUGE = 1e300
 
 
 def read_logprobs(entries: Any) -> Logprobs:
-    """Return the server's logprobs, with the fields that openai requires and old servers leave out.
+    """Return the server's logprobs. Adds the fields that openai requires and old servers leave out.
 
     Raises:
         ValueError: *entries* is not a list of tokens with their logprobs.

@@ -1,11 +1,11 @@
 """Decides whether a finished answer is good, is asked for again, or is an error. Pure.
 
-This is the one place that decides what is whole, cut, empty or half a call, whatever the wire:
+This is the only place that decides what is whole, cut, empty or half a call, for every wire:
 
 * A call in an answer that the token limit cut is never run, because it may be half.
-* Text that the limit cut is an answer, unless a call or a schema was asked for and is not whole.
+* Text that the limit cut is an answer, unless it is part of a call or of JSON that was asked for.
 * The same holds for what a content filter cut.
-* White space and thinking alone are nothing. Nothing is an error when tools or a schema were
+* White space or thinking alone is an empty answer. It is an error if tools or a schema were
   offered.
 * An answer that is not what was asked for is asked for again as often as the rules allow.
 """
@@ -37,7 +37,7 @@ _TRY_AGAIN = "Another try may do better: ModelSettings(retry=…) repeats it."
 
 
 def settle(reply: Reply) -> Repair | None:
-    """Show what *reply* held back; return what to repair when its answer has to be repaired.
+    """Show what *reply* held back, or return the repair that it needs.
 
     Raises:
         ModelOutputError: The answer cannot be used, and cannot be asked for again.
@@ -71,7 +71,7 @@ def is_empty(reply: Reply) -> bool:
 
 
 def _settle_call(reply: Reply) -> Repair | None:
-    """Show the required calls: those the server sent, or the one that is written as text."""
+    """Show the required calls: those that the server sent, or the one in the text."""
     if any(_is_offered(reply, call.name) for _, call in reply.held_calls):
         for before, call in reply.held_calls:
             if before.strip():
@@ -100,14 +100,14 @@ def _is_offered(reply: Reply, name: object) -> bool:
     try:
         return isinstance(name, str) and declared_name(name, reply.rules.tools) in reply.rules.tools
     except Mismatch:
-        return True  # adding the call says what is wrong with its name
+        return True  # adding the call raises the error for its name
 
 
 def _settle_written(reply: Reply) -> None:
-    """Show the calls that the held text is.
+    """Show the calls in the held text.
 
     Raises:
-        Mismatch: It is something else.
+        Mismatch: The text is something else.
         ModelOutputError: The answer was cut.
     """
     calls = _written_calls(reply, reply.text.held)
@@ -118,7 +118,7 @@ def _settle_written(reply: Reply) -> None:
 
 
 def _means_a_call(reply: Reply) -> bool:
-    """Return True when the emulated answer looks like a call and cannot be the output."""
+    """Return True if the emulated answer looks like a call and does not match the output."""
     rules = reply.rules
     return (
         rules.is_emulated
@@ -146,7 +146,7 @@ def _settle_output(reply: Reply, output: AgentOutputSchemaBase) -> Repair | None
                 reply, f"gave an empty answer where {output.name()} is wanted. {_TRY_AGAIN}"
             ) from None
         return _ask_again(reply, text, exc)
-    if reply.text.holds or right != text:  # what was shown already cannot be taken back
+    if reply.text.holds or right != text:  # what was shown cannot be taken back
         reply.add_text(right)
     return None
 
@@ -159,7 +159,7 @@ def _emulated_answer(text: str) -> str:
 
 
 def _ask_again(reply: Reply, text: str, bad: Mismatch, *, wants_call: bool = False) -> Repair:
-    """Return the repair of *text*, or raise the error when the model may not be asked again."""
+    """Return the repair of *text*, or raise the error if the model may not be asked again."""
     rules = reply.rules
     if rules.repairs > 0:
         return Repair(text, str(bad), wants_call)
@@ -207,7 +207,7 @@ def _refuse_empty(reply: Reply) -> None:
 def refuse_cut_calls(
     names: Sequence[object], reason: str | None, origin: Origin, rules: Rules = _NO_LIMITS
 ) -> None:
-    """Refuse the calls *names* when *reason* says that the answer was cut.
+    """Refuse the calls *names* if *reason* says that the answer was cut.
 
     Raises:
         ModelOutputError: The calls may be half.
@@ -217,11 +217,11 @@ def refuse_cut_calls(
     if reason == "length":
         raise _cut_call(names, origin, rules)
     if reason == "content_filter":
-        raise _filtered("in or behind a call, which was not run", origin)
+        raise _filtered("in or after a call, which was not run", origin)
 
 
 def _refuse_cut(reply: Reply) -> None:
-    """Refuse calls in a cut answer, and an answer of which a content filter left nothing."""
+    """Refuse calls in a cut answer, and an answer that a content filter left empty."""
     calls = [*reply.calls, *(call.name for _, call in reply.held_calls)]
     refuse_cut_calls(calls, reply.done_reason, reply.origin, reply.rules)
     has_text = reply.items.has_words or bool(reply.text.held.strip())
@@ -237,7 +237,7 @@ def _filtered(where: str, origin: Origin) -> ModelOutputError:
 
 
 def _cut_written(reply: Reply, text: str) -> ModelOutputError:
-    """Return the error for *text*, which was cut and is a call, whole or not, or was to be one."""
+    """Return the error for *text*, which was cut and is, or should be, a call."""
     name = begun_call(text, reply.rules.tools)
     return _cut_call([name], reply.origin, reply.rules) if name else _cut(reply)
 

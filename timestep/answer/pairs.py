@@ -1,6 +1,6 @@
 """Pairs the calls and results of a history. Pure.
 
-Servers refuse half a pair, so a call without a result, and a result without a call, are sent as words.
+Servers refuse half a pair. So a call without a result, or a result without a call, becomes text.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ CALL_ALONE = "the role of a tool call whose result is not in the history (it is 
 
 
 class Pairs(Generic[CallT]):
-    """The calls of a history, oldest first, and those that wait for a result.
+    """The calls of a history, oldest first, and which of them wait for a result.
 
     A result belongs to the last call before it that has its id and no result yet.
 
@@ -31,12 +31,12 @@ class Pairs(Generic[CallT]):
         self._waiting: dict[str, list[CallT]] = {}
 
     def add_call(self, call_id: str, name: str, call: CallT) -> None:
-        """Let *call* wait for its result."""
+        """Add *call*, which waits for its result."""
         self.names[call_id] = name
         self._waiting.setdefault(call_id, []).append(call)
 
     def add_result(self, call_id: str) -> bool:
-        """Return True when a call waited for this result."""
+        """Return True if a call waited for this result."""
         waiting = self._waiting.get(call_id)
         if not waiting:
             return False
@@ -48,7 +48,7 @@ class Pairs(Generic[CallT]):
         return (call for calls in self._waiting.values() for call in calls)
 
     def called(self, call_id: str | None) -> str:
-        """Return the name of the tool that was called, as words for a result alone."""
+        """Return the name of the called tool, for the text of a result alone."""
         return self.names.get(call_id or "", "an earlier call")
 
 

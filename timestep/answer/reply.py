@@ -1,7 +1,7 @@
-"""The chunks of an answer, read by its rules into output items and stream events. Pure.
+"""Turns the chunks of an answer into output items and stream events, by its rules. Pure.
 
-`get_response` and `stream_response` feed the same `Reply`. Feed it the chunks in order; after the
-`End` let `outcome.settle` look at it; then `finish` it, or `restart` it for a repair.
+`get_response` and `stream_response` feed the same `Reply`. Feed it the chunks in order. After the
+`End` call `outcome.settle`. Then `finish` it, or `restart` it for a repair.
 """
 
 import json
@@ -33,23 +33,23 @@ class Reply:
     """One answer under way.
 
     Args:
-        rules: How the answer is read.
+        rules: The rules for reading the answer.
         model: The name the caller asked for.
         created_at: Unix time.
-        ids: Makes the ids that the server does not give.
-        origin: Names the model and host in errors; may change once it is known who answers.
-        is_streamed: False when the caller wants the whole answer only.
+        ids: Makes the ids that the server leaves out.
+        origin: The model and host for errors. It may change once the answering server is known.
+        is_streamed: False if no events are needed.
 
     Attributes:
-        usage: What the answers so far cost.
+        usage: The usage of all answers so far.
         done: True once the answer has ended.
         done_reason: Why it ended.
         calls: The names of the calls that were shown.
-        dropped_calls: How many calls did not count.
-        held_calls: Calls that wait to be checked, while a call is required, each with the text
-            before it.
-        text: The text on its way to the items, and what of it is held back.
-        refusals: The words in which the model refused to answer.
+        dropped_calls: The number of calls that were ignored.
+        held_calls: Calls that wait to be checked if a call is required, each with the text before
+            it.
+        text: The text that is not in the items yet, because it is held back.
+        refusals: The model's refusals.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Reply:
         self._begin(rules)
 
     def restart(self, rules: Rules) -> None:
-        """Read another answer into the same response: a repair continues it."""
+        """Read another answer into the same response, for a repair."""
         self.items.close()
         self.items.forget_logprobs()
         self._begin(rules)
@@ -96,7 +96,7 @@ class Reply:
 
     @property
     def has_output(self) -> bool:
-        """True once something was shown that a retry would show twice."""
+        """True once something was shown. A retry would show it twice."""
         return self.items.has_output
 
     @property
@@ -111,7 +111,7 @@ class Reply:
 
     @property
     def cut_by(self) -> str:
-        """``length`` or ``content_filter`` when one of them ended the answer; empty otherwise."""
+        """``length`` or ``content_filter`` if one of them ended the answer; else empty."""
         return (self.done_reason or "") if self.was_cut or self.was_filtered else ""
 
     def take_events(self) -> Events:
@@ -147,16 +147,16 @@ class Reply:
                 raise chunk.error
 
     def add_text(self, text: str) -> None:
-        """Show *text*, held back until it was known to be right, as a message of its own."""
+        """Show *text*, which was held back, as a message of its own."""
         self.items.close()
         self.items.write(text)
 
     def add_call(self, call: Call) -> None:
-        """Show *call*: one the server sent, or one that was written as text.
+        """Show *call*, which the server sent or the model wrote as text.
 
         Raises:
-            ModelOutputError: It has no name, its name may mean two tools, or its arguments cannot
-                be JSON.
+            ModelOutputError: It has no name, its name may mean two tools, or its arguments are not
+                JSON.
         """
         if not isinstance(call.name, str):
             raise _unusable(self.origin, "a tool without naming it")
@@ -174,7 +174,7 @@ class Reply:
         self.items.call(name, arguments, call.call_id, call.extra)
 
     def finish(self, *, raw_usage: bool = False) -> Response:
-        """Close the response, whole or cut, and return it.
+        """Close the response and return it.
 
         Args:
             raw_usage: Keep the provider's own figures as extra fields of the usage.
@@ -185,7 +185,7 @@ class Reply:
         return self.items.finish("completed", counted, cut_by=self.cut_by)
 
     def fail(self, message: str, *, code: str = "server_error") -> None:
-        """Close a response that was already shown in part, so that nothing shown is lost.
+        """Close the response as failed. What was shown stays in it.
 
         Args:
             message: What happened.
@@ -223,10 +223,10 @@ class Reply:
 
 
 def text_of_arguments(arguments: object) -> str:
-    """Return *arguments* as the JSON text OpenAI uses; text stays as it is, unless it says nothing.
+    """Return *arguments* as JSON text. Text stays as it is, unless it is empty.
 
     Raises:
-        ValueError: They hold something JSON cannot say.
+        ValueError: They hold something that JSON cannot express.
     """
     if isinstance(arguments, str):
         return "{}" if arguments.strip() in {"", "null"} else arguments

@@ -1,4 +1,4 @@
-"""The rules for reading an answer, as its request sets them."""
+"""The rules for reading an answer. The request sets them."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -7,11 +7,11 @@ from agents import AgentOutputSchemaBase
 
 
 class Reading(Enum):
-    """How the text of an answer is read.
+    """How to read the text of an answer.
 
     Attributes:
         LIVE: The text is the answer and is shown as it arrives.
-        HELD: The text has to be a call or to match a schema, and is shown once it does.
+        HELD: The text must be a call or match a schema, and is shown once it does.
         EMULATED: The text is JSON: a call, or an object whose ``answer`` is shown as it arrives.
     """
 
@@ -26,20 +26,20 @@ class Rules:
 
     Attributes:
         reading: How the text is read.
-        tools: The names of the functions the answer may call.
-        must_call: True when the answer has to be a call.
-        one_call: True when only the first call counts.
-        no_calls: True when calls do not count: ``tool_choice`` is ``"none"``.
-        output: The schema the final text has to match, if any.
-        call_ids: The call ids of the history, which no new call may have.
-        is_emulated: True when tools are described in words and calls come as JSON text.
-        text_calls: True when a text that is nothing but calls in JSON is taken for calls.
-        think_tags: True when ``<think>…</think>`` at the head of the text is thinking.
-        token_limit: The setting that limits the answer, such as ``"max_tokens=100"``; empty when
-            none is set.
-        limits: The settings that may limit the answer when the request sets none of them.
+        tools: The names of the functions that the answer may call.
+        must_call: True if the answer must be a call.
+        one_call: True if only the first call counts.
+        no_calls: True if calls are ignored, because ``tool_choice`` is ``"none"``.
+        output: The schema that the final text must match, if any.
+        call_ids: The call ids of the history, which new calls must not have.
+        is_emulated: True if the prompt describes the tools and calls come as JSON text.
+        text_calls: True if text that is only the JSON of calls counts as these calls.
+        think_tags: True if ``<think>…</think>`` at the start of the text is thinking.
+        token_limit: The setting that limits the answer, such as ``"max_tokens=100"``; empty if none
+            is set.
+        limits: The settings that could limit the answer, for advice if the request sets none.
         repairs: How many more times the model may be asked again.
-        is_repair: True when the model was asked again.
+        is_repair: True if this is a repair.
     """
 
     reading: Reading = Reading.LIVE
@@ -60,12 +60,12 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """An answer that has to be asked for again.
+    """An answer that is not right, so the model is asked again.
 
     Attributes:
         answer: What the model wrote instead.
-        problem: What is wrong with it, in words for the model.
-        wants_call: True when the answer has to be a call.
+        problem: What is wrong with it, for the model to read.
+        wants_call: True if the answer must be a call.
     """
 
     answer: str

@@ -19,11 +19,11 @@ GenerationSpan = Span[GenerationSpanData]
 
 
 class TracedRequest(Protocol):
-    """What a span shows of a request, whatever the wire."""
+    """What a span shows of a request, on any wire."""
 
     @property
     def messages(self) -> list[Any]:
-        """The messages as they are sent."""
+        """The messages that are sent."""
         ...
 
     @property
@@ -36,7 +36,7 @@ class Recordable(Protocol):
     """An exchange whose bytes can be kept."""
 
     def keep_bytes(self, kept: WireBytes) -> None:
-        """Put what goes over the wire into *kept* as well."""
+        """Copy what goes over the wire to *kept*."""
         ...
 
 
@@ -55,16 +55,16 @@ def open_span(
     """Return a generation span that has not started.
 
     Args:
-        model: As the application calls it.
-        settings: Of the call.
+        model: The application's name for the model.
+        settings: The settings of the call.
         tracing: Says whether content may be kept.
-        name: As the server knows the model.
+        name: The server's name for the model.
         host: The scheme and authority of the server.
-        implementation: The package that asks.
+        implementation: The package that sends the request.
     """
     if tracing.is_disabled():
         return generation_span(disabled=True)
-    # The SDK shows no extras, but its version 0.22 writes them as JSON first, which some cannot be.
+    # The SDK shows no extras, but version 0.22 turns them into JSON first, which may fail.
     if any(getattr(settings, name) is not None for name in _EXTRAS):
         settings = replace(settings, **dict.fromkeys(_EXTRAS))
     config: dict[str, Any] = settings.to_traceable_dict()
@@ -76,7 +76,7 @@ def open_span(
 
 @contextmanager
 def recorded_errors(span: GenerationSpan, tracing: ModelTracing, message: str) -> Generator[None]:
-    """Put an error that leaves the block on *span*, and let it go on."""
+    """Record an error that leaves the block on *span*, and raise it."""
     try:
         yield
     except asyncio.CancelledError:
@@ -94,7 +94,7 @@ def recorded_errors(span: GenerationSpan, tracing: ModelTracing, message: str) -
 def record_error(
     span: GenerationSpan, tracing: ModelTracing, message: str, error: Exception
 ) -> None:
-    """Put *error* on *span*, in words only where words may be kept."""
+    """Put *error* on *span*, with its message only if content may be kept."""
     text = f"{type(error).__name__}: {error}" if tracing.include_data() else REDACTED
     span.set_error(SpanError(message=message, data={"error": text}))
 
@@ -109,14 +109,14 @@ def record_request(span: GenerationSpan, tracing: ModelTracing, request: TracedR
 
 
 def record_host(span: GenerationSpan, host: str | None) -> None:
-    """Put the *host* that was asked on *span*, where it is not the one that is there."""
+    """Put the *host* that was asked on *span*, unless it is there already."""
     data = span.span_data
     if host is not None and data.model_config and data.model_config.get("base_url") != host:
         data.model_config = {**data.model_config, "base_url": host}
 
 
 def keep_bytes(span: GenerationSpan, tracing: ModelTracing, exchange: Recordable) -> None:
-    """Keep the bytes of *exchange* for *span*, when that was asked for and content may be kept."""
+    """Keep the bytes of *exchange* for *span*, if that was asked for and content may be kept."""
     if span.started_at is None or not tracing.include_data():
         return
     if (kept := wire_bytes.begin(span.span_id)) is not None:
@@ -132,7 +132,7 @@ def record_answer(
     first_token_seconds: float | None,
     dropped_calls: int,
 ) -> None:
-    """Put usage, timing and, where content may be kept, the output on *span*."""
+    """Put usage, timing and, if content may be kept, the output on *span*."""
     if span.started_at is None:
         return  # this span is not recorded
     data = span.span_data

@@ -1,6 +1,6 @@
-"""Thinking in the text: ``<think>…</think>`` at its head. Pure.
+"""Reads thinking in the text: ``<think>…</think>`` at its start. Pure.
 
-States: ``head`` until the first characters tell whether the tag is there; ``thinking`` up to the
+States: ``head`` until the first characters show whether the tag is there; ``thinking`` up to the
 closing tag; ``after`` while only white space follows it; ``text`` to the end.
 """
 
@@ -14,7 +14,7 @@ class ThinkTags:
 
     def __init__(self) -> None:
         self._state = "head"
-        self._blank: list[str] = []  # white space at the head
+        self._blank: list[str] = []  # white space at the start
         self._waiting = ""
 
     def feed(self, text: str) -> tuple[str, str]:
@@ -37,7 +37,7 @@ class ThinkTags:
         return thinking, text
 
     def rest(self) -> tuple[str, str]:
-        """Return the thinking and the text that still wait at the end of the answer."""
+        """Return the rest of the thinking and the text, at the end of the answer."""
         waiting, self._waiting = self._take_blank() + self._waiting, ""
         return (waiting, "") if self._state == "thinking" else ("", waiting)
 

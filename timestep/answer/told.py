@@ -1,4 +1,4 @@
-"""Texts for models, about what a wire has no field for. Pure."""
+"""Says in words to a model what a wire has no field for. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,16 +25,16 @@ _BOOKKEEPING = frozenset(
         "type",
     }
 )
-"""What the item of a hosted tool says about itself rather than about the work."""
+"""The fields of a hosted tool's item that describe the item, not its work."""
 
 
 def work_of(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the item of a hosted tool says about the work."""
+    """Return the fields of a hosted tool's item that describe its work."""
     return {key: value for key, value in item.items() if key not in _BOOKKEEPING}
 
 
 def told_item(item: Mapping[str, Any]) -> str:
-    """Return the item of a hosted tool in words: the model never made this call itself."""
+    """Return the item of a hosted tool in words, because this model did not make the call."""
     work = {key: value for key, value in work_of(item).items() if value not in (None, "", [], {})}
     return f"[{item['type']}: {as_json(work)}]"
 
@@ -58,12 +58,12 @@ def told_output(output: AgentOutputSchemaBase) -> str:
 
 
 def told_repair(bad: Repair, tools: Sequence[str], schema: Mapping[str, Any]) -> str:
-    """Return the request for a better answer than *bad*, which has to match *schema*.
+    """Return the request for a better answer than *bad*. It must match *schema*.
 
     Args:
-        bad: Says what is wrong.
+        bad: The answer, and what is wrong with it.
         tools: The names of the tools that a call may name.
-        schema: Of the answer, or of the call.
+        schema: The schema of the answer or of the call.
     """
     if bad.wants_call:
         names = " or ".join(tools)
@@ -75,7 +75,7 @@ def told_repair(bad: Repair, tools: Sequence[str], schema: Mapping[str, Any]) ->
 
 
 def with_instructions(messages: list[Message], words: str) -> list[Message]:
-    """Return *messages* with *words* as the last ones of their first system message."""
+    """Return *messages* with *words* at the end of the first system message."""
     if messages and messages[0]["role"] == "system":
         content = f"{messages[0]['content']}\n\n{words}"
         return [{**messages[0], "content": content}, *messages[1:]]
@@ -83,5 +83,5 @@ def with_instructions(messages: list[Message], words: str) -> list[Message]:
 
 
 def as_json(value: object) -> str:
-    """Return *value* as JSON; what JSON cannot say becomes text."""
+    """Return *value* as JSON. What JSON cannot express becomes text."""
     return json.dumps(value, ensure_ascii=False, default=str)

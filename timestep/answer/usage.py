@@ -1,4 +1,4 @@
-"""What an answer cost, in the types of OpenAI and of the SDK. Pure."""
+"""The usage of an answer, in the types of OpenAI and of the SDK. Pure."""
 
 from functools import cache
 from typing import TypeVar
@@ -14,7 +14,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def sdk_usage(counts: Usage) -> agents.Usage:
-    """Return *counts* as the SDK adds them up."""
+    """Return *counts* in the SDK's type."""
     usage = agents.Usage(
         requests=counts.requests,
         input_tokens=counts.input_tokens,
@@ -27,7 +27,7 @@ def sdk_usage(counts: Usage) -> agents.Usage:
 
 
 def response_usage(counts: Usage, *, raw: bool) -> ResponseUsage:
-    """Return *counts* as a response has them; *raw* keeps the provider's own figures beside them."""
+    """Return *counts* in the type of a response. *raw* adds the provider's own figures."""
     cached, reasoning = counts.cached_tokens, counts.reasoning_tokens
     return ResponseUsage.model_validate(
         {
@@ -43,7 +43,7 @@ def response_usage(counts: Usage, *, raw: bool) -> ResponseUsage:
 
 
 def zeroed(details: type[_Model], **counts: int) -> _Model:
-    """Return *details* with *counts*, and 0 for other required counts, which newer openai adds."""
+    """Return *details* with *counts*, and 0 for other counts that newer openai requires."""
     return details.model_validate({**_zeros(details), **counts})
 
 

@@ -1,4 +1,4 @@
-"""Says each thing about a model once, in the log."""
+"""Logs each warning about a model once."""
 
 import logging
 from collections.abc import Iterable
@@ -24,10 +24,10 @@ class Warnings:
         self._said: set[str] = set()
 
     def ignored(self, phrases: Iterable[str]) -> None:
-        """Warn of each thing that is ignored.
+        """Warn about each thing that is ignored.
 
         Raises:
-            UnsupportedInputError: Something is ignored, and the validation is strict.
+            UnsupportedInputError: Something would be ignored, and validation is strict.
         """
         found = list(phrases)
         if found and self._strict:
@@ -39,7 +39,7 @@ class Warnings:
             self.once(phrase, f"ignores {phrase}.")
 
     def once(self, topic: str, said: str, **more: str) -> None:
-        """Log a warning the first time for *topic*; *more* are further attributes of the record."""
+        """Log a warning the first time for *topic*. *more* are attributes of the log record."""
         if topic not in self._said:
             self._said.add(topic)
             extra = {"topic": topic, **more}

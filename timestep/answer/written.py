@@ -40,14 +40,14 @@ CALL_BEGINNINGS = (
     *("{", "[", "```", "<|python_tag|>"),
     *("<tool_call>", "<toolcall>", "<function_call>", "<tools>", "<|tool_call|>"),
 )
-"""How a text that may be calls begins."""
+"""The beginning of a text that may be calls."""
 
 
 class Mismatch(Exception):  # noqa: N818 - an answer, not a failure: it is asked for again
-    """A text is not what was asked for; the message says what is wrong, for the model.
+    """A text is not what was asked for. The message tells the model what is wrong.
 
     Attributes:
-        is_near: True when it is a call to a tool, badly written.
+        is_near: True if it is a badly written call to a tool.
     """
 
     def __init__(self, message: str, *, is_near: bool = False) -> None:
@@ -56,7 +56,7 @@ class Mismatch(Exception):  # noqa: N818 - an answer, not a failure: it is asked
 
 
 def read_call(text: str, tools: Collection[str]) -> Call:
-    """Return the call that *text* is: one JSON object, bare or in a fence.
+    """Return the call in *text*, which is one JSON object, bare or in a fence.
 
     Raises:
         Mismatch: It is not a call to one of *tools*.
@@ -70,12 +70,12 @@ def read_call(text: str, tools: Collection[str]) -> Call:
 
 
 def read_calls(text: str, tools: Collection[str]) -> list[Call]:
-    """Return the calls that *text* is, in JSON: one, a list, or some on lines or between ``;``.
+    """Return the calls in *text*, as JSON: one, a list, or several on lines or between ``;``.
 
-    They stand bare, in a fence or in models' tags, the last of which the end may close.
+    They may stand in a fence or in models' tags. The end of the text closes the last tag.
 
     Raises:
-        Mismatch: It holds anything else, or a call to something else than *tools*.
+        Mismatch: It has anything else, or a call that is not to one of *tools*.
     """
     stripped = _OPENERS.sub("", text.strip())
     if tagged := _in_tags(stripped):
@@ -98,9 +98,9 @@ def _refuse_half_call(text: str, tools: Collection[str]) -> None:
 
 
 def _in_tags(text: str) -> list[str]:
-    """Return the contents of the tags in *text*; nothing when there is text outside them.
+    """Return the contents of the tags in *text*; nothing if there is text outside them.
 
-    The end closes the last one: a server takes the closing tag for the end of the answer.
+    The end of the text closes the last tag, because some servers cut it off.
     """
     inside: list[str] = []
     at = 0
@@ -117,7 +117,7 @@ def _in_tags(text: str) -> list[str]:
 
 
 def _values(text: str) -> list[Any]:
-    """Return the JSON values that *text* is; one None when it is anything else."""
+    """Return the JSON values in *text*; one None if there is anything else in it."""
     value = read_json(text)
     if isinstance(value, list):
         return cast("list[Any]", value)
@@ -126,7 +126,7 @@ def _values(text: str) -> list[Any]:
 
 
 def _split(text: str) -> list[str]:
-    """Return the objects and lists that *text* holds; nothing when anything else is between them."""
+    """Return the objects and lists in *text*; nothing if anything else is between them."""
     parts: list[str] = []
     start = end = depth = 0
     for found in _STRING_OR_BRACKET.finditer(text):
@@ -152,7 +152,7 @@ def _call(value: Any, tools: Collection[str]) -> Call:
 
 
 def _wrapped_call(fields: dict[str, Any], function: dict[str, Any], tools: Collection[str]) -> Call:
-    """Return the call that *fields* are, in the form of OpenAI's chat completions."""
+    """Return the call in *fields*, which have the form of OpenAI's chat completions."""
     texts = {
         key: _arguments_in(function[key])
         for key in _SPELLINGS & function.keys()
@@ -164,7 +164,7 @@ def _wrapped_call(fields: dict[str, Any], function: dict[str, Any], tools: Colle
 
 
 def _arguments_in(text: str) -> Any:
-    """Return the arguments that *text* is in JSON, or *text* when it is not JSON."""
+    """Return the arguments in the JSON *text*, or *text* if it is not JSON."""
     if text.strip() in {"", "null"}:
         return None
     value = read_json(text)
@@ -176,7 +176,7 @@ def _bare_call(fields: dict[str, Any], tools: Collection[str]) -> Call:
     known = declared_name(name, tools) if isinstance(name, str) else None
     if known not in tools:
         raise Mismatch(f"its name is not one of {', '.join(tools)}")
-    # Never fill in defaults for arguments that stand somewhere else.
+    # Never use a tool's defaults for arguments that stand under another key.
     others = {key for key in fields if (key, fields[key]) != ("type", "function")} - {"name"}
     call_id = None
     if others & _SPELLINGS:  # without arguments an "id" may be one of them
@@ -196,7 +196,7 @@ def _refuse_unknown(keys: Collection[str]) -> None:
 
 
 def is_shaped_like_a_call(text: str, tools: Collection[str]) -> bool:
-    """Return True when *text* is JSON that names one of *tools* and has arguments.
+    """Return True if *text* is JSON that names one of *tools* and has arguments.
 
     ``{"tool": "search", "args": {}}`` and ``{"search": {}}`` mean a call; ``{"city": "Oslo"}`` is an
     answer.
@@ -211,7 +211,7 @@ def is_shaped_like_a_call(text: str, tools: Collection[str]) -> bool:
 
 
 def begun_call(text: str, tools: Collection[str]) -> str | None:
-    """Return the one of *tools* that the beginning of a call, *text*, names; None without one."""
+    """Return the one of *tools* that *text*, the beginning of a call, names, or None."""
     begun = _BEGUN.match(text) if text.lstrip().startswith(CALL_BEGINNINGS) else None
     try:
         name = declared_name(begun[1], tools) if begun else None
@@ -221,7 +221,7 @@ def begun_call(text: str, tools: Collection[str]) -> str | None:
 
 
 def declared_name(name: str, tools: Collection[str]) -> str:
-    """Return the one of *tools* that *name* means, or *name* when it means none of them.
+    """Return the one of *tools* that *name* means, or *name* if it means no tool.
 
     Models leak their own tokens into a name: ``search<|channel|>commentary``,
     ``functions.search`` and `` search`` mean ``search``.
@@ -242,7 +242,7 @@ def read_output(text: str, output: AgentOutputSchemaBase) -> str:
     """Return the JSON in *text* that matches *output*, without its fence.
 
     Raises:
-        Mismatch: Nothing matches. Its cause is what the validator raised.
+        Mismatch: It does not match. The cause is the validator's error.
     """
     # Only JSON is validated: the SDK notes every failed validation on the span.
     found = json_in(text)
@@ -258,12 +258,12 @@ def read_output(text: str, output: AgentOutputSchemaBase) -> str:
         cause = exc.__cause__ or _validation_error(found, output) or exc
         raise Mismatch(_words(cause)) from cause
     except NotImplementedError:
-        pass  # durable engines hand over a schema that cannot validate; any JSON has to do
+        pass  # the schema of a durable engine cannot validate, so any JSON will do
     return found
 
 
 def _validation_error(text: str, output: AgentOutputSchemaBase) -> ValidationError | None:
-    """Return what pydantic says of *text*: the SDK keeps it to itself unless told to log data."""
+    """Return pydantic's error for *text*. The SDK hides it unless it may log data."""
     if not isinstance(output, AgentOutputSchema):
         return None
     adapter: TypeAdapter[Any] = TypeAdapter(_shape(output.output_type))
@@ -275,7 +275,7 @@ def _validation_error(text: str, output: AgentOutputSchemaBase) -> ValidationErr
 
 
 def _shape(wanted: Any) -> Any:
-    """Return the type of the JSON for *wanted*. The SDK wraps all but models and dicts in a dict."""
+    """Return the type of the JSON for *wanted*. The SDK wraps all types but models and dicts."""
     if isclass(wanted) and issubclass(wanted, BaseModel | dict):
         return cast("object", wanted)
     return GenericAlias(dict, (str, wanted))
@@ -294,13 +294,13 @@ def _words(cause: BaseException) -> str:
 
 
 def read_json(text: str) -> Any:
-    """Return the value of the JSON in *text*; None when there is no JSON."""
+    """Return the value of the JSON in *text*, or None."""
     found = json_in(text)
     return None if found is None else from_json(found)
 
 
 def json_in(text: str) -> str | None:
-    """Return the JSON that *text* is, bare or in a Markdown fence; None when it is neither."""
+    """Return the JSON in *text*, bare or in a Markdown fence, or None."""
     # JSON may contain a fence too, so the fence comes off only when nothing else works.
     for candidate in (text, unfence(text)):
         try:
@@ -312,7 +312,7 @@ def json_in(text: str) -> str | None:
 
 
 def _holds_nan(text: str) -> bool:
-    """Return True when *text* would be JSON but for NaN and Infinity."""
+    """Return True if *text* would be JSON without its NaN and Infinity."""
     try:
         from_json(unfence(text), allow_inf_nan=True)
     except (TypeError, ValueError):
@@ -321,7 +321,7 @@ def _holds_nan(text: str) -> bool:
 
 
 def unfence(text: str) -> str:
-    """Return the content of the one Markdown fence in *text*, or *text* trimmed when it has none."""
+    """Return the content of the one Markdown fence in *text*, or *text* trimmed."""
     stripped = text.strip()
     opening = stripped.find("```")
     closing = stripped.rfind("```")

@@ -1,4 +1,4 @@
-"""Groups of commands: their help, and how a command ends that fails or is interrupted."""
+"""Groups of commands: their help, and the exit of a command that fails or is interrupted."""
 
 import sys
 from typing import Any

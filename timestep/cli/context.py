@@ -107,9 +107,9 @@ class Context:
 
     @cached_property
     def needs_sdk(self) -> bool:
-        """Whether only building the provider tells that the settings cannot be used.
+        """Whether the settings can be checked only by building the provider.
 
-        Plug-ins, gateways and model settings, whose names are the SDK's, need that.
+        True with plug-ins, gateways and model settings, whose names are the SDK's.
         """
         from timestep.config.schema import AliasSettings
 
@@ -121,7 +121,7 @@ class Context:
         )
 
     def check_provider(self) -> None:
-        """Check what `build_provider` would refuse, without the SDK if that can be done.
+        """Check what `build_provider` would refuse, without the SDK if possible.
 
         Raises:
             ConfigurationProblem: The settings are wrong.
@@ -132,7 +132,7 @@ class Context:
             self.check_endpoints()
 
     def check_endpoints(self) -> None:
-        """Check where the servers of the settings are.
+        """Check the addresses and keys of the servers.
 
         Raises:
             ConfigurationProblem: The settings are wrong.
@@ -173,7 +173,7 @@ def _check_file(option: str, path: str | None) -> None:
 
 
 def _has_model_settings(table: object) -> bool:
-    """Return whether *table* holds names of the SDK's, or is not known to hold none."""
+    """Return whether *table* has, or may have, model settings."""
     from timestep.config.schema import OllamaSettings, OpenAIProviderSettings, OpenAISettings
 
     match table:

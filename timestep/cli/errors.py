@@ -92,7 +92,7 @@ _STEPS: dict[str | None, str] = {
     "rate_limit": "Wait a moment, or check your quota with the provider.",
     "busy": "The server failed; try again in a moment.",
     "timeout": "The server took too long; try again in a moment.",
-    None: "The server refused the request; its words say why.",
+    None: "The server refused the request; its message says why.",
 }
 """The next step by the reason of a failure."""
 

@@ -162,7 +162,7 @@ async def _ollama(server: OllamaServer, patience: float) -> Inventory:
 
 
 def _unreached(error: Exception, endpoint: Endpoint) -> str:
-    """Return what to tell if there is no connection; empty for any other *error*.
+    """Return the message if there is no connection; empty for any other *error*.
 
     This failure is the usual one, so it does not wait for the SDK.
     """
@@ -209,7 +209,7 @@ async def _loaded(client: httpx.AsyncClient, endpoint: Endpoint) -> dict[str, in
 async def _offer(
     client: httpx.AsyncClient, entry: Mapping[str, Any], gate: asyncio.Semaphore
 ) -> Offer:
-    """Return what the server says about one model; little when it says nothing."""
+    """Return one model, with what the server says about it."""
     name, size = _name_of(entry), _number(entry.get("size"))
     try:
         async with gate:
@@ -273,7 +273,7 @@ def _problem(error: Exception, url: str, patience: float) -> str:
         case ProxyError() | CertificateError():
             return str(error)
         case ValueError():
-            return f"{error}. Check the base URL: it ends where the paths of the API begin."
+            return f"{error}. Check the base URL; most end in /v1."
         case httpx.TransportError():
             host = authority(url)
             return f"Cannot reach {host}: {error}. Check the network and the base URL."

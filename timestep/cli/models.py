@@ -65,7 +65,7 @@ def models(context: Context, *, words: tuple[str, ...], timeout: float, as_json:
 def _only(
     words: tuple[str, ...], everything: "list[Inventory]", configured: "list[ConfiguredModel]"
 ) -> "list[Inventory]":
-    """Return what *everything* has of the models with all *words*.
+    """Return the models in *everything* that match all *words*.
 
     Raises:
         ClickException: There is no such model.
@@ -92,7 +92,7 @@ def _has_all(words: tuple[str, ...], offer: "Offer", own: "list[ConfiguredModel]
 
 
 def _rank(configured: "list[ConfiguredModel]", inventory: "Inventory") -> tuple[bool, bool]:
-    """Return what sorts the providers: those in use first, those with a problem last."""
+    """Return the sort key of a provider: those in use first, those with a problem last."""
     from timestep.routing import split_prefix
 
     prefixes = {(split_prefix(entry.model)[0] or "").removeprefix("openai") for entry in configured}

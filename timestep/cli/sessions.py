@@ -46,7 +46,7 @@ class Session:
 @click.command()
 @json_option
 def sessions(*, as_json: bool) -> None:
-    """List the conversations that --session and --continue can go on with, newest first."""
+    """List the conversations that are kept, newest first."""
     try:
         found = kept_sessions()
     except sqlite3.Error as exc:

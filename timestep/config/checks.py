@@ -32,11 +32,11 @@ from timestep.net.options import unknown_option
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Something that has no effect, or not the one that was wanted.
+    """A setting that probably does not do what the user wants.
 
     Attributes:
         text: What it is, and where.
-        fix: The command or the line of configuration that mends it; empty without one.
+        fix: The command or the line of configuration that fixes it; empty if there is none.
     """
 
     text: str
@@ -72,12 +72,12 @@ def find_doubts(settings: Settings, *, env_file: EnvFile = "") -> list[Doubt]:
 
 
 def doubts_of_variable(name: str) -> Iterator[Doubt]:
-    """Yield the doubt about a variable that nothing reads, but for what it is called."""
+    """Yield a doubt if nothing reads the variable *name*, and its name is nearly one of ours."""
     read = name.removesuffix("_FILE")
     if read != name and is_ours(read) and not _is_known(name):
         yield Doubt(
-            f"No setting is read from the variable {name}. A file is read when it is called {read} "
-            f"and lies in the directory that {SECRETS_VARIABLE} names.",
+            f"No setting is read from the variable {name}. To use a file, call it {read} "
+            f"and put it into the directory that {SECRETS_VARIABLE} names.",
             f'export {read}="$(cat "${name}")"; unset {name}',
         )
     elif meant := meant_variable(name):
@@ -88,7 +88,7 @@ def doubts_of_variable(name: str) -> Iterator[Doubt]:
 
 
 def _unread_secrets(settings: Settings, dotenv: DotenvSource) -> Iterator[Doubt]:
-    """Yield the files in the secrets directories that nothing reads, but for what they are called."""
+    """Yield the secret files that nothing reads, and whose names are nearly ours."""
     environment = VariablesSource(type(settings), environment_variables(os.environ))
     for directory, _ in secrets_directories(type(settings), (environment, dotenv)):
         for path in sorted(directory.iterdir()):
@@ -109,7 +109,7 @@ def _is_in_the_way(path: Path) -> bool:
 
 def _directory(path: Path) -> Doubt:
     return Doubt(
-        f"{path} is a directory, and no variable is read from it. A container makes one where the "
+        f"{path} is a directory, and no variable is read from it. A container makes one if the "
         "file that it mounts is missing.",
     )
 
@@ -134,7 +134,7 @@ def _unused(settings: Settings) -> Iterator[Doubt]:
 
 
 def _versions(settings: Settings) -> Iterator[Doubt]:
-    """Yield the models whose version a variable has spelled with an underscore."""
+    """Yield the models that a variable spells with an underscore in the version."""
     for path, tables in models_tables(settings):
         for name in tables:
             place = settings.place_of((*path, name))
@@ -154,7 +154,7 @@ def _ollama_tables(settings: Settings) -> Iterator[tuple[KeyPath, OllamaSettings
 
 
 def hidden_hosts(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
-    """Yield the tables whose ``host`` has no effect, with why."""
+    """Yield each table whose ``host`` has no effect, and the reason."""
     for path, table in _ollama_tables(settings):
         if table.host is not None and table.base_url is not None:
             winner = settings.origin_of(dotted((*path, "base_url"))).winner

@@ -63,9 +63,9 @@ def models_tables(settings: "Settings") -> Iterator[tuple[KeyPath, Mapping[str, 
 
 
 def find_split_name(entries: Sequence[Entry], places: Places) -> ValidationError | None:
-    """Return the error for a name such as ``gpt-4.1``, which its dot has made two keys, or None.
+    """Return the error for a name without quotes that TOML split at its dot, or None.
 
-    TOML splits a key at each dot outside of quotes.
+    ``gpt-4.1`` without quotes is the key ``1`` in the table ``gpt-4``.
     """
     kinds = {entry.path[1] for entry in entries if entry.path[::2] == ("providers", "kind")}
     for path, entry in ((entry.path, entry) for entry in entries):
@@ -85,15 +85,15 @@ def find_split_name(entries: Sequence[Entry], places: Places) -> ValidationError
 
 
 def _end_of_provider(path: KeyPath) -> int:
-    """Return where the name of a provider ends in *path*, which may lead to its kind."""
+    """Return the index in *path* after the name of a provider."""
     is_split = path[-1] == "kind" and not _FIELDS & {*path[1:-1]}
     return len(path) - 1 if is_split else 2
 
 
 def _start_of_name(path: KeyPath) -> int:
-    """Return where in *path* the name of an alias or a model begins; 0 without one.
+    """Return the index in *path* where the name of an alias or a model begins; 0 without one.
 
-    No setting of theirs begins with a digit, so a key that does is the rest of the name.
+    No setting of theirs begins with a digit, so such a key is the rest of a name.
     """
     match path:
         case ("aliases", *_):

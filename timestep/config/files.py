@@ -1,4 +1,4 @@
-"""The files that settings may come from, for those who ask which of them are read."""
+"""The files that settings may come from, and which of them are read."""
 
 import os
 from dataclasses import dataclass

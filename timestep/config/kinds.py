@@ -1,4 +1,4 @@
-"""The kinds of providers: one record each, which everything that lists kinds reads. Pure.
+"""One record for each kind of provider. Everything that lists kinds reads them. Pure.
 
 A new kind is its table in `timestep.config.schema`, its record here, and the builder that the
 record names. The factory, the built-in prefixes, the starter file, the reference, ``doctor`` and
@@ -35,14 +35,13 @@ class Kind:
     """A kind of provider.
 
     Attributes:
-        name: As ``kind`` in a table has it.
+        name: The value of ``kind`` in a table.
         table: The settings of one such provider.
-        build: Where the builder is, as an entry point names it. It takes the name of the provider
+        build: The builder, named as in an entry point. It takes the name of the provider
             and its table, and returns an ``agents.ModelProvider``. It is imported on first use,
             because the settings must not import the SDK.
         example: A prefix for the starter file.
-        package: The package that has to be installed; None when nothing is missing. The extra that
-            brings it has the name of the kind.
+        package: The package that it needs, or None. The extra of the kind's name installs it.
         lists_models: True when a server of this kind can be asked for its models.
     """
 

@@ -1,4 +1,4 @@
-"""Errors of pydantic, turned into what to write instead. No message repeats a value."""
+"""Turns pydantic's errors into messages that say what to write. No message repeats a value."""
 
 import difflib
 import json
@@ -23,7 +23,7 @@ from timestep.net.references import FIXES, Slip, UnreadError
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a user wrote what.
+    """Where the user wrote each key.
 
     Attributes:
         origins: The origin of each key that is set, by dotted key.
@@ -63,13 +63,13 @@ def refusal(path: KeyPath, text: str) -> ValidationError:
 
 
 def told(path: KeyPath, origin: Origin | None, reason: str, model: type[BaseModel]) -> str:
-    """Return *reason* in the form of *origin*, after the key at *path* and its place."""
+    """Return the key at *path*, its place, and *reason* in the form of *origin*."""
     place = f" ({origin})" if origin else ""
     return f"{dotted(path) or 'settings'}{place}: {_in_form(reason, path, origin, model)}"
 
 
 def printable(text: str) -> str:
-    """Return *text* with escapes for bytes that are not text, which the name of a variable may hold."""
+    """Return *text* with escapes for bytes that are not text, as names of variables may hold."""
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -125,7 +125,7 @@ def _explained(
     if isinstance(error, WrongEntryError | UnreadError) and error.name is not None:
         path = (*path, error.name)
     is_section = problem["type"] == "value_error" and any(map(is_model, arms_at(model, path)))
-    # What a whole section refuses is a URL that would carry its key in the clear.
+    # A section as a whole refuses only a URL that would carry its key in the clear.
     url = (*path, "base_url")
     origin = places.of(url if is_section and dotted(url) in places.origins else path)
     if isinstance(error, UnreadError):
@@ -148,11 +148,11 @@ _FORMS: dict[tuple[SourceKind, Slip], str] = {
     ("secrets", "variable"): "the file holds the value itself, and nothing else",
     ("secrets", "file"): "the file holds the value itself, and nothing else",
 }
-"""How a value is written that was only pointed at, by where it stands."""
+"""How to write a value instead of pointing at it, by the kind of source."""
 
 
 def _how_to_read(slip: Slip, path: KeyPath, origin: Origin | None) -> str:
-    """Return how to write the value at *path*, where *origin* is, instead of pointing at it."""
+    """Return how to write the value at *path* instead of pointing at it."""
     form = _FORMS.get((origin.kind, slip), FIXES[slip]) if origin else FIXES[slip]
     variable = origin.variable if origin and origin.variable else variable_name(path)
     return form.format(key=dotted(path[-1:]), variable=variable)

@@ -142,7 +142,7 @@ def trace_origins(entries: Iterable[Entry]) -> dict[str, KeyOrigin]:
 
 
 def dotted(path: Iterable[object]) -> str:
-    """Return *path* as a TOML key: parts are quoted where TOML asks for it."""
+    """Return *path* as a TOML key: parts have quotes where TOML needs them."""
     return ".".join(
         key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else quoted(key) for key in map(str, path)
     )

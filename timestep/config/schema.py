@@ -123,7 +123,7 @@ class _OpenAIFields(Section, frozen=True):
     )
     """Settings by model name. They win over settings."""
     adapter: Literal["timestep", "sdk"] = "timestep"
-    """Whose model class sends chat completions to a server that is not OpenAI: timestep's, or the SDK's. The SDK's takes what timestep's refuses, such as audio."""
+    """Which model class sends chat completions to servers other than OpenAI: timestep's or the SDK's. The SDK's takes what timestep's refuses, such as audio."""
     structured_output: Literal["json_schema", "json_object", "prompt"] = "json_schema"
     """How chat completions ask for a typed answer: by its schema, as any JSON object, or in words alone."""
     include_usage: bool = True
@@ -231,7 +231,7 @@ class OllamaSettings(Section, frozen=True):
 
     @property
     def servers(self) -> list[str]:
-        """The servers that local models are on, several of which share the requests."""
+        """The servers of the local models. Several share the requests."""
         return targets(self.base_url or self.host or LOCAL_OLLAMA)
 
     @property
@@ -243,7 +243,7 @@ class OllamaSettings(Section, frozen=True):
         }
 
     def options_of(self, name: str, prefix: str) -> dict[str, Any]:
-        """Return the options for the model *name*, when these settings belong to *prefix*."""
+        """Return the options for the model *name* of the provider *prefix*."""
         own = by_model(with_short_names(self.options_by_model, prefix))
         return {**self.options, **own.get(tagged(name), {})}
 
@@ -396,7 +396,7 @@ class TracesSettings(Section, frozen=True):
 
 
 def _read_rules(table: object) -> object:
-    """Return the table of a chain's rules, with the text of variables read."""
+    """Return the rules of chains, with the numbers and the list in the text of variables read."""
     read = read_numbers(table)
     if not isinstance(read, Mapping):
         return read

@@ -125,7 +125,7 @@ class Settings(Frozen, BaseSettings):
         finally:
             del values, _environment  # a traceback can show the variables of a frame
         if error is not None:
-            raise error  # here, where it brings no frame along that has read a key
+            raise error  # here, because its traceback must show no frame that has read a key
 
     @classmethod
     def _sources(
@@ -193,10 +193,10 @@ class Settings(Frozen, BaseSettings):
         return self._places.origins.get(key, KeyOrigin(key, DEFAULT))
 
     def is_written_for_timestep(self, key: str) -> bool:
-        """Return True if a source sets the dotted *key*, beside variables that other tools read too.
+        """Return True if a source sets the dotted *key* by a name that is timestep's own.
 
-        The SDK reads ``OPENAI_API_KEY`` and its like itself. What the application tells the SDK in
-        code wins over them, and not over ``[openai]``, ``TIMESTEP_OPENAI__…`` and arguments. A
+        The SDK reads ``OPENAI_API_KEY`` and the like itself. What the application tells the SDK in
+        code wins over them, but not over ``[openai]``, ``TIMESTEP_OPENAI__…`` and arguments. A
         variable that overrides ``[openai]`` counts as written for timestep.
         """
         known = self.origin_of(key)
@@ -214,7 +214,7 @@ class Settings(Frozen, BaseSettings):
 
     @property
     def targets(self) -> dict[str, str | Sequence[str]]:
-        """The names that each alias stands for; an alias of variables has both spellings."""
+        """The models that each alias stands for. An alias from variables has both spellings."""
         named: dict[str, str | Sequence[str]] = {
             name: alias.model if isinstance(alias, AliasSettings) else alias
             for name, alias in self.aliases.items()

@@ -17,7 +17,7 @@ from timestep.config.toml_text import toml_value
 SCHEMA_FILE = "timestep.schema.json"
 _HEADER = f"""\
 #:schema ./{SCHEMA_FILE}
-# The settings of timestep. Nothing here is in force yet: remove the # before a table and before the
+# The settings of timestep. None has an effect yet: remove the # before a table and before the
 # keys you want. A variable wins over this file; "timestep config explain KEY" shows which one did.
 """
 _WIDTH = 98

@@ -35,7 +35,7 @@ from timestep.routing import check_alias, check_prefix, check_target
 
 
 def _check_secret(key: object) -> SecretStr | None:
-    """Return *key* as the rule for keys cleans it."""
+    """Return *key*, cleaned by the rule for keys."""
     text = check_key(key.get_secret_value() if isinstance(key, SecretStr) else key)
     return SecretStr(text) if text else None
 
@@ -50,7 +50,7 @@ _NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASC
 def read_number(value: object) -> object:
     """Return the number that text spells; anything else as it is.
 
-    A variable holds nothing but text. What is a number there becomes one before a rule is asked.
+    Variables hold only text. So their numbers are read before a rule checks them.
     """
     if not isinstance(value, str) or not _NUMBER.fullmatch(value.strip()):
         return value
@@ -68,7 +68,7 @@ def _check_pattern(pattern: str) -> str:
     try:
         is_useless = re.compile(pattern).search("") is not None
     except re.error as exc:
-        reason = re.sub(r"'.*'|\".*\"", "…", str(exc))  # which repeats names of the pattern
+        reason = re.sub(r"'.*'|\".*\"", "…", str(exc))  # repeats names of the pattern
         raise ValueError(f"this is not a regular expression: {reason}") from None
     if is_useless:
         raise ValueError("this pattern matches the empty text, so it matches everywhere")
@@ -96,7 +96,7 @@ def _check_ollama_url(url: object) -> str:
 
 
 def _check_pool(urls: list[str]) -> list[str]:
-    """Return *urls*, each already checked, if they can share the requests."""
+    """Return *urls* if they can share the requests. Each one is checked already."""
     check_ollama_urls(urls)
     return urls
 

@@ -2,10 +2,10 @@
 
 TimestepError (agents.AgentsException)
 ├── ConfigurationError               the configuration cannot be used
-├── UnknownModelError                a model name leads to no provider (also agents.UserError)
-├── UnsupportedInputError            the model cannot take what the request holds (also agents.UserError)
+├── UnknownModelError                no provider has the model's name (also agents.UserError)
+├── UnsupportedInputError            the model cannot take the request (also agents.UserError)
 ├── AllModelsFailedError             every model of a chain failed; says why, model by model
-├── BrokenAnswerError                a server that speaks OpenAI's API broke off, or sent no answer
+├── BrokenAnswerError                an OpenAI-compatible server broke off, or sent no answer
 └── OllamaError                      the server, the connection or the model failed
     ├── OllamaConnectionError        no connection, or it broke before the first output
     ├── OllamaTimeoutError           the server stayed silent too long
@@ -44,7 +44,7 @@ class TimestepError(AgentsException):
     """Base of every error that timestep raises on purpose."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The Runner attaches the whole run, whose agents and locks cannot be pickled.
+        # The Runner attaches the whole run, which cannot be pickled.
         return _restore, (type(self), self.args, {**self.__dict__, "run_data": None})
 
 
@@ -53,7 +53,7 @@ class ConfigurationError(TimestepError):
 
 
 class UnknownModelError(TimestepError, UserError):
-    """A model name leads to no provider.
+    """No provider has the model's name.
 
     Attributes:
         prefix: The prefix as written, without the slash; None for a name without a prefix.
@@ -69,7 +69,7 @@ class UnknownModelError(TimestepError, UserError):
 
     @classmethod
     def for_prefix(cls, prefix: str, known: Collection[str]) -> Self:
-        """Return the error for *prefix* when only the *known* prefixes are registered."""
+        """Return the error for *prefix*, which is not among the *known* prefixes."""
         near = difflib.get_close_matches(prefix, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return cls(
@@ -93,7 +93,7 @@ class Failure:
         model: The model's name, with its prefix.
         reason: One word, such as ``"connection"``, ``"tools"`` or ``"cooling_down"``.
         message: A sentence that says what happened, without secrets.
-        is_passing: True when asking the same model again may help.
+        is_passing: True if asking the same model again may help.
         retry_after: How many seconds the server asks to wait, if it says so.
     """
 
@@ -108,7 +108,7 @@ class AllModelsFailedError(TimestepError):
     """Every model of a chain failed; the cause is the last model's error.
 
     Args:
-        failures: One for each model of the chain; or only a message, which lists none.
+        failures: One for each model of the chain, or only a message.
 
     Attributes:
         failures: Why each model failed, in the order of the chain.
@@ -130,7 +130,7 @@ class AllModelsFailedError(TimestepError):
 
 
 class BrokenAnswerError(TimestepError):
-    """A server that speaks OpenAI's API broke off its answer, or sent something else.
+    """A server that speaks OpenAI's API broke off its answer, or sent no answer.
 
     Attributes:
         host: The scheme and authority of the endpoint; never credentials.
@@ -163,8 +163,8 @@ class OllamaTimeoutError(OllamaError):
     """The endpoint stayed silent for longer than the configured timeout.
 
     Attributes:
-        phase: ``"connect"``, ``"first_byte"`` (loading a model counts here) or ``"idle"``; empty
-            when it is not known.
+        phase: ``"connect"``, ``"first_byte"`` (loading a model counts here) or ``"idle"``; empty if
+            not known.
         seconds: The limit that was exceeded, if known.
     """
 
@@ -180,7 +180,7 @@ class OllamaStatusError(OllamaError):
     """The endpoint refused the request.
 
     Attributes:
-        status_code: The HTTP status; without one, the usual one of the class, or 0.
+        status_code: The HTTP status; if not known, the usual one of the class, or 0.
         headers: The response headers, names in lower case, without cookies and credentials.
         server_message: The server's own words.
         retry_after: How many seconds the server asks to wait, if it says so.
@@ -226,10 +226,10 @@ class AuthenticationError(OllamaStatusError):
 
 
 class RateLimitError(OllamaStatusError):
-    """The endpoint limits how much the caller may ask.
+    """The caller sent too many requests, or used up its quota.
 
     Attributes:
-        is_quota: True for a used-up plan, where trying again in a few seconds is useless.
+        is_quota: True if the quota is used up, so that another try soon is useless.
     """
 
     usual_status = 429
@@ -250,7 +250,7 @@ class CapabilityError(OllamaStatusError):
 
     Attributes:
         capability: ``"tools"``, ``"thinking"``, ``"vision"``, ``"completion"``, or another name
-            that the server uses; empty when it is not known.
+            that the server uses; empty if not known.
     """
 
     usual_status = 400
@@ -266,7 +266,7 @@ class ContextWindowExceededError(OllamaError):
     Attributes:
         prompt_tokens: The size of the prompt in tokens, if known.
         context_length: The size of the window in tokens, if known.
-        status_code: The HTTP status of the refusal; None when it came in a line of an answer.
+        status_code: The HTTP status of the refusal; None if the refusal was a line of an answer.
         server_message: The server's own words.
     """
 

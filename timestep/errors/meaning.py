@@ -1,4 +1,4 @@
-"""One table of what each error means for the next try. Pure.
+"""One table that says what each error means for the next try. Pure.
 
 Retry advice, chains of models, pools of servers, exit texts and durable engines read it.
 """
@@ -37,9 +37,9 @@ class Meaning:
     """What an error means for the next try.
 
     Attributes:
-        fault: Who has to change something: the caller, the server, or the model.
-        passes: True when the same request to the same server may work the next time.
-        reason: Why a chain may ask its next model; None when another model does not help.
+        fault: Who must change something: the caller, the server, or the model.
+        passes: True if the same request to the same server may work the next time.
+        reason: Why a chain may ask its next model; None if another model does not help.
         wait: How many seconds the server asks to wait, if it says so.
     """
 
@@ -55,7 +55,7 @@ MEANINGS: Mapping[type[TimestepError], Meaning] = {
     ConfigurationError: _CALLER,
     UnknownModelError: _CALLER,
     UnsupportedInputError: _CALLER,
-    AllModelsFailedError: _CALLER,  # passes when one of its failures does, see `_of_chain`
+    AllModelsFailedError: _CALLER,  # passes if one of its failures does, see `_of_chain`
     BrokenAnswerError: Meaning("host", passes=True, reason="broken"),
     OllamaError: _CALLER,
     OllamaConnectionError: Meaning("host", passes=True, reason="connection"),
@@ -63,14 +63,16 @@ MEANINGS: Mapping[type[TimestepError], Meaning] = {
     OllamaStatusError: _CALLER,  # the status decides, see `STATUSES`
     ModelNotFoundError: Meaning("host", reason="not_found"),
     AuthenticationError: Meaning("caller", reason="authentication"),
-    RateLimitError: Meaning("host", passes=True, reason="rate_limit"),  # a used-up plan is not
+    RateLimitError: Meaning(
+        "host", passes=True, reason="rate_limit"
+    ),  # not if the quota is used up
     ServerBusyError: Meaning("host", passes=True, reason="busy"),
-    CapabilityError: Meaning("model"),  # a chain passes over a model without the capability
+    CapabilityError: Meaning("model"),  # a chain skips a model without the capability
     ContextWindowExceededError: _CALLER,
     OllamaStreamError: Meaning("host", passes=True, reason="broken"),
     ModelOutputError: Meaning("model", passes=True),
 }
-"""By class of error. A class that is not listed means what its nearest base class means."""
+"""By class of error. A class that is not listed has the meaning of its nearest base class."""
 
 STATUSES: Mapping[int, Meaning] = {
     401: Meaning("caller", reason="authentication"),
@@ -81,13 +83,13 @@ STATUSES: Mapping[int, Meaning] = {
     409: Meaning("host", passes=True),
     429: Meaning("host", passes=True, reason="rate_limit"),
 }
-"""By HTTP status, where no class says more. From 500 on it is `FAILED`, else the caller's."""
+"""By HTTP status, if no class says more. Others are `FAILED` from 500 on, else the caller's."""
 
 FAILED = Meaning("host", passes=True, reason="busy")
 
 
 def meaning_of(error: Exception) -> Meaning | None:
-    """Return what *error* means; None for an error that timestep did not raise."""
+    """Return what *error* means, or None if timestep did not raise it."""
     kind = kind_of(error)
     if kind is None:
         return None
@@ -104,14 +106,14 @@ def meaning_of(error: Exception) -> Meaning | None:
 
 
 def kind_of(error: Exception) -> type[TimestepError] | None:
-    """Return the class by which the table knows *error*; None for an error that is not in it."""
+    """Return the class of *error* in the table, or None."""
     return next((kind for kind in type(error).__mro__ if kind in MEANINGS), None)
 
 
 def _of_chain(error: AllModelsFailedError) -> Meaning:
-    """Return what *error* means: asking the chain again may help when one of its models may.
+    """Return what *error* means: asking the chain again helps if it helps one of its models.
 
-    The wait is known when each of those models says how long; then it is the shortest.
+    The wait is the shortest of those models, if each of them names one.
     """
     waits = [failure.retry_after for failure in error.failures if failure.is_passing]
     known = [wait for wait in waits if wait is not None]

@@ -21,7 +21,7 @@ LONGEST_WAIT = 60.0
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return how many seconds the *headers* of an answer ask to wait; None when they do not.
+    """Return how many seconds the *headers* of an answer ask to wait, or None.
 
     A date is measured against the server's own ``Date``. Names are in lower case.
     """
@@ -42,9 +42,9 @@ def _seconds_until(date: str, now: str) -> float | None:
 
 
 def retry_advice(error: Exception) -> ModelRetryAdvice | None:
-    """Return what the SDK should know about repeating a request that ended in *error*.
+    """Return the advice for the SDK about repeating a request that ended in *error*.
 
-    None for an error that no server caused.
+    None if no server caused the error.
     """
     meaning = meaning_of(error)
     if meaning is None or not isinstance(error, OllamaError | BrokenAnswerError):
@@ -57,7 +57,7 @@ def retry_advice(error: Exception) -> ModelRetryAdvice | None:
         is_network_error=isinstance(error, OllamaConnectionError),
         is_timeout=isinstance(error, OllamaTimeoutError),
     )
-    # A request to Ollama changes nothing on the server, so asking again is safe.
+    # A request to Ollama changes nothing on the server, so it is safe to repeat.
     is_safe = meaning.passes and isinstance(error, OllamaError)
     return within_bounds(
         ModelRetryAdvice(
@@ -71,10 +71,10 @@ def retry_advice(error: Exception) -> ModelRetryAdvice | None:
 
 
 def within_bounds(advice: ModelRetryAdvice) -> ModelRetryAdvice:
-    """Return *advice*, or advice against a retry when the server asks for over `LONGEST_WAIT`.
+    """Return *advice*, or advice against a retry if the server asks for over `LONGEST_WAIT`.
 
-    A shorter wait would be impolite, and such a long one looks like a hang. The wait is left out,
-    because the SDK's policies sleep for whatever it says.
+    Such a long wait looks like a hang. It is left out of the advice, because the SDK's policies
+    would sleep for it.
     """
     wait = advice.retry_after
     if wait is None or wait <= LONGEST_WAIT:

@@ -1,4 +1,4 @@
-"""From settings to providers; only here are secrets revealed, and nothing is opened.
+"""Turns settings into providers. Reveals secrets, which no other package does. Opens nothing.
 
 `endpoints` imports no SDK, so that a command that only asks servers about themselves is quick.
 """

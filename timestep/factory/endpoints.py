@@ -80,7 +80,7 @@ def ollama_endpoints(settings: "Settings") -> dict[str, Endpoints]:
 
 
 def check_endpoints(settings: "Settings") -> None:
-    """Check where the servers of *settings* are.
+    """Check the addresses and keys of the servers in *settings*.
 
     Raises:
         ConfigurationError: An address or a key cannot be used.

@@ -1,4 +1,4 @@
-"""From settings to providers. Opens nothing."""
+"""Turns settings into providers. Opens nothing."""
 
 import logging
 import pkgutil
@@ -54,7 +54,7 @@ logger = logging.getLogger("timestep")
 
 
 class OpenAIKeywords(TypedDict, total=False):
-    """The keyword arguments of `MultiModelProvider` that say how OpenAI is asked."""
+    """The keyword arguments of `MultiModelProvider` that configure OpenAI."""
 
     openai_api_key: str | None
     openai_base_url: str | None
@@ -72,7 +72,7 @@ class OpenAIKeywords(TypedDict, total=False):
 
 @contextmanager
 def name_places(settings: "Settings") -> Generator[None]:
-    """Say in the error for a default setting also where *settings* took it from.
+    """Add to the error for a default setting the place where the user wrote it.
 
     Raises:
         ConfigurationError: With the place, as the user wrote it.
@@ -97,7 +97,7 @@ def build_all(settings: "Settings") -> dict[str, ModelProvider]:
 
     if not isinstance(cast("object", settings), Settings):
         raise ConfigurationError(
-            f"The settings are {type(settings).__name__}; pass Settings, such as load_settings() gives."
+            f"The settings are {type(settings).__name__}; pass Settings, as load_settings() returns."
         )
     return {
         "ollama": _ollama(("ollama",), settings.ollama, ollama_key(settings)),
@@ -137,7 +137,7 @@ def build(name: str, table: ProviderSettings) -> ModelProvider:
 
 
 def build_unconfigured(prefix: str) -> ModelProvider | None:
-    """Return the provider of a kind whose name is a prefix without any table; None if it is not."""
+    """Return the provider for *prefix* if it is a kind that needs no table, or None."""
     kind = KINDS.get(prefix)
     if kind is None or not kind.is_built_in:
         return None
@@ -205,13 +205,13 @@ def _defaults(
     where: KeyPath,
     table: OpenAISettings | OpenAIProviderSettings | OllamaSettings | GatewaySettings,
 ) -> ModelDefaults:
-    """Return how the models of *table*, which is at *where*, are asked by default.
+    """Return the default settings of the models of *table*, which is at *where*.
 
     Raises:
         ConfigurationError: A setting is unknown, or its value cannot be used.
     """
     models, below = table.models, list[str]()
-    if isinstance(table, OllamaSettings):  # whose models have options as well
+    if isinstance(table, OllamaSettings):  # its models have options too
         models, below = table.settings_by_model, ["settings"]
     return ModelDefaults(
         read_settings(dotted([*where, "settings"]), table.settings),
@@ -250,7 +250,7 @@ def _chat_options(
 def _for_models(
     table: OpenAISettings | OpenAIProviderSettings | OllamaSettings, prefix: str
 ) -> _ForModels:
-    """Return the keys of *table* that may list models, with the names that *prefix* is asked for."""
+    """Return the keys of *table* that may list models, with every name that *prefix* takes."""
 
     def names(given: bool | Sequence[str]) -> bool | Sequence[str]:
         return (
@@ -302,7 +302,7 @@ def _ollama(
 
 
 def ollama_keywords(table: OllamaSettings, prefix: str) -> OllamaKeywords:
-    """Return how *table* says that models are asked: its keys that a model has as a keyword."""
+    """Return the keys of *table* that are keywords of a model."""
     keywords = {name: getattr(table, name) for name in get_type_hints(OllamaKeywords)}
     keywords |= _for_models(table, prefix)
     return cast("OllamaKeywords", keywords)

@@ -1,1 +1,1 @@
-"""Chains of models: when one cannot answer, the next is asked."""
+"""Chains of models: if one cannot answer, the next one is asked."""

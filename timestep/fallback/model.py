@@ -1,4 +1,4 @@
-"""`FallbackModel`: several models behind one name. The first one that can answers."""
+"""`FallbackModel`: several models behind one name. The first one that can answer does."""
 
 import logging
 import time
@@ -41,20 +41,18 @@ _SHOWS_NOTHING = {"response.created", "response.in_progress", "response.queued"}
 class FallbackModel(Model):
     """Models in order of preference, used as one.
 
-    A call goes to the first model. When that model cannot be reached, does not exist, is out of
-    quota or busy, and nothing was shown yet, the call goes to the next one. An error that the
-    caller has to fix is raised at once. The client of a model repeats no request itself as long as
-    another model is left. A model that failed is passed over for a while and asked
-    again only when every other model failed. One call asks each model at most once.
+    A call goes to the first model. If that model cannot be reached, does not exist, is out of quota
+    or busy, and has shown nothing yet, the call goes to the next one. Other errors are raised. A
+    model that failed is skipped for a while, unless every other model failed too. One call asks
+    each model at most once. While another model is left, the client of a model does not retry.
 
     A request that continues state on a server (``previous_response_id``, ``conversation_id``,
     ``prompt``) goes to the first model alone, because only that server has the state.
 
     Args:
-        models: By the name that errors and traces use, the first choice first.
+        models: By the name for errors and traces, the first choice first.
         rules: When the next model is asked.
-        rested: By name, the time on *clock* when a cool-down ends. Chains that share it know of
-            each other's failures.
+        rested: By name, the time on *clock* when a cool-down ends. Chains may share it.
         clock: Counts seconds.
 
     Raises:
@@ -78,7 +76,7 @@ class FallbackModel(Model):
         self._clock = clock
 
     async def close(self) -> None:
-        """Close every model, even when closing one of them fails.
+        """Close every model, even if closing one of them fails.
 
         Raises:
             Exception: What closing a model raised.
@@ -88,9 +86,9 @@ class FallbackModel(Model):
                 stack.push_async_callback(model.close)
 
     def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
-        """Return what the SDK should know about repeating a failed call.
+        """Return the advice for the SDK about repeating a failed call.
 
-        The SDK repeats the chain as a whole, so it asks each model as often as it would alone.
+        The SDK repeats the whole chain.
         """
         error = request.error
         if isinstance(error, AllModelsFailedError):
@@ -211,7 +209,7 @@ class FallbackModel(Model):
 
 
 def _check(models: object, rules: object) -> None:
-    """Refuse a chain that would only fail when it is called."""
+    """Refuse a chain that would fail when it is called."""
     if not isinstance(models, Mapping):
         raise ConfigurationError(
             f"A chain of models is {type(models).__name__}; write a dict of models by name."

@@ -1,15 +1,15 @@
 """Why another model may do better after an error. Pure.
 
 `timestep.errors.meaning` says it for timestep's own errors. This module adds the errors of OpenAI's
-client and of the SDK. Such a failure comes in one of four ways:
+client and of the SDK. Such a failure may arrive in four ways:
 
-- with an HTTP status, which a known code overrules;
+- with an HTTP status, but a known code wins over it;
 - under status 200 in the body of a whole answer, which the SDK turns into the text of a
   `ModelBehaviorError`;
 - as an event in a stream of the Responses API;
 - as an error object in a stream of chat completions, which is an `openai.APIError` without a status.
 
-All of them are read alike, so that whole and streamed answers end alike.
+All are read in the same way, so that whole and streamed answers end in the same way.
 """
 
 import ast
@@ -52,13 +52,13 @@ _WORDS: Mapping[str, FallbackReason | None] = {
     "authentication_error": "authentication",
     "invalid_api_key": "authentication",
     "permission_error": "authentication",
-    # The caller has to act, even when the type beside the code says that the server failed.
+    # The caller must act, even if the type beside the code says that the server failed.
     "content_filter": None,
     "content_policy_violation": None,
     "context_length_exceeded": None,
     "invalid_prompt": None,
 }
-"""What failures are called by OpenAI and by other servers that speak its API."""
+"""The names of failures, of OpenAI and of other servers that speak its API."""
 
 _FAILED = re.compile(
     r"Responses stream ended with terminal event `response\.failed`\. "
@@ -68,7 +68,7 @@ _NO_CHOICES = re.compile(
     r"ChatCompletion response has no choices \(possible provider error payload\): (\{.{,10000})",
     re.DOTALL,
 )
-"""The two texts in which the SDK reports a failure in the body of a whole answer."""
+"""The SDK's two messages for a failure in the body of a whole answer."""
 
 
 class StreamFailureError(ModelBehaviorError):
@@ -98,7 +98,7 @@ def failure_in(event: TResponseStreamEvent) -> StreamFailureError | None:
 
 
 def reason_of(error: Exception) -> FallbackReason | None:
-    """Return why another model may do better after *error*; None when the caller has to act."""
+    """Return why another model may do better after *error*, or None if the caller must act."""
     if (meaning := meaning_of(error)) is not None:
         return meaning.reason
     for kind, reason in _FOREIGN:

@@ -1,7 +1,7 @@
-"""One call of a chain: which model is asked next, and what is recorded about those that failed.
+"""One call of a chain: decides which model is asked next, and records those that failed.
 
-A round goes through the models in the order of the chain. A model is asked, or cools down and
-waits until every other one has failed, or is left out because `FallbackRules.attempts` is used up.
+A round goes through the models in the order of the chain. A model that cools down is asked last.
+The round ends when `FallbackRules.attempts` is used up.
 For each model that did not answer, the round keeps a `Failure`, ends a span, and logs a warning.
 """
 
@@ -37,7 +37,7 @@ _NOT_ASKED = {"attempts", "cooling_down"}
 
 
 class Round:
-    """Iterate the models to ask, and say after each failure whether to go on.
+    """Iterates over the models to ask, and decides after each failure whether to go on.
 
     Args:
         models: By name, the first choice first.
@@ -81,7 +81,7 @@ class Round:
         order = [*(name for name in self._models if name not in cooling), *cooling]
         for name, model in self._models.items():
             if name in cooling:
-                text = f"it failed recently and is passed over for {cooling[name]:.0f} s more"
+                text = f"it failed recently and is skipped for {cooling[name]:.0f} s more"
                 self._report(Failure(name, "cooling_down", text, is_passing=True))
             elif self._has_attempts():
                 self._begin(name, order)
@@ -101,16 +101,16 @@ class Round:
         self.is_last = name == order[-1] or self._asked + 1 == most
 
     def haste(self) -> AbstractContextManager[None]:
-        """Return the context to ask the current model in: it does not wait when another can answer.
+        """Return the context to ask the current model in, without waits while others are left.
 
-        When the chain stays with a model that is busy or cannot be reached, the model's client
-        repeats the request as it does without a chain.
+        If the chain stays with a busy model, because of its rules, the model's client retries as
+        usual.
         """
         goes_on = self._rules is not None and set(self._rules.on) >= _PASSING
         return without_retries() if goes_on and not self.is_last else nullcontext()
 
     def _cooling(self) -> dict[str, float]:
-        """Return how many seconds each model has to cool down; nothing when all of them have to."""
+        """Return how many seconds each model still cools down; nothing if all of them do."""
         now = self._clock()
         cooling = {
             name: end - now for name in self._models if (end := self._rested.get(name, now)) > now
@@ -122,7 +122,7 @@ class Round:
         return most is None or self._asked < most
 
     def reason(self, error: Exception) -> str | None:
-        """Return why the next model should be asked after *error*; None when it should not."""
+        """Return why the next model should be asked after *error*, or None."""
         if self._rules is None:
             return None
         if isinstance(error, AllModelsFailedError) and isinstance(error.__cause__, Exception):
@@ -133,7 +133,7 @@ class Round:
         return found if found in self._rules.on else None
 
     def goes_on(self, error: Exception) -> bool:
-        """Note the *error* of the current model; return whether the next one should be asked."""
+        """Note the *error* of the current model; return True if the next one should be asked."""
         reason = self.reason(error)
         if reason is None:
             return False
@@ -155,7 +155,7 @@ class Round:
             self._rested[name] = self._clock() + self._rules.cool_down
 
     def noted_response(self, response: ModelResponse) -> ModelResponse:
-        """Return *response* with the earlier failures noted in its items and its usage."""
+        """Return *response* with the earlier failures in its items and its usage."""
         if self._reports:
             for item in response.output:
                 self._note(item)
@@ -163,7 +163,7 @@ class Round:
         return response
 
     def noted_event(self, event: TResponseStreamEvent) -> TResponseStreamEvent:
-        """Return *event* with the earlier failures noted in its items."""
+        """Return *event* with the earlier failures in its items."""
         if self._reports:
             self._note(getattr(event, "item", None))
             for item in getattr(getattr(event, "response", None), "output", ()):
@@ -200,8 +200,8 @@ def _failure(name: str, reason: str, error: Exception, advice: ModelRetryAdvice 
 
 
 def _words(error: Exception) -> str:
-    """Return what *error* says. The words of other people's errors may hold secrets, so only
-    their class and status are told.
+    """Return what *error* says. Errors of other libraries may hold secrets, so only their class and
+    status are told.
     """
     if isinstance(error, TimestepError | StreamFailureError):
         return str(error)

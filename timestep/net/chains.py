@@ -46,4 +46,4 @@ class FallbackRules(BaseModel):
     attempts: Annotated[int, Field(ge=1, strict=True)] | None = Field(default=None, examples=[2])
     """How many models one call asks at most. Without it, all of the list."""
     cool_down: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)] = 30
-    """For how many seconds a model that failed is passed over. 0 turns this off."""
+    """For how many seconds a model that failed is skipped. 0 turns this off."""

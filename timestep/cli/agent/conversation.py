@@ -28,7 +28,7 @@ class Conversation:
     Args:
         items: The items so far.
         session: The session that keeps every change; None to keep nothing.
-        is_new: Whether the first change takes the place of what the session held.
+        is_new: Whether the first change replaces the content of the session.
     """
 
     def __init__(

@@ -168,7 +168,7 @@ class AgentRun:
 
     @contextmanager
     def without_warning(self) -> Generator[None]:
-        """Keep the log free of the warning of a cut answer, for a command that says it itself."""
+        """Keep the warning about a cut answer out of the log: the command says it."""
         _logger.addFilter(self._take_warning)
         try:
             yield

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 def _check_address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Refuse a file: without a value of its own ``--ray`` takes the argument behind it."""
+    """Refuse a file: ``--ray`` without a value takes the argument after it."""
     if value and value not in {"auto", "local"} and ":" not in value:
-        raise click.BadParameter(f"{value!r} is not HOST:PORT; write --ray behind IN and OUT")
+        raise click.BadParameter(f"{value!r} is not HOST:PORT; write --ray after IN and OUT")
     return value
 
 
@@ -55,7 +55,7 @@ def _check_address(ctx: click.Context, param: click.Parameter, value: str | None
     "reference",
     shell_complete=complete_file,
     metavar="MODULE:ATTRIBUTE",
-    help="Run this agent, tools and all, for every line.",
+    help="Run this agent, with its tools, for every line.",
 )
 @click.option(
     "--column",
@@ -136,8 +136,8 @@ def batch(
 
     IN holds OpenAI's batch lines, or short lines such as {"id": "a", "prompt": "Hi"}, or is a CSV
     file with a header; "-" is standard input. OUT gets OpenAI's output lines as the answers come,
-    and failures go to a file beside it that ends in .errors.jsonl. The same command again goes on
-    where the last one stopped.
+    and failures go to a file beside it that ends in .errors.jsonl. Run the same command again, and
+    it continues where it stopped.
     """
     from timestep.batch import Defaults, OutputError
     from timestep.errors import ConfigurationError

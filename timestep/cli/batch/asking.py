@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Makes what answers the lines. Workers get a copy and read the settings of their machine."""
+    """Builds the provider and the agent. Workers get a copy and read their machine's settings."""
 
     context: Context
     reference: str | None

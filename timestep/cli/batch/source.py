@@ -87,7 +87,7 @@ def waiting_lines(
 
 
 def refuse_changed(path: Path, defaults: "Defaults", output: "Output") -> None:
-    """Refuse lines that asked something else when they got their row.
+    """Refuse lines that changed after they got their row.
 
     Raises:
         UsageError: There are some; the message names them.
@@ -104,6 +104,6 @@ def refuse_changed(path: Path, defaults: "Defaults", output: "Output") -> None:
     if changed:
         numbers = ", ".join(map(str, changed[:_SHOWN])) + (" …" if changed[_SHOWN:] else "")
         raise click.UsageError(
-            f"Lines that have a row in {output.path} ask something else now: {numbers}. Give OUT "
+            f"Lines have changed since they got a row in {output.path}: {numbers}. Give OUT "
             "another name, or delete those rows."
         )

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Summary:
-    """What became of a batch so far.
+    """The results of a batch so far.
 
     Attributes:
-        lines: In the input.
+        lines: How many lines the input has.
         done_before: Lines that an earlier run ended, answered or given up.
         settings: Where the models of the lines are, to look up prices; None for agents, which may ask
             any model.
-        answered: By this run.
+        answered: Lines that this run answered.
         failures: Lines that this run gave up, by class of error.
         requests: Model calls of this run.
-        tokens: By the name of the model: of the prompts, cached ones of them, and of the answers.
+        tokens: By model name: those of the prompts, the cached ones among them, and those of the
+            answers.
     """
 
     lines: int
@@ -58,16 +59,16 @@ class Summary:
 
     @property
     def input_tokens(self) -> int:
-        """Of all prompts."""
+        """The tokens of all prompts."""
         return sum(tokens[0] for tokens in self.tokens.values())
 
     @property
     def output_tokens(self) -> int:
-        """Of all answers."""
+        """The tokens of all answers."""
         return sum(tokens[2] for tokens in self.tokens.values())
 
     def cost(self) -> float | None:
-        """In US dollars, of the models whose prices are known; None when no price is."""
+        """The cost in US dollars, of the models whose prices are known; None if none is known."""
         found = [self._price(name, *tokens) for name, tokens in self.tokens.items()]
         known = [cost for cost in found if cost is not None]
         return sum(known) if known else None

@@ -11,7 +11,7 @@ from timestep.cli.context import Context, configuration_options
 @click.command()
 @agent_options
 @click.option("--approve", is_flag=True, help="Ask before every tool call.")
-@click.option("--no-stats", is_flag=True, help="Leave the line of tokens and seconds out.")
+@click.option("--no-stats", is_flag=True, help="Do not print the line of tokens and seconds.")
 @click.option("--verbose", is_flag=True, help="Show tracebacks, and results of tools in full.")
 @configuration_options
 def chat(

@@ -184,7 +184,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[ChatState, str], str | None]]] = {
     "/tools": ("Show what the agent can call.", _tools),
     "/undo": ("Take back the last message and its answer.", _undo),
     "/retry": ("Send the last message again.", _retry),
-    "/clear": ("Forget the conversation, also the one that is kept.", _clear),
+    "/clear": ("Forget the conversation, even if it is kept.", _clear),
     "/history": ("Show the conversation.", _history),
     "/save FILE": ("Write the conversation as Markdown, or as .json.", _save),
     "/quit": ("Leave, as Ctrl-D does.", _quit),

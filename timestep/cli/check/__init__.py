@@ -147,11 +147,11 @@ def _run(
 
 
 def _forget(result: "ModelResult") -> None:
-    """Keep nothing: some tasks, or others, say nothing of how a model does."""
+    """Keep nothing: a check of some tasks only, or of other tasks, cannot be compared."""
 
 
 def _report(results: "list[ModelResult]", output: Path | None, *, as_json: bool) -> None:
-    """Print what is known about *results*, and write the page."""
+    """Print *results*, and write the page."""
     if not results:
         return
     from timestep.cli.check.page import page

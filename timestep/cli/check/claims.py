@@ -20,7 +20,7 @@ _PATIENCE = 10.0
 async def note_claims(
     result: ModelResult, settings: Settings, provider: MultiModelProvider
 ) -> None:
-    """Put what the server says about a model into *result*. Of a chain it is the first model."""
+    """Put the server's facts about a model into *result*. For a chain, about its first model."""
     result.leads_to = chain(result.model, settings.targets, settings.default_model)
     prefix, name = split_prefix(result.leads_to[0])
     ollama = ollama_providers(provider).get(prefix or "")

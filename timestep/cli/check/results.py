@@ -34,8 +34,8 @@ class TaskResult:
     """The tries of one task.
 
     Attributes:
-        name: Of the task.
-        shows: What a model that passes it has.
+        name: The name of the task.
+        shows: The ability that a model shows by passing it.
         skipped: Why it was left out; empty if it was not.
     """
 
@@ -130,12 +130,12 @@ class ModelResult:
 
     @property
     def window(self) -> int | None:
-        """The window that prompts have to fit into, as far as it is known."""
+        """The window that prompts must fit into, if it is known."""
         return self.window_real or self.window_configured or self.context_length
 
     @property
     def seen(self) -> list[str]:
-        """What the model has shown to have: of each kind of task, one passed at least once."""
+        """The abilities that the model showed: a task for each one passed at least once."""
         return sorted({each.shows for each in self.tasks if each.count("passed")} - {""})
 
     @property

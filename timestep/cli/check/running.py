@@ -29,7 +29,7 @@ _GREETING = Task(
 )
 
 Progress = Callable[[str, str], None]
-"""Called with the model and the task after each try, and for each try that is left out."""
+"""Called with the model and the task after each try, also for tries that are left out."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Plan:
 async def check_models(
     results: Sequence[ModelResult], plan: Plan, *, done: Callable[[ModelResult], None]
 ) -> None:
-    """Try the tasks on each model and fill *results*, which are right at every moment.
+    """Try the tasks on each model and fill *results*, which are valid at any time.
 
     *done* is called with each result that is complete.
     """
@@ -74,7 +74,7 @@ async def check_models(
 
 
 async def _prepare(result: ModelResult, plan: Plan, group: str) -> Stage | None:
-    """Return the stage that the model's server takes; None, and the problem, without an answer."""
+    """Return the stage for the model's server; None, with a problem in *result*, if it fails."""
     try:
         plan.provider.get_model(result.model)
         await note_claims(result, plan.settings, plan.provider)

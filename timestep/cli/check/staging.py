@@ -1,4 +1,4 @@
-"""Puts a task on the stage: the agent, its tools and the messages that an application would use."""
+"""Builds what an application would use for a task: the agent, its tools and the messages."""
 
 import json
 from typing import Any, cast
@@ -13,7 +13,7 @@ from timestep.cli.check.judge import same
 from timestep.cli.check.task import Task, Tool
 
 _FILLED = 0.75
-"""How much of the window a prompt for the whole window takes. Tokens are only estimated."""
+"""How much of the window a prompt for the whole window fills. Tokens are only estimated."""
 _MOST = 131_072
 
 

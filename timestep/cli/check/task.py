@@ -1,4 +1,4 @@
-"""A task as its file describes it. Pure but for reading the file.
+"""A task as its file describes it. Pure, except for reading the file.
 
 `docs/check.md` explains the format. Field names are those of the file.
 """
@@ -135,7 +135,7 @@ class Task(_Table):
         input: The user's message, or the messages of several turns.
         expect: What counts as right.
         quick: Whether ``--quick`` includes it.
-        shows: What a model that passes it has shown to have; a word for the report.
+        shows: The ability that a model shows by passing it, in one word for the report.
         needs: A capability without which the task is left out.
         tools: The tools of the first agent.
         agents: The agents that the first one can hand over to.

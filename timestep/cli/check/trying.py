@@ -1,4 +1,4 @@
-"""One try of a task: run it as an application would, and judge what came."""
+"""One try of a task: runs it as an application would, and judges the result."""
 
 import asyncio
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ class Stage:
     takes_seed: bool = True
 
     def settings(self, seed: int) -> ModelSettings:
-        """Return the settings of a try: greedy, if the server can be."""
+        """Return the settings of a try: greedy, if the server allows it."""
         return ModelSettings(
             preserve_raw_usage=True,  # the server's own durations
             temperature=0.0 if self.takes_temperature else None,
@@ -137,7 +137,7 @@ async def _play(
 
 
 def _note_result(result: RunResultStreaming, seen: Observation, agent: Agent[Any]) -> None:
-    """Note what the run's events do not bring."""
+    """Note what the run's events do not hold."""
     seen.output = result.final_output
     # Some servers count the tokens of thinking but do not show them.
     thought = result.context_wrapper.usage.output_tokens_details.reasoning_tokens

@@ -12,7 +12,7 @@ from timestep.cli.config.show import show
 
 @click.group(cls=Group)
 def config() -> None:
-    """See and begin the configuration. No secret is ever printed."""
+    """Show the configuration, or begin one. No secret is ever printed."""
 
 
 for command in (show, explain, init, schema, path):

@@ -12,7 +12,7 @@ from timestep.cli.config.schema import schema_text
     "directory", type=click.Path(path_type=Path, exists=True, file_okay=False), default="."
 )
 def init(*, directory: Path) -> None:
-    """Write a timestep.toml to begin with, every setting in it as a comment.
+    """Write a first timestep.toml. Every setting in it is a comment.
 
     The schema goes beside it, for completion in editors. Existing files are left alone.
     """

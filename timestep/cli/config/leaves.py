@@ -21,7 +21,7 @@ class Leaf:
         value: The value as JSON has it, with secrets masked.
         origin: Where the value came from.
         description: What the key is for; empty for a key with a free name.
-        unused: Why the value has no effect; empty when it has one.
+        unused: Why the value has no effect; empty if it has one.
     """
 
     path: KeyPath

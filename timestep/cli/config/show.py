@@ -1,4 +1,4 @@
-"""``timestep config show``: the settings in force."""
+"""``timestep config show``: the current settings."""
 
 import click
 
@@ -11,7 +11,7 @@ from timestep.cli.output import json_option, print_json, print_rows
 @json_option
 @configuration_options
 def show(context: Context, *, everything: bool, as_json: bool) -> None:
-    """Show the settings in force as TOML, and where each came from.
+    """Show the current settings as TOML, and where each came from.
 
     With --json all of them, defaults too, as one object.
     """

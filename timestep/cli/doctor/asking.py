@@ -26,7 +26,7 @@ _APIS: tuple[tuple[type[Model], str], ...] = (
 
 
 def names_to_ask(configured: Iterable[ConfiguredModel], found: Iterable[Inventory]) -> list[str]:
-    """Return the configured models, and one of each server of OpenAI's API that has none of them."""
+    """Return the configured models, and one model of each other server of OpenAI's API."""
     names = list(dict.fromkeys(entry.model for entry in configured))
     for inventory in found:
         offered = [offer.name for offer in inventory.offers]

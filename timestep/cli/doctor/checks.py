@@ -27,8 +27,8 @@ def examine(
     Args:
         context: The configuration.
         patience: The longest silence of a server, in seconds.
-        is_strict: Take a doubt about the configuration for a problem, which ends the checks before
-            a server is asked.
+        is_strict: Treat a doubt about the configuration as a problem. It ends the checks before a
+            server is asked.
         is_asking: Send each model one tiny request.
     """
     try:

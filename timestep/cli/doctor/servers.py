@@ -179,7 +179,7 @@ def check_openai(inventory: Inventory, settings: Settings, *, is_wanted: bool) -
 
 
 def check_proxies(servers: list[Server]) -> list[Finding]:
-    """Warn of a proxy that catches requests to this machine, if a server runs on it."""
+    """Warn about a proxy for requests to this machine, if a server runs on it."""
     proxies = getproxies()
     names = [name for name in ("http", "all") if proxies.get(name)]
     if not names or not any(is_loopback(server.url) for server in servers):
@@ -188,8 +188,8 @@ def check_proxies(servers: list[Server]) -> list[Finding]:
         return []
     variables = " and ".join(f"{name.upper()}_PROXY" for name in names)
     text = (
-        f"{variables} would catch requests to this machine. timestep goes past the proxy; ollama, "
-        "curl and others do not."
+        f"{variables} would send requests to this machine through the proxy. timestep leaves the "
+        "proxy out for them; ollama, curl and others do not."
     )
     return [Finding("network", "warning", text, "export NO_PROXY=localhost,127.0.0.1,::1")]
 

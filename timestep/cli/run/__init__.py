@@ -40,7 +40,7 @@ from timestep.cli.input import read_prompt
     type=click.FloatRange(0, min_open=True),
     help="Give up on the answer after this many seconds.",
 )
-@click.option("--no-stats", is_flag=True, help="Leave the line of tokens and seconds out.")
+@click.option("--no-stats", is_flag=True, help="Do not print the line of tokens and seconds.")
 @click.option("--verbose", is_flag=True, help="Show tracebacks, and results of tools in full.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON value at the end.")
 @click.option("--jsonl", "as_lines", is_flag=True, help="Print every event as a line of JSON.")

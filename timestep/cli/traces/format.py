@@ -81,8 +81,8 @@ class Column:
         name: Its heading.
         is_figure: Whether it is aligned to the right.
         least: The width that it may be shortened to; None if it is never shortened.
-        rank: What there is no room for is left out, the highest rank first; 0 always stays.
-        spare: What has no room even when all are shortened is left out, the highest first; 0 stays.
+        rank: Columns without room are left out, the highest rank first. 0 always stays.
+        spare: If shortening is not enough, columns are left out, the highest first. 0 stays.
         wraps: Whether it is continued below instead of shortened.
     """
 
@@ -151,7 +151,7 @@ def _fitted(wanted: dict[Column, int], room: int) -> tuple[dict[Column, int], in
 def _without_spare(
     wanted: dict[Column, int], widths: dict[Column, int], gap: int, room: int
 ) -> tuple[dict[Column, int], int]:
-    """Fit *wanted* without its most spare column; *widths* and *gap* stay when all are needed."""
+    """Fit *wanted* without its most spare column. *widths* and *gap* stay if all are needed."""
     column = max(wanted, key=lambda column: column.spare)
     if not column.spare:
         return widths, gap

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from timestep.traces import Summary
 
 _ID = 6
-"""So many characters of an id name a run in a list."""
+"""How many characters of an id a list shows."""
 
 
 @click.command("list")
@@ -51,7 +51,7 @@ _ID = 6
 )
 @click.option("--group", metavar="ID", help="Only runs of this session or group.")
 @click.option("--errors/--no-errors", default=None, help="Only runs with failed steps, or without.")
-@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only runs that ended so.")
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only runs with this outcome.")
 @click.option("--running", is_flag=True, default=None, help="Only runs that have not ended.")
 @click.option(
     "-q", "--query", metavar="TEXT", help="Only runs with a step that contains these words."

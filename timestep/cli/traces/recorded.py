@@ -26,7 +26,7 @@ _CHAT_PATH = "/v1/chat/completions"
 
 
 class RecordedModels(ModelProvider):
-    """The models of *calls*, which answer as they did, in the same order.
+    """The models of *calls*. They give the same answers again, in the same order.
 
     Args:
         stack: Ends the servers.

@@ -67,7 +67,7 @@ def replay(context: Context, *, run: str, step: int, model: str | None, as_json:
 def _run_again(
     context: Context, store: "TraceStore", trace: "Trace", step: int, model: str | None
 ) -> "tuple[Replayed | None, str]":
-    """Return what a replay came to, or why it failed; it is recorded in the file of *store*."""
+    """Return the result of a replay, or why it failed. It is recorded in the file of *store*."""
     from agents import AgentsException
 
     from timestep.cli.traces.recorded import RecordedModels, RecordedServersStore

@@ -20,7 +20,8 @@ class Source(PydanticBaseSettingsSource):
     """A source that knows where each of its values was written.
 
     Attributes:
-        entries: The values, strongest first. A source that decodes text has them after its call.
+        entries: The values, strongest first. A source that decodes text sets them when it is
+            called.
         texts: The variables that this source gives, by name.
         tables: Where a file has its tables and keys, by path.
     """
@@ -81,7 +82,7 @@ class NamedPath(NamedTuple):
 
 
 def named_path(variable: str, sources: Iterable[object]) -> NamedPath | None:
-    """Return the path that the *variable* of the first of *sources* names, in any case, or None."""
+    """Return the path in *variable*, in any case, of the first of *sources* that has it, or None."""
     for source in (source for source in sources if isinstance(source, Source)):
         for name, text in source.texts.items():
             if name.upper() == variable and text.strip():
@@ -93,7 +94,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     """Return *path* with the home directory in the place of ``~``."""
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # there is no such user; the error about a missing file says it better
+    except RuntimeError:  # no such user: the error about the missing file is clearer
         return Path(path)
 
 
@@ -123,4 +124,4 @@ def read_text(path: Path, setting: str) -> str:
         reason = f"{path} is not UTF-8 text; save it with that encoding"
     except (OSError, ValueError) as exc:  # ValueError: a path with a null byte
         reason = f"{path} cannot be read ({getattr(exc, 'strerror', exc)}); correct {setting}"
-    raise SettingsError(reason)  # without the error, which may hold the bytes of the file
+    raise SettingsError(reason)  # not from the error, which may hold the bytes of the file

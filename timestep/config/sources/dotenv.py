@@ -41,7 +41,7 @@ class DotenvSource(VariablesSource):
 
     Attributes:
         files: The files, the weakest first.
-        without_value: The variables that a statement names and leaves without an = and a value.
+        without_value: The variables that stand alone, without an = and a value.
 
     Raises:
         SettingsError: The file cannot be read, or a statement names one of our variables and does
@@ -80,7 +80,7 @@ class DotenvSource(VariablesSource):
         return tree
 
     def _is_set_beside(self, variable: Variable, path: KeyPath) -> bool:
-        """Return True if a statement of a stronger name sets the key at *path* as well."""
+        """Return True if a variable with a stronger name sets the key at *path* too."""
         return any(e.path == path and e.origin != variable.origin for e in self.entries)
 
     def _variables(self, settings_cls: type[BaseSettings], path: Path) -> list[Variable]:
@@ -104,7 +104,7 @@ class DotenvSource(VariablesSource):
 
 
 def _lost_reference(value: str, values: Mapping[str, str | None]) -> str | None:
-    """Return the first name in *value*, as in ``${NAME}``, that neither a process nor a file sets."""
+    """Return the first NAME of a ``${NAME}`` in *value* that is not set, or None."""
     names = re.findall(r"\$\{([^}:]*)\}", value)
     return next((name for name in names if name not in os.environ and not values.get(name)), None)
 
@@ -126,7 +126,7 @@ def _text(path: Path) -> str:
 
 
 def _misread(settings_cls: type[BaseSettings], binding: Binding) -> str | None:
-    """Return why *binding* does not set the variable of ours that it names; None when it may."""
+    """Return why *binding* names a variable of ours but does not set it, or None."""
     statement = binding.original.string.strip()
     if binding.key is None and not binding.error:
         return None  # a comment, or the end of the file

@@ -17,7 +17,7 @@ from timestep.config.sources.variables import Variable, VariablesSource, variabl
 
 
 class SecretsSource(VariablesSource):
-    """The variables that files hold. Only files with a name of ours are opened.
+    """The variables that files hold. Only files with our names are opened.
 
     Args:
         directories: The directories of the files; the last one wins.

@@ -152,7 +152,7 @@ _REASONS = (
     ("maximum recursion", "tables and lists are nested too deep"),
     ("", "this is not a key with a value; write key = value, or [table]"),
 )
-"""What is wrong by what the parser says. Its own words repeat keys, and a key may be a secret."""
+"""What is wrong, by the parser's message. That message repeats keys, and a key may be a secret."""
 
 
 def _inside(tree: object, table: KeyPath) -> object:

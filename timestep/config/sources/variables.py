@@ -79,14 +79,14 @@ def is_ours(name: str) -> bool:
 
 
 def shown_name(settings_cls: type[BaseModel], name: str) -> str:
-    """Return *name* for a message. A key may be stuck to a name that the settings do not know."""
+    """Return *name* for a message, unless it is unknown: then an API key may be stuck to it."""
     path = variable_path(name)
     is_known = path is None or field_at(settings_cls, path) is not None
     return name if is_known else "the name"
 
 
 def meant_variable(name: str) -> str | None:
-    """Return the variable of ours that the foreign *name* was probably meant to be."""
+    """Return the variable of ours that was probably meant by *name*, or None."""
     name = name.upper()
     if name in SHORT_NAMES or name.startswith(PREFIX):
         return None  # ours; the settings say what is wrong with it
@@ -113,7 +113,7 @@ def spelling_of(written: Iterable[KeyPath]) -> dict[KeyPath, KeyPath]:
 
 
 def respelled(path: KeyPath, spelling: Mapping[KeyPath, KeyPath]) -> KeyPath:
-    """Return the *path* of a variable, with its provider or alias as `spelling_of` has it."""
+    """Return the *path* of a variable, with its provider or alias spelled as in *spelling*."""
     return (*spelling.get(path[:2], path[:2]), *path[2:])
 
 
