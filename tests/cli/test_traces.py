@@ -370,9 +370,9 @@ def test_a_tool_that_raised_is_shown_with_its_exception_and_its_place(invoke, re
     shown = invoke("traces", "show", "raised").stdout
     verbose = invoke("traces", "show", "raised", "--verbose").stdout
 
-    said = "Error running tool: KeyError: 'Oslo' (desk.py:12)"
+    said = "The run failed: the tool look raised KeyError: 'Oslo' (desk.py:12)."
     assert shown.splitlines()[0] == "Raised"
-    assert shown.endswith(f"\nFailed: {said}\n")
+    assert shown.endswith(f"\n{said}\n")
     assert "Traceback" not in shown
     assert 'File "desk.py", line 12' in verbose
 
@@ -399,14 +399,14 @@ def test_a_run_that_a_guardrail_stopped_names_it_and_gives_no_answer(
 
     shown = invoke("traces", "show").stdout
 
-    assert "Failed: The guardrail polite stopped the run." in shown
+    assert "The run was stopped by the guardrail polite." in shown
     assert "Answer:" not in shown
     assert "What the model had said:\nYou fool." in shown
 
 
 def test_a_run_that_has_not_ended_says_so(invoke, record):
     assert invoke("traces", "show", "bad0").stdout.endswith(
-        "It has not ended, or its process is gone.\n"
+        "The run has not ended, or its process ended.\n"
     )
 
 

@@ -482,6 +482,7 @@ def test_two_runs_are_compared_from_a_run(page, site, record):
     assert page.find(".detail h2", "1 step differs")
     assert page.find(".pair.differs .field", "answer")
     assert page.texts(".pair.differs .plain") == ["yes", "no"]
+    assert page.texts(".sides-title .soft")[-1] == "The run ended well."
 
 
 def test_statistics_lead_to_the_runs_of_a_model(page, site, weather):

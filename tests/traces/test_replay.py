@@ -188,7 +188,7 @@ def test_results_are_handed_out_in_their_order_and_the_last_one_stays():
         )
     )
 
-    given = [recorded.take("f", '{"a": 2, "b": 1}') for _ in range(3)]
+    given = [recorded.take("f", '{"a": 2, "b": 1}').text for _ in range(3)]
     assert given == ["first", "second", "second"]
-    assert recorded.take("f", "{}") == NOT_RECORDED
+    assert recorded.take("f", "{}").text == NOT_RECORDED
     assert recorded.unknown == ["f()"]

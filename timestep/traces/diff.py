@@ -70,7 +70,8 @@ def describe(span: Span) -> dict[str, str]:
     elif span.is_tool_call:
         output = span.data.get("output")
         facts["arguments"] = one_line(span.arguments, _LONG)
-        facts["result"] = output if isinstance(output, str) else one_line(output, _LONG)
+        if output is not None:
+            facts["result"] = output if isinstance(output, str) else one_line(output, _LONG)
     else:
         facts["triggered"] = str(span.data.get("triggered", ""))
         facts["from"] = str(span.data.get("from_agent", ""))

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from timestep.traces.diff import compare
+from timestep.traces.outcome import ending
 from timestep.traces.queries import Hit
 from timestep.traces.records import Span, Summary, Trace
 from timestep.traces.statistics import Stats
@@ -45,6 +46,7 @@ def export_trace(trace: Trace, body: Callable[[str], bytes] | None = None) -> Js
         "group_id": trace.group_id,
         "title": trace.title,
         "outcome": trace.outcome,
+        "ending": ending(trace).ending,
         "metadata": trace.metadata,
         "started_at": trace.started_at,
         "ended_at": trace.ended_at,
@@ -74,9 +76,11 @@ def export_lines(trace: Trace, body: Callable[[str], bytes] | None = None) -> li
 
 def view_diff(left: Trace, right: Trace) -> Json:
     """Return two runs side by side, for the viewer and for scripts."""
+    pairs = compare(left, right)
     return {
         "left": _totals(left),
         "right": _totals(right),
+        "same": ending(left) == ending(right) and all(pair.is_same for pair in pairs),
         "pairs": [
             {
                 "left": None if pair.left is None else _step(pair.left),
@@ -84,7 +88,7 @@ def view_diff(left: Trace, right: Trace) -> Json:
                 "same": pair.is_same,
                 "differences": [asdict(difference) for difference in pair.differences],
             }
-            for pair in compare(left, right)
+            for pair in pairs
         ],
     }
 
@@ -95,6 +99,7 @@ def _totals(trace: Trace) -> Json:
         "trace_id": trace.trace_id,
         "name": trace.name,
         "title": trace.title,
+        **asdict(ending(trace)),
         "started_at": trace.started_at,
         "total_seconds": trace.total_seconds,
         "input_tokens": sum(call.input_tokens or 0 for call in calls),

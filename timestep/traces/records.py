@@ -191,6 +191,11 @@ class Span:
         return self.kind == "function"
 
     @property
+    def is_call(self) -> bool:
+        """True for a call of a model or a function tool."""
+        return self.is_model_call or self.is_tool_call
+
+    @property
     def arguments(self) -> Any:
         """The arguments of a tool call: an object, or the text when it is no JSON."""
         return read_arguments(self.data.get("input"))

@@ -1,33 +1,44 @@
 """Runs a recorded run again, from any of its model calls on.
 
 The agents are rebuilt from what their models were told: instructions, tools, handoffs, settings.
-Tools are not executed: they answer with what was recorded. Which models answer is the caller's
-choice, for example stored answers behind a test server, or another model.
+Tools are not executed: they answer, or raise, what was recorded. Guardrails are left out. Which
+models answer is the caller's choice, for example stored answers behind a test server, or another
+model.
 """
 
 import json
+import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any, cast
 
 from agents import (
     Agent,
     AgentOutputSchemaBase,
     FunctionTool,
+    FunctionToolResult,
     ModelProvider,
     ModelSettings,
     RunConfig,
+    RunContextWrapper,
+    RunHooks,
     Runner,
+    ToolsToFinalOutputResult,
     TResponseInputItem,
     handoff,
 )
+from agents.tracing import get_current_span
 from openai.types.shared import Reasoning
 
 from timestep.errors import UnsupportedInputError
-from timestep.traces.conversation import Message, answered, asked, results
-from timestep.traces.records import Span, Trace
-from timestep.traces.text import call_text, canonical_arguments
+from timestep.net.foreign import mapping
+from timestep.traces.conversation import Message, answered, asked, results, tool_spans
+from timestep.traces.records import JsonObject, Span, Trace
+from timestep.traces.summary import error_details
+from timestep.traces.text import as_json, call_text, canonical_arguments
+from timestep.traces.tool_failures import repeat_error
 
 NOT_RECORDED = "This is a replay of a recorded run, and it has no result for this call."
 
@@ -41,6 +52,7 @@ _SETTINGS = (
     "parallel_tool_calls",
 )
 _LEAST_TURNS = 10
+_STREAM_FAILED = "Error streaming response"
 
 Body = Callable[[str], bytes]
 
@@ -50,20 +62,41 @@ class Replayed:
     """What a replay came to.
 
     Attributes:
-        answer: The final output.
+        answer: The final output; None when the record ended before it.
         unknown_calls: Calls that the recorded run did not make, written as in Python.
     """
 
-    answer: str
+    answer: str | None
     unknown_calls: list[str]
+
+
+class RecordEndsError(UnsupportedInputError):
+    """The record ends before the next answer of a model, so a replay cannot go on."""
+
+
+class RecordedToolError(Exception):
+    """What a tool raised in the recorded run."""
+
+
+@dataclass(frozen=True)
+class RecordedResult:
+    """What a call of a tool came to: the text that its model read, and the error of its span.
+
+    Attributes:
+        text: None when the tool ended the run.
+        error: None when the tool did well.
+    """
+
+    text: str | None
+    error: JsonObject | None = None
 
 
 @dataclass
 class RecordedResults:
     """The results of a run's tools, handed out in the order they were made."""
 
-    by_call: dict[tuple[str, str], deque[str]] = field(
-        default_factory=dict[tuple[str, str], deque[str]]
+    by_call: dict[tuple[str, str], deque[RecordedResult]] = field(
+        default_factory=dict[tuple[str, str], deque[RecordedResult]]
     )
     unknown: list[str] = field(default_factory=list[str])
 
@@ -71,22 +104,34 @@ class RecordedResults:
     def of(cls, trace: Trace) -> "RecordedResults":
         """Return the results in *trace*."""
         found = cls()
-        by_id = results(trace)
+        by_id, spans = results(trace), tool_spans(trace)
         for span in trace.model_calls:
             for call in (call for message in answered(span) for call in message.calls):
-                result = by_id.get(call.call_id or "")
+                key = (call.name, canonical_arguments(call.arguments))
+                waiting = found.by_call.setdefault(key, deque())
+                result = _result(by_id.get(call.call_id or ""), spans.get(call.call_id or ""))
                 if result is not None:
-                    key = (call.name, canonical_arguments(call.arguments))
-                    found.by_call.setdefault(key, deque()).append(result.text)
+                    waiting.append(result)
         return found
 
-    def take(self, name: str, arguments: str) -> str:
+    def take(self, name: str, arguments: str) -> RecordedResult:
         """Return the next result of this call; the last one is returned again and again."""
         waiting = self.by_call.get((name, canonical_arguments(arguments)))
         if waiting is None:
             self.unknown.append(call_text(name, arguments))
-            return NOT_RECORDED
+        if not waiting:
+            return RecordedResult(NOT_RECORDED)
         return waiting.popleft() if len(waiting) > 1 else waiting[0]
+
+
+def _result(message: Message | None, span: Span | None) -> RecordedResult | None:
+    error = None if span is None else span.error
+    if message is not None:
+        return RecordedResult(message.text, error)
+    output = None if span is None else span.data.get("output")
+    if output is not None:  # the run ended before a model read it
+        return RecordedResult(output if isinstance(output, str) else as_json(output), error)
+    return None if error is None else RecordedResult(None, error)
 
 
 async def replay(
@@ -96,6 +141,7 @@ async def replay(
     body: Body,
     step: int = 1,
     model: str | None = None,
+    most_calls: int | None = None,
 ) -> Replayed:
     """Run *trace* again from its model call number *step* on.
 
@@ -105,6 +151,7 @@ async def replay(
         body: Looks up the stored requests, by hash.
         step: The number of the model call to start from, from 1.
         model: For every agent; the recorded names when None.
+        most_calls: Stop before the models are called once more than so often.
 
     Raises:
         UnsupportedInputError: The record lacks what a replay needs.
@@ -116,30 +163,131 @@ async def replay(
         )
     start = calls[step - 1]
     recorded = RecordedResults.of(trace)
-    agents = _Agents(trace, recorded, body, model)
-    result = await Runner.run(
+    turns = _turns_left(trace, step)
+    counted = _CountedCalls(sys.maxsize if most_calls is None or turns else most_calls)
+    agents = _Agents(trace, recorded, body, model, counted)
+    config = RunConfig(
+        model_provider=provider,
+        workflow_name=trace.name,
+        group_id=trace.group_id,
+        trace_metadata={
+            "replay_of": trace.trace_id,
+            "from_step": str(step),
+            "model": model or "recorded",
+        },
+    )
+    output = await _run(
+        _was_streamed(trace),
         agents.around(start),
         input_items([message for message in asked(start) if message.role != "system"]),
-        max_turns=max(_LEAST_TURNS, 2 * len(calls)),
-        run_config=RunConfig(
-            model_provider=provider,
-            workflow_name=trace.name,
-            group_id=trace.group_id,
-            trace_metadata={
-                "replay_of": trace.trace_id,
-                "from_step": str(step),
-                "model": model or "recorded",
-            },
-        ),
+        max_turns=turns or max(_LEAST_TURNS, 2 * len(calls)),
+        hooks=counted,
+        run_config=config,
     )
-    return Replayed(str(result.final_output), recorded.unknown)
+    answer = None if counted.ended_run else str(output)
+    return Replayed(answer, recorded.unknown)
+
+
+async def _run(is_streamed: bool, *arguments: Any, **options: Any) -> Any:
+    """Return the final output of a run."""
+    if not is_streamed:
+        return (await Runner.run(*arguments, **options)).final_output
+    result = Runner.run_streamed(*arguments, **options)
+    async for _ in result.stream_events():
+        pass
+    return result.final_output
+
+
+def _was_streamed(trace: Trace) -> bool:
+    """Return whether a model failed while it streamed; only a failure says so, and it matters then."""
+    return any(mapping(span.error).get("message") == _STREAM_FAILED for span in trace.model_calls)
 
 
 def from_step(trace: Trace, step: int) -> Trace:
-    """Return *trace* from its model call number *step* on, to compare with a replay."""
-    began = trace.model_calls[step - 1].started_at
-    spans = [span for span in trace.spans if span.started_at >= began]
-    return replace(trace, spans=spans, started_at=began)
+    """Return what a replay of *trace* from its model call number *step* on does again.
+
+    That is one run: not those that its tools began, or that the application put into the same
+    trace. A replay runs no guardrails.
+    """
+    start = trace.model_calls[step - 1]
+    task = trace.around(start, "task")
+    spans = [
+        span
+        for span in trace.spans
+        if (span.started_at >= start.started_at or span.kind in {"agent", "turn"})
+        and span.kind != "guardrail"
+        and trace.around(span, "task") == task
+    ]
+    return replace(trace, spans=spans, started_at=start.started_at)
+
+
+def stored(calls: Sequence[Span]) -> list[Span]:
+    """Return the first of *calls*, as far as their stored answers can be served again."""
+    return list(takewhile(lambda call: not _interruption(call), calls))
+
+
+def limits(trace: Trace, step: int) -> list[str]:
+    """Return what a replay of *trace* does not do again, a sentence each."""
+    start = trace.model_calls[step - 1]
+    task = trace.around(start, "task")
+    ours = [span for span in trace.spans if trace.around(span, "task") == task]
+    guardrails = dict.fromkeys(span.name for span in ours if span.kind == "guardrail")
+    reasons = dict.fromkeys(_interruption(span) for span in ours if span.is_call)
+    return [
+        *(f"A replay does not run the guardrail {name}." for name in guardrails),
+        *(f"A replay does not repeat {reason}." for reason in reasons if reason),
+    ]
+
+
+def _interruption(call: Span) -> str:
+    """Return what kept *call* from its own end; empty when nothing did."""
+    if call.ended_at is None:
+        return "the end of a process"
+    if call.outcome == "cancelled":
+        return "a cancellation"
+    name, _, _ = str(error_details(call.error).get("error")).partition(":")
+    return "a timeout" if call.is_model_call and name.endswith("TimeoutError") else ""
+
+
+def _turns_left(trace: Trace, step: int) -> int | None:
+    """Return how many turns there were from model call *step* on, if their limit ended the run."""
+    calls = trace.model_calls
+    task = trace.around(calls[step - 1], "task")
+    before = [call for call in calls[: step - 1] if trace.around(call, "task") == task]
+    for span in trace.errors:
+        limit = error_details(span.error).get("max_turns")
+        if isinstance(limit, int) and trace.around(span, "task") == task:
+            return max(1, limit - len(before))
+    return None
+
+
+class _CountedCalls(RunHooks[Any]):
+    """Counts the calls of models, and ends a run before there are too many.
+
+    Attributes:
+        ended_run: Whether it has.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self.ended_run = False
+
+    async def on_llm_start(self, *args: Any, **kwargs: Any) -> None:
+        """Count a call.
+
+        Raises:
+            RecordEndsError: There are no more calls.
+        """
+        if self._left <= 0:
+            raise RecordEndsError("The record ends here: it has no further answer of a model.")
+        self._left -= 1
+
+    def end(
+        self, context: RunContextWrapper[Any], results: list[FunctionToolResult]
+    ) -> ToolsToFinalOutputResult:
+        """Let the tools' results be the last, when no model can read them."""
+        self.ended_run = self._left <= 0
+        return ToolsToFinalOutputResult(is_final_output=self.ended_run)
 
 
 def input_items(messages: list[Message]) -> list[TResponseInputItem]:
@@ -176,9 +324,15 @@ class _Agents:
     """The agents of a run, rebuilt when they are needed."""
 
     def __init__(
-        self, trace: Trace, recorded: RecordedResults, body: Body, model: str | None
+        self,
+        trace: Trace,
+        recorded: RecordedResults,
+        body: Body,
+        model: str | None,
+        counted: _CountedCalls,
     ) -> None:
         self._trace = trace
+        self._counted = counted
         self._recorded = recorded
         self._body = body
         self._model = model
@@ -207,6 +361,7 @@ class _Agents:
             instructions="\n\n".join(m.text for m in asked(call) if m.role == "system") or None,
             model_settings=_settings(call.data.get("model_config") or {}),
             output_type=_output_type(request),
+            tool_use_behavior=self._counted.end,
         )
         self._built[name] = agent  # before its handoffs: they may lead back
         handoffs = {
@@ -239,7 +394,12 @@ def _recorded_tool(
     name: str, definition: Mapping[str, Any], recorded: RecordedResults
 ) -> FunctionTool:
     async def answer(context: Any, arguments: str) -> str:
-        return recorded.take(name, arguments)
+        result, span = recorded.take(name, arguments), get_current_span()
+        if span is not None and result.error is not None:
+            repeat_error(span, result.error)
+        if result.text is None:
+            raise RecordedToolError(str(error_details(result.error).get("error")))
+        return result.text
 
     return FunctionTool(
         name=name,

@@ -1,8 +1,10 @@
 """One line about a span. Pure."""
 
+from collections.abc import Mapping
+
 from timestep.net.foreign import mapping
 from timestep.traces.conversation import answered
-from timestep.traces.records import Span
+from timestep.traces.records import JsonObject, Span
 from timestep.traces.text import call_text, one_line
 
 
@@ -65,12 +67,18 @@ def dollars(cost: float | None) -> str:
 def complaint(span: Span) -> str:
     """Return what went wrong in *span*: what failed, the error, and its place in the user's file."""
     error = mapping(span.error)
-    details = mapping(error.get("data"))
-    said = ": ".join(str(part) for part in (error.get("message"), details.get("error")) if part)
+    details = error_details(error)
+    why = details.get("error") or details.get("guardrail")
+    said = ": ".join(str(part) for part in (error.get("message"), why) if part)
     return f"{said} ({details['place']})" if details.get("place") else said
+
+
+def error_details(error: JsonObject | None) -> Mapping[str, object]:
+    """Return what the *error* of a span says beside its message."""
+    return mapping(mapping(error).get("data"))
 
 
 def traceback_of(span: Span) -> str:
     """Return the traceback of what a tool raised in *span*; empty when there is none."""
-    found = mapping(mapping(span.error).get("data")).get("traceback")
+    found = error_details(span.error).get("traceback")
     return found if isinstance(found, str) else ""

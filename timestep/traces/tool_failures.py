@@ -8,14 +8,21 @@ it calls `note_failure`, if that is the run's ``tool_error_formatter``. A tool w
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from agents import FunctionSpanData, ToolErrorFormatterArgs
-from agents.tracing import Span, SpanData, get_current_span
+from agents import (
+    FunctionSpanData,
+    ToolErrorFormatterArgs,
+    ToolInputGuardrailTripwireTriggered,
+    ToolOutputGuardrailTripwireTriggered,
+)
+from agents.tracing import Span, SpanData, SpanError, get_current_span
+
+from timestep.net.foreign import mapping
 
 _NOT_THE_USERS = (sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]), "<")
 
@@ -51,7 +58,14 @@ def note_failure(args: ToolErrorFormatterArgs[Any]) -> None:
     config = getattr(args.run_context, "run_config", None)
     is_recorded = config is None or config.trace_include_sensitive_data
     if span is not None and error is not None and is_recorded:
-        _noted[span.span_data] = read_failure(error)
+        _noted[span.span_data] = _details(error)
+
+
+def repeat_error(span: Span[Any], error: Mapping[str, Any]) -> None:
+    """Give *span* the recorded *error*, also if its tool raises afterwards."""
+    details = dict(mapping(error.get("data")))
+    span.set_error(SpanError(message=str(error.get("message")), data=details))
+    _noted[span.span_data] = details
 
 
 def error_of(span: Span[Any]) -> dict[str, Any] | None:
@@ -60,21 +74,32 @@ def error_of(span: Span[Any]) -> dict[str, Any] | None:
     if error is None or not isinstance(span.span_data, FunctionSpanData):
         return None if error is None else dict(error)
     details = error["data"] or {}
-    failure = _noted.pop(span.span_data, None) or _failure_under_way(details)
-    return {**error, "data": details if failure is None else {**details, **asdict(failure)}}
+    return {
+        **error,
+        "data": {**details, **(_noted.pop(span.span_data, None) or _under_way(details))},
+    }
 
 
-_noted: WeakKeyDictionary[SpanData, ToolFailure] = WeakKeyDictionary()
+_noted: WeakKeyDictionary[SpanData, Mapping[str, Any]] = WeakKeyDictionary()
 
 
-def _failure_under_way(details: dict[str, Any]) -> ToolFailure | None:
-    """Return the exception that ends a span now, if it is the one that the SDK put in *details*."""
+def _under_way(details: Mapping[str, Any]) -> dict[str, str]:
+    """Return the details of the exception that ends a span now, if the SDK's *details* are of it."""
     raised = sys.exception()
     if raised is None:
-        return None
+        return {}
     error = raised.__cause__ or raised
     # The text may be withheld, and the caller of the run may handle another exception.
-    return read_failure(error) if details.get("error") == str(error) else None
+    return _details(error) if details.get("error") == str(error) else {}
+
+
+def _details(error: BaseException) -> dict[str, str]:
+    if isinstance(
+        error, ToolInputGuardrailTripwireTriggered | ToolOutputGuardrailTripwireTriggered
+    ):
+        name = error.guardrail.get_name()  # its text names only the class
+        return {"error": f"the guardrail {name} stopped the run", "guardrail": name}
+    return asdict(read_failure(error))
 
 
 def _place(frames: Iterable[traceback.FrameSummary]) -> str:

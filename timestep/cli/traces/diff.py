@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 def diff(context: Context, *, left: str, right: str, exit_code: bool, as_json: bool) -> None:
     """Compare two runs, step by step. By default the second is the last run."""
     from timestep.traces.export import view_diff
+    from timestep.traces.outcome import ending
 
     with open_record(context) as store:
         ours, theirs = store.get(left), store.get(right)
@@ -33,13 +34,19 @@ def diff(context: Context, *, left: str, right: str, exit_code: bool, as_json: b
     if as_json:
         print_json(compared)
     else:
-        print_comparison(ours, theirs)
-    if exit_code and not all(pair["same"] for pair in compared["pairs"]):
+        ends = ending(ours), ending(theirs)
+        print_comparison(
+            ours,
+            theirs,
+            f"{ends[0].sentence('The first run')}\n{ends[1].sentence('The second run')}",
+            is_same_end=ends[0] == ends[1],
+        )
+    if exit_code and not compared["same"]:
         click.get_current_context().exit(1)
 
 
-def print_comparison(left: "Trace", right: "Trace") -> bool:
-    """Print the differences between two runs. Return True when they are equal."""
+def print_comparison(left: "Trace", right: "Trace", ends: str, *, is_same_end: bool) -> None:
+    """Print the differences between two runs, and *ends*, which says how they ended."""
     from timestep.traces.diff import compare
 
     click.echo(_head("-", left))
@@ -54,10 +61,13 @@ def print_comparison(left: "Trace", right: "Trace") -> bool:
             click.echo(click.style(f"- {_step(pair.left)}", fg="red"))
         elif pair.right is not None:
             click.echo(click.style(f"+ {_step(pair.right)}", fg="green"))
-    is_same = all(pair.is_same for pair in pairs)
-    if is_same:
+    click.echo(printable(ends))
+    if not is_same_end:
+        click.echo("They did not end the same.")
+    elif all(pair.is_same for pair in pairs):
         click.echo("Both runs did the same.")
-    return is_same
+    else:
+        click.echo("They ended the same, but not every step is the same.")
 
 
 def _head(sign: str, trace: "Trace") -> str:

@@ -20,6 +20,7 @@ from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.testing import FakeOllama, FakeOpenAI, Recording, Request, Reset
 from timestep.traces import Span, TraceStore
 from timestep.traces.records import Event, SpanEnded, StoredExchange
+from timestep.traces.summary import error_details
 
 _OLLAMA_PATH = "/api/chat"
 _CHAT_PATH = "/v1/chat/completions"
@@ -71,8 +72,10 @@ class RecordedModels(ModelProvider):
         self._stack.enter_context(server)
         path = _CHAT_PATH if is_chat else _OLLAMA_PATH
         self._recorded_urls |= {f"{server.url}{path}": url, server.url: _origin(url)}
-        for exchange in exchanges:
-            _serve(server, self._store, exchange, path)
+        for call in calls:
+            for exchange in call.exchanges:
+                is_last = exchange is call.exchanges[-1]
+                _serve(server, self._store, exchange, path, breaks=is_last and _broke(call))
         if all(exchange.status is None for exchange in exchanges):
             server.refuse()
         provider: ModelProvider = (
@@ -115,13 +118,25 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def _broke(call: Span) -> bool:
+    """Return whether the connection broke during *call*."""
+    name, _, _ = str(error_details(call.error).get("error")).partition(":")
+    return name.endswith("ConnectionError")
+
+
 def _serve(
-    server: FakeOllama | FakeOpenAI, store: TraceStore, exchange: StoredExchange, path: str
+    server: FakeOllama | FakeOpenAI,
+    store: TraceStore,
+    exchange: StoredExchange,
+    path: str,
+    *,
+    breaks: bool,
 ) -> None:
     request, body = store.body(exchange.request), store.body(exchange.response)
     status = exchange.status or 500
     streamed = "application/x-ndjson" if path == _OLLAMA_PATH else "text/event-stream"
     kind = streamed if status < 400 else "application/json"  # noqa: PLR2004 - errors begin at 400
+    chunks = body.splitlines(keepends=True) or [b""]
     server.replay(
         Recording(
             name=exchange.request,
@@ -129,8 +144,10 @@ def _serve(
             status=status,
             headers={"Content-Type": kind, "Transfer-Encoding": "chunked"},
             body=body,
-            chunks=body.splitlines(keepends=True) or [b""],
+            chunks=chunks,
         ),
         model=json.loads(request)["model"],
-        fault=Reset() if exchange.status is None else (),
+        fault=Reset(len(chunks) if exchange.status else 0)
+        if breaks or exchange.status is None
+        else (),
     )

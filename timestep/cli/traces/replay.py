@@ -2,13 +2,14 @@
 
 import asyncio
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from timestep.cli.completion import complete_model, complete_trace
 from timestep.cli.context import Context, pass_context
-from timestep.cli.output import print_aside, print_json
+from timestep.cli.output import clean, print_json
 from timestep.cli.traces.diff import print_comparison
 from timestep.cli.traces.format import short
 from timestep.cli.traces.record import open_record
@@ -16,7 +17,7 @@ from timestep.cli.traces.record import open_record
 if TYPE_CHECKING:
     from agents import ModelProvider
 
-    from timestep.traces import Trace, TraceStore
+    from timestep.traces import Span, Trace, TraceStore
     from timestep.traces.replay import Replayed
 
 
@@ -44,13 +45,15 @@ def replay(context: Context, *, run: str, step: int, model: str | None, as_json:
     """Run a recorded run again, and compare.
 
     Without --model the stored answers are served again, offline and without any model. Tools do
-    not run: they return their recorded results. The new run is recorded too. A run that failed
-    fails again, and the failures are compared.
+    not run: they return their recorded results. Guardrails do not run either. The new run is
+    recorded too. The exit code is 1 if the replay fails otherwise than the recorded run.
     """
     with open_record(context) as store:
         trace = store.get(run)
         if not trace.model_calls:
-            raise click.ClickException("The run has no model calls, so there is nothing to replay.")
+            raise click.ClickException(
+                f"{_recorded_ending(trace)} It has no model calls, so there is nothing to replay."
+            )
         if step > len(trace.model_calls):
             raise click.UsageError(
                 f"Model call {step} does not exist: the run has {len(trace.model_calls)} model calls."
@@ -59,9 +62,9 @@ def replay(context: Context, *, run: str, step: int, model: str | None, as_json:
         again = store.get("last")
         if (again.metadata or {}).get("replay_of") != trace.trace_id:
             raise click.ClickException(error)
-    _report(trace, step, again, done, error, as_json=as_json)
-    if error and trace.outcome != "failed":
-        raise click.ClickException(error)
+    is_same = _report(trace, step, again, done, as_json=as_json)
+    if error and not is_same:
+        click.get_current_context().exit(1)
 
 
 def _run_again(
@@ -74,6 +77,7 @@ def _run_again(
     from timestep.net.secrets import configured_keys
     from timestep.registry import build_provider
     from timestep.traces import TraceProcessor, TraceStore
+    from timestep.traces.replay import RecordEndsError, Replayed
     from timestep.traces.replay import replay as run_again
     from timestep.traces.sdk_processors import use_only
 
@@ -81,8 +85,10 @@ def _run_again(
     with ExitStack() as stack:
         provider: ModelProvider
         target: TraceStore
+        calls: list[Span] | None = None
         if model is None:
-            provider = recorded = RecordedModels(stack, store, trace.model_calls[step - 1 :])
+            calls = _stored_calls(trace, step)
+            provider = recorded = RecordedModels(stack, store, calls)
             target = RecordedServersStore(store.path, recorded, redact=redact, secrets=secrets)
         else:
             provider, recorded = build_provider(context.settings), None
@@ -90,8 +96,17 @@ def _run_again(
         recorder = TraceProcessor(target)
         use_only([recorder])
         try:
-            again = run_again(trace, provider, body=store.body, step=step, model=model)
+            again = run_again(
+                trace,
+                provider,
+                body=store.body,
+                step=step,
+                model=model,
+                most_calls=None if calls is None else len(calls),
+            )
             return asyncio.run(again), ""
+        except RecordEndsError:
+            return Replayed(None, []), ""
         except AgentsException as exc:
             return None, str(exc) if recorded is None else recorded.as_recorded(str(exc))
         finally:
@@ -99,34 +114,62 @@ def _run_again(
             recorder.shutdown()
 
 
+def _stored_calls(trace: "Trace", step: int) -> "list[Span]":
+    from timestep.traces.replay import from_step, stored
+
+    calls = stored(from_step(trace, step).model_calls)
+    if not calls:
+        raise click.ClickException(
+            f"{_recorded_ending(trace)} Model call {step} has no stored answer, so there is "
+            "nothing to replay. Name a model to ask instead: --model NAME"
+        )
+    return calls
+
+
+def _recorded_ending(trace: "Trace") -> str:
+    from timestep.traces.outcome import ending
+
+    return clean(ending(trace).sentence("The recorded run"))
+
+
 def _report(
     trace: "Trace",
     step: int,
     again: "Trace",
     done: "Replayed | None",
-    error: str,
     *,
     as_json: bool,
-) -> None:
+) -> bool:
+    """Print how the replay compares. Return True when it ended as the recorded run did."""
     from timestep.traces.export import view_diff
-    from timestep.traces.replay import from_step
+    from timestep.traces.outcome import Ending, ending
+    from timestep.traces.replay import from_step, limits
 
-    before = from_step(trace, step)
+    before, not_repeated = from_step(trace, step), limits(trace, step)
+    recorded, replayed = ending(before), ending(again)
+    is_same = recorded == replayed
+    if done is not None and done.answer is None:
+        is_same, replayed = recorded.outcome == "ok", Ending("ok", "ended where the record ends")
     unknown = [] if done is None else done.unknown_calls
     if as_json:
         print_json(
             {
                 "trace_id": again.trace_id,
                 "answer": None if done is None else done.answer,
-                "error": error or None,
+                "recorded": asdict(recorded),
+                "replayed": asdict(replayed),
+                "same": is_same,
+                "not_repeated": not_repeated,
                 "unknown_calls": unknown,
                 "diff": view_diff(before, again),
             }
         )
-        return
-    print_comparison(before, again)
+        return is_same
+    ends = f"{recorded.sentence('The recorded run')}\n{replayed.sentence('The replay')}"
+    print_comparison(before, again, ends, is_same_end=is_same)
+    for sentence in not_repeated:
+        click.echo(clean(sentence))
     for call in unknown:
         click.echo(f"This call has no recorded result: {call}", err=True)
-    if error and trace.outcome == "failed":
-        print_aside(f"The replay failed, and so did the recorded run: {error}")
     click.echo(f"Recorded as {short(again.trace_id)}.", err=True)
+    return is_same

@@ -28,11 +28,7 @@ _ANSWERS = {
     "failed": "What the model had said",
     "cancelled": "What the model had said",
 }
-_UNENDED = {
-    "cancelled": "Cancelled: the run was stopped before its end.",
-    "running": "It has not ended, or its process is gone.",
-}
-"""Why there is no answer, by outcome; a failed run has words of its own."""
+_UNANSWERED = frozenset({"failed", "cancelled", "running"})
 _MOST_SHOWN = 600
 """How many characters of a question are shown, unless it is wanted in full."""
 
@@ -91,6 +87,7 @@ def _print_run(trace: "Trace", shown: _Shown) -> None:
     from rich.text import Text
 
     from timestep.traces.conversation import final_answer, question
+    from timestep.traces.outcome import ending
 
     asked = next(
         (said for call in trace.model_calls if (said := question(call.data.get("input")))), ""
@@ -102,28 +99,13 @@ def _print_run(trace: "Trace", shown: _Shown) -> None:
     if answer := final_answer(trace):
         _print(Text(f"\n{_ANSWERS.get(trace.outcome, 'Answer')}:", style="dim"))
         _print(Text(printable(answer)))
-    if trace.outcome == "failed":
-        _print(Text(f"\nFailed: {clean(_last_complaint(trace))}", style="red"))
-    elif trace.outcome in _UNENDED:
-        _print(Text(f"\n{_UNENDED[trace.outcome]}", style="red"))
+    if trace.outcome in _UNANSWERED:
+        _print(Text(f"\n{clean(ending(trace).sentence('The run'))}", style="red"))
 
 
 def _print(text: "Text") -> None:
     # A terminal wraps at words; what reads a pipe wants the lines as they are.
     console().print(text, soft_wrap=not sys.stdout.isatty())
-
-
-def _last_complaint(trace: "Trace") -> str:
-    """Return why a run failed: what its last failed call says, else its last failed step."""
-    from timestep.traces.summary import complaint
-
-    stopped = [
-        span for span in trace.spans if span.kind == "guardrail" and span.data.get("triggered")
-    ]
-    if stopped:
-        return f"The guardrail {stopped[-1].name} stopped the run."
-    calls = [span for span in trace.errors if span.is_model_call or span.is_tool_call]
-    return complaint((calls or trace.errors)[-1])
 
 
 def _chosen(trace: "Trace", step: int | None) -> "list[Span]":

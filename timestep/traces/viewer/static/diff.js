@@ -5,10 +5,12 @@ function showDiff(diff) {
   const different = diff.pairs.filter((pair) => !pair.same).length;
   const title = (run) => el("div", null, el("a", { href: runHref(run.trace_id) }, run.title),
     el(".soft", null, new Date(run.started_at * 1000).toLocaleString()),
-    el(".soft", null, joined(format.duration(run.total_seconds), format.tokens(run.input_tokens, run.output_tokens))));
+    el(".soft", null, joined(format.duration(run.total_seconds), format.tokens(run.input_tokens, run.output_tokens))),
+    el(".soft", null, `The run ${run.ending}.`));
+  const same = diff.same ? "Both runs did the same" : "The runs did not end the same";
   return [
     el("a.back", { href: hrefOf("") }, "← all runs"),
-    el("h2", { tabIndex: -1 }, different ? `${format.count(different, "step")} differ${different === 1 ? "s" : ""}` : "Both runs did the same"),
+    el("h2", { tabIndex: -1 }, different ? `${format.count(different, "step")} differ${different === 1 ? "s" : ""}` : same),
     el(".sides-title", null, title(diff.left), title(diff.right)),
     diff.pairs.map(showPair),
   ];

@@ -12,6 +12,7 @@ function showRun(run, view, step, compare) {
       new Date(run.started_at * 1000).toLocaleString(),
       run.ended_at === null ? "" : format.duration(run.total_seconds),
       totals(run))),
+    run.ending === "ended well" ? null : el("p.facts-line", null, `The run ${run.ending}.`),
     el("p.facts-line", null,
       run.name === run.title ? null : [run.name, " · "],
       run.group_id ? ["session ", source.isLive ? el("a", { href: hrefOf("", [], { group: run.group_id }) }, run.group_id) : run.group_id, " · "] : null,
