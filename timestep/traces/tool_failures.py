@@ -76,7 +76,7 @@ def error_of(span: Span[Any]) -> dict[str, Any] | None:
     details = error["data"] or {}
     return {
         **error,
-        "data": {**details, **(_noted.pop(span.span_data, None) or _under_way(details))},
+        "data": {**details, **(_noted.pop(span.span_data, {}) or _under_way(details))},
     }
 
 
