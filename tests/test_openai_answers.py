@@ -248,7 +248,11 @@ async def test_a_tool_call_that_was_cut_is_not_run(
 
 CALL = {"name": "pay", "arguments": "", "type": "function_call", "id": "f", "call_id": "c1"}
 OTHER_ENDS = {
-    "cut, with a call": ({"status": "incomplete", "output": [CALL]}, ModelOutputError, "was cut"),
+    "cut, with a call": (
+        {"status": "incomplete", "output": [CALL]},
+        ModelOutputError,
+        "may be incomplete",
+    ),
     "complete, cut by its details": (
         {
             "status": "completed",
@@ -256,7 +260,7 @@ OTHER_ENDS = {
             "output": [CALL],
         },
         ModelOutputError,
-        "was cut",
+        "may be incomplete",
     ),
     "complete, with half a call": (
         {"status": "completed", "output": [{**CALL, "status": "incomplete"}]},

@@ -386,7 +386,7 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         self._refuse_unknown(name)
         prefix, rest = split_prefix(name)
         if prefix is not None and (provider := self._map.get_provider(prefix)) is not None:
-            return _traced(provider.get_model(rest), name)
+            return _traced(_whole(provider.get_model(rest)), name)
         if prefix is None or prefix == "openai":
             return self._from_sdk(name)
         if (built_in := self._built_in_provider(prefix)) is not None:
@@ -413,7 +413,7 @@ class MultiModelProvider(Unpicklable, MultiProvider):
 
     def _from_sdk(self, name: str | None) -> Model:
         try:
-            return super().get_model(name)
+            return _whole(super().get_model(name))
         except OpenAIError as exc:
             if name is None:
                 raise ConfigurationError(
@@ -454,6 +454,15 @@ _OPENAI_KEYWORDS = {name for name in _KEYWORDS if name.startswith("openai_")} - 
 def _is_ordinary(failure: BaseException) -> bool:
     """Return False for what wins over other failures: a cancellation, an interrupt."""
     return isinstance(failure, Exception) and not isinstance(failure, asyncio.CancelledError)
+
+
+def _whole(model: Model) -> Model:
+    """Return *model*, which runs no half call, even when it is the SDK's own."""
+    if not type(model).__module__.startswith("agents."):
+        return model
+    from timestep.openai.whole_calls import with_whole_calls  # noqa: PLC0415 - see above
+
+    return with_whole_calls(model)
 
 
 def build_provider(settings: "Settings") -> MultiModelProvider:

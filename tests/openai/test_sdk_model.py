@@ -62,8 +62,21 @@ async def test_a_setting_of_a_call_wins_over_extra_body_of_the_table(run, table)
         ({"extra_args": {"metadata": {"a": object()}}}, r"metadata\.a"),
         ({"extra_body": {"x": float("nan")}}, "x is NaN"),
         ({"extra_body": 5}, "extra_body is int"),
+        ({"extra_args": {"dice": 1}}, "dice"),
     ],
 )
-async def test_a_setting_that_json_cannot_say_is_refused_by_name(run, table, settings, place):
+async def test_a_setting_that_cannot_be_sent_is_refused_by_name(run, table, settings, place):
     with FakeOpenAI() as server, pytest.raises(UnsupportedInputError, match=place):
         await ask(run, server, table, **settings)
+
+
+@pytest.mark.parametrize("table", TABLES[:2])
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [({"extra_body": {"x": {1}}}, "set"), ({"extra_args": {"model": "n"}}, "model")],
+)
+async def test_a_setting_that_openais_client_refuses_is_refused_without_a_table_too(
+    run, table, settings, place
+):
+    with FakeOpenAI() as server, pytest.raises(UnsupportedInputError, match=place):
+        await ask(run, server, {**table, "extra_body": {}}, **settings)

@@ -23,7 +23,9 @@ from timestep.testing import Close, FakeOpenAI
 pytestmark = pytest.mark.servers
 
 ROOT = Path(__file__).parents[2]
-AIMOCK, LLAMACPP, LITELLM = map(os.environ.get, ("AIMOCK", "LLAMACPP", "LITELLM"))
+AIMOCK, LLAMACPP, LITELLM, GATEWAYS = map(
+    os.environ.get, ("AIMOCK", "LLAMACPP", "LITELLM", "GATEWAYS")
+)
 
 CANNOT_SAY = {
     "a call without an id": "aimock gives every call an id",
@@ -283,3 +285,26 @@ def test_litellm_shows_no_other_differences_than_those_that_are_documented(litel
         assert {row[0] for row in found} == {"messages sent"}
     else:
         assert found == BEHIND_LITELLM.get((name, how, api), set())
+
+
+NO_END = ("empty, no end", "cut, no end")
+CUT = ("empty, length", "cut, length", "whole, length", "empty, content_filter")
+ENDED = {"empty": "paid [100]", "whole": "paid [5]", "cut": "paid []"}
+ENDED |= dict.fromkeys(CUT, "ModelOutputError")
+GAVE_UP = {"empty, error": "OpenAIServerBusyError"}
+BROKEN = {**GAVE_UP, **dict.fromkeys(NO_END, "BrokenAnswerError")}
+LITELLMS = dict.fromkeys(("empty, error", *NO_END), "MidStreamFallbackError")
+# LiteLLM gives a whole answer the end that the server left out.
+UNSEEN = {**GAVE_UP, "empty, no end": "paid [100]", "cut, no end": "paid []"}
+
+
+@pytest.mark.parametrize(("how", "of_litellm"), [("whole", UNSEEN), ("streamed", LITELLMS)])
+def test_gateways_run_no_call_that_they_say_is_half(how, of_litellm):
+    assert GATEWAYS, "run scripts/servers gateways: it installs LiteLLM and any-llm"
+    for kind, model, end in (
+        ("litellm", "openai/m", of_litellm),
+        ("any-llm", "llamafile/m", BROKEN),
+    ):
+        command = [GATEWAYS, "-m", "tests.openai.half_calls", kind, model, how]
+        run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        assert json.loads(run.stdout) == {**ENDED, **end}

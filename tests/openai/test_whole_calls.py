@@ -1,12 +1,14 @@
 """Half a call is never run: by the SDK's own model for chat completions, and by ours."""
 
+import functools
+import json
+
 import agents
 import pytest
 from agents import Agent, OpenAIChatCompletionsModel, RunConfig, function_tool
 from openai import AsyncOpenAI
 
-from timestep import MultiModelProvider, Settings, errors
-from timestep.openai.whole_calls import with_whole_calls
+from timestep import MultiModelProvider, MultiModelProviderMap, Settings, errors
 from timestep.testing import FakeOpenAI
 
 PAID, CLIENTS = [], []
@@ -49,7 +51,19 @@ def given_client(url):
     return MultiModelProvider.from_env(openai_client=client, openai_use_responses=False), "m"
 
 
-@pytest.fixture(params=[own, sdk, given_client])
+def by_hand(url):
+    client = AsyncOpenAI(api_key="k", base_url=url, max_retries=0)
+    CLIENTS.append(client)
+    return MultiModelProvider(openai_client=client, openai_use_responses=False), "m"
+
+
+def in_a_map(url):
+    providers = MultiModelProviderMap()
+    providers.add_provider("a", by_hand(url)[0].openai_provider)
+    return MultiModelProvider(provider_map=providers), "a/m"
+
+
+@pytest.fixture(params=[own, sdk, given_client, by_hand, in_a_map])
 def asked(request, server):
     return request.param(server.base_url)
 
@@ -114,6 +128,37 @@ async def test_a_stream_without_a_choice_is_no_answer(server, asked, whole_and_s
         await ask(whole_and_streamed[1], asked)
 
 
+def chunk(**delta):
+    choice = {"index": 0, "delta": {"role": "assistant", **delta}, "finish_reason": "stop"}
+    fields = {"id": "x", "object": "chat.completion.chunk", "choices": [choice]}
+    return f"data: {json.dumps(fields)}\n\ndata: [DONE]\n\n"
+
+
+def document(**message):
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
+    return json.dumps({"id": "x", "object": "chat.completion", "choices": [choice]})
+
+
+@pytest.mark.parametrize(
+    ("whole", "events"),
+    [
+        ('{"choices": 5}', 'data: {"choices": 5}\n\n'),
+        ('{"choices": [5]}', 'data: {"choices": [5]}\n\n'),
+        ("nope", "data: nope\n\n"),
+        (document(tool_calls=[call(["a"])]), chunk(tool_calls=[{"index": 0, **call(["a"])}])),
+        (document(tool_calls=[5]), chunk(tool_calls=[5])),
+        (document(content=[{"x": 1}]), chunk(content={"x": 1})),
+    ],
+    ids=["choices", "choice", "json", "arguments", "call", "content"],
+)
+async def test_an_answer_of_another_shape_is_an_error_of_ours(run, server, asked, whole, events):
+    body, kind = (events, "text/event-stream") if run.is_streamed else (whole, "application/json")
+    server.fail(200, body=body, headers={"Content-Type": kind})
+    with pytest.raises((errors.TimestepError, agents.ModelBehaviorError)):
+        await ask(run, asked)
+    assert PAID == []
+
+
 @pytest.mark.parametrize(("arguments", "amount"), [("", 100), ("{}", 100), ('{"amount": 5}', 5)])
 async def test_a_whole_call_is_run(run, server, asked, arguments, amount):
     server.reply(tool_calls=[call(arguments)])
@@ -137,11 +182,10 @@ async def test_a_chain_goes_on_after_half_a_call(server, adapter, whole_and_stre
     assert PAID == []
 
 
-def test_openai_itself_is_asked_through_the_same_client(monkeypatch):
+def test_openai_itself_is_asked_through_the_sdks_model_which_is_held_once(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     provider = MultiModelProvider.from_env(openai={"api": "chat_completions"})
     model = provider.get_model("gpt-4.1")
     assert isinstance(model, OpenAIChatCompletionsModel)
-    checked = type(with_whole_calls(AsyncOpenAI(api_key="k")))
-    assert isinstance(model._client, checked)
-    assert isinstance(model._client.with_options(max_retries=0), checked)
+    fetch = model._fetch_response
+    assert not isinstance(fetch.args[0], functools.partial)

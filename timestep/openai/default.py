@@ -111,7 +111,7 @@ class DefaultOpenAIProvider(OpenAIProvider):
         provider = self._provider()
         if isinstance(provider, OpenAICompatibleProvider) and not self._choices.use_responses:
             model_name = model_name or get_default_model()
-        model = provider.get_model(model_name)
+        model = with_whole_calls(provider.get_model(model_name))
         if isinstance(model, ChatCompletionsModel):
             return self._defaults.of(model, model_name)
         return with_defaults(model, model_name, self._defaults)
@@ -137,10 +137,7 @@ class DefaultOpenAIProvider(OpenAIProvider):
         if client is None and not self._says_where:
             client = told_client()
         if client is not None:
-            client = self._with_settings(client)
-            if not self._choices.use_responses:
-                client = with_whole_calls(client)
-            return self._of_the_sdk(openai_client=client)
+            return self._of_the_sdk(openai_client=self._with_settings(client))
         endpoint = self._endpoint
         is_ours = "api_key" in self._written or endpoint.key_command is not None
         if not is_ours and (key := told_key()) is not None:

@@ -8,7 +8,6 @@ import pkgutil
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from agents import (
@@ -25,6 +24,7 @@ from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.extras import install_hint
 from timestep.net.key_command import KeyCommand
+from timestep.openai.whole_calls import with_whole_calls
 
 _ADAPTERS = {
     "litellm": "agents.extensions.models.litellm_model:LitellmModel",
@@ -65,13 +65,12 @@ class GatewayProvider(ModelProvider):
             raise UnknownModelError("This provider has no default model; name one.")
         adapter = self._adapter()
 
-        made = partial(adapter, model_name, base_url=self.base_url)
+        def made(api_key: str | None) -> Model:
+            model: Model = adapter(model_name, base_url=self.base_url, api_key=api_key)
+            return with_whole_calls(model)
+
         command = self.key_command
-        model = (
-            made(api_key=self.api_key)
-            if command is None
-            else _KeyedModel(model_name, made, command)
-        )
+        model = made(self.api_key) if command is None else _KeyedModel(model_name, made, command)
         sent = ModelSettings(
             extra_headers=dict(self.headers) or None,
             extra_args={"api_version": self.api_version} if self.api_version else None,
@@ -106,7 +105,7 @@ class _KeyedModel(Model):
 
     Args:
         model: Its name.
-        made: Makes the gateway's model, for an ``api_key``.
+        made: Makes the gateway's model, for a key.
         command: Prints the key.
     """
 
@@ -120,7 +119,7 @@ class _KeyedModel(Model):
     async def _with_key(self) -> tuple[_Key, Model]:
         key = _Key(await self._command.key())
         if (model := self._models.get(key)) is None:
-            model = self._models[key] = self._made(api_key=key.text)
+            model = self._models[key] = self._made(key.text)
             if len(self._models) > 2:  # noqa: PLR2004 - see above
                 await self._models.pop(next(iter(self._models))).close()
         return key, model

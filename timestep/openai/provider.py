@@ -182,13 +182,13 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
             )
         client = self._client_of_this_loop()
         provider = OpenAIProvider(
-            openai_client=with_whole_calls(client) if self._responses_api is False else client,
+            openai_client=client,
             use_responses=self._responses_api,
             use_responses_websocket=False,  # a choice of the application for OpenAI alone
             strict_feature_validation=self._strict,
             buffer_streamed_tool_calls=self._buffers,
         )
-        model = provider.get_model(model_name)
+        model = with_whole_calls(provider.get_model(model_name))
         # This provider closes the client when it is collected, so each model keeps it alive.
         vars(model)["opened_by"] = self
         return with_defaults(model, model_name, self._defaults)

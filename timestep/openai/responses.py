@@ -14,7 +14,7 @@ from typing import Any, cast
 import httpx2
 from openai import APIError
 
-from timestep.errors import BrokenAnswerError, ModelOutputError
+from timestep.errors import BrokenAnswerError
 from timestep.net.causes import drop_frames
 from timestep.net.connection import TransportError
 from timestep.net.key_command import KeyCommand
@@ -25,13 +25,12 @@ from timestep.net.reasons import HUNG_UP, NO_HTTP, reason_of
 from timestep.net.secrets import masked_json, masker, secrets_in, secrets_in_url
 from timestep.net.unpacking import unpacked
 from timestep.net.urls import authority
+from timestep.openai.whole_calls import refuse_half
 
 _CHECKED = "/responses"
 _NOT_JSON = object()
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
 _UNFINISHED = ("queued", "in_progress", "cancelled")
-_HALF = ("in_progress", "incomplete")
-_CALLS = ("function_call", "custom_tool_call")
 _END_OF_EVENT = re.compile(rb"\n\n|\n\r\n|\r\r")
 _FIELDS = {b"", b"data", b"event", b"id", b"retry"}  # a comment has an empty name
 
@@ -220,17 +219,7 @@ class _Answer:
         if status == "completed" and response.get("error"):
             raise self._refusal(response["error"])
         if _are_objects(output):
-            calls = [item for item in cast("list[Any]", output) if item.get("type") in _CALLS]
-            is_cut = status == "incomplete" or response.get("incomplete_details")
-            if (is_cut and calls) or any(call.get("status") in _HALF for call in calls):
-                # the SDK would run them
-                host = authority(str(self._request.url))
-                raise ModelOutputError(
-                    f"The answer of {host} was cut. Its tool call may be incomplete, so it "
-                    "was not run. Raise max_tokens, or the server's own limit.",
-                    is_cut=True,
-                    host=host,
-                )
+            refuse_half(response, authority(str(self._request.url)))
 
     def _check_counts(self, response: dict[str, Any]) -> None:
         """Refuse counts that are not numbers: the SDK's own error would repeat them."""

@@ -1,60 +1,137 @@
-"""A client for the SDK's `OpenAIChatCompletionsModel`, which would run half a call.
+"""Holds the SDK's models to the rules for a wire of ours: they would run half a call.
 
-That model forgets why an answer ended. So its client reads the ends and the calls along, by the
-rules for a wire of ours, and raises before the model has the last of an answer it must not run.
+A model of the SDK forgets why an answer ended. One method of it sees the end, and that method is not
+public. This module is the only one that knows it. It also makes errors of timestep's of what such a model
+fails with when a setting or an answer has a shape that the SDK does not expect.
 """
 
-from collections.abc import AsyncIterator
-from types import SimpleNamespace
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from functools import partial
+from json import JSONDecodeError
+from typing import Any, TypeVar, cast
 
-from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletion
+from agents import Model, ModelResponse
+from agents.items import TResponseStreamEvent
+from pydantic import ValidationError
 
 from timestep.answer.chunks import Call, Chunk
 from timestep.answer.outcome import refuse_cut_calls
+from timestep.errors import BrokenAnswerError, UnsupportedInputError
 from timestep.net.foreign import entries, mapping
 from timestep.net.origin import Origin
 from timestep.net.urls import authority
 from timestep.openai.completion import Completion
 from timestep.openai.failures import broken
 
+_FETCHES = ("_fetch_response", "_fetch_chat_response", "_fetch_responses_response")
+_ODD = (AttributeError, LookupError, TypeError, ValueError)
+"""What Python raises for a value of another shape."""
+_NO_ANSWER = (JSONDecodeError, UnicodeDecodeError, ValidationError)
+"""What clients raise for an answer of another shape, or for bytes that are not JSON."""
+_CALLS = ("function_call", "custom_tool_call")
+_HALF = ("in_progress", "incomplete")
 
-def with_whole_calls(client: AsyncOpenAI) -> AsyncOpenAI:
-    """Return *client*, whose chat completions are an error when a call in them may be half.
+ModelT = TypeVar("ModelT", bound=Model)
 
-    Besides what *client* raises, a chat completion then raises:
+
+def with_whole_calls(model: ModelT) -> ModelT:
+    """Return *model*, which now raises an error for an answer with a call that may be half.
+
+    Besides what the SDK's model raises, it then raises:
 
     * `ModelOutputError`: the answer was cut, and has a call.
-    * `BrokenAnswerError`: the answer has a call, and no end; or a stream has no choice, as when a
-      server sends a document instead.
+    * `BrokenAnswerError`: the answer has a call, and no end; or it cannot be read; or a stream has no
+      choice, as when a server sends a document instead.
     * `OpenAIServerBusyError`: the server says that it gave up.
+    * `UnsupportedInputError`: the client cannot send what the request holds.
+
+    A model that is not the SDK's stays as it is.
     """
-    return cast("AsyncOpenAI", _Client(client))
+    fetches = {name: fetch for name in _FETCHES if (fetch := getattr(model, name, None))}
+    if fetches and fetches.keys().isdisjoint(own := vars(model)):
+        origin = _origin(model)
+        own |= {name: partial(_fetched, fetch, origin) for name, fetch in fetches.items()}
+        own["get_response"] = partial(_answered, model.get_response, origin)
+        own["stream_response"] = partial(_streamed, model.stream_response, origin)
+    return model
 
 
-class _Client:
-    def __init__(self, client: AsyncOpenAI) -> None:
-        self._client = client
-        self.chat = SimpleNamespace(completions=SimpleNamespace(create=self._create))
+def refuse_half(response: Mapping[str, Any], host: str) -> None:
+    """Refuse the calls of *response*, which ended as completed, if it says that it was cut.
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
+    Raises:
+        ModelOutputError: The calls may be half.
+    """
+    calls = [item for item in entries(response.get("output")) if item.get("type") in _CALLS]
+    details = mapping(response.get("incomplete_details"))
+    is_cut = response.get("status") == "incomplete" or bool(details)
+    if is_cut or any(call.get("status") in _HALF for call in calls):
+        reason = "content_filter" if details.get("reason") == "content_filter" else "length"
+        origin = Origin(response.get("model"), host)
+        refuse_cut_calls([call.get("name") for call in calls], reason, origin)
 
-    def with_options(self, **options: Any) -> "_Client":
-        """Return another client for the same server; the SDK makes one without retries."""
-        return _Client(self._client.with_options(**options))
 
-    async def _create(self, **fields: Any) -> Any:
-        create = cast("Any", self._client.chat.completions.create)
-        answer: Any = await create(**fields)
-        url = str(self._client.base_url)
-        ends = _Ends(Origin(fields.get("model"), authority(url)), url)
-        if not isinstance(answer, ChatCompletion):
-            return _Stream(answer, ends)
+def _origin(model: Any) -> Origin:
+    url = getattr(getattr(model, "_client", model), "base_url", None)
+    return Origin(model.model, authority(str(url)) if url else "The server")
+
+
+async def _fetched(fetch: Callable[..., Any], origin: Origin, *call: Any, **state: Any) -> Any:
+    """Return what *fetch* returns: an answer or its events, or a pair with a stream of chunks."""
+    try:
+        answer = await fetch(*call, **state)
+    except _NO_ANSWER as exc:
+        raise _unreadable(exc, origin) from exc
+    except _ODD as exc:
+        raise UnsupportedInputError(
+            f"The request to {origin.host} cannot be written: {origin.clean(str(exc))}. Check the "
+            "input, and extra_args and extra_body in the settings of the call."
+        ) from exc
+    finally:
+        del call, state  # a crash report shows variables, and headers may hold a key
+    if isinstance(answer, tuple):
+        response, stream = cast("tuple[Any, Any]", answer)
+        return response, _Stream(stream, _Ends(origin))
+    if hasattr(answer, "output"):
+        refuse_half(answer.model_dump(warnings=False), origin.host)
+    elif hasattr(answer, "choices"):
+        ends = _Ends(origin)
         ends.note(answer)
         ends.check()
-        return answer
+    return answer
+
+
+async def _answered(
+    ask: Callable[..., Any], origin: Origin, *call: Any, **state: Any
+) -> ModelResponse:
+    try:
+        response: ModelResponse = await ask(*call, **state)
+    except _ODD as exc:
+        raise _unreadable(exc, origin) from exc
+    finally:
+        del call, state  # as above
+    return response
+
+
+async def _streamed(
+    ask: Callable[..., Any], origin: Origin, *call: Any, **state: Any
+) -> AsyncIterator[TResponseStreamEvent]:
+    try:
+        async with aclosing(ask(*call, **state)) as events:
+            async for event in events:
+                if event.type == "response.completed":
+                    refuse_half(event.response.model_dump(warnings=False), origin.host)
+                yield event
+    except _ODD as exc:
+        raise _unreadable(exc, origin) from exc
+    finally:
+        del call, state  # as above
+
+
+def _unreadable(exc: Exception, origin: Origin) -> BrokenAnswerError:
+    kind = "JSON" if isinstance(exc, JSONDecodeError) else "a piece of an answer"
+    return broken(f"sent what is not {kind} ({type(exc).__name__})", origin)
 
 
 class _Stream:
@@ -79,9 +156,9 @@ class _Stream:
 class _Ends:
     """The calls and the end of one answer."""
 
-    def __init__(self, origin: Origin, url: str) -> None:
+    def __init__(self, origin: Origin) -> None:
         self._origin = origin
-        self._completion = Completion(origin, url)
+        self._completion = Completion(origin, origin.host)
 
     def note(self, piece: Any) -> None:
         """Note what *piece*, a completion or a chunk of one, says of calls and the end."""
@@ -89,13 +166,16 @@ class _Ends:
             said = getattr(choice, "delta", None) or getattr(choice, "message", None)
             has_call = getattr(said, "tool_calls", None) or getattr(said, "function_call", None)
             if choice.finish_reason or has_call:
-                self._note(choice.to_dict())
+                self._note(choice.model_dump(warnings=False))
 
     def _note(self, choice: dict[str, Any]) -> None:
         said = mapping(choice.get("delta") or choice.get("message"))
         calls = {name: said[name] for name in ("tool_calls", "function_call") if name in said}
-        kept = {name: choice.get(name) for name in ("index", "finish_reason")}
-        self._completion.add({"choices": [{**kept, "delta": calls}]}, [])
+        native = mapping(choice.get("provider_specific_fields")).get("native_finish_reason")
+        for reason in (native, choice.get("finish_reason")):  # LiteLLM's own is "stop" for many
+            kept = {"index": choice.get("index"), "finish_reason": reason, "delta": calls}
+            self._completion.add({"choices": [kept]}, [])
+            calls = {}
 
     def check(self, *, is_stream: bool = False, is_empty: bool = False) -> None:
         """Raise the error for a call that may be half, or a stream without a choice.
