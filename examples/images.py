@@ -2,7 +2,7 @@
 
 python examples/images.py PHOTO.png
 
-The model has to see: ollama/gemma3, ollama/qwen2.5vl, gpt-4.1.
+The model must support images, as these do: ollama/gemma3, ollama/qwen2.5vl, gpt-4.1.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Which prefix leads to which provider, said in code instead of in a configuration."""
+"""Prefixes and aliases in code instead of in a configuration."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What the other examples run on, chosen by configuration alone.
+"""The model and the provider of the other examples. The configuration chooses both.
 
 Set TIMESTEP_DEFAULT_MODEL to any model of yours (in the environment, in .env or in timestep.toml):
 ollama/llama3.2, ollama/gpt-oss:120b-cloud (with OLLAMA_API_KEY), gpt-4.1 (with OPENAI_API_KEY).

@@ -2,8 +2,8 @@
 
 python -m pytest examples/test_my_agent.py
 
-The fixture fake_ollama comes with timestep. It is a real server that says what you script, and it
-fails the test when the agent asks more, or less, or something Ollama would refuse.
+The fixture fake_ollama comes with timestep. It is a real server with your answers. The test fails if
+the agent asks more, or less, or something that Ollama would refuse.
 """
 
 from agents import Agent, RunConfig, Runner, function_tool

@@ -35,7 +35,6 @@ from timestep.routing import check_alias, check_prefix, check_target
 
 
 def _check_secret(key: object) -> SecretStr | None:
-    """Return *key*, cleaned by the rule for keys."""
     text = check_key(key.get_secret_value() if isinstance(key, SecretStr) else key)
     return SecretStr(text) if text else None
 

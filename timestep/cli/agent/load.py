@@ -43,7 +43,6 @@ def _agents(place: str) -> dict[str, Agent[Any]]:
 
 
 def _told(place: str) -> str:
-    """Say which agents there are in *place*."""
     references = [f"{place}:{name}" for name in _agents(place)]
     if not references:
         return f"There is no Agent in {place}."

@@ -144,7 +144,6 @@ def _score(result: ModelResult, name: str) -> str:
 
 
 def _task_name(task: TaskResult) -> str:
-    """Return the name as it fits its column."""
     name = clean(task.name)
     return name if len(name) <= _NAMES else f"{name[: _NAMES - 1]}…"
 
