@@ -1,5 +1,7 @@
 """What goes to no other model: errors of the caller, and streams that were shown."""
 
+from typing import get_args
+
 import pytest
 from agents import (
     Agent,
@@ -20,7 +22,8 @@ from timestep import (
     RateLimitError,
     UnsupportedInputError,
 )
-from timestep.testing import ErrorLine, NoDone, Reset
+from timestep.net.chains import FallbackReason
+from timestep.testing import ErrorLine, FakeOpenAI, NoDone, Reset
 
 STAYS = [
     ({"status": 400, "error": "invalid options: num_ctx"}, Exception),
@@ -44,6 +47,21 @@ async def test_an_error_of_the_caller_goes_to_nobody_else(fake_ollama, provider,
         await run(agent(provider))
 
     assert not isinstance(caught.value, AllModelsFailedError)
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+@pytest.mark.parametrize("calls", [[], [("weather", {"city": "Paris"})]], ids=["empty", "call"])
+async def test_an_answer_that_a_limit_or_a_filter_cut_goes_to_nobody_else(
+    second, clock, run, reason, calls
+):
+    """The next model has the same limit, and is no way around a filter."""
+    rules = FallbackRules(on=get_args(FallbackReason))
+    with FakeOpenAI() as fake:
+        fake.reply(tool_calls=calls, finish_reason=reason)
+        chain = chained(clock, rules, a=openai(fake, use_responses=False), b=ollama(second))
+        with pytest.raises(ModelBehaviorError):
+            await run(agent(chain, tools=[weather]))
+    assert not requests_of(second)
 
 
 async def test_input_that_cannot_be_sent_goes_to_nobody_else(provider, run):
