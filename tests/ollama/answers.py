@@ -172,8 +172,14 @@ def decode(pieces: bytes | Iterable[bytes], asked=None) -> Decoded:
         reply.feed(piece)
         events += reply.take_events()
     reply.end_of_body()
-    response = reply.finish()
-    return Decoded(reply, events + reply.take_events(), response)
+    events += finished(reply)
+    return Decoded(reply, events, events[-1].response)
+
+
+def finished(reply):
+    """The last events of *reply*, which is finished; the very last one has the response."""
+    reply.finish()
+    return reply.take_events()
 
 
 def answer(*chunks, asked=None) -> Decoded:

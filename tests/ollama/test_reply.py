@@ -14,6 +14,7 @@ from tests.ollama.answers import (
     call,
     chunk,
     decode,
+    finished,
     last,
     logprob,
     ndjson,
@@ -325,7 +326,7 @@ def test_a_repair_adds_a_message_to_the_one_that_was_shown():
     reply.restart(request(Reading.HELD, is_repair=True))
     reply.feed(ndjson(chunk("{}"), last(prompt=20, answer=3, **costs)))
     reply.add_text(reply.text.held)
-    response = reply.finish()
+    response = finished(reply)[-1].response
 
     assert [item.content[0].text for item in response.output] == ["which is not JSON", "{}"]
     assert len({item.id for item in response.output}) == 2
@@ -417,7 +418,8 @@ def test_the_server_s_durations_are_kept_on_demand(raw):
     reply = new_reply()
     reply.feed(ndjson(last(total_duration=10)))
 
-    usage = reply.finish(raw_usage=raw).usage
+    reply.finish(raw_usage=raw)
+    usage = reply.take_events()[-1].response.usage
 
     assert ("total_duration" in usage.model_extra) is raw
 
@@ -696,7 +698,7 @@ def test_the_library_s_own_ids_have_openai_s_prefixes():
     made = Ids(ids.new_response_id, ids.new_message_id, ids.new_function_call_id, ids.new_call_id)
     reply = Reply(rules(), model="m", created_at=1, ids=made, origin=ORIGIN)
     reply.feed([Text("Hi"), Call("f"), End("stop", Usage())])
-    response = reply.finish()
+    response = finished(reply)[-1].response
 
     message, function_call = response.output
     assert re.fullmatch(r"resp_\w{24}", response.id)

@@ -45,8 +45,9 @@ def decode(pieces, asked=None):
     for piece in [pieces] if isinstance(pieces, bytes) else pieces:
         decoder.feed(piece)
     decoder.end_of_body()
-    response = decoder.finish()
-    return decoder.take_events(), response
+    decoder.finish()
+    events = decoder.take_events()
+    return events, events[-1].response
 
 
 def as_chat(lines):

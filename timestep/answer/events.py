@@ -43,7 +43,8 @@ from openai.types.responses.response_text_delta_event import Logprob as DeltaLog
 from openai.types.responses.response_text_done_event import Logprob as DoneLogprob
 from pydantic import BaseModel
 
-from timestep.answer.chunks import Logprobs
+from timestep.answer.chunks import Logprobs, Usage
+from timestep.answer.usage import response_usage
 
 REASONING_ID = "__fake_id__"
 """The id of reasoning items: the SDK's own placeholder, which it strips before OpenAI sees it."""
@@ -124,28 +125,35 @@ class EventWriter:
         events, self.events = self.events, []
         return events
 
-    def response(self, status: str, output: list[ResponseOutputItem], **more: Any) -> Response:
-        """Return the response with *status* and *output*."""
+    def _response(self, status: str, output: list[ResponseOutputItem], **more: Any) -> Response:
         return Response.model_validate({**self._base, "status": status, "output": output, **more})
 
     def created(self) -> None:
         """Open the response."""
         if not self._is_read:
             return
-        begun = self.response("in_progress", [])
+        begun = self._response("in_progress", [])
         self._write(ResponseCreatedEvent, {"response": begun, "type": "response.created"})
         self._write(ResponseInProgressEvent, {"response": begun, "type": "response.in_progress"})
 
-    def terminal(self, response: Response) -> None:
-        """Close the response, with the event for its status."""
-        ends: dict[str, type[BaseModel]] = {
-            "completed": ResponseCompletedEvent,
-            "failed": ResponseFailedEvent,
-        }
-        self._write(
-            ends[response.status or "completed"],
-            {"response": response, "type": f"response.{response.status}"},
-        )
+    def completed(
+        self, output: list[ResponseOutputItem], usage: Usage, *, raw_usage: bool, cut_by: str
+    ) -> None:
+        """Close the response; *cut_by* is the reason it is incomplete, or empty."""
+        if not self._is_read:
+            return
+        more = {"incomplete_details": {"reason": cut_by}} if cut_by else {}
+        counted = response_usage(usage, raw=raw_usage)
+        response = self._response("completed", output, usage=counted, **more)
+        self._write(ResponseCompletedEvent, {"response": response, "type": "response.completed"})
+
+    def failed(
+        self, output: list[ResponseOutputItem], usage: Usage, error: Mapping[str, str]
+    ) -> None:
+        """Close a response that failed."""
+        counted = response_usage(usage, raw=False) if usage.requests else None
+        response = self._response("failed", output, usage=counted, error=error)
+        self._write(ResponseFailedEvent, {"response": response, "type": "response.failed"})
 
     def message_opened(self, index: int, item_id: str, provider_data: Mapping[str, Any]) -> None:
         """Announce a message and its one text part."""

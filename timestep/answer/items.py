@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from openai.types.responses import (
-    Response,
     ResponseOutputItem,
     ResponseOutputMessage,
-    ResponseUsage,
 )
 
-from timestep.answer.chunks import Logprobs
+from timestep.answer.chunks import Logprobs, Usage
 from timestep.answer.events import (
     Events,
     EventWriter,
@@ -214,37 +212,34 @@ class Items:
             self.output.append(reasoning)
         self._kind, self._texts, self._logprobs = "", [], []
 
-    def finish(
-        self,
-        status: str,
-        usage: ResponseUsage | None,
-        *,
-        cut_by: str = "",
-        more: Mapping[str, Any] | None = None,
-    ) -> Response:
+    def finish(self, usage: Usage, *, raw_usage: bool, cut_by: str) -> None:
         """Close the last item and the response.
 
         Args:
-            status: ``"completed"`` or ``"failed"``.
             usage: What the response cost.
-            cut_by: ``length`` or ``content_filter`` if one of them ended the answer. It makes the
-                last item and the last message ``incomplete``, but not the response: the Runner
-                throws away a run that ends in an incomplete one.
-            more: Further fields of the response.
+            raw_usage: Keep the provider's own figures as extra fields of the usage.
+            cut_by: ``length`` or ``content_filter`` if one of them ended the answer, else empty. It
+                makes the last item and the last message ``incomplete``, but not the response: the
+                Runner throws away a run that ends in an incomplete one.
         """
+        if cut_by:
+            cut = {"finish_reason": cut_by}
+            self._close_last("incomplete", **cut)
+            self._mark_message(cut)
+        else:
+            self._close_last("completed")
+        reason = _INCOMPLETE.get(cut_by, "")
+        self._writer.completed(self.output, usage, raw_usage=raw_usage, cut_by=reason)
+
+    def fail(self, usage: Usage, error: Mapping[str, str]) -> None:
+        """Close the last item as ``incomplete``, and the response as failed with *error*."""
+        self._close_last("incomplete")
+        self._writer.failed(self.output, usage, error)
+
+    def _close_last(self, status: str, **more: Any) -> None:
         # Waiting logprobs are the open item's, or of markers after the last call.
         self._logprobs += self._take_waiting()
-        is_whole = status == "completed" and not cut_by
-        cut: dict[str, Any] = {"finish_reason": cut_by} if cut_by else {}
-        self.close("completed" if is_whole else "incomplete", **cut)
-        if cut:
-            self._mark_message(cut)
-        fields = dict(more or {})
-        if cut_by:
-            fields["incomplete_details"] = {"reason": _INCOMPLETE[cut_by]}
-        response = self._writer.response(status, self.output, usage=usage, **fields)
-        self._writer.terminal(response)
-        return response
+        self.close(status, **more)
 
     def _mark_message(self, cut: dict[str, Any]) -> None:
         """Mark the last message as ``incomplete``, even if thinking came after it."""

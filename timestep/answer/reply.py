@@ -7,7 +7,7 @@
 import json
 from collections.abc import Iterable
 
-from openai.types.responses import Response, ResponseOutputItem
+from openai.types.responses import ResponseOutputItem
 
 from timestep.answer.chunks import (
     Call,
@@ -23,7 +23,6 @@ from timestep.answer.events import Events
 from timestep.answer.held import HeldText
 from timestep.answer.items import Ids, Items
 from timestep.answer.rules import Rules
-from timestep.answer.usage import response_usage
 from timestep.answer.written import Mismatch, declared_name
 from timestep.errors import ModelOutputError
 from timestep.net.origin import Origin
@@ -173,16 +172,15 @@ class Reply:
         self.calls.append(name)
         self.items.call(name, arguments, call.call_id, call.extra)
 
-    def finish(self, *, raw_usage: bool = False) -> Response:
-        """Close the response and return it.
+    def finish(self, *, raw_usage: bool = False) -> None:
+        """Close the response.
 
         Args:
             raw_usage: Keep the provider's own figures as extra fields of the usage.
         """
         if not self.items.has_text and not self.calls:
             self.items.open_message()  # an empty answer is an answer
-        counted = response_usage(self.usage, raw=raw_usage)
-        return self.items.finish("completed", counted, cut_by=self.cut_by)
+        self.items.finish(self.usage, raw_usage=raw_usage, cut_by=self.cut_by)
 
     def fail(self, message: str, *, code: str = "server_error") -> None:
         """Close the response as failed. What was shown stays in it.
@@ -191,9 +189,7 @@ class Reply:
             message: What happened.
             code: One of the Responses API's error codes.
         """
-        counted = response_usage(self.usage, raw=False) if self.usage.requests else None
-        error = {"error": {"code": code, "message": message}}
-        self.items.finish("failed", counted, cut_by=self.cut_by, more=error)
+        self.items.fail(self.usage, {"code": code, "message": message})
 
     def _show(self, thinking: str, text: str) -> None:
         if thinking:

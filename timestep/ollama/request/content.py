@@ -37,13 +37,14 @@ def as_items(items: Any) -> Sequence[Item]:
 
 
 def read_content(
-    content: Any, where: str, fetched: Fetched, *, joint: str = "\n"
+    content: Any, index: int, name: str, fetched: Fetched, *, joint: str = "\n"
 ) -> tuple[str, list[Medium]]:
     """Return the text and the media of *content*, which is text, a part or a list of parts.
 
     Args:
         content: Of an item.
-        where: Names it in errors.
+        index: The item's, which names it in errors.
+        name: Of the item's field.
         fetched: The remote images, by URL.
         joint: Comes between two texts.
 
@@ -52,6 +53,7 @@ def read_content(
     """
     if isinstance(content, str):
         return content, []
+    where = f"input[{index}].{name}"
     parts = as_parts(content)
     if not parts and content not in (None, [], ()):
         raise UnsupportedInputError(
@@ -121,7 +123,7 @@ def as_parts(content: Any) -> Sequence[Any]:
     """Return the parts of *content*: none for text, a list of one for a single part."""
     if isinstance(content, str | bytes):
         return []
-    if isinstance(content, BaseModel) or is_object(content):
+    if is_object(content) or isinstance(content, BaseModel):
         return [_as_mapping(content)]
     if not isinstance(content, Sequence):
         return []
@@ -130,6 +132,8 @@ def as_parts(content: Any) -> Sequence[Any]:
 
 def _as_mapping(value: Any) -> Any:
     """Return *value*, as a mapping when it is an output item or a part of one."""
+    if type(value) is dict:  # as nearly all are, and pydantic's classes are slow to ask
+        return cast("Any", value)
     return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
 
 

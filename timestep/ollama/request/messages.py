@@ -137,7 +137,8 @@ class _Builder:
     def add(self, item: Item, index: int) -> None:
         kind = item.get("type")
         if kind is None:
-            kind = "item_reference" if item.keys() - {"type"} == {"id"} else "message"
+            is_reference = "id" in item and item.keys() <= {"id", "type"}
+            kind = "item_reference" if is_reference else "message"
         if not isinstance(kind, str):
             raise UnsupportedInputError(f"input[{index}] has the type {kind!r}, which is not text.")
         convert = _CONVERTERS.get(kind)
@@ -182,16 +183,16 @@ class _Builder:
             raise UnsupportedInputError(
                 f"input[{index}] has the role {role!r}; use user, assistant, system or developer."
             )
-        where = f"input[{index}].content"
+        content = item.get("content")
         if wire_role == "assistant":
-            text, media = read_content(item.get("content"), where, self.fetched, joint="")
+            text, media = read_content(content, index, "content", self.fetched, joint="")
             if media:
                 self.ignored.append("images in assistant messages")
             self.turns.assistant()
             if text:
                 self.turns.say(text)
         else:
-            text, media = read_content(item.get("content"), where, self.fetched)
+            text, media = read_content(content, index, "content", self.fetched)
             if wire_role == "system":
                 self.turns.system(text, media)
             else:
@@ -237,7 +238,7 @@ class _Builder:
             parts = as_parts(output)
             if not parts or not all(map(is_part, parts)):
                 output = to_json(output, f"input[{index}].output")
-        text, media = read_content(output, f"input[{index}].output", self.fetched)
+        text, media = read_content(output, index, "output", self.fetched)
         name = self.pairs.called(call_id)
         if call_id is None or not self.pairs.add_result(call_id):
             self.ignored.append(RESULT_ALONE)
