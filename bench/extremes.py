@@ -1,9 +1,9 @@
 """Measure answers that no model gives: is their price in time and memory bounded?
 
-    python -m bench.extremes [--chunks 1000000] [--megabytes 6] [--parts 400000]
+    python -m bench.extremes [--chunks 1000000] [--megabytes 6] [--image 20] [--parts 400000]
 
-A test server in a process of its own sends a million chunks, and one line of 6 MB; the SDK's
-Runner reads them, whole and streamed. Each is done in a new process, whose peak is its own. The
+A test server in a process of its own sends a million chunks, one line of 6 MB, and an image of 20 MB
+over the Responses API; the SDK's Runner reads them, whole and streamed. Each is done in a new process, whose peak is its own. The
 longest hold is the most CPU time between two turns of the event loop.
 
 Then readers get what no model sends, once and twice as much of it. The ratio of the CPU time is 2
@@ -14,39 +14,65 @@ import argparse
 import asyncio
 import gc
 import itertools
+import json
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
-from agents import Agent, RunConfig, Runner
+from agents import Agent, ModelProvider, RunConfig, Runner
 
 from timestep.net.origin import Origin
 from timestep.ollama.lines import ChatLines
 from timestep.ollama.provider import OllamaModelProvider
+from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.openai.stream import ChatReader
-from timestep.testing import FakeOllama, Reply
+from timestep.testing import FakeOllama, FakeOpenAI, Reply
 
-CASES = ("nothing", "chunks", "line")
+CASES = ("nothing", "chunks", "line", "image")
 
 
-def serve(chunks: int, megabytes: int) -> None:
+def _response(kind: str, result: str, way: str) -> tuple[bytes, str]:
+    """An answer of the Responses API whose only output is *result*, and its content type."""
+    text = {"type": "output_text", "text": "ok", "annotations": []}
+    said = {"id": "m", "type": "message", "role": "assistant", "status": "completed"}
+    image = {"id": "i", "type": "image_generation_call", "status": "completed", "result": result}
+    output = [{**said, "content": [text]}, *([image] if kind == "image" else [])]
+    response = {"id": "r", "object": "response", "created_at": 1, "model": kind, "output": output}
+    response |= {"tools": [], "tool_choice": "auto", "parallel_tool_calls": False}
+    if way == "whole":
+        return json.dumps(response).encode(), "application/json"
+    event = {"type": "response.completed", "sequence_number": 0, "response": response}
+    return b"data: " + json.dumps(event).encode() + b"\n\n", "text/event-stream"
+
+
+def serve(chunks: int, megabytes: int, image: int) -> None:
     """Answer by the name of the model, until standard input ends."""
-    with FakeOllama(strict=False) as fake:
+    with FakeOllama(strict=False) as fake, FakeOpenAI(strict=False) as openai:
+        for kind, way in itertools.product(("nothing", "image"), ("whole", "streamed")):
+            body, content_type = _response(kind, "QUJD" * (image * 250_000), way)
+            headers = {"Content-Type": content_type}
+            openai.fail(200, body=body, headers=headers, model=f"{kind}-{way}", times=None)
         fake.reply("ok", model="nothing", times=None)
         many = lambda _: Reply(pieces=itertools.repeat("ab ", chunks))  # noqa: E731 - read once each
         fake.reply(many, model="chunks", times=None)
         fake.reply(pieces=["x" * megabytes * 1_000_000], model="line", times=None)
-        print(fake.url, flush=True)
+        print(fake.url, openai.base_url, flush=True)
         sys.stdin.read()
 
 
-def read(url: str, case: str, way: str) -> None:
+def read(urls: str, case: str, way: str) -> None:
     """Have one answer read in this process; print what it took."""
+    ollama, openai = urls.split()
 
     async def run(model: str) -> int:
-        config = RunConfig(model_provider=OllamaModelProvider(base_url=url), tracing_disabled=True)
+        provider: ModelProvider = OllamaModelProvider(base_url=ollama)
+        if case == "image":
+            provider = OpenAICompatibleProvider(OpenAIEndpoint(openai), use_responses=True)
+            model = f"{model}-{way}"
+        config = RunConfig(model_provider=provider, tracing_disabled=True)
         agent = Agent(name="a", model=model)
         if way == "whole":
             return len((await Runner.run(agent, "hi", run_config=config)).final_output)
@@ -144,17 +170,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chunks", type=int, default=1_000_000)
     parser.add_argument("--megabytes", type=int, default=6)
+    parser.add_argument("--image", type=int, default=20)
     parser.add_argument("--parts", type=int, default=400_000)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--read", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.chunks, options.megabytes)
+        serve(options.chunks, options.megabytes, options.image)
         return
     if options.read:
         read(*options.read)
         return
-    sizes = ["--chunks", str(options.chunks), "--megabytes", str(options.megabytes)]
+    sizes = [f"--{name}={vars(options)[name]}" for name in ("chunks", "megabytes", "image")]
     this = [sys.executable, "-m", "bench.extremes", *sizes]
     with subprocess.Popen(
         [*this, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

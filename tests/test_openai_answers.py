@@ -349,7 +349,7 @@ async def test_streams_share_one_connection(openai_server, whole_and_streamed):
 URL = "http://127.0.0.1/v1/chat/completions"
 
 
-async def passed_on(pieces):
+async def passed_on(pieces, url=URL):
     """What of a stream in *pieces* reaches the SDK, piece by piece."""
 
     async def body():
@@ -358,7 +358,7 @@ async def passed_on(pieces):
 
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200, content=body()))
     client = CheckedClient(secret_headers={}, transport=transport)
-    async with client, client.stream("POST", URL) as response:
+    async with client, client.stream("POST", url) as response:
         return [piece async for piece in response.aiter_raw()]
 
 
@@ -396,12 +396,48 @@ async def test_an_answer_that_unpacks_without_end_is_left(
     openai_server, run, use_responses, monkeypatch
 ):
     monkeypatch.setattr("timestep.openai.responses.LONGEST", 1_000_000)
+    monkeypatch.setattr("timestep.openai.responses.LONGEST_WITH_IMAGES", 1_000_000)
     monkeypatch.setattr("timestep.openai.stream.LONGEST", 1_000_000)
     openai_server.body = gzip.compress(b": " * 1_000_000)
     openai_server.answer_headers = {"Content-Encoding": "gzip"}
 
     with pytest.raises(BrokenAnswerError, match="sent more than 1,000,000 bytes"):
         await ask(run, openai_server, use_responses=use_responses)
+
+
+@pytest.mark.parametrize("is_ended", [True, False])
+async def test_a_long_event_is_left(openai_server, run, is_ended, monkeypatch):
+    monkeypatch.setattr("timestep.openai.responses.LONGEST_WITH_IMAGES", 1_000_000)
+    body = events(ended("response.completed", metadata={"a": "x" * 2_000_000}))
+    openai_server.body = body if is_ended else body[:-9]
+
+    with pytest.raises(BrokenAnswerError, match="sent more than 1,000,000 bytes for"):
+        await ask(run, openai_server, use_responses=True)
+
+
+async def test_a_long_answer_is_checked_apart_and_passed_on_in_pieces(monkeypatch):
+    is_checked, to_thread = [], asyncio.to_thread
+    monkeypatch.setattr(
+        asyncio, "to_thread", lambda check, text: is_checked.append(text) or to_thread(check, text)
+    )
+    long, short = (
+        events({"type": "a", "b": "x" * 3_000_000}),
+        events({"type": "response.completed"}),
+    )
+
+    pieces = await passed_on([long, short], url=URL.replace("chat/completions", "responses"))
+
+    assert is_checked == [long]
+    assert b"".join(pieces) == long + short
+    assert max(map(len, pieces)) == 1 << 20
+
+
+async def test_a_page_in_the_place_of_a_refusal_is_read_to_its_limit(openai_server, run):
+    openai_server.status, openai_server.body = 500, b"x" * 3_000_000
+    with pytest.raises(openai.APIStatusError) as caught:
+        await ask(run, openai_server, use_responses=True, max_retries=0)
+
+    assert len(caught.value.response.text) < 2_000_000
 
 
 @APIS

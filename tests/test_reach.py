@@ -21,25 +21,28 @@ from timestep.registry import MultiModelProvider
 PEM = str(Path(__file__).parent / "net" / "here.pem")
 REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
+SDK_KIND = {"kind": "openai", "adapter": "sdk"}
+NO_PASSWORD = b"HTTP/1.1 407 Go away\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 TABLES = {
     "responses": ("m", "/responses", {"openai": {"api_key": "k"}}),
     "chat": ("m", "/chat/completions", {"openai": {"api_key": "k", "api": "chat_completions"}}),
     "openai kind": ("p/m", "/chat/completions", {"providers": {"p": {"kind": "openai"}}}),
+    "the SDK's model": ("p/m", "/chat/completions", {"providers": {"p": SDK_KIND}}),
     "ollama": ("ollama/m", "/api/chat", {"ollama": {}}),
     "ollama kind": ("p/m", "/api/chat", {"providers": {"p": {"kind": "ollama"}}}),
 }
 
 
 @asynccontextmanager
-async def server(context=None):
-    """The port of a server that refuses everything, and each request with the certificate shown."""
+async def server(context=None, answer=REFUSAL):
+    """The port of a server that gives *answer*, and each request with the certificate shown."""
     seen = []
 
     async def serve(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
         connection = writer.get_extra_info("ssl_object")
         seen.append((head.decode(), connection and connection.getpeercert()))
-        writer.write(REFUSAL)
+        writer.write(answer)
         await writer.drain()
         writer.close()
 
@@ -109,6 +112,45 @@ async def test_a_table_names_its_proxy_and_wins_over_the_variables(table, monkey
     assert asked
     assert re.search(r"proxy-authorization: basic bWU6a2VzdHJlbDk=", asked[0], re.IGNORECASE)
     assert "kestrel9" not in f"{error!r} {error}"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("table", TABLES)
+async def test_a_proxy_that_fails_is_named_by_its_variable(table, scheme, monkeypatch):
+    model, _, tables = TABLES[table]
+    async with server(answer=NO_PASSWORD) as (port, _):
+        for at, why in (
+            (9, "connection refused"),
+            (port, "the proxy answered 407, because it wants a user name and a password"),
+        ):
+            monkeypatch.setenv("ALL_PROXY", f"http://me:kestrel9@127.0.0.1:{at}")
+            provider = made(tables, f"{scheme}://gpu.invalid", allow_insecure=True)
+            said = str(await ask(provider, model))
+
+            assert said.startswith(f"Cannot reach {scheme}://gpu.invalid: {why}")
+            assert "the proxy that ALL_PROXY names" in said
+            assert "kestrel9" not in said
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "is_proxied"),
+    [
+        ("localhost,[::1]", True),
+        ("[::1], 10.0.0.0/8, 255.255.255.255:80", True),
+        ("[::1],255.255.255.255:9", False),
+        ("[::1] 255.0.0.0/8", False),
+    ],
+)
+@pytest.mark.parametrize("table", TABLES)
+async def test_no_proxy_is_read_alike(table, exceptions, is_proxied, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", exceptions)
+    model, _, tables = TABLES[table]
+
+    unreachable = made(tables, "http://255.255.255.255:9", allow_insecure=True)
+    said = str(await ask(unreachable, model))
+
+    assert ("through the proxy" in said) is is_proxied
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -3,6 +3,8 @@
 The SDK and the package ollama read such a variable as soon as they are used or imported.
 """
 
+import re
+
 import pytest
 
 REMOTE = "http://gpu.invalid:11434"
@@ -30,6 +32,25 @@ def test_a_model_on_this_machine_answers_whatever_the_proxy_is(under, fake_ollam
     code, stdout, _ = under(value, "run", "Hi", "-m", "ollama/m", url=fake_ollama.url)
 
     assert (code, stdout) == (0, "It is sunny.\n")
+
+
+@pytest.mark.parametrize("command", ["run Hi -m ollama/m", "pull m", "models", "doctor"])
+@pytest.mark.parametrize("lab", ["ollama", "openai"])
+def test_a_dead_proxy_is_named(under, command, lab, monkeypatch):
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__KIND", lab)
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__BASE_URL", "http://lab.invalid")
+
+    code, stdout, stderr = under("http://me:secret@127.0.0.1:9", *command.split())
+
+    assert code == 1
+    said = " ".join((stdout + stderr).split())
+    hosts = [REMOTE, "http://lab.invalid"] if command in {"models", "doctor"} else [REMOTE]
+    for host in hosts:
+        assert re.search(
+            rf"Cannot reach {host}: connection refused \(through the proxy that \w+ names\)\. "
+            "Check the proxy, or list the server in NO_PROXY",
+            said,
+        )
 
 
 @pytest.mark.parametrize("command", ["run Hi -m ollama/m", "pull m", "models", "doctor"])

@@ -216,7 +216,10 @@ async def test_a_proxy_makes_a_tunnel_for_tls_and_sees_no_header_of_the_request(
     assert b"Proxy-Authorization: Basic" in head
     assert b"secret" not in head
     assert caught.value.phase == "reach"
-    assert str(caught.value) == "the proxy answered 407 (through the proxy that https_proxy names)"
+    assert str(caught.value) == (
+        "the proxy answered 407, because it wants a user name and a password that it knows "
+        "(through the proxy that https_proxy names)"
+    )
 
 
 async def test_a_proxy_that_is_not_there_is_named_by_its_variable(monkeypatch):

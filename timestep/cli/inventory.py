@@ -14,6 +14,7 @@ from timestep.config.kinds import lists_models
 from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
 from timestep.config.settings import Settings
 from timestep.factory.endpoints import ollama_endpoints, openai_endpoint
+from timestep.net.connection import CHECK_PROXY
 from timestep.net.given import transport_error
 from timestep.net.names import strip_cloud_suffix, untagged
 from timestep.net.proxies import ProxyError
@@ -166,10 +167,10 @@ def _unreached(error: Exception, endpoint: Endpoint) -> str:
 
     This failure is the usual one, so it does not wait for the SDK.
     """
-    if not isinstance(error, httpx.ConnectError):
+    if not isinstance(error, httpx.ConnectError | httpx.ProxyError):
         return ""
-    origin = endpoint.origin(None)
-    return unreached(origin.host, origin.clean(str(transport_error(error))))
+    origin, found = endpoint.origin(None), transport_error(error)
+    return unreached(origin.host, origin.clean(str(found)), is_proxied=bool(found.through))
 
 
 def _translated(error: Exception, endpoint: Endpoint) -> Exception:
@@ -275,8 +276,9 @@ def _problem(error: Exception, url: str, patience: float) -> str:
         case ValueError():
             return f"{error}. Check the base URL; most end in /v1."
         case httpx.TransportError():
-            host = authority(url)
-            return f"Cannot reach {host}: {error}. Check the network and the base URL."
+            found = transport_error(error)
+            step = CHECK_PROXY if found.through else "Check the network and the base URL."
+            return f"Cannot reach {authority(url)}: {found}. {step}"
         case _:
             from timestep.cli.errors import explain
 

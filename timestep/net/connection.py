@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 CHECK_PROXY = "Check the proxy, or list the server in NO_PROXY to go without it."
 
-Phase = Literal["connect", "reach", "idle", "closed", "exchange"]
+Phase = Literal["connect", "reach", "first_byte", "idle", "closed", "exchange"]
 
 
 class TransportError(Exception):
@@ -14,8 +14,8 @@ class TransportError(Exception):
 
     Attributes:
         phase: ``"connect"`` when connecting took too long, ``"reach"`` when no connection could be
-            made, ``"idle"`` when the answer fell silent, ``"closed"`` when the client cannot be
-            used any more, ``"exchange"`` for everything else.
+            made, ``"first_byte"`` when no answer began, ``"idle"`` when the answer fell silent,
+            ``"closed"`` when the client cannot be used any more, ``"exchange"`` for everything else.
         through: Says which proxy the connection goes through, which may be what is missing; empty
             without one.
     """

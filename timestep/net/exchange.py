@@ -27,14 +27,12 @@ from timestep.errors import TimestepError
 from timestep.net.causes import as_cause, drop_frames
 from timestep.net.connection import Answer, Connections, Request, Step, TransportError
 from timestep.net.key_command import KeyCommand
+from timestep.net.limits import LONGEST_REFUSAL
 from timestep.net.places import Places
 from timestep.net.reasons import unforeseen
 from timestep.net.secrets import masker, secrets_in_url
 from timestep.net.timeouts import Timeouts, Watchdog
 from timestep.net.wire_bytes import WireBytes
-
-_MOST_OF_A_REFUSAL = 1_000_000
-"""How many bytes of an error page are read."""
 
 _MOST_WAITING = 1_000_000
 """How many bytes wait for a slow reader. After that the socket is left to fill up."""
@@ -251,7 +249,7 @@ class Exchange:
         async for data in answer.body:
             self._watch.touch()
             body += data
-            if len(body) > _MOST_OF_A_REFUSAL:
+            if len(body) > LONGEST_REFUSAL:
                 break
         if self._kept is not None:
             self._kept.response.append(bytes(body))

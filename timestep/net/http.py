@@ -19,7 +19,15 @@ from timestep.errors import ConfigurationError
 from timestep.net.connection import Answer, Guard, Request, TransportError
 from timestep.net.proxies import Proxy, ProxyError, proxy_for
 from timestep.net.reach import USUAL, Reach
-from timestep.net.reasons import HUNG_UP, NO_HTTP, UNSENDABLE, reason_of
+from timestep.net.reasons import (
+    HUNG_UP,
+    NO_HTTP,
+    UNSENDABLE,
+    WANTS_PASSWORD,
+    proxy_refusal,
+    reason_of,
+    unforeseen,
+)
 from timestep.net.tls import CertificateError, certificates
 from timestep.net.unpacking import unpacked
 
@@ -97,6 +105,10 @@ class Session:
         finally:
             _TOLD.reset(token)
             told.clear()
+
+        if response.status == WANTS_PASSWORD and self._proxy is not None:
+            response.close()
+            raise _refused(response.status, self._proxy)
 
         async def aclose() -> None:
             response.close()
@@ -176,8 +188,7 @@ async def _body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
 def _error(exc: Exception, proxy: Proxy | None) -> TransportError:
     match exc:
         case aiohttp.ClientHttpProxyError():
-            reason = f"the proxy answered {exc.status}"
-            return TransportError("reach", reason, through=_through(proxy))
+            return _refused(exc.status, proxy)
         case asyncio.TimeoutError():
             return TransportError("connect", "connecting took too long", through=_through(proxy))
         case aiohttp.ClientConnectorError() | aiohttp.ClientConnectorCertificateError():
@@ -190,12 +201,17 @@ def _error(exc: Exception, proxy: Proxy | None) -> TransportError:
             return TransportError("exchange", HUNG_UP)
         case TypeError() | ValueError():
             return TransportError("exchange", UNSENDABLE)
-        case RuntimeError():
+        case RuntimeError() if "is closed" in str(exc):  # the session, or its event loop
             return TransportError("closed", "it is closed")
-        case _:  # what a SOCKS proxy says
-            return TransportError("reach", reason_of(exc), through=_through(proxy))
+        case _ if proxy is not None and proxy.is_socks:
+            return TransportError("reach", reason_of(exc), through=proxy.through)
+        case _:
+            return TransportError("exchange", unforeseen(exc))
+
+
+def _refused(status: int, proxy: Proxy | None) -> TransportError:
+    return TransportError("reach", proxy_refusal(status), through=_through(proxy))
 
 
 def _through(proxy: Proxy | None) -> str:
-    """Name the variable of *proxy*, never its value; return nothing without a proxy."""
-    return "" if proxy is None else f"through the proxy that {proxy.name} names"
+    return "" if proxy is None else proxy.through

@@ -11,6 +11,13 @@ LONGEST_JSON = 6 << 20
 """How many bytes a line, an event or a document may have. It is read in one go, which takes about 3 ms
 for each MB, and nothing else runs meanwhile. A million tokens are less."""
 
+LONGEST_WITH_IMAGES = 20 << 20
+"""The same for the Responses API, whose last event holds every image of the answer in base64. OpenAI's
+own client reads it in one go, which takes about 2.5 ms for each MB."""
+
+LONGEST_REFUSAL = 1_000_000
+"""How many bytes of an error page are read."""
+
 MOST_CALLS = 1_000
 """How many tools one answer may call."""
 

@@ -64,6 +64,11 @@ class Proxy:
         return f"{self.scheme}://{host}:{self.port}"
 
     @property
+    def through(self) -> str:
+        """Says that a connection goes through it: names its variable, never its value."""
+        return f"through the proxy that {self.name} names"
+
+    @property
     def authorization(self) -> str | None:
         """The header ``Proxy-Authorization``, None when the proxy needs none."""
         if not self.user:
@@ -113,6 +118,21 @@ def proxy_for(url: str, *, socks_package: str, chosen: str | None = None) -> Pro
         raise ProxyError(
             f"{proxy.name} names a SOCKS proxy, which needs the package {socks_package}. "
             f"{install_hint('socks')}"
+        )
+    return proxy
+
+
+def proxy_for_httpx(url: str, chosen: str | None) -> Proxy | None:
+    """Return the same for a client of httpx or httpx2, which cannot speak SOCKS 4.
+
+    Raises:
+        ProxyError: The proxy cannot be used.
+    """
+    proxy = proxy_for(url, socks_package="socksio", chosen=chosen)
+    if proxy is not None and proxy.scheme == "socks4":
+        raise ProxyError(
+            f"{proxy.name} names a SOCKS 4 proxy, which can carry requests to models over "
+            "timestep's own connections only, and not this one. Write socks5:// if the proxy speaks it."
         )
     return proxy
 

@@ -11,6 +11,9 @@ PACKED = "the answer is compressed in a way that cannot be undone"
 ENDLESS = "its answer is compressed and unpacks to more than any answer has"
 UNSENDABLE = "the request holds something that HTTP cannot carry"
 
+WANTS_PASSWORD = 407
+"""HTTP's number for a proxy that asks for a user name and a password. No server answers it."""
+
 
 def reason_of(error: BaseException) -> str:
     """Say why a connection failed with *error*; the first of its causes that tells is used."""
@@ -23,6 +26,16 @@ def reason_of(error: BaseException) -> str:
             return reason
         each = inner or each.__cause__ or each.__context__
     return "the connection could not be made"
+
+
+def proxy_refusal(status: int | str) -> str:
+    """Say that a proxy answered *status*."""
+    why = (
+        ", because it wants a user name and a password that it knows"
+        if int(status) == WANTS_PASSWORD
+        else ""
+    )
+    return f"the proxy answered {status}{why}"
 
 
 def unforeseen(error: Exception) -> str:

@@ -9,7 +9,6 @@ import asyncio
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any
 
-import httpx2
 from agents import Model, OpenAIProvider
 from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, not_given
 
@@ -18,14 +17,13 @@ from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.per_loop import PerLoop
 from timestep.net.places import Places
-from timestep.net.proxies import parse_proxy
+from timestep.net.proxies import Proxy, ProxyError, proxy_for_httpx
 from timestep.net.tls import CertificateError, certificates
 from timestep.net.unpicklable import Unpicklable
-from timestep.net.urls import is_loopback
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
-from timestep.openai.responses import CheckedClient
+from timestep.openai.responses import CheckedClient, TreeClient
 from timestep.openai.sdk_model import with_defaults
 from timestep.openai.whole_calls import with_whole_calls
 from timestep.openai.wire import ChatWire
@@ -57,7 +55,7 @@ def new_client(
     headers = endpoint.sent_headers
     if not reuse_connections:
         headers["Connection"] = "close"
-    client = AsyncOpenAI(
+    client = TreeClient(
         api_key=endpoint.api_key or "none",
         base_url=endpoint.base_url,
         default_headers=headers,
@@ -71,8 +69,6 @@ def new_client(
             limits=DEFAULT_CONNECTION_LIMITS,
             # A redirect would carry headers, and so keys, to another host.
             follow_redirects=False,
-            # No proxy belongs between this machine and it.
-            trust_env=not is_loopback(endpoint.base_url),
             proxy=_proxy(endpoint),
             verify=_certificates(endpoint),
             event_hooks={"request": [drop_ambient]},
@@ -93,17 +89,11 @@ def new_client(
     return client
 
 
-def _proxy(endpoint: OpenAIEndpoint) -> httpx2.Proxy | None:
-    """Return the proxy that *endpoint* chooses; None leaves it to the variables."""
-    if endpoint.reach.proxy is None or is_loopback(endpoint.base_url):
-        return None
-    proxy = parse_proxy("proxy", endpoint.reach.proxy)
-    if proxy.scheme == "socks4":
-        raise ConfigurationError(
-            "proxy names a SOCKS 4 proxy, which the client of the Responses API cannot use. Write "
-            "socks5:// if the proxy speaks it."
-        )
-    return httpx2.Proxy(proxy.url, auth=(proxy.user, proxy.password) if proxy.user else None)
+def _proxy(endpoint: OpenAIEndpoint) -> Proxy | None:
+    try:
+        return proxy_for_httpx(endpoint.base_url, endpoint.reach.proxy)
+    except ProxyError as exc:
+        raise ConfigurationError(str(exc)) from exc
 
 
 def _certificates(endpoint: OpenAIEndpoint) -> SSLContext:

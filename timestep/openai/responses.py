@@ -5,27 +5,47 @@ stream that was cut for a whole one, whose half tool call it runs. And whatever 
 a failure appears in errors, spans and logs, so a key it repeats is taken out first.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from typing import Any, Literal, TypeVar, cast
 
 import httpx2
-from openai import APIError
+from openai import APIConnectionError, APIError, AsyncOpenAI
 
-from timestep.errors import BrokenAnswerError
+from timestep.errors import BrokenAnswerError, OllamaError
 from timestep.net.causes import drop_frames
 from timestep.net.connection import TransportError
 from timestep.net.key_command import KeyCommand
-from timestep.net.limits import LONGEST, MOST_SAID, MOST_VALUES, has_too_many_values
+from timestep.net.limits import (
+    LONGEST,
+    LONGEST_REFUSAL,
+    LONGEST_WITH_IMAGES,
+    MOST_SAID,
+    MOST_VALUES,
+    has_too_many_values,
+)
 from timestep.net.logs import masked_logs, with_masked_logs
+from timestep.net.origin import Origin
 from timestep.net.places import Places
-from timestep.net.reasons import HUNG_UP, NO_HTTP, reason_of
+from timestep.net.proxies import Proxy
+from timestep.net.reasons import (
+    HUNG_UP,
+    NO_HTTP,
+    WANTS_PASSWORD,
+    proxy_refusal,
+    reason_of,
+    unforeseen,
+)
 from timestep.net.secrets import masked_json, masker, secrets_in, secrets_in_url
 from timestep.net.unpacking import unpacked
 from timestep.net.urls import authority
+from timestep.openai.failures import Failures
 from timestep.openai.whole_calls import refuse_half
+
+T = TypeVar("T")
 
 _CHECKED = "/responses"
 _NOT_JSON = object()
@@ -33,6 +53,28 @@ _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "er
 _UNFINISHED = ("queued", "in_progress", "cancelled")
 _END_OF_EVENT = re.compile(rb"\n\n|\n\r\n|\r\r")
 _FIELDS = {b"", b"data", b"event", b"id", b"retry"}  # a comment has an empty name
+_PIECE = 1 << 20
+"""How many bytes are read at once in the task of the event loop. More are read in a thread."""
+
+
+class TreeClient(AsyncOpenAI):
+    """OpenAI's client, whose errors of the connection are of our tree as well."""
+
+    async def request(self, *arguments: Any, **options: Any) -> Any:
+        """Send a request, with retries, and return its answer.
+
+        Raises:
+            OpenAIConnectionError: The server was not reached, or the connection broke.
+            OpenAITimeoutError: It stayed silent.
+        """
+        try:
+            return await super().request(*arguments, **options)
+        except APIConnectionError as exc:
+            found = exc.__cause__ and exc.__cause__.__cause__
+            if not isinstance(found, TransportError):
+                raise
+            error = _failure(found, exc.request)
+        raise error from error.__cause__
 
 
 class CheckedClient(httpx2.AsyncClient):
@@ -42,6 +84,7 @@ class CheckedClient(httpx2.AsyncClient):
         secret_headers: Headers of every request whose values no error may repeat.
         places: A POST waits for one of them, and keeps it until its answer is read or closed.
         key_command: Prints the key of every request, and again when the server refused it.
+        proxy: Every request goes through it.
         options: As `httpx2.AsyncClient` takes them.
     """
 
@@ -51,9 +94,13 @@ class CheckedClient(httpx2.AsyncClient):
         secret_headers: Mapping[str, str],
         places: Places | None = None,
         key_command: KeyCommand | None = None,
+        proxy: Proxy | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(
+            trust_env=False, proxy=None if proxy is None else _as_httpx2(proxy), **options
+        )
+        self._through = "" if proxy is None else proxy.through
         self._secret_headers = secret_headers
         self._places = places or Places(None)
         self._key_command = key_command
@@ -66,7 +113,8 @@ class CheckedClient(httpx2.AsyncClient):
         Raises:
             BrokenAnswerError: The body is not an answer; or later, from a stream, it broke off.
             ModelOutputError: The answer was cut, and has a call; or later, from a stream.
-            openai.APIError: The body is an error; or later, from a stream.
+            openai.APIError: The body is an error; or later, from a stream, the connection broke.
+            httpx2.TransportError: No answer came. The cause is a `TransportError` of ours.
             ConfigurationError: The command for the key failed.
         """
         async with AsyncExitStack() as place:
@@ -102,24 +150,30 @@ class CheckedClient(httpx2.AsyncClient):
             with masked_logs(mask):
                 response = await super().send(request, stream=True, **options)
             response.extensions["reason_phrase"] = b""  # the server's own words
-        except httpx2.HTTPError as exc:
-            error = _cleaned(exc, request)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is told
+            found = _found(exc, self._through, silent="first_byte")
         else:
             try:
                 return await self._checked(response, mask, is_stream=stream)
+            except TransportError as exc:
+                await response.aclose()
+                found = exc
             except BaseException as exc:
                 await response.aclose()
                 drop_frames(exc)  # they hold what the server said, which may repeat the key in it
                 raise exc from exc.__cause__
         finally:
             _forget_secrets(request, mask)
-        raise error
+        drop_frames(found)
+        raise httpx2.TransportError(str(found), request=request) from found
 
     async def _checked(
         self, response: httpx2.Response, mask: Callable[[str], str], *, is_stream: bool
     ) -> httpx2.Response:
         request = response.request
         answer = _Answer(request, mask)
+        if response.status_code == WANTS_PASSWORD and self._through:
+            raise TransportError("reach", proxy_refusal(WANTS_PASSWORD), through=self._through)
         if not response.is_success:
             return await _masked_refusal(response, answer)
         if not request.url.path.endswith(_CHECKED):
@@ -128,7 +182,9 @@ class CheckedClient(httpx2.AsyncClient):
             return response
         if is_stream:
             return _like(response, answer.mask, stream=_Events(response, answer))
-        body = answer.check_whole(await _read(response, answer))
+        pieces = [piece async for piece in _pieces(response, answer, LONGEST_WITH_IMAGES)]
+        await response.aclose()
+        body = await _apart(answer.check_whole, b"".join(pieces))
         return _like(response, answer.mask, content=body)
 
     def _mask(self, request: httpx2.Request) -> Callable[[str], str]:
@@ -158,6 +214,10 @@ class _Answer:
             f"{host} {what}. Try again; if it goes on, check base_url and the server's log.",
             host=host,
         )
+
+    def too_long(self, what: str, most: int) -> BrokenAnswerError:
+        """Return the error for more than *most* bytes of *what*."""
+        return self.broken(f"sent more than {most:,} bytes for {what}")
 
     def check_whole(self, body: bytes) -> bytes:
         """Return what the SDK gets of the whole answer *body*."""
@@ -298,58 +358,83 @@ class _Events(httpx2.AsyncByteStream):
     async def _shown(self) -> AsyncIterator[bytes]:
         try:
             async for event in self._checked():
-                yield event
-        except Exception as exc:
-            drop_frames(exc)  # as above
-            raise exc from exc.__cause__
+                for at in range(0, len(event), _PIECE):
+                    if at:
+                        await asyncio.sleep(0)  # OpenAI's client reads it as it comes
+                    yield event[at : at + _PIECE]
+        except TransportError as exc:
+            error: Exception = _failure(exc, self._response.request)
+        except Exception as exc:  # noqa: BLE001 - it is raised again
+            error = exc
+        else:
+            return
+        drop_frames(error)  # as above
+        raise error from error.__cause__
 
     async def _checked(self) -> AsyncIterator[bytes]:
         answer, held, looked_through = self._answer, bytearray(), 0
-        async for piece in _pieces(self._response, answer):
+        async for piece in _pieces(self._response, answer, LONGEST):
             held += piece
             while end := _end_of_event(held, max(0, looked_through - 2)):
-                event = bytes(held[:end])
+                event = bytes(memoryview(held)[:end])
                 del held[:end]
                 looked_through = 0
-                if passed_on := answer.check_event(event):
+                if passed_on := await _apart(answer.check_event, event):
                     yield passed_on
             looked_through = len(held)
-        if held.strip() and (passed_on := answer.check_event(bytes(held))):
+            if looked_through > LONGEST_WITH_IMAGES:
+                raise answer.too_long("an event", LONGEST_WITH_IMAGES)
+        if held.strip() and (passed_on := await _apart(answer.check_event, bytes(held))):
             yield passed_on + b"\n\n"  # the SDK would drop an event without its end
         if not answer.is_whole:
             raise answer.broken("broke off its answer")
 
 
-async def _pieces(response: httpx2.Response, answer: _Answer) -> AsyncIterator[bytes]:
+async def _pieces(response: httpx2.Response, answer: _Answer, most: int) -> AsyncIterator[bytes]:
+    """The body of *response*, unpacked.
+
+    Raises:
+        BrokenAnswerError: It is longer than *most* bytes, or cannot be unpacked.
+        TransportError: The connection broke.
+    """
     size = 0
+    async for piece in _unpacked(response, answer):
+        size += len(piece)
+        if size > most:
+            raise answer.too_long("one answer", most)
+        yield piece
+
+
+async def _unpacked(response: httpx2.Response, answer: _Answer) -> AsyncIterator[bytes]:
+    if response.is_stream_consumed:  # a transport of a test has read it
+        raw, encoding = response.aiter_bytes(), None
+    else:
+        raw, encoding = response.aiter_raw(), response.headers.get("content-encoding")
     try:
-        if response.is_stream_consumed:  # a transport of a test has read it
-            raw, encoding = response.aiter_bytes(), None
-        else:
-            raw, encoding = response.aiter_raw(), response.headers.get("content-encoding")
         async for piece in unpacked(with_masked_logs(raw, answer.mask), encoding):
-            size += len(piece)
-            if size > LONGEST:
-                raise answer.broken(f"sent more than {LONGEST:,} bytes for one answer")
             yield piece
     except TransportError as exc:
         error: Exception = answer.broken(f"broke off its answer: {exc}")
-    except httpx2.HTTPError as exc:
-        error = _cleaned(exc, response.request)
+    except Exception as exc:  # noqa: BLE001 - whatever it is, it is told
+        error = _found(exc)
     else:
         return
     raise error
 
 
-async def _read(response: httpx2.Response, answer: _Answer) -> bytes:
-    body = b"".join([piece async for piece in _pieces(response, answer)])
-    await response.aclose()
-    return body
+async def _apart(check: Callable[[bytes], T], text: bytes) -> T:
+    """Return ``check(text)``, in a thread when *text* is long, so that others run meanwhile."""
+    return check(text) if len(text) <= _PIECE else await asyncio.to_thread(check, text)
 
 
 async def _masked_refusal(response: httpx2.Response, answer: _Answer) -> httpx2.Response:
     """Return *response*, which is a failure, without secrets."""
-    body = await _read(response, answer)
+    body = bytearray()
+    async for piece in _pieces(response, answer, LONGEST):
+        body += piece
+        if len(body) > LONGEST_REFUSAL:
+            break
+    await response.aclose()
     document = _NOT_JSON if has_too_many_values(body, most=MOST_SAID) else _parsed(body)
     if document is _NOT_JSON:
         said = answer.mask(body.decode(errors="replace")).encode()
@@ -358,18 +443,46 @@ async def _masked_refusal(response: httpx2.Response, answer: _Answer) -> httpx2.
     return _like(response, answer.mask, content=said)
 
 
-def _cleaned(exc: httpx2.HTTPError, request: httpx2.Request) -> httpx2.HTTPError:
-    """Return an error of the same class as *exc*, in words of our own, with nothing behind it."""
+def _found(
+    exc: Exception, through: str = "", *, silent: Literal["first_byte", "idle"] = "idle"
+) -> TransportError:
+    """Return what *exc*, which httpx2 raised, says: in words of our own, with nothing behind it."""
     match exc:
+        case httpx2.ConnectTimeout():
+            return TransportError("connect", "connecting took too long", through=through)
         case httpx2.TimeoutException():
-            reason = "the server stayed silent"
+            return TransportError(silent, "the server stayed silent")
+        case httpx2.ProxyError():
+            status = str(exc)[:3]
+            reason = proxy_refusal(status) if status.isdecimal() else reason_of(exc)
+            return TransportError("reach", reason, through=through)
+        case httpx2.ConnectError():
+            return TransportError("reach", reason_of(exc), through=through)
         case httpx2.RemoteProtocolError():
             is_early = "incomplete" in str(exc) or "without" in str(exc)
-            reason = HUNG_UP if is_early else NO_HTTP
+            return TransportError("exchange", HUNG_UP if is_early else NO_HTTP)
+        case httpx2.HTTPError():
+            return TransportError("exchange", reason_of(exc))
         case _:
-            reason = reason_of(exc)
-    kind = type(exc) if isinstance(exc, httpx2.TransportError) else httpx2.TransportError
-    return kind(reason, request=request)
+            return TransportError("exchange", unforeseen(exc))
+
+
+def _failure(found: TransportError, request: httpx2.Request) -> OllamaError:
+    """Return the error of the tree for *found*, which *request* ended in."""
+    url = str(request.url)
+    failures = Failures(Origin(None, authority(url)), url)
+    is_silence = found.phase in {"connect", "first_byte", "idle"}
+    error = (
+        failures.silent(found.phase, None, through=found.through)
+        if is_silence
+        else failures.failed(found)
+    )
+    error.__cause__ = found
+    return error
+
+
+def _as_httpx2(proxy: Proxy) -> httpx2.Proxy:
+    return httpx2.Proxy(proxy.url, auth=(proxy.user, proxy.password) if proxy.user else None)
 
 
 def _copy(request: httpx2.Request, body: bytes) -> httpx2.Request:
@@ -391,7 +504,7 @@ def _forget_secrets(request: httpx2.Request, mask: Callable[[str], str]) -> None
         request.url = httpx2.URL(shown)
 
 
-def _parsed(text: bytes) -> object:
+def _parsed(text: bytes | bytearray) -> object:
     """Return the JSON value of *text*, or `_NOT_JSON`. An error of json's would hold the text."""
     try:
         return json.loads(text)
