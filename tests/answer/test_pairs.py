@@ -1,4 +1,4 @@
-"""Both wires agree which calls and results of a history are sent as words."""
+"""Both wires agree which calls and results of a history are sent as text."""
 
 import pytest
 from agents import ModelSettings

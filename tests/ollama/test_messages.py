@@ -785,7 +785,7 @@ def test_half_a_pair_is_sent_as_words_in_its_place_and_named(items, sent):
 
     assert conversation.messages == sent
     assert conversation.ignored
-    assert all("it is sent as words" in phrase for phrase in conversation.ignored)
+    assert all("it is sent as text" in phrase for phrase in conversation.ignored)
 
 
 def test_a_history_of_the_assistant_alone_ends_with_a_user():

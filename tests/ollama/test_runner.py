@@ -409,7 +409,7 @@ async def test_half_a_pair_that_a_limit_left_is_told_and_warned_of_once(
     for chat in fake_ollama.chats:
         assert [message["role"] for message in chat["messages"]] == ["user", "user"]
         assert chat["messages"][0]["content"] == "Result of an earlier call: x"
-    warnings = [record.message for record in caplog.records if "sent as words" in record.message]
+    warnings = [record.message for record in caplog.records if "sent as text" in record.message]
     assert len(warnings) == 1
 
 

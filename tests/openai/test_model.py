@@ -307,7 +307,7 @@ async def test_a_result_whose_call_is_gone_is_sent_as_words(model, openai_server
     await run(Agent(name="a"), items, run_config=config(model()))
     [told, _] = openai_server.requests[-1][2]["messages"]
     assert told == {"role": "user", "content": "Result of an earlier call: 42"}
-    assert "sent as words" in caplog.text
+    assert "sent as text" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def _gate_for(rules: Rules) -> Gate | None:
 
 
 def _begins_as_json(begun: str) -> bool | None:
-    # What begins with a fence or with prose may have to be taken back.
+    # A text that begins with a fence or with prose may turn out wrong.
     return begun.startswith(("{", "[")) if begun else None
 
 

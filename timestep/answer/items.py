@@ -48,7 +48,7 @@ class Ids:
 
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-"""What the Responses API calls the two ways in which an answer is cut."""
+"""The Responses API's names for the two ways of cutting an answer."""
 
 
 class Items:

@@ -11,10 +11,10 @@ from timestep.answer.told import told_call
 CallT = TypeVar("CallT")
 
 RESULT_ALONE = (
-    "the role of a tool result whose call is not in the history (it is sent as words; the server "
+    "the role of a tool result without its call (it is sent as text; the server "
     "keeps no conversation, so send the whole history instead of auto_previous_response_id)"
 )
-CALL_ALONE = "the role of a tool call whose result is not in the history (it is sent as words)"
+CALL_ALONE = "the role of a tool call without its result (it is sent as text)"
 
 
 class Pairs(Generic[CallT]):

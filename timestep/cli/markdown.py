@@ -268,7 +268,7 @@ class _CodeBlock(MarkdownElement):
 
 
 class _ListItem(ListItem):
-    """A list item behind its Markdown mark."""
+    """A list item after its Markdown mark."""
 
     def render_bullet(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines of an item without a number."""

@@ -49,7 +49,7 @@ class KeyOrigin:
 
     Attributes:
         key: The dotted key, quoted as in TOML: ``ollama.models."llama3.2".num_ctx``.
-        winner: The place whose value holds.
+        winner: The place that sets the value.
         losers: The places whose values were overridden, strongest first.
     """
 

@@ -86,7 +86,7 @@ class Costs:
         }
 
     def timings(self) -> dict[str, float | None]:
-        """Return the seconds as JSON. None stands for what no provider reports."""
+        """Return the seconds as JSON. None means that no provider reports them."""
         return {
             "total_seconds": _rounded(self.total_seconds),
             "first_token_seconds": _rounded(self.first_token_seconds),

@@ -38,7 +38,7 @@ def chat_until_end(
 
     Args:
         setup: The first agent and its configuration; its provider is closed afterwards.
-        keeping: The conversation to go on with.
+        keeping: The conversation to continue.
         approves: Whether every tool call needs the user's approval.
         shows_costs: Whether to print the tokens and seconds on a terminal.
         is_verbose: Whether to print tracebacks, and results of tools in full.

@@ -56,7 +56,7 @@ def list_lines(tasks: Sequence[Task], width: int) -> list[str]:
 
 
 def facts(result: ModelResult) -> Iterator[tuple[str, str]]:
-    """Yield what is known about a model beside its tasks: a label and a text each."""
+    """Yield a label and a text for each fact about a model, besides its tasks."""
     claimed = "unknown" if result.claimed is None else ", ".join(result.claimed) or "nothing"
     yield "claimed", claimed
     yield "seen", ", ".join(result.seen) or "nothing"

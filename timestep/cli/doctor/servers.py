@@ -28,7 +28,7 @@ _KEYS_PAGE = "https://ollama.com/settings/keys"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What an Ollama server says about itself. None stands for what it does not say.
+    """What an Ollama server says about itself. None means that it does not say.
 
     Attributes:
         prefix: The prefix of its models' names.
@@ -77,7 +77,7 @@ class _Said(NamedTuple):
 async def _ask(
     endpoint: Endpoint, method: Literal["GET", "POST"], path: str, patience: float
 ) -> _Said:
-    """Return the status and the JSON that *endpoint* answers, as far as there are any."""
+    """Return the status and the JSON that *endpoint* answers, if any."""
     try:
         async with asyncio.timeout(patience), connect(endpoint) as client:
             body = b"{}" if method == "POST" else None

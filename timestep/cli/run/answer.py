@@ -63,7 +63,7 @@ def print_answer(
     Args:
         question: The user's message.
         setup: The agent and its configuration; its provider is closed afterwards.
-        keeping: The conversation to go on with.
+        keeping: The conversation to continue.
         how: How the question is asked and the answer is printed.
 
     Raises:

@@ -130,7 +130,7 @@ def _table(runs: "Sequence[Summary]") -> "Table":
 
 
 def by_session(runs: "Sequence[Summary]") -> "list[Summary]":
-    """Return *runs* with those of one session together, where its newest one was."""
+    """Return *runs* with the runs of a session together, at the place of the newest."""
     sessions: dict[str, list[Summary]] = {}
     for run in runs:
         sessions.setdefault(run.group_id or run.trace_id, []).append(run)

@@ -5,7 +5,7 @@
 - Instructions and the system items before any other message are one system message, because some
   models drop the second. A later one stays where it is.
 - A tool result carries the name and the id of its call. A result without its call, or a call
-  without its result, is sent as words in its place, because servers refuse half a pair.
+  without its result, is sent as text in its place, because servers refuse half a pair.
 
 Source: openai ``types/responses/response_input_item_param.py`` (3.52), ollama ``api/types.go``
 (``Message``) v0.33.0.
