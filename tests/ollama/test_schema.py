@@ -763,3 +763,13 @@ JSON = st.recursive(
 def test_any_json_value_narrows_to_what_the_server_takes(schema):
     accepted_by_server(narrow_parameters(schema).schema)
     inline_refs(schema)
+
+
+def test_an_arm_whose_own_union_is_only_told_in_words_has_the_type_of_the_rest():
+    arm = {"anyOf": [{}, {"type": "string"}], "items": {}}
+    schema = {"properties": {"a": {"items": {"anyOf": [arm, {"type": "null"}]}}}}
+
+    narrowed = narrow_parameters(schema).schema
+
+    assert narrowed["properties"]["a"]["items"]["anyOf"][0]["type"] == "array"
+    assert narrow_parameters(narrowed).schema == narrowed

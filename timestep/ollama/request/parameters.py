@@ -182,7 +182,7 @@ class _Narrowing:
                 self.merging.lose(path, "anyOf")
                 words = f"{arm.get('description', '')} (one of: {as_json(inner)})".strip()
                 kept = {key: value for key, value in arm.items() if key != "anyOf"}
-                flat.append({**kept, "description": words})
+                flat.append(_with_type({**kept, "description": words}))
             else:
                 said = arm.get("description")
                 flat += [{"description": said, **part} if said else part for part in inner]
@@ -200,11 +200,8 @@ class _Narrowing:
         said = str(node.get("description") or "")
         if text := f"{said} ({'; '.join(words)})".strip() if words else said:
             narrowed["description"] = text
-        if path and not narrowed.keys() & {"type", "enum", "anyOf"}:
-            implied = types_of(node)
-            if implied != list(ALL_TYPES):
-                return {"type": one_or_list(implied), **narrowed}
-        return narrowed
+        is_told = not path or narrowed.keys() & {"type", "enum", "anyOf"}
+        return narrowed if is_told else _with_type(narrowed, types_of(node))
 
     def _kept(self, node: Schema, path: str) -> Schema:
         """Return the keywords of *node* that the server keeps, with what is in them narrowed."""
@@ -252,9 +249,7 @@ class _Narrowing:
                 whole["description"] = f"{whole.get('description') or ''} ({words})".strip()
         if "anyOf" in whole:
             whole["anyOf"] = self._flat(list(map(_mapping, whole["anyOf"])), path)
-        kinds = types_of(whole)
-        is_known = "type" in whole or kinds == list(ALL_TYPES)
-        return whole if is_known else {"type": one_or_list(kinds), **whole}
+        return _with_type(whole)
 
     def _below(self, key: str, value: Any, path: str) -> Any:
         """Return *value*, which stands under *key* of a schema that the server keeps."""
@@ -279,6 +274,13 @@ class _Narrowing:
         if self._inline.cuts > cuts:
             self.merging.lose(join_path(path, key), "$ref")
         return f"{_WORDS.get(key, key)}: {told}"
+
+
+def _with_type(schema: Schema, implied: list[str] | None = None) -> Schema:
+    """Return *schema* with the types that its keywords imply, if it names none and they are not all."""
+    kinds = types_of(schema) if implied is None else implied
+    is_known = "type" in schema or kinds == list(ALL_TYPES)
+    return schema if is_known else {"type": one_or_list(kinds), **schema}
 
 
 def _mapping(schema: Any) -> Schema:
