@@ -107,7 +107,7 @@ class _OpenAIFields(Section, frozen=True):
     timeout: Seconds | None = Field(default=None, examples=[120])
     """How many seconds to wait for the server. Without it, the client's own limits count."""
     max_retries: Retries = 2
-    """How many times a request is sent again after a failure that may pass."""
+    """How many times a request is sent again after a temporary failure."""
     max_concurrency: Concurrency | None = Field(default=None, examples=[4])
     """How many requests a server gets from this process at once. The others wait their turn."""
     query: dict[str, str] = Field(

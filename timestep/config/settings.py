@@ -88,7 +88,7 @@ class Settings(Frozen, BaseSettings):
     )
 
     openai: OpenAISettings = OpenAISettings()
-    """OpenAI, or the server that stands in for it."""
+    """OpenAI, or another server in its place."""
     ollama: OllamaSettings = OllamaSettings()
     """Ollama, local and cloud."""
     providers: dict[ProviderName, ProviderTable] = Field(default_factory=dict)

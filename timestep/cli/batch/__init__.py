@@ -90,7 +90,7 @@ def _check_address(ctx: click.Context, param: click.Parameter, value: str | None
     type=click.IntRange(0),
     default=3,
     show_default=True,
-    help="How often to try again after a failure that may pass.",
+    help="How often to try again after a temporary failure.",
 )
 @click.option(
     "--retry-errors", is_flag=True, help="Ask the lines that failed in an earlier run again."
