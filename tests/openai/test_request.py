@@ -185,16 +185,6 @@ def test_usage_is_asked_for_unless_the_settings_say_no():
     assert options(ModelSettings(), include_usage=False) is None
 
 
-def test_openai_itself_stores_answers_unless_told_not_to():
-    def store(settings, **keywords):
-        asked = ask(settings=settings)
-        return chat_body(asked, model="m", base_url="http://h", **keywords).body.get("store")
-
-    assert store(ModelSettings(), is_openai=True) is True
-    assert store(ModelSettings(store=False), is_openai=True) is False
-    assert store(ModelSettings()) is None
-
-
 def test_settings_of_the_responses_api_are_listed_as_ignored():
     settings = ModelSettings(
         truncation="auto",

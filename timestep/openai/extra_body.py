@@ -17,6 +17,8 @@ _ALSO_CALLED = {
 
 def added_fields(extra_body: Mapping[str, Any], settings: ModelSettings) -> Mapping[str, Any]:
     """Return the fields of *extra_body* about which a call with *settings* says nothing."""
+    if not extra_body:
+        return extra_body
     named = {field.name for field in fields(settings) if getattr(settings, field.name) is not None}
     others = {other for name in named for other in _ALSO_CALLED.get(name, ())}
     said = _ALWAYS_SAID | named | others | (settings.extra_args or {}).keys()

@@ -1,5 +1,7 @@
 """The errors of one exchange with a server that speaks OpenAI's API. Pure."""
 
+from typing import Any
+
 from timestep.errors import BrokenAnswerError, TimestepError
 from timestep.net.connection import CHECK_PROXY, Answer, TransportError
 from timestep.net.origin import Origin
@@ -31,10 +33,9 @@ class Failures:
         }[phase]
         return OpenAITimeoutError(
             f"{text} timeout in the table of the provider allows more seconds.",
-            url=self._url,
             phase=phase,
             seconds=seconds,
-            **self._origin.where(),
+            **self._where(),
         )
 
     def failed(self, exc: TransportError) -> OpenAIConnectionError:
@@ -46,16 +47,18 @@ class Failures:
             text = f"Cannot reach {host}: {reason}. Check base_url, the server and the network."
         else:
             text = f"The connection to {host} broke: {reason}. The server's log may say more."
-        return OpenAIConnectionError(text, url=self._url, **self._origin.where())
+        return OpenAIConnectionError(text, **self._where())
 
     def cut_off(self) -> OpenAIConnectionError:
         """Return the error for an exchange whose provider or event loop was closed."""
         return OpenAIConnectionError(
             f"The request to {self._origin.host} was cut off: its provider or its event loop was "
             "closed. Close them when all runs are done.",
-            url=self._url,
-            **self._origin.where(),
+            **self._where(),
         )
+
+    def _where(self) -> dict[str, Any]:
+        return {"url": self._origin.hide(self._url), **self._origin.where()}
 
 
 def broken(what: str, origin: Origin) -> BrokenAnswerError:

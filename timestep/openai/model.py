@@ -105,6 +105,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             settings=settings,
         )
         self._wire = wire
+        self._has_short_ids = wire.endpoint.wants_short_call_ids
 
     @property
     def _host(self) -> str:
@@ -127,14 +128,13 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             ),
             model=self.model,
             base_url=endpoint.base_url,
-            is_openai=endpoint.is_openai,
             include_usage=options.include_usage and not self._wire.refuses_stream_options,
         )
         self._warnings.ignored(made.ignored)
         body = {**added_fields(options.extra_body, call.settings), **made.body}
         if call.output is not None and not call.output.is_plain_text():
             body = self._with_format(body, call)
-        if endpoint.wants_short_call_ids:
+        if self._has_short_ids:
             body["messages"] = short_ids(body["messages"])
         return ChatRequest(
             body,
@@ -185,10 +185,9 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
     async def _ask(
         self, request: ChatRequest, reply: Reply, call: ModelCall, span: GenerationSpan
     ) -> AsyncGenerator[Events]:
-        origin = self._origin(request)
-        exchange = self._wire.exchange(request.body, request.headers, request.query, origin)
+        exchange = self._wire.exchange(request.body, request.headers, request.query, reply.origin)
         keep_bytes(span, call.tracing, exchange)
-        reader = ChatReader(origin, origin.hide(exchange.request.url.partition("?")[0]))
+        reader = ChatReader(reply.origin, exchange.request.url.partition("?")[0])
         try:
             async for piece in exchange:
                 if chunks := reader.feed(piece):

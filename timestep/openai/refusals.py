@@ -101,7 +101,7 @@ def status_error(
     lowered = {name.lower(): value for name, value in headers.items()}
     waits = {"retry-after": lowered.get("llm_provider-retry-after", ""), **lowered}
     facts: dict[str, Any] = {
-        "url": url,
+        "url": origin.hide(url),
         "status_code": status,
         "headers": {name: origin.clean(value) for name, value in without_private(lowered).items()},
         "body": said if document is None else _error_in(origin.masked(document)),
@@ -121,7 +121,7 @@ def said_error(document: object, origin: Origin, url: str) -> TimestepError:
     named = map(_status, (error.get("code"), error.get("status")))
     status = next((found for found in named if found), 0)
     facts: dict[str, Any] = {
-        "url": url,
+        "url": origin.hide(url),
         "status_code": status,
         "came_late": True,
         "body": origin.masked(error) or said,

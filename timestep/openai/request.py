@@ -125,16 +125,13 @@ class ChatBody:
     call_ids: frozenset[str] = frozenset()
 
 
-def chat_body(
-    ask: Ask, *, model: str, base_url: str, is_openai: bool = False, include_usage: bool = True
-) -> ChatBody:
+def chat_body(ask: Ask, *, model: str, base_url: str, include_usage: bool = True) -> ChatBody:
     """The request that puts *ask* to *model*.
 
     Args:
         ask: The question.
         model: The name the server knows the model by.
         base_url: Decides which thinking the SDK's converter sends back.
-        is_openai: Stores the answer where the settings do not say, as OpenAI's own API wants it.
         include_usage: Asks for token counts where the settings do not say.
 
     Raises:
@@ -163,7 +160,7 @@ def chat_body(
     if tools:
         body["tools"] = _plain(tools)
     body |= {name: value for name, value in choices.items() if not isinstance(value, Omit)}
-    body |= _settings(settings, has_tools=bool(tools), is_openai=is_openai)
+    body |= _settings(settings, has_tools=bool(tools))
     if settings.include_usage is not None or include_usage:
         body["stream_options"] = {"include_usage": settings.include_usage is not False}
     _add_extra_args(body, settings.extra_args or {})
@@ -191,13 +188,11 @@ def _messages(ask: Ask, history: History, model: str, base_url: str) -> list[Jso
     return cast("list[Json]", _plain(converted))
 
 
-def _settings(settings: ModelSettings, *, has_tools: bool, is_openai: bool) -> Json:
+def _settings(settings: ModelSettings, *, has_tools: bool) -> Json:
     """The fields of the body that *settings* give a value."""
     found: Json = {
         name: value for name in _SENT if (value := getattr(settings, name, None)) is not None
     }
-    if settings.store is None and is_openai:
-        found["store"] = True
     if settings.reasoning is not None and settings.reasoning.effort is not None:
         found["reasoning_effort"] = settings.reasoning.effort
     if has_tools and settings.parallel_tool_calls is not None:

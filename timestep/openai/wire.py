@@ -36,6 +36,11 @@ class ChatWire:
 
     def __init__(self, endpoint: OpenAIEndpoint) -> None:
         self.endpoint = endpoint
+        self.host = authority(endpoint.base_url)
+        """The scheme and authority of the server."""
+        sent = endpoint.sent_headers
+        self._headers = {**_HEADERS, **{name.lower(): value for name, value in sent.items()}}
+        self._secrets = (*secrets_in(sent), *secrets_in_url(endpoint.base_url))
         self._url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
         self._client = Client(
             endpoint.base_url,
@@ -47,17 +52,11 @@ class ChatWire:
         self.refuses_stream_options = False
         """True once the server refused to be asked for usage."""
 
-    @property
-    def host(self) -> str:
-        """The scheme and authority of the server."""
-        return authority(self.endpoint.base_url)
-
     def origin(self, model: str, headers: Mapping[str, str]) -> Origin:
         """Return who is asked for *model*, with *headers* beside the endpoint's own."""
-        own = (*secrets_in(self.endpoint.sent_headers), *secrets_in_url(self.endpoint.base_url))
         command = self.endpoint.key_command
         printed = () if command is None else command.printed
-        return Origin(model, self.host, (*own, *secrets_in(headers)), printed)
+        return Origin(model, self.host, (*self._secrets, *secrets_in(headers)), printed)
 
     def exchange(
         self,
@@ -67,14 +66,11 @@ class ChatWire:
         origin: Origin,
     ) -> Exchange:
         """Return one exchange of ``POST /chat/completions``; nothing is sent before it is iterated."""
-        own = {name.lower(): value for name, value in self.endpoint.sent_headers.items()}
-        own |= {name.lower(): value for name, value in headers.items()}  # none is sent twice
+        own = {name.lower(): value for name, value in headers.items()}  # none is sent twice
         fields = {**self.endpoint.query, **query}
         url = f"{self._url}?{urlencode(fields, doseq=True)}" if fields else self._url
-        request = Request("POST", url, {**_HEADERS, **own}, encode(body))
-        return self._client.exchange(
-            request, Failures(origin, origin.hide(self._url)), limited=True
-        )
+        request = Request("POST", url, {**self._headers, **own}, encode(body))
+        return self._client.exchange(request, Failures(origin, self._url), limited=True)
 
     def follow(self, error: OpenAIStatusError) -> bool:
         """Move to where *error* redirects, if that is on the same origin; False otherwise."""
