@@ -449,7 +449,7 @@ def test_a_proxy_that_catches_this_machine_is_told(findings, ollama, monkeypatch
 @pytest.mark.parametrize(
     ("status", "body", "expected", "words"),
     [
-        (401, '{"error":{"message":"no"}}', "problem", "Check the key"),
+        (401, '{"error":{"message":"no"}}', "problem", "Check api_key"),
         (200, '{"data":[{"id":"b"}]}', "warning", "is not among the models"),
         (200, '{"data":[{"id":"a"}]}', "ok", "groq/a (quick) is there."),
     ],

@@ -143,7 +143,7 @@ def test_other_providers_are_listed_too(invoke, ollama):
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (401, '{"error":{"message":"no"}}', "answered 401: no. Check the key"),
+        (401, '{"error":{"message":"no"}}', "answered 401: no. Check api_key"),
         (200, "<html>", "Check the base URL"),
         (
             200,

@@ -87,6 +87,47 @@ STATUSES: Mapping[int, Meaning] = {
 
 FAILED = Meaning("host", passes=True, reason="busy")
 
+CODES: Mapping[str, str] = {
+    "context_length_exceeded": "context",
+    "exceed_context_size_error": "context",
+    "contextwindowexceedederror": "context",
+    "model_not_found": "model",
+    "not_found_error": "model",
+    "authentication_error": "key",
+    "invalid_api_key": "key",
+    "permission_error": "key",
+    "insufficient_quota": "quota",
+    "quota_exceeded": "quota",
+    "billing_hard_limit_reached": "quota",
+    "rate_limit_error": "rate",
+    "rate_limit_exceeded": "rate",
+    "too_many_requests": "rate",
+    "api_error": "busy",
+    "internal_error": "busy",
+    "internal_server_error": "busy",
+    "insufficient_system_resource": "busy",
+    "overloaded": "busy",
+    "overloaded_error": "busy",
+    "server_error": "busy",
+    "service_unavailable": "busy",
+    "unavailable_error": "busy",
+    "timeout_error": "timeout",
+    "content_filter": "filter",
+    "content_policy_violation": "filter",
+    "invalid_prompt": "prompt",
+}
+"""What servers that speak OpenAI's API call failures, and the kind of each."""
+
+_KINDS: Mapping[str, FallbackReason] = {
+    "model": "not_found",
+    "key": "authentication",
+    "quota": "rate_limit",
+    "rate": "rate_limit",
+    "busy": "busy",
+    "timeout": "timeout",
+}
+"""For the other kinds the caller has to act, even when the status says that the server failed."""
+
 
 def meaning_of(error: Exception) -> Meaning | None:
     """Return what *error* means, or None if timestep did not raise it."""
@@ -119,6 +160,11 @@ def _of_chain(error: AllModelsFailedError) -> Meaning:
     known = [wait for wait in waits if wait is not None]
     wait = min(known) if known and len(known) == len(waits) else None
     return replace(MEANINGS[AllModelsFailedError], passes=bool(waits), wait=wait)
+
+
+def reason_of_code(code: str) -> FallbackReason | None:
+    """Return why another model may do better after a failure called *code*, one of `CODES`."""
+    return _KINDS.get(CODES[code])
 
 
 def meaning_of_status(status: int) -> Meaning:

@@ -14,14 +14,13 @@ All are read in the same way, so that whole and streamed answers end in the same
 
 import ast
 import re
-from collections.abc import Mapping
 from typing import Any, Self, cast
 
 import openai
 from agents import ModelBehaviorError
 from agents.items import TResponseStreamEvent
 
-from timestep.errors.meaning import meaning_of, meaning_of_status
+from timestep.errors.meaning import CODES, meaning_of, meaning_of_status, reason_of_code
 from timestep.net.chains import FallbackReason
 
 _FOREIGN: tuple[tuple[type[Exception], FallbackReason], ...] = (
@@ -31,34 +30,6 @@ _FOREIGN: tuple[tuple[type[Exception], FallbackReason], ...] = (
     (ConnectionError, "connection"),
 )
 """Errors that are not of our tree; `timestep.errors.meaning` has ours."""
-
-_WORDS: Mapping[str, FallbackReason | None] = {
-    "api_error": "busy",
-    "internal_error": "busy",
-    "internal_server_error": "busy",
-    "overloaded": "busy",
-    "overloaded_error": "busy",
-    "server_error": "busy",
-    "service_unavailable": "busy",
-    "unavailable_error": "busy",
-    "insufficient_quota": "rate_limit",
-    "quota_exceeded": "rate_limit",
-    "rate_limit_error": "rate_limit",
-    "rate_limit_exceeded": "rate_limit",
-    "too_many_requests": "rate_limit",
-    "model_not_found": "not_found",
-    "not_found_error": "not_found",
-    "timeout_error": "timeout",
-    "authentication_error": "authentication",
-    "invalid_api_key": "authentication",
-    "permission_error": "authentication",
-    # The caller must act, even if the type beside the code says that the server failed.
-    "content_filter": None,
-    "content_policy_violation": None,
-    "context_length_exceeded": None,
-    "invalid_prompt": None,
-}
-"""The names of failures, of OpenAI and of other servers that speak its API."""
 
 _FAILED = re.compile(
     r"Responses stream ended with terminal event `response\.failed`\. "
@@ -107,7 +78,7 @@ def reason_of(error: Exception) -> FallbackReason | None:
     match error:
         case openai.APIStatusError():
             code = str(error.code)
-            return _WORDS[code] if code in _WORDS else meaning_of_status(error.status_code).reason
+            return _of_words(code) if code in CODES else meaning_of_status(error.status_code).reason
         case openai.APIError():
             return _of_words(error.code, error.type)
         case StreamFailureError():
@@ -123,8 +94,8 @@ def _of_words(*words: object) -> FallbackReason | None:
     for word in map(str, words):
         if re.fullmatch(r"[45]\d\d", word):
             return meaning_of_status(int(word)).reason
-        if word in _WORDS:
-            return _WORDS[word]
+        if word in CODES:
+            return reason_of_code(word)
     return None
 
 

@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 
+class WrongShape(ValueError):  # noqa: N818 - the reader makes the error of it
+    """A server sent something else; the message says what, in words that follow "sent"."""
+
+
 def mapping(value: object) -> Mapping[str, Any]:
     """Return *value*, or an empty mapping when it is something else."""
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

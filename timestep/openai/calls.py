@@ -15,14 +15,10 @@ from typing import Any, cast
 
 from timestep.answer.chunks import Call
 from timestep.net.encoding import is_finite
-from timestep.net.foreign import mapping
+from timestep.net.foreign import WrongShape, mapping
 from timestep.net.limits import MOST_CALLS
 
 _STRUCTURE = re.compile(r"""["\\{}\[\]]""")
-
-
-class TooManyCalls(Exception):  # noqa: N818 - the reader makes the error of it
-    """An answer holds more calls than `MOST_CALLS`."""
 
 
 @dataclass(slots=True)
@@ -108,7 +104,7 @@ class PendingCalls:
         """Add one entry of ``tool_calls``.
 
         Raises:
-            TooManyCalls: It begins one call too many.
+            WrongShape: It begins one call too many.
         """
         function = mapping(piece.get("function"))
         index, call_id, name = piece.get("index"), piece.get("id"), function.get("name")
@@ -134,7 +130,7 @@ class PendingCalls:
             if call is not None and call.is_continued_by(index, call_id, name):
                 return call
         if len(self._calls) >= MOST_CALLS:
-            raise TooManyCalls
+            raise WrongShape(f"more than {MOST_CALLS:,} tool calls in one answer")
         call = _Pending(index)
         self._calls.append(call)
         self._by_index[index] = call

@@ -12,12 +12,11 @@ from typing import Any, cast
 
 from timestep.answer.chunks import Chunk, End, Refusal, Text, Thinking, TokenLogprobs, Usage, count
 from timestep.answer.logprobs import read_logprobs
-from timestep.net.foreign import mapping
-from timestep.net.limits import MOST_CALLS
+from timestep.net.foreign import WrongShape, mapping
 from timestep.net.origin import Origin
-from timestep.openai.calls import PendingCalls, TooManyCalls
+from timestep.openai.calls import PendingCalls
 from timestep.openai.failures import broken
-from timestep.openai.reasoning import ReasoningDetails, TooManyDetails
+from timestep.openai.reasoning import ReasoningDetails
 from timestep.openai.refusals import said_error
 
 _HUGE = 1e9
@@ -60,6 +59,12 @@ class Completion:
         Raises:
             TimestepError: The server reports a failure, or *fields* is not a piece of an answer.
         """
+        try:
+            self._add(fields, chunks)
+        except WrongShape as exc:
+            raise broken(f"sent {exc}", self._origin) from exc
+
+    def _add(self, fields: Mapping[str, Any], chunks: list[Chunk]) -> None:
         if usage := fields.get("usage"):
             self._count(mapping(usage))
         choices = fields.get("choices")
@@ -67,7 +72,7 @@ class Completion:
             return  # a usage chunk, a ping, or a filter's report on the prompt
         choice = mapping(cast("list[object]", choices)[0])
         if not choice:
-            raise broken("sent a choice that is not an object", self._origin)
+            raise WrongShape("a choice that is not an object")
         if choice.get("index") not in (None, 0):
             return  # only the first choice counts
         if choice.get("error"):
@@ -75,7 +80,7 @@ class Completion:
         self.has_begun = True
         before = len(chunks)
         if logprobs := mapping(choice.get("logprobs")).get("content"):
-            chunks.append(TokenLogprobs(self._logprobs(logprobs)))
+            chunks.append(TokenLogprobs(_logprobs(logprobs)))
         self._delta(mapping(choice.get("delta") or choice.get("message")), chunks)
         if reason := choice.get("finish_reason"):
             self._finish(str(reason))
@@ -84,10 +89,10 @@ class Completion:
 
     def _delta(self, delta: Mapping[str, Any], chunks: list[Chunk]) -> None:
         if thinking := delta.get("reasoning_content"):
-            chunks.append(Thinking(self._text(thinking, "reasoning")))
+            chunks.append(Thinking(_text(thinking, "reasoning")))
         elif thinking := delta.get("reasoning"):
-            chunks.append(Thinking(self._text(thinking, "reasoning"), "reasoning"))
-        self._add_details(delta.get("reasoning_details"))
+            chunks.append(Thinking(_text(thinking, "reasoning"), "reasoning"))
+        self._details.add(delta.get("reasoning_details"))
         if content := delta.get("content"):
             if isinstance(content, str):
                 self._write(content, chunks)
@@ -95,27 +100,14 @@ class Completion:
                 self._parts(content, chunks)
         self.ignored.update(filter(delta.get, _UNREAD))
         if refusal := delta.get("refusal"):
-            chunks.append(Refusal(self._text(refusal, "a refusal")))
+            chunks.append(Refusal(_text(refusal, "a refusal")))
         if calls := delta.get("tool_calls"):
             if not isinstance(calls, list):
-                raise broken("sent tool_calls that are not a list", self._origin)
+                raise WrongShape("tool_calls that are not a list")
             for call in cast("list[object]", calls):
-                self._add_call(mapping(call))
+                self._calls.add(mapping(call))
         elif call := delta.get("function_call"):
-            self._add_call({"function": call})
-
-    def _add_details(self, pieces: object) -> None:
-        try:
-            self._details.add(pieces)
-        except TooManyDetails as exc:
-            raise broken("sent too many reasoning_details in one answer", self._origin) from exc
-
-    def _add_call(self, piece: Mapping[str, Any]) -> None:
-        try:
-            self._calls.add(piece)
-        except TooManyCalls as exc:
-            what = f"sent more than {MOST_CALLS:,} tool calls in one answer"
-            raise broken(what, self._origin) from exc
+            self._calls.add({"function": call})
 
     def _write(self, text: str, chunks: list[Chunk]) -> None:
         if self._calls:
@@ -126,7 +118,7 @@ class Completion:
     def _parts(self, parts: object, chunks: list[Chunk]) -> None:
         """Read content that is a list of parts, as Mistral writes thinking and text."""
         if not isinstance(parts, list):
-            raise broken("sent content that is neither text nor a list", self._origin)
+            raise WrongShape("content that is neither text nor a list")
         for part in map(mapping, cast("list[object]", parts)):
             if part.get("type") == "thinking":
                 inner = part.get("thinking")
@@ -134,9 +126,9 @@ class Completion:
                     cast("list[object]", inner) if isinstance(inner, list) else [{"text": inner}]
                 )
                 found = [mapping(text).get("text") for text in texts]
-                chunks += [Thinking(self._text(text, "thinking")) for text in found if text]
+                chunks += [Thinking(_text(text, "thinking")) for text in found if text]
             elif said := part.get("text"):
-                self._write(self._text(said, "content"), chunks)
+                self._write(_text(said, "content"), chunks)
             elif part.get("type") != "text":
                 self.ignored.add("parts that are not text")
 
@@ -184,13 +176,15 @@ class Completion:
             else None,
         )
 
-    def _text(self, text: object, name: str) -> str:
-        if isinstance(text, str):
-            return text
-        raise broken(f"sent {name} that is not text", self._origin)
 
-    def _logprobs(self, entries: object) -> list[Mapping[str, Any]]:
-        try:
-            return read_logprobs(entries)
-        except ValueError as exc:
-            raise broken("sent logprobs that are not a list of tokens", self._origin) from exc
+def _text(text: object, name: str) -> str:
+    if isinstance(text, str):
+        return text
+    raise WrongShape(f"{name} that is not text")
+
+
+def _logprobs(entries: object) -> list[Mapping[str, Any]]:
+    try:
+        return read_logprobs(entries)
+    except ValueError as exc:
+        raise WrongShape("logprobs that are not a list of tokens") from exc

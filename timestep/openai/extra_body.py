@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 from agents import ModelSettings
+
+from timestep.errors import UnsupportedInputError
 
 _ALWAYS_SAID = {"model", "messages", "input", "instructions", "tools", "stream"}
 _ALSO_CALLED = {
@@ -23,3 +25,12 @@ def added_fields(extra_body: Mapping[str, Any], settings: ModelSettings) -> Mapp
     others = {other for name in named for other in _ALSO_CALLED.get(name, ())}
     said = _ALWAYS_SAID | named | others | (settings.extra_args or {}).keys()
     return {name: value for name, value in extra_body.items() if name not in said}
+
+
+def fields_of(value: object, name: str) -> dict[str, Any]:
+    """Return *value* of the setting *name*, which must be a mapping; empty for None."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UnsupportedInputError(f"{name} is {type(value).__name__}; pass a dict.")
+    return dict(cast("Mapping[str, Any]", value))

@@ -1,17 +1,21 @@
 """The list of models that an OpenAI API has: ``GET /models``.
 
-It is asked over httpx and not with OpenAI's client, which takes a second to import. Only a refusal
-imports that, for an error that says the same as one of the client.
+It is asked over httpx and not with OpenAI's client, which takes a second to import.
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
 from timestep.net.httpx_options import httpx_options
+from timestep.net.origin import Origin
+from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.urls import authority
 from timestep.openai.endpoint import OpenAIEndpoint
+
+if TYPE_CHECKING:
+    from timestep.errors import TimestepError
 
 _UNAUTHORIZED = 401
 
@@ -21,14 +25,14 @@ async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
 
     Raises:
         httpx.TransportError: The server cannot be reached.
-        OpenAIError: It refused.
+        OpenAIStatusError: It refused.
         ValueError: The answer is not a list of models; or a proxy or a certificate cannot be used.
     """
     options = httpx_options(endpoint.base_url, endpoint.reach)
     async with httpx.AsyncClient(timeout=endpoint.timeout, **options) as client:
         answer = await _ask(client, endpoint)
     if not answer.is_success:
-        raise _refused(answer)
+        raise _refused(answer, endpoint)
     document: Any = answer.json()
     if isinstance(document, dict):
         document = cast("dict[str, Any]", document).get("data")
@@ -56,26 +60,13 @@ async def _ask(client: httpx.AsyncClient, endpoint: OpenAIEndpoint) -> httpx.Res
     return await client.get(url, params=endpoint.query, headers=sent)
 
 
-def _refused(answer: httpx.Response) -> Exception:
-    import httpx2  # noqa: PLC0415 - only a refusal needs it
-    import openai  # noqa: PLC0415 - as above
+def _refused(answer: httpx.Response, endpoint: OpenAIEndpoint) -> "TimestepError":
+    from timestep.openai.refusals import status_error  # noqa: PLC0415 - it imports OpenAI's client
 
-    request = httpx2.Request("GET", str(answer.url))
-    response = httpx2.Response(answer.status_code, request=request, headers=dict(answer.headers))
-    return openai.APIStatusError(
-        f"Error code: {answer.status_code}", response=response, body=_error_in(answer)
-    )
-
-
-def _error_in(answer: httpx.Response) -> object:
-    """Return the error in the body of *answer*, as OpenAI's client finds it."""
-    try:
-        document = answer.json()
-    except ValueError:
-        return None
-    if not isinstance(document, dict):
-        return document
-    return cast("dict[str, object]", document).get("error", cast("object", document))
+    secrets = (*secrets_in(answer.request.headers), *secrets_in_url(endpoint.base_url))
+    origin = Origin(None, authority(endpoint.base_url), secrets)
+    url = f"{endpoint.base_url}/models"
+    return status_error(answer.status_code, answer.headers, answer.content, origin, url)
 
 
 def _has_id(entry: object) -> bool:

@@ -12,15 +12,11 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from timestep.net.encoding import is_finite
-from timestep.net.foreign import mapping
+from timestep.net.foreign import WrongShape, mapping
 
 _JOINED = ("text", "summary", "data")
 _MOST = 1_000
 """Of the entries of an answer."""
-
-
-class TooManyDetails(Exception):  # noqa: N818 - the reader makes the error of it
-    """An answer holds more entries than `_MOST`."""
 
 
 class _Pieces(list[str]):
@@ -40,7 +36,7 @@ class ReasoningDetails:
         """Add the value of one delta; what is not a list of objects is left out.
 
         Raises:
-            TooManyDetails: It begins one entry too many.
+            WrongShape: It begins one entry too many.
         """
         if isinstance(pieces, list):
             for piece in map(mapping, cast("list[object]", pieces)):
@@ -68,7 +64,7 @@ class ReasoningDetails:
         if known is not None and (not new_id or known.get("id") in (None, new_id)):
             return known
         if len(self._entries) >= _MOST:
-            raise TooManyDetails
+            raise WrongShape("too many reasoning_details in one answer")
         entry: dict[str, Any] = {}
         self._entries.append(entry)
         if place:

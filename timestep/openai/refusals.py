@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from timestep.errors import ModelOutputError, TimestepError
+from timestep.errors.meaning import CODES
 from timestep.errors.retry import retry_after
 from timestep.net.foreign import mapping
 from timestep.net.origin import Origin
@@ -30,36 +31,6 @@ from timestep.openai.errors import (
     OpenAIStatusError,
     OpenAIUnprocessableEntityError,
 )
-
-_CODES: Mapping[str, str] = {
-    "context_length_exceeded": "context",
-    "exceed_context_size_error": "context",
-    "contextwindowexceedederror": "context",
-    "model_not_found": "model",
-    "not_found_error": "model",
-    "authentication_error": "key",
-    "invalid_api_key": "key",
-    "permission_error": "key",
-    "insufficient_quota": "quota",
-    "quota_exceeded": "quota",
-    "billing_hard_limit_reached": "quota",
-    "rate_limit_error": "rate",
-    "rate_limit_exceeded": "rate",
-    "too_many_requests": "rate",
-    "api_error": "busy",
-    "internal_error": "busy",
-    "internal_server_error": "busy",
-    "insufficient_system_resource": "busy",
-    "overloaded": "busy",
-    "overloaded_error": "busy",
-    "server_error": "busy",
-    "service_unavailable": "busy",
-    "unavailable_error": "busy",
-    "timeout_error": "busy",
-    "content_filter": "filter",
-    "content_policy_violation": "filter",
-}
-"""What servers call failures, and the kind of each."""
 
 _CONTEXT = re.compile(
     r"maximum context length"
@@ -158,11 +129,11 @@ def _kind(document: object, said: str) -> str | None:
     error = mapping(_error_in(document))
     for name in ("code", "type"):
         word = str(error.get(name) or "").lower()
-        if word in _CODES and _CODES[word] != "busy":
-            return _CODES[word]
+        if word in CODES and CODES[word] != "busy":
+            return CODES[word]
         if _CONTEXT.search(said):
             return "context"
-        if word in _CODES:
+        if word in CODES:
             return "busy"
         if (status := _status(error.get(name))) is not None:
             refuses = status not in {401, 403, 429}
@@ -208,7 +179,7 @@ def _error(
         case "rate":
             step = "Wait, or ask for a higher limit there; ModelSettings(retry=…) repeats it."
             return OpenAIRateLimitError(f"{what} {step}", **facts)
-        case "busy":
+        case "busy" | "timeout":
             step = "The same request may work in a moment; ModelSettings(retry=…) repeats it."
             return OpenAIServerBusyError(f"{what} {step}", **facts)
         case "filter":

@@ -23,8 +23,10 @@ from agents import (
 )
 from agents.models.chatcmpl_converter import Converter
 from openai import Omit
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
 from timestep.errors import UnsupportedInputError
+from timestep.openai.extra_body import fields_of
 from timestep.openai.history import History
 
 Json: TypeAlias = dict[str, Any]
@@ -48,43 +50,11 @@ _SENT = (
 """Fields of `ModelSettings` that the API calls by the same name."""
 _ONLY_RESPONSES = ("truncation", "response_include", "context_management")
 """Fields of `ModelSettings` that only the Responses API has."""
-_EXTRA_ARGS = frozenset(
-    {
-        "audio",
-        "frequency_penalty",
-        "function_call",
-        "functions",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_tokens",
-        "metadata",
-        "modalities",
-        "moderation",
-        "n",
-        "parallel_tool_calls",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "reasoning_effort",
-        "response_format",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "stop",
-        "store",
-        "temperature",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-        "user",
-        "verbosity",
-        "web_search_options",
-    }
-)
+_EXTRA_ARGS = CompletionCreateParamsBase.__annotations__.keys() - {
+    "messages",
+    "model",
+    "stream_options",
+}
 """The keywords of openai's ``chat.completions.create`` that go into the body."""
 
 
@@ -165,13 +135,13 @@ def chat_body(ask: Ask, *, model: str, base_url: str, include_usage: bool = True
         body["stream_options"] = {"include_usage": settings.include_usage is not False}
     _add_extra_args(body, settings.extra_args or {})
     return ChatBody(
-        body={**body, **_object(settings.extra_body, "extra_body")},
+        body={**body, **fields_of(settings.extra_body, "extra_body")},
         headers={
             name: value
             for name, value in (settings.extra_headers or {}).items()
             if isinstance(value, str)
         },
-        query=_object(settings.extra_query, "extra_query"),
+        query=fields_of(settings.extra_query, "extra_query"),
         ignored=(*dict.fromkeys(history.ignored), *_ignored(settings)),
         call_ids=history.call_ids,
     )
@@ -224,15 +194,6 @@ def _ignored(settings: ModelSettings) -> Iterable[str]:
     for name, value in (settings.reasoning.to_dict() if settings.reasoning else {}).items():
         if name != "effort" and value is not None:
             yield f"reasoning.{name}"
-
-
-def _object(value: object, name: str) -> Json:
-    """Return *value* of the setting *name*, which must be a mapping; empty for None."""
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise UnsupportedInputError(f"{name} is {type(value).__name__}; pass a dict.")
-    return dict(cast("Mapping[str, Any]", value))
 
 
 def _plain(value: Any) -> Any:

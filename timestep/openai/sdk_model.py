@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from agents import Model, ModelSettings
 from openai import Omit
 
 from timestep.answer.defaults import DefaultedModel, ModelDefaults
-from timestep.errors import UnsupportedInputError
 from timestep.net.encoding import encode
-from timestep.openai.extra_body import added_fields
+from timestep.openai.extra_body import added_fields, fields_of
 
 _NOT_SENT = {"timeout"}
 """Arguments of openai's client that are no part of the body."""
@@ -54,11 +53,7 @@ def _checked(value: object, name: str) -> Mapping[str, Any]:
     Raises:
         UnsupportedInputError: It is not a mapping, or JSON cannot say what it holds.
     """
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise UnsupportedInputError(f"{name} is {type(value).__name__}; pass a dict.")
-    found = cast("Mapping[str, Any]", value)
+    found = fields_of(value, name)
     sent = {k: v for k, v in found.items() if k not in _NOT_SENT and not isinstance(v, Omit)}
     encode({name: sent})
     return found

@@ -133,16 +133,7 @@ class ChatReader:
             return
         if not data.strip():
             return
-        self._check_values(data)
-        try:
-            parsed = from_json(data)
-        except ValueError as exc:
-            raise broken(
-                f"sent {self._origin.quote(data)}, which is not JSON, as an event", self._origin
-            ) from exc
-        if not isinstance(parsed, dict):
-            raise broken("sent an event that is not a JSON object", self._origin)
-        fields = cast("dict[str, Any]", parsed)
+        fields = self._object_in(data, "sent an event")
         if name == "error" or _is_error(fields):
             raise said_error(fields, self._origin, self._url)
         self._completion.add(fields, chunks)
@@ -150,15 +141,7 @@ class ChatReader:
     def _read_document(self, body: bytes) -> list[Chunk]:
         chunks: list[Chunk] = []
         try:
-            self._check_values(body)
-            try:
-                parsed = from_json(body)
-            except ValueError as exc:
-                what = f"answered with {self._origin.quote(body)}, which is not JSON"
-                raise broken(what, self._origin) from exc
-            if not isinstance(parsed, dict):
-                raise broken("answered with JSON that is not an object", self._origin)
-            fields = cast("dict[str, Any]", parsed)
+            fields = self._object_in(body, "answered with something")
             if _is_error(fields):
                 raise said_error(fields, self._origin, self._url)
             self._completion.add(fields, chunks)
@@ -176,9 +159,18 @@ class ChatReader:
         self._has_ended = True
         self._completion.end(chunks)
 
-    def _check_values(self, data: bytes) -> None:
+    def _object_in(self, data: bytes, what: str) -> dict[str, Any]:
+        """Return the JSON object *data*; *what* begins the error for something else."""
         if has_too_many_values(data):
             raise broken(f"sent JSON of more than {MOST_VALUES:,} values", self._origin)
+        try:
+            parsed = from_json(data)
+        except ValueError as exc:
+            what = f"{what} that is not JSON, {self._origin.quote(data)}"
+            raise broken(what, self._origin) from exc
+        if not isinstance(parsed, dict):
+            raise broken(f"{what} that is not a JSON object", self._origin)
+        return cast("dict[str, Any]", parsed)
 
 
 def _is_error(fields: Mapping[str, Any]) -> bool:
