@@ -367,8 +367,6 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         return DefaultedModel(model, reduce(lambda outer, inner: inner.resolve(outer), found))
 
     def _refuse_unknown(self, name: str) -> None:
-        from timestep.config.kinds import KINDS  # noqa: PLC0415 - see above
-
         prefix, rest = split_prefix(name)
         if not rest.strip():
             raise UnknownModelError(
@@ -378,8 +376,11 @@ class MultiModelProvider(Unpicklable, MultiProvider):
             )
         if prefix is None or prefix == "openai" or self._takes_unknown_prefixes:
             return
-        is_built_in = prefix in KINDS and KINDS[prefix].is_built_in
-        if not is_built_in and not self._map.has_prefix(prefix):
+        if self._map.has_prefix(prefix):
+            return
+        from timestep.config.kinds import KINDS  # noqa: PLC0415 - see above
+
+        if prefix not in KINDS or not KINDS[prefix].is_built_in:
             raise UnknownModelError.for_prefix(prefix, self._known_prefixes())
 
     def _named(self, name: str) -> Model:
