@@ -1,9 +1,10 @@
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from agents import Agent, function_tool
+from agents import Agent, ModelProvider, function_tool
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
@@ -52,7 +53,7 @@ async def test_no_more_lines_are_under_way_than_allowed(fake_ollama, provider):
 
     batch = run(lines(), provider, concurrency=3)
     await anext(batch)
-    assert taken <= 3 + 3 + 1  # asked, waiting to be read, and the one that was read
+    assert taken == 3  # the one that was read makes room when the next one is wanted
     await batch.aclose()
 
 
@@ -100,6 +101,20 @@ async def test_an_agent_answers_with_its_tools(fake_ollama, provider):
     [result] = await results(prompts(1), provider, agent=agent)
     assert result.text == "It is 8."
     assert fake_ollama.chats[1]["messages"][-1]["content"] == "8"
+
+
+async def test_a_model_is_made_once_for_a_batch(fake_ollama, provider):
+    fake_ollama.reply(echo, times=None)
+    made = Counter()
+
+    class Counting(ModelProvider):
+        def get_model(self, model_name):
+            made[model_name] += 1
+            return provider.get_model(model_name)
+
+    lines = [*prompts(5), {"prompt": "x", "model": "ollama/other"}]
+    await results(lines, Counting())
+    assert made == {None: 1, "ollama/other": 1}
 
 
 async def test_a_failure_is_a_row_and_the_others_go_on(fake_ollama, provider):
@@ -210,13 +225,22 @@ def test_rows_of_an_earlier_run_are_known(tmp_path):
         assert [output.has(line) for line in (first, second, third)] == [True, False, False]
 
 
-def test_a_torn_last_line_is_cut_off(tmp_path):
+def test_an_id_with_half_a_surrogate_pair_is_known_again(tmp_path):
+    [line] = lines_of({"id": "half \ud800", "prompt": "x"})
+    for is_known in (False, True):
+        with Output(tmp_path / "out.jsonl") as output:
+            assert output.has(line) == is_known
+            output.write(row(line), failed=False)
+
+
+@pytest.mark.parametrize("left", [1, 30, -5])
+def test_a_torn_last_line_is_cut_off(tmp_path, left):
     path = tmp_path / "out.jsonl"
     first, second = lines_of(*prompts(2))
     with Output(path) as output:
         output.write(row(first), failed=False)
     whole = path.read_bytes()
-    path.write_bytes(whole + json.dumps(row(second)).encode()[:-5])
+    path.write_bytes(whole + json.dumps(row(second)).encode()[:left])
     with Output(path) as output:
         assert [output.has(line) for line in (first, second)] == [True, False]
     assert path.read_bytes() == whole
@@ -245,6 +269,28 @@ def test_a_file_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(OutputError, match=r"notes.jsonl:1 is not a row of a batch"):
         Output(path)
     assert path.read_text() == '{"custom_id": 5}\n'
+
+
+def test_a_file_of_something_else_is_not_cut_either(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("remember the milk")
+    with pytest.raises(OutputError, match=r"notes.txt:1 is not a row of a batch"):
+        Output(path)
+    assert path.read_text() == "remember the milk"
+
+
+def test_failures_that_are_something_else_are_not_deleted(tmp_path):
+    path = tmp_path / "out.errors.jsonl"
+    path.write_text("my own\n")
+    with pytest.raises(OutputError, match=r"out.errors.jsonl:1 is not a row of a batch"):
+        Output(tmp_path / "out.jsonl", retry_errors=True)
+    assert path.read_text() == "my own\n"
+
+
+def test_two_names_of_one_output_are_one_output(tmp_path):
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "out.jsonl")
+    with Output(tmp_path / "out.jsonl"), pytest.raises(OutputError, match="Another run is writing"):
+        Output(tmp_path / "link.jsonl")
 
 
 @pytest.mark.parametrize("place", ["missing/out.jsonl", ".", "/dev/full", "/"])

@@ -1,12 +1,13 @@
 """One line of a batch, asked until it is answered or given up.
 
-Every runner of a batch calls `answer_line`: the loop of this process and the workers of a cluster.
+Every runner of a batch has an `Asker`: the loop of this process and each worker of a cluster.
 """
 
 import asyncio
 import random
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from agents import (
@@ -36,6 +37,9 @@ from timestep.batch.responses import write_responses
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 """Seconds before a retry when the server does not name any; each wait is twice the last."""
 
+_MODELS = 1000
+"""How many models are kept, because to make one takes longer than to ask it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -60,31 +64,47 @@ class Result:
     seconds: float
 
 
-async def answer_line(
-    line: Line, provider: ModelProvider, *, agent: Agent[Any] | None = None, retries: int = 3
-) -> Result:
-    """Return the result of *line*, from the model that it names or from *agent* with its tools.
+class Asker:
+    """Asks lines, and returns what became of each.
 
-    A failure that may pass is retried up to *retries* times, after the wait that the server asks for.
-    No failure of a model leaves this function; it becomes the row's error.
+    A failure that may pass is retried, after the wait that the server asks for. No failure of a
+    model leaves it; it becomes the row's error.
+
+    Args:
+        provider: Of the models that the lines name.
+        agent: Answers every line with its tools, instead of a model alone.
+        retries: How often a failure is tried again.
     """
-    started = time.monotonic()
-    attempts = 0
-    response = None
-    try:
-        if agent is not None:
-            attempts = 1
-            response = await _run_agent(line, provider, agent, retries)
-        while response is None:
-            attempts += 1
-            model = provider.get_model(line.question.model)
-            response = await _attempt(line, model, attempts, is_last=attempts > retries)
-    except Exception as exc:  # noqa: BLE001 - one line never ends a batch
-        return failed(line, exc, attempts, time.monotonic() - started)
-    row = _answer_row(line, response)
-    seconds = time.monotonic() - started
-    text = "\n".join(text for item in response.output if (text := ItemHelpers.extract_text(item)))
-    return Result(line, row, text, None, response.usage, attempts, seconds)
+
+    def __init__(
+        self, provider: ModelProvider, agent: Agent[Any] | None = None, retries: int = 3
+    ) -> None:
+        self._provider = provider
+        self._agent = agent
+        self._retries = retries
+        self._model = lru_cache(_MODELS)(provider.get_model)
+
+    async def __call__(self, line: Line) -> Result:
+        """Return the result of *line*."""
+        started = time.monotonic()
+        attempts = 0
+        response = None
+        try:
+            if self._agent is not None:
+                attempts = 1
+                response = await _run_agent(line, self._provider, self._agent, self._retries)
+            while response is None:
+                attempts += 1
+                model = self._model(line.question.model)
+                response = await _attempt(line, model, attempts, is_last=attempts > self._retries)
+        except Exception as exc:  # noqa: BLE001 - one line never ends a batch
+            return failed(line, exc, attempts, time.monotonic() - started)
+        row = _answer_row(line, response)
+        seconds = time.monotonic() - started
+        text = "\n".join(
+            text for item in response.output if (text := ItemHelpers.extract_text(item))
+        )
+        return Result(line, row, text, None, response.usage, attempts, seconds)
 
 
 def failed(line: Line, error: Exception, attempts: int, seconds: float) -> Result:

@@ -15,7 +15,7 @@ from typing import Any
 
 from agents import Agent, ModelProvider
 
-from timestep.batch.answer import Result, answer_line, failed
+from timestep.batch.answer import Asker, Result, failed
 from timestep.batch.lines import Line
 from timestep.batch.loop import CONCURRENCY, ask_all
 from timestep.batch.rate import Rate
@@ -76,13 +76,15 @@ class _Workers:
         remote = ray.remote(
             num_cpus=1, max_concurrency=places, max_restarts=-1, max_task_retries=retries
         )(_Worker)
-        self._free: deque[Any] = deque([remote.remote(prepare) for _ in range(count)] * places)
+        self._free: deque[Any] = deque(
+            [remote.remote(prepare, retries) for _ in range(count)] * places
+        )
 
     async def ask(self, line: Line) -> Result:
         """Return the result of *line* from a worker."""
         worker = self._free.popleft()
         try:
-            return await worker.answer.remote(line, self._retries)  # type: ignore[no-any-return] # Ray's
+            return await worker.answer.remote(line)  # type: ignore[no-any-return] # Ray's
         except self._errors.RayTaskError as exc:
             raise exc.cause from exc
         except self._errors.RayActorError as exc:
@@ -94,16 +96,16 @@ class _Workers:
 class _Worker:
     """What runs on the cluster."""
 
-    def __init__(self, prepare: Prepare) -> None:
+    def __init__(self, prepare: Prepare, retries: int) -> None:
         self._prepare = prepare
-        self._prepared: tuple[ModelProvider, Agent[Any] | None] | None = None
+        self._retries = retries
+        self._ask: Asker | None = None
 
-    async def answer(self, line: Line, retries: int) -> Result:
+    async def answer(self, line: Line) -> Result:
         """Return the result of *line*, answered or failed."""
-        if self._prepared is None:
-            self._prepared = self._prepare()
-        provider, agent = self._prepared
-        result = await answer_line(line, provider, agent=agent, retries=retries)
+        if self._ask is None:
+            self._ask = Asker(*self._prepare(), self._retries)
+        result = await self._ask(line)
         return replace(result, error=_portable(result.error))
 
 

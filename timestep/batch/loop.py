@@ -3,12 +3,11 @@
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from agents import Agent, ModelProvider
 
-from timestep.batch.answer import Result, answer_line
+from timestep.batch.answer import Asker, Result
 from timestep.batch.lines import BadLine, Defaults, Line, read_values
 from timestep.batch.question import BadLineError
 from timestep.batch.rate import Rate
@@ -44,7 +43,7 @@ def run(
         BadLineError: A mapping cannot be asked.
         ValueError: *concurrency* is less than 1.
     """
-    ask = partial(answer_line, provider=provider, agent=agent, retries=retries)
+    ask = Asker(provider, agent, retries)
     return ask_all(lines, ask, concurrency=concurrency, rates=rates)
 
 
@@ -66,42 +65,40 @@ async def ask_all(
         raise ValueError(f"concurrency is {concurrency}; write 1 or more")
     waiting = _lines(lines)
     limits = rates or {}
-    results: asyncio.Queue[Result | Exception | None] = asyncio.Queue(concurrency)
+    ended: asyncio.Queue[asyncio.Task[Result]] = asyncio.Queue()
+    under_way: set[asyncio.Task[Result]] = set()
 
-    async def work() -> None:
-        try:
-            for line in waiting:
-                rate = _rate_of(line, limits)
-                await rate.begin()
-                result = await ask(line)
-                rate.used(result.usage.total_tokens)
-                await results.put(result)
-        except Exception as exc:  # noqa: BLE001 - of the iterable or of *ask*: it leaves the batch
-            await results.put(exc)
-        await results.put(None)
+    def begin() -> None:
+        for line in itertools.islice(waiting, concurrency - len(under_way)):
+            task = asyncio.create_task(_ask(line, ask, limits))
+            task.add_done_callback(ended.put_nowait)
+            under_way.add(task)
 
-    workers = [asyncio.create_task(work()) for _ in range(concurrency)]
     try:
-        async for result in _until_all_end(results, len(workers)):
-            yield result
+        begin()
+        while under_way:
+            task = await ended.get()
+            yield task.result()
+            under_way.discard(task)  # not before the reader has it, or a crash repeats more lines
+            begin()
     finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
-async def _until_all_end(
-    results: asyncio.Queue[Result | Exception | None], workers: int
-) -> AsyncGenerator[Result]:
-    """What *workers* put into *results*, until each has put its None."""
-    while workers:
-        match await results.get():
-            case None:
-                workers -= 1
-            case Exception() as exc:
-                raise exc
-            case result:
-                yield result
+async def _ask(
+    line: Line, ask: Callable[[Line], Awaitable[Result]], rates: Mapping[str, Rate]
+) -> Result:
+    """What *ask* returns for *line*, when its rate allows it."""
+    if not rates:
+        return await ask(line)
+    prefix, _ = split_prefix(line.question.model or "")
+    rate = rates.get(prefix or "openai") or rates.get("") or Rate()
+    await rate.begin()
+    result = await ask(line)
+    rate.used(result.usage.total_tokens)
+    return result
 
 
 def _lines(lines: Iterable[Line | Mapping[str, Any]]) -> Iterator[Line]:
@@ -116,11 +113,3 @@ def _lines(lines: Iterable[Line | Mapping[str, Any]]) -> Iterator[Line]:
             if isinstance(read, BadLine):
                 raise BadLineError(f"line {read.number}: {read.reason}")
             yield read
-
-
-def _rate_of(line: Line, rates: Mapping[str, Rate]) -> Rate:
-    prefix, _ = split_prefix(line.question.model or "")
-    return rates.get(prefix or "openai") or rates.get("") or _NO_LIMIT
-
-
-_NO_LIMIT = Rate()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from filelock import FileLock, Timeout
+from pydantic_core import to_json
 
 from timestep.batch.lines import Line
 from timestep.batch.question import Json
@@ -41,7 +42,7 @@ class Output:
         self.errors_path = path.with_name(f"{path.name.removesuffix('.jsonl')}.errors.jsonl")
         if not path.parent.is_dir():
             raise OutputError(f"{path} cannot be written: there is no folder {path.parent}.")
-        self._lock = FileLock(f"{path}.lock")
+        self._lock = FileLock(f"{path.resolve()}.lock")
         try:
             self._lock.acquire(timeout=0)
         except Timeout as exc:
@@ -52,9 +53,10 @@ class Output:
             raise OutputError(f"{path} cannot be written: {exc.strerror}.") from exc
         try:
             self._done = _read(path)
+            self._failed = _read(self.errors_path)
             if retry_errors:
                 self.errors_path.unlink(missing_ok=True)
-            self._failed = _read(self.errors_path)
+                self._failed = {}
             self._answers: IO[bytes] = path.open("ab", buffering=0)
             self._errors: IO[bytes] | None = None
         except OSError as exc:
@@ -102,9 +104,8 @@ class Output:
         Raises:
             OutputError: The disk is full, or the file went away.
         """
-        text = json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         try:
-            _write_all(self._file_for(failed=failed), text)
+            _write_all(self._file_for(failed=failed), _json(row) + b"\n")
         except OSError as exc:
             path = self.errors_path if failed else self.path
             raise OutputError(
@@ -119,9 +120,20 @@ class Output:
         return self._errors
 
 
+_ID = "batch_req_"
+_BEGIN = f'{{"id":"{_ID}'.encode()
+
+
 def row_id(key: str) -> str:
     """The ``id`` of the row of a line with *key*."""
-    return f"batch_req_{key}"
+    return f"{_ID}{key}"
+
+
+def _json(row: Json) -> bytes:
+    try:
+        return to_json(row)
+    except ValueError:  # half a surrogate pair
+        return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _write_all(file: IO[bytes], text: bytes) -> None:
@@ -138,12 +150,18 @@ def _read(path: Path) -> dict[str, str]:
         whole = 0
         found: dict[str, str] = {}
         for number, text in enumerate(file, 1):
-            if not text.endswith(b"\n"):
+            if not text.endswith(b"\n") and _is_torn(text):
                 os.ftruncate(file.fileno(), whole)
                 break
             whole += len(text)
             found.update(_row(path, number, text))
         return found
+
+
+def _is_torn(text: bytes) -> bool:
+    """True when *text* is the beginning of a row, and not of a file that is no output."""
+    begin = text.replace(b" ", b"")[: len(_BEGIN)]
+    return _BEGIN.startswith(begin)
 
 
 def _row(path: Path, number: int, text: bytes) -> Iterator[tuple[str, str]]:
@@ -153,7 +171,7 @@ def _row(path: Path, number: int, text: bytes) -> Iterator[tuple[str, str]]:
         row = None
     match row:
         case {"custom_id": str(custom_id), "id": str(name)}:
-            yield custom_id, name.removeprefix("batch_req_")
+            yield custom_id, name.removeprefix(_ID)
         case _:
             raise OutputError(
                 f"{path}:{number} is not a row of a batch. Choose another file for the output."
