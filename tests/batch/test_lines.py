@@ -53,6 +53,33 @@ def test_blank_lines_of_a_file_are_skipped_and_counted(tmp_path):
     assert [line.number for line in read_file(path, Defaults())] == [2]
 
 
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        (b'\xef\xbb\xbf{"prompt": "Hi"}\r\n', "Hi"),
+        (b'{"prompt": "nul \\u0000"}', "nul \0"),
+        (b'{"prompt": "half \\ud800"}', "half \ud800"),
+        (b'{"prompt": "' + b"x" * 5_000_000 + b'"}', "x" * 5_000_000),
+    ],
+    ids=["byte order mark", "NUL", "half a surrogate pair", "long"],
+)
+def test_what_json_can_say_is_read(tmp_path, text, prompt):
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(text)
+    [line] = read_file(path, Defaults())
+    assert line.question.input == prompt
+
+
+def test_a_line_that_is_too_long_ends_the_reading(tmp_path):
+    path = tmp_path / "in.jsonl"
+    with path.open("wb") as file:
+        file.write(b'{"prompt": "first"}\n')
+        file.seek(1 << 40)
+        file.write(b"\n")
+    [_, bad] = read_file(path, Defaults())
+    assert (bad.number, bad.reason) == (2, "longer than 64 MiB")
+
+
 def test_a_history_becomes_items():
     messages = [
         {"role": "system", "content": "s"},

@@ -11,11 +11,13 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
 from agents import AgentOutputSchemaBase
+from pydantic_core import from_json
 
 from timestep.batch.chat import read_chat
 from timestep.batch.question import BadLineError, Json, Question, text_or_none
@@ -25,6 +27,7 @@ CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
 _READERS = {CHAT: read_chat, RESPONSES: read_responses}
 _KEY_LETTERS = 24
+_KEY_FORM = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 _LONGEST_LINE = 64 << 20
 
 
@@ -48,7 +51,7 @@ class Line:
     @property
     def key(self) -> str:
         """The hash of what is asked. A line with another text has another key."""
-        text = json.dumps(self.asked, sort_keys=True, ensure_ascii=False)
+        text = _KEY_FORM.encode(self.asked)
         return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_LETTERS]
 
 
@@ -87,70 +90,79 @@ def read_file(path: Path, defaults: Defaults) -> Iterator[Line | BadLine]:
     Raises:
         OSError: The file cannot be read.
     """
+    return _unique(read_again(path, defaults))
+
+
+def read_again(path: Path, defaults: Defaults) -> Iterator[Line | BadLine]:
+    """The lines of a file whose ids were compared before; the rest is as in `read_file`.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
     if path.suffix.lower() == ".csv":
         with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from read_csv(file, defaults)
+            rows = csv.DictReader(file, strict=True)  # a quote that never ends would take all rows
+            for number, row in enumerate(rows, 2):
+                yield _read(number, row, defaults)
         return
     with path.open("rb") as file:
-        yield from read_jsonl(file, defaults)
-
-
-def read_jsonl(source: Iterable[bytes], defaults: Defaults) -> Iterator[Line | BadLine]:
-    """The lines of *source*; blank ones are skipped and counted."""
-    seen: set[int] = set()
-    for number, text in enumerate(source, 1):
-        if text.strip():
-            yield _checked(number, _parsed(text), defaults, seen)
-
-
-def read_csv(source: Iterable[str], defaults: Defaults) -> Iterator[Line | BadLine]:
-    """The rows of *source* behind its header."""
-    seen: set[int] = set()
-    rows = csv.DictReader(source, strict=True)  # a quote that never ends would take all rows
-    for number, row in enumerate(rows, 2):
-        yield _checked(number, dict(row), defaults, seen)
+        texts = iter(partial(file.readline, _LONGEST_LINE + 1), b"")
+        for number, text in enumerate(texts, 1):
+            if len(text) > _LONGEST_LINE:
+                yield BadLine(number, f"longer than {_LONGEST_LINE >> 20} MiB")
+                return  # its rest is not a line
+            if text.strip():  # blank lines are skipped and counted
+                yield _read_text(number, text, defaults)
 
 
 def read_values(
     values: Iterable[Mapping[str, Any]], defaults: Defaults, *, first: int = 1
 ) -> Iterator[Line | BadLine]:
     """Yield *values* read as lines of an input; the first has the number *first*."""
+    return _unique(_read(number, value, defaults) for number, value in enumerate(values, first))
+
+
+def _unique(lines: Iterable[Line | BadLine]) -> Iterator[Line | BadLine]:
+    """Yield *lines*; one with the id of an earlier line is bad."""
     seen: set[int] = set()
-    for number, value in enumerate(values, first):
-        yield _checked(number, dict(value), defaults, seen)
+    for line in lines:
+        mark = hash(line.custom_id) if isinstance(line, Line) else None
+        if mark in seen:
+            reason = "its custom_id stands on an earlier line too; each line needs its own"
+            yield BadLine(line.number, reason)
+            continue
+        if mark is not None:
+            seen.add(mark)  # a long input has too many ids to keep their texts
+        yield line
 
 
-def _parsed(text: bytes) -> Json | BadLineError:
-    if len(text) > _LONGEST_LINE:
-        return BadLineError(f"longer than {_LONGEST_LINE >> 20} MiB")
+def _read_text(number: int, text: bytes, defaults: Defaults) -> Line | BadLine:
     try:
-        value: Any = json.loads(text)
+        value = _parsed(text)
     except (ValueError, RecursionError):
-        return BadLineError("not JSON; write one JSON object on each line")
+        return BadLine(number, "not JSON; write one JSON object on each line")
     if not isinstance(value, dict):
-        return BadLineError("not a JSON object")
-    return cast("Json", value)
+        return BadLine(number, "not a JSON object")
+    return _read(number, cast("Json", value), defaults)
 
 
-def _checked(
-    number: int, value: Json | BadLineError, defaults: Defaults, seen: set[int]
-) -> Line | BadLine:
-    if isinstance(value, BadLineError):
-        return BadLine(number, str(value))
+def _parsed(text: bytes) -> object:
+    try:
+        value: object = from_json(text)
+    except ValueError:
+        value = json.loads(text)  # slower, but it takes a byte order mark and half a surrogate pair
+    return value
+
+
+def _read(number: int, value: Mapping[str, Any], defaults: Defaults) -> Line | BadLine:
     read = _openai_line if "body" in value else _short
     try:
-        line = read(number, value, defaults)
+        return read(number, value, defaults)
     except BadLineError as exc:
         return BadLine(number, str(exc))
-    mark = hash(line.custom_id)  # a long input has too many ids to keep their texts
-    if mark in seen:
-        reason = "its custom_id stands on an earlier line too; each line needs its own"
-        return BadLine(number, reason)
-    seen.add(mark)
-    return line
 
 
-def _openai_line(number: int, value: Json, defaults: Defaults) -> Line:
+def _openai_line(number: int, value: Mapping[str, Any], defaults: Defaults) -> Line:
     custom_id, url, body = value.get("custom_id"), value.get("url"), value["body"]
     if not isinstance(custom_id, str) or not custom_id:
         raise BadLineError("custom_id is missing; give each line a name of its own")
@@ -166,7 +178,7 @@ def _openai_line(number: int, value: Json, defaults: Defaults) -> Line:
     return Line(number, custom_id, url, question, [url, body, question.model])
 
 
-def _short(number: int, value: Json, defaults: Defaults) -> Line:
+def _short(number: int, value: Mapping[str, Any], defaults: Defaults) -> Line:
     prompt = value.get(defaults.column)
     if not isinstance(prompt, str) or not prompt.strip():
         raise BadLineError(f"{defaults.column!r} is missing or empty")

@@ -12,7 +12,7 @@ import click
 from timestep.cli.batch.asking import Prepare, ask
 from timestep.cli.batch.progress import progress_bar
 from timestep.cli.batch.rates import read_rates
-from timestep.cli.batch.source import check_lines, readable, refuse_changed, waiting_lines
+from timestep.cli.batch.source import Source, readable
 from timestep.cli.batch.summary import Summary
 from timestep.cli.completion import complete_file, complete_model
 from timestep.cli.context import ConfigurationProblem, Context, configuration_options
@@ -146,17 +146,18 @@ def batch(
     prepare = Prepare(replace(context), reference, Path.cwd())
     defaults = Defaults(model, instructions, _schema(output_schema), column)
     with readable(source) as path:
-        count, names = check_lines(path, defaults)
+        lines = Source(path, defaults)
+        _refuse_same(path, target)
         with _output(target, retry_errors=retry_errors) as output:
-            refuse_changed(path, defaults, output)
+            lines.refuse_changed(output)
             done_before = output.done_before + output.failed_before
             is_alone = reference is None
-            summary = Summary(count, done_before, context.settings if is_alone else None)
+            summary = Summary(len(lines), done_before, context.settings if is_alone else None)
             results = ask(
-                waiting_lines(path, defaults, output, limit),
+                lines.waiting(output, limit),
                 prepare,
                 cluster,
-                concurrency=concurrency or prepare.concurrency(names),
+                concurrency=concurrency or prepare.concurrency(lines.models),
                 retries=retries,
                 rates=limits,
             )
@@ -176,8 +177,18 @@ def batch(
                     print_json(summary.as_json())
                 else:
                     click.echo(str(summary), err=True)
+    if lines.has_changed:
+        raise click.ClickException(
+            f"{source} was changed while it was read. All answers so far are in {target}. The same "
+            "command asks the other lines."
+        )
     if summary.failed:
         raise click.exceptions.Exit(1)
+
+
+def _refuse_same(source: Path, target: Path) -> None:
+    if target.exists() and target.samefile(source):
+        raise click.UsageError(f"{target} is IN and OUT. Choose another file for the output.")
 
 
 def _own_output(cluster: str | None) -> AbstractContextManager[object]:

@@ -4,59 +4,117 @@ import csv
 import shutil
 import sys
 import tempfile
+from array import array
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from timestep.batch import Defaults, Line, Output
+    from timestep.batch import BadLine, Defaults, Line, Output
 
 _SHOWN = 10
 """How many lines a message names."""
 
 
 @contextmanager
-def readable(source: Path) -> Generator[Path]:
-    """Yield a file that can be read twice: *source*, or a copy of standard input."""
-    if str(source) != "-":
-        yield source
+def readable(path: Path) -> Generator[Path]:
+    """Yield a file that can be read twice: *path*, or a copy of a pipe, which ``-`` is too.
+
+    Raises:
+        UsageError: There is no room for a copy.
+    """
+    if str(path) != "-" and not path.is_fifo():
+        yield path
         return
-    with tempfile.NamedTemporaryFile(suffix=".jsonl") as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
-        copy.flush()
-        yield Path(copy.name)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, path.name)
+        try:
+            with (
+                path.open("rb") if path.is_fifo() else nullcontext(sys.stdin.buffer) as pipe,
+                copy.open("wb") as file,
+            ):
+                shutil.copyfileobj(pipe, file)
+        except OSError as exc:
+            raise click.UsageError(
+                f"{path} cannot be copied to {tempfile.gettempdir()}: {exc.strerror}. Make room "
+                "there, or name another folder in TMPDIR."
+            ) from exc
+        yield copy
 
 
-def check_lines(path: Path, defaults: "Defaults") -> "tuple[int, set[str | None]]":
-    """Return how many lines the input has, and the models they name.
+class Source:
+    """The lines of the file at *path*, which are checked here.
+
+    Attributes:
+        models: The names of models in the lines.
+        has_changed: True when the file was read again and had lost or changed lines.
 
     Raises:
         UsageError: Some lines cannot be asked; the message names them.
     """
-    from timestep.batch import BadLine, read_file
 
-    count = 0
-    names: set[str | None] = set()
-    bad: list[BadLine] = []
-    for line in _read(read_file(path, defaults), path):
-        count += 1
-        if isinstance(line, BadLine):
-            bad.append(line)
-        else:
-            names.add(line.question.model)
-    if bad:
-        shown = [f"line {line.number}: {line.reason}" for line in bad[:_SHOWN]]
-        if len(bad) > _SHOWN:
-            shown.append(f"and {len(bad) - _SHOWN:,} more")
-        raise click.UsageError("\n".join(["Nothing was sent, because of", *shown]))
-    return count, names
+    def __init__(self, path: Path, defaults: "Defaults") -> None:
+        from timestep.batch import BadLine, read_file
+
+        self._path, self._defaults = path, defaults
+        self._ids = array("q")  # their hashes, as a long input has too many for their texts
+        self.models: set[str | None] = set()
+        self.has_changed = False
+        bad: list[BadLine] = []
+        for line in _explained(path, read_file(path, defaults)):
+            if isinstance(line, BadLine):
+                bad.append(line)
+            else:
+                self._ids.append(hash(line.custom_id))
+                self.models.add(line.question.model)
+        if bad:
+            shown = [f"line {line.number}: {line.reason}" for line in bad[:_SHOWN]]
+            if len(bad) > _SHOWN:
+                shown.append(f"and {len(bad) - _SHOWN:,} more")
+            raise click.UsageError("\n".join(["Nothing was sent, because of", *shown]))
+
+    def __len__(self) -> int:
+        """How many lines there are."""
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator["Line"]:
+        """Read the lines again, up to a place where they have changed. Lines added since are not read."""
+        from timestep.batch.lines import Line, read_again
+
+        lines = _explained(self._path, read_again(self._path, self._defaults))
+        for checked in self._ids:
+            line = next(lines, None)
+            if not isinstance(line, Line) or hash(line.custom_id) != checked:
+                self.has_changed = True
+                return
+            yield line
+
+    def waiting(self, output: "Output", limit: int | None) -> Iterator["Line"]:
+        """Return the lines without a row in *output*, at most *limit* of them."""
+        return islice((line for line in self if not output.has(line)), limit)
+
+    def refuse_changed(self, output: "Output") -> None:
+        """Refuse lines that changed after they got their row in *output*.
+
+        Raises:
+            UsageError: There are some; the message names them.
+        """
+        if not output.done_before + output.failed_before:
+            return
+        changed = [line.number for line in self if output.has_changed(line)]
+        if changed:
+            numbers = ", ".join(map(str, changed[:_SHOWN])) + (" …" if changed[_SHOWN:] else "")
+            raise click.UsageError(
+                f"Lines, or their model or schema, have changed since they got a row in "
+                f"{output.path}: {numbers}. Give OUT another name, or delete those rows."
+            )
 
 
-def _read(lines: Iterator[Any], path: Path) -> Iterator[Any]:
+def _explained(path: Path, lines: Iterator["Line | BadLine"]) -> Iterator["Line | BadLine"]:
     """Yield *lines*, and explain what goes wrong while the file at *path* is read."""
     try:
         yield from lines
@@ -70,40 +128,3 @@ def _read(lines: Iterator[Any], path: Path) -> Iterator[Any]:
                 "Write it as JSON lines."
             ) from exc
         raise click.UsageError(f"{path} is not CSV in UTF-8: {exc}.") from exc
-
-
-def waiting_lines(
-    path: Path, defaults: "Defaults", output: "Output", limit: int | None
-) -> Iterator["Line"]:
-    """Return the lines without a row, at most *limit* of them."""
-    from timestep.batch import Line, read_file
-
-    waiting = (
-        line
-        for line in read_file(path, defaults)
-        if isinstance(line, Line) and not output.has(line)
-    )
-    return islice(waiting, limit)
-
-
-def refuse_changed(path: Path, defaults: "Defaults", output: "Output") -> None:
-    """Refuse lines that changed after they got their row.
-
-    Raises:
-        UsageError: There are some; the message names them.
-    """
-    from timestep.batch import Line, read_file
-
-    if not output.done_before + output.failed_before:
-        return
-    changed = [
-        line.number
-        for line in read_file(path, defaults)
-        if isinstance(line, Line) and output.has_changed(line)
-    ]
-    if changed:
-        numbers = ", ".join(map(str, changed[:_SHOWN])) + (" …" if changed[_SHOWN:] else "")
-        raise click.UsageError(
-            f"Lines have changed since they got a row in {output.path}: {numbers}. Give OUT "
-            "another name, or delete those rows."
-        )
