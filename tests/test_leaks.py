@@ -171,6 +171,7 @@ WIRES = {
     "a client with its own chat": given(OwnChat),
     "chat completions": kinds("openai", api="chat_completions"),
     "responses": kinds("openai", api="responses"),
+    "the SDK's model": kinds("openai", api="chat_completions", adapter="sdk"),
     "ollama, key in its path": lambda url: OllamaModelProvider(
         base_url=f"{url}/{KEY}", timeout=5
     ).get_model("m"),

@@ -199,9 +199,11 @@ class Exchange:
             self._error = exc
         except TransportError as exc:
             self._error = self._failure(exc)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the reader hears of it
+        except BaseException as exc:
             self._error = self._faults.failed(TransportError("exchange", unforeseen(exc)))
             self._error.__cause__ = as_cause(exc)
+            if isinstance(exc, KeyboardInterrupt | SystemExit):
+                raise  # they end the event loop
         finally:
             if self._error is not None:
                 drop_frames(self._error)

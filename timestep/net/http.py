@@ -181,6 +181,8 @@ async def _body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
     try:
         async for piece in response.content.iter_any():
             yield piece
+    except TimeoutError as exc:
+        raise TransportError("idle", "the answer fell silent") from exc
     except Exception as exc:
         raise _error(exc, None) from exc
 

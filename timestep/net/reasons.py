@@ -17,6 +17,10 @@ WANTS_PASSWORD = 407
 
 def reason_of(error: BaseException) -> str:
     """Say why a connection failed with *error*; the first of its causes that tells is used."""
+    return _told(error) or "the connection could not be made"
+
+
+def _told(error: BaseException) -> str | None:
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:
@@ -25,7 +29,7 @@ def reason_of(error: BaseException) -> str:
         if inner is None and (reason := _reason(each)) is not None:
             return reason
         each = inner or each.__cause__ or each.__context__
-    return "the connection could not be made"
+    return None
 
 
 def proxy_refusal(status: int | str) -> str:
@@ -38,11 +42,10 @@ def proxy_refusal(status: int | str) -> str:
     return f"the proxy answered {status}{why}"
 
 
-def unforeseen(error: Exception) -> str:
+def unforeseen(error: BaseException) -> str:
     """Return the same for an *error* that need not be of the connection: it names itself."""
-    name = type(error).__qualname__
-    is_known = isinstance(error, OSError | ImportError)
-    return reason_of(error) if is_known else f"{name} was raised, which nothing here foresees"
+    told = _told(error) if isinstance(error, OSError | ImportError) else None
+    return told or f"{type(error).__qualname__} was raised, which nothing here foresees"
 
 
 def _inner(error: BaseException) -> BaseException | None:
@@ -57,7 +60,7 @@ def _reason(error: BaseException) -> str | None:
         case ssl.SSLCertVerificationError():
             return f"its certificate is not trusted ({error.verify_message.rstrip('.')})"
         case ssl.SSLError():
-            return f"it does not speak TLS as expected ({_words(error.reason)})"
+            return f"it does not speak TLS as expected ({_words(error)})"
         case socket.gaierror():
             return "its host name has no address"
         case ImportError():
@@ -68,5 +71,5 @@ def _reason(error: BaseException) -> str | None:
             return None
 
 
-def _words(reason: object) -> str:
-    return str(reason or "no reason given").replace("_", " ").lower()
+def _words(error: ssl.SSLError) -> str:
+    return str(getattr(error, "reason", None) or "no reason given").replace("_", " ").lower()

@@ -1,4 +1,4 @@
-"""Checks the answers of the Responses API before the SDK's model sees them.
+"""Checks the answers of OpenAI's APIs before the SDK's models see them.
 
 The SDK takes what comes under status 200 for an answer: a page of HTML for an empty one, and a
 stream that was cut for a whole one, whose half tool call it runs. And whatever a server says of
@@ -43,16 +43,17 @@ from timestep.net.secrets import masked_json, masker, secrets_in, secrets_in_url
 from timestep.net.unpacking import unpacked
 from timestep.net.urls import authority
 from timestep.openai.failures import Failures
+from timestep.openai.refusals import said_error
 from timestep.openai.whole_calls import refuse_half
 
 T = TypeVar("T")
 
-_CHECKED = "/responses"
 _NOT_JSON = object()
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
 _UNFINISHED = ("queued", "in_progress", "cancelled")
 _END_OF_EVENT = re.compile(rb"\n\n|\n\r\n|\r\r")
 _FIELDS = {b"", b"data", b"event", b"id", b"retry"}  # a comment has an empty name
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _PIECE = 1 << 20
 """How many bytes are read at once in the task of the event loop. More are read in a thread."""
 
@@ -171,20 +172,21 @@ class CheckedClient(httpx2.AsyncClient):
         self, response: httpx2.Response, mask: Callable[[str], str], *, is_stream: bool
     ) -> httpx2.Response:
         request = response.request
-        answer = _Answer(request, mask)
+        path = request.url.path
+        answer = (_Completion if path.endswith("/chat/completions") else _Answer)(request, mask)
         if response.status_code == WANTS_PASSWORD and self._through:
             raise TransportError("reach", proxy_refusal(WANTS_PASSWORD), through=self._through)
         if not response.is_success:
             return await _masked_refusal(response, answer)
-        if not request.url.path.endswith(_CHECKED):
-            if not is_stream:
-                await response.aread()
-            return response
+        is_model = path.endswith(("/responses", "/chat/completions"))
         if is_stream:
-            return _like(response, answer.mask, stream=_Events(response, answer))
+            shown = _events(response, answer) if is_model else _pieces(response, answer, LONGEST)
+            return _like(response, answer.mask, stream=_Told(response, shown))
         pieces = [piece async for piece in _pieces(response, answer, LONGEST_WITH_IMAGES)]
         await response.aclose()
-        body = await _apart(answer.check_whole, b"".join(pieces))
+        body = b"".join(pieces)
+        if is_model:
+            body = await _apart(answer.check_whole, body)
         return _like(response, answer.mask, content=body)
 
     def _mask(self, request: httpx2.Request) -> Callable[[str], str]:
@@ -312,7 +314,7 @@ class _Answer:
             raise self.broken("answered with JSON that is not an object")
         return cast("dict[str, Any]", document)
 
-    def _refusal(self, error: object) -> APIError:
+    def _refusal(self, error: object) -> Exception:
         said = masked_json(error, self.mask)
         message = cast("dict[str, Any]", said).get("message") if _is_object(said) else said
         if not isinstance(message, str) or not message:
@@ -321,6 +323,36 @@ class _Answer:
 
     def _masked_text(self, document: object) -> bytes:
         return json.dumps(masked_json(document, self.mask)).encode()
+
+
+class _Completion(_Answer):
+    """The same for a chat completion. Whether it is whole, the model's own reader decides."""
+
+    def __init__(self, request: httpx2.Request, mask: Callable[[str], str]) -> None:
+        super().__init__(request, mask)
+        self.is_whole = True
+
+    def check_whole(self, body: bytes) -> bytes:
+        """Return what the SDK gets of the whole answer *body*."""
+        document = self._object_in(body)
+        if document.get("error"):
+            raise self._refusal(document["error"])
+        if not _are_objects(document.get("choices")):
+            raise self.broken("answered with JSON that is not an answer")
+        self._note(document)
+        return body
+
+    def _note(self, event: dict[str, Any]) -> bool:
+        usage = event.get("usage")
+        if isinstance(usage, dict):  # some servers add more than counts
+            usage = {name: cast("dict[str, Any]", usage).get(name) for name in _COUNTS}
+        self._check_counts({"usage": usage})
+        return _are_objects(event.get("choices"))
+
+    def _refusal(self, error: object) -> Exception:
+        said = {"error": masked_json(error, self.mask)}
+        url = str(self._request.url)
+        return said_error(said, Origin(None, authority(url)), url)
 
 
 class _Held(httpx2.AsyncByteStream):
@@ -338,26 +370,26 @@ class _Held(httpx2.AsyncByteStream):
             await self._stream.aclose()
 
 
-class _Events(httpx2.AsyncByteStream):
-    """The events of *response* as they come, each checked; one is held at a time.
+class _Told(httpx2.AsyncByteStream):
+    """What is *shown* of *response*, in small pieces; errors are of the tree.
 
     A second iteration goes on where the first stopped, as with a connection.
     """
 
-    def __init__(self, response: httpx2.Response, answer: _Answer) -> None:
+    def __init__(self, response: httpx2.Response, shown: AsyncIterator[bytes]) -> None:
         self._response = response
-        self._answer = answer
-        self._events = self._shown()
+        self._shown = shown
+        self._pieces = self._told()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._events
+        return self._pieces
 
     async def aclose(self) -> None:
         await self._response.aclose()
 
-    async def _shown(self) -> AsyncIterator[bytes]:
+    async def _told(self) -> AsyncIterator[bytes]:
         try:
-            async for event in self._checked():
+            async for event in self._shown:
                 for at in range(0, len(event), _PIECE):
                     if at:
                         await asyncio.sleep(0)  # OpenAI's client reads it as it comes
@@ -371,23 +403,25 @@ class _Events(httpx2.AsyncByteStream):
         drop_frames(error)  # as above
         raise error from error.__cause__
 
-    async def _checked(self) -> AsyncIterator[bytes]:
-        answer, held, looked_through = self._answer, bytearray(), 0
-        async for piece in _pieces(self._response, answer, LONGEST):
-            held += piece
-            while end := _end_of_event(held, max(0, looked_through - 2)):
-                event = bytes(memoryview(held)[:end])
-                del held[:end]
-                looked_through = 0
-                if passed_on := await _apart(answer.check_event, event):
-                    yield passed_on
-            looked_through = len(held)
-            if looked_through > LONGEST_WITH_IMAGES:
-                raise answer.too_long("an event", LONGEST_WITH_IMAGES)
-        if held.strip() and (passed_on := await _apart(answer.check_event, bytes(held))):
-            yield passed_on + b"\n\n"  # the SDK would drop an event without its end
-        if not answer.is_whole:
-            raise answer.broken("broke off its answer")
+
+async def _events(response: httpx2.Response, answer: _Answer) -> AsyncIterator[bytes]:
+    """The events of *response* as they come, each checked; one is held at a time."""
+    held, looked_through = bytearray(), 0
+    async for piece in _pieces(response, answer, LONGEST):
+        held += piece
+        while end := _end_of_event(held, max(0, looked_through - 2)):
+            event = bytes(memoryview(held)[:end])
+            del held[:end]
+            looked_through = 0
+            if passed_on := await _apart(answer.check_event, event):
+                yield passed_on
+        looked_through = len(held)
+        if looked_through > LONGEST_WITH_IMAGES:
+            raise answer.too_long("an event", LONGEST_WITH_IMAGES)
+    if held.strip() and (passed_on := await _apart(answer.check_event, bytes(held))):
+        yield passed_on + b"\n\n"  # the SDK would drop an event without its end
+    if not answer.is_whole:
+        raise answer.broken("broke off its answer")
 
 
 async def _pieces(response: httpx2.Response, answer: _Answer, most: int) -> AsyncIterator[bytes]:
