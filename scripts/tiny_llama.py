@@ -1,6 +1,7 @@
 """Serves a llama of random weights with llama.cpp's server: one layer, and a token for every byte.
 
-It answers nonsense, but on a real server: token limits, grammars, context sizes and errors are real.
+It answers nonsense, but on a real server: token limits, grammars, context sizes and errors are real. A
+request gets a call by a `logit_bias` towards the token that begins one.
 Needs xllamacpp and gguf; `scripts/servers` installs both.
 """
 
@@ -14,7 +15,20 @@ import numpy as np
 import xllamacpp
 
 WIDTH, HIDDEN, CONTEXT = 64, 128, 2048
-TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
+CALL = "<tool_call>\n"
+# The server finds out how the template writes calls, and holds required calls to that by a grammar.
+TEMPLATE = """{%- for tool in tools or [] %}{{ tool | tojson }}
+{% endfor %}
+{%- for m in messages %}<|im_start|>{{ m.role }}
+{{ m.content or '' }}
+{%- for call in m.tool_calls or [] %}
+<tool_call>
+{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}
+</tool_call>
+{%- endfor %}<|im_end|>
+{% endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
 SHAPES = {
     "blk.0.attn_q": (WIDTH, WIDTH),
     "blk.0.attn_k": (WIDTH, WIDTH),
@@ -51,9 +65,9 @@ def write_model(path: Path) -> None:
 
 def write_tokens(writer: gguf.GGUFWriter) -> int:
     """Write the tokens, and return how many they are."""
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581"]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", CALL]
     kinds = [gguf.TokenType.UNKNOWN, *[gguf.TokenType.CONTROL] * 2]
-    kinds += [*[gguf.TokenType.BYTE] * 256, gguf.TokenType.NORMAL]
+    kinds += [*[gguf.TokenType.BYTE] * 256, gguf.TokenType.NORMAL, gguf.TokenType.USER_DEFINED]
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
     writer.add_token_scores([0.0] * len(tokens))

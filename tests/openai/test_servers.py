@@ -1,5 +1,6 @@
 """The scenarios on servers that others wrote; `scripts/servers` installs and runs them."""
 
+import dataclasses
 import gc
 import json
 import os
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from agents import ModelSettings
+from agents import ModelBehaviorError, ModelSettings, function_tool
 from pydantic import BaseModel
 
-from tests.openai.scenarios import SCENARIOS, Scenario, play
+from tests.openai.scenarios import RUNS, SCENARIOS, Scenario, play
 from tests.openai.test_scenarios import HOWS, OVER, differences, listed, ours, theirs
 from timestep.testing import Close, FakeOpenAI
 
@@ -184,11 +185,31 @@ class Oslo(BaseModel):
 # Letters only: a stream leaves out the half of a character that the limit cut.
 LETTERS = {"grammar": "root ::= [a-z]+"}
 SHORT = ModelSettings(max_tokens=16, temperature=0, extra_body=LETTERS)
+
+
+@function_tool
+def visit(city: Literal["Oslo"]) -> str:
+    """Visit a city."""
+    RUNS.append(("visit", city))
+    return f"was in {city}"
+
+
+# The model begins a call at once, writes nothing between its parts, and ends behind it.
+CALLS = {"260": 100, "2": 200, **{str(3 + byte): -100 for byte in b", \n\t"}}
+CALLING = ModelSettings(
+    max_tokens=200,
+    temperature=0,
+    tool_choice="required",
+    parallel_tool_calls=False,
+    extra_body={"logit_bias": CALLS},
+)
+VISITING = {"tools": [visit], "tool_use_behavior": "stop_on_first_tool"}
 ON_LLAMACPP = {
     "cut by length": Scenario(agent={"model_settings": SHORT}),
     "structured output": Scenario(
         agent={"output_type": Oslo, "model_settings": ModelSettings(temperature=0, max_tokens=500)}
     ),
+    "tools": Scenario(agent={**VISITING, "model_settings": CALLING}),
     "a long prompt": SCENARIOS["a long prompt"],
     "an image": SCENARIOS["an image"],
     "two event loops": Scenario(agent={"model_settings": SHORT}, loops=2),
@@ -209,6 +230,20 @@ def test_llamacpp_shows_no_other_differences_than_those_that_are_documented(
     llamacpp, scenario, how, api
 ):
     assert not undocumented(elsewhere(llamacpp, "tiny", scenario, how, api), api)
+
+
+@every_api
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize(("tokens", "ran"), [(200, "visit('Oslo')"), (30, "none")])
+def test_llamacpp_calls_a_tool_and_half_a_call_is_not_run(llamacpp, tokens, ran, how, api):
+    settings = dataclasses.replace(CALLING, max_tokens=tokens)
+    scenario = Scenario(agent={**VISITING, "model_settings": settings})
+    came = elsewhere(llamacpp, "tiny", scenario, how, api)(ours)
+    assert came.facts["tools that ran"] == ran
+    if (
+        ran == "none" and api == "chat_completions"
+    ):  # over Responses the server says nothing of a cut
+        assert isinstance(came.error, ModelBehaviorError)
 
 
 BEHIND_LITELLM = CALLED_COMPLETE | {
