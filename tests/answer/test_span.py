@@ -20,7 +20,13 @@ from timestep.answer.span import open_span
 def test_extras_that_are_not_json_are_not_shown_and_stop_nothing(extras):
     settings = ModelSettings(temperature=0.5, **extras)
     span = open_span(
-        "m", settings, ModelTracing.ENABLED, name="m", host="http://h", implementation="timestep"
+        "m",
+        "Hi?",
+        settings,
+        ModelTracing.ENABLED,
+        name="m",
+        host="http://h",
+        implementation="timestep",
     )
     shown = span.span_data.model_config
     assert shown["temperature"] == 0.5

@@ -1,12 +1,14 @@
 """What ``timestep run`` leaves in the record."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from timestep import configured_keys
 from timestep.config.settings import load_settings
+from timestep.testing import Stall
 
 MODEL = ("--model", "ollama/m")
 
@@ -31,6 +33,35 @@ def test_a_run_that_fails_is_in_the_record_too(invoke, fake_ollama):
 
     [run] = json.loads(invoke("traces", "list", "--errors", "--json").stdout)
     assert "the cat" in invoke("traces", "show", run["trace_id"]).stdout
+
+
+def test_a_run_that_is_killed_during_its_first_answer_is_called_by_its_question(
+    invoke, start, fake_ollama
+):
+    stall = Stall()
+    fake_ollama.reply("Sunny.", fault=stall)
+    command = start(
+        "run", "How is the weather\nin Oslo? My key: sk-proj-abcdefghijklmnop1234", *MODEL
+    )
+    stall.wait_until_reached()
+    # The server was asked after the call began; what has begun is soon in the file.
+    titles = []
+    for _ in range(1200):
+        titles = [run["title"] for run in json.loads(invoke("traces", "list", "--json").stdout)]
+        if titles:
+            break
+        time.sleep(0.05)
+    command.kill()
+    command.wait()
+
+    said = "How is the weather in Oslo? My key: [redacted]"
+    shown = invoke("traces", "show").stdout
+
+    assert titles == [said]
+    assert shown.startswith(said)
+    assert shown.endswith(
+        "The run has not ended, or its process ended during a call of ollama/m.\n"
+    )
 
 
 def test_configured_keys_and_patterns_never_reach_the_disk(invoke, fake_ollama, tmp_path):

@@ -373,6 +373,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
     def _span(self, call: ModelCall) -> GenerationSpan:
         return open_span(
             self.traced_as,
+            call.input,
             call.settings,
             call.tracing,
             name=self.model,

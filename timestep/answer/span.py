@@ -4,9 +4,16 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from agents import GenerationSpanData, ModelSettings, ModelTracing, Span, generation_span
+from agents import (
+    GenerationSpanData,
+    ModelSettings,
+    ModelTracing,
+    Span,
+    TResponseInputItem,
+    generation_span,
+)
 from agents.tracing import SpanError
 
 from timestep.answer.chunks import Usage
@@ -45,6 +52,7 @@ _EXTRAS = ("extra_args", "extra_body", "extra_headers", "extra_query")
 
 def open_span(
     model: str,
+    given: str | list[TResponseInputItem],
     settings: ModelSettings,
     tracing: ModelTracing,
     *,
@@ -56,6 +64,7 @@ def open_span(
 
     Args:
         model: The application's name for the model.
+        given: The agent's input. It is on the span from its start; the request takes its place.
         settings: The settings of the call.
         tracing: Says whether content may be kept.
         name: The server's name for the model.
@@ -71,7 +80,12 @@ def open_span(
     if not tracing.include_data():
         config.pop("metadata", None)
     config |= {"base_url": host, "model_impl": implementation, "model_name": name}
-    return generation_span(model=model, model_config=config)
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    return generation_span(
+        input=cast("list[dict[str, Any]]", items) if tracing.include_data() else None,
+        model=model,
+        model_config=config,
+    )
 
 
 @contextmanager

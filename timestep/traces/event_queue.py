@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from timestep.traces.records import Event, SpanCut, SpanEnded
+from timestep.traces.records import Event, SpanCut, SpanEnded, SpanStarted
 
 logger = logging.getLogger("timestep")
 
@@ -62,6 +62,9 @@ class EventQueue:
         size = _size(event)
         if isinstance(event, SpanEnded) and size > self._most_bytes:
             event = SpanCut(*event._replace(data=_type_of(event), text="", exchanges=()))
+            size = _size(event)
+        if isinstance(event, SpanStarted) and self._bytes + size > self._most_bytes:
+            event = event._replace(question=None)  # only the step itself must not be lost
             size = _size(event)
         if isinstance(event, SpanCut):
             self._lose("a step is larger than the queue, so its content is left out")
@@ -188,6 +191,8 @@ def _type_of(event: SpanEnded) -> str:
 
 
 def _size(event: Event) -> int:
+    if isinstance(event, SpanStarted):
+        return _EVENT_BYTES + len(event.question or "")
     if not isinstance(event, SpanEnded):
         return _EVENT_BYTES
     bodies = sum(len(exchange.request) + len(exchange.response) for exchange in event.exchanges)

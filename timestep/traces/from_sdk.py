@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
+from weakref import WeakSet
 
 from agents.tracing import (
     GenerationSpanData,
@@ -43,6 +44,9 @@ _STOPPED = ({"error": "cancelled"}, {"error": "abandoned"})
 def span_started(span: Span[Any]) -> SpanStarted:
     """Return the start of *span*."""
     data: SpanData = span.span_data
+    asked = _question(data)
+    if asked:
+        _asked.add(data)
     return SpanStarted(
         span_id=encodable(span.span_id),
         trace_id=encodable(span.trace_id),
@@ -50,7 +54,12 @@ def span_started(span: Span[Any]) -> SpanStarted:
         kind=data.type,
         name=_name(data),
         started_at=_seconds(span.started_at),
+        question=asked,
     )
+
+
+_asked: WeakSet[SpanData] = WeakSet()
+"""The model calls whose question was recorded at their start."""
 
 
 def span_ended(span: Span[Any], *, most_bytes: int = sys.maxsize) -> SpanEnded:
@@ -213,9 +222,16 @@ def _words(data: SpanData) -> dict[str, Any]:
     answer = read_messages(output, role="assistant")
     is_final = not any(message.calls for message in answer)
     return {
-        "question": encodable(question(data.input)) or None,
+        "question": None if data in _asked else _question(data),
         "answer": encodable("".join(message.text for message in answer)) if is_final else None,
     }
+
+
+def _question(data: SpanData) -> str | None:
+    """Return what the user said last, if *data* is of the first model call to answer it."""
+    if not isinstance(data, GenerationSpanData | ResponseSpanData) or not data.input:
+        return None
+    return encodable(question(data.input)) or None
 
 
 def _numbers(data: SpanData) -> dict[str, Any]:

@@ -16,8 +16,10 @@ _ID_START = 4
 _ENDED = "(SELECT max(ended_at) FROM trace_ends WHERE trace_id = t.trace_id)"
 
 _QUESTION = """
-(SELECT question FROM span_ends
- WHERE trace_id = t.trace_id AND question IS NOT NULL ORDER BY id LIMIT 1)
+coalesce((SELECT question FROM spans
+          WHERE trace_id = t.trace_id AND question IS NOT NULL ORDER BY id LIMIT 1),
+         (SELECT question FROM span_ends
+          WHERE trace_id = t.trace_id AND question IS NOT NULL ORDER BY id LIMIT 1))
 """
 
 # Of a step. Hand-written events and older files have errors without an outcome.

@@ -34,7 +34,12 @@ class TraceEnded(NamedTuple):
 
 
 class SpanStarted(NamedTuple):
-    """A step of a run began. *kind* is the SDK's span type, such as ``generation``."""
+    """A step of a run began.
+
+    Attributes:
+        kind: The SDK's span type, such as ``generation``.
+        question: What the user said last, if a model call is the first to answer it.
+    """
 
     span_id: str
     trace_id: str
@@ -42,6 +47,7 @@ class SpanStarted(NamedTuple):
     kind: str
     name: str
     started_at: float
+    question: str | None = None
 
 
 class SpanEnded(NamedTuple):
@@ -51,7 +57,7 @@ class SpanEnded(NamedTuple):
         error: JSON of ``{"message": …, "data": …}``, or None.
         data: JSON object, what the SDK exports of the span plus what it withholds from export.
         text: What a search should find the span by.
-        question: What the user said last, if a model call is the first to answer it.
+        question: As in `SpanStarted`, if it was not known then.
         answer: The text of a model's answer.
         outcome: ``failed``, ``cancelled`` or ``cut``; None when the step did well.
         first_token_seconds: From the request to the first output.

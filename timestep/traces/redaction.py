@@ -154,7 +154,9 @@ class Redaction:
                     metadata=None if event.metadata is None else self.json(event.metadata),
                 )
             case SpanStarted():
-                return event._replace(name=self.text(event.name))
+                return event._replace(
+                    name=self.text(event.name), question=self._text(event.question)
+                )
             case SpanEnded():
                 return event._replace(
                     name=self.text(event.name),
@@ -264,7 +266,7 @@ def _contents(events: Iterable[Event]) -> tuple[list[bytes], list[bytes]]:
             case TraceStarted():
                 texts += (event.name, event.group_id or "", event.metadata or "")
             case SpanStarted():
-                texts.append(event.name)
+                texts += (event.name, event.question or "")
             case SpanEnded():
                 texts += (event.name, event.model or "", event.error or "", event.data, event.text)
                 texts += (event.question or "", event.answer or "")

@@ -26,8 +26,8 @@ _INSERT_TRACE_END = (
     "WHERE NOT EXISTS (SELECT 1 FROM trace_ends WHERE trace_id = ?1 AND ended_at = ?2)"
 )
 _INSERT_SPAN = (
-    "INSERT OR IGNORE INTO spans (span_id, trace_id, parent_id, kind, name, started_at) "
-    "VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT OR IGNORE INTO spans (span_id, trace_id, parent_id, kind, name, started_at, question) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_SPAN_END = (
     "INSERT OR IGNORE INTO span_ends (span_id, trace_id, kind, name, ended_at, error, data, model, "
@@ -45,7 +45,6 @@ _INSERT_LOSS = "INSERT INTO losses (at, events, reason) VALUES (?, ?, ?)"
 _TEXT_COLUMN = SpanEnded._fields.index("text")
 _MOST_WORDS = 200
 """How many characters of a question and an answer a list shows at most."""
-
 _OF_THE_DATABASE = (sqlite3.OperationalError, sqlite3.NotSupportedError, sqlite3.InternalError)
 """Errors of the file, not of an event; `sqlite3.DatabaseError` itself is another one."""
 
@@ -102,7 +101,9 @@ def _insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
         _INSERT_TRACE,
         [(key, "Agent workflow", None, None, event.started_at) for key, event in unnamed.items()],
     )
-    connection.executemany(_INSERT_SPAN, starts)
+    connection.executemany(
+        _INSERT_SPAN, [event._replace(question=_brief(event.question)) for event in starts]
+    )
     for event in events:
         if isinstance(event, SpanEnded):
             _insert_span_end(connection, event)
@@ -111,11 +112,7 @@ def _insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
 
 
 def _insert_span_end(connection: sqlite3.Connection, event: SpanEnded) -> None:
-    # Only now are they shortened: half a key looks like none.
-    event = event._replace(
-        question=event.question and one_line(event.question, _MOST_WORDS),
-        answer=event.answer and one_line(event.answer, _MOST_WORDS),
-    )
+    event = event._replace(question=_brief(event.question), answer=_brief(event.answer))
     cursor = connection.execute(
         _INSERT_SPAN_END, (*event[:_TEXT_COLUMN], *event[_TEXT_COLUMN + 1 : -1])
     )
@@ -125,6 +122,11 @@ def _insert_span_end(connection: sqlite3.Connection, event: SpanEnded) -> None:
         connection.execute(_INSERT_TEXT, (cursor.lastrowid, event.text))
     for exchange in event.exchanges:
         _insert_exchange(connection, event.span_id, exchange)
+
+
+def _brief(words: str | None) -> str | None:
+    # Only now are they shortened: half a key looks like none.
+    return words and one_line(words, _MOST_WORDS)
 
 
 def _insert_exchange(connection: sqlite3.Connection, span_id: str, exchange: Exchange) -> None:

@@ -128,6 +128,9 @@ ALTER TABLE span_ends ADD COLUMN outcome TEXT;
 _FEWER_INDEXES = "DROP INDEX exchanges_by_request; DROP INDEX exchanges_by_response;"
 """Only pruning used them, and writing to them was a tenth of what a commit costs."""
 
+_EARLY_QUESTION = "ALTER TABLE spans ADD COLUMN question TEXT;"
+"""A run is called by its question from the start of its first model call."""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST + _APPEND_ONLY,
     _DELETED_RUNS,
@@ -135,6 +138,7 @@ MIGRATIONS: tuple[str, ...] = (
     _COST,
     _WORDS,
     _FEWER_INDEXES,
+    _EARLY_QUESTION,
 )
 """Script number n brings a file from version n to n + 1. Never edit a released one."""
 
