@@ -131,3 +131,26 @@ HEADERS = {
 )
 def test_a_header_is_a_key_unless_its_name_says_otherwise(tables):
     assert configured_keys(load_settings(**tables)) == ["a-value-of-a-header", "key-in-a-header"]
+
+
+@pytest.mark.parametrize("command", [["run", "Hi"], ["chat"]])
+def test_a_model_whose_name_leads_nowhere_is_no_run(invoke, command):
+    failed = invoke(*command, "--model", "nowhere/x", input="Hi\n")
+
+    assert "[providers.nowhere] in timestep.toml" in failed.stderr
+    assert invoke("traces", "list", "--json").stdout == "[]\n"
+
+
+def test_a_handoff_to_a_model_that_is_not_set_up_is_told_in_the_settings_words(invoke, fake_ollama):
+    Path("desk.py").write_text(
+        "from agents import Agent\n"
+        "poet = Agent('poet', model='nowhere/x')\n"
+        "desk = Agent('desk', model='ollama/m', handoffs=[poet])\n"
+    )
+    fake_ollama.reply(tool_calls=[("transfer_to_poet", {})])
+    assert invoke("run", "**Write** a poem.", "--agent", "desk.py:desk").exit_code == 1
+
+    shown = invoke("traces", "show").stdout
+
+    assert "Add [providers.nowhere] to the settings" in shown.splitlines()[-1]
+    assert json.loads(invoke("traces", "list", "--json").stdout)[0]["title"] == "Write a poem."

@@ -192,3 +192,32 @@ def test_a_replay_says_so_once_it_has_ended(tmp_path, metadata, has_ended, outco
         store.write(events if has_ended else events[:-1])
 
         assert store.get("t").outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("given", "title"),
+    [
+        ("**Sum** this *up*, ***please***.", "Sum this up, please."),
+        ("**a *b* c**", "a b c"),
+        ("# Task\n\n## Part #\ntext", "Task Part text"),
+        ("```python\nprint(1)\n```\nWhat does it print?", "print(1) What does it print?"),
+        ("> quoted\n> too", "quoted too"),
+        ("Run `ls -l` and ``x``.", "Run ls -l and x."),
+        ("Read [this](https://a.example/b) ![one](x.png)", "Read this one"),
+        ("2 * 3 * 4, a*b*c, f(*args, **kwargs)", "2 * 3 * 4, a*b*c, f(*args, **kwargs)"),
+        ("__init__ a[0](1) #tag C# **open", "__init__ a[0](1) #tag C# **open"),
+        ("**bold** " + " " * 5000 + "far", "bold"),
+        ("**" * 5000, "*" * 199 + "…"),
+    ],
+)
+def test_a_title_has_the_words_of_markdown_and_not_its_marks(tmp_path, given, title):
+    with TraceStore(tmp_path / "traces.db") as store:
+        store.write(
+            [
+                SpanStarted("s", "t", None, "generation", "m", 1.0, question=given),
+                SpanEnded("s", "t", "generation", "m", 2.0, None, "{}", answer=given),
+            ]
+        )
+        [run] = store.traces()
+
+        assert (run.title, run.answer) == (title, title)

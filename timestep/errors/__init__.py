@@ -74,8 +74,8 @@ class UnknownModelError(TimestepError, UserError):
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return cls(
             f"Unknown prefix: {prefix}. Known prefixes: {', '.join(sorted(known))}.{hint} "
-            "Register it with MultiModelProviderMap.add_provider(), or configure it as "
-            f"[providers.{prefix}].",
+            f"Add [providers.{prefix}] to the settings, or call "
+            "MultiModelProviderMap.add_provider().",
             prefix=prefix,
             known=known,
         )

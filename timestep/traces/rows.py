@@ -14,7 +14,7 @@ from timestep.traces.records import (
     TraceEnded,
     TraceStarted,
 )
-from timestep.traces.text import one_line
+from timestep.traces.text import one_line, plain_words
 from timestep.traces.transactions import transaction
 
 _INSERT_TRACE = (
@@ -45,6 +45,9 @@ _INSERT_LOSS = "INSERT INTO losses (at, events, reason) VALUES (?, ?, ?)"
 _TEXT_COLUMN = SpanEnded._fields.index("text")
 _MOST_WORDS = 200
 """How many characters of a question and an answer a list shows at most."""
+_MOST_READ = 10 * _MOST_WORDS
+"""So many characters are read for them: the rest are marks and spaces."""
+
 _OF_THE_DATABASE = (sqlite3.OperationalError, sqlite3.NotSupportedError, sqlite3.InternalError)
 """Errors of the file, not of an event; `sqlite3.DatabaseError` itself is another one."""
 
@@ -126,7 +129,7 @@ def _insert_span_end(connection: sqlite3.Connection, event: SpanEnded) -> None:
 
 def _brief(words: str | None) -> str | None:
     # Only now are they shortened: half a key looks like none.
-    return words and one_line(words, _MOST_WORDS)
+    return words and one_line(plain_words(words[:_MOST_READ]), _MOST_WORDS)
 
 
 def _insert_exchange(connection: sqlite3.Connection, span_id: str, exchange: Exchange) -> None:

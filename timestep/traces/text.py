@@ -50,6 +50,28 @@ def one_line(value: Any, most: int = 200) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
+def plain_words(markdown: str) -> str:
+    """Return the words of *markdown*, without the marks that a list does not show.
+
+    A mark counts only where Markdown reads it as one: ``2 * 3``, ``**kwargs`` and ``__init__`` stay.
+    """
+    for mark, words in _MARKS:
+        markdown = mark.sub(words, markdown)
+    return markdown
+
+
+_EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})(?=[^\s*])([^*\n]*[^\s*])\1(?![\w*])")
+_MARKS = (
+    (re.compile(r"^[ ]{0,3}(?:```|~~~)[^`\n]*$", re.MULTILINE), ""),  # the fences of code
+    (re.compile(r"^[ ]{0,3}#{1,6}[ \t]+(.*?)[ \t#]*$", re.MULTILINE), r"\1"),  # headings
+    (re.compile(r"^[ ]{0,3}>[ \t]?", re.MULTILINE), ""),  # quotations
+    (re.compile(r"(?<!\w)!?\[([^\[\]\n]+)\]\([^()\s]*\)"), r"\1"),  # links and images
+    (re.compile(r"(?<![`\\])(`{1,2})(?!`)([^`\n]+)\1(?!`)"), r"\2"),  # code in a line
+    (_EMPHASIS, r"\2"),
+    (_EMPHASIS, r"\2"),  # around the other
+)
+
+
 def read_arguments(arguments: Any) -> Any:
     """Return the arguments of a call: an object, or the text when it is not JSON."""
     if not isinstance(arguments, str):

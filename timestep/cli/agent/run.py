@@ -12,6 +12,7 @@ import click
 from agents import (
     Agent,
     HandoffOutputItem,
+    Model,
     RunConfig,
     RunItem,
     Runner,
@@ -188,7 +189,11 @@ class AgentRun:
 
         Raises:
             ClickException: The time is up.
+            UnknownModelError: The name of the model leads nowhere; that is no run to record.
         """
+        model = config.model or agent.model
+        if not isinstance(model, Model):
+            config.model_provider.get_model(model)
         config = replace(config, tool_error_formatter=self._take_failure)
         self.spinner.wait_for(self._model)
         result = Runner.run_streamed(agent, given, run_config=config, max_turns=max_turns)
