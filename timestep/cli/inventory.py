@@ -278,7 +278,8 @@ def _problem(error: Exception, url: str, patience: float) -> str:
         case httpx.TransportError():
             found = transport_error(error)
             step = CHECK_PROXY if found.through else "Check the network and the base URL."
-            return f"Cannot reach {authority(url)}: {found}. {step}"
+            what = "Cannot reach" if found.phase == "reach" else "Nothing came of asking"
+            return f"{what} {authority(url)}: {found}. {step}"
         case _:
             from timestep.cli.errors import explain
 

@@ -186,7 +186,7 @@ def _translated() -> Generator[None]:
 def transport_error(exc: Exception) -> TransportError:
     """Return the error for *exc*, which httpx raised."""
     match exc:
-        case httpx.ProxyError(__cause__=TransportError() as found):  # of a client of ours
+        case httpx.TransportError(__cause__=TransportError() as found):  # of a client of ours
             return found
         case httpx.ConnectTimeout():
             return TransportError("connect", "connecting took too long")

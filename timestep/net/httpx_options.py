@@ -1,15 +1,18 @@
 """The options of an httpx client for one server; none from the environment."""
 
+from collections.abc import AsyncIterator
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import httpx
 
 from timestep.net.connection import TransportError
+from timestep.net.limits import LONGEST_JSON
 from timestep.net.proxies import Proxy, proxy_for_httpx
 from timestep.net.reach import Reach
 from timestep.net.reasons import WANTS_PASSWORD, proxy_refusal, reason_of
 from timestep.net.tls import certificates
+from timestep.net.unpacking import unpacked
 
 
 class HttpxOptions(TypedDict):
@@ -20,8 +23,10 @@ class HttpxOptions(TypedDict):
     trust_env: bool
 
 
-def httpx_options(base_url: str, reach: Reach) -> HttpxOptions:
+def httpx_options(base_url: str, reach: Reach, *, most: int = LONGEST_JSON) -> HttpxOptions:
     """Return the options of a client for the server at *base_url*. A redirect is not followed.
+
+    An answer may have *most* bytes, unpacked.
 
     Raises:
         ValueError: The proxy for it, or a file of certificates, cannot be used.
@@ -29,29 +34,30 @@ def httpx_options(base_url: str, reach: Reach) -> HttpxOptions:
     is_secure = base_url.startswith("https:")
     # Without TLS nothing has to be trusted, and loading the certificates takes time.
     verify = certificates(reach) if is_secure else SSLContext(PROTOCOL_TLS_CLIENT)
-    proxy = proxy_for_httpx(base_url, reach.proxy)
-    transport = (
-        httpx.AsyncHTTPTransport(verify=verify, trust_env=False)
-        if proxy is None
-        else _Proxied(proxy, verify)
-    )
+    transport = _Transport(proxy_for_httpx(base_url, reach.proxy), verify, most)
     return HttpxOptions(transport=transport, follow_redirects=False, trust_env=False)
 
 
-class _Proxied(httpx.AsyncHTTPTransport):
-    """Sends requests through *proxy*, which errors name."""
+class _Transport(httpx.AsyncHTTPTransport):
+    """Sends requests through *proxy*, which errors name, and reads *most* bytes of each answer.
 
-    def __init__(self, proxy: Proxy, verify: SSLContext) -> None:
-        auth = (proxy.user, proxy.password) if proxy.user else None
-        super().__init__(verify=verify, trust_env=False, proxy=httpx.Proxy(proxy.url, auth=auth))
-        self._through = proxy.through
+    What it raises of its own has a `TransportError` as its cause.
+    """
+
+    def __init__(self, proxy: Proxy | None, verify: SSLContext, most: int) -> None:
+        super().__init__(verify=verify, trust_env=False, proxy=_as_httpx(proxy))
+        self._through = "" if proxy is None else proxy.through
+        self._most = most
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer to *request*.
 
         Raises:
-            httpx.ProxyError: There is no connection; the cause is a `TransportError`.
+            httpx.ProxyError: The proxy does not connect.
         """
+        request.headers["accept-encoding"] = "gzip, deflate"  # what can be unpacked piece by piece
+        if not self._through:
+            return self._limited(await super().handle_async_request(request))
         try:
             response = await super().handle_async_request(request)
         except httpx.ProxyError as exc:  # its words begin with the status
@@ -62,8 +68,47 @@ class _Proxied(httpx.AsyncHTTPTransport):
             reason = "connecting took too long" if is_late else reason_of(exc)
         else:
             if response.status_code != WANTS_PASSWORD:
-                return response
+                return self._limited(response)
             await response.aclose()
             reason = proxy_refusal(WANTS_PASSWORD)
         found = TransportError("reach", reason, through=self._through)
         raise httpx.ProxyError(str(found), request=request) from found
+
+    def _limited(self, response: httpx.Response) -> httpx.Response:
+        encoding = response.headers.pop("content-encoding", None)  # httpx unpacks without a limit
+        stream = cast("httpx.AsyncByteStream", response.stream)
+        response.stream = _Limited(stream, encoding, self._most)
+        return response
+
+
+class _Limited(httpx.AsyncByteStream):
+    """The first *most* bytes that *stream* unpacks to; more are an error."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, encoding: str | None, most: int) -> None:
+        self._stream = stream
+        self._encoding = encoding
+        self._most = most
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = self._most
+        try:
+            async for piece in unpacked(aiter(self._stream), self._encoding):
+                left -= len(piece)
+                if left < 0:
+                    break
+                yield piece
+            else:
+                return
+            found = TransportError("exchange", f"its answer has more than {self._most:,} bytes")
+        except TransportError as exc:
+            found = exc
+        raise httpx.ReadError(str(found)) from found
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _as_httpx(proxy: Proxy | None) -> httpx.Proxy | None:
+    if proxy is None:
+        return None
+    return httpx.Proxy(proxy.url, auth=(proxy.user, proxy.password) if proxy.user else None)

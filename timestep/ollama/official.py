@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 import httpx
 
 from timestep.net.httpx_options import httpx_options
+from timestep.net.limits import LONGEST
 from timestep.net.proxies import explained
 from timestep.net.reach import USUAL, Reach
 
@@ -52,7 +53,7 @@ async def open_client(
         headers=dict(headers),
         auth=_only_key(headers.get("authorization")),
         timeout=httpx.Timeout(silence, connect=_CONNECT_SECONDS),
-        **httpx_options(base_url, reach),
+        **httpx_options(base_url, reach, most=LONGEST),
     )
     try:
         yield client

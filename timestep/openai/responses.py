@@ -98,9 +98,7 @@ class CheckedClient(httpx2.AsyncClient):
         proxy: Proxy | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            trust_env=False, proxy=None if proxy is None else _as_httpx2(proxy), **options
-        )
+        super().__init__(trust_env=False, proxy=_as_httpx2(proxy), **options)
         self._through = "" if proxy is None else proxy.through
         self._secret_headers = secret_headers
         self._places = places or Places(None)
@@ -515,7 +513,9 @@ def _failure(found: TransportError, request: httpx2.Request) -> OllamaError:
     return error
 
 
-def _as_httpx2(proxy: Proxy) -> httpx2.Proxy:
+def _as_httpx2(proxy: Proxy | None) -> httpx2.Proxy | None:
+    if proxy is None:
+        return None
     return httpx2.Proxy(proxy.url, auth=(proxy.user, proxy.password) if proxy.user else None)
 
 
