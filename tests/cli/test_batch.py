@@ -114,11 +114,12 @@ def test_failures_stand_in_a_file_of_their_own_and_are_asked_again_on_request(
 
 
 def test_bad_lines_are_named_before_anything_is_sent(invoke, server, tmp_path):
-    write(tmp_path, *prompts(1), {"id": "x"}, {"custom_id": "y", "body": {}})
+    write(tmp_path, *prompts(1), {"id": "x"}, {"custom_id": "y", "body": {}}, *prompts(1))
     result = invoke("batch", "in.jsonl", "out.jsonl")
     assert result.exit_code == 2
     assert "line 2: 'prompt' is missing or empty" in result.stderr
     assert "line 3: url" in result.stderr
+    assert "line 4: its custom_id stands on an earlier line too" in result.stderr
     assert server.chats == []
 
 

@@ -90,11 +90,11 @@ def read_file(path: Path, defaults: Defaults) -> Iterator[Line | BadLine]:
     Raises:
         OSError: The file cannot be read.
     """
-    return _unique(read_again(path, defaults))
+    return _unique(read_lines(path, defaults))
 
 
-def read_again(path: Path, defaults: Defaults) -> Iterator[Line | BadLine]:
-    """The lines of a file whose ids were compared before; the rest is as in `read_file`.
+def read_lines(path: Path, defaults: Defaults) -> Iterator[Line | BadLine]:
+    """The lines as `read_file` gives them, but with ids that may stand twice.
 
     Raises:
         OSError: The file cannot be read.

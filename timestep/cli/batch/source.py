@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _SHOWN = 10
 """How many lines a message names."""
 
+_PARTS = 16
+"""In how many parts ids are compared."""
+
 
 @contextmanager
 def readable(path: Path) -> Generator[Path]:
@@ -58,19 +61,21 @@ class Source:
     """
 
     def __init__(self, path: Path, defaults: "Defaults") -> None:
-        from timestep.batch import BadLine, read_file
+        from timestep.batch.lines import BadLine, read_file, read_lines
 
         self._path, self._defaults = path, defaults
         self._ids = array("q")  # their hashes, as a long input has too many for their texts
         self.models: set[str | None] = set()
         self.has_changed = False
         bad: list[BadLine] = []
-        for line in _explained(path, read_file(path, defaults)):
+        for line in _explained(path, read_lines(path, defaults)):
             if isinstance(line, BadLine):
                 bad.append(line)
             else:
                 self._ids.append(hash(line.custom_id))
                 self.models.add(line.question.model)
+        if not _are_unique(self._ids):
+            bad = [line for line in read_file(path, defaults) if isinstance(line, BadLine)]
         if bad:
             shown = [f"line {line.number}: {line.reason}" for line in bad[:_SHOWN]]
             if len(bad) > _SHOWN:
@@ -83,9 +88,9 @@ class Source:
 
     def __iter__(self) -> Iterator["Line"]:
         """Read the lines again, up to a place where they have changed. Lines added since are not read."""
-        from timestep.batch.lines import Line, read_again
+        from timestep.batch.lines import Line, read_lines
 
-        lines = _explained(self._path, read_again(self._path, self._defaults))
+        lines = _explained(self._path, read_lines(self._path, self._defaults))
         for checked in self._ids:
             line = next(lines, None)
             if not isinstance(line, Line) or hash(line.custom_id) != checked:
@@ -112,6 +117,15 @@ class Source:
                 f"Lines, or their model or schema, have changed since they got a row in "
                 f"{output.path}: {numbers}. Give OUT another name, or delete those rows."
             )
+
+
+def _are_unique(ids: "array[int]") -> bool:
+    """True when no two of *ids* are equal. A set of all would need a lot of memory."""
+    for rest in range(_PARTS):
+        part = [each for each in ids if each % _PARTS == rest]
+        if len(set(part)) < len(part):
+            return False
+    return True
 
 
 def _explained(path: Path, lines: Iterator["Line | BadLine"]) -> Iterator["Line | BadLine"]:
