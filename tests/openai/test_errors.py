@@ -230,3 +230,18 @@ def test_a_refusal_is_of_the_class_that_openai_s_client_raises(status, theirs):
 
     assert isinstance(error, theirs)
     assert error.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (openai_errors.OpenAIAuthenticationError, 401),
+        (openai_errors.OpenAIContextWindowExceededError, 400),
+        (openai_errors.OpenAIModelNotFoundError, 404),
+        (openai_errors.OpenAIRateLimitError, 429),
+        (openai_errors.OpenAIServerBusyError, 503),
+        (openai_errors.OpenAIStatusError, 0),
+    ],
+)
+def test_an_error_rebuilt_from_its_message_has_the_usual_status_of_its_class(kind, status):
+    assert kind("words").status_code == status

@@ -8,7 +8,7 @@ Source: openai 3.57 ``_exceptions.py``.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 import openai
@@ -29,16 +29,10 @@ _UNKNOWN_URL = "http://localhost"
 """openai's classes want a request; an error that was rebuilt from its message has none."""
 
 
-class OpenAIStatusError(openai.APIStatusError, OllamaStatusError):
-    """A server that speaks OpenAI's API refused the request.
+class _Refused(openai.APIStatusError):
+    """A refusal, as openai's client shows it, without secrets."""
 
-    Attributes:
-        response: The refusal, as openai's client shows it, without secrets.
-        body: Its parsed body, without secrets.
-        came_late: True when the server said it under status 200, in the place of an answer.
-    """
-
-    came_late = False
+    usual_status: ClassVar[int]
 
     def __init__(
         self,
@@ -51,12 +45,26 @@ class OpenAIStatusError(openai.APIStatusError, OllamaStatusError):
         **facts: Any,
     ) -> None:
         status = self.usual_status if status_code is None else status_code
-        response = _response(url, status or 500, headers, body)
+        text = "" if body is None else as_json(body)
+        request = openai_request(url)
+        response = httpx2.Response(status or 500, headers=headers, text=text, request=request)
         openai.APIStatusError.__init__(self, message, response=response, body=body)
         self.status_code = status
         self.headers = dict(headers or {})
         for name, value in facts.items():
             setattr(self, name, value)
+
+
+class OpenAIStatusError(_Refused, OllamaStatusError):
+    """A server that speaks OpenAI's API refused the request.
+
+    Attributes:
+        response: The refusal, as openai's client shows it, without secrets.
+        body: Its parsed body, without secrets.
+        came_late: True when the server said it under status 200, in the place of an answer.
+    """
+
+    came_late = False
 
 
 class OpenAIBadRequestError(OpenAIStatusError, openai.BadRequestError):  # type: ignore[misc] # openai allows one status
@@ -97,23 +105,12 @@ class OpenAIServerBusyError(OpenAIStatusError, openai.InternalServerError, Serve
     """The server is overloaded; the same request may work shortly."""
 
 
-class OpenAIContextWindowExceededError(openai.BadRequestError, ContextWindowExceededError):  # type: ignore[misc] # openai allows one status
+class OpenAIContextWindowExceededError(  # type: ignore[misc] # openai allows one status
+    _Refused, openai.BadRequestError, ContextWindowExceededError
+):
     """The prompt does not fit the context window."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        url: str = _UNKNOWN_URL,
-        status_code: int | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: object = None,
-        **facts: Any,
-    ) -> None:
-        response = _response(url, status_code or 400, headers, body)
-        super().__init__(message, response=response, body=body)
-        for name, value in facts.items():
-            setattr(self, name, value)
+    usual_status = 400
 
 
 class OpenAIConnectionError(openai.APIConnectionError, OllamaConnectionError):
@@ -152,11 +149,3 @@ class OpenAITimeoutError(openai.APITimeoutError, OllamaTimeoutError):
 def openai_request(url: str) -> httpx2.Request:
     """Return the request that an error of openai's tree shows: no header, so no key."""
     return httpx2.Request("POST", url)
-
-
-def _response(
-    url: str, status: int, headers: Mapping[str, str] | None, body: object
-) -> httpx2.Response:
-    """Return the refusal that an error of openai's tree shows."""
-    text = "" if body is None else as_json(body)
-    return httpx2.Response(status, headers=headers, text=text, request=openai_request(url))
