@@ -1,7 +1,6 @@
 """``timestep completion``, and the values that the shells complete."""
 
 import os
-import sqlite3
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -53,13 +52,6 @@ def complete_model(
     return [name for name in names if name.startswith(incomplete)]
 
 
-def complete_file(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> "list[str | CompletionItem[str]]":
-    """Let the shell complete files."""
-    return [CompletionItem(incomplete, type="file")]
-
-
 def complete_session(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> "list[str | CompletionItem[str]]":
@@ -68,7 +60,7 @@ def complete_session(
 
     try:
         found = kept_sessions()
-    except sqlite3.Error:
+    except click.ClickException:
         return []
     return [
         CompletionItem(session.name, help=clean(session.first))

@@ -10,15 +10,16 @@ from timestep.routing import split_prefix
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredModel:
-    """A model that the configuration names.
+    """A model that the configuration names."""
 
-    Attributes:
-        alias: The alias that leads to it; None for the default model.
-        model: Its name with the prefix, aliases resolved.
-    """
+    alias: str | None  # the alias that leads to it; None for the default model
+    model: str  # its name with the prefix, aliases resolved
 
-    alias: str | None
-    model: str
+    @property
+    def prefix(self) -> str:
+        """The prefix that the model's server has; empty for OpenAI."""
+        prefix = split_prefix(self.model)[0] or ""
+        return "" if prefix == "openai" else prefix
 
     @property
     def label(self) -> str:

@@ -23,17 +23,10 @@ class ConfigurationProblem(click.ClickException):
 
 @dataclass(frozen=True)
 class Context:
-    """The options shared by commands. Nothing is read until it is needed.
-
-    Attributes:
-        config_file: The value of ``--config``.
-        env_file: The value of ``--env-file``.
-        settings_reference: The value of ``--settings``.
-        trace_file: The value of ``traces --file``.
-    """
+    """The options shared by commands. Nothing is read until it is needed."""
 
     config_file: str | None = None
-    env_file: str = ".env"
+    env_file: str = ""  # the class of the settings says which files it reads
     settings_reference: str | None = None
     trace_file: Path | None = None
 
@@ -46,8 +39,8 @@ class Context:
         """
         with self._reading():
             _check_file("--config", self.config_file)
-            _check_file("--env-file", self.named_env_file)
-            return self.settings_class(_config_file=self.config_file, _env_file=self.named_env_file)
+            _check_file("--env-file", self.env_file)
+            return self.settings_class(_config_file=self.config_file, _env_file=self.env_file)
 
     def source_files(self) -> "list[SourceFile]":
         """Return the files that the settings are looked for in, strongest first.
@@ -58,9 +51,9 @@ class Context:
         from timestep.config.files import source_files
 
         with self._reading():
-            _check_file("--env-file", self.named_env_file)
+            _check_file("--env-file", self.env_file)
             return source_files(
-                self.settings_class, env_file=self.named_env_file, config_file=self.config_file
+                self.settings_class, env_file=self.env_file, config_file=self.config_file
             )
 
     @contextmanager
@@ -79,11 +72,6 @@ class Context:
             raise ConfigurationProblem(
                 f"A source of {name} raised {type(exc).__name__}; call {name}() in Python to see why."
             ) from exc
-
-    @property
-    def named_env_file(self) -> str:
-        """The value of ``--env-file``; empty without it, so that the class says which files it reads."""
-        return "" if self.env_file == ".env" else self.env_file
 
     @cached_property
     def settings_class(self) -> "type[Settings]":
@@ -174,15 +162,11 @@ def _check_file(option: str, path: str | None) -> None:
 
 def _has_model_settings(table: object) -> bool:
     """Return whether *table* has, or may have, model settings."""
-    from timestep.config.schema import OllamaSettings, OpenAIProviderSettings, OpenAISettings
+    from timestep.config.schema import AnyOpenAISettings, OllamaSettings
 
-    match table:
-        case OllamaSettings():
-            return bool(table.settings) or any(table.settings_by_model.values())
-        case OpenAISettings() | OpenAIProviderSettings():
-            return bool(table.settings or table.models)
-        case _:
-            return True
+    if isinstance(table, OllamaSettings):
+        return bool(table.settings) or any(table.settings_by_model.values())
+    return not isinstance(table, AnyOpenAISettings) or bool(table.settings or table.models)
 
 
 pass_context = click.make_pass_decorator(Context, ensure=True)
@@ -214,11 +198,9 @@ def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--env-file",
         metavar="FILE",
         type=click.Path(),
-        default=".env",
-        show_default=True,
         expose_value=False,
         callback=keep_option,
-        help="Also read variables from FILE.",
+        help="Also read variables from FILE.  [default: .env]",
     )
     config_file = click.option(
         "--config",

@@ -4,7 +4,6 @@ import difflib
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import openai
 from agents import (
@@ -20,6 +19,7 @@ from agents import (
 
 from timestep.errors import UnknownModelError
 from timestep.fallback.reasons import reason_of
+from timestep.net.foreign import mapping
 from timestep.net.urls import authority
 from timestep.traces.tool_failures import read_failure
 
@@ -43,8 +43,10 @@ def explain(error: Exception) -> str:
             return f"{host} answered with an error: {error.message.rstrip('.')}."
         case openai.OpenAIError():
             return f"{error} Or name an Ollama model: --model ollama/llama3.2"
-        case _:
-            return _explain_unknown(error)
+        case _:  # with the place that a bug report needs
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(frame.filename).name}:{frame.lineno}"
+            return f"{type(error).__name__} in {place}: {error}"
 
 
 def _explain_sdk(error: AgentsException) -> str:
@@ -110,16 +112,4 @@ def _explain_status(error: openai.APIStatusError) -> str:
 
 def _words(error: openai.APIStatusError) -> str:
     """Return the server's own words, without what the client adds."""
-    said = cast("dict[str, object]", error.body).get("message") if _is_object(error.body) else None
-    return str(said or error.message).rstrip(".")
-
-
-def _is_object(body: object) -> bool:
-    return isinstance(body, dict)
-
-
-def _explain_unknown(error: Exception) -> str:
-    """Return an unexpected *error* with the place that a bug report needs."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}:{frame.lineno}"
-    return f"{type(error).__name__} in {place}: {error}"
+    return str(mapping(error.body).get("message") or error.message).rstrip(".")

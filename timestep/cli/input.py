@@ -51,7 +51,10 @@ def read_prompt(argument: str | None, files: Iterable[str] = ()) -> str:
     if argument is not None and argument != "-":
         parts.insert(0, _checked(argument))
     if argument == "-" or _is_piped() or not parts:
-        parts.append(_read_all())
+        try:
+            parts.append(sys.stdin.buffer.read().decode())
+        except UnicodeDecodeError as exc:
+            raise click.UsageError(_NOT_TEXT) from exc
     return "\n\n".join(part for part in parts if part.strip())
 
 
@@ -62,13 +65,6 @@ def _is_piped() -> bool:
     except OSError:
         return True  # an object in the place of a file
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
-
-
-def _read_all() -> str:
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as exc:
-        raise click.UsageError(_NOT_TEXT) from exc
 
 
 def read_file(path: str) -> bytes:

@@ -6,15 +6,16 @@ Nothing of the SDK is imported unless a server cannot be asked: then its error s
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
 from timestep.config.kinds import lists_models
-from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
+from timestep.config.schema import AnyOpenAISettings
 from timestep.config.settings import Settings
 from timestep.factory.endpoints import ollama_endpoints, openai_endpoint
 from timestep.net.connection import CHECK_PROXY
+from timestep.net.foreign import entries, mapping
 from timestep.net.given import transport_error
 from timestep.net.names import strip_cloud_suffix, untagged
 from timestep.net.proxies import ProxyError
@@ -36,42 +37,27 @@ _CONTEXT_KEYS = ("context_window", "context_length", "max_context_length", "max_
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One model.
+    """One model."""
 
-    Attributes:
-        name: The name that agents use, with its prefix.
-        capabilities: For example ``"tools"``; None if the server does not say.
-        context_length: The most tokens it takes, if known.
-        size: Its size in bytes, if known.
-        loaded: The tokens of context allocated for it now; None if it is not loaded.
-    """
-
-    name: str
+    name: str  # the name that agents use, with its prefix
+    # For example `"tools"`; None if the server does not say.
     capabilities: tuple[str, ...] | None = None
-    context_length: int | None = None
+    context_length: int | None = None  # the most tokens it takes, if known
     size: int | None = None
+    # The tokens of context allocated for it now; None if it is not loaded.
     loaded: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The models of one server.
+    """The models of one server."""
 
-    Attributes:
-        prefix: The prefix of its models' names; empty for OpenAI.
-        kind: The kind of provider, as in the configuration.
-        url: Its base URL, if the provider has one server.
-        offers: Its models, sorted by name.
-        problem: Why its models are unknown, and the next step.
-        is_unlisted: True when the server answers, and has no list of its models.
-    """
-
-    prefix: str
+    prefix: str  # the prefix of its models' names; empty for OpenAI
     kind: str
-    url: str | None = None
-    offers: Sequence[Offer] = field(default=())
-    problem: str | None = None
-    is_unlisted: bool = False
+    url: str | None = None  # its base URL, if the provider has one server
+    offers: Sequence[Offer] = field(default=())  # its models, sorted by name
+    problem: str | None = None  # why its models are unknown, and the next step
+    is_unlisted: bool = False  # True when the server answers, and has no list of its models
 
 
 def ollama_providers(provider: "MultiModelProvider") -> "dict[str, OllamaModelProvider]":
@@ -85,17 +71,11 @@ def ollama_providers(provider: "MultiModelProvider") -> "dict[str, OllamaModelPr
 
 
 class OllamaServer(NamedTuple):
-    """An Ollama server that can be asked for its models.
-
-    Attributes:
-        prefix: The prefix of its models' names.
-        endpoint: Where it is.
-        is_beside: True for ollama.com beside another server; a suffix leads names there.
-    """
+    """An Ollama server that can be asked for its models."""
 
     prefix: str
     endpoint: Endpoint
-    is_beside: bool = False
+    is_beside: bool = False  # True for ollama.com beside another server; a suffix leads names there
 
 
 def ollama_servers(settings: Settings) -> list[OllamaServer]:
@@ -123,7 +103,7 @@ async def take_inventory(settings: Settings, *, patience: float) -> list[Invento
     asked: list[Awaitable[Inventory]] = [list_openai("", settings.openai, patience)]
     asked += [_ollama(server, patience) for server in ollama_servers(settings)]
     for prefix, table in settings.providers.items():
-        if isinstance(table, OpenAIProviderSettings):
+        if isinstance(table, AnyOpenAISettings):
             asked.append(list_openai(prefix, table, patience))
         elif not lists_models(table.kind):
             asked.append(_unlisted(prefix, table.kind))
@@ -218,14 +198,12 @@ async def _offer(
     except (httpx.HTTPError, ValueError):
         return Offer(name, size=size)
     able = shown.get("capabilities")
-    capabilities = tuple(map(str, cast("list[Any]", able))) if isinstance(able, list) else None
+    capabilities = None if able is None else tuple(map(str, entries(able)))
     return Offer(name, capabilities, _context_length(shown.get("model_info")), size)
 
 
 def _context_length(facts: object) -> int | None:
-    if not isinstance(facts, dict):
-        return None
-    known = cast("dict[str, object]", facts)
+    known = mapping(facts)
     return _number(known.get(f"{known.get('general.architecture')}.context_length"))
 
 
@@ -234,9 +212,7 @@ def _name_of(entry: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
-async def list_openai(
-    prefix: str, table: OpenAISettings | OpenAIProviderSettings, patience: float
-) -> Inventory:
+async def list_openai(prefix: str, table: AnyOpenAISettings, patience: float) -> Inventory:
     """List the models of a server that speaks OpenAI's API."""
     endpoint = openai_endpoint(table)
     url = endpoint.base_url

@@ -85,7 +85,10 @@ class MarkdownStream:
         if began < self._draws_at:
             return
         self._fit()
-        self._print_complete()
+        complete, self._rest = split_complete(self._rest)
+        if complete:
+            self._erase()
+            self._print(split_blocks(complete))
         self._draw()
         now = time.monotonic()
         self._draws_at = now + max(_SECONDS_A_FRAME, _SHARE * (now - began))
@@ -104,12 +107,6 @@ class MarkdownStream:
             self._console.line()
             self._drawn, self._is_left = None, True
         self._console.width = columns
-
-    def _print_complete(self) -> None:
-        complete, self._rest = split_complete(self._rest)
-        if complete:
-            self._erase()
-            self._print(split_blocks(complete))
 
     def _print(self, blocks: Iterable[list[Token]]) -> None:
         for block in blocks:
@@ -145,7 +142,9 @@ def split_blocks(text: str) -> list[list[Token]]:
     for token in _PARSER.parse(text):
         if token.level == 0 and token.nesting >= 0:
             blocks.append([])
-        blocks[-1].append(_copyable(token))
+        if token.children is not None:
+            token.children = list(_inline(token.children))
+        blocks[-1].append(token)
     return blocks
 
 
@@ -170,14 +169,8 @@ _PARSER = MarkdownIt("commonmark").enable(["strikethrough", "table"])
 _PARSER.disable(["reference", "entity", "html_block", "html_inline"])
 
 
-def _copyable(token: Token) -> Token:
-    """Return *token* with its line breaks, and with the URLs of links and images as text."""
-    if token.children is not None:
-        token.children = list(_inline(token.children))
-    return token
-
-
 def _inline(tokens: Sequence[Token]) -> Iterator[Token]:
+    """Yield *tokens* with their line breaks, and with the URLs of links and images as text."""
     link, words = "", ""
     for token in tokens:
         words += token.content

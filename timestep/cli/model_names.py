@@ -1,10 +1,9 @@
 """The model names that the shells complete, found quickly and without error messages."""
 
 import asyncio
-from collections.abc import Iterator
 
 from timestep.cli.event_loop import run_without_waiting
-from timestep.config.schema import OllamaProviderSettings, OllamaSettings
+from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.net.names import untagged
 from timestep.ollama.official import open_client
@@ -20,21 +19,14 @@ def model_names(settings: Settings) -> list[str]:
     No key is sent, and nothing of the SDK is imported.
     """
     names = targets(settings.default_model) if settings.default_model else []
-    served = run_without_waiting(_served(list(_servers(settings))))
-    return list(dict.fromkeys([*names, *settings.aliases, *served]))
-
-
-def _servers(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the prefix and the URL of every Ollama server."""
-    tables: list[tuple[str, OllamaSettings]] = [("ollama", settings.ollama)]
-    tables += [
-        (prefix, table)
-        for prefix, table in settings.providers.items()
-        if isinstance(table, OllamaProviderSettings)
+    servers = [
+        (prefix, url)
+        for prefix, table in settings.tables.items()
+        if isinstance(table, OllamaSettings)
+        for url in table.servers
     ]
-    for prefix, table in tables:
-        for url in table.servers:
-            yield prefix, url
+    served = run_without_waiting(_served(servers))
+    return list(dict.fromkeys([*names, *settings.aliases, *served]))
 
 
 async def _served(servers: list[tuple[str, str]]) -> list[str]:

@@ -5,7 +5,8 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
@@ -75,7 +76,10 @@ def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "", one_line: boo
         widths[0] = min(widths[0], _LONGEST_FIRST)
     for first, *others in cells:
         if is_one_line:
-            padded = _GAP.join(map(_padded, [first, *others], widths)).rstrip()
+            padded = _GAP.join(
+                cell + " " * (size - cell_len(cell))
+                for cell, size in zip([first, *others], widths, strict=True)
+            ).rstrip()
             line = _cut(padded, int(room) - len(indent)) if room < math.inf else padded
             rest = line.removeprefix(first)
             click.echo(indent + (line if rest == line else click.style(first, bold=True) + rest))
@@ -87,12 +91,6 @@ def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "", one_line: boo
             text, max(int(room) - len(below), _NARROW), break_long_words=False
         ):
             click.echo(below + line.replace("\xa0", " "))
-
-
-def _padded(cell: str, size: int) -> str:
-    from rich.cells import cell_len
-
-    return cell + " " * (size - cell_len(cell))
 
 
 def _cut(line: str, room: int) -> str:
@@ -112,6 +110,37 @@ def print_aside(text: str, *, indent: str = "", dim: bool = False) -> None:
     else:
         text = indent + text
     click.echo(click.style(text, dim=True) if dim else text, err=True)
+
+
+@contextmanager
+def progress_bar(total: int) -> Generator[Callable[[Callable[[], str]], None]]:
+    """Yield what to call after each of *total* steps, with what says a few words about it.
+
+    On a terminal that moves a bar; elsewhere it does nothing.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[now]}"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True)
+    with bar:
+        task = bar.add_task("", total=total, now="")
+        yield lambda words: bar.update(task, advance=1, now=escape(clean(words())))
 
 
 def print_error(text: str) -> None:

@@ -14,11 +14,8 @@ from timestep.cli.streams import foreign_code
 def load_reference(reference: str, what: str) -> object:
     """Return what *reference* names, or None when its module has no such attribute.
 
-    Modules are found from the current directory too.
-
-    Args:
-        reference: The reference.
-        what: What it should name, with its article, for messages: ``"an agent"``.
+    Modules are found from the current directory too. *what* it should name is for messages, as in
+    ``"an agent"``.
 
     Raises:
         UsageError: The reference has no module, or the module does not exist.

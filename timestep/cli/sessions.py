@@ -5,7 +5,6 @@ They are read from the file of the SDK's ``SQLiteSession``, without importing th
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -28,29 +27,19 @@ _QUESTIONS = """
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A conversation that is kept.
+    """A conversation that is kept."""
 
-    Attributes:
-        name: What ``--session`` calls it.
-        messages: How many messages of the user it holds.
-        first: The first of them.
-        asked_at: When the last of them was sent, in seconds since 1970.
-    """
-
-    name: str
-    messages: int
-    first: str
-    asked_at: float
+    name: str  # what `--session` calls it
+    messages: int  # how many messages of the user it holds
+    first: str  # the first of them
+    asked_at: float  # when the last of them was sent, in seconds since 1970
 
 
 @click.command()
 @json_option
 def sessions(*, as_json: bool) -> None:
     """List the conversations that are kept, newest first."""
-    try:
-        found = kept_sessions()
-    except sqlite3.Error as exc:
-        raise unusable(exc) from exc
+    found = kept_sessions()
     if as_json:
         print_json([asdict(session) for session in found])
     elif found:
@@ -79,7 +68,7 @@ def kept_sessions() -> list[Session]:
     """Return the conversations, the one with the newest message first.
 
     Raises:
-        sqlite3.Error: The file cannot be read.
+        ClickException: The file of the conversations cannot be used.
     """
     found: dict[str, Session] = {}
     for name, message, created_at in _questions():
@@ -88,7 +77,7 @@ def kept_sessions() -> list[Session]:
         found[name] = Session(
             name,
             1 if before is None else before.messages + 1,
-            _text(json.loads(message)) if before is None else before.first,
+            text_of(json.loads(message)) if before is None else before.first,
             asked_at,
         )
     return list(reversed(found.values()))
@@ -100,24 +89,25 @@ def last_session() -> str:
     Raises:
         ClickException: There is none, or the file of the conversations cannot be used.
     """
-    try:
-        found = kept_sessions()
-    except sqlite3.Error as exc:
-        raise unusable(exc) from exc
+    found = kept_sessions()
     if not found:
         raise click.ClickException("There is no conversation to continue.")
     return found[0].name
 
 
-def _questions() -> Iterator[tuple[str, str, str]]:
+def _questions() -> list[tuple[str, str, str]]:
     path = sessions_file()
     if not path.exists() or not path.stat().st_size:
-        return
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-        yield from database.execute(_QUESTIONS)
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute(_QUESTIONS).fetchall()
+    except sqlite3.Error as exc:
+        raise unusable(exc) from exc
 
 
-def _text(item: dict[str, Any]) -> str:
+def text_of(item: Any) -> str:
+    """Return the text of a message."""
     content = item.get("content")
     if isinstance(content, str):
         return content

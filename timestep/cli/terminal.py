@@ -89,15 +89,10 @@ def write_aside(text: str) -> None:
 
 @dataclass
 class Transcript:
-    """Writes labelled text in two columns and wraps it while it arrives.
+    """Writes labelled text in two columns and wraps it while it arrives."""
 
-    Attributes:
-        label_width: The width of the left column, with the gap between the columns.
-        line_width: Returns the width of both columns, which changes with the window.
-        err: Whether to write to stderr.
-    """
-
-    label_width: int
+    label_width: int  # the width of the left column, with the gap between the columns
+    # Returns the width of both columns, which changes with the window.
     line_width: Callable[[], int]
     err: bool = False
     _label: str | None = None

@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from timestep.config.conflicts import models_tables
@@ -32,23 +31,16 @@ from timestep.net.options import unknown_option
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A setting that probably does not do what the user wants.
+    """A setting that probably does not do what the user wants."""
 
-    Attributes:
-        text: What it is, and where.
-        fix: The command or the line of configuration that fixes it; empty if there is none.
-    """
-
-    text: str
-    fix: str = ""
+    text: str  # what it is, and where
+    fix: str = ""  # the command or the line of configuration that fixes it; empty if there is none
 
 
 def find_doubts(settings: Settings, *, env_file: EnvFile = "") -> list[Doubt]:
     """Return the doubts about *settings*, which were read from the environment and *env_file*.
 
-    Args:
-        settings: The settings as loaded.
-        env_file: The ``.env`` file; empty for the one that the class of *settings* names.
+    An empty *env_file* is the one that the class of *settings* names.
 
     Raises:
         SettingsError: *env_file* cannot be read.
@@ -64,7 +56,14 @@ def find_doubts(settings: Settings, *, env_file: EnvFile = "") -> list[Doubt]:
             )
             for each in dotenv.without_value
         ),
-        *map(_directory, filter(_is_in_the_way, dotenv.files)),
+        *(
+            Doubt(
+                f"{path} is a directory, and no variable is read from it. A container makes one "
+                "if the file that it mounts is missing."
+            )
+            for path in dotenv.files
+            if path.is_dir() and not (path / "pyvenv.cfg").exists()  # no virtual environment
+        ),
         *_unread_secrets(settings, dotenv),
         *_unused(settings),
         *_versions(settings),
@@ -101,17 +100,6 @@ def _is_known(name: str) -> bool:
     """Return True when *name* sets a key of the settings, as ``TIMESTEP_OPENAI__CA_FILE`` does."""
     path = variable_path(name)
     return path is not None and field_at(Settings, path) is not None
-
-
-def _is_in_the_way(path: Path) -> bool:
-    return path.is_dir() and not (path / "pyvenv.cfg").exists()  # no virtual environment
-
-
-def _directory(path: Path) -> Doubt:
-    return Doubt(
-        f"{path} is a directory, and no variable is read from it. A container makes one if the "
-        "file that it mounts is missing.",
-    )
 
 
 def _unused(settings: Settings) -> Iterator[Doubt]:

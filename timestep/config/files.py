@@ -16,17 +16,11 @@ from timestep.config.sources.variables import VariablesSource, environment_varia
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file, or a directory of secrets, that may hold settings.
-
-    Attributes:
-        path: Where it is, or would be.
-        table: The table in it that holds the settings; empty for the whole file.
-        is_read: False when it is missing, holds no settings, or another TOML file comes first.
-    """
+    """A file, or a directory of secrets, that may hold settings."""
 
     path: Path
-    table: KeyPath
-    is_read: bool
+    table: KeyPath  # the table in it that holds the settings; empty for the whole file
+    is_read: bool  # False when it is missing, holds no settings, or another TOML file comes first
 
 
 def source_files(

@@ -32,25 +32,18 @@ mapping (without ``kind``, secrets revealed) and returns an ``agents.ModelProvid
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of provider.
+    """A kind of provider."""
 
-    Attributes:
-        name: The value of ``kind`` in a table.
-        table: The settings of one such provider.
-        build: The builder, named as in an entry point. It takes the name of the provider
-            and its table, and returns an ``agents.ModelProvider``. It is imported on first use,
-            because the settings must not import the SDK.
-        example: A prefix for the starter file.
-        package: The package that it needs, or None. The extra of the kind's name installs it.
-        lists_models: True when a server of this kind can be asked for its models.
-    """
-
-    name: str
+    name: str  # the value of `kind` in a table
     table: type[ProviderSettings]
+    # The builder, named as in an entry point. It takes the name of the provider and its
+    # table, and returns an `agents.ModelProvider`. It is imported on first use, because the
+    # settings must not import the SDK.
     build: str
-    example: str
+    example: str  # a prefix for the starter file
+    # The package that it needs, or None. The extra of the kind's name installs it.
     package: str | None = None
-    lists_models: bool = True
+    lists_models: bool = True  # True when a server of this kind can be asked for its models
 
     @property
     def is_built_in(self) -> bool:

@@ -23,14 +23,11 @@ from timestep.net.references import FIXES, Slip, UnreadError
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the user wrote each key.
+    """Where the user wrote each key."""
 
-    Attributes:
-        origins: The origin of each key that is set, by dotted key.
-        tables: Where files have their tables, by path.
-    """
-
+    # The origin of each key that is set, by dotted key.
     origins: Mapping[str, KeyOrigin] = field(default_factory=dict[str, KeyOrigin])
+    # Where files have their tables, by path.
     tables: Mapping[KeyPath, Origin] = field(default_factory=dict[KeyPath, Origin])
 
     def of(self, path: KeyPath) -> Origin | None:
@@ -83,11 +80,7 @@ def message_of(error: ValidationError | SettingsError) -> str:
 def _in_form(text: str, path: KeyPath, origin: Origin | None, model: type[BaseModel]) -> str:
     """Return *text* with its settings written as variables, if *origin* is one.
 
-    Args:
-        text: A message whose examples are TOML, as in ``kind = "openai"``.
-        path: The key that the message is about, or its table.
-        origin: Where that key is.
-        model: The settings.
+    Its examples are TOML, as in ``kind = "openai"``. It is about the key or the table at *path*.
     """
     if origin is None or origin.variable is None:
         return text
@@ -101,12 +94,10 @@ def _in_form(text: str, path: KeyPath, origin: Origin | None, model: type[BaseMo
             value = json.dumps(tomllib.loads(f"x = {value}")["x"])
         return f"{variable_name(key)}={value}"
 
-    text = re.sub(r"\[(providers)\.\"?([^]\"]+)\"?\]", _table_variable, text)
+    text = re.sub(
+        r"\[(providers)\.\"?([^]\"]+)\"?\]", lambda at: f"{variable_name(at.groups())}__…", text
+    )
     return re.sub(r'\b([a-z_]+) = ("[^"]*"|\[[^]]*\]|\{[^}]*\}|[^\s,;]+)', assignment, text)
-
-
-def _table_variable(found: re.Match[str]) -> str:
-    return f"{variable_name(found.groups())}__…"
 
 
 def _error(problems: Iterable[tuple[KeyPath, str]]) -> ValidationError:

@@ -66,7 +66,31 @@ class Section(Frozen, BaseModel, frozen=True):
     _frozen = field_validator("*")(freeze)
 
 
-def check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
+class EndpointSettings(Section, frozen=True):
+    """The keys that every table of a server or a gateway has."""
+
+    api_key: ApiKey = None
+    """The API key."""
+    api_key_command: KeyCommandLine | None = Field(
+        default=None, examples=[["pass", "show", "api-key"]]
+    )
+    """The program and arguments that print the API key, instead of api_key. It runs without a shell when a key is needed, and again when the server refuses the key."""
+    base_url: str | list[str] | None = None
+    allow_insecure: bool = False
+    """Allow the API key to travel over plain http to another machine."""
+    headers: Headers = Field(
+        default_factory=dict, repr=False, examples=[{"X-Title": "my application"}]
+    )
+    """More headers for every request."""
+    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0.2}])
+    """Settings for every model, named as in agents.ModelSettings. An agent's own settings win."""
+    models: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, examples=[{"gpt-5-mini": {"reasoning": {"effort": "low"}}}]
+    )
+    """Settings by model name. They win over settings."""
+
+
+def check_transport(section: EndpointSettings) -> EndpointSettings:
     """Refuse a key, or an ``Authorization`` header, that would travel in the clear.
 
     Raises:
@@ -80,55 +104,21 @@ def check_transport(section: "AnyEndpoint") -> "AnyEndpoint":
     return section
 
 
-def _urls(section: "AnyEndpoint") -> list[str]:
+def _urls(section: EndpointSettings) -> list[str]:
     """Return where *section* sends its headers."""
     if isinstance(section, OllamaSettings):
         return section.servers
     websocket = getattr(section, "websocket_base_url", None)
     over_http = [f"http{websocket.removeprefix('ws')}"] if websocket else []
-    return [section.base_url or OPENAI_URL, *over_http]
+    return [*targets(section.base_url or OPENAI_URL), *over_http]
 
 
-class _OpenAIFields(Section, frozen=True):
-    api_key: ApiKey = None
-    """The API key."""
-    api_key_command: KeyCommandLine | None = Field(
-        default=None, examples=[["pass", "show", "openai"]]
-    )
-    """The program and arguments that print the API key, instead of api_key. It runs without a shell when a key is needed, and again when the server refuses the key."""
-    organization: Name | None = Field(default=None, examples=["org-example"])
-    """The organization sent with every request."""
-    project: Name | None = Field(default=None, examples=["proj_example"])
-    """The project sent with every request."""
-    headers: Headers = Field(
-        default_factory=dict, repr=False, examples=[{"X-Title": "my application"}]
-    )
-    """More headers for every request."""
-    timeout: Seconds | None = Field(default=None, examples=[120])
-    """How many seconds to wait for the server. Without it, the client's own limits count."""
-    max_retries: Retries = 2
-    """How many times a request is sent again after a temporary failure."""
+class ServerSettings(Section, frozen=True):
+    """The keys of every server that timestep itself asks."""
+
     max_concurrency: Concurrency | None = Field(default=None, examples=[4])
     """How many requests a server gets from this process at once. The others wait their turn."""
-    query: dict[str, str] = Field(
-        default_factory=dict, examples=[{"api-version": "2025-04-01-preview"}]
-    )
-    """Fields added to the URL of every request."""
-    extra_body: dict[str, Any] = Field(default_factory=dict, examples=[{"top_k": 40}])
-    """Fields added to the body of every request. The settings of a call win."""
-    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0.2}])
-    """Settings for every model, named as in agents.ModelSettings. An agent's own settings win."""
-    models: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, examples=[{"gpt-5-mini": {"reasoning": {"effort": "low"}}}]
-    )
-    """Settings by model name. They win over settings."""
-    adapter: Literal["timestep", "sdk"] = "timestep"
-    """Which model class sends chat completions to servers other than OpenAI: timestep's or the SDK's. The SDK's takes what timestep's refuses, such as audio."""
-    structured_output: Literal["json_schema", "json_object", "prompt"] = "json_schema"
-    """How chat completions ask for a typed answer: by its schema, as any JSON object, or in words alone."""
-    include_usage: bool = True
-    """Ask for token counts in streamed chat completions."""
-    text_calls: ForModels = Field(default=False, examples=[["llama-3.1-8b"]])
+    text_calls: ForModels = Field(default=False, examples=[["llama3.2"]])
     """Treat an answer that is only the JSON of a tool call as that call: for every model, or for a list of models."""
     think_tags: ForModels = Field(default=False, examples=[["deepseek-r1"]])
     """Treat <think>…</think> at the start of an answer as thinking: for every model, or for a list of models."""
@@ -140,15 +130,36 @@ class _OpenAIFields(Section, frozen=True):
     """The client certificate: one PEM file that also has its key, or a list of the certificate's file and the key's."""
     proxy: ProxyUrl = Field(default=None, examples=["http://proxy.example:3128"])
     """The proxy to use instead of the one in HTTPS_PROXY and similar variables. This machine is never reached through a proxy."""
-    allow_insecure: bool = False
-    """Allow the API key to travel over plain http to another machine."""
 
 
-class OpenAISettings(_OpenAIFields, frozen=True):
-    """OpenAI's API, or a server in its place, for every name without a prefix."""
-
+class _OpenAIFields(EndpointSettings, frozen=True):
     base_url: ApiUrl | None = Field(default=None, examples=[OPENAI_URL])
     """The base URL of the API. Without it, OpenAI's own."""
+    organization: Name | None = Field(default=None, examples=["org-example"])
+    """The organization sent with every request."""
+    project: Name | None = Field(default=None, examples=["proj_example"])
+    """The project sent with every request."""
+    timeout: Seconds | None = Field(default=None, examples=[120])
+    """How many seconds to wait for the server. Without it, the client's own limits count."""
+    max_retries: Retries = 2
+    """How many times a request is sent again after a failure that may pass."""
+    query: dict[str, str] = Field(
+        default_factory=dict, examples=[{"api-version": "2025-04-01-preview"}]
+    )
+    """Fields added to the URL of every request."""
+    extra_body: dict[str, Any] = Field(default_factory=dict, examples=[{"top_k": 40}])
+    """Fields added to the body of every request. The settings of a call win."""
+    adapter: Literal["timestep", "sdk"] = "timestep"
+    """Which model class sends chat completions to servers other than OpenAI: timestep's or the SDK's. The SDK's takes what timestep's refuses, such as audio."""
+    structured_output: Literal["json_schema", "json_object", "prompt"] = "json_schema"
+    """How chat completions ask for a typed answer: by its schema, as any JSON object, or in words alone."""
+    include_usage: bool = True
+    """Ask for token counts in streamed chat completions."""
+
+
+class OpenAISettings(ServerSettings, _OpenAIFields, frozen=True):
+    """OpenAI's API, or a server in its place, for every name without a prefix."""
+
     api: Literal["responses", "chat_completions"] = "responses"
     """The API that requests go to."""
     websocket_base_url: WebsocketUrl | None = Field(
@@ -174,23 +185,15 @@ Timeout: TypeAlias = Annotated[
 ]
 
 
-class OllamaSettings(Section, frozen=True):
-    """Ollama, local and cloud: every name that begins with ``ollama/``."""
-
+class _OllamaFields(EndpointSettings, frozen=True):
     api_key: ApiKey = None
     """The API key. Without base_url it goes to ollama.com only."""
-    api_key_command: KeyCommandLine | None = Field(
-        default=None, examples=[["pass", "show", "ollama"]]
-    )
-    """The program and arguments that print the API key, instead of api_key. It runs without a shell when a key is needed, and again when the server refuses the key."""
     base_url: OllamaUrls | None = Field(default=None, examples=["http://localhost:11434"])
     """The server for every model, cloud names too, or a list of servers that share the requests. Without it, local names go to host and cloud names to ollama.com."""
     host: OllamaHost | None = Field(default=None, examples=["localhost:11434"])
     """The local server in a form that Ollama accepts: host, host:port, :port or a URL."""
     options: Options = Field(default_factory=dict, examples=[{"num_ctx": 16384}])
     """Model options for every model, such as num_ctx."""
-    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0.2}])
-    """Settings for every model, named as in agents.ModelSettings. An agent's own settings win."""
     models: dict[str, OllamaModelTable] = Field(
         default_factory=dict,
         examples=[{"llama3.2": {"num_ctx": 32768, "settings": {"temperature": 0.2}}}],
@@ -200,34 +203,21 @@ class OllamaSettings(Section, frozen=True):
     """How long a model stays loaded: a duration, a number of seconds, or -1 for ever."""
     timeout: Timeout | None = Field(default=None, examples=[120])
     """How many seconds of silence to wait: a number, or a table of connect, first_byte and idle."""
-    max_concurrency: Concurrency | None = Field(default=None, examples=[4])
-    """How many requests a server gets from this process at once. The others wait their turn."""
     on_context_overflow: Overflow = "error"
     """What happens when a prompt does not fit the context window."""
     strict_feature_validation: bool = False
     """Raise an error for what Ollama cannot do, instead of warning once."""
     tool_emulation: bool = False
     """Describe tools in the prompt to models without tool support."""
-    text_calls: ForModels = Field(default=False, examples=[["llama3.2"]])
-    """Treat an answer that is only the JSON of a tool call as that call: for every model, or for a list of models."""
-    think_tags: ForModels = Field(default=False, examples=[["deepseek-r1"]])
-    """Treat <think>…</think> at the start of an answer as thinking: for every model that the server does not list as thinking, or for a list of models."""
-    repairs: Repairs = 1
-    """How many times a model is asked again when its answer is not the call or the JSON that was asked for."""
     allow_remote_images: bool = False
     """Fetch images that a request names by URL."""
-    ca_file: FilePath | None = Field(default=None, examples=["/etc/ssl/company.pem"])
-    """A PEM file of certificates to trust in addition to the usual ones."""
-    client_cert: ClientCert | None = Field(default=None, examples=["/etc/ssl/me.pem"])
-    """The client certificate: one PEM file that also has its key, or a list of the certificate's file and the key's."""
-    proxy: ProxyUrl = Field(default=None, examples=["http://proxy.example:3128"])
-    """The proxy to use instead of the one in HTTPS_PROXY and similar variables. This machine is never reached through a proxy."""
-    allow_insecure: bool = False
-    """Allow the API key to travel over plain http to another machine."""
-    headers: Headers = Field(
-        default_factory=dict, repr=False, examples=[{"X-Title": "my application"}]
-    )
-    """More headers for every request."""
+
+
+class OllamaSettings(ServerSettings, _OllamaFields, frozen=True):
+    """Ollama, local and cloud: every name that begins with ``ollama/``."""
+
+    think_tags: ForModels = Field(default=False, examples=[["deepseek-r1"]])
+    """Treat <think>…</think> at the start of an answer as thinking: for every model that the server does not list as thinking, or for a list of models."""
 
     @property
     def servers(self) -> list[str]:
@@ -260,7 +250,7 @@ class ProviderSettings(Section, frozen=True):
     """What the provider is."""
 
 
-class OpenAIProviderSettings(_OpenAIFields, ProviderSettings, frozen=True):
+class OpenAIProviderSettings(ServerSettings, _OpenAIFields, ProviderSettings, frozen=True):
     """Any server that speaks OpenAI's API, under a prefix of its own."""
 
     kind: Literal["openai"]
@@ -282,29 +272,13 @@ class OllamaProviderSettings(OllamaSettings, ProviderSettings, frozen=True):
     _transport = model_validator(mode="after")(check_transport)
 
 
-class GatewaySettings(ProviderSettings, frozen=True):
+class GatewaySettings(EndpointSettings, ProviderSettings, frozen=True):
     """The keys that LiteLLM and any-llm share."""
 
     api_key: ApiKey = None
     """The API key. Without it, the gateway reads its own variables."""
-    api_key_command: KeyCommandLine | None = Field(
-        default=None, examples=[["pass", "show", "anthropic"]]
-    )
-    """The program and arguments that print the API key, instead of api_key. It runs without a shell when a key is needed, and again when the server refuses the key."""
     base_url: ApiUrl | None = Field(default=None, examples=["https://example.com/v1"])
     """The base URL of the API. Without it, the gateway chooses."""
-    headers: Headers = Field(
-        default_factory=dict, repr=False, examples=[{"X-Title": "my application"}]
-    )
-    """More headers for every request."""
-    allow_insecure: bool = False
-    """Allow the API key to travel over plain http to another machine."""
-    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"temperature": 0.2}])
-    """Settings for every model, named as in agents.ModelSettings. An agent's own settings win."""
-    models: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, examples=[{"gpt-5-mini": {"reasoning": {"effort": "low"}}}]
-    )
-    """Settings by model name. They win over settings."""
 
     _transport = model_validator(mode="after")(check_transport)
 
@@ -395,6 +369,9 @@ class TracesSettings(Section, frozen=True):
         return path.expanduser().absolute()
 
 
+AnyOpenAISettings: TypeAlias = OpenAISettings | OpenAIProviderSettings
+
+
 def _read_rules(table: object) -> object:
     """Return the rules of chains, with the numbers and the list in the text of variables read."""
     read = read_numbers(table)
@@ -405,5 +382,3 @@ def _read_rules(table: object) -> object:
 
 
 Fallback: TypeAlias = Annotated[FallbackRules, BeforeValidator(_read_rules)]
-
-AnyEndpoint: TypeAlias = OpenAISettings | OpenAIProviderSettings | OllamaSettings | GatewaySettings

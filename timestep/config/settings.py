@@ -28,6 +28,7 @@ from timestep.config.schema import (
     Fallback,
     OllamaSettings,
     OpenAISettings,
+    Section,
     TracesSettings,
 )
 from timestep.config.sources.arguments import ArgumentsSource
@@ -211,6 +212,11 @@ class Settings(Frozen, BaseSettings):
         configuration, and so for its base_url.
         """
         return self.origin_of("ollama.api_key").winner.variable == "OLLAMA_API_KEY"
+
+    @property
+    def tables(self) -> dict[str, Section]:
+        """The table of each prefix. Names without a prefix belong to ``openai``."""
+        return {"openai": self.openai, "ollama": self.ollama, **self.providers}
 
     @property
     def targets(self) -> dict[str, str | Sequence[str]]:

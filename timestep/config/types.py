@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, cast
 
@@ -90,10 +91,6 @@ def _check_path(path: Path) -> Path:
     return path
 
 
-def _check_ollama_url(url: object) -> str:
-    return check_base_url(url, ollama=True)
-
-
 def _check_pool(urls: list[str]) -> list[str]:
     """Return *urls* if they can share the requests. Each one is checked already."""
     check_ollama_urls(urls)
@@ -137,10 +134,6 @@ def _tag_of_list(value: object) -> str:
     return ":list" if isinstance(value, list | tuple) else ":name"
 
 
-def _tag_of_models(value: object) -> str:
-    return ":list" if isinstance(value, list | tuple) else ":all"
-
-
 def _read_models(value: object) -> object:
     """Return what *value* says about models, with the text of a variable read."""
     word = value.strip().lower() if isinstance(value, str) else None
@@ -165,7 +158,7 @@ Headers: TypeAlias = Annotated[
 ]
 ApiUrl: TypeAlias = Annotated[str, BeforeValidator(check_base_url)]
 WebsocketUrl: TypeAlias = Annotated[str, BeforeValidator(check_websocket_url)]
-OllamaUrl: TypeAlias = Annotated[str, BeforeValidator(_check_ollama_url)]
+OllamaUrl: TypeAlias = Annotated[str, BeforeValidator(partial(check_base_url, ollama=True))]
 OllamaUrls: TypeAlias = Annotated[
     Annotated[OllamaUrl, Tag(":name")]
     | Annotated[list[OllamaUrl], Field(min_length=1), AfterValidator(_check_pool), Tag(":list")],
@@ -181,8 +174,8 @@ Concurrency: TypeAlias = Annotated[
 Retries: TypeAlias = Annotated[int, Field(ge=0, le=100), BeforeValidator(read_number)]
 # For all models, for none, or for those that are named.
 ForModels: TypeAlias = Annotated[
-    Annotated[bool, Tag(":all")] | Annotated[list[Name], Tag(":list")],
-    Discriminator(_tag_of_models),
+    Annotated[bool, Tag(":name")] | Annotated[list[Name], Tag(":list")],
+    Discriminator(_tag_of_list),
     BeforeValidator(_read_models),
 ]
 OllamaHost: TypeAlias = Annotated[str, BeforeValidator(parse_ollama_host)]

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, TypedDict
 from pydantic import SecretStr
 
 from timestep.config.schema import (
-    GatewaySettings,
-    OllamaProviderSettings,
+    AnyOpenAISettings,
+    EndpointSettings,
     OllamaSettings,
-    OpenAIProviderSettings,
-    OpenAISettings,
+    ServerSettings,
 )
 from timestep.net.key_command import KeyCommand
 from timestep.net.reach import Reach
@@ -41,7 +40,7 @@ class OllamaPlace(TypedDict):
     reach: Reach
 
 
-def openai_endpoint(table: OpenAISettings | OpenAIProviderSettings) -> OpenAIEndpoint:
+def openai_endpoint(table: AnyOpenAISettings) -> OpenAIEndpoint:
     """Return where the API that *table* describes is, with its key."""
     command = key_command(table)
     return OpenAIEndpoint(
@@ -66,16 +65,14 @@ def ollama_endpoints(settings: "Settings") -> dict[str, Endpoints]:
     Raises:
         ConfigurationError: A key would travel in the clear.
     """
-    places = {"ollama": ollama_place(settings.ollama, ollama_key(settings))} | {
-        prefix: ollama_place(table, table.api_key)
-        for prefix, table in settings.providers.items()
-        if isinstance(table, OllamaProviderSettings)
-    }
-    # As in the factory, a table of another kind can take the prefix.
     return {
-        prefix: build_endpoints(**place)
-        for prefix, place in places.items()
-        if isinstance(settings.providers.get(prefix, settings.ollama), OllamaSettings)
+        prefix: build_endpoints(
+            **ollama_place(
+                table, ollama_key(settings) if table is settings.ollama else table.api_key
+            )
+        )
+        for prefix, table in settings.tables.items()
+        if isinstance(table, OllamaSettings)
     }
 
 
@@ -87,7 +84,7 @@ def check_endpoints(settings: "Settings") -> None:
     """
     ollama_endpoints(settings)
     for table in (settings.openai, *settings.providers.values()):
-        if isinstance(table, OpenAISettings | OpenAIProviderSettings):
+        if isinstance(table, AnyOpenAISettings):
             openai_endpoint(table)
 
 
@@ -123,9 +120,7 @@ def ollama_key(settings: "Settings") -> SecretStr | None:
     return None
 
 
-def key_command(
-    table: OpenAISettings | OpenAIProviderSettings | OllamaSettings | GatewaySettings,
-) -> KeyCommand | None:
+def key_command(table: EndpointSettings) -> KeyCommand | None:
     """Return what prints the key for *table*; it wins over ``api_key``."""
     return KeyCommand(table.api_key_command) if table.api_key_command else None
 
@@ -135,7 +130,7 @@ def reveal(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
 
 
-def _reach(table: OpenAISettings | OpenAIProviderSettings | OllamaSettings) -> Reach:
+def _reach(table: ServerSettings) -> Reach:
     """Return the proxy and the certificates that *table* names."""
     shown = table.client_cert
     files = shown if isinstance(shown, Sequence) else [] if shown is None else [shown]

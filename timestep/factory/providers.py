@@ -22,6 +22,8 @@ from timestep.config.kinds import KINDS, PROVIDER_PLUGINS
 from timestep.config.provenance import DEFAULT, KeyPath, dotted
 from timestep.config.schema import (
     AliasSettings,
+    AnyOpenAISettings,
+    EndpointSettings,
     GatewaySettings,
     OllamaProviderSettings,
     OllamaSettings,
@@ -29,6 +31,7 @@ from timestep.config.schema import (
     OpenAISettings,
     PluginProviderSettings,
     ProviderSettings,
+    ServerSettings,
 )
 from timestep.errors import ConfigurationError, TimestepError
 from timestep.factory.endpoints import (
@@ -201,10 +204,7 @@ def build_openai(name: str, table: OpenAIProviderSettings) -> OpenAICompatiblePr
     )
 
 
-def _defaults(
-    where: KeyPath,
-    table: OpenAISettings | OpenAIProviderSettings | OllamaSettings | GatewaySettings,
-) -> ModelDefaults:
+def _defaults(where: KeyPath, table: EndpointSettings) -> ModelDefaults:
     """Return the default settings of the models of *table*, which is at *where*.
 
     Raises:
@@ -232,7 +232,7 @@ class _ForModels(TypedDict):
 
 
 def _chat_options(
-    table: OpenAISettings | OpenAIProviderSettings, prefix: str, *, strict: bool = False
+    table: AnyOpenAISettings, prefix: str, *, strict: bool = False
 ) -> ChatModelOptions | None:
     if table.adapter == "sdk":
         return None
@@ -247,9 +247,7 @@ def _chat_options(
     )
 
 
-def _for_models(
-    table: OpenAISettings | OpenAIProviderSettings | OllamaSettings, prefix: str
-) -> _ForModels:
+def _for_models(table: ServerSettings, prefix: str) -> _ForModels:
     """Return the keys of *table* that may list models, with every name that *prefix* takes."""
 
     def names(given: bool | Sequence[str]) -> bool | Sequence[str]:

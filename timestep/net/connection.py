@@ -28,35 +28,22 @@ class TransportError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request.
-
-    Attributes:
-        method: HTTP's method.
-        url: The whole URL.
-        headers: Every header but ``Host`` and ``Content-Length``.
-        body: The whole body.
-    """
+    """One HTTP request."""
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)  # every header but `Host` and `Content-Length`
     body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response whose body is still to come.
-
-    Attributes:
-        status: HTTP's number.
-        headers: The headers; their names may have to be in lower case.
-        body: The pieces of the body as they arrive; raises `TransportError`.
-        aclose: Gives the connection back, or drops it when the body is not finished.
-    """
+    """A response whose body is still to come."""
 
     status: int
-    headers: Mapping[str, str]
-    body: AsyncIterator[bytes]
+    headers: Mapping[str, str]  # the headers; their names may have to be in lower case
+    body: AsyncIterator[bytes]  # the pieces of the body as they arrive; raises `TransportError`
+    # Gives the connection back, or drops it when the body is not finished.
     aclose: Callable[[], Awaitable[None]]
 
     @property

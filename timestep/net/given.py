@@ -60,14 +60,7 @@ class Given:
 
 
 class HttpxClient:
-    """Requests through a whole httpx client.
-
-    Args:
-        client: Used as it is configured.
-        timeout: Replaces the client's own.
-        withheld: Names of headers of the client that are not sent.
-        is_own: Close it with the connections.
-    """
+    """Requests through a whole httpx client; see `Given`. If it *is_own*, it is closed with them."""
 
     def __init__(
         self,

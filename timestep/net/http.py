@@ -74,11 +74,16 @@ class Session:
 
     def __init__(self, base_url: str, connect_timeout: float | None, reach: Reach = USUAL) -> None:
         is_secure = base_url.startswith("https:")
-        self._proxy = _usable_proxy(base_url, reach)
+        try:
+            proxy = proxy_for(base_url, socks_package="aiohttp_socks", chosen=reach.proxy)
+            tls = certificates(reach) if is_secure else None
+        except (ProxyError, CertificateError) as exc:
+            raise ConfigurationError(str(exc)) from exc
+        self._proxy = proxy
         self._extra = _proxy_arguments(self._proxy, is_secure=is_secure)
         self._headers = _proxy_headers(self._proxy, is_secure=is_secure)
         self._session = aiohttp.ClientSession(
-            connector=_connector(self._proxy, _usable_certificates(reach) if is_secure else None),
+            connector=_connector(proxy, tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(connect=connect_timeout),
@@ -120,20 +125,6 @@ class Session:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._session.close()
-
-
-def _usable_proxy(base_url: str, reach: Reach) -> Proxy | None:
-    try:
-        return proxy_for(base_url, socks_package="aiohttp_socks", chosen=reach.proxy)
-    except ProxyError as exc:
-        raise ConfigurationError(str(exc)) from exc
-
-
-def _usable_certificates(reach: Reach) -> SSLContext:
-    try:
-        return certificates(reach)
-    except CertificateError as exc:
-        raise ConfigurationError(str(exc)) from exc
 
 
 def _connector(proxy: Proxy | None, tls: SSLContext | None) -> aiohttp.BaseConnector:

@@ -21,18 +21,13 @@ _SEARCHED = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The model and the host that an error is about.
+    """The model and the host that an error is about."""
 
-    Attributes:
-        model: The name the caller asked for.
-        host: The scheme and authority of the endpoint.
-        secrets: The key in use and other secrets, masked in whatever the server says.
-        printed: The same, for the keys that a command prints: it may print one at any time.
-    """
-
-    model: str | None
-    host: str
+    model: str | None  # the name the caller asked for
+    host: str  # the scheme and authority of the endpoint
+    # The key in use and other secrets, masked in whatever the server says.
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    # The same, for the keys that a command prints: it may print one at any time.
     printed: Collection[str] = field(default=(), repr=False)
 
     def hide(self, text: str) -> str:

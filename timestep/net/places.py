@@ -13,11 +13,7 @@ from timestep.net.forks import forget_in_children
 
 
 class Places:
-    """So many places at one server, for ``async with``. Usable from any event loop and thread.
-
-    Args:
-        count: How many requests are under way at once; None for any number.
-    """
+    """*count* places at one server, or any number, for ``async with`` in any event loop and thread."""
 
     def __init__(self, count: int | None) -> None:
         self.count = count

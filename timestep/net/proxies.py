@@ -37,25 +37,16 @@ class ProxyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy.
+    """A proxy."""
 
-    Attributes:
-        name: The variable that names it, as the user wrote it.
-        scheme: ``http``, ``https``, ``socks4`` or ``socks5``.
-        host: Its host; an IPv6 address has no brackets.
-        port: Its port.
-        user: The user name that it asks for; empty where it asks for none.
-        password: The password for that.
-        looks_up: True when a SOCKS proxy looks up host names itself.
-    """
-
-    name: str
-    scheme: str
-    host: str
+    name: str  # the variable that names it, as the user wrote it
+    scheme: str  # `http`, `https`, `socks4` or `socks5`
+    host: str  # its host; an IPv6 address has no brackets
     port: int
+    # The user name that it asks for; empty where it asks for none.
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
-    looks_up: bool = True
+    looks_up: bool = True  # True when a SOCKS proxy looks up host names itself
 
     @property
     def url(self) -> str:

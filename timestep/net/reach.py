@@ -9,18 +9,15 @@ from timestep.net.proxies import parse_proxy
 class Reach:
     """How a server is reached. What is unset comes from the environment.
 
-    Attributes:
-        ca_file: A PEM file of certificates to trust in addition to the usual ones.
-        client_cert: The PEM file of the certificate to show, with its key; or the file of the
-            certificate and the file of the key.
-        proxy: The URL of the proxy, instead of the one that variables name. This machine needs none.
-
     Raises:
         ValueError: *proxy* cannot be a proxy's URL.
     """
 
-    ca_file: str | None = None
+    ca_file: str | None = None  # a PEM file of certificates to trust in addition to the usual ones
+    # The PEM file of the certificate to show, with its key; or the file of the certificate and the
+    # file of the key.
     client_cert: tuple[str, ...] = ()
+    # The URL of the proxy, instead of the one that variables name. This machine needs none.
     proxy: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -54,10 +54,7 @@ class UnreadError(ValueError):
 def check_read(text: str, what: str, *, but: Collection[Slip] = ()) -> None:
     """Refuse *text* that only points at a value. *what* names it, as in ``"the key"``.
 
-    Args:
-        text: The text to check.
-        what: The subject of the message.
-        but: What the text may be all the same.
+    It may be what *but* says all the same.
 
     Raises:
         UnreadError: The text points at a value.

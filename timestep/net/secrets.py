@@ -224,13 +224,10 @@ class _Secret(Protocol):
 
 
 def configured_keys(settings: object) -> list[str]:
-    """Return every secret in *settings*, in the clear, to keep them out of files and logs.
+    """Return every secret in *settings*, or a part of them, to keep it out of files and logs.
 
     These are all keys, and the values of all headers but those that hold no secret by their
     name, such as ``Accept``. A text of fewer than six characters is left out.
-
-    Args:
-        settings: A `timestep.Settings`, or a part of one.
     """
     return list(dict.fromkeys(filter(is_secret, _keys_in(settings))))
 

@@ -18,11 +18,7 @@ _DEFLATED = 8  # in the low half of the first byte of zlib's format
 
 
 async def unpacked(pieces: AsyncIterator[bytes], encoding: str | None) -> AsyncGenerator[bytes]:
-    """Yield *pieces* as they are without the header ``Content-Encoding``, else what they unpack to.
-
-    Args:
-        pieces: Of the body.
-        encoding: The header's value.
+    """Yield *pieces* of a body as they are without a ``Content-Encoding``, else what they unpack to.
 
     Raises:
         TransportError: They cannot be unpacked, or to more than `limits.LONGEST` bytes.

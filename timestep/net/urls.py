@@ -4,11 +4,11 @@ Text in, text out; a `ValueError` says what to write instead. Messages never rep
 URL, which may be a key in the wrong place; of a valid one they may name the server.
 """
 
-import ipaddress
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -127,7 +127,7 @@ def parse_ollama_host(text: object) -> str:
     if not separator:
         scheme, rest = "http", value
     authority, slash, path = rest.partition("/")
-    if _is_bare_ipv6(authority):
+    if isinstance(_address(authority), IPv6Address):
         authority = f"[{authority}]"
     if authority.startswith(":"):
         authority = f"localhost{authority}"
@@ -137,7 +137,8 @@ def parse_ollama_host(text: object) -> str:
             "OLLAMA_HOST must not contain a user name or password; set OLLAMA_API_KEY instead"
         )
     host = parts.hostname or "localhost"
-    if _is_unspecified(host.rstrip(".")):
+    address = _address(host.rstrip("."))
+    if address is not None and address.is_unspecified:
         host = "127.0.0.1" if "." in host else "[::1]"
     elif ":" in host:
         host = f"[{host}]"
@@ -159,12 +160,9 @@ def authority(url: str) -> str:
 def is_loopback(url: str) -> bool:
     """Return True if *url* names this machine."""
     host = _host(_split(url))
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address = _address(host)
+    is_named = host == "localhost" or host.endswith(".localhost")
+    return is_named or (address is not None and address.is_loopback)
 
 
 @lru_cache(maxsize=256)
@@ -224,15 +222,9 @@ def _scheme_for(text: str) -> str:
     return "http" if own else "https"
 
 
-def _is_bare_ipv6(authority: str) -> bool:
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """Return *host* if it is an address and not a name."""
     try:
-        return ipaddress.ip_address(authority).version == 6  # noqa: PLR2004 - the protocol's number
+        return ip_address(host)
     except ValueError:
-        return False
-
-
-def _is_unspecified(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False
+        return None

@@ -16,18 +16,12 @@ _MOST_SPANS = 256
 
 @dataclass(slots=True)
 class WireBytes:
-    """One request and its answer so far.
+    """One request and its answer so far."""
 
-    Attributes:
-        url: Where the request went, without credentials.
-        request: The request's body.
-        status: The HTTP status; None before the answer begins.
-        response: The pieces of the answer's body, as they came.
-    """
-
-    url: str = ""
+    url: str = ""  # where the request went, without credentials
     request: bytes = b""
-    status: int | None = None
+    status: int | None = None  # the HTTP status; None before the answer begins
+    # The pieces of the answer's body, as they came.
     response: list[bytes] = field(default_factory=list[bytes])
 
 

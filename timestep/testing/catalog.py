@@ -198,11 +198,7 @@ class Catalog:
 
 
 def check_template(model: Model, chat: Mapping[str, Any]) -> None:
-    """Check that the template of *model* can render *chat*.
-
-    Raises:
-        RefusedError: It cannot.
-    """
+    """Raise a `RefusedError` unless the template of *model* can render *chat*."""
     if model.system_messages == "one" and len(_systems(chat["messages"])) > 1:
         raise RefusedError(500, "template: :1:2: executing: System message must be the only one")
     if model.needs_types and not all(map(_has_types, chat.get("tools") or ())):
@@ -238,11 +234,7 @@ def _systems(messages: Sequence[Mapping[str, Any] | None]) -> list[int]:
 
 
 def check_capabilities(model: Model, chat: Mapping[str, Any]) -> None:
-    """Check that *model* can do what *chat* asks for.
-
-    Raises:
-        RefusedError: It cannot.
-    """
+    """Raise a `RefusedError` unless *model* can do what *chat* asks for."""
     if isinstance(chat.get("think"), str) and not model.think_levels:
         raise RefusedError(400, f'think value "{chat["think"]}" is not supported for this model')
     if chat.get("think") not in (None, False) and "thinking" not in model.capabilities:
@@ -254,11 +246,7 @@ def check_capabilities(model: Model, chat: Mapping[str, Any]) -> None:
 
 
 def check_images(model: Model, messages: Sequence[Mapping[str, Any] | None]) -> None:
-    """Check that *model* can see what *messages* show.
-
-    Raises:
-        RefusedError: It cannot.
-    """
+    """Raise a `RefusedError` unless *model* can see what *messages* show."""
     if "vision" not in model.capabilities and count_images(messages):
         raise RefusedError(500, _NO_VISION)
 

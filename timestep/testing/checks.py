@@ -1,5 +1,6 @@
 """Refuses requests to ``/api/chat`` that a real server refuses, with its status and words.
 
+Each check raises `RefusedError` with what a real server answers.
 The order is the server's: syntax, types, the range of ``top_logprobs``, the model's name; later,
 when the model is known, the options and the format. Unknown fields are ignored, roles are not
 checked, and neither is what only a loaded model could refuse.
@@ -46,9 +47,6 @@ def check_chat(body: bytes) -> Mapping[str, Any]:
     """Return *body* parsed, when it passes all that can be checked without a model.
 
     Numbers are :class:`~timestep.testing.godecode.Number`.
-
-    Raises:
-        RefusedError: A real server answers with its status and error.
     """
     chat = _decoded(_CHAT, body)
     top_logprobs: Number = chat.get("top_logprobs") or Number("0")
@@ -59,11 +57,7 @@ def check_chat(body: bytes) -> Mapping[str, Any]:
 
 
 def check_show(body: bytes) -> str:
-    """Return the model's name in *body*, a request to ``/api/show``.
-
-    Raises:
-        RefusedError: A real server answers with its status and error.
-    """
+    """Return the model's name in *body*, a request to ``/api/show``."""
     return _named(_decoded(_SHOW, body))
 
 
@@ -73,22 +67,14 @@ def check_pull(body: bytes) -> str:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Check the types of *options*, as a real server does before it loads the model.
-
-    Raises:
-        RefusedError: A real server answers with its status and error.
-    """
+    """Check the types of *options*, as a real server does before it loads the model."""
     for name, value in options.items():
         if value is not None and (wanted := _wanted(name, value)):
             raise RefusedError(500, f'option "{name}" must be of {wanted}')
 
 
 def check_format(schema: Any) -> None:
-    """Check that *schema* can be a ``format``, as a real server does when it generates.
-
-    Raises:
-        RefusedError: A real server answers with its status and error.
-    """
+    """Check that *schema* can be a ``format``, as a real server does when it generates."""
     if schema not in (None, "", "json") and not isinstance(schema, dict):
         raw = json.dumps(gojson.dumps(_plain(schema)).decode(), ensure_ascii=False)
         raise RefusedError(
@@ -97,11 +83,7 @@ def check_format(schema: Any) -> None:
 
 
 def check_schema(schema: Any) -> None:
-    """Check that the server can make a grammar of *schema*, a ``format``.
-
-    Raises:
-        RefusedError: A real server answers with its status and error.
-    """
+    """Check that the server can make a grammar of *schema*, a ``format``."""
     if not isinstance(schema, dict):
         return
     try:
@@ -112,11 +94,7 @@ def check_schema(schema: Any) -> None:
 
 
 def check_model_name(name: str) -> None:
-    """Check that *name* can be a model's name.
-
-    Raises:
-        RefusedError: A real server answers with its status and error.
-    """
+    """Check that *name* can be a model's name."""
     if not name:
         raise RefusedError(400, "model is required")
     if not _MODEL_NAME.fullmatch(name):

@@ -18,12 +18,7 @@ class UnconsumedReplies(FakeServerError):  # noqa: N818 - see InvalidRequest
 
 
 class RefusedError(Exception):
-    """A request that a real server refuses.
-
-    Args:
-        status: The HTTP status code it answers with.
-        error: The text under ``"error"``.
-    """
+    """A request that a real server refuses, with *status* and *error* under ``"error"``."""
 
     def __init__(self, status: int, error: str) -> None:
         self.status = status

@@ -26,13 +26,9 @@ class DecodeError(Exception):
 
 
 class MismatchError(DecodeError):
-    """A JSON value of the wrong kind.
+    """A JSON value of a *kind* that does not fit *go_type*, as ``"[]api.Message"``.
 
-    Args:
-        kind: The JSON value's kind, such as ``"string"``.
-        go_type: The Go type it does not fit, such as ``"[]api.Message"``.
-        struct: The innermost struct, without package; empty outside of any.
-        path: The keys that lead to the value.
+    *struct* is the innermost one, without package; empty outside of any.
     """
 
     def __init__(

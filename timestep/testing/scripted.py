@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from timestep.testing.answers import Answer, Computed, Failure
@@ -21,13 +20,7 @@ Faults: TypeAlias = Fault | Sequence[Fault]
 
 
 class ScriptedServer(LoopbackServer):
-    """Serves queued answers in order. Use it as a context manager, plain or async.
-
-    Args:
-        routes: Answer the requests.
-        strict: Whether leaving the context raises what :meth:`verify` finds.
-        recordings: The directory in which :meth:`replay` looks names up.
-    """
+    """Serves queued answers in order. Use it as a context manager, plain or async."""
 
     def __init__(self, routes: Routes, *, strict: bool, recordings: Path | str | None) -> None:
         super().__init__()
@@ -40,12 +33,7 @@ class ScriptedServer(LoopbackServer):
         self.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         __tracebackhide__ = True  # pytest shows the test, not this
         self.close()
         if self.strict and exc_type is None:
@@ -54,13 +42,8 @@ class ScriptedServer(LoopbackServer):
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(exc_type, exc, traceback)
+    async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        self.__exit__(exc_type)
 
     def replay(
         self,

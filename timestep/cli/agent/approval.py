@@ -26,11 +26,7 @@ from timestep.traces.text import call_text
 
 
 class Approver:
-    """Asks about tool calls and remembers the tools that may always run.
-
-    Args:
-        ask: Called with a tool call as text; returns the user's decision.
-    """
+    """Asks about tool calls, as text, and remembers the tools that may always run."""
 
     def __init__(self, ask: Callable[[str], Decision]) -> None:
         self._ask = ask

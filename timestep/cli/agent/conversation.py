@@ -1,7 +1,6 @@
 """The items of a conversation, which are kept on this machine under the name of a session."""
 
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 
 from agents import RunResultStreaming, SQLiteSession, ToolApprovalItem, TResponseInputItem
@@ -9,26 +8,10 @@ from agents import RunResultStreaming, SQLiteSession, ToolApprovalItem, TRespons
 from timestep.cli.sessions import LAST, sessions_file, unusable
 
 
-@dataclass(frozen=True)
-class Keeping:
-    """The conversation that a command continues, and whether it is kept.
-
-    Attributes:
-        session: The name of the conversation; None for a new one.
-        keeps_last: Whether a new one is kept too, as the last one.
-    """
-
-    session: str | None = None
-    keeps_last: bool = False
-
-
 class Conversation:
     """The items of a conversation, oldest first.
 
-    Args:
-        items: The items so far.
-        session: The session that keeps every change; None to keep nothing.
-        is_new: Whether the first change replaces the content of the session.
+    *session* keeps every change. If *is_new*, the first one replaces its content.
     """
 
     def __init__(
@@ -95,19 +78,21 @@ def private_file(path: Path) -> Path:
     return path
 
 
-async def load_conversation(keeping: Keeping) -> Conversation:
-    """Return the conversation that *keeping* names. Close it afterwards.
+async def load_conversation(name: str | None, *, keeps_last: bool) -> Conversation:
+    """Return the conversation called *name*, or a new one. Close it afterwards.
+
+    If *keeps_last*, a new one is kept too, as the last one.
 
     Raises:
         ClickException: The file of the conversations cannot be used.
     """
     try:
-        if keeping.session is not None:
-            session = _open(keeping.session)
+        if name is not None:
+            session = _open(name)
             return Conversation(await session.get_items(), session)
     except (OSError, sqlite3.Error) as exc:
         raise unusable(exc) from exc
-    if not keeping.keeps_last:
+    if not keeps_last:
         return Conversation([])
     try:
         return Conversation([], _open(LAST), is_new=True)

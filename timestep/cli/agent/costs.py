@@ -6,6 +6,9 @@ from typing import Any
 from openai.types.responses import ResponseUsage
 
 from timestep.cli.traces.format import duration
+from timestep.config.schema import AnyOpenAISettings
+from timestep.config.settings import Settings
+from timestep.routing import split_prefix
 from timestep.traces.prices import price
 from timestep.traces.summary import dollars
 
@@ -14,29 +17,18 @@ _NANOSECONDS = 1e9
 
 @dataclass
 class Costs:
-    """Tokens and seconds, summed over the model calls of one answer. None means unknown.
-
-    Attributes:
-        requests: The model calls that ended.
-        input_tokens: The tokens of the prompts.
-        output_tokens: The tokens that the model wrote.
-        total_seconds: The time from the question to the end.
-        first_token_seconds: The time from the question to the first thought, word or tool call.
-        load_seconds: The time to load the model, as Ollama reports it.
-        prompt_seconds: The time to read the prompts, as Ollama reports it.
-        output_seconds: The time to write the output, as Ollama reports it.
-        cost: In US dollars, as the server reports it, or as `price` found it.
-    """
+    """Tokens and seconds, summed over the model calls of one answer. None means unknown."""
 
     requests: int = 0
     input_tokens: int | None = None
     output_tokens: int | None = None
     total_seconds: float = 0.0
+    # The time from the question to the first thought, word or tool call.
     first_token_seconds: float | None = None
     load_seconds: float | None = None
     prompt_seconds: float | None = None
     output_seconds: float | None = None
-    cost: float | None = None
+    cost: float | None = None  # in US dollars, as the server reports it, or as `price` found it
     _cached_tokens: int = field(default=0, repr=False)
     _timed_tokens: int = field(default=0, repr=False)
 
@@ -57,16 +49,11 @@ class Costs:
         if more.get("eval_duration"):
             self._timed_tokens += usage.output_tokens
 
-    def price(self, model: str, base_url: str | None) -> None:
-        """Look the cost up, if no server reported it and all calls went to *model* at *base_url*."""
+    def price(self, name: str, settings: Settings) -> None:
+        """Look the cost up, if no server reported it and all calls went to the model *name*."""
         if self.cost is None and self.input_tokens is not None:
-            self.cost = price(
-                model,
-                base_url,
-                input_tokens=self.input_tokens,
-                output_tokens=self.output_tokens or 0,
-                cached_tokens=self._cached_tokens,
-            )
+            counts = (self.input_tokens, self._cached_tokens, self.output_tokens or 0)
+            self.cost = price_of(name, settings, *counts)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -86,15 +73,16 @@ class Costs:
         }
 
     def timings(self) -> dict[str, float | None]:
-        """Return the seconds as JSON. None means that no provider reports them."""
-        return {
-            "total_seconds": _rounded(self.total_seconds),
-            "first_token_seconds": _rounded(self.first_token_seconds),
-            "load_seconds": _rounded(self.load_seconds),
-            "prompt_seconds": _rounded(self.prompt_seconds),
-            "output_seconds": _rounded(self.output_seconds),
-            "tokens_per_second": _rounded(self.tokens_per_second),
+        """Return the seconds as JSON. None stands for what no provider reports."""
+        timings = {
+            "total_seconds": self.total_seconds,
+            "first_token_seconds": self.first_token_seconds,
+            "load_seconds": self.load_seconds,
+            "prompt_seconds": self.prompt_seconds,
+            "output_seconds": self.output_seconds,
+            "tokens_per_second": self.tokens_per_second,
         }
+        return {name: value and round(value, 6) for name, value in timings.items()}
 
     def __str__(self) -> str:
         """Return what is known, for people."""
@@ -112,11 +100,18 @@ class Costs:
         return ", ".join(parts)
 
 
+def price_of(name: str, settings: Settings, read: int, cached: int, written: int) -> float | None:
+    """Return the US dollars for so many tokens of the model *name*; None if nothing says it."""
+    prefix, model = split_prefix(name)
+    table = settings.tables.get(prefix or "openai")
+    if not isinstance(table, AnyOpenAISettings):
+        return None
+    return price(
+        model, table.base_url, input_tokens=read, output_tokens=written, cached_tokens=cached
+    )
+
+
 def _sum(seconds: float | None, nanoseconds: Any) -> float | None:
     if not isinstance(nanoseconds, int):
         return seconds
     return (seconds or 0.0) + nanoseconds / _NANOSECONDS
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from timestep.cli.completion import complete_file, complete_model, complete_session
+from timestep.cli.completion import complete_model, complete_session
 from timestep.cli.sessions import last_session
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -15,24 +15,14 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class AgentOptions:
-    """The values of the options.
+    """The values of the options."""
 
-    Attributes:
-        reference: Where the agent is; None for a plain agent.
-        model: The model to use instead of the agent's own.
-        instructions: The instructions to use instead of the agent's own.
-        settings: Model settings, each as ``NAME=VALUE``.
-        session: The name of the conversation to continue.
-        goes_on: Whether to continue the last conversation.
-        max_turns: The most model calls for one answer.
-    """
-
-    reference: str | None
+    reference: str | None  # where the agent is; None for a plain agent
     model: str | None
     instructions: str | None
-    settings: tuple[str, ...]
-    session: str | None
-    goes_on: bool
+    settings: tuple[str, ...]  # model settings, each as `NAME=VALUE`
+    session: str | None  # the name of the conversation to continue
+    goes_on: bool  # whether to continue the last conversation
     max_turns: int
 
     @cached_property
@@ -64,7 +54,7 @@ def agent_options(command: _Command) -> _Command:
             "-a",
             "--agent",
             "reference",
-            shell_complete=complete_file,
+            type=click.Path(),
             metavar="REF",
             help="The agent: file.py, file.py:attribute or module:attribute. Default: a plain agent.",
         ),

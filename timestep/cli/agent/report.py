@@ -39,13 +39,6 @@ def print_traceback(error: Exception) -> None:
     click.echo(printable("".join(traceback.format_exception(error))), nl=False, err=True)
 
 
-def print_costs(run: AgentRun) -> None:
-    """Print the tokens and seconds of *run* on stderr, if that is a terminal."""
-    if sys.stderr.isatty() and (costs := str(run.costs)):
-        click.echo(err=True)
-        print_aside(costs, dim=True)
-
-
 def print_cut(run: AgentRun) -> None:
     """Say on stderr that the answer of *run* is not complete, if it was cut."""
     if run.cut_by == "max_output_tokens":
@@ -55,13 +48,18 @@ def print_cut(run: AgentRun) -> None:
         print_aside(f"The answer is not complete: {run.cut_by}.")
 
 
-def print_typed(result: RunResultStreaming, agent: Agent[Any]) -> None:
-    """Print the answer of an *agent* with an output type; it is not shown while it streams."""
+def print_rest(
+    run: AgentRun, result: RunResultStreaming, agent: Agent[Any], *, shows_costs: bool
+) -> None:
+    """Print what the screen has not shown: an answer with a type, and what there is to say about it."""
     if is_text(agent):
         if not str(result.final_output or "").strip():
             print_aside("The answer is empty.")
-        return
-    if isinstance(result.final_output, str):
+    elif isinstance(result.final_output, str):
         write_answer(f"{result.final_output}\n")
     else:
         print_json(to_jsonable_python(result.final_output))
+    print_cut(run)
+    if shows_costs and sys.stderr.isatty() and (costs := str(run.costs)):
+        click.echo(err=True)
+        print_aside(costs, dim=True)

@@ -125,19 +125,6 @@ class AgentRun:
         model: The name of the model, for people.
         timeout: The seconds after which to give up; None waits as long as it takes.
         interrupt: Called before agents and tools print something on a terminal.
-
-    Attributes:
-        text: The text of the model's messages so far.
-        thinking: The model's thinking so far.
-        calls: The tool calls by call id, each with its result once it has one.
-        costs: The tokens and seconds used so far.
-        models: The models that answered, as their servers know them.
-        problem: Why the server ended the answer early; empty if it did not.
-        cut_by: ``max_output_tokens`` or another reason if the last answer was cut. With text it is
-            an answer all the same.
-        limit: The setting that would allow a longer answer, from the warning that was kept out of
-            the log; empty if it is not known.
-        spinner: Says what the run waits for.
     """
 
     def __init__(
@@ -150,12 +137,15 @@ class AgentRun:
     ) -> None:
         self.text = ""
         self.thinking = ""
-        self.calls: dict[str, dict[str, Any]] = {}
+        self.calls: dict[str, dict[str, Any]] = {}  # by id, with a result once there is one
         self.costs = Costs()
-        self.models: set[str] = set()
-        self.problem = ""
+        self.models: set[str] = set()  # those that answered, as their servers know them
+        self.problem = ""  # why the server ended the answer early
+        # "max_output_tokens" or another reason. With text it is an answer all the same.
         self.cut_by = ""
-        self.limit = ""
+        self.limit = (
+            ""  # the setting that allows a longer answer, from the warning kept out of the log
+        )
         self.spinner = Spinner(interrupt)
         self._show = show
         self._model = model

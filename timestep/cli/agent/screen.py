@@ -53,7 +53,10 @@ class Screen:
         match event:
             case Thinking():
                 self._begin("thinking")
-                self._think(event.text)
+                if sys.stderr.isatty():
+                    self._thoughts.write("", event.text, dim=True)
+                else:
+                    write_aside(event.text)
             case Text() if self._shows_text:
                 self._begin("answer")
                 self._answer.feed(event.text)
@@ -64,7 +67,9 @@ class Screen:
             case ToolResult():
                 self._aside("result", event.result if self._is_verbose else _cut(event.result))
             case ToolError():
-                self._fail(event)
+                self._aside("failed", f"{event.error} ({event.place})")
+                if self._is_verbose:
+                    click.echo(printable(event.traceback), nl=False, err=True)
             case Handoff():
                 self._aside("handoff", f"{event.source} to {event.target}")
             case _:
@@ -92,17 +97,6 @@ class Screen:
         if self._section and sys.stderr.isatty():
             click.echo(err=True)
         self._section = section
-
-    def _fail(self, event: ToolError) -> None:
-        self._aside("failed", f"{event.error} ({event.place})")
-        if self._is_verbose:
-            click.echo(printable(event.traceback), nl=False, err=True)
-
-    def _think(self, text: str) -> None:
-        if sys.stderr.isatty():
-            self._thoughts.write("", text, dim=True)
-        else:
-            write_aside(text)
 
     def _aside(self, label: str, text: str) -> None:
         self._begin("asides")

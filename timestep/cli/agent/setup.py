@@ -13,7 +13,6 @@ from timestep.cli.agent.model_settings import parse_settings
 from timestep.cli.agent.options import AgentOptions
 from timestep.cli.context import Context
 from timestep.cli.sessions import LAST
-from timestep.config.schema import OpenAIProviderSettings
 from timestep.config.settings import Settings
 from timestep.registry import MultiModelProvider
 from timestep.routing import split_prefix
@@ -26,21 +25,15 @@ NO_MODEL = (
 
 @dataclass(frozen=True)
 class RunSetup:
-    """An agent and everything its runs need.
-
-    Attributes:
-        agent: The agent that gets the next message.
-        config: The SDK's configuration of every run. Its model is None to use the agents' own.
-        max_turns: The most model calls in one run.
-        settings: The settings, which resolve the names of models.
-        provider: The provider of the models.
-    """
+    """An agent and everything its runs need."""
 
     agent: Agent[Any]
+    # The SDK's configuration of every run. Its model is None to use the agents' own.
     config: RunConfig
     max_turns: int
     settings: Settings
     provider: MultiModelProvider
+    session: str | None  # the name of the conversation to continue; None for a new one
 
     def with_model(self, name: str) -> "RunSetup":
         """Return a copy in which every agent uses the model *name*.
@@ -54,13 +47,8 @@ class RunSetup:
     def price(self, costs: Costs, used: Collection[str]) -> None:
         """Look up what the calls of the models *used* cost, if it is one model of a known server."""
         name = self.model_of(self.agent)
-        prefix, model = split_prefix(name)
-        if set(used) != {model}:
-            return
-        if prefix is None or prefix == "openai":
-            costs.price(model, self.settings.openai.base_url)
-        elif isinstance(table := self.settings.providers.get(prefix), OpenAIProviderSettings):
-            costs.price(model, table.base_url)
+        if set(used) == {split_prefix(name)[1]}:
+            costs.price(name, self.settings)
 
     def model_of(self, agent: Agent[Any]) -> str:
         """Return the name of the model that answers for *agent*, with aliases resolved."""
@@ -80,11 +68,7 @@ def prepare(
 ) -> RunSetup:
     """Return what *options* describe.
 
-    Args:
-        options: The options of the command.
-        context: The configuration.
-        name: The name of the command, and of the agent if no agent is named.
-        output: The type of the answer, instead of the agent's own.
+    *name* is that of the command, and of the agent if no agent is named.
 
     Raises:
         ClickException: The agent, the model or a setting is unknown. Says the next step.
@@ -109,4 +93,4 @@ def prepare(
         # Conversations without a name take turns at one session, so that is no group.
         group_id=None if options.conversation == LAST else options.conversation,
     )
-    return RunSetup(agent, config, options.max_turns, settings, provider)
+    return RunSetup(agent, config, options.max_turns, settings, provider, options.conversation)

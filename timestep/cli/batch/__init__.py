@@ -1,8 +1,8 @@
 """``timestep batch``: many prompts from a file, answers into a file."""
 
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractContextManager, aclosing, nullcontext, redirect_stdout
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from timestep.cli.batch.asking import Prepare, ask
-from timestep.cli.batch.progress import progress_bar
 from timestep.cli.batch.rates import read_rates
 from timestep.cli.batch.source import Source, readable
 from timestep.cli.batch.summary import Summary
-from timestep.cli.completion import complete_file, complete_model
+from timestep.cli.completion import complete_model
 from timestep.cli.context import ConfigurationProblem, Context, configuration_options
 from timestep.cli.event_loop import impatient_runner
-from timestep.cli.output import json_option, print_json
+from timestep.cli.output import json_option, print_json, progress_bar
 
 if TYPE_CHECKING:
-    from agents import AgentOutputSchemaBase
-
     from timestep.batch import Output, Result
 
 
@@ -53,7 +50,7 @@ def _check_address(ctx: click.Context, param: click.Parameter, value: str | None
     "-a",
     "--agent",
     "reference",
-    shell_complete=complete_file,
+    type=click.Path(),
     metavar="MODULE:ATTRIBUTE",
     help="Run this agent, with its tools, for every line.",
 )
@@ -139,16 +136,16 @@ def batch(
     and failures go to a file beside it that ends in .errors.jsonl. Run the same command again, and
     it continues where it stopped.
     """
-    from timestep.batch import Defaults, OutputError
-    from timestep.errors import ConfigurationError
+    from timestep.batch import Defaults, Output
+    from timestep.cli.run.output_schema import read_output_schema
 
     limits = read_rates(rates, token_rates)
     prepare = Prepare(replace(context), reference, Path.cwd())
-    defaults = Defaults(model, instructions, _schema(output_schema), column)
-    with readable(source) as path:
+    defaults = Defaults(model, instructions, read_output_schema(output_schema), column)
+    with _explained(), readable(source) as path:
         lines = Source(path, defaults)
         _refuse_same(path, target)
-        with _output(target, retry_errors=retry_errors) as output:
+        with Output(target, retry_errors=retry_errors) as output:
             lines.refuse_changed(output)
             done_before = output.done_before + output.failed_before
             is_alone = reference is None
@@ -163,15 +160,12 @@ def batch(
             )
             try:
                 with (
-                    _own_output(cluster),
+                    # What Ray prints about its workers stays out of standard output.
+                    nullcontext() if cluster is None else redirect_stdout(sys.stderr),
                     impatient_runner() as loop,
-                    progress_bar(summary) as advance,
+                    progress_bar(len(lines) - done_before) as advance,
                 ):
                     loop.run(_write(results, output, summary, advance, max_errors))
-            except ConfigurationError as exc:
-                raise ConfigurationProblem(str(exc)) from exc
-            except OutputError as exc:
-                raise click.ClickException(str(exc)) from exc
             finally:
                 if as_json:
                     print_json(summary.as_json())
@@ -191,39 +185,30 @@ def _refuse_same(source: Path, target: Path) -> None:
         raise click.UsageError(f"{target} is IN and OUT. Choose another file for the output.")
 
 
-def _own_output(cluster: str | None) -> AbstractContextManager[object]:
-    """Keep what Ray prints about its workers out of standard output."""
-    return nullcontext() if cluster is None else redirect_stdout(sys.stderr)
-
-
 async def _write(
     results: "AsyncGenerator[Result]",
     output: "Output",
     summary: Summary,
-    advance: Callable[[], None],
+    advance: Callable[[Callable[[], str]], None],
     max_errors: int | None,
 ) -> None:
     async with aclosing(results):
         async for result in results:
             output.write(result.row, failed=result.error is not None)
             summary.add(result)
-            advance()
+            advance(summary.progress)
             if max_errors is not None and summary.failed >= max_errors:
                 return
 
 
-def _output(target: Path, *, retry_errors: bool) -> "Output":
-    from timestep.batch import Output, OutputError
+@contextmanager
+def _explained() -> Generator[None]:
+    from timestep.batch import OutputError
+    from timestep.errors import ConfigurationError
 
     try:
-        return Output(target, retry_errors=retry_errors)
+        yield
+    except ConfigurationError as exc:
+        raise ConfigurationProblem(str(exc)) from exc
     except OutputError as exc:
         raise click.ClickException(str(exc)) from exc
-
-
-def _schema(path: str | None) -> "AgentOutputSchemaBase | None":
-    if path is None:
-        return None
-    from timestep.cli.run.output_schema import read_output_schema
-
-    return read_output_schema(path)

@@ -5,8 +5,6 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from timestep.routing import split_prefix
-
 if TYPE_CHECKING:
     from timestep.batch import Result
     from timestep.config.settings import Settings
@@ -14,26 +12,18 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Summary:
-    """The results of a batch so far.
+    """The results of a batch so far."""
 
-    Attributes:
-        lines: How many lines the input has.
-        done_before: Lines that an earlier run ended, answered or given up.
-        settings: Where the models of the lines are, to look up prices; None for agents, which may ask
-            any model.
-        answered: Lines that this run answered.
-        failures: Lines that this run gave up, by class of error.
-        requests: Model calls of this run.
-        tokens: By model name: those of the prompts, the cached ones among them, and those of the
-            answers.
-    """
-
-    lines: int
-    done_before: int
+    lines: int  # how many the input has
+    done_before: int  # lines that an earlier run ended, answered or given up
+    # Where the models of the lines are, to look up prices; None for agents, which may ask any
+    # model.
     settings: "Settings | None" = None
     answered: int = 0
+    # Lines that this run gave up, by class of error.
     failures: Counter[str] = field(default_factory=Counter[str])
     requests: int = 0
+    # By model name: those of the prompts, the cached ones among them, and those of the answers.
     tokens: dict[str | None, list[int]] = field(
         default_factory=lambda: defaultdict(lambda: [0] * 3)
     )
@@ -77,17 +67,9 @@ class Summary:
         names = [] if self.settings is None else self.settings.models_of(name)
         if self.settings is None or len(names) != 1:  # any model of a chain may have answered
             return None
-        from timestep.config.schema import OpenAIProviderSettings
-        from timestep.traces.prices import price
+        from timestep.cli.agent.costs import price_of
 
-        prefix, model = split_prefix(names[0])
-        if prefix is None or prefix == "openai":
-            host = self.settings.openai.base_url
-        elif isinstance(table := self.settings.providers.get(prefix), OpenAIProviderSettings):
-            host = table.base_url
-        else:
-            return None
-        return price(model, host, input_tokens=read, output_tokens=written, cached_tokens=cached)
+        return price_of(names[0], self.settings, read, cached, written)
 
     def progress(self) -> str:
         """Lines and tokens a second, the cost and the failures so far."""

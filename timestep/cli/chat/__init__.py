@@ -28,15 +28,10 @@ def chat(
     begin and end a message of several lines. /help shows the commands. Ctrl-C stops an answer,
     Ctrl-D leaves. When the input is piped in, every line is a message too.
     """
-    from timestep.cli.agent.conversation import Keeping
     from timestep.cli.agent.recording import recorded
     from timestep.cli.agent.setup import prepare
     from timestep.cli.chat.loop import chat_until_end
 
-    asked = AgentOptions(**options)
-    setup = prepare(asked, context, name="timestep chat")
-    keeping = Keeping(asked.conversation, keeps_last=context.settings.traces.enabled)
+    setup = prepare(AgentOptions(**options), context, name="timestep chat")
     with recorded(context.settings):
-        chat_until_end(
-            setup, keeping, approves=approve, shows_costs=not no_stats, is_verbose=verbose
-        )
+        chat_until_end(setup, approves=approve, shows_costs=not no_stats, is_verbose=verbose)

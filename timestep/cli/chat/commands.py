@@ -12,10 +12,11 @@ import click
 
 from timestep.cli.agent.conversation import Conversation
 from timestep.cli.agent.setup import RunSetup
-from timestep.cli.chat.history import markdown, print_conversation, text_of
+from timestep.cli.chat.history import markdown, print_conversation
 from timestep.cli.chat.model_check import check_model
 from timestep.cli.errors import explain
 from timestep.cli.output import print_aside, print_error, print_rows
+from timestep.cli.sessions import text_of
 
 _HELP = (
     'A line that ends in \\ continues on the next line; """ begins and ends a message of several '
@@ -32,25 +33,16 @@ class QuitChat(Exception):  # noqa: N818 - not an error: the user leaves
 
 @dataclass
 class ChatState:
-    """What changes during a chat.
-
-    Attributes:
-        loop: The event loop in which the agents run.
-        setup: The agent that gets the next message, and its configuration.
-        conversation: The items so far.
-        shows_costs: Whether to print the tokens and seconds of answers.
-        is_verbose: Whether to print tracebacks, and results of tools in full.
-        failed: The last message, if it got no answer. It is not part of the conversation.
-        has_failed: True once a message has no answer, or a command failed.
-    """
+    """What changes during a chat."""
 
     loop: asyncio.Runner
     setup: RunSetup
     conversation: Conversation
     shows_costs: bool = True
     is_verbose: bool = False
+    # The last message, if it got no answer. It is not part of the conversation.
     failed: str | None = None
-    has_failed: bool = False
+    has_failed: bool = False  # True once a message has no answer, or a command failed
 
     def refuse(self, why: str) -> None:
         """Say why a command is not carried out."""

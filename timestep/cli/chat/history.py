@@ -7,18 +7,11 @@ import click
 from agents import TResponseInputItem
 
 from timestep.cli.output import clean
+from timestep.cli.sessions import text_of
 from timestep.cli.terminal import printable
 from timestep.traces.text import call_text
 
 _NAMES = {"user": "You", "assistant": "Answer"}
-
-
-def text_of(item: Any) -> str:
-    """Return the text of a message."""
-    content = item.get("content")
-    if isinstance(content, str):
-        return content
-    return "".join(str(part.get("text", "")) for part in content or ())
 
 
 def print_conversation(items: Sequence[TResponseInputItem]) -> None:

@@ -8,14 +8,12 @@ import click
 from agents import TResponseInputItem
 
 from timestep.cli.agent.approval import Approver, run_to_answer, with_approval
-from timestep.cli.agent.conversation import Keeping, load_conversation, new_items
+from timestep.cli.agent.conversation import load_conversation, new_items
 from timestep.cli.agent.report import (
     explain_failure,
     is_text,
-    print_costs,
-    print_cut,
+    print_rest,
     print_traceback,
-    print_typed,
     quiet_sdk,
 )
 from timestep.cli.agent.run import AgentRun
@@ -31,17 +29,8 @@ from timestep.cli.streams import is_output_lost
 _PROMPT = "> "
 
 
-def chat_until_end(
-    setup: RunSetup, keeping: Keeping, *, approves: bool, shows_costs: bool, is_verbose: bool
-) -> None:
-    """Answer the user's messages until the input ends.
-
-    Args:
-        setup: The first agent and its configuration; its provider is closed afterwards.
-        keeping: The conversation to continue.
-        approves: Whether every tool call needs the user's approval.
-        shows_costs: Whether to print the tokens and seconds on a terminal.
-        is_verbose: Whether to print tracebacks, and results of tools in full.
+def chat_until_end(setup: RunSetup, *, approves: bool, shows_costs: bool, is_verbose: bool) -> None:
+    """Answer the user's messages until the input ends. The provider of *setup* is closed then.
 
     Raises:
         ClickException: The conversation cannot be read.
@@ -53,13 +42,9 @@ def chat_until_end(
     group = setup.config.group_id or f"chat_{uuid4().hex[:12]}"
     setup = replace(setup, config=replace(setup.config, group_id=group))
     with impatient_runner() as loop, history():
-        state = ChatState(
-            loop,
-            setup,
-            loop.run(load_conversation(keeping)),
-            shows_costs=shows_costs,
-            is_verbose=is_verbose,
-        )
+        keeps_last = setup.settings.traces.enabled
+        conversation = loop.run(load_conversation(setup.session, keeps_last=keeps_last))
+        state = ChatState(loop, setup, conversation, shows_costs, is_verbose)
         try:
             _chat(state)
         finally:
@@ -133,10 +118,7 @@ def _answer(state: ChatState, message: str, approver: Approver) -> None:
         state.fail(explain_failure(run, exc))
         return
     screen.end()
-    print_typed(result, state.setup.agent)
-    print_cut(run)
-    if state.shows_costs:
-        print_costs(run)
+    print_rest(run, result, state.setup.agent, shows_costs=state.shows_costs)
     if sys.stderr.isatty():
         click.echo(err=True)
     _keep(state, [question, *new_items(result)])

@@ -6,7 +6,7 @@ import difflib
 from timestep.cli.agent.setup import RunSetup
 from timestep.cli.inventory import list_openai, ollama_providers
 from timestep.cli.output import print_aside
-from timestep.config.schema import OpenAIProviderSettings, OpenAISettings
+from timestep.config.schema import AnyOpenAISettings
 from timestep.net.names import is_cloud_name
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.routing import split_prefix
@@ -23,10 +23,10 @@ async def check_model(setup: RunSetup) -> None:
     name = setup.model_of(setup.agent)
     prefix, rest = split_prefix(name)
     ollama = ollama_providers(setup.provider).get(prefix or "")
-    table = setup.settings.providers.get(prefix or "openai", setup.settings.openai)
+    table = setup.settings.tables.get(prefix or "openai")
     if ollama is not None:
         await _check_ollama(ollama, rest)
-    elif isinstance(table, OpenAISettings | OpenAIProviderSettings):
+    elif isinstance(table, AnyOpenAISettings):
         await _check_openai(name, "" if prefix == "openai" else prefix or "", table)
 
 
@@ -43,9 +43,7 @@ async def _check_ollama(provider: OllamaModelProvider, name: str) -> None:
         )
 
 
-async def _check_openai(
-    name: str, prefix: str, table: OpenAISettings | OpenAIProviderSettings
-) -> None:
+async def _check_openai(name: str, prefix: str, table: AnyOpenAISettings) -> None:
     offered = [offer.name for offer in (await list_openai(prefix, table, _PATIENCE)).offers]
     plain = name.removeprefix("openai/")
     if not offered or plain in offered:

@@ -1,23 +1,20 @@
 """``timestep check``: find out which models can drive an agent."""
 
 import difflib
-import sys
 import textwrap
 from collections import Counter
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.completion import complete_file, complete_model
+from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, configuration_options
-from timestep.cli.output import json_option, print_json
+from timestep.cli.output import json_option, print_json, progress_bar
 
 if TYPE_CHECKING:
     from timestep.cli.check.results import ModelResult
-    from timestep.cli.check.running import Progress
     from timestep.cli.check.task import Task
     from timestep.config.settings import Settings
     from timestep.registry import MultiModelProvider
@@ -37,7 +34,6 @@ _REPEAT = 3
     metavar="FILE",
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    shell_complete=complete_file,
     help="Try the task in FILE instead of the ones that come with timestep; may be repeated.",
 )
 @click.option("--list", "is_list", is_flag=True, help="List the tasks, and try nothing.")
@@ -136,18 +132,15 @@ def _run(
     from timestep.cli.agent.recording import recorded
     from timestep.cli.check.faults import SpanErrors
     from timestep.cli.check.history import keep_result
-    from timestep.cli.check.running import Plan, check_models
+    from timestep.cli.check.running import check_models
+    from timestep.cli.check.trying import Plan
     from timestep.cli.event_loop import impatient_runner
 
     count = len(results) * len(tasks) * repeat
-    with recorded(settings), impatient_runner() as loop, _progress(count) as progress:
+    with recorded(settings), impatient_runner() as loop, progress_bar(count) as progress:
         plan = Plan(tasks, settings, provider, SpanErrors(), repeat, patience, progress)
         add_trace_processor(plan.errors)
-        loop.run(check_models(results, plan, done=keep_result if is_kept else _forget))
-
-
-def _forget(result: "ModelResult") -> None:
-    """Keep nothing: a check of some tasks only, or of other tasks, cannot be compared."""
+        loop.run(check_models(results, plan, done=keep_result if is_kept else None))
 
 
 def _report(results: "list[ModelResult]", output: Path | None, *, as_json: bool) -> None:
@@ -247,26 +240,3 @@ def _refuse_unknown(name: str, known: Sequence[str]) -> None:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]}?" if near else "'timestep check --list' shows the tasks."
         raise click.UsageError(f"There is no task {name!r}. {hint}")
-
-
-@contextmanager
-def _progress(count: int) -> "Generator[Progress]":
-    """Return what to call after each try. Shows a bar on a terminal and nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda model, task: None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    from timestep.cli.output import clean
-
-    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[now]}"))
-    bar = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True)
-    with bar:
-        task_id = bar.add_task("", total=count, now="")
-
-        def advance(model: str, task: str) -> None:
-            bar.update(task_id, advance=1, now=escape(f"{clean(model)} {clean(task)}"))
-
-        yield advance

@@ -1,13 +1,13 @@
 """The capabilities and windows of a model, as its servers list them."""
 
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from timestep.cli.check.results import ModelResult
 from timestep.cli.inventory import list_openai, ollama_providers
-from timestep.config.schema import OllamaProviderSettings, OllamaSettings, OpenAIProviderSettings
+from timestep.config.schema import OllamaSettings, OpenAIProviderSettings
 from timestep.config.settings import Settings
 from timestep.errors import OllamaError
+from timestep.net.foreign import entries, mapping
 from timestep.net.names import strip_cloud_suffix, tagged
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.provider import OllamaModelProvider
@@ -27,7 +27,8 @@ async def note_claims(
     if ollama is not None:
         result.window_configured = _num_ctx(prefix or "", name, settings)
         await _note_abilities(result, ollama, name)
-    elif (table := _openai_table(prefix, settings)) is not None:
+    elif isinstance(table := settings.tables.get(prefix or ""), OpenAIProviderSettings):
+        # OpenAI's own list has no windows.
         inventory = await list_openai(prefix or "", table, _PATIENCE)
         lengths = {offer.name: offer.context_length for offer in inventory.offers}
         result.context_length = lengths.get(result.leads_to[0])
@@ -37,7 +38,7 @@ async def note_real_window(result: ModelResult, provider: MultiModelProvider) ->
     """Put the window that an Ollama server has allocated for a model into *result*."""
     prefix, name = split_prefix(result.leads_to[0])
     ollama = ollama_providers(provider).get(prefix or "")
-    for wire in () if ollama is None else ollama.wires(name):
+    for wire in ollama.wires(name) if ollama else ():
         if wire.endpoint.is_cloud:
             continue
         try:
@@ -57,21 +58,14 @@ async def _note_abilities(result: ModelResult, ollama: OllamaModelProvider, name
 
 
 def _num_ctx(prefix: str, name: str, settings: Settings) -> int | None:
-    table = settings.providers.get(prefix)
-    own: OllamaSettings = table if isinstance(table, OllamaProviderSettings) else settings.ollama
+    table = settings.tables.get(prefix)
+    own = table if isinstance(table, OllamaSettings) else settings.ollama
     asked = own.options_of(name, prefix).get("num_ctx")
     return asked if isinstance(asked, int) else None
 
 
-def _openai_table(prefix: str | None, settings: Settings) -> OpenAIProviderSettings | None:
-    """Return the table of a server of the user's own. OpenAI's list has no windows."""
-    table = settings.providers.get(prefix or "")
-    return table if isinstance(table, OpenAIProviderSettings) else None
-
-
 def _allocated(running: Any, name: str) -> int | None:
-    models = cast("Mapping[str, Any]", running).get("models") if isinstance(running, dict) else ()
-    for entry in cast("list[Mapping[str, Any]]", models or []):
+    for entry in map(mapping, entries(mapping(running).get("models"))):
         length = entry.get("context_length")
         if tagged(str(entry.get("name"))) == tagged(name) and isinstance(length, int):
             return length or None

@@ -17,17 +17,11 @@ _MOST = 500
 
 @dataclass(frozen=True, slots=True)
 class LastResult:
-    """The last complete result of a model.
+    """The last complete result of a model."""
 
-    Attributes:
-        passed: The tasks that passed in every try.
-        tried: The tasks that were tried.
-        at: Unix seconds.
-    """
-
-    passed: int
-    tried: int
-    at: float
+    passed: int  # the tasks that passed in every try
+    tried: int  # the tasks that were tried
+    at: float  # Unix seconds
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any], at: float) -> Self | None:

@@ -76,16 +76,14 @@ def _judge_calls(expected: Expectation, seen: Observation) -> _Difference | None
     if expected.order == "together":
         right = len(seen.calls) == 1 and _match_in_any_order(expected.calls, looked_at)
     else:
-        right = _match(expected.calls, looked_at)
+        right = len(expected.calls) == len(looked_at) and all(
+            map(_is_call, expected.calls, looked_at)
+        )
     if right:
         return None
     together = " together in one answer" if expected.order == "together" else ""
     wanted = ", ".join(map(_expected_text, expected.calls)) or "no call"
     return f"{wanted}{together}", _calls_text(seen)
-
-
-def _match(expected: Sequence[ExpectedCall], came: Sequence[ToolCall]) -> bool:
-    return len(expected) == len(came) and all(map(_is_call, expected, came))
 
 
 def _match_in_any_order(expected: Sequence[ExpectedCall], came: Sequence[ToolCall]) -> bool:

@@ -8,21 +8,14 @@ from timestep.cli.agent.run import Event, Handoff, Text, Thinking, ToolCall, Too
 
 @dataclass
 class Observation:
-    """What was seen.
+    """What was seen."""
 
-    Attributes:
-        calls: The tool calls in their order, those of one answer in one list.
-        answers: The text that ended each turn.
-        thinking: Whether the model thought.
-        agent: The agent that answered last; empty without a handoff.
-        output: The last answer as a JSON value, if the task has a schema.
-    """
-
+    # The tool calls in their order, those of one answer in one list.
     calls: list[list[ToolCall]] = field(default_factory=list[list[ToolCall]])
-    answers: list[str] = field(default_factory=list[str])
+    answers: list[str] = field(default_factory=list[str])  # the text that ended each turn
     thinking: bool = False
-    agent: str = ""
-    output: Any = None
+    agent: str = ""  # the agent that answered last; empty without a handoff
+    output: Any = None  # the last answer as a JSON value, if the task has a schema
     _text: str = ""
     _is_calling: bool = False
 

@@ -10,18 +10,14 @@ Verdict = Literal["passed", "failed", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One try of one task. None means unknown.
+    """One try of one task. None means unknown."""
 
-    Attributes:
-        verdict: ``"failed"`` if the model is to blame, ``"error"`` if the server, the connection
-            or the request is.
-        reason: What was expected and what came, or the error, in one line; empty if it passed.
-        trace_id: Under which id the try is recorded; None if recording is off.
-    """
-
+    # `"failed"` if the model is to blame, `"error"` if the server, the connection or the request
+    # is.
     verdict: Verdict
+    # What was expected and what came, or the error, in one line; empty if it passed.
     reason: str = ""
-    trace_id: str | None = None
+    trace_id: str | None = None  # under which id the try is recorded; None if recording is off
     seconds: float = 0.0
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -31,18 +27,12 @@ class Try:
 
 @dataclass
 class TaskResult:
-    """The tries of one task.
-
-    Attributes:
-        name: The name of the task.
-        shows: The ability that a model shows by passing it.
-        skipped: Why it was left out; empty if it was not.
-    """
+    """The tries of one task."""
 
     name: str
-    shows: str = ""
+    shows: str = ""  # the ability that a model shows by passing it
     tries: list[Try] = field(default_factory=list[Try])
-    skipped: str = ""
+    skipped: str = ""  # why it was left out; empty if it was not
 
     def count(self, verdict: Verdict) -> int:
         """How many tries ended with *verdict*."""
@@ -100,32 +90,18 @@ class TaskResult:
 
 @dataclass
 class ModelResult:
-    """What was found about one model. None means unknown.
-
-    Attributes:
-        model: The name that was asked for.
-        leads_to: The models behind an alias or a chain.
-        problem: Why it could not be tried; empty if it could.
-        claimed: The capabilities that its server lists.
-        context_length: The longest window that the model takes, in tokens.
-        window_configured: The window that the configuration asks for.
-        window_real: The window that the server has allocated.
-        load_seconds: The time to load the model.
-        is_greedy: Whether the server took a temperature of 0.
-        has_seed: Whether the server took a seed.
-        tasks: One for each task that was begun, in their order.
-    """
+    """What was found about one model. None means unknown."""
 
     model: str
-    leads_to: list[str] = field(default_factory=list[str])
-    problem: str = ""
+    leads_to: list[str] = field(default_factory=list[str])  # the models behind an alias or a chain
+    problem: str = ""  # why it could not be tried; empty if it could
     claimed: list[str] | None = None
-    context_length: int | None = None
-    window_configured: int | None = None
-    window_real: int | None = None
+    context_length: int | None = None  # the longest window that the model takes, in tokens
+    window_configured: int | None = None  # the window that the configuration asks for
+    window_real: int | None = None  # the window that the server has allocated
     load_seconds: float | None = None
-    is_greedy: bool = True
-    has_seed: bool = True
+    is_greedy: bool = True  # whether the server took a temperature of 0
+    has_seed: bool = True  # whether the server took a seed
     tasks: list[TaskResult] = field(default_factory=list[TaskResult])
 
     @property

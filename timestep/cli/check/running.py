@@ -5,18 +5,16 @@ server takes a temperature and a seed.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import uuid4
 
 from timestep.cli.check.claims import note_claims, note_real_window
-from timestep.cli.check.faults import SpanErrors, may_be_settings
+from timestep.cli.check.faults import may_be_settings
 from timestep.cli.check.results import ModelResult, TaskResult
 from timestep.cli.check.staging import haystack_tokens
 from timestep.cli.check.task import Expectation, Task
-from timestep.cli.check.trying import Outcome, Stage, attempt
+from timestep.cli.check.trying import Outcome, Plan, Stage, attempt
 from timestep.cli.errors import explain
-from timestep.config.settings import Settings
-from timestep.registry import MultiModelProvider
 
 _RESERVE = 512
 """The tokens of a window that are left for the rest of the prompt and the answer."""
@@ -28,39 +26,13 @@ _GREETING = Task(
     expect=Expectation(calls=()),
 )
 
-Progress = Callable[[str, str], None]
-"""Called with the model and the task after each try, also for tries that are left out."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is tried, and how.
-
-    Attributes:
-        tasks: What each model is asked.
-        settings: The settings, which resolve names.
-        provider: The provider of the models.
-        errors: The errors of model calls; a trace processor of this process.
-        repeat: How often each task is tried.
-        patience: The most seconds that one try may take.
-        progress: Told of each try.
-    """
-
-    tasks: Sequence[Task]
-    settings: Settings
-    provider: MultiModelProvider
-    errors: SpanErrors
-    repeat: int
-    patience: float
-    progress: Progress
-
 
 async def check_models(
-    results: Sequence[ModelResult], plan: Plan, *, done: Callable[[ModelResult], None]
+    results: Sequence[ModelResult], plan: Plan, *, done: Callable[[ModelResult], None] | None
 ) -> None:
     """Try the tasks on each model and fill *results*, which are valid at any time.
 
-    *done* is called with each result that is complete.
+    *done* is called with each result that is complete. A check of some tasks only, or of other tasks, cannot be compared.
     """
     group = f"check-{uuid4().hex[:12]}"
     for result in results:
@@ -69,8 +41,9 @@ async def check_models(
             if stage is None:
                 _skip(plan, result, task, plan.repeat)
             else:
-                await _check_task(result, task, stage, plan)
-        done(result)
+                await _check_task(result, task, stage)
+        if done is not None:
+            done(result)
 
 
 async def _prepare(result: ModelResult, plan: Plan, group: str) -> Stage | None:
@@ -81,15 +54,13 @@ async def _prepare(result: ModelResult, plan: Plan, group: str) -> Stage | None:
     except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything
         result.problem = explain(exc)
         return None
-    is_recorded = plan.settings.traces.enabled
-    stage = Stage(plan.provider, result.model, group, plan.errors, is_recorded, plan.patience)
-    stage, outcome = await _greet(stage)
+    stage, outcome = await _greet(Stage(plan, result.model, group))
     if outcome.result.verdict == "error":
         result.problem = outcome.result.reason
         return None
     result.load_seconds = outcome.load_seconds
     result.is_greedy, result.has_seed = stage.takes_temperature, stage.takes_seed
-    await note_real_window(result, stage.provider)
+    await note_real_window(result, plan.provider)
     return stage
 
 
@@ -108,7 +79,8 @@ async def _greet(stage: Stage) -> tuple[Stage, Outcome]:
     return stages[-1], await attempt(_GREETING, stages[-1], number=1, window=None)
 
 
-async def _check_task(result: ModelResult, task: Task, stage: Stage, plan: Plan) -> None:
+async def _check_task(result: ModelResult, task: Task, stage: Stage) -> None:
+    plan = stage.plan
     of_task = TaskResult(task.name, task.shows, skipped=_why_skipped(task, result))
     result.tasks.append(of_task)
     if of_task.skipped:
@@ -122,7 +94,7 @@ async def _check_task(result: ModelResult, task: Task, stage: Stage, plan: Plan)
             _skip(plan, result, task, plan.repeat - number + 1)
             return
         of_task.tries.append(outcome.result)
-        plan.progress(result.model, task.name)
+        plan.progress(lambda: f"{result.model} {task.name}")
 
 
 def _why_skipped(task: Task, result: ModelResult) -> str:
@@ -140,4 +112,4 @@ def _why_skipped(task: Task, result: ModelResult) -> str:
 
 def _skip(plan: Plan, result: ModelResult, task: Task, count: int) -> None:
     for _ in range(count):
-        plan.progress(result.model, task.name)
+        plan.progress(lambda: f"{result.model} {task.name}")

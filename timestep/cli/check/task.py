@@ -35,24 +35,14 @@ class _Table(BaseModel):
 
 
 class Result(_Table):
-    """What a tool returns.
-
-    Attributes:
-        when: The arguments that the call must have, at least.
-        result: The text that the model gets.
-    """
+    """What a tool returns."""
 
     when: _Object = Field(default_factory=dict[str, JsonValue])
     result: str
 
 
 class Tool(_Table):
-    """A tool that the model may call.
-
-    Attributes:
-        parameters: The JSON schema of its arguments.
-        results: What it returns; the first one that suits a call.
-    """
+    """A tool that the model may call."""
 
     name: _Name
     description: str
@@ -69,15 +59,11 @@ class Specialist(_Table):
 
 
 class Haystack(_Table):
-    """Text that is put before the question.
+    """Text that is put before the question."""
 
-    Attributes:
-        tokens: Its length in tokens, about; ``"window"`` for most of the model's window.
-        needle: A sentence somewhere in it.
-    """
-
+    # Its length in tokens, about; `"window"` for most of the model's window.
     tokens: Annotated[int, Field(ge=1, le=_LONGEST_HAYSTACK)] | Literal["window"]
-    needle: str
+    needle: str  # a sentence somewhere in it
 
 
 class ExpectedCall(_Table):
@@ -88,13 +74,7 @@ class ExpectedCall(_Table):
 
 
 class Words(_Table):
-    """What a text must hold. Case and marks of emphasis do not count.
-
-    Attributes:
-        contains: All of these.
-        lacks: None of these.
-        ends: Its last word.
-    """
+    """What a text must hold. Case and marks of emphasis do not count."""
 
     contains: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
@@ -102,18 +82,7 @@ class Words(_Table):
 
 
 class Expectation(_Table):
-    """What counts as right. None means that anything does.
-
-    Attributes:
-        calls: The tool calls of the whole task; an empty list for none at all.
-        order: Whether the calls come in this order, or together in one answer.
-        more_calls: Whether there may be further calls after them.
-        agent: The agent that answers at the end.
-        output: The answer as a JSON value.
-        answer: The last answer.
-        every_answer: Each answer.
-        thinking: Whether the model thinks.
-    """
+    """What counts as right. None means that anything does."""
 
     calls: tuple[ExpectedCall, ...] | None = None
     order: Literal["listed", "together"] = "listed"
@@ -126,26 +95,7 @@ class Expectation(_Table):
 
 
 class Task(_Table):
-    """A small job for an agent, and what counts as right.
-
-    Attributes:
-        name: The name of its file, without the suffix.
-        title: What it tries out, in one line.
-        instructions: The system message.
-        input: The user's message, or the messages of several turns.
-        expect: What counts as right.
-        quick: Whether ``--quick`` includes it.
-        shows: The ability that a model shows by passing it, in one word for the report.
-        needs: A capability without which the task is left out.
-        tools: The tools of the first agent.
-        agents: The agents that the first one can hand over to.
-        tool_choice: The SDK's setting.
-        reasoning: The SDK's effort of reasoning.
-        output_schema: The JSON schema of the answer.
-        haystack: Text before the first message.
-        image: An image in the first message, as a data URL.
-        max_turns: The most model calls for one message.
-    """
+    """A small job for an agent, and what counts as right."""
 
     name: _Name
     title: str

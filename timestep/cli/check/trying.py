@@ -1,7 +1,7 @@
 """One try of a task: runs it as an application would, and judges the result."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from timestep.cli.check.staging import agent_for, messages_for
 from timestep.cli.check.task import Task
 from timestep.cli.errors import explain
 from timestep.cli.streams import foreign_code
+from timestep.config.settings import Settings
 from timestep.errors import ModelOutputError
 from timestep.registry import MultiModelProvider
 from timestep.traces.text import one_line
@@ -33,26 +34,25 @@ _LONGEST = 400
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What the tries of one model share.
+class Plan:
+    """What is tried, and how."""
 
-    Attributes:
-        provider: The provider of the model.
-        model: Its name.
-        group: The id that the runs of one check share in the record.
-        errors: The errors of model calls.
-        is_recorded: Whether runs are recorded.
-        patience: The most seconds that one try may take.
-        takes_temperature: Whether the server takes a temperature.
-        takes_seed: Whether the server takes a seed.
-    """
-
+    tasks: Sequence[Task]
+    settings: Settings
     provider: MultiModelProvider
+    errors: SpanErrors  # the errors of model calls; a trace processor of this process
+    repeat: int
+    patience: float  # the most seconds that one try may take
+    progress: Callable[[Callable[[], str]], None]  # called after each try, also one left out
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the tries of one model share."""
+
+    plan: Plan
     model: str
-    group: str
-    errors: SpanErrors
-    is_recorded: bool
-    patience: float
+    group: str  # the id that the runs of one check share in the record
     takes_temperature: bool = True
     takes_seed: bool = True
 
@@ -77,21 +77,22 @@ class Outcome:
 async def attempt(task: Task, stage: Stage, *, number: int, window: int | None) -> Outcome:
     """Try *task* for the time *number*, which is the seed too."""
     trace_id = gen_trace_id()
+    plan = stage.plan
     config = RunConfig(
-        model=stage.model, model_provider=stage.provider, model_settings=stage.settings(number)
+        model=stage.model, model_provider=plan.provider, model_settings=stage.settings(number)
     )
     about = {"model": stage.model, "task": task.name, "try": str(number)}
     seen = Observation()
     run = AgentRun(seen.take)
     with trace(f"check {task.name}", trace_id, stage.group, about):
-        error = await _play(task, messages_for(task, window), run, seen, config, stage.patience)
-        error = _whose(error, run, stage.errors.take(trace_id))
+        error = await _play(task, messages_for(task, window), run, seen, config, plan.patience)
+        error = _whose(error, run, plan.errors.take(trace_id))
         reason = judge(task.expect, seen) if error is None else _words(error)
         with custom_span("check", {"passed": reason is None, "reason": reason}) as span:
             if reason is not None:
                 span.set_error(SpanError(message=reason, data=None))
     result = _result(error, reason, run)
-    recorded = replace(result, trace_id=trace_id if stage.is_recorded else None)
+    recorded = replace(result, trace_id=trace_id if plan.settings.traces.enabled else None)
     return Outcome(recorded, error, run.costs.load_seconds)
 
 

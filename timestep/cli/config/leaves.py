@@ -14,21 +14,13 @@ from timestep.config.toml_text import toml_value
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One key whose value is not a table.
-
-    Attributes:
-        path: Its parts.
-        value: The value as JSON has it, with secrets masked.
-        origin: Where the value came from.
-        description: What the key is for; empty for a key with a free name.
-        unused: Why the value has no effect; empty if it has one.
-    """
+    """One key whose value is not a table."""
 
     path: KeyPath
-    value: Any
+    value: Any  # the value as JSON has it, with secrets masked
     origin: KeyOrigin
-    description: str
-    unused: str = ""
+    description: str  # what the key is for; empty for a key with a free name
+    unused: str = ""  # why the value has no effect; empty if it has one
 
     @classmethod
     def unset(cls, path: KeyPath, settings_class: type[Settings]) -> Self:

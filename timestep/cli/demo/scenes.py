@@ -27,14 +27,7 @@ class PackingList(BaseModel):
 
 @dataclass(frozen=True)
 class Scene:
-    """One run of an agent.
-
-    Attributes:
-        title: What the scene shows.
-        agent: The agent that runs.
-        prompt: The user's message.
-        replies: The replies of the model, one per request.
-    """
+    """One run of an agent."""
 
     title: str
     agent: Agent[Any]

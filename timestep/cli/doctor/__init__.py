@@ -17,20 +17,14 @@ Status: TypeAlias = Literal["ok", "note", "warning", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check.
+    """The result of one check."""
 
-    Attributes:
-        area: What was checked, such as ``"configuration"`` or a server.
-        status: ``"problem"`` if something in the configuration cannot work, ``"warning"`` if
-            it may not work as expected, ``"note"`` for information.
-        text: What was found.
-        fix: The command or the line of configuration that fixes it; empty if nothing does.
-    """
-
-    area: str
+    area: str  # what was checked, such as `"configuration"` or a server
+    # `"problem"` if something in the configuration cannot work, `"warning"` if it may not work as
+    # expected, `"note"` for information.
     status: Status
     text: str
-    fix: str = ""
+    fix: str = ""  # the command or the line of configuration that fixes it; empty if nothing does
 
 
 @click.command()

@@ -24,18 +24,14 @@ def examine(
 ) -> list[Finding]:
     """Return every finding. Waits at most *patience* seconds for each server.
 
-    Args:
-        context: The configuration.
-        patience: The longest silence of a server, in seconds.
-        is_strict: Treat a doubt about the configuration as a problem. It ends the checks before a
-            server is asked.
-        is_asking: Send each model one tiny request.
+    With *is_strict* a doubt about the configuration is treated as a problem. It ends the checks
+    before a server is asked. With *is_asking* each model gets one tiny request.
     """
     try:
         files = context.source_files()
         settings = context.settings
         context.check_provider()
-        doubts = find_doubts(settings, env_file=context.named_env_file)
+        doubts = find_doubts(settings, env_file=context.env_file)
     except ConfigurationProblem as exc:
         wrong = [Finding(_CONFIGURATION, "problem", line) for line in exc.message.splitlines()]
         misspelled = [doubt for name in os.environ for doubt in doubts_of_variable(name)]
@@ -113,8 +109,7 @@ async def _check_all(
     inventories, servers = await asyncio.gather(
         take_inventory(settings, patience=patience), visit(settings, patience)
     )
-    wanted = {split_prefix(entry.model)[0] or "" for entry in configured}
-    wanted = {"" if prefix == "openai" else prefix for prefix in wanted}
+    wanted = {entry.prefix for entry in configured}
     by_url = {(server.prefix, server.url): server for server in servers}
     findings: list[Finding] = []
     for inventory in inventories:

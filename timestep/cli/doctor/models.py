@@ -6,7 +6,7 @@ from timestep.cli.configured_models import ConfiguredModel, same_model
 from timestep.cli.doctor import Finding
 from timestep.cli.inventory import Inventory, Offer
 from timestep.config.provenance import dotted
-from timestep.config.schema import OllamaProviderSettings, OllamaSettings
+from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.net.names import is_cloud_name
 from timestep.net.urls import OLLAMA_CLOUD
@@ -31,28 +31,23 @@ def check_models(
         told.add(entry.model)
         labels = ", ".join(other.label for other in configured if other.model == entry.model)
         called = f"{entry.model} ({labels})"
-        asked = [i for i in inventories if i.prefix == ("" if prefix == "openai" else prefix or "")]
+        asked = [i for i in inventories if i.prefix == entry.prefix]
         offers = [offer for inventory in asked for offer in inventory.offers]
         offer = next((o for o in offers if same_model(entry.model, o.name, ollama)), None)
-        table = _table(prefix, settings)
-        if prefix not in ollama or table is None:
+        table = settings.tables.get(prefix or "")
+        if prefix not in ollama or not isinstance(table, OllamaSettings):
             findings += _check_listed(called, offer, asked)
         elif is_cloud_name(name) and table.base_url is None:
             findings += _check_cloud(called, offer, asked, table)
         elif offer is None:
             # ollama.com has other models; the local server answers for this one.
             local = [i for i in asked if i.url != OLLAMA_CLOUD or table.base_url is not None]
-            findings += _check_missing(called, entry, local)
+            if not any(inventory.problem for inventory in local):  # else that is the finding
+                step = f"timestep pull {entry.model}"
+                findings.append(Finding(_AREA, "problem", f"{called} is not pulled.", step))
         else:
             findings += _check_present(called, prefix or "", name, offer, table)
     return list(dict.fromkeys(findings))
-
-
-def _table(prefix: str | None, settings: Settings) -> OllamaSettings | None:
-    table = settings.providers.get(prefix or "")
-    if isinstance(table, OllamaProviderSettings):
-        return table
-    return settings.ollama if prefix == "ollama" and table is None else None
 
 
 def _check_listed(called: str, offer: Offer | None, asked: list[Inventory]) -> Iterator[Finding]:
@@ -80,14 +75,6 @@ def _check_cloud(
         )
         return
     yield from _check_listed(called, offer, [i for i in asked if i.url == OLLAMA_CLOUD])
-
-
-def _check_missing(
-    called: str, entry: ConfiguredModel, asked: list[Inventory]
-) -> Iterator[Finding]:
-    if any(inventory.problem for inventory in asked):
-        return  # the server itself is the finding
-    yield Finding(_AREA, "problem", f"{called} is not pulled.", f"timestep pull {entry.model}")
 
 
 def _check_present(

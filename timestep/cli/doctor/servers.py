@@ -2,10 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 from timestep.cli.doctor import Finding, Status
@@ -13,6 +12,7 @@ from timestep.cli.inventory import Inventory, ollama_servers
 from timestep.config.kinds import KINDS, lists_models
 from timestep.config.settings import Settings
 from timestep.net.extras import install_command
+from timestep.net.foreign import mapping
 from timestep.net.urls import OLLAMA_CLOUD, is_loopback
 from timestep.ollama.about import connect
 from timestep.ollama.endpoint import Endpoint
@@ -28,23 +28,14 @@ _KEYS_PAGE = "https://ollama.com/settings/keys"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What an Ollama server says about itself. None means that it does not say.
-
-    Attributes:
-        prefix: The prefix of its models' names.
-        url: Its base URL.
-        version: For example ``"0.33.0"``.
-        account: The account that is signed in there.
-        is_refused: Whether it requires a key or a sign-in to name the account.
-        signin_url: The page to sign in at.
-    """
+    """What an Ollama server says about itself. None stands for what it does not say."""
 
     prefix: str
     url: str
     version: str | None = None
     account: str | None = None
-    is_refused: bool = False
-    signin_url: str | None = None
+    is_refused: bool = False  # whether it requires a key or a sign-in to name the account
+    signin_url: str | None = None  # the page to sign in at
 
 
 async def visit(settings: Settings, patience: float) -> list[Server]:
@@ -194,8 +185,6 @@ def check_proxies(servers: list[Server]) -> list[Finding]:
     return [Finding("network", "warning", text, "export NO_PROXY=localhost,127.0.0.1,::1")]
 
 
-def _text(answer: Any, key: str) -> str | None:
-    if not isinstance(answer, Mapping):
-        return None
-    value = cast("Mapping[str, Any]", answer).get(key)
+def _text(answer: object, key: str) -> str | None:
+    value = mapping(answer).get(key)
     return value if isinstance(value, str) and value else None

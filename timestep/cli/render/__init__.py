@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.completion import complete_file, complete_model
+from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, configuration_options
 from timestep.cli.input import read_prompt
 from timestep.cli.output import json_option, print_aside, print_json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "-a",
     "--agent",
     "reference",
-    shell_complete=complete_file,
+    type=click.Path(),
     metavar="REF",
     help="The agent: file.py, file.py:attribute or module:attribute.",
 )
@@ -55,36 +55,23 @@ def render(
     output. What the server cut, and which tools are in the prompt, goes to standard error.
     """
     prompt = read_prompt(prompt)
-    name, rendered = _rendered(
-        context, prompt, reference=reference, model=model, instructions=instructions
-    )
+    found = None
+    if reference is None:  # then there may be no need to import the SDK
+        from timestep.cli.render.plain import render_plain
+
+        found = render_plain(context, prompt, model=model, instructions=instructions)
+    if found is None:
+        from timestep.cli.render.prompt import render_prompt
+
+        found = render_prompt(
+            context, prompt, reference=reference, model=model, instructions=instructions
+        )
+    name, rendered = found
     if as_json:
         print_json({"model": name, **asdict(rendered)})
         return
     write_answer(rendered.text if rendered.text.endswith("\n") else f"{rendered.text}\n")
     _tell(rendered)
-
-
-def _rendered(
-    context: Context,
-    prompt: str,
-    *,
-    reference: str | None,
-    model: str | None,
-    instructions: str | None,
-) -> "tuple[str, RenderedPrompt]":
-    """Return the model's name and the prompt, without importing the SDK if that can be done."""
-    if reference is None:
-        from timestep.cli.render.plain import render_plain
-
-        plain = render_plain(context, prompt, model=model, instructions=instructions)
-        if plain is not None:
-            return plain
-    from timestep.cli.render.prompt import render_prompt
-
-    return render_prompt(
-        context, prompt, reference=reference, model=model, instructions=instructions
-    )
 
 
 def _tell(rendered: "RenderedPrompt") -> None:

@@ -53,7 +53,7 @@ def _find(settings: "Settings", model: str | None) -> _Asked | None:
     prefix, name = split_prefix(names[0])
     if prefix is None or not name.strip() or name != name.strip():
         return None
-    table = settings.ollama if prefix == "ollama" else settings.providers.get(prefix)
+    table = settings.tables.get(prefix)
     if not isinstance(table, OllamaSettings) or table.timeout is not None:
         return None
     endpoints = ollama_endpoints(settings).get(prefix)

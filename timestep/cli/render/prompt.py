@@ -31,14 +31,7 @@ def render_prompt(
     """Return the name of the model and the prompt that it would read.
 
     The Runner prepares the request as in a real run: instructions, tools, handoffs, output type.
-    Input guardrails do not run.
-
-    Args:
-        context: The configuration.
-        prompt: The user's input.
-        reference: Where the agent is; None for a plain agent.
-        model: The model to use instead of the agent's own.
-        instructions: The instructions to use instead of the agent's own.
+    Input guardrails do not run. Without a *reference* it is a plain agent.
 
     Raises:
         ClickException: The prompt cannot be shown. Says why, and the next step.

@@ -70,22 +70,20 @@ def run(
         raise click.UsageError("The prompt is empty.")
     if as_json and as_lines:
         raise click.UsageError("Choose --json or --jsonl, not both.")
-    from timestep.cli.agent.conversation import Keeping
     from timestep.cli.agent.recording import recorded
     from timestep.cli.agent.setup import prepare
-    from timestep.cli.run.answer import Form, Manner, print_answer
+    from timestep.cli.run.answer import Manner, print_answer
     from timestep.cli.run.images import user_message
+    from timestep.cli.run.output_schema import read_output_schema
 
-    asked = AgentOptions(**options)
     question = user_message(prompt, images)
-    output = None
-    if output_schema is not None:
-        from timestep.cli.run.output_schema import read_output_schema
-
-        output = read_output_schema(output_schema)
-    setup = prepare(asked, context, name="timestep run", output=output)
-    form = Form.JSON if as_json else Form.LINES if as_lines else Form.TEXT
-    how = Manner(form, timeout=timeout, shows_costs=not no_stats, is_verbose=verbose)
-    keeping = Keeping(asked.conversation, keeps_last=context.settings.traces.enabled)
+    output = read_output_schema(output_schema)
+    setup = prepare(AgentOptions(**options), context, name="timestep run", output=output)
+    how = Manner(
+        "json" if as_json else "jsonl" if as_lines else "text",
+        timeout=timeout,
+        shows_costs=not no_stats,
+        is_verbose=verbose,
+    )
     with recorded(context.settings):
-        print_answer(question, setup, keeping, how)
+        print_answer(question, setup, how)

@@ -1,23 +1,22 @@
 """Asks an agent one question and prints the answer in the form that was asked for."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import click
 from agents import Agent, TResponseInputItem
 from pydantic_core import to_jsonable_python
 
 from timestep.cli.agent.approval import Approver, run_to_answer
-from timestep.cli.agent.conversation import Keeping, load_conversation, new_items
+from timestep.cli.agent.conversation import load_conversation, new_items
 from timestep.cli.agent.report import (
     explain_failure,
     is_text,
-    print_costs,
     print_cut,
+    print_rest,
     print_traceback,
-    print_typed,
     quiet_sdk,
 )
 from timestep.cli.agent.run import AgentRun, Event, as_json
@@ -29,42 +28,22 @@ from timestep.cli.output import print_json, print_lines
 from timestep.cli.streams import is_output_lost
 from timestep.cli.terminal import write_answer
 
-
-class Form(Enum):
-    """The form of the answer."""
-
-    TEXT = "text"
-    JSON = "json"
-    LINES = "jsonl"
+Form: TypeAlias = Literal["text", "json", "jsonl"]
 
 
 @dataclass(frozen=True)
 class Manner:
-    """How the question is asked and the answer is printed.
+    """How the question is asked and the answer is printed."""
 
-    Attributes:
-        form: The form of the answer.
-        timeout: The seconds after which to give up; None waits as long as it takes.
-        shows_costs: Whether to print the tokens and seconds on a terminal.
-        is_verbose: Whether to print tracebacks, and results of tools in full.
-    """
-
-    form: Form = Form.TEXT
+    form: Form = "text"
+    # The seconds after which to give up; None waits as long as it takes.
     timeout: float | None = None
     shows_costs: bool = True
     is_verbose: bool = False
 
 
-def print_answer(
-    question: TResponseInputItem, setup: RunSetup, keeping: Keeping, how: Manner
-) -> None:
-    """Print the answer to *question* as it arrives.
-
-    Args:
-        question: The user's message.
-        setup: The agent and its configuration; its provider is closed afterwards.
-        keeping: The conversation to continue.
-        how: How the question is asked and the answer is printed.
+def print_answer(question: TResponseInputItem, setup: RunSetup, how: Manner) -> None:
+    """Print the answer to *question* as it arrives. The provider of *setup* is closed then.
 
     Raises:
         ClickException: There is no answer. Says why, and the next step.
@@ -73,7 +52,8 @@ def print_answer(
     screen = Screen(shows_text=is_text(setup.agent), is_verbose=how.is_verbose)
     run = _new_run(screen, setup, how)
     with impatient_runner() as loop:
-        conversation = loop.run(load_conversation(keeping))
+        keeps_last = setup.settings.traces.enabled
+        conversation = loop.run(load_conversation(setup.session, keeps_last=keeps_last))
         try:
             items = [*conversation.items, question]
             result = run_to_answer(loop, setup, run, items, Approver(_decide))
@@ -82,9 +62,10 @@ def print_answer(
             if is_output_lost(exc):
                 raise
             problem = explain_failure(run, exc)
-            if how.form is Form.TEXT:
+            if how.form == "text":
                 screen.end()
-                _print_unshown(run, setup)
+                if run.text and not is_text(setup.agent):  # which was not shown
+                    write_answer(run.text if run.text.endswith("\n") else f"{run.text}\n")
             else:
                 _print_value(_value(run, run.text, setup, setup.agent, problem), how.form)
             if how.is_verbose:
@@ -97,12 +78,9 @@ def print_answer(
             conversation.close()
             loop.run(setup.provider.aclose())
     setup.price(run.costs, run.models)
-    if how.form is Form.TEXT:
+    if how.form == "text":
         screen.end()
-        print_typed(result, setup.agent)
-        print_cut(run)
-        if how.shows_costs:
-            print_costs(run)
+        print_rest(run, result, setup.agent, shows_costs=how.shows_costs)
     else:
         answer = to_jsonable_python(result.final_output)
         _print_value(_value(run, answer, setup, result.last_agent, None), how.form)
@@ -111,11 +89,11 @@ def print_answer(
 
 def _new_run(screen: Screen, setup: RunSetup, how: Manner) -> AgentRun:
     stdout = sys.stdout  # agents run with another stdout
-
-    def print_event(event: Event) -> None:
-        print_lines([as_json(event)], stdout)
-
-    shows = {Form.TEXT: screen.show, Form.JSON: None, Form.LINES: print_event}
+    shows: dict[Form, Callable[[Event], None] | None] = {
+        "text": screen.show,
+        "json": None,
+        "jsonl": lambda event: print_lines([as_json(event)], stdout),
+    }
     model = setup.model_of(setup.agent)
     return AgentRun(shows[how.form], model=model, timeout=how.timeout, interrupt=screen.interrupt)
 
@@ -126,11 +104,6 @@ def _decide(call: str) -> Decision:
     raise click.ClickException(
         f"{call} waits for approval, and standard input is not a terminal. Run it in a terminal."
     )
-
-
-def _print_unshown(run: AgentRun, setup: RunSetup) -> None:
-    if run.text and not is_text(setup.agent):
-        write_answer(run.text if run.text.endswith("\n") else f"{run.text}\n")
 
 
 def _value(
@@ -151,7 +124,7 @@ def _value(
 
 
 def _print_value(value: dict[str, Any], form: Form) -> None:
-    if form is Form.JSON:
+    if form == "json":
         print_json(value)
     else:
         print_lines([{"type": "answer", **value}])

@@ -7,16 +7,19 @@ from typing import Any, cast
 import click
 from agents import AgentOutputSchemaBase
 
-from timestep.batch.question import BadLineError, json_schema
 from timestep.cli.input import read_file
 
 
-def read_output_schema(path: str) -> AgentOutputSchemaBase:
-    """Return the schema in the file at *path* as an output type for an agent.
+def read_output_schema(path: str | None) -> AgentOutputSchemaBase | None:
+    """Return the schema in the file at *path*, if there is one, as an output type for an agent.
 
     Raises:
         UsageError: The file cannot be read, or is not a JSON schema.
     """
+    if path is None:
+        return None
+    from timestep.batch.question import BadLineError, json_schema
+
     try:
         schema: Any = json.loads(read_file(path))
     except OSError as exc:

@@ -11,13 +11,7 @@ from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, Sour
 
 
 class ArgumentsSource(Source):
-    """The keyword arguments of a call. Sections may be tables or models.
-
-    Args:
-        values: The arguments by name.
-        config_file: The TOML file that the call names.
-        secrets_dir: The secrets directory that the call names.
-    """
+    """The keyword arguments of a call. Sections may be tables or models."""
 
     def __init__(
         self,

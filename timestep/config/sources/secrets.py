@@ -19,8 +19,7 @@ from timestep.config.sources.variables import Variable, VariablesSource, variabl
 class SecretsSource(VariablesSource):
     """The variables that files hold. Only files with our names are opened.
 
-    Args:
-        directories: The directories of the files; the last one wins.
+    Of several *directories* the last one wins.
 
     Raises:
         SettingsError: The directory or a file in it cannot be read, or a file is not a regular one.

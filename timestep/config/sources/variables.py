@@ -102,10 +102,7 @@ def spelling_of(written: Iterable[KeyPath]) -> dict[KeyPath, KeyPath]:
     """Return the names of providers and aliases, by the names that variables have for them.
 
     A variable has no hyphen and no case: ``TIMESTEP_PROVIDERS__MY_LLM__API_KEY`` belongs to
-    ``[providers.my-llm]`` when a file has that table.
-
-    Args:
-        written: The paths that other sources set.
+    ``[providers.my-llm]`` when a file has that table. *written* are the paths of other sources.
     """
     names = {path[:2] for path in written if path[:1] in {("providers",), ("aliases",)}}
     plain = {tuple(part.lower().replace("-", "_") for part in name): name for name in names}

@@ -82,13 +82,7 @@ _RANGES = {
 
 
 class InvalidField(RefusedError):  # noqa: N818 - it says which field
-    """A request that OpenAI's server refuses with 400.
-
-    Args:
-        error: The message.
-        param: The field it is about.
-        code: The error's code.
-    """
+    """A request that OpenAI's server refuses because of the field *param*."""
 
     def __init__(
         self, error: str, param: str | None = None, code: str | None = None, *, status: int = 400

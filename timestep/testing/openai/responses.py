@@ -26,11 +26,6 @@ _FROM_REQUEST: Json = {
 class ResponseEvents:
     """Builds the events of one response.
 
-    Args:
-        request: The body of the request.
-        ticks: Give the ids.
-        created: The time of the response, in seconds.
-
     Attributes:
         response: The response so far, as the last event shows it.
     """
