@@ -23,7 +23,10 @@ class ConfigurationProblem(click.ClickException):
 
 @dataclass(frozen=True)
 class Context:
-    """The options shared by commands. Nothing is read until it is needed."""
+    """The options shared by commands. Nothing is read until it is needed.
+
+    Whatever is wrong with the settings then is a `ConfigurationProblem`.
+    """
 
     config_file: str | None = None
     env_file: str = ""  # the class of the settings says which files it reads
@@ -32,11 +35,7 @@ class Context:
 
     @cached_property
     def settings(self) -> "Settings":
-        """The settings of this directory and environment, loaded without importing the SDK.
-
-        Raises:
-            ConfigurationProblem: The settings are wrong.
-        """
+        """The settings of this directory and environment, loaded without importing the SDK."""
         with self._reading():
             _check_file("--config", self.config_file)
             _check_file("--env-file", self.env_file)
@@ -109,22 +108,14 @@ class Context:
         )
 
     def check_provider(self) -> None:
-        """Check what `build_provider` would refuse, without the SDK if possible.
-
-        Raises:
-            ConfigurationProblem: The settings are wrong.
-        """
+        """Check what `build_provider` would refuse, without the SDK if possible."""
         if self.needs_sdk:
             self.build_provider()
         else:
             self.check_endpoints()
 
     def check_endpoints(self) -> None:
-        """Check the addresses and keys of the servers.
-
-        Raises:
-            ConfigurationProblem: The settings are wrong.
-        """
+        """Check the addresses and keys of the servers."""
         from timestep.factory.endpoints import check_endpoints
 
         try:
@@ -134,11 +125,7 @@ class Context:
             raise
 
     def build_provider(self) -> "MultiModelProvider":
-        """Return a new provider for the settings.
-
-        Raises:
-            ConfigurationProblem: The settings are wrong.
-        """
+        """Return a new provider for the settings."""
         from timestep.errors import ConfigurationError
         from timestep.registry import build_provider
 
@@ -149,11 +136,7 @@ class Context:
 
 
 def _check_file(option: str, path: str | None) -> None:
-    """Refuse a file that cannot be read by its *option*; the settings know it as an argument.
-
-    Raises:
-        SettingsError: It cannot be read.
-    """
+    """Refuse a file that cannot be read by its *option*; the settings know it as an argument."""
     from timestep.config.sources.base import expanded, read_text
 
     if path:

@@ -66,9 +66,6 @@ def _find_ollama(
     """Return the prefix, the provider and the provider's own name for the model *name*.
 
     *name* may be an alias, have a prefix, or be a plain Ollama name.
-
-    Raises:
-        UsageError: The model belongs to a provider that is not Ollama.
     """
     from timestep.cli.inventory import ollama_providers
     from timestep.config.kinds import KINDS

@@ -314,8 +314,8 @@ class _Pieces:
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque()
         self._waiting = 0
-        self._change: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
+        self._change = asyncio.Event()
+        self._room = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -348,21 +348,19 @@ class _Pieces:
 
     async def change(self) -> None:
         """Wait for bytes, or for the end."""
-        self._change = asyncio.get_running_loop().create_future()
-        await self._change
+        self._change.clear()
+        await self._change.wait()
 
     def wake(self) -> None:
         """End the wait for a change."""
-        if self._change is not None and not self._change.done():
-            self._change.set_result(None)
+        self._change.set()
 
     async def room(self) -> None:
         """Wait until the reader has caught up."""
-        self._room = asyncio.get_running_loop().create_future()
-        await self._room
+        self._room.clear()
+        await self._room.wait()
 
     def make_room(self, *, everything: bool = False) -> None:
         """End the wait for room when there is some, or when the reader does not want *everything*."""
-        has_room = everything or self._waiting <= _MOST_WAITING
-        if has_room and self._room is not None and not self._room.done():
-            self._room.set_result(None)
+        if everything or self._waiting <= _MOST_WAITING:
+            self._room.set()

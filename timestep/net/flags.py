@@ -1,4 +1,7 @@
-"""Rules for the switches and small numbers in a model's settings. Pure."""
+"""Rules for the switches and small numbers in a model's settings. Pure.
+
+Each returns its value, or raises a `ValueError` that says what to write instead.
+"""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, cast, get_args
@@ -9,11 +12,7 @@ MOST_REPAIRS = 10
 
 
 def check_overflow(value: object) -> Overflow:
-    """Return *value*, if it says what happens to a prompt that does not fit.
-
-    Raises:
-        ValueError: It does not.
-    """
+    """Return *value*, if it says what happens to a prompt that does not fit."""
     if not isinstance(value, str) or value not in get_args(Overflow):
         raise ValueError("write 'error' or 'truncate'")
     return cast("Overflow", value)
@@ -31,11 +30,7 @@ def check_flag(value: object) -> bool:
 
 
 def check_for_models(value: object) -> bool | list[str]:
-    """Return *value*, if it says for which models a switch is on: all, none, or a list of names.
-
-    Raises:
-        ValueError: It is something else, or a name in the list is not text.
-    """
+    """Return *value*, if it says for which models a switch is on: all, none, or a list of names."""
     if isinstance(value, bool):
         return value
     names = cast("Sequence[object]", value)
@@ -49,22 +44,14 @@ def check_for_models(value: object) -> bool | list[str]:
 
 
 def check_repairs(value: object) -> int:
-    """Return *value*, if it is how many times a model may be asked again for one answer.
-
-    Raises:
-        ValueError: It is not a whole number from 0 to `MOST_REPAIRS`.
-    """
+    """Return *value*, if it is how many times a model may be asked again for one answer."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_REPAIRS:
         raise ValueError(f"write a whole number from 0 to {MOST_REPAIRS}")
     return value
 
 
 def check_concurrency(value: object) -> int | None:
-    """Return *value*, if it is how many requests a server may get at once; None is any number.
-
-    Raises:
-        ValueError: It is not a whole number of at least 1.
-    """
+    """Return *value*, if it is how many requests a server may get at once; None is any number."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
     raise ValueError("write a whole number of at least 1")

@@ -4,8 +4,7 @@ The SDK has a context variable for it, which its own models and gateways obey. I
 so this is the only module that uses it; our models ask here too.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from agents.models._retry_runtime import (  # pyright: ignore[reportPrivateUsage] - see above
     provider_managed_retries_disabled,
@@ -18,8 +17,6 @@ def may_retry() -> bool:
     return not should_disable_provider_managed_retries()
 
 
-@contextmanager
-def without_retries() -> Generator[None]:
+def without_retries() -> AbstractContextManager[None]:
     """Keep clients from repeating what is requested in this context."""
-    with provider_managed_retries_disabled(True):
-        yield
+    return provider_managed_retries_disabled(True)

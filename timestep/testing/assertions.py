@@ -20,17 +20,7 @@ def assert_tool_called(
 ) -> Span:
     """Check that *trace* has a call of the tool *name* with at least these *arguments*.
 
-    Args:
-        trace: The run.
-        name: The tool's name.
-        times: How many such calls there are; at least one by default.
-        **arguments: Arguments that must be equal; a call may have more.
-
-    Returns:
-        The first such call.
-
-    Raises:
-        AssertionError: There is no such call; the message lists the calls there were.
+    Return the first such call. There must be *times* of them; by default any number.
     """
     found = [
         call for call in trace.tool_calls if call.name == name and _has(call.arguments, arguments)
@@ -46,22 +36,14 @@ def assert_tool_called(
 
 
 def assert_tool_not_called(trace: Trace, name: str, /, **arguments: Any) -> None:
-    """Check that *trace* has no call of the tool *name* with these *arguments*.
-
-    Raises:
-        AssertionError: There is one.
-    """
+    """Check that *trace* has no call of the tool *name* with these *arguments*."""
     for call in trace.tool_calls:
         if call.name == name and _has(call.arguments, arguments):
             raise AssertionError(f"{headline(call)} was called. {_calls(trace)}")
 
 
 def assert_tools_called(trace: Trace, names: Sequence[str], /) -> None:
-    """Check that the tools of *trace* were called in exactly this order.
-
-    Raises:
-        AssertionError: They were not.
-    """
+    """Check that the tools of *trace* were called in exactly this order."""
     called = [call.name for call in trace.tool_calls]
     if called != list(names):
         raise AssertionError(f"The tools are not {', '.join(names) or 'none'}. {_calls(trace)}")
@@ -70,11 +52,7 @@ def assert_tools_called(trace: Trace, names: Sequence[str], /) -> None:
 def assert_handoff(trace: Trace, to_agent: str, /, *, from_agent: str | None = None) -> Span:
     """Check that *trace* hands over to *to_agent*, and from *from_agent* if that is given.
 
-    Returns:
-        The first such handoff.
-
-    Raises:
-        AssertionError: There is no such handoff.
+    Return the first such handoff.
     """
     handoffs = [span for span in trace.spans if span.kind == "handoff"]
     for span in handoffs:
@@ -85,14 +63,7 @@ def assert_handoff(trace: Trace, to_agent: str, /, *, from_agent: str | None = N
 
 
 def assert_guardrail_triggered(trace: Trace, name: str, /) -> Span:
-    """Check that the guardrail *name* was triggered.
-
-    Returns:
-        The first such span.
-
-    Raises:
-        AssertionError: It was not.
-    """
+    """Check that the guardrail *name* was triggered. Return the first such span."""
     guardrails = [span for span in trace.spans if span.kind == "guardrail"]
     for span in guardrails:
         if span.name == name and span.data.get("triggered"):
@@ -102,33 +73,21 @@ def assert_guardrail_triggered(trace: Trace, name: str, /) -> Span:
 
 
 def assert_no_errors(trace: Trace, /) -> None:
-    """Check that no step of *trace* failed.
-
-    Raises:
-        AssertionError: One did; says which, and why.
-    """
+    """Check that no step of *trace* failed."""
     failed = [f"{headline(span)}: {one_line(dict(span.error or {}))}" for span in trace.errors]
     if failed:
         raise AssertionError(f"{len(failed)} steps failed: {'; '.join(failed)}")
 
 
 def assert_answer_contains(trace: Trace, text: str, /) -> None:
-    """Check that the final answer of *trace* contains *text*.
-
-    Raises:
-        AssertionError: It does not; shows it.
-    """
+    """Check that the final answer of *trace* contains *text*."""
     answer = final_answer(trace)
     if text not in answer:
         raise AssertionError(f"{text!r} is not in the answer {answer!r}")
 
 
 def assert_tokens_below(trace: Trace, most: int, /) -> None:
-    """Check that the models of *trace* read and wrote fewer than *most* tokens together.
-
-    Raises:
-        AssertionError: They used that many or more.
-    """
+    """Check that the models of *trace* read and wrote fewer than *most* tokens together."""
     used = sum((call.input_tokens or 0) + (call.output_tokens or 0) for call in trace.model_calls)
     if used >= most:
         raise AssertionError(f"{used} tokens were used, not fewer than {most}")

@@ -243,11 +243,7 @@ class _Pattern:
         self._at = 0
 
     def check(self) -> None:
-        """Raise when the pattern is refused.
-
-        Raises:
-            GrammarError: In the converter's words, or in those of the grammar's parser.
-        """
+        """Raise when the pattern is refused."""
         self._sequence(depth=0)
 
     def _sequence(self, depth: int) -> int:

@@ -1,10 +1,10 @@
 """FakeOllama: an Ollama server as a test scripts it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from timestep.testing.answers import Answer, ToolCall
+from timestep.testing.answers import Answer, SaidFields
 from timestep.testing.catalog import Model, SystemMessages
 from timestep.testing.endpoints import Endpoints
 from timestep.testing.http import Request
@@ -12,22 +12,14 @@ from timestep.testing.replies import Reply
 from timestep.testing.scripted import Faults, ScriptedServer
 
 
-class ReplyFields(TypedDict, total=False):
+class ReplyFields(SaidFields, total=False):
     """The keywords of :meth:`FakeOllama.reply`; :class:`Reply` tells what they mean."""
 
-    thinking: str
-    tool_calls: Sequence[ToolCall]
-    pieces: Iterable[str] | None
     calls_on_done: bool
-    call_ids: bool
     text_arguments: bool
     done_reason: str | None
     prompt_eval_count: int
     eval_count: int | None
-    logprobs: Sequence[Any]
-    chunks: Iterable[Mapping[str, Any]] | None
-    delay: float
-    interval: float
 
 
 class ModelFields(TypedDict, total=False):

@@ -195,11 +195,7 @@ def _list(tasks: "Sequence[Task]", *, as_json: bool) -> None:
 
 
 def _configured(settings: "Settings") -> list[str]:
-    """Return the models that the configuration names.
-
-    Raises:
-        ClickException: It names none.
-    """
+    """Return the models that the configuration names."""
     from timestep.cli.configured_models import configured_models
 
     names = [entry.model for entry in configured_models(settings)]
@@ -214,11 +210,7 @@ def _configured(settings: "Settings") -> list[str]:
 def _chosen(
     paths: Sequence[Path], names: Sequence[str], required: Sequence[str], *, quick: bool
 ) -> "list[Task]":
-    """Return the tasks that the options choose.
-
-    Raises:
-        UsageError: A name is unknown or stands for two tasks, or a file is wrong.
-    """
+    """Return the tasks that the options choose."""
     from timestep.cli.check.task import builtin_tasks, read_task
 
     known = [read_task(path) for path in paths] or builtin_tasks()

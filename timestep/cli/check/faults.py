@@ -7,7 +7,7 @@ class. The class stands on the generation span, so `SpanErrors` reads it there.
 from typing import Any
 
 import openai
-from agents import AgentsException, MaxTurnsExceeded, ModelBehaviorError, Span, Trace, UserError
+from agents import AgentsException, MaxTurnsExceeded, ModelBehaviorError, Span, UserError
 from agents.tracing import TracingProcessor
 
 from timestep import errors
@@ -65,17 +65,7 @@ class SpanErrors(TracingProcessor):
         if span.span_data.type == "generation" and data and "error" in data:
             self._errors[span.trace_id] = str(data["error"])
 
-    def on_span_start(self, span: Span[Any]) -> None:
-        """Do nothing."""
+    def _ignore(self, *_: Any, **__: Any) -> None:
+        pass
 
-    def on_trace_start(self, trace: Trace) -> None:
-        """Do nothing."""
-
-    def on_trace_end(self, trace: Trace) -> None:
-        """Do nothing."""
-
-    def shutdown(self) -> None:
-        """Do nothing."""
-
-    def force_flush(self) -> None:
-        """Do nothing."""
+    on_span_start = on_trace_start = on_trace_end = shutdown = force_flush = _ignore

@@ -11,6 +11,7 @@ from timestep.batch.question import JsonSchema
 from timestep.cli.check.haystack import hide
 from timestep.cli.check.judge import same
 from timestep.cli.check.task import Task, Tool
+from timestep.cli.run.images import user_message
 
 _FILLED = 0.75
 """How much of the window a prompt for the whole window fills. Tokens are only estimated."""
@@ -39,7 +40,8 @@ def messages_for(task: Task, window: int | None) -> list[TResponseInputItem]:
     first, *others = task.messages
     if task.haystack is not None:
         first = f"{hide(task.haystack.needle, haystack_tokens(task, window))}\n\n{first}"
-    return [_first_message(first, task.image), *(_message(text) for text in others)]
+    images = [task.image] if task.image else []
+    return [user_message(first, images), *map(user_message, others)]
 
 
 def haystack_tokens(task: Task, window: int | None) -> int:
@@ -49,22 +51,6 @@ def haystack_tokens(task: Task, window: int | None) -> int:
     if task.haystack.tokens == "window":
         return min(int((window or 0) * _FILLED), _MOST)
     return task.haystack.tokens
-
-
-def _message(text: str) -> TResponseInputItem:
-    return {"role": "user", "content": text}
-
-
-def _first_message(text: str, image: str | None) -> TResponseInputItem:
-    if image is None:
-        return _message(text)
-    return {
-        "role": "user",
-        "content": [
-            {"type": "input_text", "text": text},
-            {"type": "input_image", "image_url": image, "detail": "auto"},
-        ],
-    }
 
 
 def _tool(tool: Tool) -> FunctionTool:

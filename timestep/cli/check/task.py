@@ -187,11 +187,7 @@ def read_task(path: Path) -> Task:
 
 
 def _check_schemas(task: Task) -> None:
-    """Check the schemas of a file that did not come with timestep.
-
-    Raises:
-        ValueError: One is not a JSON schema.
-    """
+    """Check the schemas of a file that did not come with timestep."""
     from timestep.batch.question import json_schema
 
     for tool in task.tools:

@@ -92,11 +92,7 @@ class _Show(Model):
         self._model = model
 
     async def get_response(self, *args: Any, **keywords: Any) -> ModelResponse:
-        """Stop the run.
-
-        Raises:
-            _Shown: With the prompt.
-        """
+        """Stop the run."""
         raise _Shown(await self._model.render(*args, **keywords))
 
     def stream_response(self, *args: Any, **keywords: Any) -> AsyncIterator[TResponseStreamEvent]:

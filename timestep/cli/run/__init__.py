@@ -73,10 +73,10 @@ def run(
     from timestep.cli.agent.recording import recorded
     from timestep.cli.agent.setup import prepare
     from timestep.cli.run.answer import Manner, print_answer
-    from timestep.cli.run.images import user_message
+    from timestep.cli.run.images import data_url, user_message
     from timestep.cli.run.output_schema import read_output_schema
 
-    question = user_message(prompt, images)
+    question = user_message(prompt, [data_url(path) for path in images])
     output = read_output_schema(output_schema)
     setup = prepare(AgentOptions(**options), context, name="timestep run", output=output)
     how = Manner(

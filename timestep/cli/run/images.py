@@ -10,21 +10,22 @@ from openai.types.responses import ResponseInputImageParam
 from timestep.cli.input import read_file
 
 
-def user_message(text: str, images: Sequence[str]) -> TResponseInputItem:
-    """Return the user's message: *text*, then the files *images*.
-
-    Raises:
-        UsageError: A file cannot be read, or models do not take its format.
-    """
+def user_message(text: str, images: Sequence[str] = ()) -> TResponseInputItem:
+    """Return the user's message: *text*, then *images*, which are data URLs."""
     if not images:
         return {"role": "user", "content": text}
     parts: list[ResponseInputImageParam] = [
-        {"type": "input_image", "image_url": _data_url(path), "detail": "auto"} for path in images
+        {"type": "input_image", "image_url": url, "detail": "auto"} for url in images
     ]
     return {"role": "user", "content": [{"type": "input_text", "text": text}, *parts]}
 
 
-def _data_url(path: str) -> str:
+def data_url(path: str) -> str:
+    """Return the image file at *path* as a URL.
+
+    Raises:
+        UsageError: It cannot be read, or models do not take its format.
+    """
     try:
         data = read_file(path)
     except OSError as exc:

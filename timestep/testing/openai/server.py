@@ -1,35 +1,27 @@
 """FakeOpenAI: a server that speaks OpenAI's API as a test scripts it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
-from timestep.testing.answers import Answer, ToolCall
+from timestep.testing.answers import Answer, SaidFields
 from timestep.testing.http import Request
 from timestep.testing.openai.endpoints import OpenAIEndpoints
 from timestep.testing.openai.replies import ChatReply
 from timestep.testing.scripted import Faults, ScriptedServer
 
 
-class ChatReplyFields(TypedDict, total=False):
+class ChatReplyFields(SaidFields, total=False):
     """The keywords of :meth:`FakeOpenAI.reply`; :class:`ChatReply` tells what they mean."""
 
-    thinking: str
-    tool_calls: Sequence[ToolCall]
-    pieces: Iterable[str] | None
     refusal: str
     call_pieces: int
-    call_ids: bool
     finish_reason: str | None
     prompt_tokens: int
     completion_tokens: int | None
     usage: Mapping[str, Any] | None
     thinking_field: str
     done: bool
-    logprobs: Sequence[Any]
-    chunks: Iterable[Mapping[str, Any]] | None
-    delay: float
-    interval: float
 
 
 class FakeOpenAI(ScriptedServer):
