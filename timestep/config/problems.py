@@ -154,10 +154,7 @@ def _path(problem: ErrorDetails) -> KeyPath:
     parts = [str(part) for part in problem["loc"]]
     # The name of an unknown key may look like a tag.
     unknown = [parts.pop()] if problem["type"] == "extra_forbidden" else []
-    return (
-        *(part for part in parts if not part.startswith(":") and part != "[key]"),
-        *unknown,
-    )
+    return (*(part for part in parts if not part.startswith(":") and part != "[key]"), *unknown)
 
 
 def _reason(

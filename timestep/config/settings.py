@@ -321,10 +321,7 @@ def load_settings(
     try:
         _check_overrides(overrides)
         return Settings(
-            _env_file=env_file,
-            _config_file=config_file,
-            _environment=environment,
-            **overrides,
+            _env_file=env_file, _config_file=config_file, _environment=environment, **overrides
         )
     except (ValidationError, SettingsError) as exc:
         # The error tree imports agents, which takes a second: only a failure pays for it.

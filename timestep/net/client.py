@@ -84,13 +84,7 @@ class Client:
         """
         places = self._places if limited else self._any_number
         return Exchange(
-            request,
-            faults,
-            self.timeouts,
-            self.connections,
-            self._begin,
-            places,
-            self._key_command,
+            request, faults, self.timeouts, self.connections, self._begin, places, self._key_command
         )
 
     def connections(self) -> Connections:

@@ -26,11 +26,7 @@ class KeyCommand:
     """
 
     def __init__(self, command: Sequence[str], seconds: float = 30) -> None:
-        if (
-            isinstance(command, str)
-            or not command
-            or not all(isinstance(part, str) and part for part in command)
-        ):
+        if isinstance(command, str) or not command or not all(map(_is_text, command)):
             from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
 
             raise ConfigurationError(
@@ -113,6 +109,10 @@ class KeyCommand:
 def _one_thread() -> ThreadPoolExecutor:
     """Return a thread of the command's own: those of asyncio are few, and look up host names too."""
     return ThreadPoolExecutor(1, "api_key_command")
+
+
+def _is_text(part: object) -> bool:
+    return isinstance(part, str) and bool(part)
 
 
 def _key_in(printed: bytes) -> str | None:

@@ -105,10 +105,7 @@ class Endpoints(Routes):
             chat = cut(chat, window)
         chat = {**chat, "messages": catalog.rendered_messages(model, chat["messages"])}
         images = catalog.count_images(chat["messages"])
-        info = {
-            "rendered_template": render(chat),
-            **({"image_count": images} if images else {}),
-        }
+        info = {"rendered_template": render(chat), **({"image_count": images} if images else {})}
         head = self._head(chat, {"role": "", "content": ""})
         return _json({**head, "done": False, "_debug_info": info})
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+from functools import partial
 from typing import Any
 
 from timestep.testing.connection import Connection
@@ -29,10 +30,7 @@ class LoopbackServer(Observed):
         self._address = listener.getsockname()[:2]
         is_ready = threading.Event()
         self._thread = threading.Thread(
-            target=self._run_loop,
-            args=(listener, is_ready),
-            name=type(self).__name__,
-            daemon=True,
+            target=self._run_loop, args=(listener, is_ready), name=type(self).__name__, daemon=True
         )
         self._thread.start()
         is_ready.wait()
@@ -105,6 +103,6 @@ class LoopbackServer(Observed):
             await asyncio.sleep(0)
 
     def _connect(self) -> Connection:
-        connection = Connection(self._serve, self._lost_connection)
-        self._saw_connection(connection)
+        connection = Connection(self._serve, partial(self._tell, self._connections.discard))
+        self._tell(self._connections.add, connection)
         return connection

@@ -4,11 +4,13 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from timestep.testing.connection import Connection
 from timestep.testing.faults import PATIENCE
 from timestep.testing.http import Request
+
+_Seen = TypeVar("_Seen")
 
 
 @dataclass(frozen=True)
@@ -87,22 +89,8 @@ class Observed:
     def _is_chat(self, request: Request) -> bool:
         raise NotImplementedError
 
-    def _saw_request(self, request: Request) -> None:
+    def _tell(self, note: Callable[[_Seen], None], seen: _Seen) -> None:
+        """Take *note* of what was *seen*, and wake those who wait for it."""
         with self._changed:
-            self._requests.append(request)
-            self._changed.notify_all()
-
-    def _saw_disconnect(self, request: Request, connection: Connection) -> None:
-        with self._changed:
-            self._disconnects.append(Disconnect(request, connection.chunks_sent))
-            self._changed.notify_all()
-
-    def _saw_connection(self, connection: Connection) -> None:
-        with self._changed:
-            self._connections.add(connection)
-            self._changed.notify_all()
-
-    def _lost_connection(self, connection: Connection) -> None:
-        with self._changed:
-            self._connections.discard(connection)
+            note(seen)
             self._changed.notify_all()

@@ -12,6 +12,7 @@ from timestep.testing.errors import FakeServerError
 from timestep.testing.faults import Fault
 from timestep.testing.http import Request
 from timestep.testing.loopback import LoopbackServer
+from timestep.testing.observed import Disconnect
 from timestep.testing.recordings import Recording
 from timestep.testing.routes import Routes
 from timestep.testing.script import Queued
@@ -149,7 +150,7 @@ class ScriptedServer(LoopbackServer):
         return request.path in self._routes.answering
 
     async def _serve(self, connection: Connection, request: Request) -> None:
-        self._saw_request(request)
+        self._tell(self._requests.append, request)
         response = self._routes.respond(request)
         if request.method == "HEAD":
             response = replace(response, pieces=())
@@ -160,7 +161,7 @@ class ScriptedServer(LoopbackServer):
             connection.abort()
         except asyncio.CancelledError:
             if connection.is_gone:
-                self._saw_disconnect(request, connection)
+                self._tell(self._disconnects.append, Disconnect(request, connection.chunks_sent))
             raise
 
     def _find(self, recording: str | Path) -> Path:

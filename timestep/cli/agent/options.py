@@ -20,10 +20,10 @@ class AgentOptions:
     reference: str | None  # where the agent is; None for a plain agent
     model: str | None
     instructions: str | None
-    settings: tuple[str, ...]  # model settings, each as `NAME=VALUE`
-    session: str | None  # the name of the conversation to continue
-    goes_on: bool  # whether to continue the last conversation
-    max_turns: int
+    settings: tuple[str, ...] = ()  # model settings, each as `NAME=VALUE`
+    session: str | None = None  # the name of the conversation to continue
+    goes_on: bool = False  # whether to continue the last conversation
+    max_turns: int = 10
 
     @cached_property
     def conversation(self) -> str | None:
@@ -87,7 +87,7 @@ def agent_options(command: _Command) -> _Command:
         click.option(
             "--max-turns",
             type=click.IntRange(1),
-            default=10,
+            default=AgentOptions.max_turns,
             show_default=True,
             help="The most model calls for one answer.",
         ),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 import click
 from agents import (
@@ -24,17 +24,7 @@ from agents import (
     TResponseInputItem,
 )
 from agents.items import TResponseStreamEvent
-from openai.types.responses import (
-    Response,
-    ResponseCompletedEvent,
-    ResponseFailedEvent,
-    ResponseIncompleteEvent,
-    ResponseOutputItemDoneEvent,
-    ResponseReasoningSummaryTextDeltaEvent,
-    ResponseReasoningTextDeltaEvent,
-    ResponseRefusalDeltaEvent,
-    ResponseTextDeltaEvent,
-)
+from openai.types.responses import Response
 
 from timestep.cli.agent.costs import Costs
 from timestep.cli.spinner import Spinner
@@ -49,7 +39,7 @@ _logger = logging.getLogger("timestep")
 class Thinking:
     """A piece of the model's thinking."""
 
-    type: ClassVar[str] = "thinking"
+    type: ClassVar[Literal["thinking"]] = "thinking"
     text: str
 
 
@@ -57,7 +47,7 @@ class Thinking:
 class Text:
     """A piece of a message's text."""
 
-    type: ClassVar[str] = "text"
+    type: ClassVar[Literal["text"]] = "text"
     text: str
 
 
@@ -65,14 +55,14 @@ class Text:
 class MessageEnd:
     """The end of a message."""
 
-    type: ClassVar[str] = "message_end"
+    type: ClassVar[Literal["message_end"]] = "message_end"
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A tool call by the model."""
 
-    type: ClassVar[str] = "tool_call"
+    type: ClassVar[Literal["tool_call"]] = "tool_call"
     id: str
     name: str
     arguments: Any
@@ -82,7 +72,7 @@ class ToolCall:
 class ToolResult:
     """The result of a tool call."""
 
-    type: ClassVar[str] = "tool_result"
+    type: ClassVar[Literal["tool_result"]] = "tool_result"
     id: str
     name: str
     result: str
@@ -92,7 +82,7 @@ class ToolResult:
 class ToolError:
     """The exception that a tool raised. Its result, which the model gets, may say less."""
 
-    type: ClassVar[str] = "tool_error"
+    type: ClassVar[Literal["tool_error"]] = "tool_error"
     id: str
     name: str
     error: str
@@ -104,7 +94,7 @@ class ToolError:
 class Handoff:
     """A handoff from one agent to another."""
 
-    type: ClassVar[str] = "handoff"
+    type: ClassVar[Literal["handoff"]] = "handoff"
     source: str
     target: str
 
@@ -212,24 +202,24 @@ class AgentRun:
         return result
 
     def _take(self, event: TResponseStreamEvent) -> None:
-        match event:
-            case ResponseTextDeltaEvent() | ResponseRefusalDeltaEvent():
+        match event.type:
+            case "response.output_text.delta" | "response.refusal.delta":
                 self.text += event.delta
                 self._tell(Text(event.delta))
-            case ResponseReasoningTextDeltaEvent() | ResponseReasoningSummaryTextDeltaEvent():
+            case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
                 self.thinking += event.delta
                 self._tell(Thinking(event.delta))
-            case ResponseOutputItemDoneEvent() if event.item.type == "message":
+            case "response.output_item.done" if event.item.type == "message":
                 self._tell(MessageEnd())
-            case ResponseCompletedEvent():
+            case "response.completed":
                 self.models.add(str(event.response.model))
                 self.costs.add(event.response.usage)
                 self.cut_by = _cut_by(event.response)
-            case ResponseIncompleteEvent():
+            case "response.incomplete":
                 self.costs.add(event.response.usage)
                 self.cut_by = _cut_by(event.response) or "no reason given"
                 self.problem = _why_cut(event.response)
-            case ResponseFailedEvent():
+            case "response.failed":
                 self.costs.add(event.response.usage)
                 self.cut_by = _cut_by(event.response)
                 self.problem = event.response.error.message if event.response.error else ""

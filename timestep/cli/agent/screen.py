@@ -5,16 +5,7 @@ from typing import Any
 
 import click
 
-from timestep.cli.agent.run import (
-    Event,
-    Handoff,
-    MessageEnd,
-    Text,
-    Thinking,
-    ToolCall,
-    ToolError,
-    ToolResult,
-)
+from timestep.cli.agent.run import Event
 from timestep.cli.output import clean
 from timestep.cli.terminal import (
     Transcript,
@@ -50,27 +41,27 @@ class Screen:
 
     def show(self, event: Event) -> None:
         """Show *event*."""
-        match event:
-            case Thinking():
+        match event.type:
+            case "thinking":
                 self._begin("thinking")
                 if sys.stderr.isatty():
                     self._thoughts.write("", event.text, dim=True)
                 else:
                     write_aside(event.text)
-            case Text() if self._shows_text:
+            case "text" if self._shows_text:
                 self._begin("answer")
                 self._answer.feed(event.text)
-            case MessageEnd() if self._shows_text:
+            case "message_end" if self._shows_text:
                 self.end()
-            case ToolCall():
+            case "tool_call":
                 self._aside("tool", clean(call_text(event.name, event.arguments)))
-            case ToolResult():
+            case "tool_result":
                 self._aside("result", event.result if self._is_verbose else _cut(event.result))
-            case ToolError():
+            case "tool_error":
                 self._aside("failed", f"{event.error} ({event.place})")
                 if self._is_verbose:
                     click.echo(printable(event.traceback), nl=False, err=True)
-            case Handoff():
+            case "handoff":
                 self._aside("handoff", f"{event.source} to {event.target}")
             case _:
                 pass

@@ -17,11 +17,6 @@ from timestep.config.settings import Settings
 from timestep.registry import MultiModelProvider
 from timestep.routing import split_prefix
 
-NO_MODEL = (
-    "No model: name one with --model, as in --model ollama/llama3.2, or set "
-    "TIMESTEP_DEFAULT_MODEL (default_model in timestep.toml)."
-)
-
 
 @dataclass(frozen=True)
 class RunSetup:
@@ -80,7 +75,10 @@ def prepare(
     if output is not None:
         agent = agent.clone(output_type=output)
     if options.model is None and agent.model is None and settings.default_model is None:
-        raise click.ClickException(NO_MODEL)
+        raise click.ClickException(
+            "No model: name one with --model, as in --model ollama/llama3.2, or set "
+            "TIMESTEP_DEFAULT_MODEL (default_model in timestep.toml)."
+        )
     # Raw usage holds the server's own durations.
     model_settings = ModelSettings(preserve_raw_usage=True).resolve(
         parse_settings(options.settings)

@@ -14,14 +14,7 @@ from timestep.cli.context import Context, configuration_options
 @click.option("--no-stats", is_flag=True, help="Do not print the line of tokens and seconds.")
 @click.option("--verbose", is_flag=True, help="Show tracebacks, and results of tools in full.")
 @configuration_options
-def chat(
-    context: Context,
-    *,
-    approve: bool,
-    no_stats: bool,
-    verbose: bool,
-    **options: Any,
-) -> None:
+def chat(context: Context, *, approve: bool, no_stats: bool, verbose: bool, **options: Any) -> None:
     r"""Talk to a model or an agent.
 
     A line is a message. A \ at its end continues it on the next line, and three double quotes

@@ -93,9 +93,7 @@ def _answer(state: ChatState, message: str, approver: Approver) -> None:
     items = [*state.conversation.items, question]
     screen = Screen(shows_text=is_text(state.setup.agent), is_verbose=state.is_verbose)
     run = AgentRun(
-        screen.show,
-        model=state.setup.model_of(state.setup.agent),
-        interrupt=screen.interrupt,
+        screen.show, model=state.setup.model_of(state.setup.agent), interrupt=screen.interrupt
     )
     state.failed = None
     try:

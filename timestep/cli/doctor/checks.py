@@ -99,11 +99,7 @@ def _tell_default(settings: Settings) -> list[Finding]:
 
 
 async def _check_all(
-    context: Context,
-    configured: list[ConfiguredModel],
-    patience: float,
-    *,
-    is_asking: bool,
+    context: Context, configured: list[ConfiguredModel], patience: float, *, is_asking: bool
 ) -> list[Finding]:
     settings = context.settings
     inventories, servers = await asyncio.gather(

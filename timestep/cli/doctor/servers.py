@@ -46,8 +46,7 @@ async def visit(settings: Settings, patience: float) -> list[Server]:
 
 async def _visit(prefix: str, endpoint: Endpoint, patience: float) -> Server:
     version, account = await asyncio.gather(
-        _ask(endpoint, "GET", "/api/version", patience),
-        _ask(endpoint, "POST", "/api/me", patience),
+        _ask(endpoint, "GET", "/api/version", patience), _ask(endpoint, "POST", "/api/me", patience)
     )
     page = _text(account.document, "signin_url")
     return Server(

@@ -1,10 +1,11 @@
 """``timestep render``: show the prompt that a model would read."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from timestep.cli.agent.options import AgentOptions
 from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, configuration_options
 from timestep.cli.input import read_prompt
@@ -40,32 +41,23 @@ if TYPE_CHECKING:
 )
 @json_option
 @configuration_options
-def render(
-    context: Context,
-    *,
-    prompt: str | None,
-    reference: str | None,
-    model: str | None,
-    instructions: str | None,
-    as_json: bool,
-) -> None:
+def render(context: Context, *, prompt: str | None, as_json: bool, **options: Any) -> None:
     """Show the exact prompt that an Ollama model would read, without running it.
 
     If INPUT is left out or "-", it is read from standard input. The prompt goes to standard
     output. What the server cut, and which tools are in the prompt, goes to standard error.
     """
     prompt = read_prompt(prompt)
+    asked = AgentOptions(**options)
     found = None
-    if reference is None:  # then there may be no need to import the SDK
+    if asked.reference is None:  # then there may be no need to import the SDK
         from timestep.cli.render.plain import render_plain
 
-        found = render_plain(context, prompt, model=model, instructions=instructions)
+        found = render_plain(context, prompt, asked)
     if found is None:
         from timestep.cli.render.prompt import render_prompt
 
-        found = render_prompt(
-            context, prompt, reference=reference, model=model, instructions=instructions
-        )
+        found = render_prompt(context, prompt, asked)
     name, rendered = found
     if as_json:
         print_json({"model": name, **asdict(rendered)})

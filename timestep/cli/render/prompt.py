@@ -8,9 +8,9 @@ import click
 from agents import Agent, Model, RunConfig, Runner
 from agents.items import ModelResponse, TResponseStreamEvent
 
-from timestep.cli.agent.load import load_agent
+from timestep.cli.agent.options import AgentOptions
 from timestep.cli.agent.report import quiet_sdk
-from timestep.cli.agent.setup import NO_MODEL
+from timestep.cli.agent.setup import prepare
 from timestep.cli.context import Context
 from timestep.cli.errors import explain
 from timestep.cli.streams import foreign_code
@@ -21,35 +21,24 @@ from timestep.traces.sdk_processors import use_only
 
 
 def render_prompt(
-    context: Context,
-    prompt: str,
-    *,
-    reference: str | None,
-    model: str | None,
-    instructions: str | None,
+    context: Context, prompt: str, options: AgentOptions
 ) -> tuple[str, RenderedPrompt]:
     """Return the name of the model and the prompt that it would read.
 
     The Runner prepares the request as in a real run: instructions, tools, handoffs, output type.
-    Input guardrails do not run. Without a *reference* it is a plain agent.
+    Input guardrails do not run.
 
     Raises:
         ClickException: The prompt cannot be shown. Says why, and the next step.
     """
-    settings, provider = context.settings, context.build_provider()
     use_only([])
     quiet_sdk()
-    agent: Agent[Any] = load_agent(reference) if reference else Agent(name="timestep render")
-    agent = agent.clone(input_guardrails=[])
-    if instructions is not None:
-        agent.instructions = instructions
-    chosen = model or agent.model
-    if chosen is None and settings.default_model is None:
-        raise click.ClickException(NO_MODEL)
+    setup = prepare(options, context, name="timestep render")
+    agent = setup.agent.clone(input_guardrails=[])
     try:
-        found = _ollama_model(chosen, provider)
+        found = _ollama_model(options.model or agent.model, setup.provider)
         with foreign_code():
-            return found.model, asyncio.run(_render(agent, prompt, found, provider))
+            return found.model, asyncio.run(_render(agent, prompt, found, setup.provider))
     except click.ClickException:
         raise
     except Exception as exc:  # the agent's own code raises anything
