@@ -9,7 +9,7 @@ from timestep.net.urls import (
     OLLAMA_CLOUD,
     authority,
     check_base_url,
-    check_key_transport,
+    check_secrets_transport,
     is_loopback,
     is_ollama_cloud,
     parse_ollama_host,
@@ -208,12 +208,12 @@ def test_only_ollama_com_over_https_is_the_cloud(url, cloud):
 
 @pytest.mark.parametrize("url", ["https://example.com", "http://localhost:1", "http://[::1]"])
 def test_a_key_may_go_encrypted_or_to_this_machine(url):
-    check_key_transport(url)
+    check_secrets_transport(url, has_key=True, headers={})
 
 
 def test_a_key_may_not_go_in_the_clear():
     with pytest.raises(ValueError, match="would go to http://gpu:11434 unencrypted; use https://"):
-        check_key_transport("http://gpu:11434/path")
+        check_secrets_transport("http://gpu:11434/path", has_key=True, headers={})
 
 
 def test_the_authority_holds_no_credentials():

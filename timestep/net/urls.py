@@ -176,27 +176,18 @@ def is_ollama_cloud(url: str) -> bool:
     )
 
 
-def check_key_transport(url: str) -> None:
-    """Refuse a key that would travel in the clear.
-
-    Raises:
-        ValueError: *url* is plain http and does not name this machine.
-    """
-    if urlsplit(url).scheme != "https" and not is_loopback(url):
-        raise ValueError(
-            f"an API key would go to {authority(url)} unencrypted; use https://, or set "
-            "allow_insecure = true for a network you trust"
-        )
-
-
 def check_secrets_transport(url: str, *, has_key: bool, headers: Mapping[str, str]) -> None:
     """Refuse a key, or an ``Authorization`` header, that would travel in the clear.
 
     Raises:
         ValueError: There is one, and *url* is plain http and does not name this machine.
     """
-    if has_key or any(name.lower() == "authorization" for name in headers):
-        check_key_transport(url)
+    has_secret = has_key or any(name.lower() == "authorization" for name in headers)
+    if has_secret and urlsplit(url).scheme != "https" and not is_loopback(url):
+        raise ValueError(
+            f"an API key would go to {authority(url)} unencrypted; use https://, or set "
+            "allow_insecure = true for a network you trust"
+        )
 
 
 def _split(url: str) -> SplitResult:

@@ -14,22 +14,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from timestep.net.options import BOOLEANS, FLOATS, INTEGERS
+from timestep.testing import godecode as go
 from timestep.testing import gojson
 from timestep.testing.errors import RefusedError
-from timestep.testing.godecode import (
-    Bytes,
-    DecodeError,
-    Dict,
-    GoType,
-    Number,
-    Scalar,
-    Slice,
-    Struct,
-    Unmarshaler,
-    json_kind,
-    parse,
-    unmarshal,
-)
 from timestep.testing.grammar import GrammarError, check_grammar
 
 _MAX_TOP_LOGPROBS = 20
@@ -49,7 +36,7 @@ def check_chat(body: bytes) -> Mapping[str, Any]:
     Numbers are :class:`~timestep.testing.godecode.Number`.
     """
     chat = _decoded(_CHAT, body)
-    top_logprobs: Number = chat.get("top_logprobs") or Number("0")
+    top_logprobs: go.Number = chat.get("top_logprobs") or go.Number("0")
     if not 0 <= int(top_logprobs.text) <= _MAX_TOP_LOGPROBS:
         raise RefusedError(400, "top_logprobs must be between 0 and 20")
     check_model_name(chat.get("model") or "")
@@ -105,34 +92,34 @@ def seconds(duration: str) -> float:
     """Return *duration* as Go's ``time.ParseDuration`` reads it, such as ``"1h30m"``.
 
     Raises:
-        DecodeError: It is not a duration; the text is Go's.
+        go.DecodeError: It is not a duration; the text is Go's.
     """
     rest = re.sub(r"^[-+]", "", duration)
     if rest == "0":
         return 0.0
     total, quoted = 0.0, _quoted_bytes(duration)
     if not rest:
-        raise DecodeError(f"time: invalid duration {quoted}")
+        raise go.DecodeError(f"time: invalid duration {quoted}")
     while rest:
         found = re.match(r"(\d+\.?\d*|\.\d+)([^.\d]*)", rest, re.ASCII)
         if found is None:
-            raise DecodeError(f"time: invalid duration {quoted}")
+            raise go.DecodeError(f"time: invalid duration {quoted}")
         number, unit = found.groups()
         if not unit:
-            raise DecodeError(f"time: missing unit in duration {quoted}")
+            raise go.DecodeError(f"time: missing unit in duration {quoted}")
         if unit not in _UNITS:
             unknown = _quoted_bytes(unit)
-            raise DecodeError(f"time: unknown unit {unknown} in duration {quoted}")
+            raise go.DecodeError(f"time: unknown unit {unknown} in duration {quoted}")
         total += float(number) * _UNITS[unit]
         rest = rest[found.end() :]
     return -total if duration.startswith("-") else total
 
 
-def _decoded(struct: Struct, body: bytes) -> Mapping[str, Any]:
+def _decoded(struct: go.Struct, body: bytes) -> Mapping[str, Any]:
     try:
-        value = parse(body)
-        unmarshal(struct, value)
-    except (EOFError, DecodeError) as error:
+        value = go.parse(body)
+        go.unmarshal(struct, value)
+    except (EOFError, go.DecodeError) as error:
         raise RefusedError(400, str(error)) from None
     return {} if value is None else struct.named(value)
 
@@ -155,9 +142,9 @@ def _quoted_bytes(text: str) -> str:
 def _decode_keep_alive(value: Any) -> None:
     if isinstance(value, str):
         seconds(value)
-    elif not isinstance(value, Number):
+    elif not isinstance(value, go.Number):
         go_types = {"bool": "bool", "array": "[]interface {}", "object": "map[string]interface {}"}
-        raise DecodeError(f"Unsupported type: '{go_types[json_kind(value)]}'")
+        raise go.DecodeError(f"Unsupported type: '{go_types[go.json_kind(value)]}'")
 
 
 def _decode_think(value: Any) -> None:
@@ -166,29 +153,29 @@ def _decode_think(value: Any) -> None:
     allowed = '("high", "medium", "low", "max", true, or false)'
     if isinstance(value, str):
         shown = json.dumps(value, ensure_ascii=False)
-        raise DecodeError(f"invalid think value: {shown} (must be {allowed[1:]}")
-    raise DecodeError(f"think must be a boolean or string {allowed}")
+        raise go.DecodeError(f"invalid think value: {shown} (must be {allowed[1:]}")
+    raise go.DecodeError(f"think must be a boolean or string {allowed}")
 
 
 def _decode_ordered_map(value: Any) -> None:
     if not isinstance(value, dict):
-        raise DecodeError("Value looks like object, but can't find closing '}' symbol")
+        raise go.DecodeError("Value looks like object, but can't find closing '}' symbol")
 
 
 def _decode_properties(value: Any) -> None:
     _decode_ordered_map(value)
     for schema in value.values():
-        unmarshal(_PROPERTY, schema)
+        go.unmarshal(_PROPERTY, schema)
 
 
 def _decode_property_type(value: Any) -> None:
     if not isinstance(value, str):
-        unmarshal(Slice(_STRING, "[]string"), value)
+        go.unmarshal(go.Slice(_STRING, "[]string"), value)
 
 
 def _plain(value: Any) -> Any:
     match value:
-        case Number():
+        case go.Number():
             return json.loads(value.text)
         case list():
             return [_plain(item) for item in cast("list[object]", value)]
@@ -198,22 +185,27 @@ def _plain(value: Any) -> Any:
             return value
 
 
-_STRING, _BOOL, _INT, _ANY = Scalar("string"), Scalar("bool"), Scalar("int"), Scalar("any")
-_STRINGS = Slice(_STRING, "[]string")
-_PROPERTIES = Unmarshaler(_decode_properties)
+_STRING, _BOOL, _INT, _ANY = (
+    go.Scalar("string"),
+    go.Scalar("bool"),
+    go.Scalar("int"),
+    go.Scalar("any"),
+)
+_STRINGS = go.Slice(_STRING, "[]string")
+_PROPERTIES = go.Unmarshaler(_decode_properties)
 
-_property_fields: dict[str, GoType] = {
-    "type": Unmarshaler(_decode_property_type),
+_property_fields: dict[str, go.GoType] = {
+    "type": go.Unmarshaler(_decode_property_type),
     "items": _ANY,
     "description": _STRING,
-    "enum": Slice(_ANY, "[]interface {}"),
+    "enum": go.Slice(_ANY, "[]interface {}"),
     "properties": _PROPERTIES,
     "required": _STRINGS,
 }
-_PROPERTY = Struct("ToolProperty", _property_fields)
-_property_fields["anyOf"] = Slice(_PROPERTY, "[]api.ToolProperty")
+_PROPERTY = go.Struct("ToolProperty", _property_fields)
+_property_fields["anyOf"] = go.Slice(_PROPERTY, "[]api.ToolProperty")
 
-_PARAMETERS = Struct(
+_PARAMETERS = go.Struct(
     "ToolFunctionParameters",
     {
         "type": _STRING,
@@ -223,41 +215,41 @@ _PARAMETERS = Struct(
         "properties": _PROPERTIES,
     },
 )
-_FUNCTION = Struct(
+_FUNCTION = go.Struct(
     "ToolFunction", {"name": _STRING, "description": _STRING, "parameters": _PARAMETERS}
 )
-_TOOL = Struct("Tool", {"type": _STRING, "items": _ANY, "function": _FUNCTION})
+_TOOL = go.Struct("Tool", {"type": _STRING, "items": _ANY, "function": _FUNCTION})
 
-_CALL_FUNCTION = Struct(
+_CALL_FUNCTION = go.Struct(
     "ToolCallFunction",
-    {"index": _INT, "name": _STRING, "arguments": Unmarshaler(_decode_ordered_map)},
+    {"index": _INT, "name": _STRING, "arguments": go.Unmarshaler(_decode_ordered_map)},
 )
-_CALL = Struct("ToolCall", {"id": _STRING, "function": _CALL_FUNCTION})
-_MESSAGE = Struct(
+_CALL = go.Struct("ToolCall", {"id": _STRING, "function": _CALL_FUNCTION})
+_MESSAGE = go.Struct(
     "Alias",
     {
         "role": _STRING,
         "content": _STRING,
         "thinking": _STRING,
-        "images": Slice(Bytes("api.ImageData"), "[]api.ImageData"),
-        "tool_calls": Slice(_CALL, "[]api.ToolCall"),
+        "images": go.Slice(go.Bytes("api.ImageData"), "[]api.ImageData"),
+        "tool_calls": go.Slice(_CALL, "[]api.ToolCall"),
         "tool_name": _STRING,
         "tool_call_id": _STRING,
     },
 )
-_CHAT = Struct(
+_CHAT = go.Struct(
     "ChatRequest",
     {
         "model": _STRING,
-        "messages": Slice(
-            Unmarshaler(lambda message: unmarshal(_MESSAGE, message)), "[]api.Message"
+        "messages": go.Slice(
+            go.Unmarshaler(lambda message: go.unmarshal(_MESSAGE, message)), "[]api.Message"
         ),
         "stream": _BOOL,
         "format": _ANY,
-        "keep_alive": Unmarshaler(_decode_keep_alive),
-        "tools": Slice(_TOOL, "api.Tools"),
-        "options": Dict(),
-        "think": Unmarshaler(_decode_think),
+        "keep_alive": go.Unmarshaler(_decode_keep_alive),
+        "tools": go.Slice(_TOOL, "api.Tools"),
+        "options": go.Dict(),
+        "think": go.Unmarshaler(_decode_think),
         "truncate": _BOOL,
         "shift": _BOOL,
         "_debug_render_only": _BOOL,
@@ -265,16 +257,16 @@ _CHAT = Struct(
         "top_logprobs": _INT,
     },
 )
-_SHOW = Struct("ShowRequest", {"model": _STRING, "name": _STRING, "verbose": _BOOL})
-_PULL = Struct("PullRequest", {"model": _STRING, "name": _STRING, "stream": _BOOL})
+_SHOW = go.Struct("ShowRequest", {"model": _STRING, "name": _STRING, "verbose": _BOOL})
+_PULL = go.Struct("PullRequest", {"model": _STRING, "name": _STRING, "stream": _BOOL})
 
 
 def _wanted(name: str, value: Any) -> str:
     """Return what the option *name* must be; empty when *value* is that, or nothing is known."""
     if name in INTEGERS:
-        return "" if isinstance(value, Number) else "type integer"
+        return "" if isinstance(value, go.Number) else "type integer"
     if name in FLOATS:
-        return "" if isinstance(value, Number) else "type float32"
+        return "" if isinstance(value, go.Number) else "type float32"
     if name in BOOLEANS:
         return "" if isinstance(value, bool) else "type boolean"
     if name != "stop":

@@ -68,23 +68,18 @@ class Observed:
             if not self._changed.wait_for(condition, timeout):
                 raise TimeoutError(f"the condition did not hold within {timeout:g} s")
 
-    def wait_for_disconnect(self, timeout: float = PATIENCE, *, count: int = 1) -> Disconnect:
-        """Block until *count* clients have hung up; return the last of them.
+    def wait_for_disconnect(self, timeout: float = PATIENCE) -> Disconnect:
+        """Block until a client has hung up; return the first that did.
 
         Raises:
-            TimeoutError: Fewer did within *timeout* seconds.
+            TimeoutError: None did within *timeout* seconds.
         """
-        self.wait_until(lambda: len(self._disconnects) >= count, timeout)
-        return self._disconnects[count - 1]
+        self.wait_until(lambda: bool(self._disconnects), timeout)
+        return self._disconnects[0]
 
-    async def disconnected(
-        self,
-        timeout: float = PATIENCE,  # noqa: ASYNC109 - twin of the blocking one
-        *,
-        count: int = 1,
-    ) -> Disconnect:
+    async def disconnected(self, timeout: float = PATIENCE) -> Disconnect:  # noqa: ASYNC109 - twin of the blocking one
         """Like :meth:`wait_for_disconnect`, for tests that run in an event loop."""
-        return await asyncio.to_thread(self.wait_for_disconnect, timeout, count=count)
+        return await asyncio.to_thread(self.wait_for_disconnect, timeout)
 
     def _is_chat(self, request: Request) -> bool:
         raise NotImplementedError

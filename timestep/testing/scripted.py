@@ -100,11 +100,9 @@ class ScriptedServer(LoopbackServer):
         failure = Failure(status, error, body, headers or {}, fields, several(fault))
         self._queue(self._routes.shaped(failure), path, model=model, times=times)
 
-    def redirect(
-        self, location: str, *, status: int = 307, path: str | None = None, times: int | None = 1
-    ) -> None:
+    def redirect(self, location: str, *, status: int = 307) -> None:
         """Queue a redirect to *location*."""
-        self.fail(status, body="", headers={"Location": location}, path=path, times=times)
+        self.fail(status, body="", headers={"Location": location})
 
     def require_key(self, key: str) -> None:
         """Answer 401 to requests without ``Authorization: Bearer`` and *key*."""
