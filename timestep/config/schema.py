@@ -142,7 +142,7 @@ class _OpenAIFields(EndpointSettings, frozen=True):
     timeout: Seconds | None = Field(default=None, examples=[120])
     """How many seconds to wait for the server. Without it, the client's own limits count."""
     max_retries: Retries = 2
-    """How many times a request is sent again after a failure that may pass."""
+    """How many times a request is sent again after a temporary failure."""
     query: dict[str, str] = Field(
         default_factory=dict, examples=[{"api-version": "2025-04-01-preview"}]
     )

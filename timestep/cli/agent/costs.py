@@ -73,7 +73,7 @@ class Costs:
         }
 
     def timings(self) -> dict[str, float | None]:
-        """Return the seconds as JSON. None stands for what no provider reports."""
+        """Return the seconds as JSON. None means that no provider reports them."""
         timings = {
             "total_seconds": self.total_seconds,
             "first_token_seconds": self.first_token_seconds,

@@ -28,7 +28,7 @@ _KEYS_PAGE = "https://ollama.com/settings/keys"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What an Ollama server says about itself. None stands for what it does not say."""
+    """What an Ollama server says about itself. None means that it does not say."""
 
     prefix: str
     url: str
