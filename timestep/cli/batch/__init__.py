@@ -1,25 +1,16 @@
 """``timestep batch``: many prompts from a file, answers into a file."""
 
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, contextmanager, nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.batch.asking import Prepare, ask
-from timestep.cli.batch.rates import read_rates
-from timestep.cli.batch.source import Source, readable
-from timestep.cli.batch.summary import Summary
 from timestep.cli.completion import complete_model
-from timestep.cli.context import ConfigurationProblem, Context, configuration_options
+from timestep.cli.context import Context, configuration_options
 from timestep.cli.event_loop import impatient_runner
 from timestep.cli.output import json_option, print_json, progress_bar
-
-if TYPE_CHECKING:
-    from timestep.batch import Output, Result
 
 
 def _check_address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -137,12 +128,16 @@ def batch(
     it continues where it stopped.
     """
     from timestep.batch import Defaults, Output
+    from timestep.cli.batch.asking import Prepare, ask, explained, write
+    from timestep.cli.batch.rates import read_rates
+    from timestep.cli.batch.source import Source, readable
+    from timestep.cli.batch.summary import Summary
     from timestep.cli.run.output_schema import read_output_schema
 
     limits = read_rates(rates, token_rates)
     prepare = Prepare(replace(context), reference, Path.cwd())
     defaults = Defaults(model, instructions, read_output_schema(output_schema), column)
-    with _explained(), readable(source) as path:
+    with explained(), readable(source) as path:
         lines = Source(path, defaults)
         _refuse_same(path, target)
         with Output(target, retry_errors=retry_errors) as output:
@@ -165,7 +160,7 @@ def batch(
                     impatient_runner() as loop,
                     progress_bar(len(lines) - done_before) as advance,
                 ):
-                    loop.run(_write(results, output, summary, advance, max_errors))
+                    loop.run(write(results, output, summary, advance, max_errors))
             finally:
                 if as_json:
                     print_json(summary.as_json())
@@ -183,32 +178,3 @@ def batch(
 def _refuse_same(source: Path, target: Path) -> None:
     if target.exists() and target.samefile(source):
         raise click.UsageError(f"{target} is IN and OUT. Choose another file for the output.")
-
-
-async def _write(
-    results: "AsyncGenerator[Result]",
-    output: "Output",
-    summary: Summary,
-    advance: Callable[[Callable[[], str]], None],
-    max_errors: int | None,
-) -> None:
-    async with aclosing(results):
-        async for result in results:
-            output.write(result.row, failed=result.error is not None)
-            summary.add(result)
-            advance(summary.progress)
-            if max_errors is not None and summary.failed >= max_errors:
-                return
-
-
-@contextmanager
-def _explained() -> Generator[None]:
-    from timestep.batch import OutputError
-    from timestep.errors import ConfigurationError
-
-    try:
-        yield
-    except ConfigurationError as exc:
-        raise ConfigurationProblem(str(exc)) from exc
-    except OutputError as exc:
-        raise click.ClickException(str(exc)) from exc

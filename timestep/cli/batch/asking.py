@@ -1,19 +1,22 @@
 """Who asks the lines: this process, or the workers of a Ray cluster."""
 
 import os
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from timestep.cli.context import Context
+import click
+from agents import Agent
 
-if TYPE_CHECKING:
-    from agents import Agent
-
-    from timestep.batch import Line, Result
-    from timestep.registry import MultiModelProvider
+from timestep.batch import Line, Output, OutputError, Result, run
+from timestep.batch.concurrency import concurrency_for
+from timestep.cli.agent.load import load_agent
+from timestep.cli.batch.summary import Summary
+from timestep.cli.context import ConfigurationProblem, Context
+from timestep.errors import ConfigurationError
+from timestep.registry import MultiModelProvider
 
 
 @dataclass(frozen=True)
@@ -24,38 +27,58 @@ class Prepare:
     reference: str | None
     folder: Path
 
-    def __call__(self) -> "tuple[MultiModelProvider, Agent[Any] | None]":
+    def __call__(self) -> tuple[MultiModelProvider, Agent[Any] | None]:
         """Return the provider, and the agent that ``--agent`` names."""
         with suppress(OSError):  # the worker's machine may not have it
             os.chdir(self.folder)
         return self.context.build_provider(), self.agent()
 
-    def agent(self) -> "Agent[Any] | None":
+    def agent(self) -> Agent[Any] | None:
         """Return the agent that ``--agent`` names."""
-        if self.reference is None:
-            return None
-        from timestep.cli.agent.load import load_agent
+        return None if self.reference is None else load_agent(self.reference)
 
-        return load_agent(self.reference)
-
-    def concurrency(self, names: "set[str | None]") -> int:
+    def concurrency(self, names: set[str | None]) -> int:
         """Return how many lines the servers of the models called *names* take at once."""
-        from timestep.batch.concurrency import concurrency_for
-
         agent = self.agent()
         own = None if agent is None or not isinstance(agent.model, str) else agent.model
         return concurrency_for([name or own for name in names], self.context.settings)
 
 
 def ask(
-    lines: "Iterator[Line]", prepare: Prepare, cluster: str | None, **keywords: Any
-) -> "AsyncGenerator[Result]":
+    lines: Iterator[Line], prepare: Prepare, cluster: str | None, **keywords: Any
+) -> AsyncGenerator[Result]:
     """Return the results of *lines*, which this process or a *cluster* asks."""
     if cluster is None:
-        from timestep.batch import run
-
         provider, agent = prepare()
         return run(lines, provider, agent=agent, **keywords)
     from timestep.batch.cluster import run_on_ray
 
     return run_on_ray(lines, prepare, address=cluster or None, **keywords)
+
+
+async def write(
+    results: AsyncGenerator[Result],
+    output: Output,
+    summary: Summary,
+    advance: Callable[[Callable[[], str]], None],
+    max_errors: int | None,
+) -> None:
+    """Write *results* to *output* as they come, until *max_errors* have failed."""
+    async with aclosing(results):
+        async for result in results:
+            output.write(result.row, failed=result.error is not None)
+            summary.add(result)
+            advance(summary.progress)
+            if max_errors is not None and summary.failed >= max_errors:
+                return
+
+
+@contextmanager
+def explained() -> Generator[None]:
+    """Turn the errors of the batch into those of a command."""
+    try:
+        yield
+    except ConfigurationError as exc:
+        raise ConfigurationProblem(str(exc)) from exc
+    except OutputError as exc:
+        raise click.ClickException(str(exc)) from exc

@@ -1,21 +1,16 @@
 """The options for rates: ``60`` for each prefix, or ``openai=60`` for one."""
 
-from typing import TYPE_CHECKING
-
 import click
 
-if TYPE_CHECKING:
-    from timestep.batch.rate import Rate
+from timestep.batch.rate import Rate
 
 
-def read_rates(requests: tuple[str, ...], tokens: tuple[str, ...]) -> dict[str, "Rate"]:
+def read_rates(requests: tuple[str, ...], tokens: tuple[str, ...]) -> dict[str, Rate]:
     """Return the limits that ``--rate`` and ``--token-rate`` set, by prefix.
 
     Raises:
         BadParameter: One is not ``[PREFIX=]N``.
     """
-    from timestep.batch.rate import Rate
-
     found: dict[str, Rate] = {}
     for text in requests:
         prefix, number = _rate(text, "--rate")

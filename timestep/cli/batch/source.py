@@ -9,12 +9,11 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from timestep.batch import BadLine, Defaults, Line, Output
+from timestep.batch.lines import BadLine, Defaults, Line, read_file, read_lines
+from timestep.batch.output import Output
 
 _SHOWN = 10
 """How many lines a message names."""
@@ -60,9 +59,7 @@ class Source:
         UsageError: Some lines cannot be asked; the message names them.
     """
 
-    def __init__(self, path: Path, defaults: "Defaults") -> None:
-        from timestep.batch.lines import BadLine, read_file, read_lines
-
+    def __init__(self, path: Path, defaults: Defaults) -> None:
         self._path, self._defaults = path, defaults
         self._ids = array("q")  # their hashes, as a long input has too many for their texts
         self.models: set[str | None] = set()
@@ -86,10 +83,8 @@ class Source:
         """How many lines there are."""
         return len(self._ids)
 
-    def __iter__(self) -> Iterator["Line"]:
+    def __iter__(self) -> Iterator[Line]:
         """Read the lines again, up to a place where they have changed. Lines added since are not read."""
-        from timestep.batch.lines import Line, read_lines
-
         lines = _explained(self._path, read_lines(self._path, self._defaults))
         for checked in self._ids:
             line = next(lines, None)
@@ -98,11 +93,11 @@ class Source:
                 return
             yield line
 
-    def waiting(self, output: "Output", limit: int | None) -> Iterator["Line"]:
+    def waiting(self, output: Output, limit: int | None) -> Iterator[Line]:
         """Return the lines without a row in *output*, at most *limit* of them."""
         return islice((line for line in self if not output.has(line)), limit)
 
-    def refuse_changed(self, output: "Output") -> None:
+    def refuse_changed(self, output: Output) -> None:
         """Refuse lines that changed after they got their row in *output*.
 
         Raises:
@@ -119,7 +114,7 @@ class Source:
             )
 
 
-def _are_unique(ids: "array[int]") -> bool:
+def _are_unique(ids: array[int]) -> bool:
     """True when no two of *ids* are equal. A set of all would need a lot of memory."""
     for rest in range(_PARTS):
         part = [each for each in ids if each % _PARTS == rest]
@@ -128,7 +123,7 @@ def _are_unique(ids: "array[int]") -> bool:
     return True
 
 
-def _explained(path: Path, lines: Iterator["Line | BadLine"]) -> Iterator["Line | BadLine"]:
+def _explained(path: Path, lines: Iterator[Line | BadLine]) -> Iterator[Line | BadLine]:
     """Yield *lines*, and explain what goes wrong while the file at *path* is read."""
     try:
         yield from lines

@@ -3,11 +3,12 @@
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from timestep.batch import Result
-    from timestep.config.settings import Settings
+from timestep.batch import Result
+from timestep.cli.agent.costs import price_of
+from timestep.config.settings import Settings
+from timestep.traces.summary import dollars
 
 
 @dataclass(slots=True)
@@ -18,7 +19,7 @@ class Summary:
     done_before: int  # lines that an earlier run ended, answered or given up
     # Where the models of the lines are, to look up prices; None for agents, which may ask any
     # model.
-    settings: "Settings | None" = None
+    settings: Settings | None = None
     answered: int = 0
     # Lines that this run gave up, by class of error.
     failures: Counter[str] = field(default_factory=Counter[str])
@@ -29,7 +30,7 @@ class Summary:
     )
     _started: float = field(default_factory=time.monotonic)
 
-    def add(self, result: "Result") -> None:
+    def add(self, result: Result) -> None:
         """Count *result*."""
         if result.error is None:
             self.answered += 1
@@ -67,8 +68,6 @@ class Summary:
         names = [] if self.settings is None else self.settings.models_of(name)
         if self.settings is None or len(names) != 1:  # any model of a chain may have answered
             return None
-        from timestep.cli.agent.costs import price_of
-
         return price_of(names[0], self.settings, read, cached, written)
 
     def progress(self) -> str:
@@ -79,8 +78,6 @@ class Summary:
         return ", ".join([speed, *self._costs(), *self._failures()])
 
     def _costs(self) -> list[str]:
-        from timestep.traces.summary import dollars
-
         cost = self.cost()
         return [] if cost is None else [dollars(cost)]
 
