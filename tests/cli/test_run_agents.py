@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from agents import ModelBehaviorError, ToolErrorFormatterArgs
 
-from timestep.cli.run.images import user_message
+from timestep.cli.run.images import data_url
 from timestep.cli.run.output_schema import read_output_schema
 from timestep.testing import NoDone, Stall
 
@@ -252,8 +252,7 @@ def test_images_are_sent_as_their_bytes(invoke, fake_ollama):
 def test_the_bytes_say_what_an_image_is(data, kind):
     Path("picture").write_bytes(data)
 
-    [_, image] = user_message("?", ["picture"])["content"]
-    assert image["image_url"].startswith(f"data:image/{kind};base64,")
+    assert data_url("picture").startswith(f"data:image/{kind};base64,")
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ class AgentRun:
         # "max_output_tokens" or another reason. With text it is an answer all the same.
         self.cut_by = ""
         self.limit = (
-            ""  # the setting that allows a longer answer, from the warning kept out of the log
+            ""  # the setting that allows a longer answer, by the warning kept out of the log
         )
         self.spinner = Spinner(interrupt)
         self._show = show
