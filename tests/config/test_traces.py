@@ -49,6 +49,7 @@ def test_variables_say_it_too(monkeypatch):
     ("table", "words"),
     [
         ({"redact": ["("]}, "not a regular expression"),
+        ({"redact": ["(" * 2_000 + ")" * 2_000]}, "nested too deep"),
         ({"redact": ["a*"]}, "matches the empty text"),
         ({"retention": -1}, "retention"),
         ({"otlp": "localhost"}, "otlp"),

@@ -184,9 +184,17 @@ def test_a_body_that_is_no_json_is_redacted_as_text():
     assert Redaction(["html"]).body(b"<html>") == f"<{MASK}>".encode()
 
 
-def test_a_pattern_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="not a regular expression"):
-        Redaction(["("])
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("(", "redact: this is not a regular expression"),
+        ("(" * 2_000 + ")" * 2_000, "it is nested too deep"),
+        ("a*", "matches the empty text"),
+    ],
+)
+def test_a_pattern_that_is_none_is_refused(pattern, words):
+    with pytest.raises(ValueError, match=words):
+        Redaction([pattern])
 
 
 @given(

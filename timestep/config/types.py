@@ -23,6 +23,7 @@ from timestep.net.flags import MOST_REPAIRS, check_concurrency, check_for_models
 from timestep.net.headers import check_headers, check_key
 from timestep.net.lists import split_commas
 from timestep.net.options import WrongEntryError, check_options
+from timestep.net.patterns import check_pattern
 from timestep.net.proxies import parse_proxy
 from timestep.net.references import check_read
 from timestep.net.timeouts import Seconds as StrictSeconds
@@ -62,17 +63,6 @@ def read_numbers(table: object) -> object:
     if not isinstance(table, Mapping):
         return table
     return {name: read_number(value) for name, value in cast("Mapping[str, object]", table).items()}
-
-
-def _check_pattern(pattern: str) -> str:
-    try:
-        is_useless = re.compile(pattern).search("") is not None
-    except re.error as exc:
-        reason = re.sub(r"'.*'|\".*\"", "…", str(exc))  # repeats names of the pattern
-        raise ValueError(f"this is not a regular expression: {reason}") from None
-    if is_useless:
-        raise ValueError("this pattern matches the empty text, so it matches everywhere")
-    return pattern
 
 
 def _check_proxy(proxy: SecretStr | None) -> SecretStr | None:
@@ -188,7 +178,7 @@ Target: TypeAlias = Annotated[
 ]
 ProviderName: TypeAlias = Annotated[str, AfterValidator(_check_provider_name)]
 AliasName: TypeAlias = Annotated[str, AfterValidator(check_alias)]
-Pattern: TypeAlias = Annotated[str, AfterValidator(_check_pattern)]
+Pattern: TypeAlias = Annotated[str, AfterValidator(check_pattern)]
 FilePath: TypeAlias = Annotated[Path, AfterValidator(_check_path)]
 KeyCommandLine: TypeAlias = Annotated[
     list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)

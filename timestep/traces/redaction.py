@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, cast
 
+from timestep.net.patterns import check_pattern
 from timestep.net.secrets import KEY_BOUNDARY, KEY_PATTERNS, OLLAMA_KEY, masker
 from timestep.traces.records import Event, Exchange, SpanEnded, SpanStarted, TraceStarted
 
@@ -66,16 +67,17 @@ class Redaction:
         secrets: Exact texts that must never be stored, such as the configured keys.
 
     Raises:
-        ValueError: A pattern is not a regular expression, or an argument is not a list of texts.
+        ValueError: A pattern is not a regular expression, or matches everywhere; or an argument is not a list of texts.
     """
 
     def __init__(self, patterns: Iterable[str] = (), secrets: Iterable[str] = ()) -> None:
         self._secrets = [secret for secret in _texts("secrets", secrets) if secret]
         self._masked = masker(self._secrets, MASK)
+        given = _texts("redact", patterns)
         try:
-            self._patterns = [re.compile(pattern) for pattern in _texts("redact", patterns)]
-        except re.error as exc:
-            raise ValueError(f"{exc.pattern!r} is not a regular expression: {exc}.") from exc
+            self._patterns = [re.compile(check_pattern(pattern)) for pattern in given]
+        except ValueError as exc:
+            raise ValueError(f"redact: {exc}.") from exc
 
     def events(self, events: Sequence[Event]) -> Sequence[Event]:
         """Return *events* without what must not be stored, or the same ones if nothing must go."""
