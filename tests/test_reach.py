@@ -2,6 +2,7 @@
 
 import re
 import ssl
+import sys
 from asyncio import start_server
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -151,6 +152,19 @@ async def test_no_proxy_is_read_alike(table, exceptions, is_proxied, monkeypatch
     said = str(await ask(unreachable, model))
 
     assert ("through the proxy" in said) is is_proxied
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_a_socks_proxy_without_its_package_is_refused_by_name(table, monkeypatch):
+    for package in ("socksio", "aiohttp_socks"):
+        monkeypatch.setitem(sys.modules, package, None)
+    model, _, tables = TABLES[table]
+    provider = made(tables, "http://gpu.invalid", proxy="socks5://p:1", allow_insecure=True)
+
+    error = await ask(provider, model)
+
+    assert isinstance(error, ConfigurationError)
+    assert "proxy names a SOCKS proxy, which needs the package" in str(error)
 
 
 @pytest.mark.parametrize("table", TABLES)

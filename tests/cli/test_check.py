@@ -45,6 +45,14 @@ def only_task(found):
     return task
 
 
+@pytest.mark.parametrize("times", ["0", "1001", "9" * 5_000])
+def test_each_task_is_tried_a_thousand_times_at_most(invoke, times):
+    result = invoke("check", "ollama/m", "--repeat", times)
+
+    assert result.exit_code == 2
+    assert "--repeat" in result.stderr
+
+
 # Models that a server plays
 
 

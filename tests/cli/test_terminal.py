@@ -1,4 +1,5 @@
 import io
+import os
 import sys
 from itertools import pairwise
 
@@ -112,3 +113,10 @@ def test_the_width_is_the_terminal_s_within_reason(monkeypatch, columns, expecte
     monkeypatch.setenv("COLUMNS", columns)
 
     assert width() == expected
+
+
+def test_a_terminal_that_does_not_say_its_size_has_eighty_columns(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((0, 0)))
+
+    assert width() == 80

@@ -27,7 +27,7 @@ def width() -> int:
     """Return the width of a line: that of the terminal, 80 without one, at most 100."""
     columns = 80
     with suppress(OSError):  # stdout may be a pipe while stderr is a terminal
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns or columns  # 0: it does not say
     return min(shutil.get_terminal_size((columns, 24)).columns, _MAX_WIDTH)
 
 
