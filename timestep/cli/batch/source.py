@@ -114,7 +114,7 @@ class Source:
             )
 
 
-def _are_unique(ids: array[int]) -> bool:
+def _are_unique(ids: "array[int]") -> bool:
     """True when no two of *ids* are equal. A set of all would need a lot of memory."""
     for rest in range(_PARTS):
         part = [each for each in ids if each % _PARTS == rest]
