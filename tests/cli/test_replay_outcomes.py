@@ -107,16 +107,14 @@ class Case:
         not_repeated: The sentences about what a replay does not do again.
         agent: Fields of the agent.
         turns: How many turns the run may take.
-        differs: The fields of the steps that are not the same.
     """
 
     serve: Callable[[FakeOllama], Any]
     recorded: str
     replayed: str | None = None
     not_repeated: tuple[str, ...] = ()
-    agent: dict[str, Any] = field(default_factory=dict[str, Any])
+    agent: dict[str, Any] | Callable[[], dict[str, Any]] = field(default_factory=dict[str, Any])
     turns: int = 10
-    differs: tuple[str, ...] = ()
 
 
 PLACE = inspect.getsourcelines(fail)[1] + 1
@@ -165,7 +163,7 @@ CASES = {
         "was stopped by the guardrail polite",
         "ended well",
         not_repeated=NO_GUARDRAIL,
-        agent=trips_after_the_answer(),
+        agent=trips_after_the_answer,
     ),
     "an output guardrail": Case(
         lambda server: server.reply("Sunny."),
@@ -213,8 +211,9 @@ def recorded(tmp_path, fake_ollama):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_replay_says_how_both_runs_ended(invoke, recorded, fake_ollama, case, is_streamed):
     case.serve(fake_ollama)
+    fields = case.agent() if callable(case.agent) else case.agent
     trace = recorded(
-        Agent(name="desk", model="m", **case.agent), turns=case.turns, is_streamed=is_streamed
+        Agent(name="desk", model="m", **fields), turns=case.turns, is_streamed=is_streamed
     )
 
     done = invoke("traces", "replay")
@@ -292,7 +291,7 @@ def test_a_replay_of_a_cancelled_run_ends_where_the_record_ends(invoke, recorded
             None,
             "was stopped by the guardrail polite. It has no model calls",
         ),
-        ({}, {"timeout": 0.01}, Stall(), "failed: OllamaTimeoutError: "),
+        ({}, {"timeout": 0.1}, Stall(), "failed: OllamaTimeoutError: "),
         ({}, {}, "cancel", "was cancelled during a call of m. Model call 1 has no stored answer"),
     ],
 )
@@ -301,7 +300,8 @@ def test_a_run_without_an_answer_says_how_it_ended_and_that_there_is_nothing_to_
 ):
     stall = Stall() if serve == "cancel" else serve
     if stall is not None:
-        fake_ollama.reply("Sunny.", fault=stall)
+        # A busy machine may not even ask before the time is up.
+        fake_ollama.reply("Sunny.", fault=stall, times=None)
     recorded(
         Agent(name="desk", model="m", **fields),
         until=stall.reached if serve == "cancel" else None,
@@ -329,6 +329,24 @@ def test_a_replay_leaves_out_the_calls_of_agents_inside_a_tool(invoke, recorded,
     assert [pair["same"] for pair in value["diff"]["pairs"]] == [True] * 3
     assert inner["answer"] == "A poem about rain."
     assert [pair["same"] for pair in inner["diff"]["pairs"]] == [True]
+
+
+def test_a_narrow_terminal_wraps_what_a_replay_says_at_words(on_screen, recorded, fake_ollama):
+    calls(fake_ollama)
+    recorded(Agent(name="desk", model="m", tools=[ends]))
+
+    text, code = on_screen(40, "traces", "replay")
+
+    assert code == 0
+    assert max(map(len, text.splitlines())) <= 40
+    assert f"The replay {RAISED}. Both runs did the same." in " ".join(text.split())
+
+
+def test_a_replay_of_a_cut_answer_gives_no_advice_for_another_call(invoke, recorded, fake_ollama):
+    fake_ollama.reply("It is", done_reason="length")
+    recorded(Agent(name="desk", model="m"))
+
+    assert "max_tokens" not in invoke("traces", "replay").output
 
 
 def test_a_diff_says_how_both_runs_ended(invoke, recorded, fake_ollama):

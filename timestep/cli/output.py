@@ -99,6 +99,13 @@ def _cut(line: str, room: int) -> str:
     return line if cell_len(line) <= room else f"{set_cell_size(line, room - 1).rstrip()}…"
 
 
+def print_wrapped(text: str, *, below: int = 0, fg: str | None = None) -> None:
+    """Print *text* on stdout. A terminal shows it wrapped, later lines after *below* spaces."""
+    if sys.stdout.isatty():
+        text = _wrapped(_UNIT.sub("\xa0", text), " " * below).replace("\xa0", " ")
+    click.echo(click.style(text, fg=fg))
+
+
 def print_aside(text: str, *, indent: str = "", dim: bool = False) -> None:
     """Print *text* on stderr. A terminal shows it wrapped, and dimmed if it can."""
     text = clean(text)
@@ -152,10 +159,14 @@ def print_error(text: str) -> None:
     click.echo("\n".join(lines), err=True, color=None if is_colourful() else False)
 
 
-def _wrapped(line: str) -> str:
+def _wrapped(line: str, below: str = "") -> str:
     # Commands and addresses stay whole, so that they can be copied.
     return textwrap.fill(
-        line, max(width(), _NARROW), break_long_words=False, break_on_hyphens=False
+        line,
+        max(width(), _NARROW),
+        subsequent_indent=below,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

@@ -25,6 +25,14 @@ def headline(span: Span) -> str:
             return span.name
 
 
+def kind_of(span: Span) -> str:
+    """Return what kind of step *span* is, if its headline does not say it."""
+    return "" if span.kind in _PLAIN_KINDS else span.kind
+
+
+_PLAIN_KINDS = frozenset({"turn", "generation", "response", "function"})
+
+
 def _said(span: Span) -> str:
     parts = [
         part

@@ -1,13 +1,14 @@
 """``timestep traces diff``: compare two runs, step by step."""
 
 import difflib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from timestep.cli.completion import complete_trace
 from timestep.cli.context import Context, pass_context
-from timestep.cli.output import clean, json_option, print_json
+from timestep.cli.output import clean, json_option, print_json, print_wrapped
 from timestep.cli.terminal import printable
 from timestep.cli.traces.format import duration, short, tokens
 from timestep.cli.traces.record import open_record
@@ -38,30 +39,33 @@ def diff(context: Context, *, left: str, right: str, exit_code: bool, as_json: b
         print_comparison(
             ours,
             theirs,
-            f"{ends[0].sentence('The first run')}\n{ends[1].sentence('The second run')}",
+            (ends[0].sentence("The first run"), ends[1].sentence("The second run")),
             is_same_end=ends[0] == ends[1],
         )
     if exit_code and not compared["same"]:
         click.get_current_context().exit(1)
 
 
-def print_comparison(left: "Trace", right: "Trace", ends: str, *, is_same_end: bool) -> None:
-    """Print the differences between two runs, and *ends*, which says how they ended."""
+def print_comparison(
+    left: "Trace", right: "Trace", ends: Sequence[str], *, is_same_end: bool
+) -> None:
+    """Print the differences between two runs, and *ends*, which say how they ended."""
     from timestep.traces.diff import compare
 
-    click.echo(_head("-", left))
-    click.echo(_head("+", right))
+    print_wrapped(_head("-", left), below=2)
+    print_wrapped(_head("+", right), below=2)
     pairs = compare(left, right)
     for pair in pairs:
         if pair.left is not None and pair.right is not None:
-            click.echo(f"{' ' if pair.is_same else '~'} {_step(pair.right, pair.left)}")
+            print_wrapped(f"{' ' if pair.is_same else '~'} {_step(pair.right, pair.left)}", below=2)
             for difference in pair.differences:
                 _print_difference(difference)
         elif pair.left is not None:
-            click.echo(click.style(f"- {_step(pair.left)}", fg="red"))
+            print_wrapped(f"- {_step(pair.left)}", below=2, fg="red")
         elif pair.right is not None:
-            click.echo(click.style(f"+ {_step(pair.right)}", fg="green"))
-    click.echo(printable(ends))
+            print_wrapped(f"+ {_step(pair.right)}", below=2, fg="green")
+    for sentence in ends:
+        print_wrapped(clean(sentence))
     if not is_same_end:
         click.echo("They did not end the same.")
     elif all(pair.is_same for pair in pairs):
@@ -77,15 +81,16 @@ def _head(sign: str, trace: "Trace") -> str:
 
 
 def _step(span: "Span", other: "Span | None" = None) -> str:
-    from timestep.traces.summary import headline
+    from timestep.traces.summary import headline, kind_of
 
-    name = clean(headline(span)) if other is None or not span.is_model_call else clean(span.name)
+    name = span.name if other is not None and span.is_model_call else headline(span)
     times = " / ".join(duration(each.total_seconds) for each in (other, span) if each is not None)
     used = " / ".join(
         text
         for each in (other, span)
         if each is not None and (text := tokens(each.input_tokens, each.output_tokens))
     )
+    name = clean(f"{kind_of(span)} {name}")
     return "  ".join(part for part in (name, times, used) if part)
 
 
@@ -97,4 +102,4 @@ def _print_difference(difference: "Difference") -> None:
     colors = {"-": "red", "+": "green"}
     for line in lines:
         if not line.startswith("?"):
-            click.echo(click.style(f"      {line}", fg=colors.get(line[0])))
+            print_wrapped(f"      {line}", below=8, fg=colors.get(line[0]))

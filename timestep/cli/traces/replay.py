@@ -1,7 +1,9 @@
 """``timestep traces replay``: run a recorded run again, offline or with another model."""
 
 import asyncio
-from contextlib import ExitStack
+import logging
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,7 @@ import click
 
 from timestep.cli.completion import complete_model, complete_trace
 from timestep.cli.context import Context, pass_context
-from timestep.cli.output import clean, print_json
+from timestep.cli.output import clean, print_json, print_wrapped
 from timestep.cli.traces.diff import print_comparison
 from timestep.cli.traces.format import short
 from timestep.cli.traces.record import open_record
@@ -89,6 +91,7 @@ def _run_again(
         if model is None:
             calls = _stored_calls(trace, step)
             provider = recorded = RecordedModels(stack, store, calls)
+            stack.enter_context(_without_advice())
             target = RecordedServersStore(store.path, recorded, redact=redact, secrets=secrets)
         else:
             provider, recorded = build_provider(context.settings), None
@@ -114,14 +117,31 @@ def _run_again(
             recorder.shutdown()
 
 
+@contextmanager
+def _without_advice() -> Generator[None]:
+    """Keep warnings about answers out of the log: they are no news, and advise on the next call."""
+    logger = logging.getLogger("timestep")
+
+    def is_kept(record: logging.LogRecord) -> bool:
+        return not hasattr(record, "topic")
+
+    logger.addFilter(is_kept)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_kept)
+
+
 def _stored_calls(trace: "Trace", step: int) -> "list[Span]":
     from timestep.traces.replay import from_step, stored
 
     calls = stored(from_step(trace, step).model_calls)
     if not calls:
+        is_asked = trace.model_calls[step - 1].exchanges
+        hint = " Name a model to ask instead: --model NAME" if is_asked else ""
         raise click.ClickException(
             f"{_recorded_ending(trace)} Model call {step} has no stored answer, so there is "
-            "nothing to replay. Name a model to ask instead: --model NAME"
+            f"nothing to replay.{hint}"
         )
     return calls
 
@@ -165,10 +185,10 @@ def _report(
             }
         )
         return is_same
-    ends = f"{recorded.sentence('The recorded run')}\n{replayed.sentence('The replay')}"
+    ends = recorded.sentence("The recorded run"), replayed.sentence("The replay")
     print_comparison(before, again, ends, is_same_end=is_same)
     for sentence in not_repeated:
-        click.echo(clean(sentence))
+        print_wrapped(clean(sentence))
     for call in unknown:
         click.echo(f"This call has no recorded result: {call}", err=True)
     click.echo(f"Recorded as {short(again.trace_id)}.", err=True)

@@ -172,10 +172,9 @@ def _head(trace: "Trace") -> "Text":
 def _label(span: "Span") -> "Text":
     from rich.text import Text
 
-    from timestep.traces.summary import complaint, headline, measures
+    from timestep.traces.summary import complaint, headline, kind_of, measures
 
-    kind = "" if span.kind in {"turn", "generation", "response", "function"} else f"{span.kind} "
-    text = Text(kind, style="dim")
+    text = Text(f"{kind_of(span)} ".lstrip(), style="dim")
     title = clean(span.name if span.is_model_call else headline(span))
     text.append(title, style=_COLORS.get(span.kind, ""))
     facts = [
