@@ -19,7 +19,7 @@ _TARGET = 0.25
 """Seconds of CPU one measurement should last, where calls are short."""
 _SAMPLES = 100
 _PACED = 2
-CHEAP = frozenset({BASELINE, "raw_aiohttp", "raw_httpx", "timestep"})
+CHEAP = frozenset({BASELINE, "raw_aiohttp", "raw_httpx", "timestep", "timestep_chat"})
 """The contenders that can be asked ten thousand times, or run under valgrind."""
 
 

@@ -33,7 +33,6 @@ from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.openai.sdk_model import with_defaults
 from timestep.openai.told import is_told_responses, is_told_websocket, told_client, told_key
-from timestep.openai.whole_calls import with_whole_calls
 
 _WHERE = {"api_key", "api_key_command", "base_url", "organization", "project", "websocket_base_url"}
 """The settings that say which server is asked, and as whom."""
@@ -111,7 +110,7 @@ class DefaultOpenAIProvider(OpenAIProvider):
         provider = self._provider()
         if isinstance(provider, OpenAICompatibleProvider) and not self._choices.use_responses:
             model_name = model_name or get_default_model()
-        model = with_whole_calls(provider.get_model(model_name))
+        model = provider.get_model(model_name)
         if isinstance(model, ChatCompletionsModel):
             return self._defaults.of(model, model_name)
         return with_defaults(model, model_name, self._defaults)

@@ -25,7 +25,6 @@ from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.responses import CheckedClient, TreeClient
 from timestep.openai.sdk_model import with_defaults
-from timestep.openai.whole_calls import with_whole_calls
 from timestep.openai.wire import ChatWire
 
 _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}
@@ -170,15 +169,14 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
                 f"{endpoint.base_url} needs an API key; set OPENAI_API_KEY, or api_key in the "
                 "provider's table"
             )
-        client = self._client_of_this_loop()
         provider = OpenAIProvider(
-            openai_client=client,
+            openai_client=self._client_of_this_loop(),
             use_responses=self._responses_api,
             use_responses_websocket=False,  # a choice of the application for OpenAI alone
             strict_feature_validation=self._strict,
             buffer_streamed_tool_calls=self._buffers,
         )
-        model = with_whole_calls(provider.get_model(model_name))
+        model = provider.get_model(model_name)
         # This provider closes the client when it is collected, so each model keeps it alive.
         vars(model)["opened_by"] = self
         return with_defaults(model, model_name, self._defaults)

@@ -1,4 +1,4 @@
-"""A model of the SDK's, asked with what a provider's table says and with what JSON can say."""
+"""A model of the SDK's: it is asked with what a provider's table says, and runs no half call."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,13 +10,18 @@ from openai import Omit
 from timestep.answer.defaults import DefaultedModel, ModelDefaults
 from timestep.net.encoding import encode
 from timestep.openai.extra_body import added_fields, fields_of
+from timestep.openai.whole_calls import with_whole_calls
 
 _NOT_SENT = {"timeout"}
 """Arguments of openai's client that are no part of the body."""
 
 
 def with_defaults(model: Model, name: str | None, defaults: ModelDefaults) -> Model:
-    """Return the SDK's *model*, asked with *defaults* for *name*; *model* itself without any."""
+    """Return the SDK's *model*, asked with *defaults* for *name*; *model* itself without any.
+
+    Either runs no half call.
+    """
+    model = with_whole_calls(model)
     settings, extra_body = defaults.settings_of(name), defaults.extra_body
     if settings == ModelSettings() and not extra_body:
         return model

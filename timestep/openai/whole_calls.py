@@ -27,8 +27,6 @@ from timestep.openai.failures import broken
 _FETCHES = ("_fetch_response", "_fetch_chat_response", "_fetch_responses_response")
 _ODD = (AttributeError, LookupError, TypeError, ValueError)
 """What Python raises for a value of another shape."""
-_NO_ANSWER = (JSONDecodeError, UnicodeDecodeError, ValidationError)
-"""What clients raise for an answer of another shape, or for bytes that are not JSON."""
 _CALLS = ("function_call", "custom_tool_call")
 _HALF = ("in_progress", "incomplete")
 
@@ -81,12 +79,14 @@ async def _fetched(fetch: Callable[..., Any], origin: Origin, *call: Any, **stat
     """Return what *fetch* returns: an answer or its events, or a pair with a stream of chunks."""
     try:
         answer = await fetch(*call, **state)
-    except _NO_ANSWER as exc:
-        raise _unreadable(exc, origin) from exc
     except _ODD as exc:
+        if _is_of_an_answer(exc):
+            raise _unreadable(exc, origin) from exc
+        # The words of other errors may repeat a value.
+        words = origin.clean(str(exc)) if isinstance(exc, TypeError) else type(exc).__name__
         raise UnsupportedInputError(
-            f"The request to {origin.host} cannot be written: {origin.clean(str(exc))}. Check the "
-            "input, and extra_args and extra_body in the settings of the call."
+            f"The request to {origin.host} cannot be written: {words}. Check the input, and "
+            "extra_args and extra_body in the settings of the call."
         ) from exc
     finally:
         del call, state  # a crash report shows variables, and headers may hold a key
@@ -127,6 +127,13 @@ async def _streamed(
         raise _unreadable(exc, origin) from exc
     finally:
         del call, state  # as above
+
+
+def _is_of_an_answer(exc: Exception) -> bool:
+    """True for what clients raise for bytes that are not JSON, or for an answer of another shape."""
+    if isinstance(exc, ValidationError):  # of the request, or of the answer
+        return exc.title.startswith(("ChatCompletion", "Response"))
+    return isinstance(exc, JSONDecodeError | UnicodeDecodeError)
 
 
 def _unreadable(exc: Exception, origin: Origin) -> BrokenAnswerError:
