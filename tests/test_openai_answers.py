@@ -405,6 +405,39 @@ async def test_an_answer_that_unpacks_without_end_is_left(
         await ask(run, openai_server, use_responses=use_responses)
 
 
+CALL = {"type": "function_call", "id": "f", "call_id": "c", "name": "pay", "arguments": "{}"}
+MESSAGE = {"type": "message", "id": "m", "role": "assistant", "status": "completed"}
+PART = {"type": "output_text", "text": "hi", "annotations": []}
+ODD = (None, 5, ["x"], {"a": 1}, True)
+MISSHAPED = [
+    *({"output": odd} for odd in ODD),
+    *({"id": odd, "output": [{**MESSAGE, "content": [PART]}]} for odd in ODD[1:]),
+    *({"output": [{**MESSAGE, "content": odd}]} for odd in ODD),
+    *({"output": [{**MESSAGE, "content": [{**PART, "text": odd}]}]} for odd in ODD),
+    *(
+        {"output": [{**CALL, name: odd}]}
+        for odd in (*ODD, "\ud800")
+        for name in ("type", "name", "arguments", "call_id")
+        if (name, odd) != ("type", "\ud800")
+    ),
+]
+
+
+@pytest.mark.parametrize("response", MISSHAPED, ids=json.dumps)
+async def test_a_response_of_another_shape_is_a_broken_answer(openai_server, run, response):
+    openai_server.body = (
+        events(ended("response.completed", **response))
+        if run.is_streamed
+        else json.dumps({**RESPONSE, **response}).encode()
+    )
+    with pytest.raises(BrokenAnswerError, match="not a"):
+        await ask(run, openai_server, use_responses=True, tools=[function_tool(pay)])
+
+
+def pay(amount: int = 0):
+    raise AssertionError(amount)
+
+
 @pytest.mark.parametrize("is_ended", [True, False])
 async def test_a_long_event_is_left(openai_server, run, is_ended, monkeypatch):
     monkeypatch.setattr("timestep.openai.responses.LONGEST_WITH_IMAGES", 1_000_000)

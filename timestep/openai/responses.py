@@ -52,6 +52,7 @@ _NOT_JSON = object()
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
 _UNFINISHED = ("queued", "in_progress", "cancelled")
 _END_OF_EVENT = re.compile(rb"\n\n|\n\r\n|\r\r")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _FIELDS = {b"", b"data", b"event", b"id", b"retry"}  # a comment has an empty name
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _PIECE = 1 << 20
@@ -264,6 +265,8 @@ class _Answer:
         kind = event.get("type")
         if not isinstance(kind, str):
             raise self.broken("sent an event that is not a piece of an answer")
+        if _is_object(item := event.get("item")) and kind.endswith(".done"):
+            self._check_item(cast("dict[str, Any]", item))
         if _is_object(response := event.get("response")):
             self._check_counts(cast("dict[str, Any]", response))
             if kind == "response.completed":
@@ -278,8 +281,26 @@ class _Answer:
             raise self.broken(f"ended its answer with the status {status!r}")
         if status == "completed" and response.get("error"):
             raise self._refusal(response["error"])
-        if _are_objects(output):
-            refuse_half(response, authority(str(self._request.url)))
+        if not _are_objects(output) or not isinstance(response.get("id"), str | None):
+            raise self.broken("ended its answer with what is not an answer")
+        for item in cast("list[dict[str, Any]]", output):
+            self._check_item(item)
+        refuse_half(response, authority(str(self._request.url)))
+
+    def _check_item(self, item: dict[str, Any]) -> None:
+        """Refuse *item* of an answer when the SDK's model would fail to read it."""
+        kind, parts = item.get("type"), item.get("content")
+        texts: list[object] = [kind]
+        if kind == "function_call":
+            texts += [item.get(name) for name in ("name", "arguments", "call_id")]
+        elif kind == "message" and _are_objects(parts):
+            said = cast("list[dict[str, Any]]", parts)
+            shown = [each.get("text") for each in said if each.get("type") == "output_text"]
+            texts.append("" if all(isinstance(each, str) for each in shown) else None)
+        elif kind == "message":
+            texts.append(None)
+        if not all(map(_is_text, texts)):
+            raise self.broken("sent an item that is not a piece of an answer")
 
     def _check_counts(self, response: dict[str, Any]) -> None:
         """Refuse counts that are not numbers: the SDK's own error would repeat them."""
@@ -576,6 +597,11 @@ def _data_in(event: bytes) -> bytes | None:
     if fields and not any(name in _FIELDS for name, _ in fields):
         return None
     return b"\n".join(value.removeprefix(b" ") for name, value in fields if name == b"data")
+
+
+def _is_text(value: object) -> bool:
+    """True for text that can be sent back: it holds no half of a surrogate pair."""
+    return isinstance(value, str) and (value.isascii() or not _HALF_PAIR.search(value))
 
 
 def _are_objects(entries: object) -> bool:
