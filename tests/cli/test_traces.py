@@ -532,6 +532,32 @@ def test_a_search_shows_steps_with_the_words_marked(invoke, record):
     assert "No step contains these words" in invoke("traces", "search", "absent").stderr
 
 
+def test_a_search_takes_words_without_quotation_marks(invoke, record):
+    assert invoke("traces", "search", "hello", "there").stdout == (
+        invoke("traces", "search", "hello there").stdout
+    )
+    assert invoke("traces", "search").exit_code == 2
+
+
+def test_a_search_fits_a_narrow_terminal(on_screen, record):
+    name, at = "trace_" + 16 * "a", time.time() - 60
+    said = "hello and " + "many more words " * 3
+    with TraceStore(record) as store:
+        store.write(
+            [
+                SpanStarted("s", name, None, "generation", "m", at),
+                SpanEnded("s", name, "generation", "m", at, None, "{}", text=said),
+            ]
+        )
+
+    text, _ = on_screen(40, "traces", "search", "hello", "many")
+
+    head, line, *_ = text.splitlines()
+    assert head.split() == ["id", "step", "text"]
+    assert line.split()[:2] == [10 * "a", "generation"]
+    assert max(map(len, text.splitlines())) <= 40
+
+
 def test_statistics_name_every_model(invoke, record):
     done = invoke("traces", "stats")
     [model] = json.loads(invoke("traces", "stats", "--json").stdout)

@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("text")
+@click.argument("words", metavar="TEXT...", nargs=-1, required=True)
 @limit_option
 @json_options
 @pass_context
-def search(context: Context, *, text: str, limit: int, as_json: bool, as_lines: bool) -> None:
+def search(
+    context: Context, *, words: tuple[str, ...], limit: int, as_json: bool, as_lines: bool
+) -> None:
     """Find the steps that contain all words of TEXT, newest first."""
     with open_record(context) as store:
-        hits = store.search(text, limit=limit)
+        hits = store.search(" ".join(words), limit=limit)
     print_results(
         hits,
         lambda: _table(hits),
@@ -43,9 +45,9 @@ def search(context: Context, *, text: str, limit: int, as_json: bool, as_lines: 
 
 _COLUMNS = (
     Column("id"),
-    Column("ago", is_figure=True),
+    Column("ago", is_figure=True, spare=1),
     Column("step", least=12),
-    Column("text", least=24, wraps=True),
+    Column("text", least=16, wraps=True),
 )
 
 
