@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import resource
@@ -253,6 +254,15 @@ def test_csv_is_read_by_its_column(invoke, server, tmp_path):
     assert invoke("batch", "in.csv", "out.jsonl", "--column", "question").exit_code == 0
     [row] = rows(tmp_path / "out.jsonl")
     assert row["custom_id"] == "a"
+
+
+def test_the_garbage_collector_leaves_out_what_is_older_than_the_batch(invoke, server, tmp_path):
+    frozen = []
+    server.reply(lambda _: frozen.append(gc.get_freeze_count()) or "ok", times=None)
+    write(tmp_path, *prompts(1))
+    invoke("batch", "in.jsonl", "out.jsonl")
+    assert frozen[0] > 0
+    assert gc.get_freeze_count() == 0
 
 
 def test_the_summary_can_be_read_by_a_program(invoke, server, tmp_path):

@@ -1,7 +1,9 @@
 """``timestep batch``: many prompts from a file, answers into a file."""
 
+import gc
 import sys
-from contextlib import nullcontext, redirect_stdout
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,6 +159,7 @@ def batch(
                 with (
                     # What Ray prints about its workers stays out of standard output.
                     nullcontext() if cluster is None else redirect_stdout(sys.stderr),
+                    _without_old_objects(),
                     impatient_runner() as loop,
                     progress_bar(len(lines) - done_before) as advance,
                 ):
@@ -178,3 +181,13 @@ def batch(
 def _refuse_same(source: Path, target: Path) -> None:
     if target.exists() and target.samefile(source):
         raise click.UsageError(f"{target} is IN and OUT. Choose another file for the output.")
+
+
+@contextmanager
+def _without_old_objects() -> Generator[None]:
+    """Keep the garbage collector from the objects of all imported packages, which outlive the batch."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
