@@ -3,7 +3,7 @@
     pip install atheris
     python -m bench.fuzz reply -max_total_time=300
 
-The first argument names what is tried: reply, completion, request, schema, settings, names, redaction
+The first argument names what is tried: reply, completion, response, request, schema, settings, names, redaction
 or store. The others are libFuzzer's: a directory keeps what was learned, a file plays one input again. Coverage
 guides the search, so it finds what the random inputs of ``tests/ollama/test_fuzz.py`` rarely do.
 Input is built of the words that stand in the source of what reads it.
@@ -189,6 +189,37 @@ def completion() -> Target:
         body = draw.one([events, pieces[0], draw.text(words) + events]).encode("utf-8", "replace")
         at = draw.below(len(body) + 1)
         assert repr(read([body], rules)) == repr(read([body[:at], body[at:]], rules))
+
+    return target
+
+
+def response() -> Target:
+    """Answers of the Responses API are passed on to the SDK, or refused."""
+    import httpx2
+    from openai import OpenAIError
+    from openai._models import construct_type
+    from openai.types.responses import ResponseStreamEvent
+
+    from timestep.errors import TimestepError
+    from timestep.openai.responses import _Answer, _Completion
+
+    names = [
+        *("type", "response", "output", "item", "usage", "status", "id", "content", "error"),
+        *("name", "arguments", "call_id", "choices", "delta", "incomplete_details", "text"),
+    ]
+    words = [*words_of("openai"), *names, "response.completed", "function_call", "message"]
+    sent = httpx2.Request("POST", "http://h/responses")
+
+    def target(draw: Draw) -> None:
+        answer = draw.one([_Answer, _Completion])(sent, lambda text: text)
+        event = {draw.one(names): draw.json(words, 4) for _ in range(draw.below(5))}
+        event["type"] = draw.one(["response.completed", "response.output_item.done", "error"])
+        body = json.dumps(draw.one([event, {"response": event}, draw.json(words)])).encode()
+        with suppress(TimestepError, OpenAIError):
+            answer.check_whole(body)
+        with suppress(TimestepError, OpenAIError):
+            if told := answer.check_event(b"data: " + body + b"\n\n"):
+                construct_type(type_=ResponseStreamEvent, value=json.loads(told[6:]))
 
     return target
 
@@ -390,7 +421,7 @@ def store() -> Target:
 
 TARGETS = {
     each.__name__: each
-    for each in (reply, completion, request, schema, settings, names, redaction, store)
+    for each in (reply, completion, response, request, schema, settings, names, redaction, store)
 }
 
 

@@ -50,13 +50,32 @@ def test_an_error_in_the_place_of_an_answer_names_the_server():
     assert text == "http://localhost:8000 answered with an error: Overloaded."
 
 
-def test_a_lost_connection_says_where_to_and_why():
+@pytest.mark.parametrize(
+    ("proxy", "told"),
+    [
+        ("", ": no route. Check the network and the base URL."),
+        (
+            "http://me:secret@p:1",
+            (
+                ": no route (through the proxy that HTTPS_PROXY names). Check the proxy, or list the "
+                "server in NO_PROXY to go without it."
+            ),
+        ),
+        (
+            "ftp://secret",
+            (
+                ": HTTPS_PROXY names an unsupported kind of proxy. Write a URL that begins with http://, "
+                "https://, socks5:// or socks5h://."
+            ),
+        ),
+    ],
+)
+def test_a_lost_connection_says_where_to_and_why(monkeypatch, proxy, told):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
     error = openai.APIConnectionError(request=REQUEST)
     error.__cause__ = OSError("no route")
 
-    assert explain(error) == (
-        "Cannot reach https://api.groq.com: no route. Check the network and the base URL."
-    )
+    assert explain(error) == f"Cannot reach https://api.groq.com{told}"
 
 
 def test_a_guardrail_is_named_with_what_it_says():

@@ -19,7 +19,9 @@ from agents import (
 
 from timestep.errors import UnknownModelError
 from timestep.fallback.reasons import reason_of
+from timestep.net.connection import CHECK_PROXY
 from timestep.net.foreign import mapping
+from timestep.net.proxies import ProxyError, proxy_for_httpx
 from timestep.net.urls import authority
 from timestep.traces.tool_failures import read_failure
 
@@ -32,10 +34,7 @@ def explain(error: Exception) -> str:
         case AgentsException():
             return _explain_sdk(error)
         case openai.APIConnectionError():
-            return (
-                f"Cannot reach {authority(str(error.request.url))}: "
-                f"{error.__cause__ or error}. Check the network and the base URL."
-            )
+            return _explain_unreached(str(error.request.url), error.__cause__ or error)
         case openai.APIStatusError():
             return _explain_status(error)
         case openai.APIError():  # came instead of an answer, or in the middle of one
@@ -47,6 +46,17 @@ def explain(error: Exception) -> str:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(frame.filename).name}:{frame.lineno}"
             return f"{type(error).__name__} in {place}: {error}"
+
+
+def _explain_unreached(url: str, reason: BaseException) -> str:
+    """Return what to tell of a connection of OpenAI's own client, which reads the proxy's variables."""
+    try:
+        proxy = proxy_for_httpx(url, None)
+    except ProxyError as exc:
+        return f"Cannot reach {authority(url)}: {exc}"
+    if proxy is None:
+        return f"Cannot reach {authority(url)}: {reason}. Check the network and the base URL."
+    return f"Cannot reach {authority(url)}: {reason} ({proxy.through}). {CHECK_PROXY}"
 
 
 def _explain_sdk(error: AgentsException) -> str:
