@@ -43,7 +43,7 @@ class Offer:
     # For example `"tools"`; None if the server does not say.
     capabilities: tuple[str, ...] | None = None
     context_length: int | None = None  # the most tokens it takes, if known
-    size: int | None = None
+    size: int | None = None  # in bytes, if known
     # The tokens of context allocated for it now; None if it is not loaded.
     loaded: int | None = None
 

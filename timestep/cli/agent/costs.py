@@ -17,7 +17,10 @@ _NANOSECONDS = 1e9
 
 @dataclass
 class Costs:
-    """Tokens and seconds, summed over the model calls of one answer. None means unknown."""
+    """Tokens and seconds, summed over the model calls of one answer. None means unknown.
+
+    Ollama itself reports the seconds to load, to read the prompt and to write the output.
+    """
 
     requests: int = 0
     input_tokens: int | None = None

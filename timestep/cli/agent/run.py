@@ -133,9 +133,8 @@ class AgentRun:
         self.problem = ""  # why the server ended the answer early
         # "max_output_tokens" or another reason. With text it is an answer all the same.
         self.cut_by = ""
-        self.limit = (
-            ""  # the setting that allows a longer answer, by the warning kept out of the log
-        )
+        # The setting that allows a longer answer, from the warning that was kept out of the log.
+        self.limit = ""
         self.spinner = Spinner(interrupt)
         self._show = show
         self._model = model

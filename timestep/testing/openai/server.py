@@ -64,14 +64,7 @@ class FakeOpenAI(ScriptedServer):
     ) -> None:
         """Queue an answer to ``/chat/completions`` or ``/responses``, whichever is asked first.
 
-        Args:
-            text: What the model says; or a :class:`ChatReply`; or a function that takes the
-                :class:`Request` and returns either, run in the server's thread.
-            model: Only for requests that name this model; ``None`` is for all.
-            times: How many requests get this answer; ``None`` is for any number.
-            fault: What goes wrong while it is sent: one of the faults, or several.
-            **fields: The other fields of :class:`ChatReply`, such as ``thinking``,
-                ``tool_calls``, ``pieces`` and ``delay``.
+        The arguments are those of :meth:`FakeOllama.reply`, with :class:`ChatReply` for its reply.
         """
         self._reply(text, ChatReply, model=model, times=times, fault=fault, fields=fields)
 
