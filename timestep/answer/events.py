@@ -148,11 +148,17 @@ class EventWriter:
         self._write(ResponseCompletedEvent, {"response": response, "type": "response.completed"})
 
     def failed(
-        self, output: list[ResponseOutputItem], usage: Usage, error: Mapping[str, str]
+        self,
+        output: list[ResponseOutputItem],
+        usage: Usage,
+        error: Mapping[str, str],
+        *,
+        cut_by: str,
     ) -> None:
-        """Close a response that failed."""
+        """Close a response that failed; *cut_by* is the reason it is incomplete, or empty."""
+        more = {"incomplete_details": {"reason": cut_by}} if cut_by else {}
         counted = response_usage(usage, raw=False) if usage.requests else None
-        response = self._response("failed", output, usage=counted, error=error)
+        response = self._response("failed", output, usage=counted, error=error, **more)
         self._write(ResponseFailedEvent, {"response": response, "type": "response.failed"})
 
     def message_opened(self, index: int, item_id: str, provider_data: Mapping[str, Any]) -> None:

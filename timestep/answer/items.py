@@ -231,10 +231,11 @@ class Items:
         reason = _INCOMPLETE.get(cut_by, "")
         self._writer.completed(self.output, usage, raw_usage=raw_usage, cut_by=reason)
 
-    def fail(self, usage: Usage, error: Mapping[str, str]) -> None:
+    def fail(self, usage: Usage, error: Mapping[str, str], *, cut_by: str) -> None:
         """Close the last item as ``incomplete``, and the response as failed with *error*."""
         self._close_last("incomplete")
-        self._writer.failed(self.output, usage, error)
+        reason = _INCOMPLETE.get(cut_by, "")
+        self._writer.failed(self.output, usage, error, cut_by=reason)
 
     def _close_last(self, status: str, **more: Any) -> None:
         # Waiting logprobs are the open item's, or of markers after the last call.

@@ -189,7 +189,8 @@ class Reply:
             message: What happened.
             code: One of the Responses API's error codes.
         """
-        self.items.fail(self.usage, {"code": code, "message": message})
+        error = {"code": code, "message": message}
+        self.items.fail(self.usage, error, cut_by=self.cut_by)
 
     def _show(self, thinking: str, text: str) -> None:
         if thinking:
