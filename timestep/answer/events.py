@@ -142,9 +142,8 @@ class EventWriter:
         """Close the response; *cut_by* is the reason it is incomplete, or empty."""
         if not self._is_read:
             return
-        more = {"incomplete_details": {"reason": cut_by}} if cut_by else {}
         counted = response_usage(usage, raw=raw_usage)
-        response = self._response("completed", output, usage=counted, **more)
+        response = self._response("completed", output, usage=counted, **_incomplete(cut_by))
         self._write(ResponseCompletedEvent, {"response": response, "type": "response.completed"})
 
     def failed(
@@ -156,9 +155,9 @@ class EventWriter:
         cut_by: str,
     ) -> None:
         """Close a response that failed; *cut_by* is the reason it is incomplete, or empty."""
-        more = {"incomplete_details": {"reason": cut_by}} if cut_by else {}
         counted = response_usage(usage, raw=False) if usage.requests else None
-        response = self._response("failed", output, usage=counted, error=error, **more)
+        more = {"error": error, **_incomplete(cut_by)}
+        response = self._response("failed", output, usage=counted, **more)
         self._write(ResponseFailedEvent, {"response": response, "type": "response.failed"})
 
     def message_opened(self, index: int, item_id: str, provider_data: Mapping[str, Any]) -> None:
@@ -283,6 +282,10 @@ class EventWriter:
         fields["sequence_number"] = self._sequence
         self._sequence += 1
         self.events.append(cast("TResponseStreamEvent", instance(cls, fields)))
+
+
+def _incomplete(cut_by: str) -> dict[str, Any]:
+    return {"incomplete_details": {"reason": cut_by}} if cut_by else {}
 
 
 def message_item(

@@ -222,25 +222,24 @@ class Items:
                 makes the last item and the last message ``incomplete``, but not the response: the
                 Runner throws away a run that ends in an incomplete one.
         """
-        if cut_by:
-            cut = {"finish_reason": cut_by}
-            self._close_last("incomplete", **cut)
-            self._mark_message(cut)
-        else:
-            self._close_last("completed")
-        reason = _INCOMPLETE.get(cut_by, "")
+        reason = self._close_last("incomplete" if cut_by else "completed", cut_by)
         self._writer.completed(self.output, usage, raw_usage=raw_usage, cut_by=reason)
 
     def fail(self, usage: Usage, error: Mapping[str, str], *, cut_by: str) -> None:
         """Close the last item as ``incomplete``, and the response as failed with *error*."""
-        self._close_last("incomplete")
-        reason = _INCOMPLETE.get(cut_by, "")
-        self._writer.failed(self.output, usage, error, cut_by=reason)
+        self._writer.failed(
+            self.output, usage, error, cut_by=self._close_last("incomplete", cut_by)
+        )
 
-    def _close_last(self, status: str, **more: Any) -> None:
+    def _close_last(self, status: str, cut_by: str) -> str:
+        """Close the last item; return why the response is incomplete, or an empty text."""
         # Waiting logprobs are the open item's, or of markers after the last call.
         self._logprobs += self._take_waiting()
-        self.close(status, **more)
+        cut = {"finish_reason": cut_by} if cut_by else {}
+        self.close(status, **cut)
+        if cut:
+            self._mark_message(cut)
+        return _INCOMPLETE.get(cut_by, "")
 
     def _mark_message(self, cut: dict[str, Any]) -> None:
         """Mark the last message as ``incomplete``, even if thinking came after it."""

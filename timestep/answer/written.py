@@ -21,7 +21,7 @@ _SEPARATORS = " \t\r\n;"
 _TAGS = r"(tool_?call|function_call|tools)"
 _OPENING_TAG = re.compile(rf"[\s;]*<\|?{_TAGS}\|?>")
 # A string runs to its quote or to the end, so that no text is read twice.
-_STRING = r'"(?:[^"\\]+|\\.?)*+"?'
+_STRING = r'"(?>(?:[^"\\]+|\\.?)*)"?'
 _STRING_OR_CLOSING_TAG = re.compile(rf"{_STRING}|<\|?/{_TAGS}\|?>", re.DOTALL)
 _STRING_OR_BRACKET = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _DEPTHS = {"{": 1, "[": 1, "}": -1, "]": -1}

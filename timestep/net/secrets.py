@@ -99,7 +99,8 @@ KEY_PATTERNS: tuple[tuple[tuple[str, ...], str], ...] = (
         ("PRIVATE KEY-----",),
         (
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
-            r"(?:[^\"-]|-(?!----))*+-----END [A-Z ]*PRIVATE KEY-----"
+            # Python before 3.11.5 matches a possessive group wrongly, and an atomic one rightly.
+            r"(?>(?:[^\"-]|-(?!----))*)-----END [A-Z ]*PRIVATE KEY-----"
         ),
     ),
 )

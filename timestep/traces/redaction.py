@@ -46,7 +46,7 @@ _EVENT = "data: "
 _STREAMED = [
     (
         f'"{name}"'.encode(),
-        re.compile(rf'"{name}"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"'.encode(), re.DOTALL),
+        re.compile(rf'"{name}"\s*:\s*"((?>[^"\\]*(?:\\.[^"\\]*)*))"'.encode(), re.DOTALL),
     )
     for name in _STREAMED_NAMES
 ]

@@ -17,9 +17,9 @@ from timestep.config.sources.variables import decode
 _TABLE = ("tool", "timestep")
 _PIECES = re.compile(
     r'''
-      """(?:[^"\\]|\\.|"(?!""))*+"{3,5}   # a string of many lines may end in two quotes of its own
-    | \'\'\'(?:[^']|'(?!''))*+'{3,5}
-    | "(?:[^"\\]|\\.)*+"
+      """(?>(?:[^"\\]|\\.|"(?!""))*)"{3,5}   # a string of many lines may end in two quotes of its own
+    | \'\'\'(?>(?:[^']|'(?!''))*)'{3,5}
+    | "(?>(?:[^"\\]|\\.)*)"
     | '[^']*+'
     | \#[^\n]*+
     | [^"'\#\[\]{}=\n]++
