@@ -245,3 +245,9 @@ def test_a_refusal_is_of_the_class_that_openai_s_client_raises(status, theirs):
 )
 def test_an_error_rebuilt_from_its_message_has_the_usual_status_of_its_class(kind, status):
     assert kind("words").status_code == status
+
+
+def test_a_body_with_half_a_surrogate_pair_is_kept_without_it():
+    error = openai_errors.OpenAIBadRequestError("x", body={"message": "\ud800"})
+
+    assert error.response.text == '{"message": "?"}'

@@ -48,5 +48,6 @@ def words_of_page(text: str) -> str:
 
 
 def as_json(value: Any) -> str:
-    """Return *value* as JSON; what JSON cannot say becomes text."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    """Return *value* as JSON; what JSON cannot say becomes text, and half a surrogate pair "?"."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text.encode(errors="replace").decode()
