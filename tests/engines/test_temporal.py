@@ -220,11 +220,15 @@ async def test_a_stream_that_broke_off_is_asked_for_again(engine, fake_ollama):
 async def test_an_openai_server_is_asked_once_for_each_attempt(
     engine, openai_server, model, is_date
 ):
-    wait = formatdate(time.time() + 2, usegmt=True) if is_date else "2"
-    openai_server.answer_headers = {"Retry-After": wait}
-    openai_server.answers = lambda body: (
-        (429, {"error": {"message": "slow down"}}) if len(openai_server.requests) == 1 else None
-    )
+    def answers(_):
+        if len(openai_server.requests) > 1:
+            return None
+        # The date is still ahead when a busy machine reads it.
+        wait = formatdate(time.time() + 20, usegmt=True) if is_date else "2"
+        openai_server.answer_headers = {"Retry-After": wait}
+        return 429, {"error": {"message": "slow down"}}
+
+    openai_server.answers = answers
 
     async with engine() as running:
         result, told = await running.repeated_after(Ask, model)
