@@ -170,9 +170,10 @@ def speed(lines: int, rounds: int, *, ray: bool) -> None:
 
 
 def memory(lines: int) -> None:
-    """Print the most memory over a short input and over a long one."""
+    """Print the most memory over a short input and over a long one, beside the loop's."""
     for count in (lines // 100, lines):
-        print(f"{count:>9,} lines: {measured('batch', count)[2]:6.1f} MB", flush=True)
+        loop, batch = measured("bare", count)[2], measured("batch", count)[2]
+        print(f"{count:>9,} lines: bare {loop:6.1f} MB; batch {batch:6.1f} MB", flush=True)
 
 
 def kills(lines: int, times: int, ports: list[int], *, ray: bool) -> None:
