@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -370,3 +371,65 @@ def test_a_diff_says_how_both_runs_ended(invoke, recorded, fake_ollama):
     assert done.exit_code == 1
     assert value["same"] is False
     assert (value["left"]["outcome"], value["left"]["ending"]) == ("failed", RAISED)
+
+
+def test_a_replay_of_a_chain_asks_the_models_that_answered_each_turn(
+    invoke, fake_ollama, configured
+):
+    Path("timestep.toml").write_text('[aliases]\nboth = ["ollama/first", "ollama/second"]\n')
+    Path("desk.py").write_text(
+        "from agents import Agent, function_tool\n"
+        "@function_tool\n"
+        "def fetch() -> str:\n"
+        "    return 'sunny'\n"
+        "desk = Agent('desk', model='both', tools=[fetch])\n"
+    )
+    fake_ollama.fail(500, "out of memory", model="first", times=None)
+    fake_ollama.reply(tool_calls=[("fetch", {})], model="second")
+    fake_ollama.reply("Sunny.", model="second")
+    assert invoke("run", "Hi?", "--agent", "desk.py:desk").exit_code == 0
+
+    value = json.loads(invoke("traces", "replay", "--json").stdout)
+
+    assert (value["answer"], value["same"]) == ("Sunny.", True)
+    assert [pair["left"]["kind"] for pair in value["diff"]["pairs"]] == [
+        "generation",
+        "function",
+        "generation",
+    ]
+    assert all(pair["same"] for pair in value["diff"]["pairs"])
+    assert value["not_repeated"] == ["A replay does not repeat a failed try of ollama/first."]
+
+
+@pytest.mark.parametrize("way", ["status", "broken", "down"])
+def test_a_replay_of_a_failed_chat_completions_call_fails_alike(invoke, fake_openai, way):
+    Path("timestep.toml").write_text(
+        f'[providers.shop]\nkind = "openai"\nbase_url = "{fake_openai.url}/v1"\nmax_retries = 0\n'
+    )
+    match way:
+        case "status":
+            fake_openai.fail(500, "out of memory")
+        case "broken":
+            fake_openai.reply("It is sunny in Oslo.", fault=Reset(after=2))
+        case _:
+            fake_openai.refuse()
+    assert invoke("run", "Hi?", "--model", "shop/m").exit_code == 1
+
+    value = json.loads(invoke("traces", "replay", "--json").stdout)
+
+    assert value["same"]
+    assert all(pair["same"] for pair in value["diff"]["pairs"])
+    assert fake_openai.url in value["replayed"]["ending"]
+
+
+def test_a_replay_sends_no_request_twice(invoke, fake_openai):
+    Path("timestep.toml").write_text(
+        f'[providers.shop]\nkind = "openai"\nbase_url = "{fake_openai.url}/v1"\n'
+    )
+    fake_openai.fail(503, "one moment", headers={"Retry-After": "0"})
+    fake_openai.reply("Sunny.")
+    assert invoke("run", "Hi?", "--model", "shop/m").exit_code == 0
+
+    value = json.loads(invoke("traces", "replay", "--json").stdout)
+
+    assert (value["answer"], value["same"]) == ("Sunny.", True)

@@ -207,16 +207,16 @@ def from_step(trace: Trace, step: int) -> Trace:
     """Return what a replay of *trace* from its model call number *step* on does again.
 
     That is one run: not those that its tools began, or that the application put into the same
-    trace. A replay runs no guardrails.
+    trace. A replay runs no guardrails, and asks no model that failed before another one answered.
     """
     start = trace.model_calls[step - 1]
-    task = trace.around(start, "task")
+    failed = _failed_tries(trace)
     spans = [
         span
-        for span in trace.spans
+        for span in _same_run(trace, start)
         if (span.started_at >= start.started_at or span.kind in {"agent", "turn"})
         and span.kind != "guardrail"
-        and trace.around(span, "task") == task
+        and span not in failed
     ]
     return replace(trace, spans=spans, started_at=start.started_at)
 
@@ -228,15 +228,34 @@ def stored(calls: Sequence[Span]) -> list[Span]:
 
 def limits(trace: Trace, step: int) -> list[str]:
     """Return what a replay of *trace* does not do again, a sentence each."""
-    start = trace.model_calls[step - 1]
-    task = trace.around(start, "task")
-    ours = [span for span in trace.spans if trace.around(span, "task") == task]
+    ours, failed = _same_run(trace, trace.model_calls[step - 1]), _failed_tries(trace)
     guardrails = dict.fromkeys(span.name for span in ours if span.kind == "guardrail")
-    reasons = dict.fromkeys(_interruption(span) for span in ours if span.is_call)
+    models = dict.fromkeys(span.name for span in ours if span in failed)
+    reasons = dict.fromkeys(
+        _interruption(span) for span in ours if span.is_call and span not in failed
+    )
     return [
         *(f"A replay does not run the guardrail {name}." for name in guardrails),
+        *(f"A replay does not repeat a failed try of {name}." for name in models),
         *(f"A replay does not repeat {reason}." for reason in reasons if reason),
     ]
+
+
+def _same_run(trace: Trace, call: Span) -> list[Span]:
+    task = trace.around(call, "task")
+    return [span for span in trace.spans if trace.around(span, "task") == task]
+
+
+def _failed_tries(trace: Trace) -> list[Span]:
+    """Return the model calls that another one followed in the same turn, as in a chain."""
+    last: dict[str, Span] = {}
+    failed: list[Span] = []
+    for call in trace.model_calls:
+        turn = trace.around(call, "turn")
+        if turn is not None:
+            failed += [last[turn.span_id]] if turn.span_id in last else []
+            last[turn.span_id] = call
+    return failed
 
 
 def _interruption(call: Span) -> str:
@@ -251,13 +270,13 @@ def _interruption(call: Span) -> str:
 
 def _turns_left(trace: Trace, step: int) -> int | None:
     """Return how many turns there were from model call *step* on, if their limit ended the run."""
-    calls = trace.model_calls
-    task = trace.around(calls[step - 1], "task")
-    before = [call for call in calls[: step - 1] if trace.around(call, "task") == task]
-    for span in trace.errors:
+    start = trace.model_calls[step - 1]
+    for span in (ours := _same_run(trace, start)):
         limit = error_details(span.error).get("max_turns")
-        if isinstance(limit, int) and trace.around(span, "task") == task:
-            return max(1, limit - len(before))
+        if isinstance(limit, int):
+            begun = [each for each in ours if each.kind == "turn"]
+            begun = [turn for turn in begun if turn.started_at <= start.started_at]
+            return max(1, limit - max(0, len(begun) - 1))
     return None
 
 

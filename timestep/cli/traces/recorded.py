@@ -4,18 +4,21 @@ Each model has a test server of its own. Messages name the recorded server.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import ExitStack
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
-from agents import Model, ModelProvider
+from agents import Model, ModelProvider, ModelResponse
+from agents.items import TResponseStreamEvent
 
 from timestep.answer.calling import WireModel
-from timestep.errors import UnsupportedInputError
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.testing import FakeOllama, FakeOpenAI, Recording, Request, Reset
 from timestep.traces import Span, TraceStore
@@ -45,12 +48,11 @@ class RecordedModels(ModelProvider):
         self._recorded_urls: dict[str, str] = {}
         for name in dict.fromkeys(call.model for call in calls):
             self._begin([call for call in calls if call.model == name])
+        self._model = _InOrder(self._models[call.model] for call in calls)
 
     def get_model(self, model_name: str | None) -> Model:
-        """Return the model *model_name* on the wire that it was recorded on."""
-        if model_name not in self._models:
-            raise UnsupportedInputError(f"The record has no answer of {model_name!r}.")
-        return self._models[model_name]
+        """Return a model that answers each call as the recorded one did, on its wire."""
+        return self._model
 
     def as_recorded(self, text: str) -> str:
         """Return *text* with the URLs of the recorded servers instead of those of the test servers."""
@@ -60,7 +62,7 @@ class RecordedModels(ModelProvider):
 
     def _begin(self, calls: Sequence[Span]) -> None:
         """Start a server that answers *calls*, which are of one model."""
-        name, exchanges = calls[0].name, [each for call in calls for each in call.exchanges]
+        name, exchanges = calls[0].name, [each for call in calls for each in _answers(call)]
         if not all(call.exchanges for call in calls):
             raise click.ClickException(
                 f"The answer of {name} is not stored byte for byte, so it cannot be served again. "
@@ -73,14 +75,16 @@ class RecordedModels(ModelProvider):
         path = _CHAT_PATH if is_chat else _OLLAMA_PATH
         self._recorded_urls |= {f"{server.url}{path}": url, server.url: _origin(url)}
         for call in calls:
-            for exchange in call.exchanges:
+            for exchange in _answers(call):
                 is_last = exchange is call.exchanges[-1]
                 _serve(server, self._store, exchange, path, breaks=is_last and _broke(call))
         if all(exchange.status is None for exchange in exchanges):
             server.refuse()
         provider: ModelProvider = (
             OpenAICompatibleProvider(
-                OpenAIEndpoint(f"{server.url}/v1", max_retries=0), use_responses=False
+                OpenAIEndpoint(f"{server.url}/v1"),
+                use_responses=False,
+                options=ChatModelOptions(max_retries=0),
             )
             if is_chat
             else OllamaModelProvider(base_url=server.url)
@@ -89,6 +93,23 @@ class RecordedModels(ModelProvider):
         model = self._models[calls[0].model] = provider.get_model(str(request["model"]))
         if isinstance(model, WireModel) and calls[0].model is not None:
             model.traced_as = calls[0].model
+
+
+class _InOrder(Model):
+    """Asks the next of *models* each time: a chain may have asked several under one name."""
+
+    def __init__(self, models: Iterable[Model]) -> None:
+        self._models = iter(models)
+
+    async def get_response(self, *arguments: Any, **options: Any) -> ModelResponse:
+        """Return the next model's answer."""
+        return await next(self._models).get_response(*arguments, **options)
+
+    def stream_response(
+        self, *arguments: Any, **options: Any
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        """Return the next model's answer as it arrives."""
+        return next(self._models).stream_response(*arguments, **options)
 
 
 class RecordedServersStore(TraceStore):
@@ -116,6 +137,12 @@ class RecordedServersStore(TraceStore):
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _answers(call: Span) -> list[StoredExchange]:
+    """Return the exchanges of *call* without those whose request was sent again."""
+    pairs = zip_longest(call.exchanges, call.exchanges[1:])
+    return [each for each, then in pairs if then is None or then.request != each.request]
 
 
 def _broke(call: Span) -> bool:
