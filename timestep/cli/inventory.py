@@ -254,7 +254,7 @@ def _problem(error: Exception, url: str, patience: float) -> str:
         case httpx.TransportError():
             found = transport_error(error)
             step = CHECK_PROXY if found.through else "Check the network and the base URL."
-            what = "Cannot reach" if found.phase == "reach" else "Nothing came of asking"
+            what = "Cannot reach" if found.phase == "reach" else "Cannot read the models of"
             return f"{what} {authority(url)}: {found}. {step}"
         case _:
             from timestep.cli.errors import explain
