@@ -5,7 +5,7 @@ import json
 
 import pytest
 from agents import AgentOutputSchema, AgentOutputSchemaBase
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 
@@ -338,6 +338,8 @@ def test_calls_are_read_out_of_a_text_that_is_nothing_else(text, found):
 @given(
     st.lists(st.dictionaries(st.text(max_size=3), st.text('<>/tool_call{}[];"\\\n')), min_size=1)
 )
+@example([{"```": ""}, {"```": ""}])
+@example([{"a": "```5```"}, {}])
 def test_calls_are_read_whatever_their_arguments_hold(arguments):
     texts = [json.dumps(call("f", **{"": one})) for one in arguments]
     found = [Call("f", {"": one}) for one in arguments]

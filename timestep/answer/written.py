@@ -118,11 +118,11 @@ def _in_tags(text: str) -> list[str]:
 
 def _values(text: str) -> list[Any]:
     """Return the JSON values in *text*; one None if there is anything else in it."""
-    value = read_json(text)
-    if isinstance(value, list):
-        return cast("list[Any]", value)
-    parts = _split(unfence(text)) if value is None else []
-    return [read_json(part) for part in parts[: MOST_CALLS + 1]] or [value]
+    # Arguments may hold fences too, so a fence comes off only when nothing else works.
+    parts = _split(text) or _split(unfence(text))
+    values = [read_json(part) for part in parts[: MOST_CALLS + 1]] or [read_json(text)]
+    only = values[0] if len(values) == 1 else None
+    return cast("list[Any]", only) if isinstance(only, list) else values
 
 
 def _split(text: str) -> list[str]:
