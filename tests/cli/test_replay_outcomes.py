@@ -199,8 +199,9 @@ def recorded(tmp_path, fake_ollama):
             await task
 
     def record(agent, *, turns=10, is_streamed=False, until=None, **server):
-        install(path)
+        store = install(path)
         asyncio.run(run(agent, turns, is_streamed, until, server))
+        assert store.flush(60)
         uninstall()
         with TraceStore(path) as store:
             return store.get("last")

@@ -28,12 +28,13 @@ def get_weather(city: str) -> str:
 def record(tmp_path, fake_ollama):
     """The configured record with one real run, whose server is busy with other things now."""
     path = tmp_path / "data" / "timestep" / "traces.db"
-    install(path)
+    store = install(path)
     fake_ollama.reply(tool_calls=[("get_weather", {"city": "Oslo"})])
     fake_ollama.reply("It is sunny in Oslo.")
     config = RunConfig(model_provider=OllamaModelProvider(base_url=fake_ollama.url))
     agent = Agent(name="host", model="m", tools=[get_weather])
     asyncio.run(Runner.run(agent, "How is the weather?", run_config=config))
+    assert store.flush(60)
     uninstall()
     return path
 
@@ -92,7 +93,7 @@ def test_a_replay_that_cannot_be_says_why(invoke, record, monkeypatch):
 def test_a_replay_of_a_failed_run_fails_alike_and_names_the_recorded_server(
     invoke, record, fake_ollama, is_down
 ):
-    install(record)
+    store = install(record)
     url = fake_ollama.url
     if is_down:
         fake_ollama.refuse()
@@ -101,6 +102,7 @@ def test_a_replay_of_a_failed_run_fails_alike_and_names_the_recorded_server(
     config = RunConfig(model_provider=OllamaModelProvider(base_url=url))
     with pytest.raises(TimestepError) as raised:
         asyncio.run(Runner.run(Agent(name="host", model="m"), "Hi?", run_config=config))
+    assert store.flush(60)
     uninstall()
 
     done = invoke("traces", "replay")
@@ -137,10 +139,11 @@ def test_a_diff_shows_what_differs(invoke, record, fake_ollama, monkeypatch):
 
 
 def test_a_diff_shows_that_the_questions_differed(invoke, record, fake_ollama):
-    install(record)
+    store = install(record)
     fake_ollama.reply("It is sunny in Oslo.")
     config = RunConfig(model_provider=OllamaModelProvider(base_url=fake_ollama.url))
     asyncio.run(Runner.run(Agent(name="host", model="m"), "And tomorrow?", run_config=config))
+    assert store.flush(60)
     uninstall()
 
     done = invoke("traces", "diff", "last-1", "last")

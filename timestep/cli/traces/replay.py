@@ -114,6 +114,7 @@ def _run_again(
             return None, str(exc) if recorded is None else recorded.as_recorded(str(exc))
         finally:
             use_only([])
+            recorder.force_flush()  # what is compared next is read from the file
             recorder.shutdown()
 
 
