@@ -58,7 +58,7 @@ def test_an_empty_name_in_a_default_list_is_refused(default):
 @pytest.mark.parametrize(
     ("later", "error", "next_step"),
     [
-        ("grok/b", UnknownModelError, "configure it as [providers.grok]"),
+        ("grok/b", UnknownModelError, "Add [providers.grok] to the settings"),
         ("ollama/", UnknownModelError, "write one such as"),
         ("gpt-4.1", ConfigurationError, "set OPENAI_API_KEY"),
         ("keyless/gpt-4.1", ConfigurationError, "api_key in the provider's table"),
