@@ -78,7 +78,8 @@ class _Attempt(ActivityInboundInterceptor):
             failure = failure_of(exc if call is None else _told_by_model(exc))
             if failure is None:
                 raise
-            raise _application_error(failure) from exc
+            # Temporal stores the frames of every cause, and a failure that is too large loses its class.
+            raise _application_error(failure) from _without_frames(exc)
 
     async def _ask_once(self, input: ExecuteActivityInput, call: Mapping[str, Any]) -> Any:  # noqa: A002 - as above
         settings = without_retries(call["model_settings"])
@@ -88,6 +89,14 @@ class _Attempt(ActivityInboundInterceptor):
         if (broken := _broken_off(answer)) is not None:
             raise _application_error(broken)
         return answer
+
+
+def _without_frames(error: Exception) -> Exception:
+    """Return *error*, without the frames of what it was raised for."""
+    each = error.__cause__ or error.__context__
+    while each is not None:
+        each = each.with_traceback(None).__cause__ or each.__context__
+    return error
 
 
 def _application_error(failure: Failure) -> ApplicationError:
