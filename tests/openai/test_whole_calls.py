@@ -7,6 +7,7 @@ import agents
 import pytest
 from agents import Agent, OpenAIChatCompletionsModel, RunConfig, function_tool
 from openai import AsyncOpenAI
+from pydantic import ValidationError
 
 from timestep import MultiModelProvider, MultiModelProviderMap, Settings, errors
 from timestep.testing import FakeOpenAI
@@ -154,9 +155,11 @@ def document(**message):
 async def test_an_answer_of_another_shape_is_an_error_of_ours(run, server, asked, whole, events):
     body, kind = (events, "text/event-stream") if run.is_streamed else (whole, "application/json")
     server.fail(200, body=body, headers={"Content-Type": kind})
-    with pytest.raises((errors.TimestepError, agents.ModelBehaviorError)):
+    with pytest.raises((errors.TimestepError, agents.ModelBehaviorError)) as failed:
         await ask(run, asked)
     assert PAID == []
+    behind = (failed.value.__cause__, failed.value.__context__)  # neither may hold the answer
+    assert not any(isinstance(each, json.JSONDecodeError | ValidationError) for each in behind)
 
 
 @pytest.mark.parametrize(("arguments", "amount"), [("", 100), ("{}", 100), ('{"amount": 5}', 5)])

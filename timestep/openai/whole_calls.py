@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from timestep.answer.chunks import Call, Chunk
 from timestep.answer.outcome import refuse_cut_calls
 from timestep.errors import BrokenAnswerError, UnsupportedInputError
+from timestep.net.causes import as_cause
 from timestep.net.foreign import entries, mapping
 from timestep.net.origin import Origin
 from timestep.net.urls import authority
@@ -80,16 +81,15 @@ async def _fetched(fetch: Callable[..., Any], origin: Origin, *call: Any, **stat
     try:
         answer = await fetch(*call, **state)
     except _ODD as exc:
-        if _is_of_an_answer(exc):
-            raise _unreadable(exc, origin) from exc
-        # The words of other errors may repeat a value.
-        words = origin.clean(str(exc)) if isinstance(exc, TypeError) else type(exc).__name__
-        raise UnsupportedInputError(
-            f"The request to {origin.host} cannot be written: {words}. Check the input, and "
-            "extra_args and extra_body in the settings of the call."
-        ) from exc
+        error = _unreadable(exc, origin) if _is_of_an_answer(exc) else _unsendable(exc, origin)
+    else:
+        return _checked(answer, origin)
     finally:
         del call, state  # a crash report shows variables, and headers may hold a key
+    raise error from error.__cause__  # here, where what the SDK raised is not its context
+
+
+def _checked(answer: Any, origin: Origin) -> Any:
     if isinstance(answer, tuple):
         response, stream = cast("tuple[Any, Any]", answer)
         return response, _Stream(stream, _Ends(origin))
@@ -108,10 +108,12 @@ async def _answered(
     try:
         response: ModelResponse = await ask(*call, **state)
     except _ODD as exc:
-        raise _unreadable(exc, origin) from exc
+        error = _unreadable(exc, origin)
+    else:
+        return response
     finally:
         del call, state  # as above
-    return response
+    raise error from error.__cause__
 
 
 async def _streamed(
@@ -124,9 +126,12 @@ async def _streamed(
                     refuse_half(event.response.model_dump(warnings=False), origin.host)
                 yield event
     except _ODD as exc:
-        raise _unreadable(exc, origin) from exc
+        error = _unreadable(exc, origin)
+    else:
+        return
     finally:
         del call, state  # as above
+    raise error from error.__cause__
 
 
 def _is_of_an_answer(exc: Exception) -> bool:
@@ -138,7 +143,20 @@ def _is_of_an_answer(exc: Exception) -> bool:
 
 def _unreadable(exc: Exception, origin: Origin) -> BrokenAnswerError:
     kind = "JSON" if isinstance(exc, JSONDecodeError) else "a piece of an answer"
-    return broken(f"sent what is not {kind} ({type(exc).__name__})", origin)
+    error = broken(f"sent what is not {kind} ({type(exc).__name__})", origin)
+    error.__cause__ = as_cause(exc)  # *exc* may hold the answer, which may repeat a key
+    return error
+
+
+def _unsendable(exc: Exception, origin: Origin) -> UnsupportedInputError:
+    # The words of other errors may repeat a value.
+    words = origin.clean(str(exc)) if isinstance(exc, TypeError) else type(exc).__name__
+    error = UnsupportedInputError(
+        f"The request to {origin.host} cannot be written: {words}. Check the input, and extra_args "
+        "and extra_body in the settings of the call."
+    )
+    error.__cause__ = as_cause(exc)
+    return error
 
 
 class _Stream:
