@@ -76,7 +76,7 @@ def test_a_missing_network_is_said_and_no_failure(audit, said):
     assert "no network" in done.stdout
 
 
-def test_packages_that_nobody_knows_are_counted(audit):
+def test_unknown_packages_are_counted(audit):
     done = audit("No known vulnerabilities found\nx  x could not be audited\n", 0)
 
     assert done.returncode == 0

@@ -34,7 +34,7 @@ async def ask(fake, *, include=True):
     await Runner.run(Agent(name="a", model="m"), "hi", run_config=config)
 
 
-def test_nothing_is_kept_that_nobody_asked_for():
+def test_nothing_is_kept_that_was_not_asked_for():
     assert wire_bytes.begin("span_1") is None
     assert wire_bytes.take("span_1") == []
 
@@ -46,7 +46,7 @@ def test_what_is_taken_is_forgotten(keeping):
     assert wire_bytes.take("span_1") == []
 
 
-def test_calls_that_nobody_takes_make_room_for_later_ones(keeping):
+def test_calls_that_are_not_taken_make_room_for_later_ones(keeping):
     for number in range(300):
         wire_bytes.begin(f"span_{number}")
 

@@ -263,20 +263,13 @@ def test_two_runs_do_not_share_an_output(tmp_path):
     Output(tmp_path / "out.jsonl").close()
 
 
-def test_a_file_of_something_else_is_left_alone(tmp_path):
+@pytest.mark.parametrize("text", ['{"custom_id": 5}\n', "remember the milk"])
+def test_a_file_of_something_else_is_left_alone(tmp_path, text):
     path = tmp_path / "notes.jsonl"
-    path.write_text('{"custom_id": 5}\n')
+    path.write_text(text)
     with pytest.raises(OutputError, match=r"notes.jsonl:1 is not a row of a batch"):
         Output(path)
-    assert path.read_text() == '{"custom_id": 5}\n'
-
-
-def test_a_file_of_something_else_is_not_cut_either(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("remember the milk")
-    with pytest.raises(OutputError, match=r"notes.txt:1 is not a row of a batch"):
-        Output(path)
-    assert path.read_text() == "remember the milk"
+    assert path.read_text() == text
 
 
 def test_failures_that_are_something_else_are_not_deleted(tmp_path):

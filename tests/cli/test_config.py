@@ -116,7 +116,7 @@ def test_explain_of_a_table_without_settings_says_so(invoke):
         ("TIMESTEP_TRACES__RETENTION", "traces.retention = 30.0"),
     ],
 )
-def test_explain_of_what_nobody_set_shows_the_default(invoke, key, line):
+def test_explain_of_an_unset_key_shows_the_default(invoke, key, line):
     first, second, *_ = invoke("config", "explain", key).stdout.splitlines()
 
     assert first == line

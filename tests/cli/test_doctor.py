@@ -227,7 +227,7 @@ def test_a_server_that_is_wanted_and_not_there_is_a_problem(findings, ollama):
     assert nothing.startswith("No model can be used yet")
 
 
-def test_a_local_server_that_nobody_wants_is_a_note(findings, fake_ollama, monkeypatch):
+def test_a_local_server_that_no_setting_names_is_a_note(findings, fake_ollama, monkeypatch):
     other = {"data": [{"id": "gpt-4.1"}]}
     fake_ollama.fail(200, body=json.dumps(other), path="/v1/models")
     monkeypatch.setenv("OPENAI_BASE_URL", f"{fake_ollama.url}/v1")

@@ -106,7 +106,7 @@ def test_errors_of_the_sdk_speak_for_themselves():
     assert explain(MaxTurnsExceeded("Max turns (10) exceeded")) == "Max turns (10) exceeded"
 
 
-def test_an_error_nobody_expected_says_where_it_came_from():
+def test_an_unexpected_error_says_where_it_came_from():
     with pytest.raises(ZeroDivisionError) as caught:
         _ = 1 / 0
 

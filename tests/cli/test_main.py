@@ -105,7 +105,7 @@ def test_an_answer_that_a_full_disk_loses_is_told(form, invoke_into, fake_ollama
 
 @UNBUFFERED
 @pytest.mark.parametrize("arguments", [["--help"], ["config", "schema"]])
-def test_a_pipe_that_nobody_reads_ends_a_command_without_a_word(arguments, unbuffered, start):
+def test_a_closed_pipe_ends_a_command_without_a_word(arguments, unbuffered, start):
     reading, writing = os.pipe()
     os.close(reading)
     process = start(*arguments, stdout=writing, PYTHONUNBUFFERED=unbuffered)

@@ -193,7 +193,7 @@ def test_an_ollama_server_that_refuses_does_not_hide_the_others(
     assert words in " ".join(result.stderr.split())
 
 
-def test_when_nobody_can_be_asked_the_command_fails(invoke, fake_ollama, monkeypatch):
+def test_when_no_server_can_be_asked_the_command_fails(invoke, fake_ollama, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
     fake_ollama.refuse()
 

@@ -169,6 +169,6 @@ def test_a_cool_down_that_rules_refuse_is_refused_in_the_settings_too(seconds):
         load_settings(environment={"TIMESTEP_FALLBACK__COOL_DOWN": seconds})
 
 
-def test_a_reason_nobody_knows_is_a_configuration_error():
+def test_an_unknown_reason_is_a_configuration_error():
     with pytest.raises(ConfigurationError, match=r"fallback\.on"):
         load_settings(environment={"TIMESTEP_FALLBACK__ON": '["sunspots"]'})

@@ -62,7 +62,7 @@ async def test_when_all_are_cooling_down_all_are_asked_again(
 
 
 @pytest.mark.parametrize("backup", ["no tools", "busy"])
-async def test_a_model_that_cools_down_is_asked_when_nobody_else_could_answer(
+async def test_a_model_that_cools_down_is_asked_when_no_other_could_answer(
     fake_ollama, second, provider, run, backup
 ):
     fake_ollama.fail(503, "busy")

@@ -201,7 +201,7 @@ OWN = [
 
 
 @pytest.mark.parametrize(("api", "error"), OWN)
-async def test_an_error_of_the_caller_that_is_said_under_status_200_goes_to_nobody_else(
+async def test_an_error_of_the_caller_that_is_said_under_status_200_goes_to_no_other_model(
     openai_server, second, clock, run, api, error
 ):
     openai_server.error = error

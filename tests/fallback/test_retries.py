@@ -95,7 +95,7 @@ YEARS = {"Retry-After": "99999999"}
 
 @pytest.mark.parametrize("policy", ["provider_suggested", "retry_after"])
 @pytest.mark.parametrize("name", [None, "a/m"])
-async def test_nobody_waits_for_years(fake_ollama, second, provider, run, name, policy):
+async def test_no_call_waits_for_years(fake_ollama, second, provider, run, name, policy):
     fake_ollama.fail(503, "busy", headers=YEARS)
     if name is None:
         second.fail(503, "busy", headers=YEARS)
@@ -114,7 +114,7 @@ async def test_nobody_waits_for_years(fake_ollama, second, provider, run, name, 
 
 @pytest.mark.parametrize("on", [["rate_limit"], ["connection"]])
 @pytest.mark.parametrize("policy", ["provider_suggested", "retry_after", "http_status"])
-async def test_nobody_waits_for_years_for_a_server_that_speaks_openais_api(
+async def test_no_call_waits_for_years_for_a_server_that_speaks_openais_api(
     openai_server, clock, run, on, policy, monkeypatch
 ):
     monkeypatch.setattr("openai._base_client.BaseClient._should_retry", lambda *_: False)
@@ -176,7 +176,7 @@ class Unsafe(Model):
         yield
 
 
-async def test_a_request_that_must_not_be_repeated_goes_to_nobody_else(run):
+async def test_a_request_that_must_not_be_repeated_goes_to_no_other_model(run):
     other = ScriptedModel([[assistant_message("twice")]])
     model = FallbackModel({"a": Unsafe(), "b": other})
 
@@ -196,7 +196,7 @@ async def test_the_timeout_of_the_agent_is_no_reason_to_ask_another(
     await fake_ollama.disconnected()
 
 
-async def test_cancelling_asks_nobody_else(fake_ollama, second, provider, run):
+async def test_cancelling_asks_no_other_model(fake_ollama, second, provider, run):
     silence = Stall(0)
     fake_ollama.reply("late", fault=silence)
     task = asyncio.create_task(run(agent(provider)))

@@ -39,7 +39,9 @@ STAYS = [
 
 
 @pytest.mark.parametrize(("fault", "error"), STAYS)
-async def test_an_error_of_the_caller_goes_to_nobody_else(fake_ollama, provider, run, fault, error):
+async def test_an_error_of_the_caller_goes_to_no_other_model(
+    fake_ollama, provider, run, fault, error
+):
     fault = dict(fault)
     fake_ollama.fail(fault.pop("status"), **fault)
 
@@ -51,7 +53,7 @@ async def test_an_error_of_the_caller_goes_to_nobody_else(fake_ollama, provider,
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 @pytest.mark.parametrize("calls", [[], [("weather", {"city": "Paris"})]], ids=["empty", "call"])
-async def test_an_answer_that_a_limit_or_a_filter_cut_goes_to_nobody_else(
+async def test_an_answer_that_a_limit_or_a_filter_cut_goes_to_no_other_model(
     second, clock, run, reason, calls
 ):
     """The next model has the same limit, and is no way around a filter."""
@@ -64,7 +66,7 @@ async def test_an_answer_that_a_limit_or_a_filter_cut_goes_to_nobody_else(
     assert not requests_of(second)
 
 
-async def test_input_that_cannot_be_sent_goes_to_nobody_else(provider, run):
+async def test_input_that_cannot_be_sent_goes_to_no_other_model(provider, run):
     item = {
         "role": "user",
         "content": [{"type": "input_image", "image_url": "https://example.com/a.png"}],
@@ -108,7 +110,7 @@ async def test_what_the_rules_leave_out_is_raised_as_it_is(fake_ollama, second, 
 
 
 @pytest.mark.parametrize("fault", [NoDone(), ErrorLine("CUDA error", after=2), Reset(after=2)])
-async def test_a_stream_that_was_shown_goes_to_nobody_else(fake_ollama, provider, fault):
+async def test_a_stream_that_was_shown_goes_to_no_other_model(fake_ollama, provider, fault):
     fake_ollama.reply(pieces=["Hel", "lo ", "you"], fault=fault)
     seen = []
 

@@ -36,7 +36,7 @@ class Raising:
         (ExceptionGroup(KEY, [ValueError(KEY)]), "ExceptionGroup was raised"),
     ],
 )
-async def test_what_nobody_foresees_is_an_error_that_names_itself(error, words):
+async def test_an_unforeseen_error_names_itself(error, words):
     client = Client("http://h", Timeouts(), lambda *_: Raising(error))
     exchange = client.exchange(Request("POST", "http://h", {}, b""), Failures(Origin("m", "h")))
 

@@ -34,7 +34,7 @@ def shown(server):
     return [request.path for request in server.requests if request.path == "/api/show"]
 
 
-async def test_plain_text_asks_nobody(fake_ollama, model, run):
+async def test_plain_text_asks_no_server(fake_ollama, model, run):
     fake_ollama.reply("hi")
 
     await run(Agent("a", model=model), "hi", run_config=QUIET)

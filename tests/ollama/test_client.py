@@ -160,7 +160,7 @@ async def test_any_split_of_the_bytes_gives_the_same_answer(fake_ollama, transpo
     assert text_of(await whole(model)) == "one ä two"
 
 
-async def test_a_compression_that_nobody_asked_for_is_undone(fake_ollama, transport):
+async def test_a_compression_that_was_not_asked_for_is_undone(fake_ollama, transport):
     line = {"message": {"role": "assistant", "content": "small"}, "done": True}
     fake_ollama.fail(
         200, body=gzip.compress(json.dumps(line).encode()), headers={"Content-Encoding": "gzip"}
@@ -184,7 +184,7 @@ async def test_a_connection_that_breaks_is_named_as_such(fake_ollama, transport,
     assert (caught.value.model, caught.value.host) == ("m", fake_ollama.url)
 
 
-async def test_nobody_at_the_address_is_named_as_such(fake_ollama, transport):
+async def test_an_address_without_a_server_is_named_as_such(fake_ollama, transport):
     model = OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
     fake_ollama.refuse()
 
@@ -293,7 +293,7 @@ async def test_an_error_about_metadata_names_the_model(fake_ollama, wire):
 # Streams and loops
 
 
-async def test_a_stream_that_nobody_read_closes_without_a_request(fake_ollama, wire):
+async def test_a_stream_that_was_never_read_closes_without_a_request(fake_ollama, wire):
     exchange = wire.chat({"model": "m"}, {}, "m")
     await exchange.aclose()
     await exchange.aclose()

@@ -90,7 +90,7 @@ async def test_one_window_per_model_is_sent_with_every_request(fake_ollama, run)
     ("window", "overflow"),
     [(100, "error"), (-1, "truncate"), (101, "truncate"), (None, "truncate")],
 )
-async def test_a_window_that_nobody_cut_is_not_warned_of(
+async def test_a_window_that_was_not_cut_is_not_warned_of(
     fake_ollama, run, caplog, window, overflow
 ):
     options = {} if window is None else {"num_ctx": window}

@@ -349,7 +349,7 @@ async def test_no_proxy_of_the_environment_is_used(monkeypatch):
         assert await fetch_images([site.url("/cat")], allow=anywhere)
 
 
-async def test_a_name_nobody_knows_is_refused(names):
+async def test_an_unknown_name_is_refused(names):
     assert "its host name has no address" in await refusal(
         "http://nowhere.test/cat", allow=anywhere
     )
@@ -391,7 +391,7 @@ async def test_an_error_shows_no_query(query):
     assert "secret" not in said
 
 
-async def test_tls_is_for_the_name_and_a_certificate_of_nobody_is_refused(names):
+async def test_tls_is_for_the_name_and_an_unsigned_certificate_is_refused(names):
     names.known["images.test"] = ["127.0.0.1"]
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(Path(__file__).parent / "nobodys.pem")  # signed by itself

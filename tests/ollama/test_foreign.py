@@ -201,7 +201,7 @@ async def test_a_stand_in_whose_answer_is_not_done_is_an_error():
         await get(OllamaModel("m", Client()))
 
 
-async def test_a_stream_of_a_stand_in_is_closed_when_nobody_reads_on():
+async def test_a_stream_of_a_stand_in_is_closed_when_its_reader_leaves():
     closed = asyncio.Event()
 
     class Client:

@@ -380,7 +380,7 @@ async def test_calls_one_after_another_use_one_connection(fake_ollama, model, ru
     assert len(connects) == 1
 
 
-async def test_a_server_that_was_restarted_is_connected_to_anew(fake_ollama, model, run):
+async def test_a_server_that_was_restarted_is_connected_to_again(fake_ollama, model, run):
     fake_ollama.reply("Hi!", times=2)
     await run(Agent("a", model=model), "Hi")
     await asyncio.to_thread(fake_ollama.refuse)

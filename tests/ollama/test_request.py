@@ -181,7 +181,7 @@ def test_a_required_call_is_enforced_by_its_schema():
 @pytest.mark.parametrize(
     "choice", ["h", "file_search", "", MCPToolChoice(server_label="wiki", name="f")]
 )
-def test_a_choice_that_nobody_offers_is_refused_with_what_is_offered(choice):
+def test_a_choice_that_is_not_offered_is_refused_with_what_is_offered(choice):
     with pytest.raises(UnsupportedInputError, match=r"tool_choice is .* \(it offers: f, g\)"):
         request(tools=TWO, tool_choice=choice)
     with pytest.raises(UnsupportedInputError, match=r"\(it offers: none\)"):
@@ -252,7 +252,7 @@ def test_an_output_with_tools_that_are_not_offered_is_enforced():
     assert "tools" not in built.body
 
 
-def test_an_output_where_nobody_enforces_a_format_is_told_and_held():
+def test_an_output_where_no_server_enforces_a_format_is_told_and_held():
     built = request(output=OUTPUT, abilities=CLOUD)
 
     assert built.body["format"] == OUTPUT.json_schema()
@@ -260,7 +260,7 @@ def test_an_output_where_nobody_enforces_a_format_is_told_and_held():
     assert json.dumps(OUTPUT.json_schema()) in system(built)
 
 
-def test_a_required_call_where_nobody_enforces_a_format_is_listed_and_the_output_still_told():
+def test_a_required_call_where_no_server_enforces_a_format_is_listed_and_the_output_still_told():
     built = request(tools=TWO, output=OUTPUT, abilities=CLOUD, tool_choice="f")
 
     assert names(built) == ["f"]

@@ -171,7 +171,7 @@ async def test_a_second_refusal_to_call_is_an_error_and_no_loop(fake_ollama, mod
     assert len(fake_ollama.chats) == 2
 
 
-async def test_a_tool_nobody_has_cannot_be_chosen(model, run, tools):
+async def test_an_unknown_tool_cannot_be_chosen(model, run, tools):
     with pytest.raises(UnsupportedInputError, match=r"get_wether.*get_weather, get_time"):
         await run(agent(model, tools, tool_choice="get_wether"), "hi", run_config=QUIET)
 

@@ -75,6 +75,6 @@ def test_endless_pieces_stay_lazy():
     ]  # a table reads better in rows # fmt: skip
 
 
-def test_a_stall_that_nobody_reaches_times_out():
+def test_a_stall_that_is_not_reached_times_out():
     with pytest.raises(TimeoutError, match="no answer reached the stall"):
         Stall().wait_until_reached(timeout=0.01)

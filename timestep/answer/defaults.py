@@ -121,7 +121,7 @@ class ModelDefaults:
         return self.every.resolve(self.models.get(tagged(name or "")))
 
     def of(self, model: Model, name: str | None) -> Model:
-        """Return *model* with the settings for *name*; *model* itself if there are none."""
+        """Return *model* with the settings for *name*; *model* itself without any."""
         settings = self.settings_of(name)
         return model if settings == ModelSettings() else DefaultedModel(model, settings)
 

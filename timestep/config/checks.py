@@ -34,7 +34,7 @@ class Doubt:
     """A setting that probably does not do what the user wants."""
 
     text: str  # what it is, and where
-    fix: str = ""  # the command or the line of configuration that fixes it; empty if there is none
+    fix: str = ""  # the command or the line of configuration that fixes it, or an empty text
 
 
 def find_doubts(settings: Settings, *, env_file: EnvFile = "") -> list[Doubt]:

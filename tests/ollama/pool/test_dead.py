@@ -50,7 +50,7 @@ async def test_one_that_is_down_is_not_asked(servers, model, run, asked):
     assert set(asked) == {servers[1].url}
 
 
-async def test_one_that_died_is_asked_by_nobody_else(servers, model, asked):
+async def test_one_that_died_is_asked_by_no_other_call(servers, model, asked):
     for server in servers:
         load(server)
     answer_all(servers, "hi")
