@@ -201,7 +201,7 @@ def response() -> Target:
     from openai.types.responses import ResponseStreamEvent
 
     from timestep.errors import TimestepError
-    from timestep.openai.responses import _Answer, _Completion
+    from timestep.openai.checked_answers import CheckedCompletion, CheckedResponse
 
     names = [
         *("type", "response", "output", "item", "usage", "status", "id", "content", "error"),
@@ -211,7 +211,7 @@ def response() -> Target:
     sent = httpx2.Request("POST", "http://h/responses")
 
     def target(draw: Draw) -> None:
-        answer = draw.one([_Answer, _Completion])(sent, lambda text: text)
+        answer = draw.one([CheckedResponse, CheckedCompletion])(sent, lambda text: text)
         event = {draw.one(names): draw.json(words, 4) for _ in range(draw.below(5))}
         event["type"] = draw.one(["response.completed", "response.output_item.done", "error"])
         body = json.dumps(draw.one([event, {"response": event}, draw.json(words)])).encode()

@@ -21,9 +21,9 @@ from timestep import (
     MultiModelProviderMap,
     OllamaModelProvider,
 )
+from timestep.openai.checked_client import CheckedClient
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.provider import OpenAICompatibleProvider
-from timestep.openai.responses import CheckedClient
 
 APIS = pytest.mark.parametrize("use_responses", [False, True], ids=["chat", "responses"])
 CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
@@ -395,8 +395,8 @@ async def test_an_event_is_passed_on_before_the_next_comes():
 async def test_an_answer_that_unpacks_without_end_is_left(
     openai_server, run, use_responses, monkeypatch
 ):
-    monkeypatch.setattr("timestep.openai.responses.LONGEST", 1_000_000)
-    monkeypatch.setattr("timestep.openai.responses.LONGEST_WITH_IMAGES", 1_000_000)
+    monkeypatch.setattr("timestep.openai.checked_client.LONGEST", 1_000_000)
+    monkeypatch.setattr("timestep.openai.checked_client.LONGEST_WITH_IMAGES", 1_000_000)
     monkeypatch.setattr("timestep.openai.stream.LONGEST", 1_000_000)
     openai_server.body = gzip.compress(b": " * 1_000_000)
     openai_server.answer_headers = {"Content-Encoding": "gzip"}
@@ -440,7 +440,7 @@ def pay(amount: int = 0):
 
 @pytest.mark.parametrize("is_ended", [True, False])
 async def test_a_long_event_is_left(openai_server, run, is_ended, monkeypatch):
-    monkeypatch.setattr("timestep.openai.responses.LONGEST_WITH_IMAGES", 1_000_000)
+    monkeypatch.setattr("timestep.openai.checked_client.LONGEST_WITH_IMAGES", 1_000_000)
     body = events(ended("response.completed", metadata={"a": "x" * 2_000_000}))
     openai_server.body = body if is_ended else body[:-9]
 

@@ -7,13 +7,9 @@ from timestep.ollama.provider import OllamaModelProvider
 from timestep.traces import Span, Trace
 from timestep.traces.conversation import Call, Message
 from timestep.traces.diff import compare
-from timestep.traces.replay import (
-    NOT_RECORDED,
-    RecordedResults,
-    from_step,
-    input_items,
-    replay,
-)
+from timestep.traces.rebuilt import NOT_RECORDED, RecordedResults, input_items
+from timestep.traces.repeated import from_step
+from timestep.traces.replay import replay
 
 from .conftest import get_weather
 

@@ -20,10 +20,10 @@ from timestep.net.places import Places
 from timestep.net.proxies import Proxy, ProxyError, proxy_for_httpx
 from timestep.net.tls import CertificateError, certificates
 from timestep.net.unpicklable import Unpicklable
+from timestep.openai.checked_client import CheckedClient, TreeClient
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
-from timestep.openai.responses import CheckedClient, TreeClient
 from timestep.openai.sdk_model import with_defaults
 from timestep.openai.wire import ChatWire
 

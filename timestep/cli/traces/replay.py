@@ -134,7 +134,7 @@ def _without_advice() -> Generator[None]:
 
 
 def _stored_calls(trace: "Trace", step: int) -> "list[Span]":
-    from timestep.traces.replay import from_step, stored
+    from timestep.traces.repeated import from_step, stored
 
     calls = stored(from_step(trace, step).model_calls)
     if not calls:
@@ -164,7 +164,7 @@ def _report(
     """Print how the replay compares. Return True when it ended as the recorded run did."""
     from timestep.traces.export import view_diff
     from timestep.traces.outcome import Ending, ending
-    from timestep.traces.replay import from_step, limits
+    from timestep.traces.repeated import from_step, limits
 
     before, not_repeated = from_step(trace, step), limits(trace, step)
     recorded, replayed = ending(before), ending(again)

@@ -1,0 +1,258 @@
+"""One answer of OpenAI's APIs under status 200: what the SDK's models get of it, or an error. Pure.
+
+Whatever a server says of a failure appears in errors, spans and logs, so a key it repeats is taken
+out first.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+import httpx2
+from openai import APIError
+
+from timestep.errors import BrokenAnswerError
+from timestep.net.limits import MOST_VALUES, has_too_many_values
+from timestep.net.origin import Origin
+from timestep.net.secrets import masked_json
+from timestep.net.urls import authority
+from timestep.openai.refusals import said_error
+from timestep.openai.whole_calls import refuse_half
+
+NOT_JSON = object()
+"""What `parsed` returns for a text that is not JSON."""
+
+_TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
+_UNFINISHED = ("queued", "in_progress", "cancelled")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+_FIELDS = {b"", b"data", b"event", b"id", b"retry"}  # a comment has an empty name
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+class CheckedResponse:
+    """One answer under status 200: what it must be, and the errors for what it is not.
+
+    Attributes:
+        mask: Takes secrets out of a text.
+        is_whole: True once a stream may end.
+    """
+
+    def __init__(self, request: httpx2.Request, mask: Callable[[str], str]) -> None:
+        self.mask = mask
+        self.is_whole = False
+        self._is_ended = False  # after its last event, nothing counts
+        self._request = request
+
+    def broken(self, what: str) -> BrokenAnswerError:
+        """Return the error for a broken answer; *what* says how it is broken."""
+        host = authority(str(self._request.url))
+        return BrokenAnswerError(
+            f"{host} {what}. Try again; if it goes on, check base_url and the server's log.",
+            host=host,
+        )
+
+    def too_long(self, what: str, most: int) -> BrokenAnswerError:
+        """Return the error for more than *most* bytes of *what*."""
+        return self.broken(f"sent more than {most:,} bytes for {what}")
+
+    def check_whole(self, body: bytes) -> bytes:
+        """Return what the SDK gets of the whole answer *body*."""
+        document = self._object_in(body)
+        if document.get("output") is None and document.get("error"):
+            raise self._refusal(document["error"])
+        if not _are_objects(document.get("output")):
+            raise self.broken("answered with JSON that is not an answer")
+        self._check_end(document)
+        self._check_counts(document)
+        return self._masked_text(document) if document.get("error") else body
+
+    def not_events(self, body: bytes) -> Exception:
+        """The error for *body*, which came in the place of a stream of events."""
+        try:
+            document = self._object_in(body)
+        except BrokenAnswerError as exc:
+            return exc
+        if document.get("error"):
+            return self._refusal(document["error"])
+        return self.broken("answered with JSON and not with the stream it was asked for")
+
+    def check_event(self, raw: bytes) -> bytes:
+        """Return what the SDK gets of the event *raw*; nothing when it has no data."""
+        if self._is_ended:
+            return b""
+        data = _data_in(raw)
+        if data is None:
+            raise self.not_events(raw)
+        if not data:
+            return b""  # such as a comment that keeps the connection open
+        if data.startswith(b"[DONE]"):
+            if not self.is_whole:
+                raise self.broken("ended its stream before the answer")
+            self._is_ended = self.is_whole = True
+            return b"data: [DONE]\n\n"
+        event = self._event_in(raw, data)
+        if event.get("error"):
+            raise self._refusal(event["error"])
+        return raw if self._note(event) else b"data: " + self._masked_text(event) + b"\n\n"
+
+    def _note(self, event: dict[str, Any]) -> bool:
+        """Note how far *event* brings the answer; False when it reports a failure."""
+        kind = event.get("type")
+        if not isinstance(kind, str):
+            raise self.broken("sent an event that is not a piece of an answer")
+        if _is_object(item := event.get("item")) and kind.endswith(".done"):
+            self._check_item(cast("dict[str, Any]", item))
+        if _is_object(response := event.get("response")):
+            self._check_counts(cast("dict[str, Any]", response))
+            if kind == "response.completed":
+                self._check_end(cast("dict[str, Any]", response))
+        self._is_ended = self.is_whole = kind in _TERMINAL
+        return kind not in {"response.failed", "error"}
+
+    def _check_end(self, response: dict[str, Any]) -> None:
+        """Refuse *response*, which came as a finished answer, when its own status says otherwise."""
+        status, output = response.get("status"), response.get("output")
+        if status in _UNFINISHED:
+            raise self.broken(f"ended its answer with the status {status!r}")
+        if status == "completed" and response.get("error"):
+            raise self._refusal(response["error"])
+        if not _are_objects(output) or not isinstance(response.get("id"), str | None):
+            raise self.broken("ended its answer with what is not an answer")
+        for item in cast("list[dict[str, Any]]", output):
+            self._check_item(item)
+        refuse_half(response, authority(str(self._request.url)))
+
+    def _check_item(self, item: dict[str, Any]) -> None:
+        """Refuse *item* of an answer when the SDK's model would fail to read it."""
+        kind, parts = item.get("type"), item.get("content")
+        texts: list[object] = [kind]
+        if kind == "function_call":
+            texts += [item.get(name) for name in ("name", "arguments", "call_id")]
+        elif kind == "message" and _are_objects(parts):
+            said = cast("list[dict[str, Any]]", parts)
+            shown = [each.get("text") for each in said if each.get("type") == "output_text"]
+            texts.append("" if all(isinstance(each, str) for each in shown) else None)
+        elif kind == "message":
+            texts.append(None)
+        if not all(map(_is_text, texts)):
+            raise self.broken("sent an item that is not a piece of an answer")
+
+    def _check_counts(self, response: dict[str, Any]) -> None:
+        """Refuse counts that are not numbers: the SDK's own error would repeat them."""
+        usage = response.get("usage")
+        if usage is not None and not _are_counts(usage):
+            raise self.broken("counted tokens with something else than numbers")
+
+    def _check_values(self, text: bytes) -> None:
+        if has_too_many_values(text):
+            raise self.broken(f"sent JSON of more than {MOST_VALUES:,} values")
+
+    def _event_in(self, raw: bytes, data: bytes) -> dict[str, Any]:
+        self._check_values(data)
+        event = parsed(data) if _is_utf8(raw) else NOT_JSON
+        if event is NOT_JSON:
+            raise self.broken("sent an event that is not JSON")
+        if not isinstance(event, dict):
+            raise self.broken("sent an event that is not a JSON object")
+        return cast("dict[str, Any]", event)
+
+    def _object_in(self, body: bytes) -> dict[str, Any]:
+        if not body.strip():
+            raise self.broken("answered with nothing")
+        self._check_values(body)
+        document = parsed(body)
+        if document is NOT_JSON:
+            what = "a page of HTML" if body.lstrip().startswith(b"<") else "what is not JSON"
+            raise self.broken(f"answered with {what}")
+        if not isinstance(document, dict):
+            raise self.broken("answered with JSON that is not an object")
+        return cast("dict[str, Any]", document)
+
+    def _refusal(self, error: object) -> Exception:
+        said = masked_json(error, self.mask)
+        message = cast("dict[str, Any]", said).get("message") if _is_object(said) else said
+        if not isinstance(message, str) or not message:
+            message = "the server answered with an error that says nothing"
+        return APIError(message, self._request, body=said)
+
+    def _masked_text(self, document: object) -> bytes:
+        return json.dumps(masked_json(document, self.mask)).encode()
+
+
+class CheckedCompletion(CheckedResponse):
+    """The same for a chat completion. Whether it is whole, the model's own reader decides."""
+
+    def __init__(self, request: httpx2.Request, mask: Callable[[str], str]) -> None:
+        super().__init__(request, mask)
+        self.is_whole = True
+
+    def check_whole(self, body: bytes) -> bytes:
+        """Return what the SDK gets of the whole answer *body*."""
+        document = self._object_in(body)
+        if document.get("error"):
+            raise self._refusal(document["error"])
+        if not _are_objects(document.get("choices")):
+            raise self.broken("answered with JSON that is not an answer")
+        self._note(document)
+        return body
+
+    def _note(self, event: dict[str, Any]) -> bool:
+        usage = event.get("usage")
+        if isinstance(usage, dict):  # some servers add more than counts
+            usage = {name: cast("dict[str, Any]", usage).get(name) for name in _COUNTS}
+        self._check_counts({"usage": usage})
+        return _are_objects(event.get("choices"))
+
+    def _refusal(self, error: object) -> Exception:
+        said = {"error": masked_json(error, self.mask)}
+        url = str(self._request.url)
+        return said_error(said, Origin(None, authority(url)), url)
+
+
+def parsed(text: bytes | bytearray) -> object:
+    """Return the JSON value of *text*, or `NOT_JSON`. An error of json's would hold the text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return NOT_JSON
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except ValueError:
+        return False
+    return True
+
+
+def _are_counts(usage: object) -> bool:
+    """True for numbers, and objects of numbers."""
+    if isinstance(usage, dict):
+        return all(map(_are_counts, cast("dict[str, object]", usage).values()))
+    return usage is None or (isinstance(usage, int | float) and not isinstance(usage, bool))
+
+
+def _data_in(event: bytes) -> bytes | None:
+    """The data of *event*, empty when it has none; None when *event* is something else."""
+    line = event.rstrip(b"\r\n")
+    if line.startswith(b"data:") and b"\n" not in line and b"\r" not in line:
+        return line[5:].lstrip(b" ")  # as nearly all events are
+    fields = [line.partition(b":")[::2] for line in event.splitlines() if line]
+    if fields and not any(name in _FIELDS for name, _ in fields):
+        return None
+    return b"\n".join(value.removeprefix(b" ") for name, value in fields if name == b"data")
+
+
+def _is_text(value: object) -> bool:
+    """True for text that can be sent back: it holds no half of a surrogate pair."""
+    return isinstance(value, str) and (value.isascii() or not _HALF_PAIR.search(value))
+
+
+def _are_objects(entries: object) -> bool:
+    """True when *entries* are a list of JSON objects."""
+    return isinstance(entries, list) and all(map(_is_object, cast("list[object]", entries)))
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)

@@ -1,0 +1,289 @@
+"""The agents of a recorded run, rebuilt from what their models were told.
+
+Tools are not executed: they answer, or raise, what was recorded. Guardrails are left out.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from agents import (
+    Agent,
+    AgentOutputSchemaBase,
+    FunctionTool,
+    ModelSettings,
+    ToolsToFinalOutputFunction,
+    TResponseInputItem,
+    handoff,
+)
+from agents.tracing import get_current_span
+from openai.types.shared import Reasoning
+
+from timestep.errors import UnsupportedInputError
+from timestep.traces.conversation import Message, answered, asked, results, tool_spans
+from timestep.traces.records import JsonObject, Span, Trace
+from timestep.traces.summary import error_details
+from timestep.traces.text import as_json, call_text, canonical_arguments
+from timestep.traces.tool_failures import repeat_error
+
+NOT_RECORDED = "This is a replay of a recorded run, and it has no result for this call."
+
+_SETTINGS = (
+    "temperature",
+    "top_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "max_tokens",
+    "tool_choice",
+    "parallel_tool_calls",
+)
+
+Body = Callable[[str], bytes]
+"""Looks up the body with a hash."""
+
+
+class RecordedToolError(Exception):
+    """What a tool raised in the recorded run."""
+
+
+@dataclass(frozen=True)
+class RecordedResult:
+    """What a call of a tool came to: the text that its model read, and the error of its span.
+
+    Attributes:
+        text: None when the tool ended the run.
+        error: None when the tool did well.
+    """
+
+    text: str | None
+    error: JsonObject | None = None
+
+
+@dataclass
+class RecordedResults:
+    """The results of a run's tools, handed out in the order they were made."""
+
+    by_call: dict[tuple[str, str], deque[RecordedResult]] = field(
+        default_factory=dict[tuple[str, str], deque[RecordedResult]]
+    )
+    unknown: list[str] = field(default_factory=list[str])
+
+    @classmethod
+    def of(cls, trace: Trace) -> "RecordedResults":
+        """Return the results in *trace*."""
+        found = cls()
+        by_id, spans = results(trace), tool_spans(trace)
+        for span in trace.model_calls:
+            for call in (call for message in answered(span) for call in message.calls):
+                key = (call.name, canonical_arguments(call.arguments))
+                waiting = found.by_call.setdefault(key, deque())
+                result = _result(by_id.get(call.call_id or ""), spans.get(call.call_id or ""))
+                if result is not None:
+                    waiting.append(result)
+        return found
+
+    def take(self, name: str, arguments: str) -> RecordedResult:
+        """Return the next result of this call; the last one is returned again and again."""
+        waiting = self.by_call.get((name, canonical_arguments(arguments)))
+        if waiting is None:
+            self.unknown.append(call_text(name, arguments))
+        if not waiting:
+            return RecordedResult(NOT_RECORDED)
+        return waiting.popleft() if len(waiting) > 1 else waiting[0]
+
+
+def _result(message: Message | None, span: Span | None) -> RecordedResult | None:
+    error = None if span is None else span.error
+    if message is not None:
+        return RecordedResult(message.text, error)
+    output = None if span is None else span.data.get("output")
+    if output is not None:  # the run ended before a model read it
+        return RecordedResult(output if isinstance(output, str) else as_json(output), error)
+    return None if error is None else RecordedResult(None, error)
+
+
+def input_items(messages: list[Message]) -> list[TResponseInputItem]:
+    """Return *messages* as SDK items. Thinking is left out: only its own model may read it.
+
+    Raises:
+        UnsupportedInputError: A message has images, or is of an unknown kind.
+    """
+    items: list[dict[str, Any]] = []
+    for message in messages:
+        if message.images:
+            raise UnsupportedInputError("The run has images, which cannot be replayed.")
+        match message.role:
+            case "user":
+                items.append({"role": "user", "content": message.text})
+            case "assistant":
+                items += _answer_items(message)
+            case "tool":
+                items.append(
+                    {
+                        "type": "function_call_output",
+                        "call_id": message.call_id,
+                        "output": message.text,
+                    }
+                )
+            case other:
+                raise UnsupportedInputError(
+                    f"The run has a {other!r} in its history, which cannot be replayed."
+                )
+    return cast("list[TResponseInputItem]", items)
+
+
+class RebuiltAgents:
+    """The agents of a run, rebuilt when they are needed.
+
+    Args:
+        trace: The recorded run.
+        recorded: What its tools came to.
+        body: Looks up the stored requests.
+        model: For every agent; the recorded names when None.
+        after_tools: Decides whether the results of tools are the last.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        recorded: RecordedResults,
+        body: Body,
+        model: str | None,
+        after_tools: ToolsToFinalOutputFunction,
+    ) -> None:
+        self._trace = trace
+        self._after_tools = after_tools
+        self._recorded = recorded
+        self._body = body
+        self._model = model
+        self._built: dict[str, Agent[Any]] = {}
+
+    def around(self, call: Span) -> Agent[Any]:
+        """Return the agent that made the model call *call*."""
+        span = self._trace.around(call, "agent")
+        return self._build("agent" if span is None else span.name, call, span)
+
+    def named(self, name: str) -> Agent[Any]:
+        """Return the agent called *name*; a bare one if it never ran."""
+        if name in self._built:
+            return self._built[name]
+        for call in self._trace.model_calls:
+            span = self._trace.around(call, "agent")
+            if span is not None and span.name == name:
+                return self._build(name, call, span)
+        return Agent(name=name, model=self._model or self._trace.model_calls[0].model)
+
+    def _build(self, name: str, call: Span, span: Span | None) -> Agent[Any]:
+        request = self._request(call)
+        agent: Agent[Any] = Agent(
+            name=name,
+            model=self._model or call.model,
+            instructions="\n\n".join(m.text for m in asked(call) if m.role == "system") or None,
+            model_settings=_settings(call.data.get("model_config") or {}),
+            output_type=_output_type(request),
+            tool_use_behavior=self._after_tools,
+        )
+        self._built[name] = agent  # before its handoffs: they may lead back
+        handoffs = {
+            handed.tool_name: handed
+            for target in (span.data.get("handoffs") if span else None) or ()
+            for handed in [handoff(self.named(str(target)))]
+        }
+        for tool in request.get("tools") or ():
+            definition: Mapping[str, Any] = tool.get("function") or tool
+            tool_name = str(definition.get("name"))
+            if tool_name in handoffs:
+                agent.handoffs.append(handoffs[tool_name])
+            else:
+                agent.tools.append(_recorded_tool(tool_name, definition, self._recorded))
+        return agent
+
+    def _request(self, call: Span) -> dict[str, Any]:
+        """Return the rest of the request, beside the messages."""
+        if call.exchanges:
+            return cast("dict[str, Any]", json.loads(self._body(call.exchanges[0].request)))
+        if call.kind == "response" and call.data.get("input") is not None:
+            return {"tools": call.data.get("tools")}
+        raise UnsupportedInputError(
+            f"The request to {call.name} was not recorded, so its tools are not known. Only calls of "
+            "timestep's models and of the Responses API can be replayed, and only with their content."
+        )
+
+
+def _recorded_tool(
+    name: str, definition: Mapping[str, Any], recorded: RecordedResults
+) -> FunctionTool:
+    async def answer(context: Any, arguments: str) -> str:
+        result, span = recorded.take(name, arguments), get_current_span()
+        if span is not None and result.error is not None:
+            repeat_error(span, result.error)
+        if result.text is None:
+            raise RecordedToolError(str(error_details(result.error).get("error")))
+        return result.text
+
+    return FunctionTool(
+        name=name,
+        description=str(definition.get("description") or ""),
+        params_json_schema=dict(definition.get("parameters") or {}),
+        on_invoke_tool=answer,
+        strict_json_schema=False,
+    )
+
+
+def _settings(config: Mapping[str, Any]) -> ModelSettings:
+    given = {name: config[name] for name in _SETTINGS if config.get(name) is not None}
+    if isinstance(effort := config.get("reasoning"), Mapping):
+        given["reasoning"] = Reasoning(**cast("Mapping[str, Any]", effort))
+    return ModelSettings(**given)
+
+
+def _output_type(request: Mapping[str, Any]) -> AgentOutputSchemaBase | None:
+    schema: Any = request.get("format")
+    match request.get("response_format"):
+        case {"json_schema": {"schema": found}}:
+            schema = found
+        case _:
+            pass
+    if not isinstance(schema, dict) or request.get("tools"):
+        return None  # beside tools a format forces a call
+    return _RecordedSchema(cast("dict[str, Any]", schema))
+
+
+class _RecordedSchema(AgentOutputSchemaBase):
+    """The shape of an answer, as its request asked for it."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self._schema = schema
+
+    def is_plain_text(self) -> bool:
+        return False
+
+    def name(self) -> str:
+        return str(self._schema.get("title") or "answer")
+
+    def json_schema(self) -> dict[str, Any]:
+        return self._schema
+
+    def is_strict_json_schema(self) -> bool:
+        return False
+
+    def validate_json(self, json_str: str) -> Any:
+        return json.loads(json_str)
+
+
+def _answer_items(message: Message) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    if message.text:
+        items.append({"role": "assistant", "content": message.text})
+    items += [
+        {
+            "type": "function_call",
+            "call_id": call.call_id,
+            "name": call.name,
+            "arguments": canonical_arguments(call.arguments),
+        }
+        for call in message.calls
+    ]
+    return items
