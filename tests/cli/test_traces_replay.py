@@ -5,8 +5,10 @@ import gzip
 import http.server
 import json
 import signal
+import sqlite3
 import threading
 import urllib.request
+from contextlib import closing
 
 import pytest
 from agents import Agent, RunConfig, Runner, function_tool
@@ -216,3 +218,28 @@ def test_a_port_that_is_taken_is_said(invoke, record, fake_ollama):
 
     assert done.exit_code == 1
     assert f"Port {port} cannot be used" in done.stderr
+
+
+@pytest.mark.parametrize("body", [b"\xff\x00{", b"[]", b"", b"[" * 100_000])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_damaged_request_is_named_and_nothing_is_replayed(invoke, record, body, form):
+    with closing(sqlite3.connect(record)) as file, file:
+        file.execute("DROP TRIGGER bodies_are_final")
+        file.execute("UPDATE bodies SET body = ?", (body,))
+
+    done = invoke("traces", "replay", *form)
+
+    assert done.exit_code == 1
+    assert "A stored request is damaged" in done.stderr
+
+
+def test_tools_of_another_shape_in_a_stored_request_are_left_out(invoke, record):
+    with closing(sqlite3.connect(record)) as file, file:
+        file.execute("DROP TRIGGER bodies_are_final")
+        request = b'{"model": "m", "tools": [5, {"function": {"name": "f", "parameters": 5}}]}'
+        file.execute("UPDATE bodies SET body = ?", (request,))
+
+    done = invoke("traces", "replay", "--json")
+
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["same"] is False

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 _TOO_LARGE = 2**63
-"""The largest count. A server may send hundreds of digits, which no database holds."""
+"""The first count that is too large. A server may send hundreds of digits, which no database holds."""
 
 Logprobs: TypeAlias = list[Mapping[str, Any]]
 """Tokens with their logprobs, each in the shape of openai's ``Logprob``."""

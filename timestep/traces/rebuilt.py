@@ -22,6 +22,7 @@ from agents.tracing import get_current_span
 from openai.types.shared import Reasoning
 
 from timestep.errors import UnsupportedInputError
+from timestep.net.foreign import entries, mapping
 from timestep.traces.conversation import Message, answered, asked, results, tool_spans
 from timestep.traces.records import JsonObject, Span, Trace
 from timestep.traces.summary import error_details
@@ -191,8 +192,8 @@ class RebuiltAgents:
             for target in (span.data.get("handoffs") if span else None) or ()
             for handed in [handoff(self.named(str(target)))]
         }
-        for tool in request.get("tools") or ():
-            definition: Mapping[str, Any] = tool.get("function") or tool
+        for tool in map(mapping, entries(request.get("tools"))):
+            definition = mapping(tool.get("function")) or tool
             tool_name = str(definition.get("name"))
             if tool_name in handoffs:
                 agent.handoffs.append(handoffs[tool_name])
@@ -200,16 +201,34 @@ class RebuiltAgents:
                 agent.tools.append(_recorded_tool(tool_name, definition, self._recorded))
         return agent
 
-    def _request(self, call: Span) -> dict[str, Any]:
+    def _request(self, call: Span) -> Mapping[str, Any]:
         """Return the rest of the request, beside the messages."""
         if call.exchanges:
-            return cast("dict[str, Any]", json.loads(self._body(call.exchanges[0].request)))
+            return read_request(self._body(call.exchanges[0].request))
         if call.kind == "response" and call.data.get("input") is not None:
             return {"tools": call.data.get("tools")}
         raise UnsupportedInputError(
             f"The request to {call.name} was not recorded, so its tools are not known. Only calls of "
             "timestep's models and of the Responses API can be replayed, and only with their content."
         )
+
+
+def read_request(body: bytes) -> Mapping[str, Any]:
+    """Return the request in the stored *body*.
+
+    Raises:
+        UnsupportedInputError: It is damaged.
+    """
+    try:
+        request: object = json.loads(body)
+    except (ValueError, RecursionError):
+        request = None
+    if not isinstance(request, dict):
+        raise UnsupportedInputError(
+            "A stored request is damaged, so the run cannot be replayed. 'timestep traces verify' "
+            "lists what is damaged."
+        )
+    return cast("dict[str, Any]", request)
 
 
 def _recorded_tool(
@@ -226,7 +245,7 @@ def _recorded_tool(
     return FunctionTool(
         name=name,
         description=str(definition.get("description") or ""),
-        params_json_schema=dict(definition.get("parameters") or {}),
+        params_json_schema=dict(mapping(definition.get("parameters"))),
         on_invoke_tool=answer,
         strict_json_schema=False,
     )

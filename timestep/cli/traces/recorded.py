@@ -22,6 +22,7 @@ from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.testing import FakeOllama, FakeOpenAI, Recording, Request, Reset
 from timestep.traces import Span, TraceStore
+from timestep.traces.rebuilt import read_request
 from timestep.traces.records import Event, SpanEnded, StoredExchange
 from timestep.traces.summary import error_details
 
@@ -173,7 +174,7 @@ def _serve(
             body=body,
             chunks=chunks,
         ),
-        model=json.loads(request)["model"],
+        model=str(read_request(request).get("model")),
         fault=Reset(len(chunks) if exchange.status else 0)
         if breaks or exchange.status is None
         else (),

@@ -76,6 +76,7 @@ def _run_again(
     from agents import AgentsException
 
     from timestep.cli.traces.recorded import RecordedModels, RecordedServersStore
+    from timestep.errors import UnsupportedInputError
     from timestep.net.secrets import configured_keys
     from timestep.registry import build_provider
     from timestep.traces import TraceProcessor, TraceStore
@@ -90,7 +91,10 @@ def _run_again(
         calls: list[Span] | None = None
         if model is None:
             calls = _stored_calls(trace, step)
-            provider = recorded = RecordedModels(stack, store, calls)
+            try:
+                provider = recorded = RecordedModels(stack, store, calls)
+            except UnsupportedInputError as exc:
+                raise click.ClickException(str(exc)) from exc
             stack.enter_context(_without_advice())
             target = RecordedServersStore(store.path, recorded, redact=redact, secrets=secrets)
         else:
