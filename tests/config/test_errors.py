@@ -312,6 +312,13 @@ def test_a_quote_without_an_end_is_named_without_its_value():
     )
 
 
+def test_a_statement_of_another_program_is_skipped_without_a_word(caplog):
+    Path(".env").write_text("foo bar baz\nA=1\nOPENAI_API_KEY=${A}x\n")
+
+    assert load_settings().openai.api_key.get_secret_value() == "1x"
+    assert caplog.messages == []
+
+
 NAMED = {
     "TIMESTEP_OPENAI__API_KEY sk-secret": "there is no = after TIMESTEP_OPENAI__API_KEY",
     "TIMESTEP_OPENAI__API_KEY: sk-secret": "there is no = after TIMESTEP_OPENAI__API_KEY",
@@ -337,10 +344,11 @@ NAMED = {
 
 
 @pytest.mark.parametrize("statement", NAMED)
-def test_a_statement_that_sets_nothing_is_refused_and_not_repeated(statement):
+def test_a_statement_that_sets_nothing_is_refused_and_not_repeated(statement, caplog):
     Path(".env").write_text(f"# mine\nA=1\n\n{statement}\nB=2\n")
 
     text = message()
+    assert caplog.messages == []
     assert text.startswith(f".env:4: {NAMED[statement]}")
     assert "secret" not in text.lower().replace("timestep_secrets_dir", "")
 
@@ -516,6 +524,11 @@ def test_who_uses_variables_is_told_of_variables(assignment):
             "\n[providers.GROQ]\nkind = 'litellm'\n",
             "providers.GROQ (timestep.toml:2)",
             "'GROQ' cannot be a prefix: it has capital letters; write [providers.groq]",
+        ),
+        (
+            "[providers.GROQ]\nkind = 'openai'\nbase_url = 'http://127.0.0.1/v1'\n",
+            "providers.GROQ (timestep.toml:1)",
+            "write [providers.groq]",
         ),
         (
             "[ollama.options]\ntop_p = 1\nnum_ctx = 'x'\n",

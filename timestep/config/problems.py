@@ -115,7 +115,8 @@ def _explained(
     path, error = _path(problem), problem.get("ctx", {}).get("error")
     if isinstance(error, WrongEntryError | UnreadError) and error.name is not None:
         path = (*path, error.name)
-    is_section = problem["type"] == "value_error" and any(map(is_model, arms_at(model, path)))
+    is_of_value = problem["type"] == "value_error" and problem["loc"][-1:] != ("[key]",)
+    is_section = is_of_value and any(map(is_model, arms_at(model, path)))
     # A section as a whole refuses only a URL that would carry its key in the clear.
     url = (*path, "base_url")
     origin = places.of(url if is_section and dotted(url) in places.origins else path)

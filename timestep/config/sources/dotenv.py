@@ -85,12 +85,18 @@ class DotenvSource(VariablesSource):
 
     def _variables(self, settings_cls: type[BaseSettings], path: Path) -> list[Variable]:
         text = _text(path)
-        values = dotenv_values(stream=io.StringIO(text))
-        found: dict[str, Variable] = {}
-        for binding in parse_stream(io.StringIO(text)):
-            line = binding.original.line + _blank_lines(binding.original.string)
+        bindings = [
+            (binding, binding.original.line + _blank_lines(binding.original.string))
+            for binding in parse_stream(io.StringIO(text))
+        ]
+        for binding, line in bindings:
             if reason := _misread(settings_cls, binding):
                 raise SettingsError(f"{path}:{line}: {reason}")
+        # The library logs every statement that it cannot read, each time it is asked.
+        read = "".join(binding.original.string for binding, _ in bindings if not binding.error)
+        values = dotenv_values(stream=io.StringIO(read))
+        found: dict[str, Variable] = {}
+        for binding, line in bindings:
             if binding.key is not None:
                 origin = Origin("dotenv", f"{path}:{line}", binding.key.upper())
                 found[binding.key] = Variable(binding.key, values[binding.key] or "", origin)
