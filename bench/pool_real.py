@@ -1,7 +1,7 @@
 """The rows of `bench.pool` with real processes on loopback: ``python -m bench.pool_real``.
 
-The servers are the simulated ones behind real HTTP, in real time, so all rows take about half an
-hour. HAProxy is used where it is installed. Nothing is installed here.
+The servers are the simulated ones behind real HTTP, in real time, so a round of all rows takes about
+three quarters of an hour. HAProxy is used where it is installed. Nothing is installed here.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from aiohttp import ClientSession, web
@@ -187,19 +188,25 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.pool_real", description=__doc__)
     parser.add_argument("rows", nargs="*", help="titles of rows (default: all)")
+    parser.add_argument("--begins", choices=["cold", "warm"], help="only rows that begin so")
+    parser.add_argument("--rounds", type=int, default=1, help="runs of each row, in turns")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     return parser
 
 
-def compare(scenario: Scenario) -> None:
-    """Print the seconds and shares of each way, and how much longer the pool takes than the best."""
+def compare(scenario: Scenario, rounds: int) -> None:
+    """Print the mean seconds of each way, and how much longer the pool takes than the best.
+
+    The shares are those of the last round.
+    """
     ways = ["pool", "former", *(["haproxy"] if shutil.which("haproxy") else [])]
-    took = {way: measure(scenario, way) for way in ways}
-    cells = " | ".join(f"{seconds:.1f} {shares}" for seconds, shares in took.values())
-    best = min(seconds for way, (seconds, _) in took.items() if way != "pool")
+    runs = [{way: measure(scenario, way) for way in ways} for _ in range(rounds)]
+    took = {way: fmean(run[way][0] for run in runs) for way in ways}
+    cells = " | ".join(f"{took[way]:.1f} {runs[-1][way][1]}" for way in ways)
+    best = min(seconds for way, seconds in took.items() if way != "pool")
     begins = "warm" if scenario.warm else "cold"
-    print(f"| {scenario.title} | {begins} | {cells} | {took['pool'][0] / best:.2f} |", flush=True)
+    print(f"| {scenario.title} | {begins} | {cells} | {took['pool'] / best:.2f} |", flush=True)
 
 
 def main() -> None:
@@ -214,8 +221,10 @@ def main() -> None:
         print("| row | begins | pool | former | HAProxy | pool / better of the others |")
         print("|---|---|---|---|---|---|", flush=True)
         for scenario in SCENARIOS:
-            if not arguments.rows or scenario.title in arguments.rows:
-                compare(scenario)
+            begins = "warm" if scenario.warm else "cold"
+            is_asked = not arguments.rows or scenario.title in arguments.rows
+            if is_asked and arguments.begins in {None, begins}:
+                compare(scenario, arguments.rounds)
 
 
 if __name__ == "__main__":
