@@ -1,6 +1,5 @@
 """The wire: what goes over it, and what becomes of everything that can go wrong there."""
 
-import asyncio
 import gzip
 import json
 import math
@@ -22,7 +21,7 @@ from timestep.errors import (
     UnsupportedInputError,
 )
 from timestep.net.encoding import encode
-from timestep.net.timeouts import Timeouts, Watchdog
+from timestep.net.timeouts import Timeouts
 from timestep.ollama import lines
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.wire import Wire
@@ -311,23 +310,6 @@ async def test_a_stream_ends_once_and_stays_ended(fake_ollama, wire):
     assert body.endswith(b"}\n")
     with pytest.raises(StopAsyncIteration):
         await anext(exchange)
-
-
-async def test_a_limit_that_was_reached_a_moment_ago_counts_from_the_last_byte(fake_ollama):
-    """The timer runs on while bytes arrive, and is set again only then."""
-    expired = []
-    loop = asyncio.get_running_loop()
-    watch = Watchdog(Timeouts(connect=None, first_byte=0.2, idle=0.2), expired.append)
-    watch.expect("first_byte")
-    loop.call_later(0.1, watch.touch)  # now in the phase "idle", until 0.3
-    loop.call_later(0.2, watch.touch)  # until 0.4, though the timer rings at 0.3
-    rung = asyncio.Event()
-    loop.call_later(0.33, rung.set)
-
-    await rung.wait()
-
-    assert expired == []
-    watch.stop()
 
 
 async def test_an_answer_that_is_no_ollamas_says_where_it_came_from(fake_ollama, transport):

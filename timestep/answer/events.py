@@ -296,7 +296,8 @@ def message_item(
     status: str,
 ) -> ResponseOutputMessage:
     """Return an assistant message, without content if *text* is None."""
-    return ResponseOutputMessage.model_validate(
+    return instance(
+        ResponseOutputMessage,
         {
             "id": item_id,
             "content": [] if text is None else [output_text(text, logprobs)],
@@ -304,7 +305,7 @@ def message_item(
             "status": status,
             "type": "message",
             "provider_data": dict(provider_data),
-        }
+        },
     )
 
 
@@ -344,7 +345,8 @@ def call_item(
     item_id: str, call_id: str, name: str, arguments: str, provider_data: Mapping[str, Any]
 ) -> ResponseFunctionToolCall:
     """Return a complete function call. *arguments* are JSON text."""
-    return ResponseFunctionToolCall.model_validate(
+    return instance(
+        ResponseFunctionToolCall,
         {
             "id": item_id,
             "call_id": call_id,
@@ -353,17 +355,20 @@ def call_item(
             "type": "function_call",
             "status": "completed",
             "provider_data": dict(provider_data),
-        }
+        },
     )
 
 
 def output_text(text: str, logprobs: Logprobs) -> ResponseOutputText:
     """Return the one text part of a message."""
-    return ResponseOutputText(
-        annotations=[],
-        text=text,
-        type="output_text",
-        logprobs=_logprobs(Logprob, logprobs),
+    return instance(
+        ResponseOutputText,
+        {
+            "annotations": [],
+            "text": text,
+            "type": "output_text",
+            "logprobs": _logprobs(Logprob, logprobs),
+        },
     )
 
 

@@ -236,7 +236,7 @@ class Exchange:
         if answer.status != 401:  # noqa: PLR2004 - HTTP's own number
             return answer
         await answer.aclose()
-        self._watch.stop()
+        self._watch.pause()
         command.forget(key)
         return await self._send(_with_key(self.request, await command.key()))
 
@@ -261,7 +261,7 @@ class Exchange:
         if self._kept is not None:
             self._kept.response.append(data)
         if not self._pieces.put(data):
-            self._watch.stop()  # the reader is slow, not the server
+            self._watch.pause()  # the reader is slow, not the server
             await self._pieces.room()
             self._watch.touch()
 
@@ -269,7 +269,7 @@ class Exchange:
         """Hear from the transport that connecting began or ended."""
         self._state = _STATES[step]
         if step != "connected":
-            self._watch.stop()
+            self._watch.pause()
             return
         self._watch.expect("first_byte")
         if self._is_released:

@@ -72,7 +72,8 @@ def _reason(error: ValidationError) -> str:
 class Watchdog:
     """Notices silence that lasts too long.
 
-    A sign of life costs a clock read, not a new timer: the timer looks at the clock when it rings.
+    A sign of life, or another phase, costs a clock read and not a new timer: the timer looks at the
+    clock when it rings. It never waits longer than the limit between pieces, which is usually next.
 
     Args:
         timeouts: None waits for ever.
@@ -87,38 +88,61 @@ class Watchdog:
         self._heard = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._phase = "first_byte"
+        self._is_waiting = False
         self.limit: float | None = None
 
     def expect(self, phase: str, limit: float | None = None) -> None:
         """Start to wait in *phase*, by default for as long as the timeouts say."""
-        self.stop()
-        if limit is None and self._timeouts is not None:
-            limit = self._timeouts.first_byte if phase == "first_byte" else self._timeouts.idle
+        if limit is None:
+            limit = self._usual(phase)
         self._phase, self.limit = phase, limit
+        self._is_waiting = limit is not None
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         if limit is not None:
-            self._timer = self._loop.call_at(self._heard + limit, self._check)
+            self._ring_by(self._heard + limit)
 
     def touch(self) -> None:
         """Note a sign of life."""
         if self._phase == "first_byte":
             self.expect("idle")
-        elif self._timer is None:
-            self.expect(self._phase)
-        else:
+        elif self._is_waiting:
             self._heard = self._loop.time()
+        else:
+            self.expect(self._phase)
+
+    def pause(self) -> None:
+        """Stop waiting, until `touch` or `expect`."""
+        self._is_waiting = False
 
     def stop(self) -> None:
-        """Stop waiting, until `touch` or `expect`."""
+        """Stop waiting for good."""
+        self.pause()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _usual(self, phase: str) -> float | None:
+        if self._timeouts is None:
+            return None
+        return self._timeouts.first_byte if phase == "first_byte" else self._timeouts.idle
+
+    def _ring_by(self, due: float) -> None:
+        """Set the timer, unless it rings before *due* anyway."""
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        if (idle := self._usual("idle")) is not None:
+            due = min(due, self._loop.time() + idle)
+        self._timer = self._loop.call_at(due, self._check)
+
     def _check(self) -> None:
-        limit = self.limit or 0.0
-        due = self._heard + limit
+        self._timer = None
+        if not self._is_waiting:
+            return
+        due = self._heard + (self.limit or 0.0)
         if self._loop.time() < due:
-            self._timer = self._loop.call_at(due, self._check)
+            self._ring_by(due)
         else:
             self._expire(self._phase)

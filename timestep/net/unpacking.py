@@ -17,17 +17,17 @@ _KNOWN = {"gzip", "x-gzip", "deflate"}
 _DEFLATED = 8  # in the low half of the first byte of zlib's format
 
 
-async def unpacked(pieces: AsyncIterator[bytes], encoding: str | None) -> AsyncGenerator[bytes]:
-    """Yield *pieces* of a body as they are without a ``Content-Encoding``, else what they unpack to.
+def unpacked(pieces: AsyncIterator[bytes], encoding: str | None) -> AsyncIterator[bytes]:
+    """Return *pieces* of a body as they are without a ``Content-Encoding``, else what they unpack to.
 
-    Raises:
-        TransportError: They cannot be unpacked, or to more than `limits.LONGEST` bytes.
+    Iterating raises `TransportError` when they cannot be unpacked, or to more than `limits.LONGEST`
+    bytes.
     """
     name = (encoding or "identity").strip().lower()
-    if name == "identity":
-        async for piece in pieces:
-            yield piece
-        return
+    return pieces if name == "identity" else _unpacked(pieces, name)
+
+
+async def _unpacked(pieces: AsyncIterator[bytes], name: str) -> AsyncGenerator[bytes]:
     if name not in _KNOWN:
         raise TransportError("exchange", PACKED)
     body = _Packed(name)

@@ -88,11 +88,12 @@ def settings_to_fields(settings: ModelSettings, model: OllamaModelOptions) -> Re
 
 def _options(model: OllamaModelOptions, fields: RequestFields) -> None:
     """Merge the options of the settings, which nothing has checked yet, over the model's."""
-    asked = fields.options
-    try:
-        merged = {**model.options, **asked, **check_options(asked)}
-    except ValueError as exc:
-        raise UnsupportedInputError(f"{exc}.") from exc
+    merged = dict(model.options)
+    if asked := fields.options:
+        try:
+            merged |= {**asked, **check_options(asked)}
+        except ValueError as exc:
+            raise UnsupportedInputError(f"{exc}.") from exc
     fields.options = {name: value for name, value in merged.items() if value is not None}
     fields.ignored += unknown_options(fields.options)
 
