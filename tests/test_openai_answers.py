@@ -444,7 +444,7 @@ async def test_a_long_event_is_left(openai_server, run, is_ended, monkeypatch):
     body = events(ended("response.completed", metadata={"a": "x" * 2_000_000}))
     openai_server.body = body if is_ended else body[:-9]
 
-    with pytest.raises(BrokenAnswerError, match="sent more than 1,000,000 bytes for"):
+    with pytest.raises(BrokenAnswerError, match="sent .*more than 1,000,000 bytes"):
         await ask(run, openai_server, use_responses=True)
 
 
@@ -460,7 +460,7 @@ async def test_a_long_answer_is_checked_apart_and_passed_on_in_pieces(monkeypatc
 
     pieces = await passed_on([long, short], url=URL.replace("chat/completions", "responses"))
 
-    assert is_checked == [long]
+    assert is_checked == [long.removeprefix(b"data: ").strip()]
     assert b"".join(pieces) == long + short
     assert max(map(len, pieces)) == 1 << 20
 

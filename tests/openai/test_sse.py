@@ -72,3 +72,42 @@ def test_every_split_of_the_bytes_gives_the_same_events(lines, ends, cuts):
     body = ends.join(lines)
     at = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
     assert read(*(body[a:b] for a, b in itertools.pairwise(at))) == read(body)
+
+
+DOCUMENTS = {
+    "an object": b'{"a": 1}\n\ndata: b\n\n',
+    "a list": b"[1]",
+    "a page": b"<html>\n\n</html>",
+    "behind a byte order mark": b"\xef\xbb\xbf{}",
+    "behind white space": b" \r\n\n{}",
+}
+
+
+@pytest.mark.parametrize("size", [1, 100])
+@pytest.mark.parametrize("body", DOCUMENTS.values(), ids=DOCUMENTS)
+def test_a_document_is_kept_to_its_end_and_holds_no_events(body, size):
+    splitter = EventSplitter()
+
+    events = [splitter.feed(body[at : at + size]) for at in range(0, len(body), size)]
+
+    assert not any(events)
+    assert splitter.flush() == []
+    assert bytes(splitter.document) == body.removeprefix(b"\xef\xbb\xbf").lstrip()
+
+
+@pytest.mark.parametrize("body", [b"data: a\n\n{}", b": {\n\n"])
+def test_events_are_no_document(body):
+    splitter = EventSplitter()
+    splitter.feed(body)
+
+    assert splitter.document is None
+
+
+@pytest.mark.parametrize(
+    ("body", "what"), [(b"{" + b" " * 20, "a document"), (b"data: " + b"a" * 20, "an event")]
+)
+def test_what_is_too_long_is_told_in_bytes(body, what):
+    splitter = EventSplitter(longest=20)
+    splitter.feed(body)
+
+    assert splitter.excess == f"{what} of more than 20 bytes"

@@ -26,7 +26,6 @@ NOT_JSON = object()
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
 _UNFINISHED = ("queued", "in_progress", "cancelled")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
-_FIELDS = {b"", b"data", b"event", b"id", b"retry"}  # a comment has an empty name
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
@@ -77,24 +76,22 @@ class CheckedResponse:
             return self._refusal(document["error"])
         return self.broken("answered with JSON and not with the stream it was asked for")
 
-    def check_event(self, raw: bytes) -> bytes:
-        """Return what the SDK gets of the event *raw*; nothing when it has no data."""
-        if self._is_ended:
+    def check_event(self, name: str, data: bytes) -> bytes:
+        """Return what the SDK gets of the event *name* with *data*; nothing when it has none."""
+        if self._is_ended or not data.strip():
             return b""
-        data = _data_in(raw)
-        if data is None:
-            raise self.not_events(raw)
-        if not data:
-            return b""  # such as a comment that keeps the connection open
         if data.startswith(b"[DONE]"):
             if not self.is_whole:
                 raise self.broken("ended its stream before the answer")
             self._is_ended = self.is_whole = True
             return b"data: [DONE]\n\n"
-        event = self._event_in(raw, data)
+        event = self._event_in(data)
         if event.get("error"):
             raise self._refusal(event["error"])
-        return raw if self._note(event) else b"data: " + self._masked_text(event) + b"\n\n"
+        if not self._note(event):
+            return b"data: " + self._masked_text(event) + b"\n\n"
+        lines = data.replace(b"\n", b"\ndata: ")
+        return (f"event: {name}\n".encode() if name else b"") + b"data: " + lines + b"\n\n"
 
     def _note(self, event: dict[str, Any]) -> bool:
         """Note how far *event* brings the answer; False when it reports a failure."""
@@ -148,9 +145,9 @@ class CheckedResponse:
         if has_too_many_values(text):
             raise self.broken(f"sent JSON of more than {MOST_VALUES:,} values")
 
-    def _event_in(self, raw: bytes, data: bytes) -> dict[str, Any]:
+    def _event_in(self, data: bytes) -> dict[str, Any]:
         self._check_values(data)
-        event = parsed(data) if _is_utf8(raw) else NOT_JSON
+        event = parsed(data) if _is_utf8(data) else NOT_JSON
         if event is NOT_JSON:
             raise self.broken("sent an event that is not JSON")
         if not isinstance(event, dict):
@@ -231,17 +228,6 @@ def _are_counts(usage: object) -> bool:
     if isinstance(usage, dict):
         return all(map(_are_counts, cast("dict[str, object]", usage).values()))
     return usage is None or (isinstance(usage, int | float) and not isinstance(usage, bool))
-
-
-def _data_in(event: bytes) -> bytes | None:
-    """The data of *event*, empty when it has none; None when *event* is something else."""
-    line = event.rstrip(b"\r\n")
-    if line.startswith(b"data:") and b"\n" not in line and b"\r" not in line:
-        return line[5:].lstrip(b" ")  # as nearly all events are
-    fields = [line.partition(b":")[::2] for line in event.splitlines() if line]
-    if fields and not any(name in _FIELDS for name, _ in fields):
-        return None
-    return b"\n".join(value.removeprefix(b" ") for name, value in fields if name == b"data")
 
 
 def _is_text(value: object) -> bool:

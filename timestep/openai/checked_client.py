@@ -7,9 +7,9 @@ a failure appears in errors, spans and logs, so a key it repeats is taken out fi
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import httpx2
@@ -48,10 +48,10 @@ from timestep.openai.checked_answers import (
     parsed,
 )
 from timestep.openai.failures import Failures
+from timestep.openai.sse import EventSplitter, ServerSentEvent
 
 T = TypeVar("T")
 
-_END_OF_EVENT = re.compile(rb"\n\n|\n\r\n|\r\r")
 _PIECE = 1 << 20
 """How many bytes are read at once in the task of the event loop. More are read in a thread."""
 
@@ -243,23 +243,29 @@ class _Told(httpx2.AsyncByteStream):
 
 
 async def _events(response: httpx2.Response, answer: CheckedResponse) -> AsyncIterator[bytes]:
-    """The events of *response* as they come, each checked; one is held at a time."""
-    held, looked_through = bytearray(), 0
-    async for piece in _pieces(response, answer, LONGEST):
-        held += piece
-        while end := _end_of_event(held, max(0, looked_through - 2)):
-            event = bytes(memoryview(held)[:end])
-            del held[:end]
-            looked_through = 0
-            if passed_on := await _apart(answer.check_event, event):
-                yield passed_on
-        looked_through = len(held)
-        if looked_through > LONGEST_WITH_IMAGES:
-            raise answer.too_long("an event", LONGEST_WITH_IMAGES)
-    if held.strip() and (passed_on := await _apart(answer.check_event, bytes(held))):
-        yield passed_on + b"\n\n"  # the SDK would drop an event without its end
+    """The events of *response* as they come, each checked."""
+    is_empty = True
+    async for name, data in _split(response, answer):
+        is_empty = False
+        if passed_on := await _apart(partial(answer.check_event, name), data):
+            yield passed_on
     if not answer.is_whole:
-        raise answer.broken("broke off its answer")
+        raise answer.broken("answered with nothing" if is_empty else "broke off its answer")
+
+
+async def _split(
+    response: httpx2.Response, answer: CheckedResponse
+) -> AsyncIterator[ServerSentEvent]:
+    events = EventSplitter(LONGEST_WITH_IMAGES)
+    async for piece in _pieces(response, answer, LONGEST):
+        for event in events.feed(piece):
+            yield event
+        if events.excess:
+            raise answer.broken(f"sent {events.excess}")
+    for event in events.flush():
+        yield event
+    if events.document is not None:
+        raise answer.not_events(bytes(events.document))
 
 
 async def _pieces(
@@ -378,12 +384,6 @@ def _forget_secrets(request: httpx2.Request, mask: Callable[[str], str]) -> None
             request.headers[name] = shown
     if (shown := mask(str(request.url))) != str(request.url):
         request.url = httpx2.URL(shown)
-
-
-def _end_of_event(held: bytearray, start: int) -> int:
-    """Where the first event that *held* has whole ends, looked for from *start*; else 0."""
-    found = _END_OF_EVENT.search(held, start)
-    return 0 if found is None else found.end()
 
 
 def _like(response: httpx2.Response, mask: Callable[[str], str], **body: Any) -> httpx2.Response:

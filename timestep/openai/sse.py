@@ -1,5 +1,12 @@
 """Server-sent events, read from the bytes of a body. Pure.
 
+A reader passes these states:
+
+    unread    Nothing but white space has come.
+    events    The body is a stream of server-sent events.
+    document  The body began as JSON or HTML does: the server answered whole, or with an error. It is
+              kept to its end.
+
 Source: the WHATWG HTML standard, section "Server-sent events" (parsing an event stream). One rule is
 milder than the standard: an event that the end of the body cuts off is kept, because servers leave
 out the last blank line.
@@ -11,7 +18,7 @@ from timestep.net.limits import LONGEST_JSON, MOST_DATA_LINES, MOST_EMPTY_LINES
 from timestep.net.lines import LineSplitter
 
 _BOM = b"\xef\xbb\xbf"
-_TOO_LONG = f"an event of more than {LONGEST_JSON >> 20} MiB"
+_DOCUMENT = (b"{", b"[", b"<")
 
 
 ServerSentEvent: TypeAlias = tuple[str, bytes]
@@ -25,7 +32,11 @@ class EventSplitter:
     Lines end at CR, LF or CRLF and at no other character. Comments, unknown fields and events without
     data are skipped; so are keepalives such as a line of one space or of NUL bytes.
 
+    Args:
+        longest: How many bytes an event or a document may have.
+
     Attributes:
+        document: The body so far, if it is no stream of events; else None.
         excess: What the body has too many of, by `timestep.net.limits`; nothing is read after it.
     """
 
@@ -34,14 +45,20 @@ class EventSplitter:
         "_begin",
         "_data",
         "_idle_lines",
+        "_is_unread",
         "_lines",
+        "_longest",
         "_name",
         "_size",
+        "document",
         "excess",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int = LONGEST_JSON) -> None:
+        self._longest = longest
         self._begin: bytes | None = b""  # while these bytes may become a byte order mark
+        self._is_unread = True
+        self.document: bytearray | None = None
         self._lines = LineSplitter()
         self._data: list[bytes] = []
         self._size = 0  # of the event so far
@@ -54,11 +71,16 @@ class EventSplitter:
         """Return the events that *data* completes."""
         if self._begin is not None:
             data = self._without_bom(self._begin + data)
+        if self._is_unread:
+            data = self._begun(data.lstrip())
+        if self.document is not None:
+            self.document += data
+            self._check_size("a document", len(self.document))
+            return []
         if self._after_cr or b"\r" in data:
             data = self._with_plain_line_ends(data)
         events = self._events(self._lines.feed(data))
-        if self._size + self._lines.waiting > LONGEST_JSON and not self.excess:
-            self.excess = _TOO_LONG
+        self._check_size("an event", self._size + self._lines.waiting)
         return events
 
     def flush(self) -> list[ServerSentEvent]:
@@ -71,6 +93,18 @@ class EventSplitter:
             return b""
         self._begin = None
         return data.removeprefix(_BOM)
+
+    def _begun(self, data: bytes) -> bytes:
+        """Return *data*, after its first bytes said what the body is."""
+        if data:
+            self._is_unread = False
+            if data.startswith(_DOCUMENT):
+                self.document = bytearray()
+        return data
+
+    def _check_size(self, what: str, size: int) -> None:
+        if size > self._longest and not self.excess:
+            self.excess = f"{what} of more than {self._longest:,} bytes"
 
     def _with_plain_line_ends(self, data: bytes) -> bytes:
         if not data:
@@ -87,8 +121,8 @@ class EventSplitter:
         events: list[ServerSentEvent] = []
         for line in lines:
             self._size += len(line)
-            if self._size > LONGEST_JSON and not self.excess:
-                self.excess = _TOO_LONG
+            if self._size > self._longest:
+                self._check_size("an event", self._size)
             if self.excess:
                 break
             if not line:

@@ -1,14 +1,6 @@
 """One answer of ``/chat/completions``, read into chunks. Pure.
 
-A reader passes these states:
-
-    unread    Nothing but white space has come.
-    events    The body is a stream of server-sent events, as it was asked for.
-    document  The body began as JSON or HTML does: the server answered whole, or with an error. It is
-              kept to its end and read as one event.
-    ended     The answer is over. Nothing that follows counts.
-
-An answer ends at ``[DONE]`` behind a finish reason, or at the proper end of the HTTP body behind either
+A body that is a document and no stream of events is read as one event. An answer ends at ``[DONE]`` behind a finish reason, or at the proper end of the HTTP body behind either
 of the two. What ends otherwise broke off.
 
 Source: the recordings in ``tests/wire-openai``.
@@ -21,7 +13,7 @@ from jiter import from_json
 
 from timestep.answer.chunks import Chunk, Failure
 from timestep.errors import TimestepError
-from timestep.net.limits import LONGEST, LONGEST_JSON, MOST_VALUES, has_too_many_values
+from timestep.net.limits import LONGEST, MOST_VALUES, has_too_many_values
 from timestep.net.origin import Origin
 from timestep.openai.completion import Completion
 from timestep.openai.failures import broken
@@ -44,8 +36,7 @@ class ChatReader:
         self._origin = origin
         self._url = url
         self._completion = Completion(origin, url)
-        self._events: EventSplitter | None = None
-        self._document: bytearray | None = None
+        self._events = EventSplitter()
         self._is_done = False  # [DONE] has come
         self._has_ended = False
         self._size = 0
@@ -65,27 +56,8 @@ class ChatReader:
         self._size += len(data)
         if self._size > LONGEST:
             return self._too_much(f"more than {LONGEST:,} bytes for one answer")
-        return self._feed(data)
-
-    def _feed(self, data: bytes) -> list[Chunk]:
-        if self._events is not None:
-            return self._read_events(self._events, data)
-        if self._document is None:
-            data = data.lstrip()
-            if not data:
-                return []
-            if not data.startswith((b"{", b"[", b"<")):
-                self._events = EventSplitter()
-                return self._feed(data)
-            self._document = bytearray()
-        self._document += data
-        if len(self._document) > LONGEST_JSON:
-            return self._too_much(f"a document of more than {LONGEST_JSON >> 20} MiB")
-        return []
-
-    def _read_events(self, events: EventSplitter, data: bytes) -> list[Chunk]:
-        chunks = self._read(events.feed(data))
-        return [*chunks, *self._too_much(events.excess)] if events.excess else chunks
+        chunks = self._read(self._events.feed(data))
+        return [*chunks, *self._too_much(excess)] if (excess := self._events.excess) else chunks
 
     def _too_much(self, what: str) -> list[Chunk]:
         """Return the failure of an answer that holds *what*; nothing once it has ended."""
@@ -98,9 +70,9 @@ class ChatReader:
         """Return the chunks of what is left; a `Failure` if the answer is not whole."""
         if self._has_ended:
             return []
-        if self._document is not None:
-            return self._read_document(bytes(self._document))
-        chunks = self._read(self._events.flush()) if self._events else []
+        if self._events.document is not None:
+            return self._read_document(bytes(self._events.document))
+        chunks = self._read(self._events.flush())
         if self._has_ended:
             return chunks
         begun = self._completion.has_begun
