@@ -65,6 +65,7 @@ def answer(model: str, turn: int = 0) -> Answer:
     return replace(made, every=int(match["ms"] or 0) / 1000)
 
 
+@cache  # what is compared costs no contender anything
 def shown(model: str, turn: int = 0) -> str:
     """The text a client must see: the pieces, then each call's name."""
     made = answer(model, turn)

@@ -55,10 +55,15 @@ def plain_words(markdown: str) -> str:
 
     A mark counts only where Markdown reads it as one: ``2 * 3``, ``**kwargs`` and ``__init__`` stay.
     """
+    if not _SIGN.search(markdown):
+        return markdown
     for mark, words in _MARKS:
         markdown = mark.sub(words, markdown)
     return markdown
 
+
+_SIGN = re.compile(r"[`~#>\[*]")
+"""A sign that every mark has."""
 
 _EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})(?=[^\s*])([^*\n]*[^\s*])\1(?![\w*])")
 _MARKS = (
