@@ -218,7 +218,7 @@ def response() -> Target:
         with suppress(TimestepError, OpenAIError):
             answer.check_whole(body)
         with suppress(TimestepError, OpenAIError):
-            if told := answer.check_event(b"data: " + body + b"\n\n"):
+            if told := answer.check_event("", body):
                 construct_type(type_=ResponseStreamEvent, value=json.loads(told[6:]))
 
     return target
