@@ -25,7 +25,6 @@ from agents import (
     TResponseInputItem,
 )
 from agents.items import TResponseStreamEvent
-from openai.types.responses.response_prompt_param import ResponsePromptParam
 
 from timestep.answer import ids
 from timestep.answer.defaults import without_implicit
@@ -63,7 +62,7 @@ class ModelCall:
     """The arguments of one model call.
 
     Attributes:
-        elsewhere: State that only OpenAI's servers keep, by the name of its argument.
+        elsewhere: State that only OpenAI's servers keep, by the name of its argument. Most are None.
     """
 
     instructions: str | None
@@ -74,6 +73,11 @@ class ModelCall:
     handoffs: list[Handoff[Any, Any]]
     tracing: ModelTracing
     elsewhere: Mapping[str, object]
+
+    @property
+    def state(self) -> list[str]:
+        """The names of the arguments that stand for state elsewhere."""
+        return [name for name, value in self.elsewhere.items() if value is not None]
 
 
 class WireRequest(TracedRequest, Protocol):
@@ -238,10 +242,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         output_schema: AgentOutputSchemaBase | None,
         handoffs: list[Handoff[Any, Any]],
         tracing: ModelTracing,
-        *,
-        previous_response_id: str | None = None,
-        conversation_id: str | None = None,
-        prompt: ResponsePromptParam | None = None,
+        **elsewhere: object,
     ) -> ModelResponse:
         """Return the whole answer.
 
@@ -256,7 +257,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
             output_schema,
             handoffs,
             tracing,
-            elsewhere(previous_response_id, conversation_id, prompt),
+            elsewhere,
         )
         del model_settings  # a crash report shows variables, and extra_headers may hold a key
         run = _Run(call, self._span(call), is_streamed=False)
@@ -282,10 +283,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         output_schema: AgentOutputSchemaBase | None,
         handoffs: list[Handoff[Any, Any]],
         tracing: ModelTracing,
-        *,
-        previous_response_id: str | None = None,
-        conversation_id: str | None = None,
-        prompt: ResponsePromptParam | None = None,
+        **elsewhere: object,
     ) -> AsyncIterator[TResponseStreamEvent]:
         """Yield the answer as it arrives, in the events of OpenAI's Responses API.
 
@@ -304,7 +302,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
             output_schema,
             handoffs,
             tracing,
-            elsewhere(previous_response_id, conversation_id, prompt),
+            elsewhere,
         )
         del model_settings  # a crash report shows variables, and extra_headers may hold a key
         run = _Run(call, self._span(call), is_streamed=True)
@@ -380,17 +378,3 @@ class WireModel(Model, ABC, Generic[RequestT]):
             host=self._host,
             implementation=self._implementation,
         )
-
-
-def elsewhere(
-    previous_response_id: str | None,
-    conversation_id: str | None,
-    prompt: ResponsePromptParam | None,
-) -> dict[str, object]:
-    """Return the arguments that name state which only OpenAI's servers keep."""
-    state = {
-        "previous_response_id": previous_response_id,
-        "conversation_id": conversation_id,
-        "prompt": prompt,
-    }
-    return {name: value for name, value in state.items() if value is not None}

@@ -19,20 +19,15 @@ from datetime import timedelta
 from typing import Any
 
 from agents import (
-    AgentOutputSchemaBase,
-    Handoff,
     Model,
     ModelProvider,
     ModelResponse,
     ModelSettings,
-    ModelTracing,
     RunConfig,
-    Tool,
     ToolExecutionConfig,
     TResponseInputItem,
 )
 from agents.items import TResponseStreamEvent
-from openai.types.responses.response_prompt_param import ResponsePromptParam
 from pydantic import TypeAdapter
 from restate import RunOptions, TerminalError
 from restate.exceptions import RetryableError
@@ -93,14 +88,8 @@ class _JournaledModel(Model):
         system_instructions: str | None,
         input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
         model_settings: ModelSettings,
-        tools: list[Tool],
-        output_schema: AgentOutputSchemaBase | None,
-        handoffs: list[Handoff[Any, Any]],
-        tracing: ModelTracing,
-        *,
-        previous_response_id: str | None = None,
-        conversation_id: str | None = None,
-        prompt: ResponsePromptParam | None = None,
+        *others: Any,
+        **state: Any,
     ) -> ModelResponse:
         """Return the answer in the journal, or else ask the model and write its answer there.
 
@@ -111,16 +100,7 @@ class _JournaledModel(Model):
         async def ask() -> ModelResponse:
             with clients_do_not_retry(), _as_restate_understands():
                 return await self._provider.get_model(self._name).get_response(
-                    system_instructions,
-                    input,
-                    without_retries(model_settings),
-                    tools,
-                    output_schema,
-                    handoffs,
-                    tracing,
-                    previous_response_id=previous_response_id,
-                    conversation_id=conversation_id,
-                    prompt=prompt,
+                    system_instructions, input, without_retries(model_settings), *others, **state
                 )
 
         name = f"ask {self._name or 'the default model'}"

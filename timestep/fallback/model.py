@@ -20,7 +20,6 @@ from agents import (
     TResponseInputItem,
 )
 from agents.items import TResponseStreamEvent
-from openai.types.responses.response_prompt_param import ResponsePromptParam
 
 from timestep.errors import (
     AllModelsFailedError,
@@ -108,10 +107,7 @@ class FallbackModel(Model):
         output_schema: AgentOutputSchemaBase | None,
         handoffs: list[Handoff[Any, Any]],
         tracing: ModelTracing,
-        *,
-        previous_response_id: str | None = None,
-        conversation_id: str | None = None,
-        prompt: ResponsePromptParam | None = None,
+        **state: Any,
     ) -> ModelResponse:
         """Return the answer of the first model that gives one.
 
@@ -121,8 +117,7 @@ class FallbackModel(Model):
         """
         settings = Unshown(model_settings)  # extra_headers may hold a key
         del model_settings
-        state = (previous_response_id, conversation_id, prompt)
-        round_ = self._begin(tracing, is_stateful=any(state))
+        round_ = self._begin(tracing, is_stateful=any(state.values()))
         for name, model in round_:
             try:
                 with round_.haste():
@@ -134,9 +129,7 @@ class FallbackModel(Model):
                         output_schema,
                         handoffs,
                         tracing,
-                        previous_response_id=previous_response_id,
-                        conversation_id=conversation_id,
-                        prompt=prompt,
+                        **state,
                     )
             except Exception as exc:
                 if not round_.goes_on(exc):
@@ -155,10 +148,7 @@ class FallbackModel(Model):
         output_schema: AgentOutputSchemaBase | None,
         handoffs: list[Handoff[Any, Any]],
         tracing: ModelTracing,
-        *,
-        previous_response_id: str | None = None,
-        conversation_id: str | None = None,
-        prompt: ResponsePromptParam | None = None,
+        **state: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
         """Yield the events of the first model that shows something.
 
@@ -168,8 +158,7 @@ class FallbackModel(Model):
         """
         settings = Unshown(model_settings)  # extra_headers may hold a key
         del model_settings
-        state = (previous_response_id, conversation_id, prompt)
-        round_ = self._begin(tracing, is_stateful=any(state))
+        round_ = self._begin(tracing, is_stateful=any(state.values()))
         for name, model in round_:
             events = model.stream_response(
                 system_instructions,
@@ -179,9 +168,7 @@ class FallbackModel(Model):
                 output_schema,
                 handoffs,
                 tracing,
-                previous_response_id=previous_response_id,
-                conversation_id=conversation_id,
-                prompt=prompt,
+                **state,
             )
             try:
                 try:

@@ -136,7 +136,7 @@ class OllamaModel(WireModel[ChatRequest]):
             output_schema,
             list(handoffs),
             tracing,
-            {name: value for name, value in elsewhere.items() if value is not None},
+            elsewhere,
         )
         if not isinstance(self._source, Wire | Pool):
             raise ConfigurationError(
@@ -233,7 +233,7 @@ class OllamaModel(WireModel[ChatRequest]):
 
     async def _prepare(self, call: ModelCall) -> ChatRequest:
         """Return the request for *call*; ask the server what the model can do where that matters."""
-        self._warnings.ignored([f"{name} (Ollama keeps no state)" for name in call.elsewhere])
+        self._warnings.ignored([f"{name} (Ollama keeps no state)" for name in call.state])
         tools = self._tools.convert(call.tools, call.handoffs)
         offers = bool(tools) and call.settings.tool_choice != "none"
         fields = settings_to_fields(call.settings, self._options)

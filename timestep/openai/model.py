@@ -115,7 +115,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         return self._wire.origin(self.model, request.headers)
 
     async def _prepare(self, call: ModelCall) -> ChatRequest:
-        self._warnings.ignored([f"{name} (the server keeps no state)" for name in call.elsewhere])
+        self._warnings.ignored([f"{name} (the server keeps no state)" for name in call.state])
         endpoint, options = self._wire.endpoint, self._options
         made = chat_body(
             Ask(
