@@ -7,7 +7,7 @@ Source: openai ``types/responses/response_stream_event.py`` (3.52); the order of
 openai-agents ``agents.testing.ScriptedModel`` 0.24.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -96,29 +96,25 @@ class EventWriter:
     """Writes the events of one response, in order, onto a list.
 
     Args:
-        response_id: The id of the response.
+        new_id: Makes the id of the response.
         model: The name the caller asked for.
         created_at: Unix time.
         is_read: False if no events are needed.
     """
 
-    __slots__ = ("_base", "_is_read", "_sequence", "events")
+    __slots__ = ("_base", "_created_at", "_is_read", "_model", "_new_id", "_sequence", "events")
+
+    _base: dict[str, Any]
 
     def __init__(
-        self, *, response_id: str, model: str, created_at: float, is_read: bool = True
+        self, *, new_id: Callable[[], str], model: str, created_at: float, is_read: bool = True
     ) -> None:
         self.events: Events = []
         self._is_read = is_read
         self._sequence = 0
-        self._base: dict[str, Any] = {
-            "id": response_id,
-            "created_at": created_at,
-            "model": model,
-            "object": "response",
-            "parallel_tool_calls": True,
-            "tool_choice": "auto",
-            "tools": [],
-        }
+        self._new_id = new_id
+        self._model = model
+        self._created_at = created_at
 
     def take(self) -> Events:
         """Return the events written since the last call."""
@@ -132,6 +128,15 @@ class EventWriter:
         """Open the response."""
         if not self._is_read:
             return
+        self._base = {
+            "id": self._new_id(),
+            "created_at": self._created_at,
+            "model": self._model,
+            "object": "response",
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": [],
+        }
         begun = self._response("in_progress", [])
         self._write(ResponseCreatedEvent, {"response": begun, "type": "response.created"})
         self._write(ResponseInProgressEvent, {"response": begun, "type": "response.in_progress"})

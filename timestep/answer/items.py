@@ -73,7 +73,7 @@ class Items:
     ) -> None:
         self.output: list[ResponseOutputItem] = []
         self._writer = EventWriter(
-            response_id=ids.response(), model=model, created_at=created_at, is_read=is_streamed
+            new_id=ids.response, model=model, created_at=created_at, is_read=is_streamed
         )
         self._data: dict[str, Any] = {"model": model}
         self._ids = ids

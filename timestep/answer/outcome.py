@@ -224,8 +224,7 @@ def _refuse_cut(reply: Reply) -> None:
     """Refuse calls in a cut answer, and an answer that a content filter left empty."""
     calls = [*reply.calls, *(call.name for _, call in reply.held_calls)]
     refuse_cut_calls(calls, reply.done_reason, reply.origin, reply.rules)
-    has_text = reply.items.has_words or bool(reply.text.held.strip())
-    if reply.was_filtered and not has_text:
+    if reply.was_filtered and not (reply.items.has_words or reply.text.held.strip()):
         raise _filtered("before it said anything", reply.origin)
 
 

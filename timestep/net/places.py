@@ -47,8 +47,10 @@ class Places:
 
     def _take(self) -> asyncio.Future[None] | None:
         """Take a place, or return the future that is done once one is ours."""
+        if self.count is None:
+            return None
         with self._lock:
-            if self.count is None or self._taken < self.count:
+            if self._taken < self.count:
                 self._taken += 1
                 return None
             turn = asyncio.get_running_loop().create_future()
@@ -57,6 +59,8 @@ class Places:
 
     def _leave(self) -> None:
         """Hand the place on to the one who waits longest."""
+        if self.count is None:
+            return
         with self._lock:
             while self._waiting:
                 turn = self._waiting.popleft()

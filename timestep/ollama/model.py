@@ -1,7 +1,8 @@
 """`OllamaModel`: one Ollama model as the Agents SDK calls it."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Unpack
 
 from agents import (
@@ -295,10 +296,11 @@ class OllamaModel(WireModel[ChatRequest]):
             )
 
 
-def _rules(model: str, options: OllamaModelOptions, abilities: Abilities) -> Rules:
-    """Return what *options* say about reading an answer."""
+def _rules(model: str, options: OllamaModelOptions, abilities: Abilities) -> Callable[..., Rules]:
+    """Return what makes the rules for reading an answer, with those that *options* decide."""
     thinks = "thinking" in (abilities.capabilities or ())
-    return Rules(
+    return partial(
+        Rules,
         text_calls=applies_to(model, options.text_calls),
         think_tags=not thinks and applies_to(model, options.think_tags),
         limits="max_tokens or num_ctx",

@@ -4,7 +4,8 @@ Ollama has no ``tool_choice``, and a ``format`` keeps models from calling tools.
 says by which rules its answer is read.
 """
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from agents import AgentOutputSchemaBase, ModelSettings
@@ -118,7 +119,7 @@ def build_request(
     output: AgentOutputSchemaBase | None,
     abilities: Abilities,
     emulate_tools: bool,
-    rules: Rules | None = None,
+    rules: Callable[..., Rules] = Rules,
 ) -> ChatRequest:
     """Return the request for one model call.
 
@@ -131,7 +132,7 @@ def build_request(
         output: The schema of a structured final answer, None or plain text for free text.
         abilities: Of the model and its endpoint.
         emulate_tools: Describe the tools in words when the model has no tool support.
-        rules: What is known of how the answer is read; the request decides the rest.
+        rules: Makes the rules for reading the answer, of which the request decides some.
 
     Raises:
         UnsupportedInputError: ``tool_choice`` names no tool of the agent.
@@ -171,8 +172,7 @@ def build_request(
     return ChatRequest(
         body=draft.body,
         headers=fields.headers,
-        rules=replace(
-            rules or Rules(),
+        rules=rules(
             reading=draft.reading,
             tools=tuple(tool.name for tool in draft.tools),
             must_call=draft.must_call,
