@@ -168,6 +168,7 @@ BAD = {
     "an unknown role": (chat(messages=[{"role": "robot"}]), "is not a role"),
     "a stream": (chat(stream=True), "does not stream"),
     "two choices": (chat(n=2), "one answer"),
+    "choices that are a list": (chat(n=[]), "one answer"),
     "a wrong type": (chat(temperature="hot"), "body.temperature"),
     "a schema that is not a schema": (
         chat(response_format={"type": "json_schema", "json_schema": {"schema": {"type": 5}}}),

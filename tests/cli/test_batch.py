@@ -107,7 +107,9 @@ def test_failures_stand_in_a_file_of_their_own_and_are_asked_again_on_request(
     assert "1 failed (ModelNotFoundError 1)" in result.stderr
     [failed] = rows(tmp_path / "out.errors.jsonl")
     assert failed["error"]["code"] == "ModelNotFoundError"
-    assert invoke("batch", "in.jsonl", "out.jsonl").exit_code == 0
+    again = invoke("batch", "in.jsonl", "out.jsonl")
+    assert again.exit_code == 1
+    assert "2 done before; 1 failed before (--retry-errors" in again.stderr
     assert len(server.chats) == 3
     assert invoke("batch", "in.jsonl", "out.jsonl", "--retry-errors").exit_code == 0
     assert len(rows(tmp_path / "out.jsonl")) == 3
@@ -273,6 +275,7 @@ def test_the_summary_can_be_read_by_a_program(invoke, server, tmp_path):
     assert summary == {
         "lines": 3,
         "done_before": 0,
+        "failed_before": 0,
         "answered": 3,
         "failed": 0,
         "failures": {},
@@ -289,7 +292,7 @@ def test_the_cost_is_told_where_prices_are_known():
     costs = {}
     for name in ("gpt-4o-mini", "ollama/m", "both"):
         [line] = read_values([{"prompt": "hi", "model": name}], Defaults())
-        summary = Summary(1, 0, settings)
+        summary = Summary(1, 0, 0, settings)
         summary.add(Result(line, {}, "hello", None, usage, 1, 0.1))
         costs[name] = summary.cost()
     assert costs == {"gpt-4o-mini": pytest.approx(0.21), "ollama/m": None, "both": None}
@@ -321,6 +324,48 @@ def test_an_agent_answers_with_its_tools(invoke, server, tmp_path):
     assert row["response"]["body"]["choices"][0]["message"]["content"] == "It is 8."
 
 
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ({"instructions": "Be brief."}, []),
+        ({}, ["--instructions", "Be brief."]),
+        ({}, ["--output-schema", "schema.json"]),
+    ],
+)
+def test_what_an_agent_has_itself_is_refused(invoke, server, tmp_path, line, options):
+    (tmp_path / "desk.py").write_text("from agents import Agent\ndesk = Agent(name='desk')\n")
+    (tmp_path / "schema.json").write_text('{"type": "object"}')
+    write(tmp_path, {**prompts(1)[0], **line})
+    result = invoke("batch", "in.jsonl", "out.jsonl", "--agent", "desk.py:desk", *options)
+    assert result.exit_code == 2
+    assert "line 1: the agent has its own instructions, tools and schema" in result.stderr
+    assert server.chats == []
+
+
+def test_another_agent_than_before_is_refused(invoke, server, tmp_path):
+    agents = "from agents import Agent\ndesk = Agent(name='desk')\nother = Agent(name='other')\n"
+    (tmp_path / "desk.py").write_text(agents)
+    server.reply(shout, times=None)
+    write(tmp_path, *prompts(2))
+    command = ["batch", "in.jsonl", "out.jsonl"]
+    invoke(*command, "--agent", "desk.py:desk", "--limit", "1")
+    for agent in ([], ["--agent", "desk.py:other"]):
+        result = invoke(*command, *agent)
+        assert result.exit_code == 2
+        assert "or agent, have changed since they got a row in out.jsonl: 1." in result.stderr
+    assert invoke(*command, "--agent", "desk.py:desk").exit_code == 0
+    assert len(server.chats) == 2
+
+
+def test_a_model_that_does_not_exist_is_told_before_anything_is_sent(invoke, server, tmp_path):
+    write(tmp_path, *prompts(1), {"id": "x", "prompt": "Hi", "model": "lab/m"})
+    result = invoke("batch", "in.jsonl", "out.jsonl")
+    assert result.exit_code == 2
+    assert "line 2: Unknown prefix: lab." in result.stderr
+    assert server.chats == []
+    assert not (tmp_path / "out.errors.jsonl").exists()
+
+
 def test_short_lines_are_answered_in_a_schema(invoke, server, tmp_path):
     server.reply('{"city": "Paris"}')
     (tmp_path / "schema.json").write_text(
@@ -336,6 +381,7 @@ def test_short_lines_are_answered_in_a_schema(invoke, server, tmp_path):
     [
         (["missing.jsonl", "out.jsonl"], "missing.jsonl cannot be read"),
         (["in.jsonl", "no/out.jsonl"], "there is no folder no"),
+        (["in.jsonl", "-"], "OUT cannot be standard output"),
         (["in.jsonl", "out.jsonl", "--rate", "fast"], "write a number above 0"),
         (["in.jsonl", "out.jsonl", "--rate", "ollama=0"], "write a number above 0"),
         (["bad.csv", "out.jsonl"], "is not CSV in UTF-8"),

@@ -57,7 +57,7 @@ def read_chat(body: Json) -> Question:
     """
     if body.get("stream"):
         raise BadLineError("body.stream: a batch does not stream; leave it out")
-    if body.get("n") not in {None, 1}:
+    if body.get("n") not in (None, 1):
         raise BadLineError("body.n: a line gets one answer; write a line for each")
     messages = objects(body.get("messages"), "body.messages")
     where, response_format = "body.response_format", mapping(body.get("response_format"))

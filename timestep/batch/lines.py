@@ -74,12 +74,14 @@ class Defaults:
     Attributes:
         model: None for the provider's default model.
         column: The column of a CSV file, and the key of a short line, that holds the prompt.
+        agent: The name of what answers the lines, with its own instructions, tools and output type.
     """
 
     model: str | None = None
     instructions: str | None = None
     output: AgentOutputSchemaBase | None = field(default=None, repr=False)
     column: str = "prompt"
+    agent: str | None = None
 
 
 def read_file(path: Path, defaults: Defaults) -> Iterator[Line | BadLine]:
@@ -157,9 +159,17 @@ def _parsed(text: bytes) -> object:
 def _read(number: int, value: Mapping[str, Any], defaults: Defaults) -> Line | BadLine:
     read = _openai_line if "body" in value else _short
     try:
-        return read(number, value, defaults)
+        line = read(number, value, defaults)
+        return line if defaults.agent is None else _for_agent(line, defaults.agent)
     except BadLineError as exc:
         return BadLine(number, str(exc))
+
+
+def _for_agent(line: Line, agent: str) -> Line:
+    asked = line.question
+    if asked.instructions or asked.tools or asked.output:
+        raise BadLineError("the agent has its own instructions, tools and schema; leave them out")
+    return replace(line, asked=[*line.asked, agent])
 
 
 def _openai_line(number: int, value: Mapping[str, Any], defaults: Defaults) -> Line:

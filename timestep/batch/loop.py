@@ -34,7 +34,8 @@ def run(
     Args:
         lines: Lines as `read_file` gives them, or mappings such as ``{"id": "a", "prompt": "Hi"}``.
         provider: Of the models that the lines name.
-        agent: Answers every line with its tools, instead of a model alone.
+        agent: Answers every line instead of a model alone. Its own instructions, tools and output type
+            hold, not those of a line.
         concurrency: How many lines are under way at once.
         retries: How often a failure that may pass is tried again.
         rates: Limits by prefix; ``""`` holds for all others.

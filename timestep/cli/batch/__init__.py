@@ -138,17 +138,22 @@ def batch(
 
     limits = read_rates(rates, token_rates)
     prepare = Prepare(replace(context), reference, Path.cwd())
-    defaults = Defaults(model, instructions, read_output_schema(output_schema), column)
+    defaults = Defaults(model, instructions, read_output_schema(output_schema), column, reference)
     with explained(), readable(source) as path:
         lines = Source(path, defaults)
         _refuse_same(path, target)
         with Output(target, retry_errors=retry_errors) as output:
             lines.refuse_changed(output)
-            done_before = output.done_before + output.failed_before
             is_alone = reference is None
-            summary = Summary(len(lines), done_before, context.settings if is_alone else None)
+            summary = Summary(
+                len(lines),
+                output.done_before,
+                output.failed_before,
+                context.settings if is_alone else None,
+            )
             results = ask(
                 lines.waiting(output, limit),
+                lines.models,
                 prepare,
                 cluster,
                 concurrency=concurrency or prepare.concurrency(lines.models),
@@ -161,7 +166,7 @@ def batch(
                     nullcontext() if cluster is None else redirect_stdout(sys.stderr),
                     _without_old_objects(),
                     impatient_runner() as loop,
-                    progress_bar(len(lines) - done_before) as advance,
+                    progress_bar(summary.waiting) as advance,
                 ):
                     loop.run(write(results, output, summary, advance, max_errors))
             finally:
@@ -174,11 +179,13 @@ def batch(
             f"{source} was changed while it was read. All answers so far are in {target}. The same "
             "command asks the other lines."
         )
-    if summary.failed:
+    if summary.failed or summary.failed_before:
         raise click.exceptions.Exit(1)
 
 
 def _refuse_same(source: Path, target: Path) -> None:
+    if str(target) == "-":
+        raise click.UsageError("OUT cannot be standard output, because the next run reads it.")
     if target.exists() and target.samefile(source):
         raise click.UsageError(f"{target} is IN and OUT. Choose another file for the output.")
 

@@ -1,7 +1,7 @@
 """Who asks the lines: this process, or the workers of a Ray cluster."""
 
 import os
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from timestep.batch.concurrency import concurrency_for
 from timestep.cli.agent.load import load_agent
 from timestep.cli.batch.summary import Summary
 from timestep.cli.context import ConfigurationProblem, Context
-from timestep.errors import ConfigurationError
+from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.registry import MultiModelProvider
 
 
@@ -37,7 +37,7 @@ class Prepare:
         """Return the agent that ``--agent`` names."""
         return None if self.reference is None else load_agent(self.reference)
 
-    def concurrency(self, names: set[str | None]) -> int:
+    def concurrency(self, names: Iterable[str | None]) -> int:
         """Return how many lines the servers of the models called *names* take at once."""
         agent = self.agent()
         own = None if agent is None or not isinstance(agent.model, str) else agent.model
@@ -45,15 +45,33 @@ class Prepare:
 
 
 def ask(
-    lines: Iterator[Line], prepare: Prepare, cluster: str | None, **keywords: Any
+    lines: Iterator[Line],
+    models: Mapping[str | None, int],
+    prepare: Prepare,
+    cluster: str | None,
+    **keywords: Any,
 ) -> AsyncGenerator[Result]:
-    """Return the results of *lines*, which this process or a *cluster* asks."""
+    """Return the results of *lines*, which this process or a *cluster* asks.
+
+    Raises:
+        UsageError: One of *models* does not exist here; the message names its first line.
+    """
     if cluster is None:
         provider, agent = prepare()
+        for name, number in models.items():
+            if name is not None or agent is None:
+                _check(provider, name, number)
         return run(lines, provider, agent=agent, **keywords)
     from timestep.batch.cluster import run_on_ray
 
     return run_on_ray(lines, prepare, address=cluster or None, **keywords)
+
+
+def _check(provider: MultiModelProvider, name: str | None, number: int) -> None:
+    try:
+        provider.get_model(name)
+    except (ConfigurationError, UnknownModelError) as exc:
+        raise click.UsageError(f"Nothing was sent, because of\nline {number}: {exc}") from exc
 
 
 async def write(

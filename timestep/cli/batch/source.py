@@ -52,7 +52,7 @@ class Source:
     """The lines of the file at *path*, which are checked here.
 
     Attributes:
-        models: The names of models in the lines.
+        models: The names of models in the lines, each with the number of its first line.
         has_changed: True when the file was read again and had lost or changed lines.
 
     Raises:
@@ -62,7 +62,7 @@ class Source:
     def __init__(self, path: Path, defaults: Defaults) -> None:
         self._path, self._defaults = path, defaults
         self._ids = array("q")  # their hashes, as a long input has too many for their texts
-        self.models: set[str | None] = set()
+        self.models: dict[str | None, int] = {}
         self.has_changed = False
         bad: list[BadLine] = []
         for line in _explained(path, read_lines(path, defaults)):
@@ -70,7 +70,7 @@ class Source:
                 bad.append(line)
             else:
                 self._ids.append(hash(line.custom_id))
-                self.models.add(line.question.model)
+                self.models.setdefault(line.question.model, line.number)
         if not _are_unique(self._ids):
             bad = [line for line in read_file(path, defaults) if isinstance(line, BadLine)]
         if bad:
@@ -109,8 +109,9 @@ class Source:
         if changed:
             numbers = ", ".join(map(str, changed[:_SHOWN])) + (" …" if changed[_SHOWN:] else "")
             raise click.UsageError(
-                f"Lines, or their model or schema, have changed since they got a row in "
-                f"{output.path}: {numbers}. Give OUT another name, or delete those rows."
+                f"Lines, or their model, schema or agent, have changed since they got a row in "
+                f"{output.path}: {numbers}. Give OUT another name, delete those rows, or "
+                "add --retry-errors if they failed."
             )
 
 

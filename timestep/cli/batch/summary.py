@@ -16,7 +16,8 @@ class Summary:
     """The results of a batch so far."""
 
     lines: int  # how many the input has
-    done_before: int  # lines that an earlier run ended, answered or given up
+    done_before: int  # lines that an earlier run answered
+    failed_before: int  # lines that an earlier run gave up
     # Where the models of the lines are, to look up prices; None for agents, which may ask any
     # model.
     settings: Settings | None = None
@@ -42,6 +43,11 @@ class Summary:
         tokens[0] += usage.input_tokens
         tokens[1] += usage.input_tokens_details.cached_tokens
         tokens[2] += usage.output_tokens
+
+    @property
+    def waiting(self) -> int:
+        """How many lines had no row when this run began."""
+        return self.lines - self.done_before - self.failed_before
 
     @property
     def failed(self) -> int:
@@ -92,6 +98,7 @@ class Summary:
         return {
             "lines": self.lines,
             "done_before": self.done_before,
+            "failed_before": self.failed_before,
             "answered": self.answered,
             "failed": self.failed,
             "failures": dict(self.failures),
@@ -107,6 +114,8 @@ class Summary:
         parts = [f"{self.answered:,} answered"]
         if self.done_before:
             parts.append(f"{self.done_before:,} done before")
+        if self.failed_before:
+            parts.append(f"{self.failed_before:,} failed before (--retry-errors asks them again)")
         parts += self._failures()
         parts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")
         return "; ".join([*parts, *self._costs()])
