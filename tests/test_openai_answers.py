@@ -444,7 +444,7 @@ async def test_a_long_event_is_left(openai_server, run, is_ended, monkeypatch):
     body = events(ended("response.completed", metadata={"a": "x" * 2_000_000}))
     openai_server.body = body if is_ended else body[:-9]
 
-    with pytest.raises(BrokenAnswerError, match="sent .*more than 1,000,000 bytes"):
+    with pytest.raises(BrokenAnswerError, match=r"sent .*more than 1,000,000 bytes"):
         await ask(run, openai_server, use_responses=True)
 
 

@@ -32,7 +32,8 @@ CASES = {
     "mixed line ends": (b"data: a\r\n\ndata: b\n\r\n", data(b"a", b"b")),
     "comments": (b": ping - now\n\n:\ndata: a\n: OPENROUTER PROCESSING\n\n", data(b"a")),
     "unknown fields": (b"id: 1\nretry: 5\nfoo: bar\nbaz\n\ndata: a\n\n", data(b"a")),
-    "an event name": (b"event: ping\ndata: {}\n\n", [("ping", b"{}")]),
+    "an event name": (b"event: error\ndata: {}\n\n", [("error", b"{}")]),
+    "a ping": (b"event: ping\ndata: {}\n\ndata: a\n\n", data(b"a")),
     "a name without data does not reach the next event": (
         b"event: ping\n\ndata: a\n\n",
         data(b"a"),

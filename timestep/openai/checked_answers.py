@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import httpx2
-from openai import APIError
 
 from timestep.errors import BrokenAnswerError
-from timestep.net.limits import MOST_VALUES, has_too_many_values
+from timestep.net.limits import LONGEST_WITH_IMAGES, MOST_VALUES, has_too_many_values
 from timestep.net.origin import Origin
 from timestep.net.secrets import masked_json
 from timestep.net.urls import authority
-from timestep.openai.refusals import said_error
+from timestep.openai.refusals import is_error, said_error
+from timestep.openai.sse import EventSplitter, ServerSentEvent
 from timestep.openai.whole_calls import refuse_half
 
 NOT_JSON = object()
@@ -41,6 +41,7 @@ class CheckedResponse:
         self.mask = mask
         self.is_whole = False
         self._is_ended = False  # after its last event, nothing counts
+        self._may_be_done = False  # [DONE] alone would end it
         self._request = request
 
     def broken(self, what: str) -> BrokenAnswerError:
@@ -57,9 +58,11 @@ class CheckedResponse:
 
     def check_whole(self, body: bytes) -> bytes:
         """Return what the SDK gets of the whole answer *body*."""
+        if events := _events_in(body):
+            body = self._last_response(events)
         document = self._object_in(body)
-        if document.get("output") is None and document.get("error"):
-            raise self._refusal(document["error"])
+        if document.get("output") is None and is_error(document):
+            raise self._refusal(document)
         if not _are_objects(document.get("output")):
             raise self.broken("answered with JSON that is not an answer")
         self._check_end(document)
@@ -72,26 +75,43 @@ class CheckedResponse:
             document = self._object_in(body)
         except BrokenAnswerError as exc:
             return exc
-        if document.get("error"):
-            return self._refusal(document["error"])
+        if is_error(document):
+            return self._refusal(document)
         return self.broken("answered with JSON and not with the stream it was asked for")
 
     def check_event(self, name: str, data: bytes) -> bytes:
         """Return what the SDK gets of the event *name* with *data*; nothing when it has none."""
-        if self._is_ended or not data.strip():
+        data = data.strip()
+        if self._is_ended or not data:
             return b""
         if data.startswith(b"[DONE]"):
-            if not self.is_whole:
+            if not (self.is_whole or self._may_be_done):
                 raise self.broken("ended its stream before the answer")
             self._is_ended = self.is_whole = True
             return b"data: [DONE]\n\n"
         event = self._event_in(data)
-        if event.get("error"):
-            raise self._refusal(event["error"])
+        if self._is_error(event, name):
+            raise self._refusal(event)
         if not self._note(event):
             return b"data: " + self._masked_text(event) + b"\n\n"
         lines = data.replace(b"\n", b"\ndata: ")
         return (f"event: {name}\n".encode() if name else b"") + b"data: " + lines + b"\n\n"
+
+    def _last_response(self, events: list[ServerSentEvent]) -> bytes:
+        """Return the answer that *events* end with: some servers stream although nobody asked."""
+        for name, data in events:
+            if self.check_event(name, data) and self.is_whole:
+                last = self._event_in(data)
+                if last.get("type") == "error":
+                    raise self._refusal(last)
+                return json.dumps(last.get("response")).encode()
+        raise self.broken("broke off its answer")
+
+    def _is_error(self, event: dict[str, Any], name: str) -> bool:
+        """True for an error in another shape than that of the API's own events."""
+        kind = str(event.get("type"))
+        is_own = kind == "error" or kind.startswith("response.")
+        return bool(event.get("error")) or (not is_own and is_error(event, name))
 
     def _note(self, event: dict[str, Any]) -> bool:
         """Note how far *event* brings the answer; False when it reports a failure."""
@@ -100,10 +120,13 @@ class CheckedResponse:
             raise self.broken("sent an event that is not a piece of an answer")
         if _is_object(item := event.get("item")) and kind.endswith(".done"):
             self._check_item(cast("dict[str, Any]", item))
-        if _is_object(response := event.get("response")):
-            self._check_counts(cast("dict[str, Any]", response))
+        if _is_object(found := event.get("response")):
+            response = cast("dict[str, Any]", found)
+            self._check_counts(response)
+            if kind == "response.completed" and response.get("status") == "failed":
+                event["type"] = kind = "response.failed"
             if kind == "response.completed":
-                self._check_end(cast("dict[str, Any]", response))
+                self._check_end(response)
         self._is_ended = self.is_whole = kind in _TERMINAL
         return kind not in {"response.failed", "error"}
 
@@ -113,7 +136,7 @@ class CheckedResponse:
         if status in _UNFINISHED:
             raise self.broken(f"ended its answer with the status {status!r}")
         if status == "completed" and response.get("error"):
-            raise self._refusal(response["error"])
+            raise self._refusal(response)
         if not _are_objects(output) or not isinstance(response.get("id"), str | None):
             raise self.broken("ended its answer with what is not an answer")
         for item in cast("list[dict[str, Any]]", output):
@@ -167,44 +190,42 @@ class CheckedResponse:
         return cast("dict[str, Any]", document)
 
     def _refusal(self, error: object) -> Exception:
-        said = masked_json(error, self.mask)
-        message = cast("dict[str, Any]", said).get("message") if _is_object(said) else said
-        if not isinstance(message, str) or not message:
-            message = "the server answered with an error that says nothing"
-        return APIError(message, self._request, body=said)
+        url = str(self._request.url)
+        return said_error(masked_json(error, self.mask), Origin(None, authority(url)), url)
 
     def _masked_text(self, document: object) -> bytes:
         return json.dumps(masked_json(document, self.mask)).encode()
 
 
 class CheckedCompletion(CheckedResponse):
-    """The same for a chat completion. Whether it is whole, the model's own reader decides."""
-
-    def __init__(self, request: httpx2.Request, mask: Callable[[str], str]) -> None:
-        super().__init__(request, mask)
-        self.is_whole = True
+    """The same for a chat completion. Its calls are checked by `timestep.openai.whole_calls`."""
 
     def check_whole(self, body: bytes) -> bytes:
         """Return what the SDK gets of the whole answer *body*."""
         document = self._object_in(body)
-        if document.get("error"):
-            raise self._refusal(document["error"])
+        if is_error(document):
+            raise self._refusal(document)
         if not _are_objects(document.get("choices")):
             raise self.broken("answered with JSON that is not an answer")
         self._note(document)
         return body
+
+    def _is_error(self, event: dict[str, Any], name: str) -> bool:
+        return is_error(event, name)
 
     def _note(self, event: dict[str, Any]) -> bool:
         usage = event.get("usage")
         if isinstance(usage, dict):  # some servers add more than counts
             usage = {name: cast("dict[str, Any]", usage).get(name) for name in _COUNTS}
         self._check_counts({"usage": usage})
-        return _are_objects(event.get("choices"))
-
-    def _refusal(self, error: object) -> Exception:
-        said = {"error": masked_json(error, self.mask)}
-        url = str(self._request.url)
-        return said_error(said, Origin(None, authority(url)), url)
+        if not _are_objects(choices := event.get("choices")):
+            return False
+        for choice in cast("list[dict[str, Any]]", choices)[:1]:
+            if choice.get("error"):
+                raise self._refusal(choice)
+            self._may_be_done = True
+            self.is_whole = self.is_whole or bool(choice.get("finish_reason"))
+        return True
 
 
 def parsed(text: bytes | bytearray) -> object:
@@ -213,6 +234,11 @@ def parsed(text: bytes | bytearray) -> object:
         return json.loads(text)
     except (ValueError, RecursionError):
         return NOT_JSON
+
+
+def _events_in(body: bytes) -> list[ServerSentEvent]:
+    splitter = EventSplitter(LONGEST_WITH_IMAGES)
+    return [*splitter.feed(body), *splitter.flush()]
 
 
 def _is_utf8(text: bytes) -> bool:

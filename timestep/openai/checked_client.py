@@ -245,10 +245,14 @@ class _Told(httpx2.AsyncByteStream):
 async def _events(response: httpx2.Response, answer: CheckedResponse) -> AsyncIterator[bytes]:
     """The events of *response* as they come, each checked."""
     is_empty = True
-    async for name, data in _split(response, answer):
-        is_empty = False
-        if passed_on := await _apart(partial(answer.check_event, name), data):
-            yield passed_on
+    try:
+        async for name, data in _split(response, answer):
+            is_empty = False
+            if passed_on := await _apart(partial(answer.check_event, name), data):
+                yield passed_on
+    except TransportError:
+        if not answer.is_whole:  # else a connection that breaks loses nothing
+            raise
     if not answer.is_whole:
         raise answer.broken("answered with nothing" if is_empty else "broke off its answer")
 

@@ -85,6 +85,14 @@ def status_error(
     return _error(kind, what, facts, said, has_command=bool(origin.printed))
 
 
+def is_error(fields: Mapping[str, Any], name: str = "") -> bool:
+    """True when *fields*, from an event *name*, are an error, alone or beside a piece of an answer."""
+    if fields.get("error") or "error" in (name, fields.get("type")):
+        return True
+    has_answer = bool(fields.get("choices")) or "usage" in fields
+    return not has_answer and (fields.get("object") == "error" or bool(fields.get("detail")))
+
+
 def said_error(document: object, origin: Origin, url: str) -> TimestepError:
     """Return the error for *document*, which came in the place of an answer or in the middle of it."""
     said = origin.clean(_words(origin.masked(document)))

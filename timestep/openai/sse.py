@@ -30,7 +30,7 @@ class EventSplitter:
     """Cuts a byte stream into its events, for every split of the bytes.
 
     Lines end at CR, LF or CRLF and at no other character. Comments, unknown fields and events without
-    data are skipped; so are keepalives such as a line of one space or of NUL bytes.
+    data are skipped; so are keepalives such as a line of one space or of NUL bytes, or an event ``ping``.
 
     Args:
         longest: How many bytes an event or a document may have.
@@ -127,11 +127,11 @@ class EventSplitter:
                 break
             if not line:
                 self._size = 0
-                if self._data:
+                if self._data and self._name != "ping":
                     events.append((self._name, b"\n".join(self._data)))
-                    self._data = []
                 else:
                     self._skip()
+                self._data = []
                 self._name = ""
             elif line.startswith(b"data:"):
                 self._add(line[6:] if line[5:6] == b" " else line[5:])

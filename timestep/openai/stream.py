@@ -6,7 +6,6 @@ of the two. What ends otherwise broke off.
 Source: the recordings in ``tests/wire-openai``.
 """
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 from jiter import from_json
@@ -17,7 +16,7 @@ from timestep.net.limits import LONGEST, MOST_VALUES, has_too_many_values
 from timestep.net.origin import Origin
 from timestep.openai.completion import Completion
 from timestep.openai.failures import broken
-from timestep.openai.refusals import said_error
+from timestep.openai.refusals import is_error, said_error
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 
 
@@ -98,15 +97,16 @@ class ChatReader:
 
     def _event(self, event: ServerSentEvent, chunks: list[Chunk]) -> None:
         name, data = event
+        data = data.strip()
         if data.startswith(b"[DONE]"):
             self._is_done = True
             if self._completion.reason is not None:
                 self._end(chunks)
             return
-        if not data.strip():
+        if not data:
             return
         fields = self._object_in(data, "sent an event")
-        if name == "error" or _is_error(fields):
+        if is_error(fields, name):
             raise said_error(fields, self._origin, self._url)
         self._completion.add(fields, chunks)
 
@@ -114,7 +114,7 @@ class ChatReader:
         chunks: list[Chunk] = []
         try:
             fields = self._object_in(body, "answered with something")
-            if _is_error(fields):
+            if is_error(fields):
                 raise said_error(fields, self._origin, self._url)
             self._completion.add(fields, chunks)
             if not self._completion.has_begun:
@@ -143,11 +143,3 @@ class ChatReader:
         if not isinstance(parsed, dict):
             raise broken(f"{what} that is not a JSON object", self._origin)
         return cast("dict[str, Any]", parsed)
-
-
-def _is_error(fields: Mapping[str, Any]) -> bool:
-    """True when *fields* are an error, alone or beside a piece of an answer."""
-    if fields.get("error"):
-        return True
-    has_answer = bool(fields.get("choices")) or "usage" in fields
-    return not has_answer and (fields.get("object") == "error" or bool(fields.get("detail")))
