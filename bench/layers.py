@@ -9,29 +9,33 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import aiohttp
+import ollama
 
 from bench.asks import Ask
-from bench.contenders import load
+from bench.contenders.ollama_client import BareClient
+from bench.contenders.sdk import SdkClient
 from bench.rounds import server
 from timestep import OllamaModelProvider
 from timestep.net.connection import Request, Step
 from timestep.net.http import Session
 
-CALLS, RUNS = 100, 60
 HEADERS = {"accept": "*/*", "content-type": "application/json"}
 
 Call = Callable[[], Awaitable[object]]
 
 
-def layers(url: str, ask: Ask, session: aiohttp.ClientSession) -> dict[str, Call]:
-    """Return a call of each layer, by its title."""
+def layers(url: str, ask: Ask, stack: AsyncExitStack) -> dict[str, Call]:
+    """Return a call of each layer, by its title. *stack* closes what they open."""
     body = {"model": ask.model, "messages": ask.messages, "stream": True}
     request = Request("POST", f"{url}/api/chat", HEADERS, json.dumps(body).encode())
-    connections = Session(url, 5.0)
-    wire = OllamaModelProvider(base_url=url).wire()
-    bare, ours = load("ollama_client").connect(url), load("timestep").connect(url)
+    session, connections = aiohttp.ClientSession(), Session(url, 5.0)
+    provider, client = OllamaModelProvider(base_url=url), ollama.AsyncClient(url)
+    wire, ours, bare = provider.wire(), SdkClient(provider.get_model), BareClient(client)
+    for each in (session.close, connections.aclose, provider.aclose, client.close):
+        stack.push_async_callback(each)
 
     def no_guard(_: Step) -> None:
         pass
@@ -61,27 +65,29 @@ def layers(url: str, ask: Ask, session: aiohttp.ClientSession) -> dict[str, Call
     }
 
 
-async def measure(ask: Ask) -> None:
-    """Print the microseconds of each layer."""
-    async with server() as url, aiohttp.ClientSession() as session:
-        calls, lowest = layers(url, ask, session), dict[str, float]()
-        for _ in range(RUNS):
-            for title, call in calls.items():
+async def measure(ask: Ask, *, runs: int = 60, calls: int = 100) -> dict[str, float]:
+    """Return the CPU seconds of a call of each layer: the lowest of *runs* runs of *calls* calls."""
+    lowest: dict[str, float] = {}
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(server())
+        of_layers = layers(url, ask, stack)
+        for _ in range(runs):
+            for title, call in of_layers.items():
                 await call()
                 begun = time.process_time()
-                for _ in range(CALLS):
+                for _ in range(calls):
                     await call()
-                spent = (time.process_time() - begun) / CALLS
+                spent = (time.process_time() - begun) / calls
                 lowest[title] = min(lowest.get(title, spent), spent)
-    for title, spent in lowest.items():
-        print(f"| {title} | {spent * 1e6:.0f} |")
+    return lowest
 
 
 def main() -> None:
-    """Measure whole calls of so many chunks."""
+    """Print the microseconds of each layer."""
     parser = argparse.ArgumentParser(prog="python -m bench.layers", description=__doc__)
     parser.add_argument("--chunks", type=int, default=10, help="chunks of an answer (default: 10)")
-    asyncio.run(measure(Ask(f"text-{parser.parse_args().chunks}")))
+    for title, spent in asyncio.run(measure(Ask(f"text-{parser.parse_args().chunks}"))).items():
+        print(f"| {title} | {spent * 1e6:.0f} |")
 
 
 if __name__ == "__main__":

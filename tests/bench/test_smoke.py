@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench.answers import TOOL, ollama_lines, openai_events, shown
+from bench.asks import Ask
 from bench.contenders import BASELINE, names
 from bench.fuzz import TARGETS, Draw
+from bench.layers import measure
 from bench.report import ratio, write
 from bench.rounds import Results, run
 from bench.scenarios import SCENARIOS, named
@@ -27,6 +29,13 @@ async def test_a_round_gives_every_contender_one_figure_per_scenario(monkeypatch
         assert ratio(results, scenario, "timestep") is not None
     report = write(results, scenarios, [BASELINE, "timestep"])
     assert "| four tool calls (per call) | 1.00 |" in report
+
+
+async def test_every_layer_of_a_call_is_measured(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    spent = await measure(Ask("text-2"), runs=1, calls=1)
+    assert next(iter(spent)) == "aiohttp + json"
+    assert [*spent][-2:] == ["timestep, whole", "the bare client"]
 
 
 def test_the_command_lists_its_scenarios():
