@@ -212,6 +212,21 @@ def row(line, error=None):
     }
 
 
+async def test_each_server_has_the_rate_for_each_to_itself(fake_ollama, provider, monkeypatch):
+    begun = []
+
+    async def begin(rate):
+        begun.append(rate)
+
+    monkeypatch.setattr(Rate, "begin", begin)
+    fake_ollama.reply(echo, times=None)
+    provider.provider_map.add_provider("lab", OllamaModelProvider(base_url=fake_ollama.url))
+    lines = [{"prompt": "x", "model": model} for model in ("ollama/m", "lab/m", "lab/n")]
+    await results(lines, provider, concurrency=1, rates={"": Rate(requests=60)})
+    assert begun[0] is not begun[1] is begun[2]
+    assert [rate.requests for rate in begun] == [60, 60, 60]
+
+
 def test_rows_of_an_earlier_run_are_known(tmp_path):
     path = tmp_path / "out.jsonl"
     first, second, third = lines_of(*prompts(3))

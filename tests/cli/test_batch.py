@@ -15,6 +15,8 @@ from openai.types.chat import ChatCompletion
 from timestep import load_settings
 from timestep.batch import Defaults, Result, read_values
 from timestep.batch.concurrency import concurrency_for
+from timestep.batch.rate import Rate
+from timestep.cli.batch.rates import read_rates
 from timestep.cli.batch.summary import Summary
 from timestep.testing import Stall
 
@@ -366,6 +368,43 @@ def test_a_model_that_does_not_exist_is_told_before_anything_is_sent(invoke, ser
     assert not (tmp_path / "out.errors.jsonl").exists()
 
 
+@pytest.mark.parametrize("model", ["ollama/m", "fast", "both", None])
+@pytest.mark.parametrize("rate", ["60", "ollama=60"])
+def test_a_rate_holds_for_every_name_of_a_server(
+    invoke, server, tmp_path, monkeypatch, rate, model
+):
+    begun = []
+
+    async def begin(limit):
+        begun.append(limit.requests)
+
+    monkeypatch.setattr(Rate, "begin", begin)
+    monkeypatch.setenv("TIMESTEP_ALIASES__FAST", "ollama/m")
+    monkeypatch.setenv("TIMESTEP_ALIASES__BOTH", "ollama/m,ollama/n")
+    server.reply("ok")
+    write(tmp_path, {"prompt": "Hi", "model": model})
+    assert invoke("batch", "in.jsonl", "out.jsonl", "--rate", rate).exit_code == 0
+    assert begun == [60]
+
+
+def test_a_rate_of_an_agent_is_that_of_its_own_model(invoke, server, tmp_path):
+    agent = "from agents import Agent\ndesk = Agent(name='desk', model='gpt-4.1')\n"
+    (tmp_path / "desk.py").write_text(agent)
+    write(tmp_path, *prompts(1))
+    command = ["batch", "in.jsonl", "out.jsonl", "--agent", "desk.py:desk"]
+    result = invoke(*command, "--rate", "ollama=60")
+    assert "no line goes to 'ollama'; the lines go to openai" in result.stderr
+
+
+def test_a_rate_for_each_server_fills_in_what_the_rate_of_one_leaves_out():
+    rates = read_rates(("60", "lab=30"), ("gpu=900", "1000"))
+    assert {prefix: (rate.requests, rate.tokens) for prefix, rate in rates.items()} == {
+        "": (60, 1000),
+        "lab": (30, 1000),
+        "gpu": (60, 900),
+    }
+
+
 def test_short_lines_are_answered_in_a_schema(invoke, server, tmp_path):
     server.reply('{"city": "Paris"}')
     (tmp_path / "schema.json").write_text(
@@ -384,6 +423,10 @@ def test_short_lines_are_answered_in_a_schema(invoke, server, tmp_path):
         (["in.jsonl", "-"], "OUT cannot be standard output"),
         (["in.jsonl", "out.jsonl", "--rate", "fast"], "write a number above 0"),
         (["in.jsonl", "out.jsonl", "--rate", "ollama=0"], "write a number above 0"),
+        (
+            ["in.jsonl", "out.jsonl", "--rate", "olama=60"],
+            "no line goes to 'olama'; the lines go to",
+        ),
         (["bad.csv", "out.jsonl"], "is not CSV in UTF-8"),
         (["open.csv", "out.jsonl"], "is not CSV in UTF-8"),
         (["long.csv", "out.jsonl"], "a field of more than 131,072 characters"),

@@ -17,7 +17,7 @@ from agents import Agent, ModelProvider
 
 from timestep.batch.answer import Asker, Result, failed
 from timestep.batch.lines import Line
-from timestep.batch.loop import CONCURRENCY, ask_all
+from timestep.batch.loop import CONCURRENCY, ask_all, written_prefix
 from timestep.batch.rate import Rate
 from timestep.errors import ConfigurationError, TimestepError
 from timestep.net.extras import install_hint
@@ -37,6 +37,7 @@ async def run_on_ray(
     concurrency: int = CONCURRENCY,
     retries: int = 3,
     rates: Mapping[str, Rate] | None = None,
+    prefix_of: Callable[[str | None], str] = written_prefix,
 ) -> AsyncGenerator[Result]:
     """The results of *lines*, each as it ends, so in no fixed order; as `timestep.batch.run`.
 
@@ -49,7 +50,8 @@ async def run_on_ray(
             for one on this machine that lasts as long as the batch.
         concurrency: How many lines are under way at once, in all workers together.
         retries: How often a failure that may pass is tried again, the death of a worker too.
-        rates: Limits by prefix, for all workers together; ``""`` holds for all others.
+        rates: Limits by prefix, for all workers together; otherwise as for `timestep.batch.run`.
+        prefix_of: As for `timestep.batch.run`.
 
     Raises:
         BadLineError: A mapping cannot be asked.
@@ -59,7 +61,9 @@ async def run_on_ray(
     ray = _ray()
     with _connected(ray, address):
         workers = _Workers(ray, prepare, concurrency, retries)
-        results = ask_all(lines, workers.ask, concurrency=concurrency, rates=rates)
+        results = ask_all(
+            lines, workers.ask, concurrency=concurrency, rates=rates, prefix_of=prefix_of
+        )
         async with aclosing(results):
             async for result in results:
                 yield result

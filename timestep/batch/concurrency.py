@@ -1,4 +1,4 @@
-"""How many lines to ask at once: as many as their servers can take. Pure."""
+"""Which server a line goes to, and how many lines to ask at once. Pure."""
 
 from collections.abc import Collection
 
@@ -18,11 +18,12 @@ def concurrency_for(names: Collection[str | None], settings: Settings) -> int:
         names: Routable names or aliases; None for the default model.
         settings: What the names lead to.
     """
-    prefixes = {_prefix(name, settings) for name in names}
+    prefixes = {prefix_of(name, settings) for name in names}
     return sum(_places(prefix, settings) for prefix in prefixes) or CONCURRENCY
 
 
-def _prefix(name: str | None, settings: Settings) -> str:
+def prefix_of(name: str | None, settings: Settings) -> str:
+    """The prefix of the model that *name* leads to, the first of a chain; None is the default model."""
     first = next(iter(settings.models_of(name)), "")
     return split_prefix(first)[0] or "openai"
 

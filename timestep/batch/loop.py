@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from agents import Agent, ModelProvider
@@ -17,6 +18,11 @@ CONCURRENCY = 16
 """How many lines are under way at once by default."""
 
 
+def written_prefix(name: str | None) -> str:
+    """The prefix that stands in *name*."""
+    return split_prefix(name or "")[0] or "openai"
+
+
 def run(
     lines: Iterable[Line | Mapping[str, Any]],
     provider: ModelProvider,
@@ -25,6 +31,7 @@ def run(
     concurrency: int = CONCURRENCY,
     retries: int = 3,
     rates: Mapping[str, Rate] | None = None,
+    prefix_of: Callable[[str | None], str] = written_prefix,
 ) -> AsyncGenerator[Result]:
     """The results of *lines*, each as it ends, so in no fixed order.
 
@@ -38,14 +45,16 @@ def run(
             hold, not those of a line.
         concurrency: How many lines are under way at once.
         retries: How often a failure that may pass is tried again.
-        rates: Limits by prefix; ``""`` holds for all others.
+        rates: Limits by prefix; the one of ``""`` holds for each other prefix.
+        prefix_of: Returns the prefix of a model's name, to find its limit. An alias or None counts as
+            OpenAI's unless this knows better, as `timestep.batch.concurrency.prefix_of` does.
 
     Raises:
         BadLineError: A mapping cannot be asked.
         ValueError: *concurrency* is less than 1.
     """
     ask = Asker(provider, agent, retries)
-    return ask_all(lines, ask, concurrency=concurrency, rates=rates)
+    return ask_all(lines, ask, concurrency=concurrency, rates=rates, prefix_of=prefix_of)
 
 
 async def ask_all(
@@ -54,6 +63,7 @@ async def ask_all(
     *,
     concurrency: int,
     rates: Mapping[str, Rate] | None,
+    prefix_of: Callable[[str | None], str],
 ) -> AsyncGenerator[Result]:
     """What *ask* returns for each of *lines*; the rest is as in `run`.
 
@@ -65,13 +75,14 @@ async def ask_all(
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; write 1 or more")
     waiting = _lines(lines)
-    limits = rates or {}
+    limits = dict(rates or {})
     ended: asyncio.Queue[asyncio.Task[Result]] = asyncio.Queue()
     under_way: set[asyncio.Task[Result]] = set()
 
     def begin() -> None:
         for line in itertools.islice(waiting, concurrency - len(under_way)):
-            task = asyncio.create_task(_ask(line, ask, limits))
+            rate = _rate_of(line, limits, prefix_of) if limits else None
+            task = asyncio.create_task(_ask(line, ask, rate))
             task.add_done_callback(ended.put_nowait)
             under_way.add(task)
 
@@ -88,18 +99,22 @@ async def ask_all(
         await asyncio.gather(*under_way, return_exceptions=True)
 
 
-async def _ask(
-    line: Line, ask: Callable[[Line], Awaitable[Result]], rates: Mapping[str, Rate]
-) -> Result:
-    """What *ask* returns for *line*, when its rate allows it."""
-    if not rates:
+async def _ask(line: Line, ask: Callable[[Line], Awaitable[Result]], rate: Rate | None) -> Result:
+    """What *ask* returns for *line*, when its *rate* allows it."""
+    if rate is None:
         return await ask(line)
-    prefix, _ = split_prefix(line.question.model or "")
-    rate = rates.get(prefix or "openai") or rates.get("") or Rate()
     await rate.begin()
     result = await ask(line)
     rate.used(result.usage.total_tokens)
     return result
+
+
+def _rate_of(line: Line, limits: dict[str, Rate], prefix_of: Callable[[str | None], str]) -> Rate:
+    """Return the rate of the server that *line* goes to; one that is not in *limits* gets its own."""
+    prefix = prefix_of(line.question.model)
+    if prefix not in limits:
+        limits[prefix] = replace(limits.get("", Rate()))
+    return limits[prefix]
 
 
 def _lines(lines: Iterable[Line | Mapping[str, Any]]) -> Iterator[Line]:

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from collections import defaultdict
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
@@ -130,8 +131,9 @@ def batch(
     it continues where it stopped.
     """
     from timestep.batch import Defaults, Output
+    from timestep.batch.concurrency import concurrency_for, prefix_of
     from timestep.cli.batch.asking import Prepare, ask, explained, write
-    from timestep.cli.batch.rates import read_rates
+    from timestep.cli.batch.rates import read_rates, refuse_unused
     from timestep.cli.batch.source import Source, readable
     from timestep.cli.batch.summary import Summary
     from timestep.cli.run.output_schema import read_output_schema
@@ -142,6 +144,11 @@ def batch(
     with explained(), readable(source) as path:
         lines = Source(path, defaults)
         _refuse_same(path, target)
+        asked = prepare.names(lines.models)
+        prefixes = defaultdict(
+            str, {name: prefix_of(model, context.settings) for name, model in asked.items()}
+        )
+        refuse_unused(limits, set(prefixes.values()))
         with Output(target, retry_errors=retry_errors) as output:
             lines.refuse_changed(output)
             is_alone = reference is None
@@ -156,9 +163,10 @@ def batch(
                 lines.models,
                 prepare,
                 cluster,
-                concurrency=concurrency or prepare.concurrency(lines.models),
+                concurrency=concurrency or concurrency_for(asked.values(), context.settings),
                 retries=retries,
                 rates=limits,
+                prefix_of=prefixes.__getitem__,
             )
             try:
                 with (

@@ -11,7 +11,6 @@ import click
 from agents import Agent
 
 from timestep.batch import Line, Output, OutputError, Result, run
-from timestep.batch.concurrency import concurrency_for
 from timestep.cli.agent.load import load_agent
 from timestep.cli.batch.summary import Summary
 from timestep.cli.context import ConfigurationProblem, Context
@@ -37,11 +36,11 @@ class Prepare:
         """Return the agent that ``--agent`` names."""
         return None if self.reference is None else load_agent(self.reference)
 
-    def concurrency(self, names: Iterable[str | None]) -> int:
-        """Return how many lines the servers of the models called *names* take at once."""
+    def names(self, names: Iterable[str | None]) -> dict[str | None, str | None]:
+        """Return what is asked under each of *names*: under None it is the agent's own model."""
         agent = self.agent()
         own = None if agent is None or not isinstance(agent.model, str) else agent.model
-        return concurrency_for([name or own for name in names], self.context.settings)
+        return {name: name or own for name in names}
 
 
 def ask(

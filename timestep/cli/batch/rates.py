@@ -1,5 +1,7 @@
 """The options for rates: ``60`` for each prefix, or ``openai=60`` for one."""
 
+from collections.abc import Collection, Iterable
+
 import click
 
 from timestep.batch.rate import Rate
@@ -18,7 +20,26 @@ def read_rates(requests: tuple[str, ...], tokens: tuple[str, ...]) -> dict[str, 
     for text in tokens:
         prefix, number = _rate(text, "--token-rate")
         found.setdefault(prefix, Rate()).tokens = number
+    each = found.get("", Rate())
+    for rate in found.values():
+        rate.requests = rate.requests or each.requests
+        rate.tokens = rate.tokens or each.tokens
     return found
+
+
+def refuse_unused(rates: Iterable[str], prefixes: Collection[str]) -> None:
+    """Refuse a prefix in *rates* that is none of *prefixes*, as it would limit nothing.
+
+    Raises:
+        BadParameter: There is one.
+    """
+    for prefix in rates:
+        if prefix and prefixes and prefix not in prefixes:
+            places = ", ".join(sorted(prefixes))
+            raise click.BadParameter(
+                f"no line goes to {prefix!r}; the lines go to {places}",
+                param_hint="--rate or --token-rate",
+            )
 
 
 def _rate(text: str, option: str) -> tuple[str, float]:
