@@ -54,6 +54,18 @@ def test_a_failure_before_the_first_word_is_a_status(
     assert response.headers["Retry-After"] == "7"
 
 
+@pytest.mark.parametrize("path", ["/ask", "/stream"])
+@pytest.mark.parametrize(("status", "expected"), [(429, 429), (500, 502), (401, 500)])
+def test_a_failure_of_openai_is_a_status(fake_openai, monkeypatch, path, status, expected):
+    monkeypatch.setenv("OPENAI_BASE_URL", fake_openai.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")  # it would reach the real OpenAI
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "gpt-4.1")
+    fake_openai.fail(status, "no", times=None, headers={"x-should-retry": "false"})
+    with TestClient(runpy.run_path(str(EXAMPLE))["app"]) as client:
+        assert client.post(path, json={"question": "?"}).status_code == expected
+
+
 def test_a_server_that_is_down_is_a_status(client, fake_ollama):
     fake_ollama.refuse()
 
