@@ -75,6 +75,7 @@ def test_every_split_of_the_bytes_gives_the_same_events(lines, ends, cuts):
     assert read(*(body[a:b] for a, b in itertools.pairwise(at))) == read(body)
 
 
+MIB = 1 << 20
 DOCUMENTS = {
     "an object": b'{"a": 1}\n\ndata: b\n\n',
     "a list": b"[1]",
@@ -105,10 +106,10 @@ def test_events_are_no_document(body):
 
 
 @pytest.mark.parametrize(
-    ("body", "what"), [(b"{" + b" " * 20, "a document"), (b"data: " + b"a" * 20, "an event")]
+    ("body", "what"), [(b"{" + b" " * MIB, "a document"), (b"data: " + b"a" * MIB, "an event")]
 )
-def test_what_is_too_long_is_told_in_bytes(body, what):
-    splitter = EventSplitter(longest=20)
+def test_what_is_too_long_is_told_in_mebibytes(body, what):
+    splitter = EventSplitter(longest=MIB)
     splitter.feed(body)
 
-    assert splitter.excess == f"{what} of more than 20 bytes"
+    assert splitter.excess == f"{what} of more than 1 MiB"

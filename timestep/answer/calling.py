@@ -25,6 +25,7 @@ from agents import (
     TResponseInputItem,
 )
 from agents.items import TResponseStreamEvent
+from openai.types.responses.response_prompt_param import ResponsePromptParam
 
 from timestep.answer import ids
 from timestep.answer.defaults import without_implicit
@@ -242,7 +243,10 @@ class WireModel(Model, ABC, Generic[RequestT]):
         output_schema: AgentOutputSchemaBase | None,
         handoffs: list[Handoff[Any, Any]],
         tracing: ModelTracing,
-        **elsewhere: object,
+        *,
+        previous_response_id: str | None = None,
+        conversation_id: str | None = None,
+        prompt: ResponsePromptParam | None = None,
     ) -> ModelResponse:
         """Return the whole answer.
 
@@ -257,7 +261,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
             output_schema,
             handoffs,
             tracing,
-            elsewhere,
+            elsewhere(previous_response_id, conversation_id, prompt),
         )
         del model_settings  # a crash report shows variables, and extra_headers may hold a key
         run = _Run(call, self._span(call), is_streamed=False)
@@ -283,7 +287,10 @@ class WireModel(Model, ABC, Generic[RequestT]):
         output_schema: AgentOutputSchemaBase | None,
         handoffs: list[Handoff[Any, Any]],
         tracing: ModelTracing,
-        **elsewhere: object,
+        *,
+        previous_response_id: str | None = None,
+        conversation_id: str | None = None,
+        prompt: ResponsePromptParam | None = None,
     ) -> AsyncIterator[TResponseStreamEvent]:
         """Yield the answer as it arrives, in the events of OpenAI's Responses API.
 
@@ -302,7 +309,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
             output_schema,
             handoffs,
             tracing,
-            elsewhere,
+            elsewhere(previous_response_id, conversation_id, prompt),
         )
         del model_settings  # a crash report shows variables, and extra_headers may hold a key
         run = _Run(call, self._span(call), is_streamed=True)
@@ -378,3 +385,16 @@ class WireModel(Model, ABC, Generic[RequestT]):
             host=self._host,
             implementation=self._implementation,
         )
+
+
+def elsewhere(
+    previous_response_id: str | None,
+    conversation_id: str | None,
+    prompt: ResponsePromptParam | None,
+) -> dict[str, object]:
+    """Return the arguments that name state which only OpenAI's servers keep."""
+    return {
+        "previous_response_id": previous_response_id,
+        "conversation_id": conversation_id,
+        "prompt": prompt,
+    }

@@ -104,7 +104,7 @@ class EventSplitter:
 
     def _check_size(self, what: str, size: int) -> None:
         if size > self._longest and not self.excess:
-            self.excess = f"{what} of more than {self._longest:,} bytes"
+            self.excess = f"{what} of more than {self._longest >> 20} MiB"
 
     def _with_plain_line_ends(self, data: bytes) -> bytes:
         if not data:
