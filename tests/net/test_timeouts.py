@@ -84,18 +84,29 @@ async def test_the_end_of_waiting_gives_up_nothing(end):
     assert heard.nothing
 
 
-async def test_a_limit_that_was_reached_a_moment_ago_counts_from_the_last_byte():
-    """The timer runs on while bytes arrive, and is set again only then."""
+async def test_a_limit_that_was_reached_a_moment_ago_counts_from_the_last_byte(monkeypatch):
+    """The timer runs on while bytes arrive, and is set again only when it rings."""
+    now, timers = 100.0, []
     loop = asyncio.get_running_loop()
-    heard = Heard(0.2, 0.2)
+    monkeypatch.setattr(loop, "time", lambda: now)
+    monkeypatch.setattr(loop, "call_at", lambda *timer: timers.append(timer))
+    heard = Heard(10, 10)
+
     heard.watch.expect("first_byte")
-    loop.call_later(0.1, heard.watch.touch)  # now in the phase "idle", until 0.3
-    loop.call_later(0.2, heard.watch.touch)  # until 0.4, though the timer rings at 0.3
+    now = 106.0
+    heard.watch.touch()  # now in the phase "idle"
+    now = 109.0
+    heard.watch.touch()
+    for due, ring in timers:  # each ring may set the next timer
+        now = max(now, due)
+        if now < 119.0:
+            ring()
+            assert heard.nothing
+    timers[-1][1]()
 
-    await later(0.33)
-
-    assert heard.nothing
-    heard.watch.stop()
+    assert [due for due, _ in timers][0] == 110.0
+    assert now == 119.0
+    assert not heard.nothing
 
 
 async def test_one_timer_serves_the_phases_of_a_call():
