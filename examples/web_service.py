@@ -36,7 +36,7 @@ STATUS: list[tuple[type[Exception], int]] = [
     (ServerBusyError, 503),
     (OllamaConnectionError, 503),
     (OllamaTimeoutError, 504),
-    # The SDK's models raise these, which OpenAI's own models are.
+    # OpenAI's own models raise these.
     (openai.RateLimitError, 429),
     (openai.InternalServerError, 502),
     (openai.APITimeoutError, 504),

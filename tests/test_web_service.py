@@ -55,7 +55,7 @@ def test_a_failure_before_the_first_word_is_a_status(
 
 
 @pytest.mark.parametrize("path", ["/ask", "/stream"])
-@pytest.mark.parametrize(("status", "expected"), [(429, 429), (500, 502), (401, 500)])
+@pytest.mark.parametrize(("status", "expected"), [(429, 429), (500, 503), (401, 500)])
 def test_a_failure_of_openai_is_a_status(fake_openai, monkeypatch, path, status, expected):
     monkeypatch.setenv("OPENAI_BASE_URL", fake_openai.base_url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")

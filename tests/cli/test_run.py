@@ -310,10 +310,10 @@ def test_an_answer_of_openai_that_breaks_off_is_a_failure(invoke, openai_server,
 @pytest.mark.parametrize(
     ("status", "next_step"),
     [
-        (401, "Check the key"),
-        (403, "Check the key"),
+        (401, "Check api_key"),
+        (403, "Check api_key"),
         (404, "Check the model's name"),
-        (400, "its message says why"),
+        (400, "its words say why"),
     ],
 )
 def test_a_refusal_by_openai_says_the_next_step(

@@ -88,9 +88,9 @@ CODES = [
     (503, "content_filter", None),
     (503, "sunspots", "busy"),
     (503, 400, "busy"),
-    (400, 503, None),
-    (400, ["server_error"], None),
-    (400, None, None),
+    (400, 503, "busy"),
+    (400, ["server_error"], "busy"),
+    (400, None, "busy"),
 ]
 
 

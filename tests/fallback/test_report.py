@@ -39,9 +39,9 @@ async def test_one_error_says_why_for_each_and_holds_no_secret(
         ("b/m", "rate_limit"),
     ]
     assert "ollama pull m" in str(error)
-    assert "RateLimitError, status 429" in str(error)
+    assert "answered 429: key *** has no quota" in str(error)
     assert "sk-secret" not in f"{error} {error!r} {error.failures!r}"
-    assert type(error.__cause__).__name__ == "RateLimitError"
+    assert type(error.__cause__).__name__ == "OpenAIRateLimitError"
 
 
 def test_the_error_pickles():

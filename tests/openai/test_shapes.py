@@ -6,7 +6,16 @@ import openai
 import pytest
 from agents import Agent, ModelBehaviorError, RunConfig
 
-from timestep import BrokenAnswerError, MultiModelProvider, RateLimitError, TimestepError
+from timestep import (
+    AuthenticationError,
+    BrokenAnswerError,
+    ContextWindowExceededError,
+    ModelNotFoundError,
+    MultiModelProvider,
+    OllamaStatusError,
+    RateLimitError,
+    TimestepError,
+)
 from timestep.testing import Close, FakeOpenAI
 
 TABLES = {
@@ -118,6 +127,51 @@ async def test_an_error_in_the_middle_is_no_part_of_an_answer(
 
     with pytest.raises((TimestepError, ModelBehaviorError), match="GPU lost"):
         await ask(whole_and_streamed[1], openai_server, table)
+
+
+CONTEXT = "This model's maximum context length is 8192 tokens"
+REFUSALS = {
+    "a limit": (429, "slow", RateLimitError, openai.RateLimitError),
+    "a key": (401, "no", AuthenticationError, openai.AuthenticationError),
+    "a long prompt": (400, CONTEXT, ContextWindowExceededError, openai.BadRequestError),
+    "a model": (404, "model 'm' not found", ModelNotFoundError, openai.NotFoundError),
+    "a wrong request": (400, "no", OllamaStatusError, openai.BadRequestError),
+}
+
+
+@EVERY_MODEL
+@pytest.mark.parametrize(
+    ("status", "said", "ours", "openais"), REFUSALS.values(), ids=REFUSALS.keys()
+)
+async def test_a_refusal_is_of_both_trees(run, table, status, said, ours, openais):
+    with FakeOpenAI() as server:
+        server.fail(status, said, times=None)
+        with pytest.raises(ours, match=f"answered {status}") as caught:
+            await ask(run, server, {**table, "max_retries": 0})
+    assert isinstance(caught.value, openais)
+    assert caught.value.status_code == status
+
+
+async def test_a_refusal_of_the_content_filter_stays_openai_s(run):
+    with FakeOpenAI() as server:
+        server.fail(400, "filtered", code="content_filter")
+        with pytest.raises(openai.BadRequestError, match="filtered"):
+            await ask(run, server, TABLES["Responses"])
+
+
+async def test_a_server_without_the_responses_api_is_told_of_the_other(run):
+    with FakeOpenAI() as server:
+        server.fail(404, "Not Found")
+        with pytest.raises(openai.NotFoundError, match='api = "chat_completions"'):
+            await ask(run, server, TABLES["Responses"])
+
+
+async def test_a_command_whose_key_is_refused_is_named(run):
+    with FakeOpenAI() as server:
+        server.fail(401, "no", times=2)
+        command = ["echo", "abcdefghijkl"]
+        with pytest.raises(AuthenticationError, match="api_key_command"):
+            await ask(run, server, {**TABLES["Responses"], "api_key_command": command})
 
 
 @EVERY_MODEL

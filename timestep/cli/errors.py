@@ -109,14 +109,9 @@ _STEPS: dict[str | None, str] = {
 """The next step by the reason of a failure."""
 
 
-_NOT_FOUND = 404
-
-
 def _explain_status(error: openai.APIStatusError) -> str:
     host = authority(str(error.request.url))
     step = _STEPS.get(reason_of(error), _STEPS[None])
-    if error.status_code == _NOT_FOUND and error.request.url.path.endswith("/responses"):
-        step += ' If the server has no Responses API, set api = "chat_completions" in its table.'
     return f"{host} answered {error.status_code}: {_words(error)}. {step}"
 
 

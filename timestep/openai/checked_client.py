@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 import httpx2
-from openai import APIConnectionError, AsyncOpenAI
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
-from timestep.errors import OllamaError
+from timestep.errors import OllamaError, TimestepError
 from timestep.net.causes import drop_frames
 from timestep.net.connection import TransportError
 from timestep.net.key_command import KeyCommand
@@ -48,6 +48,7 @@ from timestep.openai.checked_answers import (
     parsed,
 )
 from timestep.openai.failures import Failures
+from timestep.openai.refusals import status_error
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 
 T = TypeVar("T")
@@ -57,7 +58,16 @@ _PIECE = 1 << 20
 
 
 class TreeClient(AsyncOpenAI):
-    """OpenAI's client, whose errors of the connection are of our tree as well."""
+    """OpenAI's client, whose errors are of our tree as well.
+
+    Args:
+        has_command: True when a command prints the key.
+        options: As `openai.AsyncOpenAI` takes them.
+    """
+
+    def __init__(self, *, has_command: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self._has_command = has_command
 
     async def request(self, *arguments: Any, **options: Any) -> Any:
         """Send a request, with retries, and return its answer.
@@ -65,6 +75,7 @@ class TreeClient(AsyncOpenAI):
         Raises:
             OpenAIConnectionError: The server was not reached, or the connection broke.
             OpenAITimeoutError: It stayed silent.
+            OpenAIStatusError: It refused the request. A refusal has a class of its own where one fits.
         """
         try:
             return await super().request(*arguments, **options)
@@ -72,7 +83,13 @@ class TreeClient(AsyncOpenAI):
             found = exc.__cause__ and exc.__cause__.__cause__
             if not isinstance(found, TransportError):
                 raise
-            error = _failure(found, exc.request)
+            error: Exception = _failure(found, exc.request)
+        except APIStatusError as exc:
+            if isinstance(exc, TimestepError):
+                raise
+            error = _refusal(exc.response, has_command=self._has_command)
+            if not isinstance(error, APIStatusError):  # such as a filter's: who asks catches this
+                raise
         raise error from error.__cause__
 
 
@@ -363,6 +380,20 @@ def _failure(found: TransportError, request: httpx2.Request) -> OllamaError:
     )
     error.__cause__ = found
     return error
+
+
+def _refusal(response: httpx2.Response, *, has_command: bool) -> TimestepError:
+    """Return the error of the tree for *response*, which holds no secret any more."""
+    url = str(response.request.url)
+    origin = Origin(None, authority(url))
+    return status_error(
+        response.status_code,
+        response.headers,
+        response.content,
+        origin,
+        url,
+        has_command=has_command,
+    )
 
 
 def _as_httpx2(proxy: Proxy | None) -> httpx2.Proxy | None:

@@ -55,6 +55,7 @@ def new_client(
     if not reuse_connections:
         headers["Connection"] = "close"
     client = TreeClient(
+        has_command=endpoint.key_command is not None,
         api_key=endpoint.api_key or "none",
         base_url=endpoint.base_url,
         default_headers=headers,

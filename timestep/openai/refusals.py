@@ -10,6 +10,7 @@ Source: the exchanges in ``tests/wire-openai``; the words of vLLM (``entrypoints
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from timestep.errors import ModelOutputError, TimestepError
 from timestep.errors.meaning import CODES
@@ -61,7 +62,13 @@ _WINDOW = re.compile(
 
 
 def status_error(
-    status: int, headers: Mapping[str, str], body: bytes, origin: Origin, url: str
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    origin: Origin,
+    url: str,
+    *,
+    has_command: bool = False,
 ) -> TimestepError:
     """Return the error for a response whose *status* is not a success."""
     document = parse(body)
@@ -82,7 +89,7 @@ def status_error(
     }
     kind = _kind(document, said) or _kind_of_status(status)
     what = f"{origin.host} answered {status}: {said or 'nothing'}."
-    return _error(kind, what, facts, said, has_command=bool(origin.printed))
+    return _error(kind, what, facts, said, has_command=has_command or bool(origin.printed))
 
 
 def is_error(fields: Mapping[str, Any], name: str = "") -> bool:
@@ -176,7 +183,7 @@ def _error(
             step = (
                 "Run api_key_command in a terminal: the key that it prints is refused."
                 if has_command
-                else "Check api_key of this provider."
+                else "Check api_key of this provider, or OPENAI_API_KEY for OpenAI."
             )
             is_denied = facts["status_code"] == 403  # noqa: PLR2004 - HTTP's own number
             kind_of_key = OpenAIPermissionDeniedError if is_denied else OpenAIAuthenticationError
@@ -198,7 +205,7 @@ def _error(
         case _:
             status = facts["status_code"]
             usual = OpenAIStatusError if status < _FAILED else OpenAIInternalServerError
-            return _BY_STATUS.get(status, usual)(f"{what} {_step(status)}", **facts)
+            return _BY_STATUS.get(status, usual)(f"{what} {_step(status, facts['url'])}", **facts)
 
 
 _FAILED = 500
@@ -211,9 +218,14 @@ _BY_STATUS: Mapping[int, type[OpenAIStatusError]] = {
 }
 
 
-def _step(status: int) -> str:
+def _step(status: int, url: str) -> str:
     if status >= _FAILED:
         return "The server failed; its log says more."
+    if status == 404 and urlsplit(url).path.endswith("/responses"):  # noqa: PLR2004 - HTTP's own
+        return (
+            "Check the model's name and base_url. "
+            'If the server has no Responses API, set api = "chat_completions" in its table.'
+        )
     if status == 404:  # noqa: PLR2004 - HTTP's own number
         return "Is base_url right? It ends before /chat/completions, often in /v1."
     return "The server refused the request; its words say why."
