@@ -7,7 +7,6 @@ lifespan, exception handlers and responses. A failure before the first word is a
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import openai
 from agents import Agent, RunConfig, Runner
 from agents.result import RunResultStreaming
 from starlette.applications import Starlette
@@ -28,7 +27,7 @@ from timestep import (
 )
 
 # The first that fits counts. Keys and names of models are ours to mend, so the rest is 500.
-STATUS: list[tuple[type[Exception], int]] = [
+STATUS: list[tuple[type[TimestepError], int]] = [
     (ContextWindowExceededError, 413),
     (UnsupportedInputError, 422),
     (RateLimitError, 429),
@@ -36,11 +35,6 @@ STATUS: list[tuple[type[Exception], int]] = [
     (ServerBusyError, 503),
     (OllamaConnectionError, 503),
     (OllamaTimeoutError, 504),
-    # OpenAI's own models raise these.
-    (openai.RateLimitError, 429),
-    (openai.InternalServerError, 502),
-    (openai.APITimeoutError, 504),
-    (openai.APIConnectionError, 503),
 ]
 
 agent = Agent("Assistant", "Answer in one sentence.")
@@ -101,6 +95,6 @@ async def explain(_: Request, error: Exception) -> Response:
 
 app = Starlette(
     routes=[Route("/ask", ask, methods=["POST"]), Route("/stream", stream, methods=["POST"])],
-    exception_handlers={TimestepError: explain, openai.OpenAIError: explain},
+    exception_handlers={TimestepError: explain},
     lifespan=lifespan,
 )

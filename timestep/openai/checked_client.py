@@ -10,12 +10,11 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import httpx2
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI
+from openai import APIError, AsyncOpenAI
 
-from timestep.errors import OllamaError, TimestepError
 from timestep.net.causes import drop_frames
 from timestep.net.connection import TransportError
 from timestep.net.key_command import KeyCommand
@@ -27,28 +26,26 @@ from timestep.net.limits import (
     has_too_many_values,
 )
 from timestep.net.logs import masked_logs, with_masked_logs
-from timestep.net.origin import Origin
 from timestep.net.places import Places
 from timestep.net.proxies import Proxy
 from timestep.net.reasons import (
-    HUNG_UP,
-    NO_HTTP,
     WANTS_PASSWORD,
     proxy_refusal,
-    reason_of,
-    unforeseen,
 )
 from timestep.net.secrets import masked_json, masker, secrets_in, secrets_in_url
 from timestep.net.unpacking import unpacked
-from timestep.net.urls import authority
 from timestep.openai.checked_answers import (
     NOT_JSON,
     CheckedCompletion,
     CheckedResponse,
     parsed,
 )
-from timestep.openai.failures import Failures
-from timestep.openai.refusals import status_error
+from timestep.openai.client_errors import (
+    connection_error,
+    of_both_trees,
+    transport_error,
+    where,
+)
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 
 T = TypeVar("T")
@@ -79,17 +76,8 @@ class TreeClient(AsyncOpenAI):
         """
         try:
             return await super().request(*arguments, **options)
-        except APIConnectionError as exc:
-            found = exc.__cause__ and exc.__cause__.__cause__
-            if not isinstance(found, TransportError):
-                raise
-            error: Exception = _failure(found, exc.request)
-        except APIStatusError as exc:
-            if isinstance(exc, TimestepError):
-                raise
-            error = _refusal(exc.response, has_command=self._has_command)
-            if not isinstance(error, APIStatusError):  # such as a filter's: who asks catches this
-                raise
+        except APIError as exc:
+            error = of_both_trees(exc, has_command=self._has_command)
         raise error from error.__cause__
 
 
@@ -165,7 +153,7 @@ class CheckedClient(httpx2.AsyncClient):
                 response = await super().send(request, stream=True, **options)
             response.extensions["reason_phrase"] = b""  # the server's own words
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is told
-            found = _found(exc, self._through, silent="first_byte")
+            found = transport_error(exc, self._through, silent="first_byte")
         else:
             try:
                 return await self._checked(response, mask, is_stream=stream)
@@ -250,7 +238,7 @@ class _Told(httpx2.AsyncByteStream):
                         await asyncio.sleep(0)  # OpenAI's client reads it as it comes
                     yield event[at : at + _PIECE]
         except TransportError as exc:
-            error: Exception = _failure(exc, self._response.request)
+            error: Exception = connection_error(exc, *where(self._response.request))
         except Exception as exc:  # noqa: BLE001 - it is raised again
             error = exc
         else:
@@ -317,7 +305,7 @@ async def _unpacked(response: httpx2.Response, answer: CheckedResponse) -> Async
     except TransportError as exc:
         error: Exception = answer.broken(f"broke off its answer: {exc}")
     except Exception as exc:  # noqa: BLE001 - whatever it is, it is told
-        error = _found(exc)
+        error = transport_error(exc)
     else:
         return
     raise error
@@ -342,58 +330,6 @@ async def _masked_refusal(response: httpx2.Response, answer: CheckedResponse) ->
     else:
         said = json.dumps(masked_json(document, answer.mask)).encode()
     return _like(response, answer.mask, content=said)
-
-
-def _found(
-    exc: Exception, through: str = "", *, silent: Literal["first_byte", "idle"] = "idle"
-) -> TransportError:
-    """Return what *exc*, which httpx2 raised, says: in words of our own, with nothing behind it."""
-    match exc:
-        case httpx2.ConnectTimeout():
-            return TransportError("connect", "connecting took too long", through=through)
-        case httpx2.TimeoutException():
-            return TransportError(silent, "the server stayed silent")
-        case httpx2.ProxyError():
-            status = str(exc)[:3]
-            reason = proxy_refusal(status) if status.isdecimal() else reason_of(exc)
-            return TransportError("reach", reason, through=through)
-        case httpx2.ConnectError():
-            return TransportError("reach", reason_of(exc), through=through)
-        case httpx2.RemoteProtocolError():
-            is_early = "incomplete" in str(exc) or "without" in str(exc)
-            return TransportError("exchange", HUNG_UP if is_early else NO_HTTP)
-        case httpx2.HTTPError():
-            return TransportError("exchange", reason_of(exc))
-        case _:
-            return TransportError("exchange", unforeseen(exc))
-
-
-def _failure(found: TransportError, request: httpx2.Request) -> OllamaError:
-    """Return the error of the tree for *found*, which *request* ended in."""
-    url = str(request.url)
-    failures = Failures(Origin(None, authority(url)), url)
-    is_silence = found.phase in {"connect", "first_byte", "idle"}
-    error = (
-        failures.silent(found.phase, None, through=found.through)
-        if is_silence
-        else failures.failed(found)
-    )
-    error.__cause__ = found
-    return error
-
-
-def _refusal(response: httpx2.Response, *, has_command: bool) -> TimestepError:
-    """Return the error of the tree for *response*, which holds no secret any more."""
-    url = str(response.request.url)
-    origin = Origin(None, authority(url))
-    return status_error(
-        response.status_code,
-        response.headers,
-        response.content,
-        origin,
-        url,
-        has_command=has_command,
-    )
 
 
 def _as_httpx2(proxy: Proxy | None) -> httpx2.Proxy | None:

@@ -11,8 +11,10 @@ from functools import partial
 from json import JSONDecodeError
 from typing import Any, TypeVar, cast
 
+import httpx2
 from agents import Model, ModelResponse
 from agents.items import TResponseStreamEvent
+from openai import APIError
 from pydantic import ValidationError
 
 from timestep.answer.chunks import Call, Chunk
@@ -22,6 +24,7 @@ from timestep.net.causes import as_cause
 from timestep.net.foreign import entries, mapping
 from timestep.net.origin import Origin
 from timestep.net.urls import authority
+from timestep.openai.client_errors import connection_error, of_both_trees, transport_error
 from timestep.openai.completion import Completion
 from timestep.openai.failures import broken
 
@@ -80,6 +83,8 @@ async def _fetched(fetch: Callable[..., Any], origin: Origin, *call: Any, **stat
     """Return what *fetch* returns: an answer or its events, or a pair with a stream of chunks."""
     try:
         answer = await fetch(*call, **state)
+    except APIError as exc:
+        error: Exception = of_both_trees(exc)
     except _ODD as exc:
         error = _unreadable(exc, origin) if _is_of_an_answer(exc) else _unsendable(exc, origin)
     else:
@@ -125,6 +130,8 @@ async def _streamed(
                 if event.type == "response.completed":
                     refuse_half(event.response.model_dump(warnings=False), origin.host)
                 yield event
+    except httpx2.HTTPError as exc:  # openai's client lets it through in the middle of a stream
+        error: Exception = connection_error(transport_error(exc), origin, origin.host)
     except _ODD as exc:
         error = _unreadable(exc, origin)
     else:
