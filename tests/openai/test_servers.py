@@ -339,11 +339,15 @@ LITELLMS = dict.fromkeys(("empty, error", *NO_END), "MidStreamFallbackError")
 UNSEEN = {**GAVE_UP, "empty, no end": "paid [100]", "cut, no end": "paid []"}
 
 
-@pytest.mark.parametrize(("how", "of_litellm"), [("whole", UNSEEN), ("streamed", LITELLMS)])
-def test_gateways_run_no_call_that_they_say_is_half(how, of_litellm):
+@pytest.mark.parametrize(
+    ("how", "litellms"),
+    [("whole", UNSEEN), ("streamed", LITELLMS)],
+    ids=["whole", "streamed"],  # scripts/servers chooses by name
+)
+def test_gateways_run_no_call_that_they_say_is_half(how, litellms):
     assert GATEWAYS, "run scripts/servers gateways: it installs LiteLLM and any-llm"
     for kind, model, end in (
-        ("litellm", "openai/m", of_litellm),
+        ("litellm", "openai/m", litellms),
         ("any-llm", "llamafile/m", BROKEN),
     ):
         command = [GATEWAYS, "-m", "tests.openai.half_calls", kind, model, how]
