@@ -83,6 +83,8 @@ def test_no_part_of_six_characters_is_ever_repeated(part, shape, name):
         ("https://h/compatible-mode/v1beta/chat/completions", []),
         ("https://h/openai/deployments/gpt-4o?api-version=2024-10-21", []),
         ("http://localhost:11434", []),
+        ("https://user:plain%20words@h/v1", ["plain%20words", "plain words"]),
+        ("https://user:x@h/v1", []),
     ],
 )
 def test_a_key_in_a_url_is_secret(url, secrets):

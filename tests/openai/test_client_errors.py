@@ -71,6 +71,16 @@ async def test_a_refusal_repeats_no_key_and_holds_none(ask, fake_openai):
     assert KEY not in f"{told} {error.__cause__!r} {error.__context__!r}"
 
 
+async def test_a_refusal_shows_no_password_of_the_url(ask, fake_openai):
+    fake_openai.fail(429, "no quota for secret-pw-1")
+
+    with pytest.raises(timestep.RateLimitError) as caught:
+        await ask(fake_openai.base_url.replace("//", "//user:secret-pw-1@"))
+
+    error = caught.value
+    assert "secret-pw-1" not in f"{error} {error!r} {error.request.url} {vars(error)}"
+
+
 async def test_a_server_that_is_not_there_is_told_in_both_trees(ask):
     with pytest.raises(timestep.OllamaConnectionError, match="Cannot reach") as caught:
         await ask("http://127.0.0.1:9/v1")

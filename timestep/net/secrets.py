@@ -155,11 +155,13 @@ def secrets_in_url(url: str) -> tuple[str, ...]:
     """Return the parts of the path and the query of *url* that may be a key, the longest first.
 
     Some gateways take the key there. Short parts and plain words, such as ``compatible-mode``, are
-    not keys.
+    not keys. The password before the host is one too.
     """
     parts = urlsplit(url)
+    password = parts.password or ""
     texts = [*parts.path.split("/"), *(each.partition("=")[2] for each in parts.query.split("&"))]
-    found = {each for text in texts if _may_be_key(text) for each in (text, unquote(text))}
+    keys = [*filter(_may_be_key, texts), *filter(is_secret, [password])]
+    found = {each for key in keys for each in (key, unquote(key))}
     return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
 
 

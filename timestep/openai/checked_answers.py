@@ -98,7 +98,7 @@ class CheckedResponse:
         return (f"event: {name}\n".encode() if name else b"") + b"data: " + lines + b"\n\n"
 
     def _last_response(self, events: list[ServerSentEvent]) -> bytes:
-        """Return the answer that *events* end with: some servers stream although nobody asked."""
+        """Return the answer that *events* end with: some servers stream unasked."""
         for name, data in events:
             if self.check_event(name, data) and self.is_whole:
                 last = self._event_in(data)

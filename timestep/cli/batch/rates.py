@@ -28,7 +28,7 @@ def read_rates(requests: tuple[str, ...], tokens: tuple[str, ...]) -> dict[str, 
 
 
 def refuse_unused(rates: Iterable[str], prefixes: Collection[str]) -> None:
-    """Refuse a prefix in *rates* that is none of *prefixes*, as it would limit nothing.
+    """Refuse a prefix in *rates* that is not in *prefixes*, because it would limit nothing.
 
     Raises:
         BadParameter: There is one.
