@@ -47,11 +47,7 @@ class RootGroup(Group):
                 sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command.
-
-        Raises:
-            Exit: With 130, after Ctrl-C.
-        """
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

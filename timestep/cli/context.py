@@ -42,11 +42,7 @@ class Context:
             return self.settings_class(_config_file=self.config_file, _env_file=self.env_file)
 
     def source_files(self) -> "list[SourceFile]":
-        """Return the files that the settings are looked for in, strongest first.
-
-        Raises:
-            ConfigurationProblem: A file that is needed to find the others cannot be read.
-        """
+        """Return the files that the settings are looked for in, strongest first."""
         from timestep.config.files import source_files
 
         with self._reading():
@@ -74,11 +70,7 @@ class Context:
 
     @cached_property
     def settings_class(self) -> "type[Settings]":
-        """The class that ``--settings`` names, or ours.
-
-        Raises:
-            UsageError: The option names something else.
-        """
+        """The class that ``--settings`` names, or ours."""
         from timestep.config.settings import Settings
 
         if self.settings_reference is None:

@@ -41,9 +41,6 @@ def read_prompt(argument: str | None, files: Iterable[str] = ()) -> str:
 
     Standard input is read if there is no argument, if it is ``-``, or if standard input is a pipe
     or a file.
-
-    Raises:
-        UsageError: There is no prompt, or a part of it is not text.
     """
     parts = [_read_file(path) for path in files]
     if argument is None and not parts and sys.stdin.isatty():

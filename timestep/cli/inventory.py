@@ -79,11 +79,7 @@ class OllamaServer(NamedTuple):
 
 
 def ollama_servers(settings: Settings) -> list[OllamaServer]:
-    """Return every Ollama server of *settings*. ollama.com is one of them if there is a key.
-
-    Raises:
-        ConfigurationError: A key would travel in the clear.
-    """
+    """Return every Ollama server of *settings*. ollama.com is one of them if there is a key."""
     servers: list[OllamaServer] = []
     for prefix, endpoints in ollama_endpoints(settings).items():
         servers += [OllamaServer(prefix, each) for each in endpoints.pool or [endpoints.local]]
@@ -95,11 +91,7 @@ def ollama_servers(settings: Settings) -> list[OllamaServer]:
 
 
 async def take_inventory(settings: Settings, *, patience: float) -> list[Inventory]:
-    """List the models of each server. Waits at most *patience* seconds for each.
-
-    Raises:
-        ConfigurationError: A key would travel in the clear.
-    """
+    """List the models of each server. Waits at most *patience* seconds for each."""
     asked: list[Awaitable[Inventory]] = [list_openai("", settings.openai, patience)]
     asked += [_ollama(server, patience) for server in ollama_servers(settings)]
     for prefix, table in settings.providers.items():

@@ -26,11 +26,7 @@ class Listing:
         self._ollama = {each.prefix for each in inventories if each.kind == "ollama"}
 
     def keep(self, words: Sequence[str]) -> None:
-        """Keep only the models that match all *words*.
-
-        Raises:
-            ClickException: There is no such model.
-        """
+        """Keep only the models that match all *words*."""
         everything = self.inventories
         self.inventories = [
             replace(each, offers=offers)

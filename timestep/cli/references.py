@@ -16,10 +16,6 @@ def load_reference(reference: str, what: str) -> object:
 
     Modules are found from the current directory too. *what* it should name is for messages, as in
     ``"an agent"``.
-
-    Raises:
-        UsageError: The reference has no module, or the module does not exist.
-        ClickException: The module fails when it is imported.
     """
     place, colon, attribute = reference.rpartition(":")
     if not colon or not place or not attribute:
@@ -33,12 +29,7 @@ def load_reference(reference: str, what: str) -> object:
 
 
 def load_module(place: str) -> ModuleType:
-    """Return the module that *place*, a file or a dotted name, leads to.
-
-    Raises:
-        UsageError: There is no such module.
-        ClickException: The module fails when it is imported.
-    """
+    """Return the module that *place*, a file or a dotted name, leads to."""
     is_file = place.endswith(".py")
     if is_file and not Path(place).is_file():
         raise click.UsageError(f"There is no file {place!r}.")

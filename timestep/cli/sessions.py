@@ -65,11 +65,7 @@ def sessions_file() -> Path:
 
 
 def kept_sessions() -> list[Session]:
-    """Return the conversations, the one with the newest message first.
-
-    Raises:
-        ClickException: The file of the conversations cannot be used.
-    """
+    """Return the conversations, the one with the newest message first."""
     found: dict[str, Session] = {}
     for name, message, created_at in _questions():
         asked_at = datetime.fromisoformat(created_at).replace(tzinfo=UTC).timestamp()
@@ -84,11 +80,7 @@ def kept_sessions() -> list[Session]:
 
 
 def last_session() -> str:
-    """Return the name of the conversation with the newest message.
-
-    Raises:
-        ClickException: There is none, or the file of the conversations cannot be used.
-    """
+    """Return the name of the conversation with the newest message."""
     found = kept_sessions()
     if not found:
         raise click.ClickException("There is no conversation to continue.")

@@ -43,11 +43,7 @@ class Approver:
 
 
 def with_approval(agent: Agent[Any], copies: dict[int, Agent[Any]] | None = None) -> Agent[Any]:
-    """Return a copy of *agent*, and of the agents it hands off to, whose tools need approval.
-
-    Raises:
-        UsageError: The agent has MCP servers; they decide about approval themselves.
-    """
+    """Return a copy of *agent*, and of the agents it hands off to, whose tools need approval."""
     known = {} if copies is None else copies  # two agents may hand off to each other
     if id(agent) in known:
         return known[id(agent)]

@@ -82,9 +82,6 @@ async def load_conversation(name: str | None, *, keeps_last: bool) -> Conversati
     """Return the conversation called *name*, or a new one. Close it afterwards.
 
     If *keeps_last*, a new one is kept too, as the last one.
-
-    Raises:
-        ClickException: The file of the conversations cannot be used.
     """
     try:
         if name is not None:

@@ -9,12 +9,7 @@ from timestep.cli.references import load_module, load_reference
 
 
 def load_agent(reference: str) -> Agent[Any]:
-    """Return the agent that *reference* names. Without an attribute it is the only one there.
-
-    Raises:
-        UsageError: The reference does not name an agent.
-        ClickException: The module fails when it is imported.
-    """
+    """Return the agent that *reference* names. Without an attribute it is the only one there."""
     place, colon, attribute = reference.rpartition(":")
     if not colon:
         return _only_agent(reference)

@@ -20,9 +20,6 @@ def parse_settings(pairs: Iterable[str]) -> ModelSettings:
     """Return the settings in *pairs* of ``NAME=VALUE``.
 
     Dots lead into a setting, as in ``reasoning.effort=high``.
-
-    Raises:
-        UsageError: A name is unknown, or a value has the wrong type.
     """
     given: dict[str, Any] = {}
     for pair in pairs:

@@ -27,11 +27,7 @@ class AgentOptions:
 
     @cached_property
     def conversation(self) -> str | None:
-        """The name of the conversation to continue; None for a new one.
-
-        Raises:
-            ClickException: There is none to continue, or the options contradict each other.
-        """
+        """The name of the conversation to continue; None for a new one."""
         if not self.goes_on:
             return self.session
         if self.session is not None:

@@ -14,9 +14,6 @@ def recorded(settings: Settings) -> Generator[None]:
     """Record the runs of the block, if ``[traces]`` says so.
 
     The SDK's exporter, which sends traces to OpenAI if it finds a key, is removed either way.
-
-    Raises:
-        ConfigurationError: ``traces.otlp`` is set and OpenTelemetry is not installed.
     """
     traces = settings.traces
     if not traces.enabled:

@@ -64,9 +64,6 @@ def prepare(
     """Return what *options* describe.
 
     *name* is that of the command, and of the agent if no agent is named.
-
-    Raises:
-        ClickException: The agent, the model or a setting is unknown. Says the next step.
     """
     settings, provider = context.settings, context.build_provider()
     agent: Agent[Any] = load_agent(options.reference) if options.reference else Agent(name=name)

@@ -50,11 +50,7 @@ def ask(
     cluster: str | None,
     **keywords: Any,
 ) -> AsyncGenerator[Result]:
-    """Return the results of *lines*, which this process or a *cluster* asks.
-
-    Raises:
-        UsageError: One of *models* does not exist here; the message names its first line.
-    """
+    """Return the results of *lines*, which this process or a *cluster* asks."""
     if cluster is None:
         provider, agent = prepare()
         for name, number in models.items():

@@ -8,11 +8,7 @@ from timestep.batch.rate import Rate
 
 
 def read_rates(requests: tuple[str, ...], tokens: tuple[str, ...]) -> dict[str, Rate]:
-    """Return the limits that ``--rate`` and ``--token-rate`` set, by prefix.
-
-    Raises:
-        BadParameter: One is not ``[PREFIX=]N``.
-    """
+    """Return the limits that ``--rate`` and ``--token-rate`` set, by prefix."""
     found: dict[str, Rate] = {}
     for text in requests:
         prefix, number = _rate(text, "--rate")
@@ -28,11 +24,7 @@ def read_rates(requests: tuple[str, ...], tokens: tuple[str, ...]) -> dict[str, 
 
 
 def refuse_unused(rates: Iterable[str], prefixes: Collection[str]) -> None:
-    """Refuse a prefix in *rates* that is not in *prefixes*, because it would limit nothing.
-
-    Raises:
-        BadParameter: There is one.
-    """
+    """Refuse a prefix in *rates* that is not in *prefixes*, because it would limit nothing."""
     for prefix in rates:
         if prefix and prefixes and prefix not in prefixes:
             places = ", ".join(sorted(prefixes))

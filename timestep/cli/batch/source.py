@@ -24,11 +24,7 @@ _PARTS = 16
 
 @contextmanager
 def readable(path: Path) -> Generator[Path]:
-    """Yield a file that can be read twice: *path*, or a copy of a pipe, which ``-`` is too.
-
-    Raises:
-        UsageError: There is no room for a copy.
-    """
+    """Yield a file that can be read twice: *path*, or a copy of a pipe, which ``-`` is too."""
     if str(path) != "-" and not path.is_fifo():
         yield path
         return
@@ -54,9 +50,6 @@ class Source:
     Attributes:
         models: The names of models in the lines, each with the number of its first line.
         has_changed: True when the file was read again and had lost or changed lines.
-
-    Raises:
-        UsageError: Some lines cannot be asked; the message names them.
     """
 
     def __init__(self, path: Path, defaults: Defaults) -> None:
@@ -98,11 +91,7 @@ class Source:
         return islice((line for line in self if not output.has(line)), limit)
 
     def refuse_changed(self, output: Output) -> None:
-        """Refuse lines that changed after they got their row in *output*.
-
-        Raises:
-            UsageError: There are some; the message names them.
-        """
+        """Refuse lines that changed after they got their row in *output*."""
         if not output.done_before + output.failed_before:
             return
         changed = [line.number for line in self if output.has_changed(line)]

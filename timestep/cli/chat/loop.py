@@ -30,12 +30,7 @@ _PROMPT = "> "
 
 
 def chat_until_end(setup: RunSetup, *, approves: bool, shows_costs: bool, is_verbose: bool) -> None:
-    """Answer the user's messages until the input ends. The provider of *setup* is closed then.
-
-    Raises:
-        ClickException: The conversation cannot be read.
-        Exit: With 1, when a message or a command failed and the input is not a terminal.
-    """
+    """Answer the user's messages until the input ends. The provider of *setup* is closed then."""
     quiet_sdk()
     if approves:
         setup = replace(setup, agent=with_approval(setup.agent))

@@ -163,11 +163,7 @@ def _read_builtin() -> Iterator[Task]:
 
 
 def read_task(path: Path) -> Task:
-    """Return the task in the file at *path*.
-
-    Raises:
-        UsageError: The file cannot be read, or does not describe a task; says what is wrong.
-    """
+    """Return the task in the file at *path*."""
     try:
         table = tomllib.loads(path.read_text("utf-8-sig"))
         task = Task.model_validate({"name": path.stem, **table})

@@ -27,9 +27,6 @@ def render_prompt(
 
     The Runner prepares the request as in a real run: instructions, tools, handoffs, output type.
     Input guardrails do not run.
-
-    Raises:
-        ClickException: The prompt cannot be shown. Says why, and the next step.
     """
     use_only([])
     quiet_sdk()

@@ -43,11 +43,7 @@ class Manner:
 
 
 def print_answer(question: TResponseInputItem, setup: RunSetup, how: Manner) -> None:
-    """Print the answer to *question* as it arrives. The provider of *setup* is closed then.
-
-    Raises:
-        ClickException: There is no answer. Says why, and the next step.
-    """
+    """Print the answer to *question* as it arrives. The provider of *setup* is closed then."""
     quiet_sdk()
     screen = Screen(shows_text=is_text(setup.agent), is_verbose=how.is_verbose)
     run = _new_run(screen, setup, how)

@@ -21,11 +21,7 @@ def user_message(text: str, images: Sequence[str] = ()) -> TResponseInputItem:
 
 
 def data_url(path: str) -> str:
-    """Return the image file at *path* as a URL.
-
-    Raises:
-        UsageError: It cannot be read, or models do not take its format.
-    """
+    """Return the image file at *path* as a URL."""
     try:
         data = read_file(path)
     except OSError as exc:

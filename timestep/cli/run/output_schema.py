@@ -11,11 +11,7 @@ from timestep.cli.input import read_file
 
 
 def read_output_schema(path: str | None) -> AgentOutputSchemaBase | None:
-    """Return the schema in the file at *path*, if there is one, as an output type for an agent.
-
-    Raises:
-        UsageError: The file cannot be read, or is not a JSON schema.
-    """
+    """Return the schema in the file at *path*, if there is one, as an output type for an agent."""
     if path is None:
         return None
     from timestep.batch.question import BadLineError, json_schema

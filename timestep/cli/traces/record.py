@@ -14,22 +14,13 @@ if TYPE_CHECKING:
 
 
 def record_file(context: Context) -> Path:
-    """Return the path of the record: that of ``--file``, or the configured one.
-
-    Raises:
-        ConfigurationProblem: The settings that name it are wrong.
-    """
+    """Return the path of the record: that of ``--file``, or the configured one."""
     return context.trace_file or context.settings.traces.file
 
 
 @contextmanager
 def open_record(context: Context) -> "Generator[TraceStore]":
-    """Open the record for the block.
-
-    Raises:
-        UsageError: ``--file`` names a file that does not exist.
-        ClickException: The record cannot be read or written.
-    """
+    """Open the record for the block."""
     from timestep.traces import StoreError, TraceStore
 
     path = record_file(context)

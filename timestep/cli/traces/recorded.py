@@ -37,9 +37,6 @@ class RecordedModels(ModelProvider):
         stack: Ends the servers.
         store: Holds the answers.
         calls: Model calls with stored answers.
-
-    Raises:
-        ClickException: An answer is not stored byte for byte.
     """
 
     def __init__(self, stack: ExitStack, store: TraceStore, calls: Sequence[Span]) -> None:
