@@ -9,7 +9,6 @@ from typing import Any
 
 from timestep.testing import catalog, checks, gojson, http
 from timestep.testing.catalog import Catalog, Model
-from timestep.testing.godecode import Number
 from timestep.testing.http import Request, Response
 from timestep.testing.routes import Routes, summary
 
@@ -78,14 +77,14 @@ class Endpoints(Routes):
         chat = self._check(request, checks.check_chat, request.body)
         model = self.catalog.find(chat["model"])
         messages: Sequence[Any] = chat.get("messages") or ()
-        if not messages and _is_zero(chat.get("keep_alive")):
+        if not messages and chat.get("keep_alive") in (0, "0", "0s", "0m", "0h"):
             self.catalog.unload(model)
             return self._no_answer(chat, "unload")
         catalog.check_capabilities(model, chat)
         options: Mapping[str, Any] = chat.get("options") or {}
         self._check(request, checks.check_options, options)
         num_ctx = options.get("num_ctx")
-        window = self.catalog.load(model, None if num_ctx is None else int(float(num_ctx.text)))
+        window = self.catalog.load(model, None if num_ctx is None else int(num_ctx))
         if not messages:
             return self._no_answer(chat, "load")
         catalog.check_template(model, request.json)
@@ -148,12 +147,6 @@ def render(chat: Mapping[str, Any]) -> str:
 
 def _json(value: Any) -> Response:
     return http.whole(200, http.JSON_TYPE, gojson.dumps(value))
-
-
-def _is_zero(keep_alive: Any) -> bool:
-    if isinstance(keep_alive, Number):
-        return float(keep_alive.text) == 0
-    return isinstance(keep_alive, str) and checks.seconds(keep_alive) == 0
 
 
 def _summary(chat: Mapping[str, Any]) -> str:
