@@ -16,7 +16,6 @@ from timestep.config.settings import Settings
 from timestep.errors import AuthenticationError, ConfigurationError
 from timestep.net.key_command import KeyCommand
 from timestep.ollama.about import connect, list_entries
-from timestep.ollama.official import open_client
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.listing import list_models
 from timestep.registry import MultiModelProvider
@@ -163,11 +162,7 @@ async def test_without_a_base_url_the_command_is_for_the_cloud_alone(fake_ollama
 async def test_the_commands_list_models_with_the_key(fake_ollama):
     provider = made_ollama("ollama/", [fake_ollama], COUNTING).provider_map.get_provider("ollama")
     endpoint = provider.wire().endpoint
-    async with open_client(
-        endpoint.base_url, endpoint.headers, key_command=endpoint.key_command
-    ) as client:
-        await client.list()
-
+    assert [step async for step in provider.wire().pull("m")]
     async with connect(endpoint) as client:
         await list_entries(client, "/api/tags")
 

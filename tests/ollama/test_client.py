@@ -251,8 +251,8 @@ async def test_an_error_page_that_breaks_off_is_an_error_of_the_tree(fake_ollama
 
 
 async def test_metadata_is_json(fake_ollama, wire, transport):
-    assert await wire.get("/api/version") == {"version": "0.33.0"}
-    assert "capabilities" in await wire.post("/api/show", {"model": "m"}, {"x-mine": "1"})
+    assert (await wire.ask("/api/version"))[0] == {"version": "0.33.0"}
+    assert "capabilities" in (await wire.ask("/api/show", {"model": "m"}, {"x-mine": "1"}))[0]
 
     assert fake_ollama.requests[-1].headers["x-mine"] == "1"
 
@@ -261,7 +261,7 @@ async def test_metadata_that_is_no_json_is_an_error_of_the_tree(fake_ollama, wir
     fake_ollama.fail(200, body="<html>", path="/api/tags")
 
     with pytest.raises(OllamaStatusError, match="answered 200"):
-        await wire.get("/api/tags")
+        await wire.ask("/api/tags")
 
 
 @pytest.mark.parametrize("path", ["/api/tags", "/api/ps", "/api/show"])
@@ -270,21 +270,21 @@ async def test_metadata_without_an_end_is_refused(fake_ollama, wire, transport, 
     fake_ollama.fail(200, body=b"[" + b" " * (4 << 20) + b"]", path=path)
 
     with pytest.raises(OllamaStreamError, match="an answer of more than 1 MiB"):
-        await (wire.post(path, {"model": "m"}) if path == "/api/show" else wire.get(path))
+        await wire.ask(path, {"model": "m"} if path == "/api/show" else None)
 
 
 async def test_metadata_that_is_nested_too_deep_is_an_error_of_the_tree(fake_ollama, wire):
     fake_ollama.fail(200, body="[" * 10_000 + "]" * 10_000, path="/api/tags")
 
     with pytest.raises(OllamaStatusError, match="answered 200"):
-        await wire.get("/api/tags")
+        await wire.ask("/api/tags")
 
 
 async def test_an_error_about_metadata_names_the_model(fake_ollama, wire):
     fake_ollama.fail(404, "model 'm' not found", path="/api/show")
 
     with pytest.raises(OllamaStatusError, match="ollama pull m") as caught:
-        await wire.post("/api/show", {"model": "m"})
+        await wire.ask("/api/show", {"model": "m"})
 
     assert caught.value.model == "m"
 

@@ -6,7 +6,8 @@ from timestep.cli.event_loop import run_without_waiting
 from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.net.names import untagged
-from timestep.ollama.official import open_client
+from timestep.ollama.about import connect, list_entries
+from timestep.ollama.endpoint import Endpoint
 from timestep.routing import targets
 
 _PATIENCE = 0.5
@@ -39,8 +40,8 @@ async def _served(servers: list[tuple[str, str]]) -> list[str]:
 
 async def _names(prefix: str, url: str) -> list[str]:
     try:
-        async with open_client(url, {}) as client:
-            listed = await client.list()
+        async with connect(Endpoint(url)) as client:
+            listed = await list_entries(client, "/api/tags")
     except Exception:  # noqa: BLE001 - completion shows no errors
         return []
-    return [f"{prefix}/{untagged(entry.model)}" for entry in listed.models if entry.model]
+    return [f"{prefix}/{untagged(str(entry['name']))}" for entry in listed if entry.get("name")]

@@ -4,23 +4,24 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
+from timestep.answer.chunks import count
 from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import clean, file_size, json_option, print_json
 
 if TYPE_CHECKING:
-    from ollama import ProgressResponse
-
     from timestep.config.settings import Settings
     from timestep.errors import OllamaError, OllamaStatusError, OllamaStreamError
     from timestep.net.origin import Origin
     from timestep.ollama.provider import OllamaModelProvider
     from timestep.ollama.wire import Wire
     from timestep.registry import MultiModelProvider
+
+Step: TypeAlias = dict[str, Any]
 
 _SILENCE = 600.0
 """Seconds of silence; the server is silent for minutes while it checks a large model."""
@@ -97,28 +98,23 @@ async def _pull(wire: "Wire", model: str) -> None:
         )
 
 
-async def _steps(wire: "Wire", model: str) -> "AsyncGenerator[ProgressResponse]":
+async def _steps(wire: "Wire", model: str) -> AsyncGenerator[Step]:
     """Have the server pull *model*. Layers interleave; closing the generator stops the server."""
     from timestep.errors import OllamaStatusError, OllamaStreamError
-    from timestep.ollama.foreign_errors import Translated
-    from timestep.ollama.official import open_client
+    from timestep.net.timeouts import Timeouts
+    from timestep.ollama.wire import Wire
 
-    endpoint, origin = wire.endpoint, wire.origin(model)
+    patient = Wire(wire.endpoint, timeouts=Timeouts(idle=_SILENCE))
     try:
-        with Translated(origin):
-            async with open_client(
-                endpoint.base_url,
-                endpoint.headers,
-                silence=_SILENCE,
-                reach=endpoint.reach,
-                key_command=endpoint.key_command,
-            ) as client:
-                async for step in await client.pull(model, stream=True):
-                    yield step
+        async with aclosing(patient.pull(model)) as steps:
+            async for step in steps:
+                yield step
     except (OllamaStatusError, OllamaStreamError) as exc:
         if exc.server_message:
-            raise _refusal(exc.server_message, exc, origin) from exc
+            raise _refusal(exc.server_message, exc, wire.origin(model)) from exc
         raise
+    finally:
+        await patient.aclose()
 
 
 def _refusal(
@@ -144,7 +140,7 @@ def _refusal(
     )
 
 
-async def _draw(progress: "AsyncGenerator[ProgressResponse]") -> str:
+async def _draw(progress: AsyncGenerator[Step]) -> str:
     """Show a progress bar for every layer, and return the last step."""
     from rich import progress as bars
     from rich.console import Console
@@ -160,35 +156,42 @@ async def _draw(progress: "AsyncGenerator[ProgressResponse]") -> str:
         layers: dict[str, bars.TaskID] = {}
         last = ""
         async for step in progress:
-            if step.digest is None:
-                if step.status not in {last, "success"}:  # the command says that itself
-                    screen.console.print(clean(step.status or ""), markup=False, highlight=False)
-            elif step.digest not in layers:
-                layers[step.digest] = screen.add_task(
-                    _layer(step), total=step.total or None, completed=step.completed or 0
+            status, digest, done, total = _read(step)
+            if not digest:
+                if status not in {last, "success"}:  # the command says that itself
+                    screen.console.print(clean(status), markup=False, highlight=False)
+            elif digest not in layers:
+                layers[digest] = screen.add_task(
+                    _layer(digest), total=total or None, completed=done
                 )
             else:
-                screen.update(layers[step.digest], completed=step.completed or 0)
-            last = step.status or ""
+                screen.update(layers[digest], completed=done)
+            last = status
         return last
 
 
-async def _list(progress: "AsyncGenerator[ProgressResponse]") -> str:
+async def _list(progress: AsyncGenerator[Step]) -> str:
     """Print a line for every step and for every tenth of a layer; return the last step."""
     shown: set[str] = set()
     last = ""
     async for step in progress:
-        last = step.status or ""
+        last, digest, done, total = _read(step)
         line = clean(last)
-        if step.digest is not None:
-            done, total = step.completed or 0, step.total or 0
+        if digest:
             tenth = 10 * (10 * done // total) if total else 0
-            line = f"{_layer(step)} {tenth}% of {file_size(total)}"
+            line = f"{_layer(digest)} {tenth}% of {file_size(total)}"
         if line not in shown:
             click.echo(line, err=True)
         shown.add(line)
     return last
 
 
-def _layer(step: "ProgressResponse") -> str:
-    return clean(step.digest or "").removeprefix("sha256:")[:12]
+def _read(step: Step) -> tuple[str, str, int, int]:
+    """Return the status, the digest of the layer, and how many bytes of how many are loaded."""
+    status, digest = (str(step.get(name) or "") for name in ("status", "digest"))
+    done, total = (count(step, name) for name in ("completed", "total"))
+    return status, digest, done, total
+
+
+def _layer(digest: str) -> str:
+    return clean(digest).removeprefix("sha256:")[:12]

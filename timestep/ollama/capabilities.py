@@ -63,7 +63,7 @@ class Catalogue:
                 return known
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    shown = await self._source.post("/api/show", {"model": model})
+                    shown, _ = await self._source.ask("/api/show", {"model": model})
             except (OllamaConnectionError, ModelNotFoundError):
                 return Abilities(enforces_format=enforces)  # the chat itself will say it better
             except (OllamaError, TimeoutError):
@@ -122,7 +122,7 @@ class Catalogue:
             return []
         try:
             async with asyncio.timeout(_LIST_PATIENCE):
-                listed = await self._source.get("/api/tags")
+                listed, _ = await self._source.ask("/api/tags")
         except (OllamaError, TimeoutError):
             return []
         models = map(mapping, entries(mapping(listed).get("models")))

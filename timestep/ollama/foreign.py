@@ -36,6 +36,7 @@ from timestep.ollama.wire import Wire
 
 if TYPE_CHECKING:
     import httpx
+    import ollama
 
 logger = logging.getLogger("timestep")
 
@@ -186,8 +187,8 @@ def _error_of(exc: Exception, origin: Origin) -> OllamaError | None:
             "'ollama serve', or check the client's host.",
             **origin.where(),
         )
-    elif isinstance(exc, _response_errors()):
-        from timestep.ollama.foreign_errors import error_of  # noqa: PLC0415 - it imports ollama
+    elif isinstance(exc, response_errors()):
+        from timestep.ollama.foreign_errors import error_of  # noqa: PLC0415 - it imports httpx
 
         error = error_of(exc, origin)
     elif isinstance(exc, ValueError):  # AsyncClient could not read a line
@@ -221,9 +222,10 @@ def _connection_errors() -> tuple[type[Exception], ...]:
     return (ConnectionError, httpx.HTTPError) if httpx is not None else (ConnectionError,)
 
 
-def _response_errors() -> tuple[type[Exception], ...]:
-    ollama = sys.modules.get("ollama")
-    return (ollama.ResponseError,) if ollama is not None else ()
+def response_errors() -> "tuple[type[ollama.ResponseError], ...]":
+    """Return the error for a refusal of ollama's client, when that was imported."""
+    known = sys.modules.get("ollama")
+    return () if known is None else (known.ResponseError,)
 
 
 async def _foreign_chunks(

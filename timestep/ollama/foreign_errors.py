@@ -13,17 +13,12 @@ from timestep.net.causes import as_cause
 from timestep.net.connection import TransportError
 from timestep.net.given import transport_error
 from timestep.net.origin import Origin
-from timestep.net.proxies import ProxyError, explained
+from timestep.net.proxies import ProxyError
 from timestep.net.reasons import reason_of
 from timestep.net.tls import CertificateError
 from timestep.ollama.errors import line_error, status_error
 from timestep.ollama.failures import Failures
-
-try:
-    with explained("ollama"):  # it builds a client when it is imported
-        import ollama
-except ProxyError as exc:
-    raise ConfigurationError(str(exc)) from exc
+from timestep.ollama.foreign import response_errors
 
 E = TypeVar("E", bound=Exception)
 
@@ -65,7 +60,7 @@ def error_of(exc: Exception, origin: Origin) -> OllamaError:
     if refused is not None:
         answer = refused.response
         return status_error(answer.status_code, answer.headers, answer.content, origin)
-    if isinstance(exc, ollama.ResponseError):
+    if isinstance(exc, response_errors()):
         said = {"error": exc.error}
         if exc.status_code < 0:  # an error in the middle of a stream
             return line_error(said, origin)

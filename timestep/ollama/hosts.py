@@ -145,7 +145,7 @@ class Hosts:
     async def _look_at(self, host: Host) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
-                listed = await host.wire.get("/api/ps")
+                listed, _ = await host.wire.ask("/api/ps")
         except (OllamaConnectionError, OllamaTimeoutError, TimeoutError):
             with self._lock:
                 host.bury(self._clock())

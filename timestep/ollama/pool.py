@@ -6,8 +6,8 @@ the next one, and when it is busy, to one more. Once an answer has begun, it sta
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 
 from timestep.errors import (
     ModelNotFoundError,
@@ -22,8 +22,6 @@ from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.host import Host, Stay
 from timestep.ollama.hosts import Hosts, is_unreachable
 from timestep.ollama.wire import Wire, WireChat
-
-_Answer = TypeVar("_Answer")
 
 
 class Pool:
@@ -74,52 +72,29 @@ class Pool:
         """Return one exchange of ``POST /api/chat`` with one of the servers."""
         return PoolStream(self._hosts, self.origin(model, headers), body, headers, model)
 
-    async def get(self, path: str) -> Any:
-        """Return the JSON that ``GET path`` answers at the first server that answers.
-
-        Raises:
-            OllamaError: Every server failed.
-        """
-        return await self._ask(lambda wire: wire.get(path), "")
-
-    async def post(
-        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-    ) -> Any:
-        """Return the JSON that ``POST path`` answers to *body* at a server that has its model.
-
-        Raises:
-            OllamaError: Every server failed.
-        """
-        return (await self.ask(path, body, headers))[0]
-
     async def ask(
-        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+        self, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] = {}
     ) -> tuple[Any, Origin]:
-        """Return what `post` does, and the server that answered.
+        """Return what `Wire.ask` does, of the first server that answers.
 
         Raises:
             OllamaError: Every server failed.
         """
-        return await self._ask(
-            lambda wire: wire.ask(path, body, headers), str(body.get("model") or "")
-        )
-
-    async def aclose(self) -> None:
-        """Close the connections of the running loop; those of other loops close with their loops."""
-        for wire in self.wires:
-            await wire.aclose()
-
-    async def _ask(self, ask: Callable[[Wire], Awaitable[_Answer]], model: str) -> _Answer:
-        visit = _Visit(self._hosts, model, None)
+        visit = _Visit(self._hosts, str((body or {}).get("model") or ""), None)
         while True:
             host = await visit.next_host()
             try:
-                return await ask(host.wire)
+                return await host.wire.ask(path, body, headers)
             except OllamaError as exc:
                 if not visit.moves_on(exc):
                     raise
             finally:
                 visit.leave()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop; those of other loops close with their loops."""
+        for wire in self.wires:
+            await wire.aclose()
 
 
 class PoolStream:

@@ -1,7 +1,7 @@
 """The wire to one Ollama server: its requests, and the errors they end in."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from timestep.net.client import Client, over_aiohttp
 from timestep.net.connection import Request
 from timestep.net.encoding import encode
 from timestep.net.exchange import Exchange
+from timestep.net.lines import LineSplitter
 from timestep.net.origin import Origin
 from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.timeouts import Timeouts
@@ -21,7 +22,7 @@ from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import status_error
 from timestep.ollama.failures import Failures
-from timestep.ollama.lines import check_length, check_values
+from timestep.ollama.lines import check_length, check_values, read_step
 
 if TYPE_CHECKING:
     import httpx
@@ -87,36 +88,39 @@ class Wire:
         """Return nothing: the bytes are our own."""
         return []
 
-    async def get(self, path: str) -> Any:
-        """Return the JSON that ``GET path`` answers.
-
-        Raises:
-            OllamaError: The server cannot be reached, or answers something else.
-        """
-        return await self._json(self._exchange("GET", path, b"", {}, None))
-
-    async def post(
-        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-    ) -> Any:
-        """Return the JSON that ``POST path`` answers to *body*.
-
-        Raises:
-            OllamaError: The server cannot be reached, or answers something else.
-        """
-        return (await self.ask(path, body, headers))[0]
-
     async def ask(
-        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+        self, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] = {}
     ) -> tuple[Any, Origin]:
-        """Return the same, and who answered.
+        """Return the JSON that ``POST path`` answers to *body*, ``GET`` without one; and who answered.
 
         Raises:
             OllamaError: The server cannot be reached, or answers something else.
         """
-        name = body.get("model")
-        model = name if isinstance(name, str) else None
-        exchange = self._exchange("POST", path, encode(body), headers or {}, model)
-        return await self._json(exchange), exchange.origin
+        method, sent = ("GET", b"") if body is None else ("POST", encode(body))
+        exchange = self._exchange(method, path, sent, headers, (body or {}).get("model"))
+        try:
+            return await _read_json(exchange), exchange.origin
+        except OllamaError as exc:
+            drop_frames(exc)  # they hold what the server said, which may repeat the key in it
+            raise exc from exc.__cause__
+
+    async def pull(self, model: str) -> AsyncGenerator[dict[str, Any]]:
+        """Have the server pull *model*, and yield its steps. Closing the generator stops the server.
+
+        Raises:
+            OllamaError: The server cannot be reached, or refuses.
+        """
+        exchange = self._exchange("POST", "/api/pull", encode({"model": model}), {}, model)
+        lines = LineSplitter()
+        try:
+            async for piece in exchange:
+                for line in lines.feed(piece):
+                    yield read_step(line, exchange.origin)
+                check_length("a line", lines.waiting, exchange.origin)
+            for line in lines.flush():
+                yield read_step(line, exchange.origin)
+        finally:
+            await exchange.aclose()
 
     def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
         """Return who is asked for *model*, with *headers* beside the endpoint's own."""
@@ -144,13 +148,6 @@ class Wire:
         origin = self.origin(model, headers)
         exchange = self._client.exchange(request, Failures(origin), limited=limited)
         return WireChat(exchange, origin)
-
-    async def _json(self, exchange: "WireChat") -> Any:
-        try:
-            return await _read_json(exchange)
-        except OllamaError as exc:
-            drop_frames(exc)  # they hold what the server said, which may repeat the key in it
-            raise exc from exc.__cause__
 
 
 async def _read_json(exchange: "WireChat") -> Any:

@@ -68,13 +68,13 @@ async def test_one_that_died_is_asked_by_no_other_call(servers, model, asked):
 
 async def test_a_dead_one_is_asked_whether_it_is_back_ever_more_rarely(servers, clock, monkeypatch):
     asked = []
-    get = Wire.get
+    get = Wire.ask
 
     async def counted(wire, path):
         asked.append((wire.endpoint.base_url, clock.now))
         return await get(wire, path)
 
-    monkeypatch.setattr(Wire, "get", counted)
+    monkeypatch.setattr(Wire, "ask", counted)
     model = model_on(servers, clock)
     servers[0].refuse()
     answer_all(servers, "hi")

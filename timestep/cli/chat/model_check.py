@@ -36,7 +36,7 @@ async def _check_ollama(provider: OllamaModelProvider, name: str) -> None:
     wire = provider.wire(name)
     try:
         async with asyncio.timeout(_PATIENCE):
-            await wire.post("/api/show", {"model": name})
+            await wire.ask("/api/show", {"model": name})
     except TimeoutError:
         print_aside(
             f"{wire.endpoint.base_url} did not say within {_PATIENCE:g} s if it has {name}."

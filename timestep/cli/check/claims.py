@@ -42,7 +42,7 @@ async def note_real_window(result: ModelResult, provider: MultiModelProvider) ->
         if wire.endpoint.is_cloud:
             continue
         try:
-            running: Any = await wire.get("/api/ps")
+            running, _ = await wire.ask("/api/ps")
         except OllamaError:
             continue  # a proxy without this path
         result.window_real = result.window_real or _allocated(running, name)
