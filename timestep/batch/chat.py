@@ -3,8 +3,7 @@
 Source: openai 3.57 ``types/chat/completion_create_params.py`` and ``types/chat/chat_completion.py``.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from agents import ModelResponse, ModelSettings
 from openai.types.responses import (
@@ -20,8 +19,11 @@ from timestep.batch.question import (
     mapping,
     named,
     objects,
-    offered_tool,
     output_of,
+    read_tool_choice,
+    read_tools,
+    refuse_stream,
+    settings_of,
     text_or_none,
 )
 
@@ -38,25 +40,28 @@ _SETTINGS = {
     "store": "store",
     "verbosity": "verbosity",
     "prompt_cache_retention": "prompt_cache_retention",
+    "tool_choice": "tool_choice",
+    "reasoning_effort": "reasoning",
+    **dict.fromkeys(
+        (
+            "logit_bias",
+            "prompt_cache_key",
+            "safety_identifier",
+            "seed",
+            "service_tier",
+            "stop",
+            "user",
+        ),
+        "extra_args",
+    ),
 }
 """Fields of a body and the `ModelSettings` that mean the same."""
-_ARGUMENTS = frozenset(
-    {"logit_bias", "prompt_cache_key", "safety_identifier", "seed", "service_tier", "stop", "user"}
-)
-"""Fields that every model of the SDK takes as ``extra_args``."""
-_READ = frozenset(
-    {"model", "messages", "tools", "tool_choice", "response_format", "reasoning_effort", "logprobs"}
-)
+_READ = frozenset({"model", "messages", "tools", "response_format", "logprobs", "stream", "n"})
 
 
 def read_chat(body: Json) -> Question:
-    """The question that *body* asks.
-
-    Raises:
-        BadLineError: It is not a body that can be answered; the message names the field.
-    """
-    if body.get("stream"):
-        raise BadLineError("body.stream: a batch does not stream; leave it out")
+    """The question that *body* asks."""
+    refuse_stream(body)
     if body.get("n") not in (None, 1):
         raise BadLineError("body.n: a line gets one answer; write a line for each")
     messages = objects(body.get("messages"), "body.messages")
@@ -68,10 +73,7 @@ def read_chat(body: Json) -> Question:
         instructions=None,
         input=[item for at, message in enumerate(messages) for item in _items(message, at)],
         settings=_settings(body),
-        tools=tuple(
-            offered_tool(_function(tool, at), at)
-            for at, tool in enumerate(objects(body.get("tools") or [], "body.tools"))
-        ),
+        tools=read_tools(body, nested=True),
         output=output_of(response_format.get("type"), response_format.get("json_schema"), where),
     )
 
@@ -213,56 +215,11 @@ def _part(part: Json, where: str) -> Json:
 
 
 def _settings(body: Json) -> ModelSettings:
-    given: Json = {}
-    for name, value in body.items():
-        if value is None or name in _READ | {"stream", "n"}:
-            continue
-        if name in _SETTINGS:
-            given[_SETTINGS[name]] = value
-        elif name in _ARGUMENTS:
-            given.setdefault("extra_args", {})[name] = value
-        else:
-            given.setdefault("extra_body", {})[name] = value
-    if effort := body.get("reasoning_effort"):
-        given["reasoning"] = {"effort": effort}
-    if body.get("logprobs") and "top_logprobs" not in given:
-        given["top_logprobs"] = 0
-    if (choice := body.get("tool_choice")) is not None:
-        given["tool_choice"] = _tool_choice(choice)
-    named_as = {_SETTINGS[name]: name for name in body if name in _SETTINGS}
-    return settings_of(given, {**named_as, "reasoning": "reasoning_effort"})
-
-
-def settings_of(given: Json, named_as: Mapping[str, str]) -> ModelSettings:
-    """Return *given* as model settings.
-
-    Args:
-        given: By the names of `ModelSettings`.
-        named_as: The fields of the body that the values come from, where their names differ.
-
-    Raises:
-        BadLineError: A value has the wrong type.
-    """
-    try:
-        return ModelSettings(**given)
-    except (TypeError, ValueError) as exc:
-        name = str(getattr(exc, "errors", lambda: [{"loc": ["?"]}])()[0]["loc"][0])
-        raise BadLineError(
-            f"body.{named_as.get(name, name)} has a value that the setting does not take"
-        ) from exc
-
-
-def _tool_choice(choice: object) -> str:
-    match choice:
-        case str():
-            return choice
-        case {"type": "function", "function": {"name": str(name)}}:
-            return name
-        case _:
-            raise BadLineError("body.tool_choice: write auto, required, none or a function")
-
-
-def _function(tool: Json, at: int) -> Mapping[str, Any]:
-    if tool.get("type") != "function":
-        raise BadLineError(f"body.tools[{at}].type: only functions can be offered")
-    return named(tool.get("function"), f"body.tools[{at}].function")
+    effort = body.get("reasoning_effort")
+    given: Json = {
+        **body,
+        "tool_choice": read_tool_choice(body),
+        "reasoning_effort": {"effort": effort} if effort else None,
+        "top_logprobs": body.get("top_logprobs", 0 if body.get("logprobs") else None),
+    }
+    return settings_of(given, _SETTINGS, _READ)

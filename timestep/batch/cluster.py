@@ -148,11 +148,7 @@ def _connected(ray: Any, address: str | None) -> Generator[None]:
 
 
 def _knock(address: str) -> None:
-    """Refuse an *address* where nothing listens, which Ray tries for many minutes.
-
-    Raises:
-        OSError: Nothing listens there.
-    """
+    """Refuse an *address* where nothing listens, which Ray tries for many minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal() and "/" not in host:
         socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()

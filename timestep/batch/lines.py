@@ -96,11 +96,7 @@ def read_file(path: Path, defaults: Defaults) -> Iterator[Line | BadLine]:
 
 
 def read_lines(path: Path, defaults: Defaults) -> Iterator[Line | BadLine]:
-    """The lines as `read_file` gives them, but with ids that may stand twice.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
+    """The lines as `read_file` gives them, but with ids that may stand twice."""
     if path.suffix.lower() == ".csv":
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, strict=True)  # a quote that never ends would take all rows

@@ -65,13 +65,7 @@ async def ask_all(
     rates: Mapping[str, Rate] | None,
     prefix_of: Callable[[str | None], str],
 ) -> AsyncGenerator[Result]:
-    """What *ask* returns for each of *lines*; the rest is as in `run`.
-
-    Raises:
-        BadLineError: A mapping cannot be asked.
-        ValueError: *concurrency* is less than 1.
-        Exception: What *ask* raises.
-    """
+    """What *ask* returns for each of *lines*; the rest is as in `run`."""
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; write 1 or more")
     waiting = _lines(lines)

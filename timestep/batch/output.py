@@ -29,6 +29,10 @@ class Output:
         path: Of the answers; the failures stand beside it.
         retry_errors: Forget the failures of earlier runs, so that their lines are asked again.
 
+    Attributes:
+        done_before: How many lines earlier runs answered.
+        failed_before: How many lines earlier runs gave up.
+
     Raises:
         OutputError: Another run writes there, or a file is not the output of a batch.
     """
@@ -58,7 +62,7 @@ class Output:
                 self.errors_path.unlink(missing_ok=True)
                 self._failed = {}
             self._answers: IO[bytes] = path.open("ab", buffering=0)
-            self._errors: IO[bytes] | None = None
+            self.done_before, self.failed_before = len(self._done), len(self._failed)
         except OSError as exc:
             self._lock.release()
             raise OutputError(f"{exc.filename} cannot be written: {exc.strerror}.") from exc
@@ -75,19 +79,7 @@ class Output:
     def close(self) -> None:
         """Close the files and let other runs have them."""
         self._answers.close()
-        if self._errors is not None:
-            self._errors.close()
         self._lock.release()
-
-    @property
-    def done_before(self) -> int:
-        """How many lines earlier runs answered."""
-        return len(self._done)
-
-    @property
-    def failed_before(self) -> int:
-        """How many lines earlier runs gave up."""
-        return len(self._failed)
 
     def has(self, line: Line) -> bool:
         """True when *line* has its row, so that it need not be asked."""
@@ -104,20 +96,18 @@ class Output:
         Raises:
             OutputError: The disk is full, or the file went away.
         """
+        path = self.errors_path if failed else self.path
+        text = _json(row) + b"\n"
         try:
-            _write_all(self._file_for(failed=failed), _json(row) + b"\n")
+            if failed:
+                with path.open("ab", buffering=0) as file:
+                    _write_all(file, text)
+            else:
+                _write_all(self._answers, text)
         except OSError as exc:
-            path = self.errors_path if failed else self.path
             raise OutputError(
                 f"{path} cannot be written: {exc.strerror}. The same command goes on from here."
             ) from exc
-
-    def _file_for(self, *, failed: bool) -> IO[bytes]:
-        if not failed:
-            return self._answers
-        if self._errors is None:
-            self._errors = self.errors_path.open("ab", buffering=0)
-        return self._errors
 
 
 _ID = "batch_req_"

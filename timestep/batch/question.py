@@ -1,14 +1,15 @@
 """The question in one line of a batch, in the SDK's types. Pure."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NoReturn, TypeAlias, cast
-from urllib.parse import unquote
 
 from agents import AgentOutputSchemaBase, FunctionTool, ModelBehaviorError, ModelSettings
 from jsonschema import exceptions, validators  # type: ignore[import-untyped,unused-ignore] # its types may be missing
+
+from timestep.ollama.request.refs import resolve
 
 Json: TypeAlias = dict[str, Any]
 
@@ -77,11 +78,7 @@ class JsonSchema(AgentOutputSchemaBase):
         return self._strict
 
     def validate_json(self, json_str: str) -> Any:
-        """The value that *json_str* holds.
-
-        Raises:
-            ModelBehaviorError: It is not JSON, or does not match the schema.
-        """
+        """The value that *json_str* holds."""
         try:
             value: Any = json.loads(json_str)
         except ValueError as exc:
@@ -95,11 +92,7 @@ class JsonSchema(AgentOutputSchemaBase):
 
 
 def output_of(kind: object, described: object, where: str) -> JsonSchema | None:
-    """The type of an answer in the format *kind*; *described* holds a schema and its name.
-
-    Raises:
-        BadLineError: There is no such format, or the schema is not a JSON schema.
-    """
+    """The type of an answer in the format *kind*; *described* holds a schema and its name."""
     if kind is None or kind == "text":
         return None
     if kind == "json_object":
@@ -114,11 +107,7 @@ def output_of(kind: object, described: object, where: str) -> JsonSchema | None:
 
 
 def json_schema(name: str, schema: Json, *, strict: bool) -> JsonSchema:
-    """The type of an answer that has to match *schema*.
-
-    Raises:
-        BadLineError: *schema* is not a JSON schema.
-    """
+    """The type of an answer that has to match *schema*."""
     validator = _validators.validator_for(schema)
     try:
         validator.check_schema(schema)
@@ -150,47 +139,82 @@ def _missing_reference(schema: Json) -> str:
     return ""
 
 
-def _is_missing(schema: object, reference: str) -> bool:
-    return "://" in reference or (reference.startswith("#/") and not _leads_on(schema, reference))
+def _is_missing(schema: Json, reference: str) -> bool:
+    is_pointer = reference.startswith("#/")
+    return "://" in reference or (is_pointer and resolve(schema, reference) is None)
 
 
-def _leads_on(schema: object, reference: str) -> bool:
-    place = schema
-    for part in unquote(reference).split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(place, dict) and key in place:
-            place = cast("Json", place)[key]
-        elif (
-            isinstance(place, list)
-            and key.isdecimal()
-            and int(key) < len(cast("list[object]", place))
-        ):
-            place = cast("list[object]", place)[int(key)]
-        else:
-            return False
-    return True
-
-
-def offered_tool(function: Mapping[str, Any], at: int) -> FunctionTool:
-    """The tool that *function* of a body describes. It is offered and never runs.
-
-    Raises:
-        BadLineError: Its parameters are not a schema.
-    """
-    parameters: Any = function.get("parameters") or {"type": "object", "properties": {}}
-    if not isinstance(parameters, dict):
-        raise BadLineError(f"body.tools[{at}].parameters is not an object")
-    return FunctionTool(
-        name=function["name"],
-        description=str(function.get("description") or ""),
-        params_json_schema=cast("Json", parameters),
-        on_invoke_tool=_never,
-        strict_json_schema=bool(function.get("strict")),
-    )
+def read_tools(body: Json, *, nested: bool) -> tuple[FunctionTool, ...]:
+    """The tools in *body*; *nested* ones stand in a field ``function``. They are offered and never run."""
+    found: list[FunctionTool] = []
+    for at, tool in enumerate(objects(body.get("tools") or [], "body.tools")):
+        where = f"body.tools[{at}]"
+        if tool.get("type") != "function":
+            raise BadLineError(f"{where}.type: only functions can be offered")
+        function = (
+            named(tool.get("function"), f"{where}.function") if nested else named(tool, where)
+        )
+        parameters: Any = function.get("parameters") or {"type": "object", "properties": {}}
+        if not isinstance(parameters, dict):
+            raise BadLineError(f"{where}.parameters is not an object")
+        found.append(
+            FunctionTool(
+                name=function["name"],
+                description=str(function.get("description") or ""),
+                params_json_schema=cast("Json", parameters),
+                on_invoke_tool=_never,
+                strict_json_schema=bool(function.get("strict")),
+            )
+        )
+    return tuple(found)
 
 
 async def _never(*_: object) -> NoReturn:
     raise RuntimeError("a batch of requests runs no tools")
+
+
+def read_tool_choice(body: Json) -> str | None:
+    """The ``tool_choice`` of *body*, as the SDK writes it."""
+    match body.get("tool_choice"):
+        case None | str() as choice:
+            return choice
+        case {"type": "function", "function": {"name": str(name)}}:
+            return name
+        case {"type": "function", "name": str(name)}:
+            return name
+        case _:
+            raise BadLineError("body.tool_choice: write auto, required, none or a function")
+
+
+def settings_of(body: Json, names: Mapping[str, str], read: Collection[str]) -> ModelSettings:
+    """The settings in *body*.
+
+    Args:
+        body: Its fields that are None count as left out.
+        names: The `ModelSettings` that a field means; other fields are sent as they are.
+        read: The fields that are no settings.
+    """
+    given: Json = {}
+    for field_name, value in body.items():
+        if value is None or field_name in read:
+            continue
+        setting = names.get(field_name, "extra_body")
+        if setting in {"extra_args", "extra_body"}:
+            given.setdefault(setting, {})[field_name] = value
+        else:
+            given[setting] = value
+    try:
+        return ModelSettings(**given)
+    except (TypeError, ValueError) as exc:
+        wrong = str(getattr(exc, "errors", lambda: [{"loc": ["?"]}])()[0]["loc"][0])
+        shown = next((name for name in body if names.get(name) == wrong), wrong)
+        raise BadLineError(f"body.{shown} has a value that the setting does not take") from exc
+
+
+def refuse_stream(body: Json) -> None:
+    """Refuse a *body* that asks for a stream."""
+    if body.get("stream"):
+        raise BadLineError("body.stream: a batch does not stream; leave it out")
 
 
 def mapping(value: object) -> Json:
@@ -199,11 +223,7 @@ def mapping(value: object) -> Json:
 
 
 def objects(value: object, where: str) -> list[Json]:
-    """Return *value* as a list of objects.
-
-    Raises:
-        BadLineError: It is something else.
-    """
+    """Return *value* as a list of objects."""
     if isinstance(value, list):
         items = cast("list[Any]", value)
         if all(isinstance(item, dict) for item in items):
@@ -212,22 +232,14 @@ def objects(value: object, where: str) -> list[Json]:
 
 
 def named(value: object, where: str) -> Mapping[str, Any]:
-    """Return *value* as an object with a name.
-
-    Raises:
-        BadLineError: It is something else.
-    """
+    """Return *value* as an object with a name."""
     if isinstance(value, dict) and isinstance(cast("Json", value).get("name"), str):
         return cast("Json", value)
     raise BadLineError(f"{where} has no name")
 
 
 def text_or_none(value: object, where: str) -> str | None:
-    """Return *value*, which is text or None.
-
-    Raises:
-        BadLineError: It is something else.
-    """
+    """Return *value*, which is text or None."""
     if value is None or isinstance(value, str):
         return value
     raise BadLineError(f"{where} is not a text")

@@ -3,21 +3,20 @@
 Source: openai 3.57 ``types/responses/response_create_params.py`` and ``types/responses/response.py``.
 """
 
-from typing import Any
-
-from agents import ModelResponse, ModelSettings
+from agents import ModelResponse
 from openai.types.responses import ResponseOutputMessage
 
-from timestep.batch.chat import settings_of
 from timestep.batch.question import (
     BadLineError,
     Json,
     Question,
     mapping,
-    named,
     objects,
-    offered_tool,
     output_of,
+    read_tool_choice,
+    read_tools,
+    refuse_stream,
+    settings_of,
     text_or_none,
 )
 
@@ -32,21 +31,18 @@ _SETTINGS = {
     "reasoning": "reasoning",
     "truncation": "truncation",
     "include": "response_include",
+    "tool_choice": "tool_choice",
+    "verbosity": "verbosity",
 }
 """Fields of a body and the `ModelSettings` that mean the same."""
-_READ = frozenset({"model", "input", "instructions", "tools", "tool_choice", "text", "stream"})
+_READ = frozenset({"model", "input", "instructions", "tools", "text", "stream"})
 _CHOICES = ("auto", "required", "none")
 _STATEFUL = ("previous_response_id", "conversation", "prompt", "background")
 
 
 def read_responses(body: Json) -> Question:
-    """The question that *body* asks.
-
-    Raises:
-        BadLineError: It is not a body that can be answered; the message names the field.
-    """
-    if body.get("stream"):
-        raise BadLineError("body.stream: a batch does not stream; leave it out")
+    """The question that *body* asks."""
+    refuse_stream(body)
     for name in _STATEFUL:
         if body.get(name) is not None:
             raise BadLineError(f"body.{name}: only OpenAI keeps this; write the whole input")
@@ -59,11 +55,12 @@ def read_responses(body: Json) -> Question:
         model=text_or_none(body.get("model"), "body.model"),
         instructions=text_or_none(body.get("instructions"), "body.instructions"),
         input=asked if isinstance(asked, str) else objects(asked, "body.input"),
-        settings=_settings(body, text),
-        tools=tuple(
-            offered_tool(_function(tool, at), at)
-            for at, tool in enumerate(objects(body.get("tools") or [], "body.tools"))
+        settings=settings_of(
+            {**body, "tool_choice": read_tool_choice(body), "verbosity": text.get("verbosity")},
+            _SETTINGS,
+            _READ,
         ),
+        tools=read_tools(body, nested=False),
         output=output_of(text_format.get("type"), text_format, "body.text.format"),
     )
 
@@ -107,38 +104,6 @@ def write_responses(
     }
 
 
-def _settings(body: Json, text: Json) -> ModelSettings:
-    given: Json = {}
-    for name, value in body.items():
-        if value is None or name in _READ:
-            continue
-        if name in _SETTINGS:
-            given[_SETTINGS[name]] = value
-        else:
-            given.setdefault("extra_body", {})[name] = value
-    if verbosity := text.get("verbosity"):
-        given["verbosity"] = verbosity
-    if (choice := body.get("tool_choice")) is not None:
-        given["tool_choice"] = _tool_choice(choice)
-    return settings_of(given, {_SETTINGS[name]: name for name in body if name in _SETTINGS})
-
-
-def _tool_choice(choice: object) -> str:
-    match choice:
-        case str():
-            return choice
-        case {"type": "function", "name": str(name)}:
-            return name
-        case _:
-            raise BadLineError("body.tool_choice: write auto, required, none or a function")
-
-
 def _written_choice(question: Question) -> object:
     choice = question.settings.tool_choice or "auto"
     return choice if choice in _CHOICES else {"type": "function", "name": choice}
-
-
-def _function(tool: Json, at: int) -> Any:
-    if tool.get("type") != "function":
-        raise BadLineError(f"body.tools[{at}].type: only functions can be offered")
-    return named(tool, f"body.tools[{at}]")

@@ -91,11 +91,7 @@ class _JournaledModel(Model):
         *others: Any,
         **state: Any,
     ) -> ModelResponse:
-        """Return the answer in the journal, or else ask the model and write its answer there.
-
-        Raises:
-            TerminalError: Asking again does not help, or was done as often as the options say.
-        """
+        """Return the answer in the journal, or else ask the model and write its answer there."""
 
         async def ask() -> ModelResponse:
             with clients_do_not_retry(), _as_restate_understands():
@@ -107,11 +103,7 @@ class _JournaledModel(Model):
         return await restate_context().run_typed(name, ask, self._options)
 
     def stream_response(self, *args: Any, **keywords: Any) -> AsyncIterator[TResponseStreamEvent]:
-        """Refuse to stream: a journal holds whole answers.
-
-        Raises:
-            TerminalError: Always.
-        """
+        """Refuse to stream: a journal holds whole answers."""
         raise TerminalError(
             "A handler of Restate cannot stream an answer; call Runner.run() instead of "
             "Runner.run_streamed()."

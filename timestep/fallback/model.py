@@ -220,11 +220,7 @@ def _check(models: object, rules: object) -> None:
 async def _opening(
     events: AsyncIterator[TResponseStreamEvent], round_: Round
 ) -> list[TResponseStreamEvent]:
-    """Return the first of *events*, up to the one that shows something.
-
-    Raises:
-        StreamFailureError: The answer begins with a failure, and another model may do better.
-    """
+    """Return the first of *events*, up to the one that shows something."""
     opening: list[TResponseStreamEvent] = []
     async for event in events:
         failure = failure_in(event)

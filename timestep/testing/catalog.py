@@ -164,11 +164,7 @@ class Catalog:
         yield {"status": "success"}
 
     def find(self, name: str, *, shown: str | None = None) -> Model:
-        """Return the model called *name*.
-
-        Raises:
-            RefusedError: There is no such model; the error calls it *shown*.
-        """
+        """Return the model called *name*."""
         key = shortest(name).lower()
         if not self._models:
             return Model(name)

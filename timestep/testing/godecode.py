@@ -76,11 +76,7 @@ GoType: TypeAlias = str | Slice | Struct | Callable[[Any, Place], None]
 
 
 def decode(go_type: GoType, value: Any, place: Place = Place()) -> None:
-    """Check that *value*, which stands at *place*, fits *go_type*.
-
-    Raises:
-        DecodeError: It does not fit.
-    """
+    """Check that *value*, which stands at *place*, fits *go_type*."""
     if value is None:
         return
     kind = json_kind(value)
@@ -112,11 +108,7 @@ def _decode_struct(struct: Struct, value: Any, place: Place) -> None:
 
 
 def decode_base64(value: Any, place: Place) -> None:
-    """Check that *value* is ``[]byte``: base64 in the standard alphabet, padded.
-
-    Raises:
-        DecodeError: It is something else.
-    """
+    """Check that *value* is ``[]byte``: base64 in the standard alphabet, padded."""
     if not isinstance(value, str):
         raise place.mismatch(json_kind(value), "api.ImageData")
     try:
@@ -127,11 +119,7 @@ def decode_base64(value: Any, place: Place) -> None:
 
 
 def parse(body: bytes) -> Any:
-    """Return the first JSON value of *body*. What follows it is ignored.
-
-    Raises:
-        DecodeError: *body* does not start with a JSON value.
-    """
+    """Return the first JSON value of *body*. What follows it is ignored."""
     text = body.decode(errors="replace").lstrip(" \t\r\n")
     if not text:
         raise DecodeError("missing request body")

@@ -33,11 +33,7 @@ class _UnparsableError(GrammarError):
 
 
 def check_grammar(schema: Any) -> None:
-    """Check that the server can make a grammar of *schema*.
-
-    Raises:
-        GrammarError: It cannot.
-    """
+    """Check that the server can make a grammar of *schema*."""
     conversion = _Conversion(schema)
     conversion.find_refs(schema)
     if not conversion.problems:

@@ -107,11 +107,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def parse_request(buffer: bytearray) -> Request | None:
-    """Return the first request in *buffer*, taken out of it; ``None`` while it is incomplete.
-
-    Raises:
-        BadRequestError: *buffer* does not start with an HTTP/1.1 request.
-    """
+    """Return the first request in *buffer*, taken out of it; ``None`` while it is incomplete."""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         return None

@@ -25,9 +25,6 @@ def connect(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connec
     Args:
         path: The file.
         busy_seconds: How long to wait for another process's transaction.
-
-    Raises:
-        StoreError: The file is not a trace store, comes from a newer timestep, or cannot be opened.
     """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,9 +48,6 @@ def connect_to_read(path: Path) -> sqlite3.Connection | None:
 
     Neither the file nor its directory has to be writable, and another program's file is not
     touched. Any thread may use it.
-
-    Raises:
-        StoreError: The file is not a trace store, comes from a newer timestep, or cannot be opened.
     """
     with _explained(path):
         if not path.exists():

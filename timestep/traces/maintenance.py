@@ -84,11 +84,7 @@ def _check_index(connection: sqlite3.Connection) -> None:
 
 
 def prune(connection: sqlite3.Connection, before: float) -> int:
-    """Delete the runs that began before the Unix time *before*; return how many.
-
-    Raises:
-        sqlite3.Error: The file cannot be written.
-    """
+    """Delete the runs that began before the Unix time *before*; return how many."""
     oldest = connection.execute("SELECT min(started_at) FROM traces").fetchone()[0]
     if oldest is None or oldest >= before:
         return 0

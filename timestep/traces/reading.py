@@ -17,11 +17,7 @@ _FORK_SECONDS = 5.0
 
 
 class Reading:
-    """Runs queries on the file at *path*, from any thread, one at a time.
-
-    Raises:
-        StoreError: *path* cannot name a file.
-    """
+    """Runs queries on the file at *path*, from any thread, one at a time."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = _absolute(path)
@@ -32,11 +28,7 @@ class Reading:
         hold_during_forks(self)
 
     def run(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Return what *query* finds; in an empty store while there is no file.
-
-        Raises:
-            StoreError: The file cannot be read.
-        """
+        """Return what *query* finds; in an empty store while there is no file."""
         with self._using, self._readable() as connection:
             try:
                 return query(connection)

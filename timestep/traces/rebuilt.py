@@ -106,11 +106,7 @@ def _result(message: Message | None, span: Span | None) -> RecordedResult | None
 
 
 def input_items(messages: list[Message]) -> list[TResponseInputItem]:
-    """Return *messages* as SDK items. Thinking is left out: only its own model may read it.
-
-    Raises:
-        UnsupportedInputError: A message has images, or is of an unknown kind.
-    """
+    """Return *messages* as SDK items. Thinking is left out: only its own model may read it."""
     items: list[dict[str, Any]] = []
     for message in messages:
         if message.images:
@@ -214,11 +210,7 @@ class RebuiltAgents:
 
 
 def read_request(body: bytes) -> Mapping[str, Any]:
-    """Return the request in the stored *body*.
-
-    Raises:
-        UnsupportedInputError: It is damaged.
-    """
+    """Return the request in the stored *body*."""
     try:
         request: object = json.loads(body)
     except (ValueError, RecursionError):

@@ -63,9 +63,6 @@ async def replay(
         step: The number of the model call to start from, from 1.
         model: For every agent; the recorded names when None.
         most_calls: Stop before the models are called once more than so often.
-
-    Raises:
-        UnsupportedInputError: The record lacks what a replay needs.
     """
     calls = trace.model_calls
     if not 1 <= step <= len(calls):
@@ -121,11 +118,7 @@ class _CountedCalls(RunHooks[Any]):
         self.ended_run = False
 
     async def on_llm_start(self, *args: Any, **kwargs: Any) -> None:
-        """Count a call.
-
-        Raises:
-            RecordEndsError: There are no more calls.
-        """
+        """Count a call."""
         if self._left <= 0:
             raise RecordEndsError("The record ends here: it has no further answer of a model.")
         self._left -= 1

@@ -93,11 +93,7 @@ class InvalidField(RefusedError):  # noqa: N818 - it says which field
 
 
 def check_chat(body: bytes) -> Json:
-    """Return *body*, of ``/chat/completions``, parsed and checked.
-
-    Raises:
-        InvalidField: A real server refuses it.
-    """
+    """Return *body*, of ``/chat/completions``, parsed and checked."""
     chat = _parsed(body, _CHAT_FIELDS)
     messages = _required(chat, "messages")
     if not _is_filled(messages):
@@ -116,11 +112,7 @@ def check_chat(body: bytes) -> Json:
 
 
 def check_response(body: bytes) -> Json:
-    """Return *body*, of ``/responses``, parsed and checked.
-
-    Raises:
-        InvalidField: A real server refuses it.
-    """
+    """Return *body*, of ``/responses``, parsed and checked."""
     request = _parsed(body, _RESPONSE_FIELDS)
     given = _required(request, "input")
     if isinstance(given, list):

@@ -138,11 +138,7 @@ def _runs(store: TraceStore, request: Request) -> list[Any]:
 
 
 def read_filter(query: Mapping[str, str]) -> Filter:
-    """The filter that *query* asks for, parameter by parameter.
-
-    Raises:
-        ValueError: A time is no number.
-    """
+    """The filter that *query* asks for, parameter by parameter."""
     values: dict[str, Any] = {}
     for field in fields(Filter):
         given = query.get(field.name)

@@ -18,9 +18,6 @@ def serve(store: TraceStore, port: int, *, on_start: Callable[[str], object]) ->
         store: What to show.
         port: Of 127.0.0.1; 0 for a free one.
         on_start: Called with the URL once the port is bound.
-
-    Raises:
-        OSError: The port is taken.
     """
     with socket.create_server((_HOST, port)) as listener:
         on_start(f"http://{_HOST}:{listener.getsockname()[1]}/")
