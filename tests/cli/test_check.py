@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from timestep.cli.agent.run import ToolCall
-from timestep.cli.check.haystack import hide
-from timestep.cli.check.history import last_results
-from timestep.cli.check.judge import judge, same
-from timestep.cli.check.observation import Observation
-from timestep.cli.check.staging import agent_for
+from timestep.cli.check.judge import Observation, judge, same
+from timestep.cli.check.results import last_results
+from timestep.cli.check.staging import agent_for, hide
 from timestep.cli.check.task import Expectation, builtin_tasks
 from timestep.testing import Close, Reply, Stall
 from timestep.testing.answers import Failure

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from agents import ModelBehaviorError, ToolErrorFormatterArgs
 
-from timestep.cli.run.images import data_url
-from timestep.cli.run.output_schema import read_output_schema
+from timestep.cli.run.question import data_url, read_output_schema
 from timestep.testing import NoDone, Stall
 
 MODEL = ("--model", "ollama/llama3.2")

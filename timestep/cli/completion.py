@@ -93,7 +93,7 @@ def complete_recorded(
 
 def _of_record(ctx: click.Context, read: "Callable[[TraceReader], FoundT]") -> "FoundT | None":
     """Return what *read* finds in the record; None when it cannot be read."""
-    from timestep.cli.traces.record import open_record, record_file
+    from timestep.cli.traces.format import open_record, record_file
 
     context = find_context(ctx)
     try:

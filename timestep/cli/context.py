@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,29 +161,16 @@ def keep_option(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--config``, ``--env-file`` and ``--settings`` to *command*; give it the `Context`."""
-    settings = click.option(
+    kept = partial(click.option, expose_value=False, callback=keep_option)
+    settings = kept(
         "--settings",
         "settings_reference",
         metavar="REF",
-        expose_value=False,
-        callback=keep_option,
         help="Read settings with this subclass of Settings: module:Class or file.py:Class.",
     )
-    env_file = click.option(
-        "--env-file",
-        metavar="FILE",
-        type=click.Path(),
-        expose_value=False,
-        callback=keep_option,
-        help="Also read variables from FILE.  [default: .env]",
-    )
-    config_file = click.option(
-        "--config",
-        "config_file",
-        metavar="FILE",
-        type=click.Path(),
-        expose_value=False,
-        callback=keep_option,
-        help="Read this TOML file instead of searching for one.",
+    kept_file = partial(kept, metavar="FILE", type=click.Path())
+    env_file = kept_file("--env-file", help="Also read variables from FILE.  [default: .env]")
+    config_file = kept_file(
+        "--config", "config_file", help="Read this TOML file instead of searching for one."
     )
     return config_file(env_file(settings(pass_context(command))))

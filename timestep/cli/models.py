@@ -3,19 +3,13 @@
 import click
 
 from timestep.cli.context import Context, configuration_options
+from timestep.cli.options import timeout_option
 from timestep.cli.output import json_option, print_json
 
 
 @click.command()
 @click.argument("words", metavar="[WORD]...", nargs=-1)
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(0, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Give up on a server after this many seconds of silence.",
-)
+@timeout_option(default=10.0, help="Give up on a server after this many seconds of silence.")
 @json_option
 @configuration_options
 def models(context: Context, *, words: tuple[str, ...], timeout: float, as_json: bool) -> None:

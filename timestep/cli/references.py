@@ -1,14 +1,18 @@
-"""Loads an object of an application: ``module:attribute`` or ``file.py:attribute``."""
+"""Loads an agent or a class of an application: ``module:attribute`` or ``file.py:attribute``."""
 
 import importlib
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from timestep.cli.streams import foreign_code
+
+if TYPE_CHECKING:
+    from agents import Agent
 
 
 def load_reference(reference: str, what: str) -> object:
@@ -62,3 +66,27 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[path.stem] = module  # dataclasses look up their own module
     spec.loader.exec_module(module)
     return module
+
+
+def load_agent(reference: str) -> "Agent[Any]":
+    """Return the agent that *reference* names. Without an attribute it is the only one there."""
+    from agents import Agent
+
+    place, colon, attribute = reference.rpartition(":")
+    found = load_reference(reference, "an agent") if colon else None
+    if isinstance(found, Agent):
+        return cast("Agent[Any]", found)
+    place = place or reference
+    values = vars(load_module(place))
+    there: dict[str, Agent[Any]] = {k: v for k, v in values.items() if isinstance(v, Agent)}
+    if not colon and len({id(agent) for agent in there.values()}) == 1:
+        return next(iter(there.values()))
+    if not colon:
+        what = f"{place!r} does not name one agent."
+    elif found is None:
+        what = f"There is no {attribute!r} in {place}."
+    else:
+        what = f"{attribute!r} in {place} is of type {type(found).__name__}, not an Agent."
+    names = ", ".join(f"{place}:{name}" for name in there)
+    told = f"The agents there: {names}." if there else f"There is no Agent in {place}."
+    raise click.UsageError(f"{what} {told}")

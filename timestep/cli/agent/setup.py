@@ -1,21 +1,28 @@
 """The options of a command, made into an agent and the configuration of its runs."""
 
-from collections.abc import Collection
+import dataclasses
+import difflib
+import json
+from collections.abc import Collection, Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import click
 from agents import Agent, AgentOutputSchemaBase, Model, ModelSettings, RunConfig
+from pydantic import TypeAdapter, ValidationError
 
 from timestep.cli.agent.costs import Costs
-from timestep.cli.agent.load import load_agent
-from timestep.cli.agent.model_settings import parse_settings
-from timestep.cli.agent.options import AgentOptions
 from timestep.cli.context import Context
-from timestep.cli.sessions import LAST
+from timestep.cli.references import load_agent
+from timestep.cli.sessions import LAST, last_session
 from timestep.config.settings import Settings
+from timestep.net.options import OPTION_NAMES
+from timestep.net.secrets import configured_keys
 from timestep.registry import MultiModelProvider
 from timestep.routing import split_prefix
+from timestep.traces import install, uninstall
+from timestep.traces.sdk_processors import use_only
 
 
 @dataclass(frozen=True)
@@ -55,37 +62,129 @@ class RunSetup:
 
 
 def prepare(
-    options: AgentOptions,
     context: Context,
     *,
     name: str,
+    reference: str | None,
+    model: str | None,
+    instructions: str | None,
+    settings: Iterable[str] = (),
+    session: str | None = None,
+    goes_on: bool = False,
+    max_turns: int = 10,
     output: AgentOutputSchemaBase | None = None,
 ) -> RunSetup:
-    """Return what *options* describe.
+    """Return what the options of a command describe.
 
     *name* is that of the command, and of the agent if no agent is named.
     """
-    settings, provider = context.settings, context.build_provider()
-    agent: Agent[Any] = load_agent(options.reference) if options.reference else Agent(name=name)
-    if options.instructions is not None:
-        agent = agent.clone(instructions=options.instructions)
+    provider = context.build_provider()
+    agent: Agent[Any] = load_agent(reference) if reference else Agent(name=name)
+    if instructions is not None:
+        agent = agent.clone(instructions=instructions)
     if output is not None:
         agent = agent.clone(output_type=output)
-    if options.model is None and agent.model is None and settings.default_model is None:
+    if model is None and agent.model is None and context.settings.default_model is None:
         raise click.ClickException(
             "No model: name one with --model, as in --model ollama/llama3.2, or set "
             "TIMESTEP_DEFAULT_MODEL (default_model in timestep.toml)."
         )
-    # Raw usage holds the server's own durations.
-    model_settings = ModelSettings(preserve_raw_usage=True).resolve(
-        parse_settings(options.settings)
-    )
+    if goes_on and session is not None:
+        raise click.UsageError("Choose --continue or --session, not both.")
+    session = last_session() if goes_on else session
     config = RunConfig(
-        model=options.model,
+        model=model,
         model_provider=provider,
-        model_settings=model_settings,
+        # Raw usage holds the server's own durations.
+        model_settings=ModelSettings(preserve_raw_usage=True).resolve(parse_settings(settings)),
         workflow_name=name,
         # Conversations without a name take turns at one session, so that is no group.
-        group_id=None if options.conversation == LAST else options.conversation,
+        group_id=None if session == LAST else session,
     )
-    return RunSetup(agent, config, options.max_turns, settings, provider, options.conversation)
+    return RunSetup(agent, config, max_turns, context.settings, provider, session)
+
+
+@contextmanager
+def recorded(settings: Settings) -> Generator[None]:
+    """Record the runs of the block, if ``[traces]`` says so.
+
+    The SDK's exporter, which sends traces to OpenAI if it finds a key, is removed either way.
+    """
+    traces = settings.traces
+    if not traces.enabled:
+        use_only([])
+        yield
+        return
+    install(
+        traces.file,
+        retention_days=traces.retention or None,
+        redact=traces.redact,
+        secrets=configured_keys(settings),
+        otlp=traces.otlp,
+    )
+    try:
+        yield
+    finally:
+        uninstall()
+
+
+_NAMES = [field.name for field in dataclasses.fields(ModelSettings)]
+_SETTINGS = TypeAdapter(ModelSettings)
+
+
+def parse_settings(pairs: Iterable[str]) -> ModelSettings:
+    """Return the settings in *pairs* of ``NAME=VALUE``.
+
+    Dots lead into a setting, as in ``reasoning.effort=high``.
+    """
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set {pair}: write NAME=VALUE, as in temperature=0.2.")
+        _put(given, name.strip(), text)
+    # One by one: a value stays text only if its setting takes no other type.
+    return ModelSettings(**{name: _typed(name, value) for name, value in given.items()})
+
+
+def _put(given: dict[str, Any], name: str, text: str) -> None:
+    first, *below = name.split(".")
+    if first not in _NAMES:
+        raise click.UsageError(f"--set {name}: unknown setting.{_hint(first)}")
+    table, key = given, first
+    for step in below:
+        inner = table.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise click.UsageError(f"--set {name}: {key} is set to a value already.")
+        table, key = cast("dict[str, Any]", inner), step
+    table[key] = text
+
+
+def _hint(name: str) -> str:
+    if name in OPTION_NAMES:
+        return f" It is an Ollama option: write extra_args.{name}=VALUE."
+    near = difflib.get_close_matches(name, _NAMES, n=1)
+    return f" Did you mean {near[0]}?" if near else f" The settings are {', '.join(_NAMES)}."
+
+
+def _typed(name: str, value: Any) -> Any:
+    try:
+        settings = _SETTINGS.validate_python({name: _from_json(value)})
+    except ValidationError:
+        try:
+            settings = _SETTINGS.validate_python({name: value})
+        except ValidationError as exc:
+            error = exc.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in error["loc"])
+            raise click.UsageError(f"--set {place}: {error['msg']}.") from exc
+    return getattr(settings, name)
+
+
+def _from_json(value: Any) -> Any:
+    """Return *value* with every string that is JSON parsed: numbers, true, lists, objects."""
+    if isinstance(value, dict):
+        return {key: _from_json(below) for key, below in cast("dict[str, Any]", value).items()}
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value

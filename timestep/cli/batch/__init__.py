@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, configuration_options
 from timestep.cli.event_loop import impatient_runner
+from timestep.cli.options import agent_option, file_option, instructions_option, model_option
 from timestep.cli.output import json_option, print_json, progress_bar
 
 
@@ -26,28 +26,12 @@ def _check_address(ctx: click.Context, param: click.Parameter, value: str | None
 @click.command()
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "-m",
-    "--model",
-    shell_complete=complete_model,
-    metavar="NAME",
-    help="The model or alias for lines that name none.",
+@model_option(help="The model or alias for lines that name none.")
+@instructions_option(help="The system message of short lines.")
+@file_option(
+    "--output-schema", help="Short lines are answered in JSON that matches the JSON schema in FILE."
 )
-@click.option("-i", "--instructions", metavar="TEXT", help="The system message of short lines.")
-@click.option(
-    "--output-schema",
-    metavar="FILE",
-    type=click.Path(),
-    help="Short lines are answered in JSON that matches the JSON schema in FILE.",
-)
-@click.option(
-    "-a",
-    "--agent",
-    "reference",
-    type=click.Path(),
-    metavar="MODULE:ATTRIBUTE",
-    help="Run this agent, with its tools, for every line.",
-)
+@agent_option(metavar="MODULE:ATTRIBUTE", help="Run this agent, with its tools, for every line.")
 @click.option(
     "--column",
     default="prompt",
@@ -133,10 +117,9 @@ def batch(
     from timestep.batch import Defaults, Output
     from timestep.batch.concurrency import concurrency_for, prefix_of
     from timestep.cli.batch.asking import Prepare, ask, explained, write
-    from timestep.cli.batch.rates import read_rates, refuse_unused
-    from timestep.cli.batch.source import Source, readable
+    from timestep.cli.batch.source import Source, read_rates, readable, refuse_unused
     from timestep.cli.batch.summary import Summary
-    from timestep.cli.run.output_schema import read_output_schema
+    from timestep.cli.run.question import read_output_schema
 
     limits = read_rates(rates, token_rates)
     prepare = Prepare(replace(context), reference, Path.cwd())

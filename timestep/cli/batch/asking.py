@@ -11,9 +11,9 @@ import click
 from agents import Agent
 
 from timestep.batch import Line, Output, OutputError, Result, run
-from timestep.cli.agent.load import load_agent
 from timestep.cli.batch.summary import Summary
 from timestep.cli.context import ConfigurationProblem, Context
+from timestep.cli.references import load_agent
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.registry import MultiModelProvider
 

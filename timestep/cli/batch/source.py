@@ -1,11 +1,11 @@
-"""The input of a batch. It is checked before anything is sent, and read again while lines are asked."""
+"""The input of a batch, and the options about its rates. Lines are checked before anything is sent, and read again while they are asked."""
 
 import csv
 import shutil
 import sys
 import tempfile
 from array import array
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ import click
 
 from timestep.batch.lines import BadLine, Defaults, Line, read_file, read_lines
 from timestep.batch.output import Output
+from timestep.batch.rate import Rate
 
 _SHOWN = 10
 """How many lines a message names."""
@@ -127,3 +128,41 @@ def _explained(path: Path, lines: Iterator[Line | BadLine]) -> Iterator[Line | B
                 "Write it as JSON lines."
             ) from exc
         raise click.UsageError(f"{path} is not CSV in UTF-8: {exc}.") from exc
+
+
+def read_rates(requests: tuple[str, ...], tokens: tuple[str, ...]) -> dict[str, Rate]:
+    """Return the limits that ``--rate`` and ``--token-rate`` set, by prefix."""
+    found: dict[str, Rate] = {}
+    for text in requests:
+        prefix, number = _rate(text, "--rate")
+        found[prefix] = Rate(requests=number)
+    for text in tokens:
+        prefix, number = _rate(text, "--token-rate")
+        found.setdefault(prefix, Rate()).tokens = number
+    each = found.get("", Rate())
+    for rate in found.values():
+        rate.requests = rate.requests or each.requests
+        rate.tokens = rate.tokens or each.tokens
+    return found
+
+
+def refuse_unused(rates: Iterable[str], prefixes: Collection[str]) -> None:
+    """Refuse a prefix in *rates* that is not in *prefixes*, because it would limit nothing."""
+    for prefix in rates:
+        if prefix and prefixes and prefix not in prefixes:
+            places = ", ".join(sorted(prefixes))
+            raise click.BadParameter(
+                f"no line goes to {prefix!r}; the lines go to {places}",
+                param_hint="--rate or --token-rate",
+            )
+
+
+def _rate(text: str, option: str) -> tuple[str, float]:
+    prefix, _, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise click.BadParameter("write a number above 0, or PREFIX=N", param_hint=option)
+    return prefix, value

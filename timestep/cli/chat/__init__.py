@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from timestep.cli.agent.options import AgentOptions, agent_options
 from timestep.cli.context import Context, configuration_options
+from timestep.cli.options import agent_options
 
 
 @click.command()
@@ -21,10 +21,9 @@ def chat(context: Context, *, approve: bool, no_stats: bool, verbose: bool, **op
     begin and end a message of several lines. /help shows the commands. Ctrl-C stops an answer,
     Ctrl-D leaves. When the input is piped in, every line is a message too.
     """
-    from timestep.cli.agent.recording import recorded
-    from timestep.cli.agent.setup import prepare
+    from timestep.cli.agent.setup import prepare, recorded
     from timestep.cli.chat.loop import chat_until_end
 
-    setup = prepare(AgentOptions(**options), context, name="timestep chat")
+    setup = prepare(context, name="timestep chat", **options)
     with recorded(context.settings):
         chat_until_end(setup, approves=approve, shows_costs=not no_stats, is_verbose=verbose)

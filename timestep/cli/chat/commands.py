@@ -3,20 +3,26 @@
 import asyncio
 import difflib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import click
+from agents import TResponseInputItem
 
 from timestep.cli.agent.conversation import Conversation
 from timestep.cli.agent.setup import RunSetup
-from timestep.cli.chat.history import markdown, print_conversation
-from timestep.cli.chat.model_check import check_model
 from timestep.cli.errors import explain
-from timestep.cli.output import print_aside, print_error, print_rows
+from timestep.cli.inventory import list_openai, ollama_providers
+from timestep.cli.output import clean, print_aside, print_error, print_rows
 from timestep.cli.sessions import text_of
+from timestep.cli.terminal import printable
+from timestep.config.schema import AnyOpenAISettings
+from timestep.net.names import is_cloud_name
+from timestep.ollama.provider import OllamaModelProvider
+from timestep.routing import split_prefix
+from timestep.traces.text import call_text
 
 _HELP = (
     'A line that ends in \\ continues on the next line; """ begins and ends a message of several '
@@ -181,3 +187,90 @@ _COMMANDS: dict[str, tuple[str, Callable[[ChatState, str], str | None]]] = {
     "/save FILE": ("Write the conversation as Markdown, or as .json.", _save),
     "/quit": ("Leave, as Ctrl-D does.", _quit),
 }
+
+
+_NAMES = {"user": "You", "assistant": "Answer"}
+
+
+def print_conversation(items: Sequence[TResponseInputItem]) -> None:
+    """Print the messages and calls of *items* on stdout, each message of the user after a ``>``."""
+    for line in _lines(items):
+        click.echo(printable(line))
+
+
+def print_exchange(items: Sequence[TResponseInputItem]) -> None:
+    """Print the last question in *items* and its answer on stderr."""
+    starts = [index for index, item in enumerate(items) if item.get("role") == "user"]
+    for line in _lines(items[starts[-1] :] if starts else items):
+        click.echo(click.style(printable(line), dim=True), err=True)
+
+
+def _lines(items: Sequence[TResponseInputItem]) -> Iterator[str]:
+    for item in cast("Sequence[Any]", items):
+        match item.get("type", "message"):
+            case "message" if item["role"] == "user":
+                yield f"> {text_of(item)}"
+            case "message":
+                yield f"{text_of(item)}\n"
+            case "function_call":
+                yield f"tool     {clean(call_text(item['name'], item['arguments']))}"
+            case _:
+                pass  # results are long, and thinking is not part of what was said
+
+
+def markdown(items: Sequence[TResponseInputItem]) -> Iterator[str]:
+    """Yield *items* as pieces of a Markdown document."""
+    for item in cast("Sequence[Any]", items):
+        match item.get("type", "message"):
+            case "message":
+                yield f"## {_NAMES.get(item['role'], item['role'])}\n\n{text_of(item)}\n\n"
+            case "function_call":
+                yield f"    {clean(call_text(item['name'], item['arguments']))}\n\n"
+            case "function_call_output":
+                lines = str(item["output"]).splitlines()
+                yield "".join(f"    {line}\n" for line in lines) + "\n"
+            case _:
+                pass  # thinking is not part of what was said
+
+
+_PATIENCE = 10.0
+
+
+async def check_model(setup: RunSetup) -> None:
+    """Ask for the model of *setup*. Says so if a server of OpenAI's API does not list it.
+
+    Raises:
+        OllamaError: Its Ollama server does not have it, or cannot be reached.
+    """
+    name = setup.model_of(setup.agent)
+    prefix, rest = split_prefix(name)
+    ollama = ollama_providers(setup.provider).get(prefix or "")
+    table = setup.settings.tables.get(prefix or "openai")
+    if ollama is not None:
+        await _check_ollama(ollama, rest)
+    elif isinstance(table, AnyOpenAISettings):
+        await _check_openai(name, "" if prefix == "openai" else prefix or "", table)
+
+
+async def _check_ollama(provider: OllamaModelProvider, name: str) -> None:
+    if is_cloud_name(name):
+        return  # a server knows those that were used there before
+    wire = provider.wire(name)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await wire.ask("/api/show", {"model": name})
+    except TimeoutError:
+        print_aside(
+            f"{wire.endpoint.base_url} did not say within {_PATIENCE:g} s if it has {name}."
+        )
+
+
+async def _check_openai(name: str, prefix: str, table: AnyOpenAISettings) -> None:
+    offered = [offer.name for offer in (await list_openai(prefix, table, _PATIENCE)).offers]
+    plain = name.removeprefix("openai/")
+    if not offered or plain in offered:
+        return
+    near = difflib.get_close_matches(plain, offered, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    # A list may be incomplete: some servers take names that they do not list.
+    print_aside(f"The server does not list {name}.{hint}")

@@ -19,8 +19,7 @@ from timestep.cli.agent.report import (
 from timestep.cli.agent.run import AgentRun
 from timestep.cli.agent.screen import Screen
 from timestep.cli.agent.setup import RunSetup
-from timestep.cli.chat.commands import ChatState, QuitChat, run_command
-from timestep.cli.chat.history import print_exchange
+from timestep.cli.chat.commands import ChatState, QuitChat, print_exchange, run_command
 from timestep.cli.event_loop import impatient_runner
 from timestep.cli.input import Decision, UnendedMessageError, ask_decision, history, read_message
 from timestep.cli.output import print_aside

@@ -11,6 +11,7 @@ import click
 
 from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, configuration_options
+from timestep.cli.options import timeout_option
 from timestep.cli.output import json_option, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -50,14 +51,7 @@ _REPEAT = 3
     multiple=True,
     help="Exit with 1 unless every model passes this task each time; may be repeated.",
 )
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(0, min_open=True),
-    default=300.0,
-    show_default=True,
-    help="Give up a try after this many seconds.",
-)
+@timeout_option(default=300.0, help="Give up a try after this many seconds.")
 @click.option(
     "-o",
     "--output",
@@ -129,11 +123,10 @@ def _run(
     """Try *tasks* on the models of *results*; keep the results for other commands if *is_kept*."""
     from agents import add_trace_processor
 
-    from timestep.cli.agent.recording import recorded
-    from timestep.cli.check.faults import SpanErrors
-    from timestep.cli.check.history import keep_result
+    from timestep.cli.agent.setup import recorded
+    from timestep.cli.check.results import keep_result
     from timestep.cli.check.running import check_models
-    from timestep.cli.check.trying import Plan
+    from timestep.cli.check.trying import Plan, SpanErrors
     from timestep.cli.event_loop import impatient_runner
 
     count = len(results) * len(tasks) * repeat

@@ -8,10 +8,9 @@ from agents.tool_context import ToolContext
 from openai.types.shared import Reasoning
 
 from timestep.batch.question import JsonSchema
-from timestep.cli.check.haystack import hide
 from timestep.cli.check.judge import same
 from timestep.cli.check.task import Task, Tool
-from timestep.cli.run.images import user_message
+from timestep.cli.run.question import user_message
 
 _FILLED = 0.75
 """How much of the window a prompt for the whole window fills. Tokens are only estimated."""
@@ -74,3 +73,31 @@ def _result(tool: Tool, arguments: str) -> str:
         if all(same(value, found.get(name)) for name, value in each.when.items()):
             return each.result
     return "Error: nothing is known about this."
+
+
+_CHARACTERS = 4
+"""How many characters of plain English make a token, about."""
+_PLACE = 0.4
+"""Where the sentence stands, as a part of the whole."""
+_WHO = ("The baker", "A sailor", "The teacher", "My neighbour", "The gardener", "An old friend")
+_DOES = ("walked to", "wrote about", "came back from", "painted", "talked about")
+_WHAT = ("the harbour", "a quiet village", "the market", "the long bridge", "a green hill")
+_WHEN = ("in the morning", "after the rain", "before supper", "on a warm day")
+
+
+def hide(needle: str, tokens: int) -> str:
+    """Return about *tokens* tokens of plain sentences with *needle* among them."""
+    size = max(0, tokens * _CHARACTERS - len(needle))
+    sentences: list[str] = []
+    length = 0
+    while length < size:
+        sentences.append(_sentence(len(sentences)))
+        length += len(sentences[-1]) + 1
+    before = int(len(sentences) * _PLACE)
+    return " ".join([*sentences[:before], needle, *sentences[before:]])
+
+
+def _sentence(number: int) -> str:
+    parts = (_WHO, _DOES, _WHAT, _WHEN)
+    # The lists have different lengths, so that neighbours differ and nothing repeats soon.
+    return " ".join(part[(number * (at + 1)) % len(part)] for at, part in enumerate(parts)) + "."

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from timestep.cli.commands import Group
-from timestep.cli.config.explain import explain
 from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import clean, json_option, print_json, print_rows
 
@@ -46,7 +45,26 @@ def show(context: Context, *, everything: bool, as_json: bool) -> None:
     print_rows([[leaf.line, f"# {leaf.origin.winner}"] for leaf in leaves])
 
 
-config.add_command(explain)
+@config.command()
+@click.argument("key")
+@json_option
+@configuration_options
+def explain(context: Context, *, key: str, as_json: bool) -> None:
+    """Show the value of KEY, the place that set it, and the places it won over.
+
+    KEY is a key as TOML writes it (ollama.base_url), a table (ollama), or a variable
+    (OLLAMA_HOST). With --json one array.
+    """
+    settings = context.settings
+    from timestep.cli.config.leaves import find_leaves
+
+    found = find_leaves(settings, key)
+    if as_json:
+        print_json([leaf.as_json() for leaf in found])
+    elif found:
+        click.echo("\n\n".join(map(str, found)))
+    else:
+        click.echo(f"Nothing sets a key of [{clean(key)}]; all are defaults.", err=True)
 
 
 @config.command()

@@ -1,14 +1,20 @@
-"""The settings as a flat list of keys."""
+"""The settings as a flat list of keys, and what there is to say about each."""
 
+import difflib
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
+import click
+
+from timestep.cli.output import clean
+from timestep.cli.terminal import width
 from timestep.config.checks import hidden_hosts
-from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, dotted, flatten
+from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, Origin, dotted, flatten
 from timestep.config.settings import Settings
-from timestep.config.shape import field_at
-from timestep.config.sources.variables import names_of
+from timestep.config.shape import arms_at, field_at
+from timestep.config.sources.variables import names_of, respelled, spelling_of, variable_path
 from timestep.config.toml_text import toml_value
 
 
@@ -22,22 +28,6 @@ class Leaf:
     description: str  # what the key is for; empty for a key with a free name
     unused: str = ""  # why the value has no effect; empty if it has one
 
-    @classmethod
-    def unset(cls, path: KeyPath, settings_class: type[Settings]) -> Self:
-        """Return the leaf of a key that nothing sets and that has no default."""
-        origin = KeyOrigin(dotted(path), DEFAULT)
-        return cls(path, None, origin, _description(settings_class, path))
-
-    @property
-    def key(self) -> str:
-        """The dotted key."""
-        return dotted(self.path)
-
-    @property
-    def variables(self) -> list[str]:
-        """The variables that set it, strongest first."""
-        return names_of(self.path)
-
     @property
     def is_set(self) -> bool:
         """True when a source sets it."""
@@ -47,8 +37,35 @@ class Leaf:
     def line(self) -> str:
         """The key and its value as TOML has them; a comment when there is no value."""
         if self.value is None:
-            return f"# {self.key} is unset"
-        return f"{self.key} = {toml_value(self.value)}"
+            return f"# {dotted(self.path)} is unset"
+        return f"{dotted(self.path)} = {toml_value(self.value)}"
+
+    def __str__(self) -> str:
+        """Return all that is known about the key, for people."""
+        rows = [("from", str(self.origin.winner))]
+        losers = self.origin.losers
+        rows += [("wins over" if not n else "", str(loser)) for n, loser in enumerate(losers)]
+        rows += [("variable" if not n else "", name) for n, name in enumerate(names_of(self.path))]
+        if self.unused:
+            rows.append(("but", self.unused))
+        lines = [click.style(clean(self.line), bold=True)]
+        lines += [f"  {label:<11}{clean(text)}" for label, text in rows]
+        if self.description:
+            indent = "  "
+            lines.append(click.wrap_text(self.description, width(), indent, indent))
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the same for programs."""
+        return {
+            "key": dotted(self.path),
+            "value": self.value,
+            "winner": _place(self.origin.winner),
+            "losers": [_place(loser) for loser in self.origin.losers],
+            "variables": names_of(self.path),
+            "description": self.description,
+            "unused": self.unused,
+        }
 
 
 def read_leaves(settings: Settings) -> Iterator[Leaf]:
@@ -60,6 +77,42 @@ def read_leaves(settings: Settings) -> Iterator[Leaf]:
         yield Leaf(path, value, origin, description, unused.get(path, ""))
 
 
+def find_leaves(settings: Settings, key: str) -> list[Leaf]:
+    """Return the leaf that *key* names, or those of the table that are set."""
+    leaves = list(read_leaves(settings))
+    path = settings.spelled(_parse(key, leaves))
+    found = [leaf for leaf in leaves if leaf.path[: len(path)] == path]
+    if found and found[0].path != path:
+        return [leaf for leaf in found if leaf.is_set]
+    if found:
+        return found
+    if not arms_at(type(settings), path):
+        near = difflib.get_close_matches(dotted(path), [dotted(leaf.path) for leaf in leaves], n=1)
+        hint = f" Did you mean {near[0]}?" if near else " 'timestep config show --all' lists them."
+        raise click.UsageError(f"There is no setting {clean(dotted(path))!r}.{hint}")
+    unset = KeyOrigin(dotted(path), DEFAULT)
+    return [Leaf(path, None, unset, _description(type(settings), path))]
+
+
+def _parse(key: str, leaves: list[Leaf]) -> KeyPath:
+    """Return the path that *key* names, spelled as in *leaves*."""
+    path = variable_path(key)
+    if path is not None:
+        return respelled(path, spelling_of(leaf.path for leaf in leaves))
+    try:
+        [(path, _)] = flatten(tomllib.loads(f"{key} = 0"))
+    except ValueError as exc:
+        raise click.UsageError(
+            f"{clean(key)!r} is not a key; write one such as ollama.base_url, with quotes around "
+            "parts that hold dots: 'ollama.models.\"llama3.2\".num_ctx'"
+        ) from exc
+    return path
+
+
 def _description(settings_class: type[Settings], path: KeyPath) -> str:
     field = field_at(settings_class, path)
     return (field.description or "") if field else ""
+
+
+def _place(origin: Origin) -> dict[str, Any]:
+    return {"kind": origin.kind, "location": origin.location, "variable": origin.variable}

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import click
 
 from timestep.cli.context import Context, configuration_options
+from timestep.cli.options import timeout_option
 from timestep.cli.output import clean, json_option, print_aside, print_json
 from timestep.cli.terminal import width
 
@@ -28,14 +29,7 @@ class Finding:
 
 
 @click.command()
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(0, min_open=True),
-    default=5.0,
-    show_default=True,
-    help="Give up on a server after this many seconds of silence.",
-)
+@timeout_option(default=5.0, help="Give up on a server after this many seconds of silence.")
 @click.option(
     "--strict",
     "is_strict",

@@ -1,14 +1,13 @@
 """``timestep render``: show the prompt that a model would read."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.agent.options import AgentOptions
-from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, configuration_options
 from timestep.cli.input import read_prompt
+from timestep.cli.options import agent_option, instructions_option, model_option
 from timestep.cli.output import json_option, print_aside, print_json
 from timestep.cli.terminal import write_answer
 
@@ -18,46 +17,35 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("prompt", metavar="[INPUT]", required=False)
-@click.option(
-    "-a",
-    "--agent",
-    "reference",
-    type=click.Path(),
-    metavar="REF",
-    help="The agent: file.py, file.py:attribute or module:attribute.",
-)
-@click.option(
-    "-m",
-    "--model",
-    shell_complete=complete_model,
-    metavar="NAME",
-    help="The model or alias to use instead of the agent's own.",
-)
-@click.option(
-    "-i",
-    "--instructions",
-    metavar="TEXT",
-    help="The instructions to use instead of the agent's own.",
-)
+@agent_option(help="The agent: file.py, file.py:attribute or module:attribute.")
+@model_option(help="The model or alias to use instead of the agent's own.")
+@instructions_option(help="The instructions to use instead of the agent's own.")
 @json_option
 @configuration_options
-def render(context: Context, *, prompt: str | None, as_json: bool, **options: Any) -> None:
+def render(
+    context: Context,
+    *,
+    prompt: str | None,
+    reference: str | None,
+    model: str | None,
+    instructions: str | None,
+    as_json: bool,
+) -> None:
     """Show the exact prompt that an Ollama model would read, without running it.
 
     If INPUT is left out or "-", it is read from standard input. The prompt goes to standard
     output. What the server cut, and which tools are in the prompt, goes to standard error.
     """
     prompt = read_prompt(prompt)
-    asked = AgentOptions(**options)
     found = None
-    if asked.reference is None:  # then there may be no need to import the SDK
+    if reference is None:  # then there may be no need to import the SDK
         from timestep.cli.render.plain import render_plain
 
-        found = render_plain(context, prompt, asked)
+        found = render_plain(context, prompt, model, instructions)
     if found is None:
         from timestep.cli.render.prompt import render_prompt
 
-        found = render_prompt(context, prompt, asked)
+        found = render_prompt(context, prompt, reference, model, instructions)
     name, rendered = found
     if as_json:
         print_json({"model": name, **asdict(rendered)})

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from timestep.cli.agent.options import AgentOptions
 from timestep.cli.context import Context
 from timestep.cli.event_loop import run_without_waiting
 from timestep.config.schema import OllamaSettings
@@ -27,7 +26,7 @@ class _Asked(NamedTuple):
 
 
 def render_plain(
-    context: Context, prompt: str, options: AgentOptions
+    context: Context, prompt: str, model: str | None, instructions: str | None
 ) -> tuple[str, RenderedPrompt] | None:
     """Return what `render_prompt` returns for these arguments and no agent.
 
@@ -37,11 +36,11 @@ def render_plain(
     if context.needs_sdk:
         return None
     context.check_endpoints()
-    asked = _find(context.settings, options.model)
+    asked = _find(context.settings, model)
     if asked is None:
         return None
     try:
-        rendered = run_without_waiting(_render(asked, _body(asked, prompt, options.instructions)))
+        rendered = run_without_waiting(_render(asked, _body(asked, prompt, instructions)))
     except Exception:  # noqa: BLE001 - render_prompt meets it again, and says what it means
         return None
     return None if rendered is None else (asked.name, rendered)

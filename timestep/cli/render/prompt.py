@@ -8,7 +8,6 @@ import click
 from agents import Agent, Model, RunConfig, Runner
 from agents.items import ModelResponse, TResponseStreamEvent
 
-from timestep.cli.agent.options import AgentOptions
 from timestep.cli.agent.report import quiet_sdk
 from timestep.cli.agent.setup import prepare
 from timestep.cli.context import Context
@@ -21,7 +20,11 @@ from timestep.traces.sdk_processors import use_only
 
 
 def render_prompt(
-    context: Context, prompt: str, options: AgentOptions
+    context: Context,
+    prompt: str,
+    reference: str | None,
+    model: str | None,
+    instructions: str | None,
 ) -> tuple[str, RenderedPrompt]:
     """Return the name of the model and the prompt that it would read.
 
@@ -30,10 +33,16 @@ def render_prompt(
     """
     use_only([])
     quiet_sdk()
-    setup = prepare(options, context, name="timestep render")
+    setup = prepare(
+        context,
+        name="timestep render",
+        reference=reference,
+        model=model,
+        instructions=instructions,
+    )
     agent = setup.agent.clone(input_guardrails=[])
     try:
-        found = _ollama_model(options.model or agent.model, setup.provider)
+        found = _ollama_model(model or agent.model, setup.provider)
         with foreign_code():
             return found.model, asyncio.run(_render(agent, prompt, found, setup.provider))
     except click.ClickException:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import click
@@ -31,22 +30,26 @@ from timestep.cli.terminal import write_answer
 Form: TypeAlias = Literal["text", "json", "jsonl"]
 
 
-@dataclass(frozen=True)
-class Manner:
-    """How the question is asked and the answer is printed."""
-
-    form: Form = "text"
-    # The seconds after which to give up; None waits as long as it takes.
-    timeout: float | None = None
-    shows_costs: bool = True
-    is_verbose: bool = False
-
-
-def print_answer(question: TResponseInputItem, setup: RunSetup, how: Manner) -> None:
+def print_answer(
+    question: TResponseInputItem,
+    setup: RunSetup,
+    form: Form,
+    *,
+    timeout: float | None,
+    shows_costs: bool,
+    is_verbose: bool,
+) -> None:
     """Print the answer to *question* as it arrives. The provider of *setup* is closed then."""
     quiet_sdk()
-    screen = Screen(shows_text=is_text(setup.agent), is_verbose=how.is_verbose)
-    run = _new_run(screen, setup, how)
+    screen = Screen(shows_text=is_text(setup.agent), is_verbose=is_verbose)
+    stdout = sys.stdout  # agents run with another stdout
+    shows: dict[Form, Callable[[Event], None] | None] = {
+        "text": screen.show,
+        "json": None,
+        "jsonl": lambda event: print_lines([as_json(event)], stdout),
+    }
+    model = setup.model_of(setup.agent)
+    run = AgentRun(shows[form], model=model, timeout=timeout, interrupt=screen.interrupt)
     with impatient_runner() as loop:
         keeps_last = setup.settings.traces.enabled
         conversation = loop.run(load_conversation(setup.session, keeps_last=keeps_last))
@@ -58,13 +61,13 @@ def print_answer(question: TResponseInputItem, setup: RunSetup, how: Manner) -> 
             if is_output_lost(exc):
                 raise
             problem = explain_failure(run, exc)
-            if how.form == "text":
+            if form == "text":
                 screen.end()
                 if run.text and not is_text(setup.agent):  # which was not shown
                     write_answer(run.text if run.text.endswith("\n") else f"{run.text}\n")
             else:
-                _print_value(_value(run, run.text, setup, setup.agent, problem), how.form)
-            if how.is_verbose:
+                _print_value(_value(run, run.text, setup, setup.agent, problem), form)
+            if is_verbose:
                 print_traceback(exc)
             raise click.ClickException(problem) from exc
         except KeyboardInterrupt:
@@ -74,24 +77,13 @@ def print_answer(question: TResponseInputItem, setup: RunSetup, how: Manner) -> 
             conversation.close()
             loop.run(setup.provider.aclose())
     setup.price(run.costs, run.models)
-    if how.form == "text":
+    if form == "text":
         screen.end()
-        print_rest(run, result, setup.agent, shows_costs=how.shows_costs)
+        print_rest(run, result, setup.agent, shows_costs=shows_costs)
     else:
         answer = to_jsonable_python(result.final_output)
-        _print_value(_value(run, answer, setup, result.last_agent, None), how.form)
+        _print_value(_value(run, answer, setup, result.last_agent, None), form)
         print_cut(run)
-
-
-def _new_run(screen: Screen, setup: RunSetup, how: Manner) -> AgentRun:
-    stdout = sys.stdout  # agents run with another stdout
-    shows: dict[Form, Callable[[Event], None] | None] = {
-        "text": screen.show,
-        "json": None,
-        "jsonl": lambda event: print_lines([as_json(event)], stdout),
-    }
-    model = setup.model_of(setup.agent)
-    return AgentRun(shows[how.form], model=model, timeout=how.timeout, interrupt=screen.interrupt)
 
 
 def _decide(call: str) -> Decision:

@@ -10,8 +10,7 @@ from timestep.cli.completion import complete_trace
 from timestep.cli.context import Context, pass_context
 from timestep.cli.output import clean, json_option, print_json, print_wrapped
 from timestep.cli.terminal import printable
-from timestep.cli.traces.format import duration, short, tokens
-from timestep.cli.traces.record import open_record
+from timestep.cli.traces.format import duration, open_record, short, tokens
 
 if TYPE_CHECKING:
     from timestep.traces import Span, Trace

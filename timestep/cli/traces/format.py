@@ -1,17 +1,23 @@
 """The options, words and tables that the ``traces`` commands share."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from timestep.cli.context import Context
 from timestep.cli.output import clean, console, print_json, print_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from timestep.traces import TraceStore
+
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 DAY = 86_400.0
@@ -219,3 +225,32 @@ def duration(seconds: float | None) -> str:
 def tokens(given: int | None, made: int | None) -> str:
     """Return the input and output tokens for people."""
     return "" if given is None and made is None else f"{given or 0:,} → {made or 0:,} tokens"
+
+
+def record_file(context: Context) -> Path:
+    """Return the path of the record: that of ``--file``, or the configured one."""
+    return context.trace_file or context.settings.traces.file
+
+
+@contextmanager
+def open_record(context: Context) -> "Generator[TraceStore]":
+    """Open the record for the block."""
+    from timestep.traces import StoreError, TraceStore
+
+    path = record_file(context)
+    if context.trace_file is not None:
+        _check_file(path)
+    try:
+        with TraceStore(path) as store:
+            yield store
+    except StoreError as exc:
+        raise click.ClickException(str(exc)) from exc
+
+
+def _check_file(path: Path) -> None:
+    try:
+        exists = path.exists()
+    except OSError as exc:  # such as a name that is too long
+        raise click.UsageError(f"--file cannot be read: {exc.strerror}.") from exc
+    if not exists:
+        raise click.UsageError(f"{path} does not exist; correct --file, or leave it out.")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from timestep.cli.completion import complete_model, complete_trace
+from timestep.cli.completion import complete_trace
 from timestep.cli.context import Context, pass_context
+from timestep.cli.options import model_option
 from timestep.cli.output import clean, print_json, print_wrapped
 from timestep.cli.traces.diff import print_comparison
-from timestep.cli.traces.format import short
-from timestep.cli.traces.record import open_record
+from timestep.cli.traces.format import open_record, short
 
 if TYPE_CHECKING:
     from agents import ModelProvider
@@ -34,13 +34,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Start at model call number N.",
 )
-@click.option(
-    "-m",
-    "--model",
-    metavar="NAME",
-    shell_complete=complete_model,
-    help="Ask this model instead of the stored answers.",
-)
+@model_option(help="Ask this model instead of the stored answers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @pass_context
 def replay(context: Context, *, run: str, step: int, model: str | None, as_json: bool) -> None:

@@ -12,10 +12,10 @@ from timestep.cli.traces.format import (
     json_options,
     limit_option,
     new_table,
+    open_record,
     print_results,
     short,
 )
-from timestep.cli.traces.record import open_record
 
 if TYPE_CHECKING:
     from rich.table import Table

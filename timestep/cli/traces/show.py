@@ -11,8 +11,7 @@ from timestep.cli.completion import complete_trace
 from timestep.cli.context import Context, pass_context
 from timestep.cli.output import clean, console, print_json, print_lines
 from timestep.cli.terminal import printable
-from timestep.cli.traces.format import ago, clock, duration, short, tokens
-from timestep.cli.traces.record import open_record
+from timestep.cli.traces.format import ago, clock, duration, open_record, short, tokens
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -13,9 +13,9 @@ from timestep.cli.traces.format import (
     duration,
     json_options,
     new_table,
+    open_record,
     print_results,
 )
-from timestep.cli.traces.record import open_record
 from timestep.traces.statistics import By
 
 if TYPE_CHECKING:

@@ -1,10 +1,13 @@
-"""Puts image files into a message, as data and never as a path or a URL."""
+"""Reads what the options of a question name: images, and the JSON schema of the answer."""
 
 import base64
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import click
-from agents import TResponseInputItem
+from agents import AgentOutputSchemaBase, TResponseInputItem
 from openai.types.responses import ResponseInputImageParam
 
 from timestep.cli.input import read_file
@@ -43,3 +46,25 @@ def _kind(data: bytes) -> str | None:
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "webp"
     return None
+
+
+def read_output_schema(path: str | None) -> AgentOutputSchemaBase | None:
+    """Return the schema in the file at *path*, if there is one, as an output type for an agent."""
+    if path is None:
+        return None
+    from timestep.batch.question import BadLineError, json_schema
+
+    try:
+        schema: Any = json.loads(read_file(path))
+    except OSError as exc:
+        raise click.UsageError(f"{path} cannot be read: {exc.strerror}.") from exc
+    except ValueError as exc:
+        raise click.UsageError(f"{path} is not JSON: {exc}.") from exc
+    except RecursionError as exc:
+        raise click.UsageError(f"{path} is nested too deeply.") from exc
+    if not isinstance(schema, dict):
+        raise click.UsageError(f"{path} is not a JSON schema: it is not an object.")
+    try:
+        return json_schema(Path(path).name, cast("dict[str, Any]", schema), strict=False)
+    except BadLineError as exc:
+        raise click.UsageError(f"{path}: {exc}.") from exc
