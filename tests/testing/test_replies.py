@@ -228,8 +228,3 @@ def _keys(value):
     if isinstance(value, dict):
         return [(key, _keys(item)) for key, item in value.items() if key != "arguments"]
     return [_keys(item) for item in value] if isinstance(value, list) else None
-
-
-def test_a_chunk_that_is_no_object_is_refused_where_it_is_written():
-    with pytest.raises(TypeError, match="a chunk is a mapping, not 1"):
-        Reply(chunks=[{"done": True}, 1])

@@ -13,6 +13,7 @@ from timestep.testing.http import Request, Response
 from timestep.testing.routes import Routes, summary
 
 VERSION = "0.33.0"
+_CLOUD = {"disabled": False, "source": "none"}
 
 
 class Endpoints(Routes):
@@ -25,11 +26,11 @@ class Endpoints(Routes):
         super().__init__()
         self.catalog = Catalog()
         self.routes = {
-            "/": {"HEAD": self._root, "GET": self._root},
-            "/api/version": {"HEAD": self._version, "GET": self._version},
-            "/api/status": {"GET": self._status},
-            "/api/tags": {"HEAD": self._tags, "GET": self._tags},
-            "/api/ps": {"GET": self._ps},
+            "/": dict.fromkeys(("HEAD", "GET"), self._root),
+            "/api/version": dict.fromkeys(("HEAD", "GET"), lambda _: _json({"version": VERSION})),
+            "/api/status": {"GET": lambda _: _json({"cloud": _CLOUD})},
+            "/api/tags": dict.fromkeys(("HEAD", "GET"), lambda _: _json(self.catalog.tags())),
+            "/api/ps": {"GET": lambda _: _json(self.catalog.ps())},
             "/api/show": {"POST": self._show},
             "/api/pull": {"POST": self._pull},
             "/api/me": {"POST": self._me},
@@ -37,30 +38,16 @@ class Endpoints(Routes):
         }
 
     def _error(self, status: int, error: str) -> Response:
-        return http.whole(status, http.JSON_TYPE, gojson.dumps({"error": error}))
+        return _json({"error": error}, status)
 
     def _root(self, request: Request) -> Response:
         return http.whole(200, "text/plain; charset=utf-8", b"Ollama is running")
 
-    def _version(self, request: Request) -> Response:
-        return _json({"version": VERSION})
-
-    def _status(self, request: Request) -> Response:
-        return _json({"cloud": {"disabled": False, "source": "none"}})
-
     def _me(self, request: Request) -> Response:
         if self.key is None:  # not signed in to Cloud
             url = "https://ollama.com/connect?name=test&key=dGVzdA"
-            return http.whole(
-                401, http.JSON_TYPE, gojson.dumps({"error": "unauthorized", "signin_url": url})
-            )
+            return _json({"error": "unauthorized", "signin_url": url}, 401)
         return _json({"id": "1", "email": "test@example.com", "name": "test", "plan": "free"})
-
-    def _tags(self, request: Request) -> Response:
-        return _json(self.catalog.tags())
-
-    def _ps(self, request: Request) -> Response:
-        return _json(self.catalog.ps())
 
     def _show(self, request: Request) -> Response:
         name = self._check(request, checks.check_show, request.body)
@@ -145,8 +132,8 @@ def render(chat: Mapping[str, Any]) -> str:
     return f"{text}<|im_start|>assistant\n"
 
 
-def _json(value: Any) -> Response:
-    return http.whole(200, http.JSON_TYPE, gojson.dumps(value))
+def _json(value: Any, status: int = 200) -> Response:
+    return http.whole(status, http.JSON_TYPE, gojson.dumps(value))
 
 
 def _summary(chat: Mapping[str, Any]) -> str:

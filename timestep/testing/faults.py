@@ -139,36 +139,17 @@ class ErrorLine:
     Attributes:
         message: The error's text.
         after: Chunks sent before it.
+        piece: The chunk that says it, for a wire other than Ollama's.
     """
 
     message: str = "an error was encountered while running the model: unexpected EOF"
     after: int = 1
+    piece: bytes = b""
 
     def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Return the first of *pieces*, then the line."""
-        return self.ended_by(gojson.line({"error": self.message})).apply(pieces)
-
-    def ended_by(self, piece: bytes) -> "EndsWith":
-        """Return the same fault for a wire on which *piece* is the error."""
-        return EndsWith(piece, self.after)
-
-
-@dataclass(frozen=True)
-class EndsWith:
-    """A stream that ends with something that is not part of the answer.
-
-    Attributes:
-        piece: The end.
-        after: Chunks sent before it.
-    """
-
-    piece: bytes
-    after: int = 1
-
-    def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Return the first of *pieces*, then the end."""
+        """Return the first of *pieces*, then the error."""
         yield from itertools.islice(pieces, self.after)
-        yield self.piece
+        yield self.piece or gojson.line({"error": self.message})
 
 
 @dataclass(frozen=True)

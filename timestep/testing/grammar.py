@@ -11,6 +11,7 @@ exchanges in tests/wire show the words of the first step.
 import json
 import re
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, cast
 
 _THRESHOLD = 2000
@@ -220,15 +221,11 @@ class _Conversion:
 
 def _is_left_recursive(begins: Mapping[str, set[str]]) -> bool:
     """Return True when a rule can begin with itself."""
-
-    def reaches(start: str, end: str, seen: set[str]) -> bool:
-        seen.add(start)
-        return any(
-            ref == end or (ref not in seen and reaches(ref, end, seen))
-            for ref in begins.get(start, ())
-        )
-
-    return any(reaches(ref, ref, set()) for ref in begins)
+    try:
+        TopologicalSorter(begins).prepare()
+    except CycleError:
+        return True
+    return False
 
 
 class _Pattern:

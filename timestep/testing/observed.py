@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from timestep.testing.connection import Connection
 from timestep.testing.faults import PATIENCE
@@ -42,11 +42,6 @@ class Observed:
             return list(self._requests)
 
     @property
-    def chats(self) -> list[Any]:
-        """The parsed bodies of all requests for an answer of a model, oldest first."""
-        return [request.json for request in self.requests if self._is_chat(request)]
-
-    @property
     def disconnects(self) -> list[Disconnect]:
         """The clients that hung up before their answer was complete, oldest first."""
         with self._changed:
@@ -80,9 +75,6 @@ class Observed:
     async def disconnected(self, timeout: float = PATIENCE) -> Disconnect:  # noqa: ASYNC109 - twin of the blocking one
         """Like :meth:`wait_for_disconnect`, for tests that run in an event loop."""
         return await asyncio.to_thread(self.wait_for_disconnect, timeout)
-
-    def _is_chat(self, request: Request) -> bool:
-        raise NotImplementedError
 
     def _tell(self, note: Callable[[_Seen], None], seen: _Seen) -> None:
         """Take *note* of what was *seen*, and wake those who wait for it."""

@@ -46,6 +46,12 @@ class ScriptedServer(LoopbackServer):
     async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         self.__exit__(exc_type)
 
+    @property
+    def chats(self) -> list[Any]:
+        """The parsed bodies of all requests for an answer of a model, oldest first."""
+        answering = self._routes.answering
+        return [request.json for request in self.requests if request.path in answering]
+
     def replay(
         self,
         recording: str | Path | Recording,
@@ -143,9 +149,6 @@ class ScriptedServer(LoopbackServer):
     ) -> None:
         paths = self._routes.answering if path is None else (path,)
         self._script.add(Queued(answer, paths, model, times))
-
-    def _is_chat(self, request: Request) -> bool:
-        return request.path in self._routes.answering
 
     async def _serve(self, connection: Connection, request: Request) -> None:
         self._tell(self._requests.append, request)

@@ -29,11 +29,8 @@ class ModelFields(TypedDict, total=False):
     context_length: int
     window: int
     family: str
-    parameter_size: str
-    quantization_level: str
     size: int
     parameters: Mapping[str, Any]
-    template: str
     system: str
     system_messages: SystemMessages
     think_levels: bool

@@ -20,57 +20,39 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 _PARTS = {"text", "image_url", "input_audio", "file", "refusal"}
 _FORMATS = {"text", "json_object", "json_schema"}
-_TYPES: Mapping[str, tuple[str, Callable[[object], bool]]] = {
-    "string": ("a string", lambda value: isinstance(value, str)),
-    "boolean": ("a boolean", lambda value: isinstance(value, bool)),
-    "integer": ("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)),
-    "number": (
-        "a decimal",
-        lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    ),
-    "array": ("an array", lambda value: isinstance(value, list)),
-    "object": ("an object", lambda value: isinstance(value, dict)),
+_WORDS: Mapping[type, str] = {
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a decimal",
+    list: "an array",
+    dict: "an object",
+    type(None): "null",
 }
 _FIELDS = {
-    "model": "string",
-    "stream": "boolean",
-    "store": "boolean",
-    "parallel_tool_calls": "boolean",
-    "temperature": "number",
-    "top_p": "number",
-    "top_logprobs": "integer",
-    "metadata": "object",
-    "tools": "array",
-    "user": "string",
-    "service_tier": "string",
-    "prompt_cache_key": "string",
-    "safety_identifier": "string",
+    **dict.fromkeys(("model", "user", "service_tier"), "a string"),
+    **dict.fromkeys(("prompt_cache_key", "safety_identifier"), "a string"),
+    **dict.fromkeys(("stream", "store", "parallel_tool_calls"), "a boolean"),
+    **dict.fromkeys(("temperature", "top_p"), "a decimal"),
+    "top_logprobs": "an integer",
+    "metadata": "an object",
+    "tools": "an array",
 }
 _CHAT_FIELDS = {
     **_FIELDS,
-    "frequency_penalty": "number",
-    "presence_penalty": "number",
-    "max_tokens": "integer",
-    "max_completion_tokens": "integer",
-    "n": "integer",
-    "seed": "integer",
-    "logprobs": "boolean",
-    "logit_bias": "object",
-    "modalities": "array",
-    "stream_options": "object",
-    "response_format": "object",
-    "reasoning_effort": "string",
-    "verbosity": "string",
+    **dict.fromkeys(("frequency_penalty", "presence_penalty"), "a decimal"),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens", "n", "seed"), "an integer"),
+    **dict.fromkeys(("logit_bias", "stream_options", "response_format"), "an object"),
+    **dict.fromkeys(("reasoning_effort", "verbosity"), "a string"),
+    "logprobs": "a boolean",
+    "modalities": "an array",
 }
 _RESPONSE_FIELDS = {
     **_FIELDS,
-    "instructions": "string",
-    "max_output_tokens": "integer",
-    "include": "array",
-    "previous_response_id": "string",
-    "reasoning": "object",
-    "text": "object",
-    "truncation": "string",
+    **dict.fromkeys(("instructions", "previous_response_id", "truncation"), "a string"),
+    **dict.fromkeys(("reasoning", "text"), "an object"),
+    "max_output_tokens": "an integer",
+    "include": "an array",
 }
 _RANGES = {
     "temperature": (0, 2),
@@ -141,10 +123,10 @@ def _parsed(body: bytes, fields: Mapping[str, str]) -> Json:
         )
     request = cast("dict[str, Any]", parsed)
     for name, kind in fields.items():
-        if request.get(name) is not None:
-            words, is_right = _TYPES[kind]
-            if not is_right(request[name]):
-                raise _wrong_type(name, words, request[name])
+        found = _WORDS[type(request.get(name))]
+        is_whole = found == "an integer" and kind == "a decimal"
+        if found not in {kind, "null"} and not is_whole:
+            raise _wrong_type(name, kind, request[name])
     for name, (least, most) in _RANGES.items():
         if request.get(name) is not None and not least <= request[name] <= most:
             raise InvalidField(
@@ -181,11 +163,7 @@ def _unsupported(param: str, value: object, allowed: Iterable[str]) -> InvalidFi
 
 
 def _wrong_type(param: str, expected: str, value: object) -> InvalidField:
-    found = "null" if value is None else next(
-        (words for words, is_right in _TYPES.values() if is_right(value)), "something else"
-    )  # fmt: skip
-    if value == []:
-        found = "an empty array"
+    found = "an empty array" if value == [] else _WORDS[type(value)]
     return InvalidField(
         f"Invalid type for '{param}': expected {expected}, but got {found} instead.",
         param,

@@ -8,7 +8,7 @@ Source: openai 3.57 ``types/chat/chat_completion_chunk.py`` and ``types/chat/cha
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from timestep.testing import http
@@ -88,7 +88,7 @@ class ChatReply(Said):
         headers = (("Content-Type", SSE_TYPE),)
         response = Response(200, headers, pieces, None, self.delay, self.interval)
         faults: list[Fault] = [
-            fault.ended_by(error) if isinstance(fault, ErrorLine) else fault
+            replace(fault, piece=error) if isinstance(fault, ErrorLine) else fault
             for fault in self.faults
         ]
         return response.with_faults(faults)
