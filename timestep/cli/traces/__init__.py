@@ -12,11 +12,9 @@ from timestep.cli.output import clean, print_lines
 from timestep.cli.traces.diff import diff
 from timestep.cli.traces.export import export
 from timestep.cli.traces.format import DAY, clock, duration, open_record, short, tokens
-from timestep.cli.traces.list import list_runs
 from timestep.cli.traces.replay import replay
-from timestep.cli.traces.search import search
 from timestep.cli.traces.show import show
-from timestep.cli.traces.stats import stats
+from timestep.cli.traces.tables import list_runs, search, stats
 from timestep.net.extras import install_hint
 
 if TYPE_CHECKING:

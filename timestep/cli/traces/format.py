@@ -1,167 +1,27 @@
-"""The options, words and tables that the ``traces`` commands share."""
+"""Opens the record of runs, and puts times, counts and ids into words."""
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from timestep.cli.context import Context
-from timestep.cli.output import clean, console, print_json, print_lines
+from timestep.cli.output import clean
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from timestep.traces import TraceStore
 
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 DAY = 86_400.0
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
-_GAP = 2
 _THOUSAND = 1000
 _MILLION = 1_000_000
 _CENT = 0.01
 _AGES = ((365 * DAY, "y"), (7 * DAY, "w"), (DAY, "d"), (_HOUR, "h"), (_MINUTE, "m"))
-
-
-def json_options(command: _Command) -> _Command:
-    """Add ``--json`` and ``--jsonl`` to *command*."""
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
-    as_lines = click.option(
-        "--jsonl", "as_lines", is_flag=True, help="Print one JSON value per line."
-    )
-    return as_json(as_lines(command))
-
-
-limit_option = click.option(
-    "-n",
-    "--limit",
-    default=20,
-    show_default=True,
-    type=click.IntRange(1, 1_000_000),
-    help="The most results to show.",
-)
-"""``--limit`` of a command that lists."""
-
-
-def print_results(
-    results: Sequence[Any],
-    table: "Callable[[], Table]",
-    *,
-    as_json: bool,
-    as_lines: bool,
-    otherwise: str,
-) -> None:
-    """Print *results* in the form that was asked for.
-
-    Args:
-        results: Objects that `timestep.traces.export.plain` turns into JSON.
-        table: Makes the table for people.
-        as_json: Print one JSON array.
-        as_lines: Print one JSON value per line.
-        otherwise: The message for people if there are no results; goes to stderr.
-    """
-    from timestep.traces.export import plain
-
-    if as_json:
-        print_json([plain(result) for result in results])
-    elif as_lines:
-        print_lines(plain(result) for result in results)
-    elif results:
-        console().print(table())
-    else:
-        click.echo(otherwise, err=True)
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        name: Its heading.
-        is_figure: Whether it is aligned to the right.
-        least: The width that it may be shortened to; None if it is never shortened.
-        rank: Columns without room are left out, the highest rank first. 0 always stays.
-        spare: If shortening is not enough, columns are left out, the highest first. 0 stays.
-        wraps: Whether it is continued below instead of shortened.
-    """
-
-    name: str
-    is_figure: bool = False
-    least: int | None = None
-    rank: int = 0
-    spare: int = 0
-    wraps: bool = False
-
-
-def new_table(
-    columns: Sequence[Column], rows: Sequence[Sequence[str]], *, is_red: Sequence[bool] = ()
-) -> "Table":
-    """Return *rows* as a table that fits the console. A column without any text is left out.
-
-    Args:
-        columns: From left to right.
-        rows: A text for each column.
-        is_red: For each row, whether it is red.
-    """
-    from rich.cells import cell_len
-    from rich.table import Table
-
-    texts = [[clean(cell) for cell in row] for row in rows]
-    wanted = {
-        column: max(cell_len(cell) for cell in (column.name, *cells))
-        for column, cells in zip(columns, zip(*texts, strict=True), strict=True)
-        if any(cells)
-    }
-    widths, gap = _fitted(wanted, console().width)
-    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")
-    for column, width in widths.items():
-        table.add_column(
-            column.name,
-            justify="right" if column.is_figure else "left",
-            width=width,
-            no_wrap=not column.wraps,
-            overflow="fold" if column.wraps else "ellipsis",
-        )
-    for text, red in zip_longest(texts, is_red):
-        cells = [cell for column, cell in zip(columns, text, strict=True) if column in widths]
-        table.add_row(*cells, style="red" if red else None)
-    return table
-
-
-def _fitted(wanted: dict[Column, int], room: int) -> tuple[dict[Column, int], int]:
-    """Return the width of each column that has room, and of the gaps between them."""
-    widths = dict(wanted)
-
-    def excess(gap: int) -> int:
-        return sum(widths.values()) + gap * (len(widths) - 1) - room
-
-    while excess(_GAP) > 0 and any(column.rank for column in widths):
-        del widths[max(widths, key=lambda column: column.rank)]
-    gap = _GAP if excess(_GAP) <= 0 else 1
-    while excess(gap) > 0:
-        spare = {c: width - c.least for c, width in widths.items() if c.least is not None}
-        column = max(spare, key=lambda column: spare[column], default=None)
-        if column is None or spare[column] <= 0:
-            return _without_spare(wanted, widths, gap, room)
-        widths[column] -= 1
-    return widths, gap
-
-
-def _without_spare(
-    wanted: dict[Column, int], widths: dict[Column, int], gap: int, room: int
-) -> tuple[dict[Column, int], int]:
-    """Fit *wanted* without its most spare column. *widths* and *gap* stay if all are needed."""
-    column = max(wanted, key=lambda column: column.spare)
-    if not column.spare:
-        return widths, gap
-    return _fitted({c: width for c, width in wanted.items() if c != column}, room)
 
 
 def short(trace_id: str) -> str:
