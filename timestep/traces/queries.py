@@ -3,7 +3,7 @@
 import json
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, cast
 
@@ -114,14 +114,12 @@ class Hit:
     excerpt: str
 
 
-def summaries(
-    connection: sqlite3.Connection, wanted: Filter, *, limit: int, offset: int = 0
-) -> list[Summary]:
+def summaries(connection: sqlite3.Connection, wanted: Filter, *, limit: int) -> list[Summary]:
     """Return the runs that *wanted* describes, newest first."""
     where, values = _conditions(wanted)
     found = connection.execute(
-        f"SELECT trace_id FROM traces t {where} ORDER BY started_at DESC, id DESC LIMIT ? OFFSET ?",  # noqa: S608 - built from constants
-        (*values, limit, offset),
+        f"SELECT trace_id FROM traces t {where} ORDER BY started_at DESC, id DESC LIMIT ?",  # noqa: S608 - built from constants
+        (*values, limit),
     ).fetchall()
     return [summary for (trace_id,) in found if (summary := summarize(connection, trace_id))]
 
@@ -171,9 +169,6 @@ def load(connection: sqlite3.Connection, trace_id: str) -> Trace | None:
     if row is None:
         return None
     name, started, group, metadata, ended, question, outcome = row
-    rows = connection.execute(
-        _SPAN_COLUMNS + "WHERE s.trace_id = ? ORDER BY s.started_at, s.id", (trace_id,)
-    ).fetchall()
     values: dict[str, Any] = {
         "trace_id": trace_id,
         "name": name,
@@ -184,7 +179,7 @@ def load(connection: sqlite3.Connection, trace_id: str) -> Trace | None:
         "question": question,
         "outcome": outcome,
     }
-    return Trace(**_sound(Trace, values), spans=_spans(connection, rows, trace_id))
+    return Trace(**_sound(Trace, values), spans=_spans(connection, "s.trace_id = ?", [trace_id]))
 
 
 def body(connection: sqlite3.Connection, digest: str) -> bytes | None:
@@ -256,14 +251,11 @@ def spans_after(
     )
     keys = list(dict.fromkeys(key for _, key in (*starts, *ends)))
     marks = ",".join("?" * len(keys))
-    rows = connection.execute(
-        _SPAN_COLUMNS + f"WHERE s.span_id IN ({marks}) ORDER BY s.started_at, s.id", keys
-    ).fetchall()
     seen = after._replace(
         spans=starts[-1][0] if starts else after.spans,
         span_ends=ends[-1][0] if ends else after.span_ends,
     )
-    return _spans(connection, rows, None), seen
+    return _spans(connection, f"s.span_id IN ({marks})", keys), seen
 
 
 def values(connection: sqlite3.Connection) -> dict[str, list[str]]:
@@ -311,19 +303,14 @@ def _conditions(wanted: Filter) -> tuple[str, list[Any]]:
     return where, [value for _, value in used]
 
 
-def _spans(
-    connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], trace_id: str | None
-) -> list[Span]:
-    rows = list(rows)
-    if trace_id is None:
-        marks = ",".join("?" * len(rows))
-        condition, keys = f"WHERE span_id IN ({marks})", [row[0] for row in rows]
-    else:
-        condition = "WHERE span_id IN (SELECT span_id FROM spans WHERE trace_id = ?)"
-        keys = [trace_id]
+def _spans(connection: sqlite3.Connection, condition: str, keys: Sequence[str]) -> list[Span]:
+    rows = connection.execute(
+        f"{_SPAN_COLUMNS} WHERE {condition} ORDER BY s.started_at, s.id", keys
+    ).fetchall()
     exchanges: dict[str, list[StoredExchange]] = {}
     for span_id, *exchange in connection.execute(
-        f"SELECT span_id, url, status, request, response FROM exchanges {condition} ORDER BY id",  # noqa: S608 - built from constants
+        "SELECT x.span_id, x.url, x.status, x.request, x.response FROM spans s "  # noqa: S608 - built from constants
+        f"JOIN exchanges x ON x.span_id = s.span_id WHERE {condition} ORDER BY x.id",
         keys,
     ):
         exchanges.setdefault(span_id, []).append(StoredExchange(*exchange))

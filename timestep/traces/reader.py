@@ -46,13 +46,9 @@ class TraceReader:
         """Let go of the file."""
         self._reading.close()
 
-    def traces(
-        self, wanted: Filter | None = None, *, limit: int = 50, offset: int = 0
-    ) -> list[Summary]:
+    def traces(self, wanted: Filter | None = None, *, limit: int = 50) -> list[Summary]:
         """Return the runs that *wanted* describes, newest first."""
-        return self._reading.run(
-            lambda db: queries.summaries(db, wanted or Filter(), limit=limit, offset=offset)
-        )
+        return self._reading.run(lambda db: queries.summaries(db, wanted or Filter(), limit=limit))
 
     def find(self, name: str) -> str:
         """Return the id of the one run that *name* means.

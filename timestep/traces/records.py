@@ -124,8 +124,30 @@ class StoredExchange:
     response: str
 
 
+class _Timed:
+    """What has a beginning and an end."""
+
+    started_at: float
+    ended_at: float | None
+
+    @property
+    def total_seconds(self) -> float | None:
+        """How long it took; None while it goes on."""
+        return None if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
+
+
+class _Run(_Timed):
+    name: str
+    question: str
+
+    @property
+    def title(self) -> str:
+        """The first words of the question, or the name of the workflow."""
+        return self.question or self.name
+
+
 @dataclass(frozen=True)
-class Span:
+class Span(_Timed):
     """One step of a recorded run.
 
     Attributes:
@@ -163,11 +185,6 @@ class Span:
     cost: float | None = None
     outcome: str | None = None
     exchanges: Sequence[StoredExchange] = ()
-
-    @property
-    def total_seconds(self) -> float | None:
-        """How long it took; None while it is open."""
-        return None if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -208,7 +225,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(_Run):
     """One line of a list of runs.
 
     Attributes:
@@ -244,19 +261,9 @@ class Summary:
     output_tokens: int = 0
     cost: float | None = None
 
-    @property
-    def total_seconds(self) -> float | None:
-        """How long the run took; None while it goes on."""
-        return None if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
-
-    @property
-    def title(self) -> str:
-        """The first words of the question, or the name of the workflow."""
-        return self.question or self.name
-
 
 @dataclass(frozen=True)
-class Trace:
+class Trace(_Run):
     """One recorded run: its spans in the order they began.
 
     Attributes:
@@ -276,16 +283,6 @@ class Trace:
     question: str = ""
     outcome: str = "ok"
     spans: Sequence[Span] = ()
-
-    @property
-    def title(self) -> str:
-        """The first words of the question, or the name of the workflow."""
-        return self.question or self.name
-
-    @property
-    def total_seconds(self) -> float | None:
-        """How long the run took; None while it goes on."""
-        return None if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
 
     @property
     def model_calls(self) -> list[Span]:

@@ -74,7 +74,7 @@ def serve(context: Context, *, port: int, is_opened: bool) -> None:
     Only this machine can open the page. Ctrl-C ends it.
     """
     try:
-        from timestep.traces.viewer.server import serve as run_server
+        from timestep.traces.viewer.app import serve as run_server
     except ModuleNotFoundError as exc:
         raise click.ClickException(
             f"The viewer needs the package {exc.name}. {install_hint('web')}"

@@ -1,10 +1,12 @@
 """The viewer's server: read-only, on loopback, for one store."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import fields
 from typing import Any, cast, get_args
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
@@ -25,7 +27,8 @@ from timestep.traces.viewer.view import view_trace
 _JSON = "application/json"
 _MOST_RUNS = 1000
 _LOOK_SECONDS = 0.25
-_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_HOST = "127.0.0.1"
+_HOSTS = frozenset({"localhost", _HOST, "[::1]"})
 
 _HEADERS = {
     "content-security-policy": (
@@ -194,3 +197,23 @@ def _events(store: TraceStore, is_over: Callable[[], bool]) -> Endpoint:
         return StreamingResponse(stream(), media_type="text/event-stream")
 
     return endpoint
+
+
+def serve(store: TraceStore, port: int, *, on_start: Callable[[str], object]) -> None:
+    """Serve the viewer of *store* on loopback until the process is interrupted.
+
+    Args:
+        store: What to show.
+        port: Of 127.0.0.1; 0 for a free one.
+        on_start: Called with the URL once the port is bound.
+    """
+    with socket.create_server((_HOST, port)) as listener:
+        on_start(f"http://{_HOST}:{listener.getsockname()[1]}/")
+        config = uvicorn.Config(
+            build_app(store, is_over=lambda: server.should_exit),
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+        )
+        server = uvicorn.Server(config)
+        server.run([listener])
