@@ -33,7 +33,7 @@ usage     2 requests, 52 tokens in, 29 out, 0.0 s
 
 user      Is it T-shirt weather in Rome?
 agent     Desk, on fast = ollama/qwen3:4b
-handoff   transfer_to_advisor
+handoff   Desk to Advisor
 agent     Advisor, on smart = ollama/gpt-oss:20b
 call      get_weather(city="Rome")
 result    21 C, sunny

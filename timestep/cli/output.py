@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
@@ -43,6 +44,14 @@ def print_lines(values: Iterable[Any], file: TextIO | None = None) -> None:
     """Print each of *values* as one line of JSON, to *file* or stdout."""
     for value in values:
         click.echo(json_text(value), file=file)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write *text* to the file at *path*. Names of files may hold any byte."""
+    try:
+        path.write_text(text, "utf-8", errors="backslashreplace")
+    except OSError as exc:
+        raise click.ClickException(f"{path} cannot be written: {exc.strerror}.") from exc
 
 
 def console() -> "Console":

@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 
 import click
@@ -71,8 +71,6 @@ def _flush() -> OSError | None:
     return first
 
 
-@contextmanager
-def foreign_code() -> Generator[None]:
+def foreign_code() -> AbstractContextManager[object]:
     """Send what agents and tools print in the block to stderr: stdout is for the answer."""
-    with redirect_stdout(sys.stderr):
-        yield
+    return redirect_stdout(sys.stderr)

@@ -44,7 +44,7 @@ def print_cut(run: AgentRun) -> None:
     if run.cut_by == "max_output_tokens":
         advice = f" Raise {run.limit}." if run.limit else ""
         print_aside(f"The answer is not complete: the model reached its token limit.{advice}")
-    elif run.is_cut:
+    elif run.cut_by:
         print_aside(f"The answer is not complete: {run.cut_by}.")
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Literal, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import click
 from agents import (
@@ -39,7 +40,6 @@ _logger = logging.getLogger("timestep")
 class Thinking:
     """A piece of the model's thinking."""
 
-    type: ClassVar[Literal["thinking"]] = "thinking"
     text: str
 
 
@@ -47,7 +47,6 @@ class Thinking:
 class Text:
     """A piece of a message's text."""
 
-    type: ClassVar[Literal["text"]] = "text"
     text: str
 
 
@@ -55,14 +54,11 @@ class Text:
 class MessageEnd:
     """The end of a message."""
 
-    type: ClassVar[Literal["message_end"]] = "message_end"
-
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A tool call by the model."""
 
-    type: ClassVar[Literal["tool_call"]] = "tool_call"
     id: str
     name: str
     arguments: Any
@@ -72,7 +68,6 @@ class ToolCall:
 class ToolResult:
     """The result of a tool call."""
 
-    type: ClassVar[Literal["tool_result"]] = "tool_result"
     id: str
     name: str
     result: str
@@ -82,7 +77,6 @@ class ToolResult:
 class ToolError:
     """The exception that a tool raised. Its result, which the model gets, may say less."""
 
-    type: ClassVar[Literal["tool_error"]] = "tool_error"
     id: str
     name: str
     error: str
@@ -94,7 +88,6 @@ class ToolError:
 class Handoff:
     """A handoff from one agent to another."""
 
-    type: ClassVar[Literal["handoff"]] = "handoff"
     source: str
     target: str
 
@@ -104,7 +97,8 @@ Event: TypeAlias = Thinking | Text | MessageEnd | ToolCall | ToolError | ToolRes
 
 def as_json(event: Event) -> dict[str, Any]:
     """Return *event* as a JSON object."""
-    return {"type": event.type, **asdict(event)}
+    name = re.sub(r"\B([A-Z])", r"_\1", type(event).__name__).lower()
+    return {"type": name, **asdict(event)}
 
 
 class AgentRun:
@@ -140,11 +134,6 @@ class AgentRun:
         self._model = model
         self._timeout = timeout
         self._started = time.monotonic()
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether the last answer was cut."""
-        return bool(self.cut_by)
 
     @contextmanager
     def without_warning(self) -> Generator[None]:

@@ -5,7 +5,16 @@ from typing import Any
 
 import click
 
-from timestep.cli.agent.run import Event
+from timestep.cli.agent.run import (
+    Event,
+    Handoff,
+    MessageEnd,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolError,
+    ToolResult,
+)
 from timestep.cli.output import clean
 from timestep.cli.terminal import (
     Transcript,
@@ -41,27 +50,27 @@ class Screen:
 
     def show(self, event: Event) -> None:
         """Show *event*."""
-        match event.type:
-            case "thinking":
+        match event:
+            case Thinking():
                 self._begin("thinking")
                 if sys.stderr.isatty():
                     self._thoughts.write("", event.text, dim=True)
                 else:
                     write_aside(event.text)
-            case "text" if self._shows_text:
+            case Text() if self._shows_text:
                 self._begin("answer")
                 self._answer.feed(event.text)
-            case "message_end" if self._shows_text:
+            case MessageEnd() if self._shows_text:
                 self.end()
-            case "tool_call":
+            case ToolCall():
                 self._aside("tool", clean(call_text(event.name, event.arguments)))
-            case "tool_result":
+            case ToolResult():
                 self._aside("result", event.result if self._is_verbose else _cut(event.result))
-            case "tool_error":
+            case ToolError():
                 self._aside("failed", f"{event.error} ({event.place})")
                 if self._is_verbose:
                     click.echo(printable(event.traceback), nl=False, err=True)
-            case "handoff":
+            case Handoff():
                 self._aside("handoff", f"{event.source} to {event.target}")
             case _:
                 pass

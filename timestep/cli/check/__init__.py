@@ -12,7 +12,7 @@ import click
 from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, configuration_options
 from timestep.cli.options import timeout_option
-from timestep.cli.output import json_option, print_json, progress_bar
+from timestep.cli.output import json_option, print_json, progress_bar, write_file
 
 if TYPE_CHECKING:
     from timestep.cli.check.results import ModelResult
@@ -153,7 +153,7 @@ def _report(results: "list[ModelResult]", output: Path | None, *, as_json: bool)
             lines += comparison_lines(results, width())
         click.echo("\n".join([*lines, *textwrap.wrap(about, width())]))
     if output is not None:
-        _write(output, page(results, about))
+        write_file(output, page(results, about))
 
 
 def _about(results: "list[ModelResult]") -> str:
@@ -166,13 +166,6 @@ def _about(results: "list[ModelResult]") -> str:
         f"{tasks} not a benchmark. They show whether a model can drive an agent at all through this "
         "configuration, not how well it does a job. Try your own tasks with --file."
     )
-
-
-def _write(output: Path, text: str) -> None:
-    try:
-        output.write_text(text, "utf-8", errors="backslashreplace")  # names of files hold any byte
-    except OSError as exc:
-        raise click.ClickException(f"{output} cannot be written: {exc.strerror}.") from exc
 
 
 def _list(tasks: "Sequence[Task]", *, as_json: bool) -> None:

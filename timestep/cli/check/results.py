@@ -1,10 +1,11 @@
 """The results of a check, and those of earlier checks, which are in the record of runs."""
 
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 Verdict = Literal["passed", "failed", "error"]
 
@@ -25,9 +26,38 @@ class Try:
     first_token_seconds: float | None = None
     tokens_per_second: float | None = None
 
+    @property
+    def tokens(self) -> int | None:
+        """The tokens in and out."""
+        return None if self.input_tokens is None else self.input_tokens + (self.output_tokens or 0)
+
+
+class _Figures(ABC):
+    """The figures of a result, over its parts."""
+
+    @property
+    @abstractmethod
+    def _parts(self) -> "Sequence[Try | TaskResult]": ...
+
+    @property
+    def tokens(self) -> int | None:
+        """The tokens of a part, in and out, on average."""
+        mean = _known(fmean, (each.tokens for each in self._parts))
+        return None if mean is None else round(mean)
+
+    @property
+    def first_token_seconds(self) -> float | None:
+        """The median time to the first token."""
+        return _known(median, (each.first_token_seconds for each in self._parts))
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The mean speed of writing."""
+        return _known(fmean, (each.tokens_per_second for each in self._parts))
+
 
 @dataclass
-class TaskResult:
+class TaskResult(_Figures):
     """The tries of one task."""
 
     name: str
@@ -55,24 +85,8 @@ class TaskResult:
         return f"{self.count('passed')}/{len(self.tries)}" if self.tries else "-"
 
     @property
-    def tokens(self) -> int | None:
-        """The tokens of one try, in and out, on average."""
-        counts = (
-            None if each.input_tokens is None else each.input_tokens + (each.output_tokens or 0)
-            for each in self.tries
-        )
-        mean = _known(fmean, counts)
-        return None if mean is None else round(mean)
-
-    @property
-    def first_token_seconds(self) -> float | None:
-        """The median time to the first token."""
-        return _known(median, (each.first_token_seconds for each in self.tries))
-
-    @property
-    def tokens_per_second(self) -> float | None:
-        """The mean speed of writing."""
-        return _known(fmean, (each.tokens_per_second for each in self.tries))
+    def _parts(self) -> Sequence[Try]:
+        return self.tries
 
     def as_json(self) -> dict[str, Any]:
         """The result for programs."""
@@ -90,7 +104,7 @@ class TaskResult:
 
 
 @dataclass
-class ModelResult:
+class ModelResult(_Figures):
     """What was found about one model. None means unknown."""
 
     model: str
@@ -130,20 +144,8 @@ class ModelResult:
         return sum(len(t.tries) if verdict is None else t.count(verdict) for t in self.tasks)
 
     @property
-    def tokens(self) -> int | None:
-        """The tokens of a task, on average."""
-        mean = _known(fmean, (each.tokens for each in self.tasks))
-        return None if mean is None else round(mean)
-
-    @property
-    def first_token_seconds(self) -> float | None:
-        """The median over the tasks."""
-        return _known(median, (each.first_token_seconds for each in self.tasks))
-
-    @property
-    def tokens_per_second(self) -> float | None:
-        """The mean over the tasks."""
-        return _known(fmean, (each.tokens_per_second for each in self.tasks))
+    def _parts(self) -> Sequence[TaskResult]:
+        return self.tasks
 
     def as_json(self) -> dict[str, Any]:
         """The result for programs."""
@@ -211,14 +213,6 @@ class LastResult:
     tried: int  # the tasks that were tried
     at: float  # Unix seconds
 
-    @classmethod
-    def of(cls, metadata: Mapping[str, Any], at: float) -> Self | None:
-        """Return the result that *metadata* holds; None if it holds something else."""
-        passed, tried = metadata.get("tasks_passed"), metadata.get("tasks_tried")
-        if not isinstance(passed, int) or not isinstance(tried, int):
-            return None
-        return cls(passed, tried, at)
-
     def __str__(self) -> str:
         """Return the result for people."""
         return f"check {self.passed}/{self.tried}"
@@ -256,10 +250,10 @@ def last_results(path: Path) -> dict[str, LastResult]:
         with TraceStore(path) as store:
             for summary in store.traces(Filter(group=GROUP), limit=_MOST):
                 metadata = store.get(summary.trace_id).metadata or {}
-                result = LastResult.of(metadata, summary.started_at)
-                if result is not None:
+                passed, tried = metadata.get("tasks_passed"), metadata.get("tasks_tried")
+                if isinstance(passed, int) and isinstance(tried, int):
                     for name in _names(metadata):
-                        found.setdefault(name, result)
+                        found.setdefault(name, LastResult(passed, tried, summary.started_at))
     except StoreError:
         return found
     return found

@@ -3,31 +3,24 @@
 import asyncio
 import sys
 import textwrap
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
-from agents import (
-    Agent,
-    HandoffCallItem,
-    RunConfig,
-    RunItem,
-    Runner,
-    StreamEvent,
-    ToolCallItem,
-    ToolCallOutputItem,
-    function_tool,
-)
-from openai.types.responses import (
-    ResponseFunctionToolCall,
-    ResponseReasoningTextDeltaEvent,
-    ResponseTextDeltaEvent,
-)
+from agents import Agent, RunConfig, TResponseInputItem, function_tool
 from pydantic import BaseModel
 
+from timestep.cli.agent.run import (
+    AgentRun,
+    Event,
+    Handoff,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
 from timestep.cli.terminal import Transcript, width
 from timestep.config.settings import Settings, load_settings
 from timestep.registry import MultiModelProvider, build_provider
@@ -185,48 +178,40 @@ def _heading(text: str) -> None:
 async def _play_scene(scene: Scene, provider: MultiModelProvider, settings: Settings) -> None:
     transcript = Transcript(label_width=10, line_width=width)
     transcript.line("user", scene.prompt)
-    started = time.monotonic()
+    _show_agent(scene.agent, transcript, settings)
+    run = AgentRun(lambda event: _show(event, transcript, settings))
+    question: TResponseInputItem = {"role": "user", "content": scene.prompt}
     config = RunConfig(model_provider=provider)
-    result = Runner.run_streamed(scene.agent, scene.prompt, run_config=config)
-    async for event in result.stream_events():
-        _show(event, transcript, settings)
+    result = await run.play(scene.agent, [question], config, max_turns=10)
     transcript.end()
     if not isinstance(result.final_output, str):
         transcript.line("object", repr(result.final_output))
-    usage = result.context_wrapper.usage
+    costs = run.costs
     transcript.line(
         "usage",
-        f"{usage.requests} requests, {usage.input_tokens} tokens in, {usage.output_tokens} out, "
-        f"{time.monotonic() - started:.1f} s",
+        f"{costs.requests} requests, {costs.input_tokens} tokens in, {costs.output_tokens} out, "
+        f"{costs.total_seconds:.1f} s",
         dim=True,
     )
 
 
-def _show(event: StreamEvent, transcript: Transcript, settings: Settings) -> None:
-    match event.type:
-        case "agent_updated_stream_event":
-            agent = event.new_agent
-            name = str(agent.model or settings.default_model)
-            transcript.line("agent", f"{agent.name}, on {name} = {settings.targets[name]}")
-        case "run_item_stream_event":
-            _show_item(event.item, transcript)
-        case "raw_response_event":
-            match event.data:
-                case ResponseTextDeltaEvent(delta=text):
-                    transcript.write("answer", text)
-                case ResponseReasoningTextDeltaEvent(delta=text):
-                    transcript.write("thinking", text, dim=True)
-                case _:
-                    pass  # repeats what other events bring
+def _show_agent(agent: Agent[Any], transcript: Transcript, settings: Settings) -> None:
+    name = str(agent.model or settings.default_model)
+    transcript.line("agent", f"{agent.name}, on {name} = {settings.targets[name]}")
 
 
-def _show_item(item: RunItem, transcript: Transcript) -> None:
-    match item:
-        case ToolCallItem(raw_item=ResponseFunctionToolCall() as call):
-            transcript.line("call", call_text(call.name, call.arguments))
-        case HandoffCallItem(raw_item=call):
-            transcript.line("handoff", call.name)
-        case ToolCallOutputItem():
-            transcript.line("result", str(item.output))
+def _show(event: Event, transcript: Transcript, settings: Settings) -> None:
+    match event:
+        case Text():
+            transcript.write("answer", event.text)
+        case Thinking():
+            transcript.write("thinking", event.text, dim=True)
+        case ToolCall():
+            transcript.line("call", call_text(event.name, event.arguments))
+        case ToolResult():
+            transcript.line("result", event.result)
+        case Handoff():
+            transcript.line("handoff", f"{event.source} to {event.target}")
+            _show_agent(_advisor, transcript, settings)
         case _:
             pass

@@ -106,7 +106,7 @@ def _value(
         "usage": run.costs.usage(),
         "timings": run.costs.timings(),
         "cost": run.costs.cost,
-        "is_cut": run.is_cut,
+        "is_cut": bool(run.cut_by),
         "error": problem,
     }
 

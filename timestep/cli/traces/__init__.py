@@ -7,18 +7,172 @@ from typing import TYPE_CHECKING
 import click
 
 from timestep.cli.commands import Group
+from timestep.cli.completion import complete_trace
 from timestep.cli.context import Context, configuration_options, keep_option, pass_context
-from timestep.cli.output import clean, print_lines
-from timestep.cli.traces.diff import diff
-from timestep.cli.traces.export import export
+from timestep.cli.options import model_option
+from timestep.cli.output import clean, json_option, print_json, print_lines, write_file
 from timestep.cli.traces.format import DAY, clock, duration, open_record, short, tokens
-from timestep.cli.traces.replay import replay
-from timestep.cli.traces.show import show
 from timestep.cli.traces.tables import list_runs, search, stats
 from timestep.net.extras import install_hint
 
 if TYPE_CHECKING:
     from timestep.traces import Span
+
+
+@click.command()
+@click.argument("run", metavar="ID", default="last", shell_complete=complete_trace)
+@click.option("--raw", is_flag=True, help="Print the exact requests and answers of its models.")
+@click.option("--step", type=click.IntRange(1), help="Only the model call with this number.")
+@click.option("--full", is_flag=True, help="Print questions, answers and results in full.")
+@click.option("--verbose", is_flag=True, help="Print the tracebacks of tools that failed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--jsonl", "as_lines", is_flag=True, help="Print one JSON value per line.")
+@pass_context
+def show(
+    context: Context,
+    *,
+    run: str,
+    raw: bool,
+    step: int | None,
+    full: bool,
+    verbose: bool,
+    as_json: bool,
+    as_lines: bool,
+) -> None:
+    """Show one run: its question, what it did as a tree, and its answer."""
+    from timestep.cli.traces.tree import Shown, chosen_calls, print_raw, print_run
+    from timestep.traces.export import export_lines, export_trace
+
+    with open_record(context) as store:
+        trace = store.get(run)
+        if raw:
+            print_raw(store, chosen_calls(trace, step))
+        elif as_json:
+            print_json(export_trace(trace))
+        elif as_lines:
+            print_lines(export_lines(trace))
+        else:
+            print_run(trace, Shown(full, verbose), step)
+
+
+@click.command()
+@click.argument("run", metavar="ID", default="last", shell_complete=complete_trace)
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["json", "jsonl", "html", "otlp"]),
+    default="json",
+    show_default=True,
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Write to this file instead of standard output.",
+)
+@click.option(
+    "--to",
+    "url",
+    metavar="URL",
+    help="The OTLP/HTTP receiver for --format otlp. Default: [traces] otlp.",
+)
+@pass_context
+def export(context: Context, *, run: str, form: str, output: Path | None, url: str | None) -> None:
+    """Write one run, with the exact requests and answers of its models.
+
+    HTML is one self-contained file. OTLP sends the run to a receiver.
+    """
+    if form == "otlp":
+        _send(context, run, url)
+        return
+    from timestep.traces.export import export_lines, export_trace
+    from timestep.traces.text import json_text
+    from timestep.traces.viewer.page import run_page
+    from timestep.traces.viewer.view import view_trace
+
+    with open_record(context) as store:
+        trace = store.get(run)
+        whole = export_trace(trace, store.body)
+        if form == "json":
+            text = json_text(whole, indent=2)
+        elif form == "jsonl":
+            lines = export_lines(trace, store.body)
+            text = "\n".join(json_text(line) for line in lines)
+        else:
+            text = run_page(view_trace(trace), whole["bodies"])
+    if output is None:
+        click.echo(text)
+    else:
+        write_file(output, text + "\n")
+        click.echo(f"Wrote {output}.", err=True)
+
+
+def _send(context: Context, run: str, url: str | None) -> None:
+    receiver = url or context.settings.traces.otlp
+    if receiver is None:
+        raise click.UsageError("Name the receiver: --to http://localhost:4318")
+    try:
+        from timestep.traces.otlp import send
+    except ModuleNotFoundError as exc:
+        raise click.ClickException(
+            f"Sending runs needs the package {exc.name}. {install_hint('otel')}"
+        ) from exc
+    with open_record(context) as store:
+        count = send([store.get(run)], receiver)
+    click.echo(f"Sent {count} spans to {receiver}.", err=True)
+
+
+@click.command()
+@click.argument("run", metavar="ID", default="last", shell_complete=complete_trace)
+@click.option(
+    "--from",
+    "step",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Start at model call number N.",
+)
+@model_option(help="Ask this model instead of the stored answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@pass_context
+def replay(context: Context, *, run: str, step: int, model: str | None, as_json: bool) -> None:
+    """Run a recorded run again, and compare.
+
+    Without --model the stored answers are served again, offline and without any model. Tools do
+    not run: they return their recorded results. Guardrails do not run either. The new run is
+    recorded too. The exit code is 1 if the replay fails otherwise than the recorded run.
+    """
+    from timestep.cli.traces.replay import replay_run
+
+    if not replay_run(context, run, step, model, as_json=as_json):
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("left", metavar="ID", shell_complete=complete_trace)
+@click.argument("right", metavar="ID", default="last", shell_complete=complete_trace)
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if the runs differ.")
+@json_option
+@pass_context
+def diff(context: Context, *, left: str, right: str, exit_code: bool, as_json: bool) -> None:
+    """Compare two runs, step by step. By default the second is the last run."""
+    from timestep.cli.traces.comparison import print_comparison
+    from timestep.traces.export import view_diff
+    from timestep.traces.outcome import ending
+
+    with open_record(context) as store:
+        ours, theirs = store.get(left), store.get(right)
+    compared = view_diff(ours, theirs)
+    if as_json:
+        print_json(compared)
+    else:
+        first, second = ending(ours), ending(theirs)
+        ends = first.sentence("The first run"), second.sentence("The second run")
+        print_comparison(ours, theirs, ends, is_same_end=first == second)
+    if exit_code and not compared["same"]:
+        raise click.exceptions.Exit(1)
 
 
 @click.command()

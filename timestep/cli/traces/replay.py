@@ -1,49 +1,33 @@
-"""``timestep traces replay``: run a recorded run again, offline or with another model."""
+"""Runs a recorded run again, offline or with another model, and compares."""
 
 import asyncio
 import logging
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
+from agents import AgentsException, ModelProvider
 
-from timestep.cli.completion import complete_trace
-from timestep.cli.context import Context, pass_context
-from timestep.cli.options import model_option
+from timestep.cli.context import Context
 from timestep.cli.output import clean, print_json, print_wrapped
-from timestep.cli.traces.diff import print_comparison
+from timestep.cli.traces.comparison import print_comparison
 from timestep.cli.traces.format import open_record, short
+from timestep.cli.traces.recorded import RecordedModels, RecordedServersStore
+from timestep.errors import UnsupportedInputError
+from timestep.net.secrets import configured_keys
+from timestep.registry import build_provider
+from timestep.traces import Span, Trace, TraceProcessor, TraceStore
+from timestep.traces.export import view_diff
+from timestep.traces.outcome import Ending, ending
+from timestep.traces.repeated import from_step, limits, stored
+from timestep.traces.replay import RecordEndsError, Replayed
+from timestep.traces.replay import replay as run_again
+from timestep.traces.sdk_processors import use_only
 
-if TYPE_CHECKING:
-    from agents import ModelProvider
 
-    from timestep.traces import Span, Trace, TraceStore
-    from timestep.traces.replay import Replayed
-
-
-@click.command()
-@click.argument("run", metavar="ID", default="last", shell_complete=complete_trace)
-@click.option(
-    "--from",
-    "step",
-    metavar="N",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Start at model call number N.",
-)
-@model_option(help="Ask this model instead of the stored answers.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@pass_context
-def replay(context: Context, *, run: str, step: int, model: str | None, as_json: bool) -> None:
-    """Run a recorded run again, and compare.
-
-    Without --model the stored answers are served again, offline and without any model. Tools do
-    not run: they return their recorded results. Guardrails do not run either. The new run is
-    recorded too. The exit code is 1 if the replay fails otherwise than the recorded run.
-    """
+def replay_run(context: Context, run: str, step: int, model: str | None, *, as_json: bool) -> bool:
+    """Replay *run* and print the comparison. Return True if it did not fail, or failed the same."""
     with open_record(context) as store:
         trace = store.get(run)
         if not trace.model_calls:
@@ -58,26 +42,13 @@ def replay(context: Context, *, run: str, step: int, model: str | None, as_json:
         again = store.get("last")
         if (again.metadata or {}).get("replay_of") != trace.trace_id:
             raise click.ClickException(error)
-    is_same = _report(trace, step, again, done, as_json=as_json)
-    if error and not is_same:
-        click.get_current_context().exit(1)
+    return _report(trace, step, again, done, as_json=as_json) or not error
 
 
 def _run_again(
-    context: Context, store: "TraceStore", trace: "Trace", step: int, model: str | None
-) -> "tuple[Replayed | None, str]":
+    context: Context, store: TraceStore, trace: Trace, step: int, model: str | None
+) -> tuple[Replayed | None, str]:
     """Return the result of a replay, or why it failed. It is recorded in the file of *store*."""
-    from agents import AgentsException
-
-    from timestep.cli.traces.recorded import RecordedModels, RecordedServersStore
-    from timestep.errors import UnsupportedInputError
-    from timestep.net.secrets import configured_keys
-    from timestep.registry import build_provider
-    from timestep.traces import TraceProcessor, TraceStore
-    from timestep.traces.replay import RecordEndsError, Replayed
-    from timestep.traces.replay import replay as run_again
-    from timestep.traces.sdk_processors import use_only
-
     secrets, redact = configured_keys(context.settings), context.settings.traces.redact
     with ExitStack() as stack:
         provider: ModelProvider
@@ -131,9 +102,7 @@ def _without_advice() -> Generator[None]:
         logger.removeFilter(is_kept)
 
 
-def _stored_calls(trace: "Trace", step: int) -> "list[Span]":
-    from timestep.traces.repeated import from_step, stored
-
+def _stored_calls(trace: Trace, step: int) -> list[Span]:
     calls = stored(from_step(trace, step).model_calls)
     if not calls:
         is_asked = trace.model_calls[step - 1].exchanges
@@ -145,25 +114,19 @@ def _stored_calls(trace: "Trace", step: int) -> "list[Span]":
     return calls
 
 
-def _recorded_ending(trace: "Trace") -> str:
-    from timestep.traces.outcome import ending
-
+def _recorded_ending(trace: Trace) -> str:
     return clean(ending(trace).sentence("The recorded run"))
 
 
 def _report(
-    trace: "Trace",
+    trace: Trace,
     step: int,
-    again: "Trace",
-    done: "Replayed | None",
+    again: Trace,
+    done: Replayed | None,
     *,
     as_json: bool,
 ) -> bool:
     """Print how the replay compares. Return True when it ended as the recorded run did."""
-    from timestep.traces.export import view_diff
-    from timestep.traces.outcome import Ending, ending
-    from timestep.traces.repeated import from_step, limits
-
     before, not_repeated = from_step(trace, step), limits(trace, step)
     recorded, replayed = ending(before), ending(again)
     is_same = recorded == replayed

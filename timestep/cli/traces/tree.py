@@ -1,24 +1,21 @@
-"""``timestep traces show``: show one run as a tree, or the bytes of its model calls."""
+"""Shows one run as a tree, or the bytes of its model calls."""
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
+from rich.tree import Tree
 
-from timestep.cli.completion import complete_trace
-from timestep.cli.context import Context, pass_context
-from timestep.cli.output import clean, console, print_json, print_lines
+from timestep.cli.output import clean, console
 from timestep.cli.terminal import printable
-from timestep.cli.traces.format import ago, clock, duration, open_record, short, tokens
-
-if TYPE_CHECKING:
-    from rich.text import Text
-    from rich.tree import Tree
-
-    from timestep.traces import Span, Trace, TraceStore
-    from timestep.traces.conversation import Message
+from timestep.cli.traces.format import ago, clock, duration, short, tokens
+from timestep.traces import Span, Trace, TraceStore
+from timestep.traces.conversation import Message, answered, asked, final_answer, question
+from timestep.traces.outcome import ending
+from timestep.traces.summary import complaint, headline, kind_of, measures, traceback_of
+from timestep.traces.text import one_line
 
 _COLORS = {"agent": "cyan", "generation": "green", "response": "green", "function": "yellow"}
 _STYLES = {"failed": "red", "cut": "yellow", "cancelled": "yellow"}
@@ -32,45 +29,8 @@ _MOST_SHOWN = 600
 """How many characters of a question are shown, unless it is wanted in full."""
 
 
-@click.command()
-@click.argument("run", metavar="ID", default="last", shell_complete=complete_trace)
-@click.option("--raw", is_flag=True, help="Print the exact requests and answers of its models.")
-@click.option("--step", type=click.IntRange(1), help="Only the model call with this number.")
-@click.option("--full", is_flag=True, help="Print questions, answers and results in full.")
-@click.option("--verbose", is_flag=True, help="Print the tracebacks of tools that failed.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--jsonl", "as_lines", is_flag=True, help="Print one JSON value per line.")
-@pass_context
-def show(
-    context: Context,
-    *,
-    run: str,
-    raw: bool,
-    step: int | None,
-    full: bool,
-    verbose: bool,
-    as_json: bool,
-    as_lines: bool,
-) -> None:
-    """Show one run: its question, what it did as a tree, and its answer."""
-    from timestep.traces.export import export_lines, export_trace
-
-    with open_record(context) as store:
-        trace = store.get(run)
-        if raw:
-            _print_raw(store, _chosen(trace, step))
-        elif as_json:
-            print_json(export_trace(trace))
-        elif as_lines:
-            print_lines(export_lines(trace))
-        elif step is not None:
-            console().print(_tree(trace, _chosen(trace, step), _Shown(full, verbose)))
-        else:
-            _print_run(trace, _Shown(full, verbose))
-
-
 @dataclass(frozen=True)
-class _Shown:
+class Shown:
     """How much is shown.
 
     Attributes:
@@ -82,16 +42,16 @@ class _Shown:
     verbose: bool
 
 
-def _print_run(trace: "Trace", shown: _Shown) -> None:
-    from rich.text import Text
+def print_run(trace: Trace, shown: Shown, step: int | None) -> None:
+    """Print *trace*, or only the model call with the number *step*."""
+    if step is not None:
+        console().print(_tree(trace, chosen_calls(trace, step), shown))
+        return
 
-    from timestep.traces.conversation import final_answer, question
-    from timestep.traces.outcome import ending
-
-    asked = next(
+    first = next(
         (said for call in trace.model_calls if (said := question(call.data.get("input")))), ""
     )
-    text = printable(asked) or clean(trace.title)
+    text = printable(first) or clean(trace.title)
     is_long = len(text) > _MOST_SHOWN and not shown.full
     _print(Text(f"{text[:_MOST_SHOWN]}…" if is_long else text, style="bold"))
     console().print(_tree(trace, trace.spans, shown))
@@ -102,12 +62,13 @@ def _print_run(trace: "Trace", shown: _Shown) -> None:
         _print(Text(f"\n{clean(ending(trace).sentence('The run'))}", style="red"))
 
 
-def _print(text: "Text") -> None:
+def _print(text: Text) -> None:
     # A terminal wraps at words; what reads a pipe wants the lines as they are.
     console().print(text, soft_wrap=not sys.stdout.isatty())
 
 
-def _chosen(trace: "Trace", step: int | None) -> "list[Span]":
+def chosen_calls(trace: Trace, step: int | None) -> list[Span]:
+    """Return the model calls of *trace*, or only the one with the number *step*."""
     calls = trace.model_calls
     if step is None:
         return calls
@@ -118,7 +79,7 @@ def _chosen(trace: "Trace", step: int | None) -> "list[Span]":
     return [calls[step - 1]]
 
 
-def _print_raw(store: "TraceStore", calls: "list[Span]") -> None:
+def print_raw(store: TraceStore, calls: list[Span]) -> None:
     """Print the bodies on stdout, unchanged unless it is a terminal, and a line about each exchange on stderr."""
     exchanges = [exchange for call in calls for exchange in call.exchanges]
     if not exchanges:
@@ -139,8 +100,7 @@ def _print_raw(store: "TraceStore", calls: "list[Span]") -> None:
             sys.stdout.buffer.flush()
 
 
-def _tree(trace: "Trace", spans: "Sequence[Span]", shown: _Shown) -> "Tree":
-    from rich.tree import Tree
+def _tree(trace: Trace, spans: Sequence[Span], shown: Shown) -> Tree:
 
     tree = Tree(_head(trace))
     branches: dict[str, Tree] = {}
@@ -154,8 +114,7 @@ def _tree(trace: "Trace", spans: "Sequence[Span]", shown: _Shown) -> "Tree":
     return tree
 
 
-def _head(trace: "Trace") -> "Text":
-    from rich.text import Text
+def _head(trace: Trace) -> Text:
 
     head = Text(f"{short(trace.trace_id)}  {trace.outcome}", style=_STYLES.get(trace.outcome, ""))
     facts = [
@@ -168,10 +127,7 @@ def _head(trace: "Trace") -> "Text":
     return head
 
 
-def _label(span: "Span") -> "Text":
-    from rich.text import Text
-
-    from timestep.traces.summary import complaint, headline, kind_of, measures
+def _label(span: Span) -> Text:
 
     text = Text(f"{kind_of(span)} ".lstrip(), style="dim")
     title = clean(span.name if span.is_model_call else headline(span))
@@ -187,12 +143,7 @@ def _label(span: "Span") -> "Text":
     return text
 
 
-def _details(span: "Span", shown: _Shown) -> "list[Text]":
-    from rich.text import Text
-
-    from timestep.traces.conversation import answered, asked
-    from timestep.traces.summary import traceback_of
-    from timestep.traces.text import one_line
+def _details(span: Span, shown: Shown) -> list[Text]:
 
     full = shown.full
     if shown.verbose and (trace := traceback_of(span)):
@@ -213,7 +164,7 @@ def _details(span: "Span", shown: _Shown) -> "list[Text]":
     return []
 
 
-def _message_lines(message: "Message", *, full: bool) -> "list[Text]":
+def _message_lines(message: Message, *, full: bool) -> list[Text]:
     lines = [_aside("thinking", message.thinking, full=full)] if message.thinking else []
     if message.text:
         lines.append(
@@ -224,11 +175,7 @@ def _message_lines(message: "Message", *, full: bool) -> "list[Text]":
     return [*lines, *(_aside("calls", str(call), full=full) for call in message.calls)]
 
 
-def _aside(label: str, text: str, *, full: bool) -> "Text":
-    from rich.text import Text
-
-    from timestep.cli.terminal import printable
-    from timestep.traces.text import one_line
+def _aside(label: str, text: str, *, full: bool) -> Text:
 
     line = Text(f"{label} " if label else "", style="dim")
     line.append(printable(text) if full else clean(one_line(text, 120)))
