@@ -3,8 +3,9 @@
 import pytest
 from agents import ModelSettings
 
+from timestep.answer.calling import ModelCall
 from timestep.ollama.request.messages import build_conversation
-from timestep.openai.request import Ask, chat_body
+from timestep.openai.request import chat_body
 
 
 def call(call_id):
@@ -31,7 +32,7 @@ HISTORIES = {
 def test_each_wire_sends_whole_pairs_as_calls_and_the_rest_as_words(items, pairs):
     user = {"role": "user", "content": "go on"}
     native = build_conversation([*items, user], model="m").messages
-    asked = Ask(None, [*items, user], ModelSettings())
+    asked = ModelCall(None, [*items, user], ModelSettings())
     chat = chat_body(asked, model="m", base_url="http://h").body["messages"]
     for messages in (native, chat):
         calls = [c for message in messages for c in message.get("tool_calls") or ()]

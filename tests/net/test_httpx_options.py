@@ -5,7 +5,7 @@ import gzip
 import httpx
 import pytest
 
-from timestep.net.given import transport_error
+from timestep.net.httpx_errors import httpx_error
 from timestep.net.httpx_options import httpx_options
 from timestep.net.limits import LONGEST_JSON
 from timestep.net.reach import USUAL
@@ -25,4 +25,4 @@ async def test_an_answer_is_read_to_its_limit(fake_ollama, pack, excess):
         with pytest.raises(httpx.ReadError) as caught:
             await client.get(f"{fake_ollama.url}/api/tags")
 
-    assert str(transport_error(caught.value)) == "its answer has more than 6,291,456 bytes"
+    assert str(httpx_error(caught.value, httpx)) == "its answer has more than 6,291,456 bytes"

@@ -11,7 +11,8 @@ from openai.types.shared import Reasoning
 from pydantic import BaseModel, Field
 
 from timestep import UnsupportedInputError
-from timestep.openai.request import Ask, chat_body
+from timestep.answer.calling import ModelCall
+from timestep.openai.request import chat_body
 
 
 class Weather(BaseModel):
@@ -114,7 +115,7 @@ SETTINGS = {
 
 
 def ask(**changes):
-    return replace(Ask(instructions=None, input="hi", settings=ModelSettings()), **changes)
+    return replace(ModelCall(instructions=None, input="hi", settings=ModelSettings()), **changes)
 
 
 async def sent_by_the_sdk(server, asked):

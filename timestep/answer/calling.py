@@ -69,11 +69,11 @@ class ModelCall:
     instructions: str | None
     input: str | list[TResponseInputItem]
     settings: ModelSettings = field(repr=False)  # its extra_headers may hold a key
-    tools: list[Tool]
-    output: AgentOutputSchemaBase | None
-    handoffs: list[Handoff[Any, Any]]
-    tracing: ModelTracing
-    elsewhere: Mapping[str, object]
+    tools: list[Tool] = field(default_factory=list[Tool])
+    output: AgentOutputSchemaBase | None = None
+    handoffs: list[Handoff[Any, Any]] = field(default_factory=list[Handoff[Any, Any]])
+    tracing: ModelTracing = ModelTracing.DISABLED
+    elsewhere: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
     def state(self) -> list[str]:

@@ -16,7 +16,7 @@ from timestep.config.settings import Settings
 from timestep.factory.endpoints import ollama_endpoints, openai_endpoint
 from timestep.net.connection import CHECK_PROXY
 from timestep.net.foreign import entries, mapping
-from timestep.net.given import transport_error
+from timestep.net.httpx_errors import httpx_error
 from timestep.net.names import strip_cloud_suffix, untagged
 from timestep.net.proxies import ProxyError
 from timestep.net.tls import CertificateError
@@ -141,7 +141,7 @@ def _unreached(error: Exception, endpoint: Endpoint) -> str:
     """
     if not isinstance(error, httpx.ConnectError | httpx.ProxyError):
         return ""
-    origin, found = endpoint.origin(None), transport_error(error)
+    origin, found = endpoint.origin(None), httpx_error(error, httpx)
     return unreached(origin.host, origin.clean(str(found)), is_proxied=bool(found.through))
 
 
@@ -244,7 +244,7 @@ def _problem(error: Exception, url: str, patience: float) -> str:
         case ValueError():
             return f"{error}. Check the base URL; most end in /v1."
         case httpx.TransportError():
-            found = transport_error(error)
+            found = httpx_error(error, httpx)
             step = CHECK_PROXY if found.through else "Check the network and the base URL."
             what = "Cannot reach" if found.phase == "reach" else "Cannot read the models of"
             return f"{what} {authority(url)}: {found}. {step}"

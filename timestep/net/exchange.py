@@ -198,7 +198,8 @@ class Exchange:
         except TimestepError as exc:
             self._error = exc
         except TransportError as exc:
-            self._error = self._failure(exc)
+            limit = None if self._timeouts is None else self._timeouts.connect
+            self._error = failure(self._faults, exc, connect_seconds=limit)
         except BaseException as exc:
             self._error = self._faults.failed(TransportError("exchange", unforeseen(exc)))
             self._error.__cause__ = as_cause(exc)
@@ -289,16 +290,18 @@ class Exchange:
         if task is not None and self._can_be_cancelled() and not task.cancelling():
             task.cancel()
 
-    def _failure(self, exc: TransportError) -> TimestepError:
-        if exc.phase == "connect":
-            limit = None if self._timeouts is None else self._timeouts.connect
-            error = self._faults.silent("connect", limit, through=exc.through)
-        elif exc.phase == "idle":
-            error = self._faults.silent("idle", None)
-        else:
-            error = self._faults.failed(exc)
-        error.__cause__ = as_cause(exc)
-        return error
+
+def failure(
+    faults: Faults, exc: TransportError, *, connect_seconds: float | None = None
+) -> TimestepError:
+    """Return the error that *faults* has for *exc*."""
+    if exc.phase in {"connect", "first_byte", "idle"}:
+        limit = connect_seconds if exc.phase == "connect" else None
+        error = faults.silent(exc.phase, limit, through=exc.through)
+    else:
+        error = faults.failed(exc)
+    error.__cause__ = as_cause(exc)
+    return error
 
 
 _AUTHORIZATION = "authorization"

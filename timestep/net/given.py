@@ -14,9 +14,9 @@ from typing import Any, cast
 
 import httpx
 
-from timestep.net.connection import Answer, Connections, Guard, Request, TransportError
+from timestep.net.connection import Answer, Connections, Guard, Request
+from timestep.net.httpx_errors import httpx_error
 from timestep.net.logs import mask_logs
-from timestep.net.reasons import HUNG_UP, NO_HTTP, UNSENDABLE, reason_of, unforeseen
 from timestep.net.secrets import masker, secrets_in, secrets_in_url
 from timestep.net.unpacking import unpacked
 
@@ -173,36 +173,4 @@ def _translated() -> Generator[None]:
     try:
         yield
     except Exception as exc:
-        raise transport_error(exc) from exc
-
-
-def transport_error(exc: Exception) -> TransportError:
-    """Return the error for *exc*, which httpx raised."""
-    match exc:
-        case httpx.TransportError(__cause__=TransportError() as found):  # of a client of ours
-            return found
-        case httpx.ConnectTimeout():
-            return TransportError("connect", "connecting took too long")
-        case httpx.TimeoutException():
-            return TransportError("idle", "the answer fell silent")
-        case httpx.ConnectError() | httpx.ProxyError():
-            return TransportError("reach", reason_of(exc))
-        case RuntimeError() if not isinstance(exc, httpx.StreamError):
-            is_closed = "closed" in str(exc) and "loop" not in str(exc)
-            why = "it is closed" if is_closed else "it belongs to another event loop"
-            return TransportError("closed", why)
-        case _:
-            return TransportError("exchange", _what_broke(exc))
-
-
-def _what_broke(exc: Exception) -> str:
-    match exc:
-        case httpx.RemoteProtocolError():  # httpcore has one class for both
-            is_early = "incomplete" in str(exc) or "without" in str(exc)
-            return HUNG_UP if is_early else NO_HTTP
-        case httpx.InvalidURL() | TypeError() | ValueError():
-            return UNSENDABLE
-        case httpx.HTTPError():
-            return reason_of(exc)
-        case _:
-            return unforeseen(exc)
+        raise httpx_error(exc, httpx) from exc

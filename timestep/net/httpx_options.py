@@ -7,10 +7,11 @@ from typing import TypedDict, cast
 import httpx
 
 from timestep.net.connection import TransportError
+from timestep.net.httpx_errors import httpx_error
 from timestep.net.limits import LONGEST_JSON
 from timestep.net.proxies import Proxy, proxy_for_httpx
 from timestep.net.reach import Reach
-from timestep.net.reasons import WANTS_PASSWORD, proxy_refusal, reason_of
+from timestep.net.reasons import WANTS_PASSWORD, proxy_refusal
 from timestep.net.tls import certificates
 from timestep.net.unpacking import unpacked
 
@@ -23,10 +24,8 @@ class HttpxOptions(TypedDict):
     trust_env: bool
 
 
-def httpx_options(base_url: str, reach: Reach, *, most: int = LONGEST_JSON) -> HttpxOptions:
+def httpx_options(base_url: str, reach: Reach) -> HttpxOptions:
     """Return the options of a client for the server at *base_url*. A redirect is not followed.
-
-    An answer may have *most* bytes, unpacked.
 
     Raises:
         ValueError: The proxy for it, or a file of certificates, cannot be used.
@@ -34,20 +33,19 @@ def httpx_options(base_url: str, reach: Reach, *, most: int = LONGEST_JSON) -> H
     is_secure = base_url.startswith("https:")
     # Without TLS nothing has to be trusted, and loading the certificates takes time.
     verify = certificates(reach) if is_secure else SSLContext(PROTOCOL_TLS_CLIENT)
-    transport = _Transport(proxy_for_httpx(base_url, reach.proxy), verify, most)
+    transport = _Transport(proxy_for_httpx(base_url, reach.proxy), verify)
     return HttpxOptions(transport=transport, follow_redirects=False, trust_env=False)
 
 
 class _Transport(httpx.AsyncHTTPTransport):
-    """Sends requests through *proxy*, which errors name, and reads *most* bytes of each answer.
+    """Sends requests through *proxy*, which errors name, and reads so many bytes of each answer.
 
     What it raises of its own has a `TransportError` as its cause.
     """
 
-    def __init__(self, proxy: Proxy | None, verify: SSLContext, most: int) -> None:
+    def __init__(self, proxy: Proxy | None, verify: SSLContext) -> None:
         super().__init__(verify=verify, trust_env=False, proxy=_as_httpx(proxy))
         self._through = "" if proxy is None else proxy.through
-        self._most = most
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer to *request*.
@@ -60,12 +58,8 @@ class _Transport(httpx.AsyncHTTPTransport):
             return self._limited(await super().handle_async_request(request))
         try:
             response = await super().handle_async_request(request)
-        except httpx.ProxyError as exc:  # its words begin with the status
-            status = str(exc)[:3]
-            reason = proxy_refusal(status) if status.isdecimal() else reason_of(exc)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
-            is_late = isinstance(exc, httpx.ConnectTimeout)
-            reason = "connecting took too long" if is_late else reason_of(exc)
+        except (httpx.ProxyError, httpx.ConnectError, httpx.ConnectTimeout) as exc:
+            reason = str(httpx_error(exc, httpx))
         else:
             if response.status_code != WANTS_PASSWORD:
                 return self._limited(response)
@@ -77,20 +71,19 @@ class _Transport(httpx.AsyncHTTPTransport):
     def _limited(self, response: httpx.Response) -> httpx.Response:
         encoding = response.headers.pop("content-encoding", None)  # httpx unpacks without a limit
         stream = cast("httpx.AsyncByteStream", response.stream)
-        response.stream = _Limited(stream, encoding, self._most)
+        response.stream = _Limited(stream, encoding)
         return response
 
 
 class _Limited(httpx.AsyncByteStream):
-    """The first *most* bytes that *stream* unpacks to; more are an error."""
+    """What *stream* unpacks to, up to `LONGEST_JSON` bytes; more are an error."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, encoding: str | None, most: int) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, encoding: str | None) -> None:
         self._stream = stream
         self._encoding = encoding
-        self._most = most
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = self._most
+        left = LONGEST_JSON
         try:
             async for piece in unpacked(aiter(self._stream), self._encoding):
                 left -= len(piece)
@@ -99,7 +92,7 @@ class _Limited(httpx.AsyncByteStream):
                 yield piece
             else:
                 return
-            found = TransportError("exchange", f"its answer has more than {self._most:,} bytes")
+            found = TransportError("exchange", f"its answer has more than {LONGEST_JSON:,} bytes")
         except TransportError as exc:
             found = exc
         raise httpx.ReadError(str(found)) from found

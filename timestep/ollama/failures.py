@@ -19,7 +19,7 @@ class Failures:
 
     def silent(self, phase: str, seconds: float | None, *, through: str = "") -> OllamaTimeoutError:
         """Return the error for silence in *phase*."""
-        host = self._origin.host
+        host, limit = self._origin.host, f" within {seconds} s" if seconds else ""
         step = (
             f"{CHECK_PROXY} (timeout={{'connect': …}} waits longer.)"
             if through
@@ -27,8 +27,8 @@ class Failures:
             "timeout={'connect': …} waits longer.)"
         )
         text = {
-            "connect": f"No connection to {host} within {seconds} s{through and f' ({through})'}. {step}",
-            "first_byte": f"{host} did not begin its answer within {seconds} s. A large model may "
+            "connect": f"No connection to {host}{limit}{through and f' ({through})'}. {step}",
+            "first_byte": f"{host} did not begin its answer{limit}. A large model may "
             "still be loading: keep_alive keeps it loaded, timeout={'first_byte': …} waits longer.",
             "idle": f"{host} fell silent in the middle of its answer"
             f"{f' for {seconds} s' if seconds else ''}. timeout={{'idle': …}} waits longer.",

@@ -21,8 +21,10 @@ from timestep.errors import (
     OllamaConnectionError,
     OllamaError,
     OllamaStreamError,
+    TimestepError,
 )
 from timestep.net.causes import as_cause
+from timestep.net.httpx_errors import httpx_error
 from timestep.net.logs import masked_logs
 from timestep.net.origin import Origin
 from timestep.net.secrets import masker, secrets_in
@@ -179,12 +181,16 @@ async def _chunks(
     raise error  # here, where nothing of the client's own error is behind it
 
 
-def _error_of(exc: Exception, origin: Origin) -> OllamaError | None:
+def _error_of(exc: Exception, origin: Origin) -> TimestepError | None:
     """Return the error of the tree for *exc*, which the client raised; None when it has a bug."""
-    if isinstance(exc, _connection_errors()):
-        error: OllamaError = OllamaConnectionError(
-            f"ollama_client could not reach its server: {origin.clean(_reason(exc))}. Start it with "
-            "'ollama serve', or check the client's host.",
+    import httpx  # noqa: PLC0415 - only an error needs it
+
+    if isinstance(exc, ConnectionError | httpx.HTTPError):
+        own = str(exc) if isinstance(exc, ConnectionError) else str(httpx_error(exc, httpx))
+        reason = origin.clean(own or type(exc).__name__)
+        error: TimestepError = OllamaConnectionError(
+            f"ollama_client could not reach its server: {reason}. Start it with 'ollama serve', or "
+            "check the client's host.",
             **origin.where(),
         )
     elif isinstance(exc, response_errors()):
@@ -207,19 +213,6 @@ def _secrets_of(client: object) -> tuple[str, ...]:
     """Return what no error may repeat, as far as the headers of *client* can be seen."""
     headers = getattr(getattr(client, "_client", None), "headers", None)
     return secrets_in(cast("Mapping[str, str]", headers)) if isinstance(headers, Mapping) else ()
-
-
-def _reason(exc: Exception) -> str:
-    if isinstance(exc, ConnectionError):
-        return str(exc) or type(exc).__name__
-    from timestep.net.given import transport_error  # noqa: PLC0415 - it imports httpx
-
-    return str(transport_error(exc))
-
-
-def _connection_errors() -> tuple[type[Exception], ...]:
-    httpx = sys.modules.get("httpx")
-    return (ConnectionError, httpx.HTTPError) if httpx is not None else (ConnectionError,)
 
 
 def response_errors() -> "tuple[type[ollama.ResponseError], ...]":

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 import httpx
 
-from timestep.errors import ConfigurationError, OllamaError, OllamaStreamError, TimestepError
+from timestep.errors import ConfigurationError, OllamaStreamError, TimestepError
 from timestep.net.causes import as_cause
 from timestep.net.connection import TransportError
-from timestep.net.given import transport_error
+from timestep.net.exchange import failure
+from timestep.net.httpx_errors import httpx_error
 from timestep.net.origin import Origin
 from timestep.net.proxies import ProxyError
 from timestep.net.reasons import reason_of
@@ -54,7 +55,7 @@ class Translated:
             error.__context__ = None  # Python puts *exc* there
 
 
-def error_of(exc: Exception, origin: Origin) -> OllamaError:
+def error_of(exc: Exception, origin: Origin) -> TimestepError:
     """Return the error of the tree for *exc*, which the client raised."""
     refused = _cause(exc, httpx.HTTPStatusError)
     if refused is not None:
@@ -67,19 +68,14 @@ def error_of(exc: Exception, origin: Origin) -> OllamaError:
         return status_error(exc.status_code, {}, json.dumps(said).encode(), origin)
     broken = _cause(exc, httpx.TransportError)
     if broken is not None:
-        return _failure(transport_error(broken), origin)
+        return failure(Failures(origin), httpx_error(broken, httpx))
     if isinstance(exc, ConnectionError):
-        return _failure(TransportError("reach", reason_of(exc)), origin)
+        return failure(Failures(origin), TransportError("reach", reason_of(exc)))
     # The client could not read the answer as JSON, or not as the answer it should be.
     return OllamaStreamError(
         f"{origin.host} sent an answer that cannot be read. Is it an Ollama server?",
         **origin.where(),
     )
-
-
-def _failure(exc: TransportError, origin: Origin) -> OllamaError:
-    failures = Failures(origin)
-    return failures.silent("idle", None) if exc.phase == "idle" else failures.failed(exc)
 
 
 def _cause(exc: Exception, kind: type[E]) -> E | None:

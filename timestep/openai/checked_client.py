@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 import httpx2
-from openai import APIError, AsyncOpenAI
 
 from timestep.net.causes import drop_frames
 from timestep.net.connection import TransportError
+from timestep.net.exchange import failure
+from timestep.net.httpx_errors import httpx_error
 from timestep.net.key_command import KeyCommand
 from timestep.net.limits import (
     LONGEST,
@@ -28,10 +29,7 @@ from timestep.net.limits import (
 from timestep.net.logs import masked_logs, with_masked_logs
 from timestep.net.places import Places
 from timestep.net.proxies import Proxy
-from timestep.net.reasons import (
-    WANTS_PASSWORD,
-    proxy_refusal,
-)
+from timestep.net.reasons import WANTS_PASSWORD, proxy_refusal
 from timestep.net.secrets import masked_json, masker, secrets_in, secrets_in_url
 from timestep.net.unpacking import unpacked
 from timestep.openai.checked_answers import (
@@ -40,45 +38,14 @@ from timestep.openai.checked_answers import (
     CheckedResponse,
     parsed,
 )
-from timestep.openai.client_errors import (
-    connection_error,
-    of_both_trees,
-    transport_error,
-    where,
-)
+from timestep.openai.client_errors import HAS_COMMAND, where
+from timestep.openai.failures import Failures
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 
 T = TypeVar("T")
 
 _PIECE = 1 << 20
 """How many bytes are read at once in the task of the event loop. More are read in a thread."""
-
-
-class TreeClient(AsyncOpenAI):
-    """OpenAI's client, whose errors are of our tree as well.
-
-    Args:
-        has_command: True when a command prints the key.
-        options: As `openai.AsyncOpenAI` takes them.
-    """
-
-    def __init__(self, *, has_command: bool = False, **options: Any) -> None:
-        super().__init__(**options)
-        self._has_command = has_command
-
-    async def request(self, *arguments: Any, **options: Any) -> Any:
-        """Send a request, with retries, and return its answer.
-
-        Raises:
-            OpenAIConnectionError: The server was not reached, or the connection broke.
-            OpenAITimeoutError: It stayed silent.
-            OpenAIStatusError: It refused the request. A refusal has a class of its own where one fits.
-        """
-        try:
-            return await super().request(*arguments, **options)
-        except APIError as exc:
-            error = of_both_trees(exc, has_command=self._has_command)
-        raise error from error.__cause__
 
 
 class CheckedClient(httpx2.AsyncClient):
@@ -152,8 +119,10 @@ class CheckedClient(httpx2.AsyncClient):
             with masked_logs(mask):
                 response = await super().send(request, stream=True, **options)
             response.extensions["reason_phrase"] = b""  # the server's own words
+            if self._key_command is not None:
+                response.extensions[HAS_COMMAND] = True
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is told
-            found = transport_error(exc, self._through, silent="first_byte")
+            found = httpx_error(exc, httpx2, through=self._through, silent="first_byte")
         else:
             try:
                 return await self._checked(response, mask, is_stream=stream)
@@ -238,7 +207,7 @@ class _Told(httpx2.AsyncByteStream):
                         await asyncio.sleep(0)  # OpenAI's client reads it as it comes
                     yield event[at : at + _PIECE]
         except TransportError as exc:
-            error: Exception = connection_error(exc, *where(self._response.request))
+            error: Exception = failure(Failures(*where(self._response.request)), exc)
         except Exception as exc:  # noqa: BLE001 - it is raised again
             error = exc
         else:
@@ -305,7 +274,7 @@ async def _unpacked(response: httpx2.Response, answer: CheckedResponse) -> Async
     except TransportError as exc:
         error: Exception = answer.broken(f"broke off its answer: {exc}")
     except Exception as exc:  # noqa: BLE001 - whatever it is, it is told
-        error = transport_error(exc)
+        error = httpx_error(exc, httpx2)
     else:
         return
     raise error

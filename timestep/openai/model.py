@@ -29,7 +29,7 @@ from timestep.openai.errors import (
 )
 from timestep.openai.extra_body import added_fields
 from timestep.openai.model_options import ChatModelOptions
-from timestep.openai.request import Ask, ChatBody, Json, chat_body
+from timestep.openai.request import ChatBody, Json, chat_body
 from timestep.openai.stream import ChatReader
 from timestep.openai.wire import ChatWire
 
@@ -118,14 +118,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         self._warnings.ignored([f"{name} (the server keeps no state)" for name in call.state])
         endpoint, options = self._wire.endpoint, self._options
         made = chat_body(
-            Ask(
-                call.instructions,
-                call.input,
-                call.settings,
-                call.tools,
-                call.output,
-                call.handoffs,
-            ),
+            call,
             model=self.model,
             base_url=endpoint.base_url,
             include_usage=options.include_usage and not self._wire.refuses_stream_options,

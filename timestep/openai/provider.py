@@ -20,7 +20,7 @@ from timestep.net.places import Places
 from timestep.net.proxies import Proxy, ProxyError, proxy_for_httpx
 from timestep.net.tls import CertificateError, certificates
 from timestep.net.unpicklable import Unpicklable
-from timestep.openai.checked_client import CheckedClient, TreeClient
+from timestep.openai.checked_client import CheckedClient
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
@@ -54,8 +54,7 @@ def new_client(
     headers = endpoint.sent_headers
     if not reuse_connections:
         headers["Connection"] = "close"
-    client = TreeClient(
-        has_command=endpoint.key_command is not None,
+    client = AsyncOpenAI(
         api_key=endpoint.api_key or "none",
         base_url=endpoint.base_url,
         default_headers=headers,

@@ -9,22 +9,16 @@ Source: openai-agents 0.24.0 ``models/openai_chatcompletions.py`` (``_fetch_resp
 ``types/chat/completion_create_params.py``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
-from agents import (
-    AgentOutputSchemaBase,
-    Handoff,
-    ModelSettings,
-    Tool,
-    TResponseInputItem,
-    UserError,
-)
+from agents import ModelSettings, TResponseInputItem, UserError
 from agents.models.chatcmpl_converter import Converter
 from openai import Omit
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
+from timestep.answer.calling import ModelCall
 from timestep.errors import UnsupportedInputError
 from timestep.openai.extra_body import fields_of
 from timestep.openai.history import History
@@ -59,24 +53,6 @@ _EXTRA_ARGS = CompletionCreateParamsBase.__annotations__.keys() - {
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """The question: what the SDK passes to a model.
-
-    Attributes:
-        instructions: The system message; None for none.
-        input: The history, oldest item first, or the user's words alone.
-        output: The schema of the answer; None for plain text.
-    """
-
-    instructions: str | None
-    input: str | list[TResponseInputItem]
-    settings: ModelSettings
-    tools: Sequence[Tool] = ()
-    output: AgentOutputSchemaBase | None = None
-    handoffs: Sequence[Handoff[Any, Any]] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class ChatBody:
     """One request.
 
@@ -95,7 +71,7 @@ class ChatBody:
     call_ids: frozenset[str] = frozenset()
 
 
-def chat_body(ask: Ask, *, model: str, base_url: str, include_usage: bool = True) -> ChatBody:
+def chat_body(ask: ModelCall, *, model: str, base_url: str, include_usage: bool = True) -> ChatBody:
     """The request that puts *ask* to *model*.
 
     Args:
@@ -147,7 +123,7 @@ def chat_body(ask: Ask, *, model: str, base_url: str, include_usage: bool = True
     )
 
 
-def _messages(ask: Ask, history: History, model: str, base_url: str) -> list[Json]:
+def _messages(ask: ModelCall, history: History, model: str, base_url: str) -> list[Json]:
     items = cast("str | list[TResponseInputItem]", history.items)
     converted = cast(
         "list[Json]", Converter.items_to_messages(items, model=model, base_url=base_url)

@@ -21,12 +21,14 @@ from timestep.answer.chunks import Call, Chunk
 from timestep.answer.outcome import refuse_cut_calls
 from timestep.errors import BrokenAnswerError, UnsupportedInputError
 from timestep.net.causes import as_cause
+from timestep.net.exchange import failure
 from timestep.net.foreign import entries, mapping
+from timestep.net.httpx_errors import httpx_error
 from timestep.net.origin import Origin
 from timestep.net.urls import authority
-from timestep.openai.client_errors import connection_error, of_both_trees, transport_error
+from timestep.openai.client_errors import of_both_trees
 from timestep.openai.completion import Completion
-from timestep.openai.failures import broken
+from timestep.openai.failures import Failures, broken
 
 _FETCHES = ("_fetch_response", "_fetch_chat_response", "_fetch_responses_response")
 _ODD = (AttributeError, LookupError, TypeError, ValueError)
@@ -131,7 +133,7 @@ async def _streamed(
                     refuse_half(event.response.model_dump(warnings=False), origin.host)
                 yield event
     except httpx2.HTTPError as exc:  # openai's client lets it through in the middle of a stream
-        error: Exception = connection_error(transport_error(exc), origin, origin.host)
+        error: Exception = failure(Failures(origin, origin.host), httpx_error(exc, httpx2))
     except _ODD as exc:
         error = _unreadable(exc, origin)
     else:

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 import httpx
 
 from timestep.errors import UnsupportedInputError
-from timestep.net.given import transport_error
+from timestep.net.httpx_errors import httpx_error
 from timestep.net.reasons import reason_of
 
 Address = IPv4Address | IPv6Address
@@ -102,7 +102,7 @@ async def _fetch(
         raise _refusal(url, "it is not a valid URL") from exc
     except (httpx.HTTPError, OSError) as exc:
         is_http = isinstance(exc, httpx.HTTPError)
-        reason = str(transport_error(exc)) if is_http else reason_of(exc)
+        reason = str(httpx_error(exc, httpx)) if is_http else reason_of(exc)
         raise _refusal(url, reason) from exc
 
 
