@@ -14,7 +14,7 @@ from timestep import OllamaModelProvider
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError
 from timestep.net import tls
-from timestep.net.reach import Reach
+from timestep.net.tls import Reach
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.registry import MultiModelProvider

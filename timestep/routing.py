@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import NotRequired, TypedDict, cast
 
-from timestep.net.lists import split_commas
+from timestep.net.flags import split_commas
 from timestep.net.references import check_read
 
 

@@ -6,9 +6,8 @@ import traceback
 import pytest
 
 from timestep.errors import OllamaConnectionError
-from timestep.net.causes import as_cause, drop_frames
 from timestep.net.client import Client
-from timestep.net.connection import Request, TransportError
+from timestep.net.connection import Request, TransportError, as_cause, drop_frames
 from timestep.net.origin import Origin
 from timestep.net.timeouts import Timeouts
 from timestep.ollama.failures import Failures

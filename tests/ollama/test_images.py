@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.request.images import audio_to_base64, image_to_base64, is_remote
+from timestep.ollama.request.content import audio_to_base64, image_to_base64, is_remote
 from timestep.testing.checks import check_chat
 
 PNG = b"\x89PNG\r\n\x1a\n\xfb\xff\x00"

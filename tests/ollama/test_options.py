@@ -11,8 +11,8 @@ from openai.types.shared import Reasoning
 
 from timestep.answer.defaults import without_implicit
 from timestep.errors import UnsupportedInputError
-from timestep.net.durations import check_keep_alive
 from timestep.net.encoding import encode
+from timestep.net.flags import check_keep_alive
 from timestep.net.options import check_options, unknown_options
 from timestep.ollama.model_options import OllamaModelOptions
 from timestep.ollama.request.options import (

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from agents import (
     AgentOutputSchemaBase,
@@ -33,10 +33,10 @@ from timestep.answer.events import Events
 from timestep.answer.items import Ids
 from timestep.answer.outcome import is_empty, settle
 from timestep.answer.reply import Reply
-from timestep.answer.rules import Repair, Rules
+from timestep.answer.rules import Repair
 from timestep.answer.span import (
     GenerationSpan,
-    TracedRequest,
+    WireRequest,
     open_span,
     record_answer,
     record_error,
@@ -47,7 +47,7 @@ from timestep.answer.usage import sdk_usage
 from timestep.answer.warnings import Warnings
 from timestep.errors import TimestepError
 from timestep.errors.retry import retry_advice
-from timestep.net.causes import drop_frames
+from timestep.net.connection import drop_frames
 from timestep.net.origin import Origin
 
 NEW_IDS = Ids(
@@ -60,11 +60,7 @@ NEW_IDS = Ids(
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """The arguments of one model call.
-
-    Attributes:
-        elsewhere: State that only OpenAI's servers keep, by the name of its argument. Most are None.
-    """
+    """The arguments of one model call."""
 
     instructions: str | None
     input: str | list[TResponseInputItem]
@@ -73,6 +69,7 @@ class ModelCall:
     output: AgentOutputSchemaBase | None = None
     handoffs: list[Handoff[Any, Any]] = field(default_factory=list[Handoff[Any, Any]])
     tracing: ModelTracing = ModelTracing.DISABLED
+    # State that only OpenAI's servers keep, by the name of its argument. Most are None.
     elsewhere: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
@@ -81,32 +78,18 @@ class ModelCall:
         return [name for name, value in self.elsewhere.items() if value is not None]
 
 
-class WireRequest(TracedRequest, Protocol):
-    """What the requests of all wires have in common."""
-
-    @property
-    def rules(self) -> Rules:
-        """The rules for reading the answer."""
-        ...
-
-
 RequestT = TypeVar("RequestT", bound=WireRequest)
 
 
 @dataclass(slots=True)
 class _Run:
-    """One model call under way.
-
-    Attributes:
-        reply: The answer; None until the request is made.
-        first_token_seconds: The time until the first output.
-    """
+    """One model call under way."""
 
     call: ModelCall
     span: GenerationSpan
     is_streamed: bool
-    reply: Reply | None = None
-    first_token_seconds: float | None = None
+    reply: Reply | None = None  # the answer; None until the request is made
+    first_token_seconds: float | None = None  # the time until the first output
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -145,29 +128,20 @@ class _Run:
 
 
 class WireModel(Model, ABC, Generic[RequestT]):
-    """A model whose requests timestep sends itself.
-
-    Args:
-        model: The name the caller asks for.
-        kind: Names the server in warnings: ``"Ollama model"``.
-        implementation: The package, for traces.
-        ids: Makes the ids that the server leaves out.
-        strict: Raise for what would be ignored with a warning.
-        settings: Defaults for what a call leaves out.
-    """
+    """A model whose requests timestep sends itself."""
 
     knows_implicit_settings: ClassVar[bool] = False
     """True if the settings that the SDK gives an agent without a model are left out."""
 
     def __init__(
         self,
-        model: str,
+        model: str,  # the name the caller asks for
         *,
-        kind: str,
-        implementation: str,
-        ids: Ids,
-        strict: bool,
-        settings: ModelSettings | None = None,
+        kind: str,  # names the server in warnings: `"Ollama model"`
+        implementation: str,  # the package, for traces
+        ids: Ids,  # makes the ids that the server leaves out
+        strict: bool,  # raise for what would be ignored with a warning
+        settings: ModelSettings | None = None,  # defaults for what a call leaves out
     ) -> None:
         self.model = model
         self.traced_as = model

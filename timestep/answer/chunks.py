@@ -26,14 +26,10 @@ class Text:
 
 @dataclass(slots=True)
 class Thinking:
-    """More of the thinking.
-
-    Attributes:
-        field: The field to send it back in, as the SDK's converter names it; empty for the usual
-            one.
-    """
+    """More of the thinking."""
 
     text: str
+    # The field to send it back in, as the SDK's converter names it; empty for the usual one.
     field: str = ""
 
 
@@ -53,37 +49,26 @@ class TokenLogprobs:
 
 @dataclass(slots=True)
 class Call:
-    """One whole tool call, unchecked, as the server sent it.
+    """One whole tool call, unchecked, as the server sent it."""
 
-    Attributes:
-        name: Should be text.
-        arguments: JSON text, or the value itself.
-        call_id: Any value that is not a valid, unused call id is replaced.
-        extra: Fields that the server wants back with the call. They go into its provider data.
-    """
-
-    name: object
-    arguments: object = None
-    call_id: object = None
+    name: object  # should be text
+    arguments: object = None  # JSON text, or the value itself
+    call_id: object = None  # any value that is not a valid, unused call id is replaced
+    # Fields that the server wants back with the call. They go into its provider data.
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(slots=True)
 class Usage:
-    """The cost of one answer, or of several.
+    """The cost of one answer, or of several."""
 
-    Attributes:
-        requests: How many answers are counted.
-        cost: In US dollars, if the server says it.
-        figures: The provider's own figures by their own names, such as durations.
-    """
-
-    requests: int = 0
+    requests: int = 0  # how many answers are counted
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
-    cost: float | None = None
+    cost: float | None = None  # in US dollars, if the server says it
+    # The provider's own figures by their own names, such as durations.
     figures: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
@@ -112,16 +97,12 @@ def count(fields: Mapping[str, Any], name: str) -> int:
 
 @dataclass(slots=True)
 class End:
-    """The end of the answer.
+    """The end of the answer."""
 
-    Attributes:
-        reason: The finish reason: ``stop``, ``length`` (the token limit cut the answer) or
-            another word of the server; None when the server gave none.
-        usage: What the answer cost.
-    """
-
+    # The finish reason: `stop`, `length` (the token limit cut the answer) or another word of the
+    # server; None when the server gave none.
     reason: str | None
-    usage: Usage
+    usage: Usage  # what the answer cost
 
 
 @dataclass(slots=True)

@@ -101,14 +101,10 @@ class DefaultedModel(Model):
 
 @dataclass(frozen=True, slots=True)
 class ModelDefaults:
-    """The default settings of a provider's models.
+    """The default settings of a provider's models."""
 
-    Attributes:
-        every: For every model.
-        models: By model, as `timestep.net.names.tagged` spells it; they win over *every*.
-    """
-
-    every: ModelSettings = field(default_factory=ModelSettings)
+    every: ModelSettings = field(default_factory=ModelSettings)  # for every model
+    # By model, as `timestep.net.names.tagged` spells it; they win over *every*.
     models: Mapping[str, ModelSettings] = field(default_factory=dict[str, ModelSettings])
     extra_body: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -139,21 +135,13 @@ _ELSEWHERE = {
 
 
 class SettingError(ConfigurationError):
-    """A default setting cannot be used.
+    """A default setting cannot be used."""
 
-    Attributes:
-        key: Its dotted key.
-    """
-
-    key = ""
+    key = ""  # its dotted key
 
 
 def read_settings(where: str, table: Mapping[str, Any]) -> ModelSettings:
-    """Return the settings in *table*, which is at *where* in the configuration.
-
-    Raises:
-        SettingError: A key is unknown, or its value cannot be used.
-    """
+    """Return the settings in *table*, which is at *where* in the configuration."""
     for name in table.keys() & _ELSEWHERE.keys():
         raise _wrong(f"{where}.{name}", _ELSEWHERE[name])
     known = ModelSettings.__dataclass_fields__.keys()

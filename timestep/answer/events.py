@@ -93,14 +93,7 @@ _REASONING_GIVEN = set(ResponseReasoningTextDeltaEvent.model_fields) - set(_REAS
 
 
 class EventWriter:
-    """Writes the events of one response, in order, onto a list.
-
-    Args:
-        new_id: Makes the id of the response.
-        model: The name the caller asked for.
-        created_at: Unix time.
-        is_read: False if no events are needed.
-    """
+    """Writes the events of one response, in order, onto a list."""
 
     __slots__ = ("_base", "_created_at", "_is_read", "_model", "_new_id", "_sequence", "events")
 

@@ -76,9 +76,6 @@ class HeldText:
     """The text of one answer on its way to the items.
 
     Takes thinking in tags out of it, and holds back what may turn out wrong.
-
-    Attributes:
-        is_live: True when every text is shown at once, as it came.
     """
 
     __slots__ = ("_gate", "_rules", "_tags", "is_live")
@@ -87,6 +84,7 @@ class HeldText:
         self._rules = rules
         self._tags = ThinkTags() if rules.think_tags else None
         self._gate = _gate_for(rules)
+        # True when every text is shown at once, as it came.
         self.is_live = self._tags is None and self._gate is None
 
     @property

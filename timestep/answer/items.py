@@ -34,17 +34,13 @@ Source: openai-agents 0.24 ``models/reasoning_content_replay.py``.
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """Where new ids come from.
-
-    Attributes:
-        form: The form of the server's call ids that are kept.
-    """
+    """Where new ids come from."""
 
     response: Callable[[], str]
     message: Callable[[], str]
     function_call: Callable[[], str]
     call: Callable[[], str]
-    form: re.Pattern[str] = CALL_ID
+    form: re.Pattern[str] = CALL_ID  # the form of the server's call ids that are kept
 
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -52,24 +48,16 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 
 
 class Items:
-    """The items of one response.
-
-    Args:
-        model: The name the caller asked for.
-        created_at: Unix time.
-        ids: Makes the ids that the server leaves out.
-        used_ids: Call ids that new calls must not have.
-        is_streamed: False if no events are needed.
-    """
+    """The items of one response."""
 
     def __init__(
         self,
         *,
-        model: str,
-        created_at: float,
-        ids: Ids,
-        used_ids: Iterable[str],
-        is_streamed: bool,
+        model: str,  # the name the caller asked for
+        created_at: float,  # Unix time
+        ids: Ids,  # makes the ids that the server leaves out
+        used_ids: Iterable[str],  # call ids that new calls must not have
+        is_streamed: bool,  # False if no events are needed
     ) -> None:
         self.output: list[ResponseOutputItem] = []
         self._writer = EventWriter(

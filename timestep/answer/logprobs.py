@@ -11,11 +11,7 @@ _HUGE = 1e300
 
 
 def read_logprobs(entries: Any) -> Logprobs:
-    """Return the server's logprobs. Adds the fields that openai requires and old servers leave out.
-
-    Raises:
-        ValueError: *entries* is not a list of tokens with their logprobs.
-    """
+    """Return the server's logprobs. Adds the fields that openai requires and old servers leave out."""
     if not isinstance(entries, list):
         raise ValueError("logprobs")
     return [_read_logprob(entry) for entry in cast("list[Any]", entries)]

@@ -37,11 +37,7 @@ _TRY_AGAIN = "Another try may do better: ModelSettings(retry=…) repeats it."
 
 
 def settle(reply: Reply) -> Repair | None:
-    """Show what *reply* held back, or return the repair that it needs.
-
-    Raises:
-        ModelOutputError: The answer cannot be used, and cannot be asked for again.
-    """
+    """Show what *reply* held back, or return the repair that it needs."""
     rules = reply.rules
     _refuse_cut(reply)
     if reply.refusals:
@@ -104,12 +100,7 @@ def _is_offered(reply: Reply, name: object) -> bool:
 
 
 def _settle_written(reply: Reply) -> None:
-    """Show the calls in the held text.
-
-    Raises:
-        Mismatch: The text is something else.
-        ModelOutputError: The answer was cut.
-    """
+    """Show the calls in the held text."""
     calls = _written_calls(reply, reply.text.held)
     if reply.was_cut:
         raise _cut_call([call.name for call in calls], reply.origin, reply.rules)
@@ -207,11 +198,7 @@ def _refuse_empty(reply: Reply) -> None:
 def refuse_cut_calls(
     names: Sequence[object], reason: str | None, origin: Origin, rules: Rules = _NO_LIMITS
 ) -> None:
-    """Refuse the calls *names* if *reason* says that the answer was cut.
-
-    Raises:
-        ModelOutputError: The calls may be half.
-    """
+    """Refuse the calls *names* if *reason* says that the answer was cut."""
     if not names:
         return
     if reason == "length":

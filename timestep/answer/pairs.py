@@ -21,13 +21,10 @@ class Pairs(Generic[CallT]):
     """The calls of a history, oldest first, and which of them wait for a result.
 
     A result belongs to the last call before it that has its id and no result yet.
-
-    Attributes:
-        names: The name of the called tool by call id.
     """
 
     def __init__(self) -> None:
-        self.names: dict[str, str] = {}
+        self.names: dict[str, str] = {}  # the name of the called tool by call id
         self._waiting: dict[str, list[CallT]] = {}
 
     def add_call(self, call_id: str, name: str, call: CallT) -> None:

@@ -1,7 +1,7 @@
 """Writes a model call onto its generation span."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol, cast
@@ -17,6 +17,7 @@ from agents import (
 from agents.tracing import SpanError
 
 from timestep.answer.chunks import Usage
+from timestep.answer.rules import Rules
 from timestep.net import wire_bytes
 from timestep.net.wire_bytes import WireBytes
 
@@ -25,8 +26,8 @@ REDACTED = "Error details are redacted."
 GenerationSpan = Span[GenerationSpanData]
 
 
-class TracedRequest(Protocol):
-    """What a span shows of a request, on any wire."""
+class WireRequest(Protocol):
+    """What the requests of all wires have in common."""
 
     @property
     def messages(self) -> list[Any]:
@@ -38,12 +39,9 @@ class TracedRequest(Protocol):
         """Facts for the span's model configuration."""
         ...
 
-
-class Recordable(Protocol):
-    """An exchange whose bytes can be kept."""
-
-    def keep_bytes(self, kept: WireBytes) -> None:
-        """Copy what goes over the wire to *kept*."""
+    @property
+    def rules(self) -> Rules:
+        """The rules for reading the answer."""
         ...
 
 
@@ -51,26 +49,17 @@ _EXTRAS = ("extra_args", "extra_body", "extra_headers", "extra_query")
 
 
 def open_span(
-    model: str,
+    model: str,  # the application's name for the model
+    # The agent's input. It is on the span from its start; the request takes its place.
     given: str | list[TResponseInputItem],
-    settings: ModelSettings,
-    tracing: ModelTracing,
+    settings: ModelSettings,  # the settings of the call
+    tracing: ModelTracing,  # says whether content may be kept
     *,
-    name: str,
-    host: str,
-    implementation: str,
+    name: str,  # the server's name for the model
+    host: str,  # the scheme and authority of the server
+    implementation: str,  # the package that sends the request
 ) -> GenerationSpan:
-    """Return a generation span that has not started.
-
-    Args:
-        model: The application's name for the model.
-        given: The agent's input. It is on the span from its start; the request takes its place.
-        settings: The settings of the call.
-        tracing: Says whether content may be kept.
-        name: The server's name for the model.
-        host: The scheme and authority of the server.
-        implementation: The package that sends the request.
-    """
+    """Return a generation span that has not started."""
     if tracing.is_disabled():
         return generation_span(disabled=True)
     # The SDK shows no extras, but version 0.22 turns them into JSON first, which may fail.
@@ -113,7 +102,7 @@ def record_error(
     span.set_error(SpanError(message=message, data={"error": text}))
 
 
-def record_request(span: GenerationSpan, tracing: ModelTracing, request: TracedRequest) -> None:
+def record_request(span: GenerationSpan, tracing: ModelTracing, request: WireRequest) -> None:
     """Put the messages and the facts of *request* on *span*."""
     data = span.span_data
     if tracing.include_data():
@@ -129,12 +118,14 @@ def record_host(span: GenerationSpan, host: str | None) -> None:
         data.model_config = {**data.model_config, "base_url": host}
 
 
-def keep_bytes(span: GenerationSpan, tracing: ModelTracing, exchange: Recordable) -> None:
-    """Keep the bytes of *exchange* for *span*, if that was asked for and content may be kept."""
+def keep_bytes(
+    span: GenerationSpan, tracing: ModelTracing, keep: Callable[[WireBytes], None]
+) -> None:
+    """Have *keep* keep the bytes for *span*, if that was asked for and content may be kept."""
     if span.started_at is None or not tracing.include_data():
         return
     if (kept := wire_bytes.begin(span.span_id)) is not None:
-        exchange.keep_bytes(kept)
+        keep(kept)
 
 
 def record_answer(

@@ -58,13 +58,7 @@ def told_output(output: AgentOutputSchemaBase) -> str:
 
 
 def told_repair(bad: Repair, tools: Sequence[str], schema: Mapping[str, Any]) -> str:
-    """Return the request for a better answer than *bad*. It must match *schema*.
-
-    Args:
-        bad: The answer, and what is wrong with it.
-        tools: The names of the tools that a call may name.
-        schema: The schema of the answer or of the call.
-    """
+    """Return the request for a better answer than *bad*. It must match *schema*."""
     if bad.wants_call:
         names = " or ".join(tools)
         wanted = f"That was not a call to {names}: {bad.problem}. Call {names} now"

@@ -9,13 +9,7 @@ logger = logging.getLogger("timestep")
 
 
 class Warnings:
-    """The warnings about one model.
-
-    Args:
-        kind: Names the server: ``"Ollama model"``.
-        model: The model's name.
-        strict: Raise for what would be ignored with a warning.
-    """
+    """The warnings about one model."""
 
     def __init__(self, kind: str, model: str, *, strict: bool) -> None:
         self._kind = kind
@@ -24,11 +18,7 @@ class Warnings:
         self._said: set[str] = set()
 
     def ignored(self, phrases: Iterable[str]) -> None:
-        """Warn about each thing that is ignored.
-
-        Raises:
-            UnsupportedInputError: Something would be ignored, and validation is strict.
-        """
+        """Warn about each thing that is ignored."""
         found = list(phrases)
         if found and self._strict:
             raise UnsupportedInputError(

@@ -44,23 +44,15 @@ CALL_BEGINNINGS = (
 
 
 class Mismatch(Exception):  # noqa: N818 - an answer, not a failure: it is asked for again
-    """A text is not what was asked for. The message tells the model what is wrong.
-
-    Attributes:
-        is_near: True if it is a badly written call to a tool.
-    """
+    """A text is not what was asked for. The message tells the model what is wrong."""
 
     def __init__(self, message: str, *, is_near: bool = False) -> None:
         super().__init__(message)
-        self.is_near = is_near
+        self.is_near = is_near  # True if it is a badly written call to a tool
 
 
 def read_call(text: str, tools: Collection[str]) -> Call:
-    """Return the call in *text*, which is one JSON object, bare or in a fence.
-
-    Raises:
-        Mismatch: It is not a call to one of *tools*.
-    """
+    """Return the call in *text*, which is one JSON object, bare or in a fence."""
     value = read_json(text)
     if value is None and _holds_nan(text):
         raise Mismatch("it holds NaN or Infinity, which JSON does not have")
@@ -73,9 +65,6 @@ def read_calls(text: str, tools: Collection[str]) -> list[Call]:
     """Return the calls in *text*, as JSON: one, a list, or several on lines or between ``;``.
 
     They may stand in a fence or in models' tags. The end of the text closes the last tag.
-
-    Raises:
-        Mismatch: It has anything else, or a call that is not to one of *tools*.
     """
     stripped = _OPENERS.sub("", text.strip())
     if tagged := _in_tags(stripped):
@@ -225,9 +214,6 @@ def declared_name(name: str, tools: Collection[str]) -> str:
 
     Models leak their own tokens into a name: ``search<|channel|>commentary``,
     ``functions.search`` and `` search`` mean ``search``.
-
-    Raises:
-        Mismatch: It may mean more than one of them.
     """
     if name in tools:
         return name
@@ -239,11 +225,7 @@ def declared_name(name: str, tools: Collection[str]) -> str:
 
 
 def read_output(text: str, output: AgentOutputSchemaBase) -> str:
-    """Return the JSON in *text* that matches *output*, without its fence.
-
-    Raises:
-        Mismatch: It does not match. The cause is the validator's error.
-    """
+    """Return the JSON in *text* that matches *output*, without its fence."""
     # Only JSON is validated: the SDK notes every failed validation on the span.
     found = json_in(text)
     if found is None:

@@ -18,12 +18,17 @@ from pydantic import (
 )
 
 from timestep.config.provenance import dotted
-from timestep.net.durations import check_keep_alive
-from timestep.net.flags import MOST_REPAIRS, check_concurrency, check_for_models, check_repairs
+from timestep.net.flags import (
+    MOST_REPAIRS,
+    check_concurrency,
+    check_for_models,
+    check_keep_alive,
+    check_pattern,
+    check_repairs,
+    split_commas,
+)
 from timestep.net.headers import check_headers, check_key
-from timestep.net.lists import split_commas
 from timestep.net.options import WrongEntryError, check_options
-from timestep.net.patterns import check_pattern
 from timestep.net.proxies import parse_proxy
 from timestep.net.references import check_read
 from timestep.net.timeouts import Seconds as StrictSeconds

@@ -12,8 +12,8 @@ from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.key_command import KeyCommand
 from timestep.net.per_loop import PerLoop
 from timestep.net.places import Places
-from timestep.net.reach import USUAL, Reach
 from timestep.net.timeouts import Timeouts
+from timestep.net.tls import USUAL, Reach
 
 Opener = Callable[[str, float | None], Connections]
 """Makes connections of the running loop from a base URL and the limit for connecting."""
@@ -29,26 +29,20 @@ def over_aiohttp(
 
 
 class Client:
-    """Makes exchanges with one server. Connections end with their event loop, or with `aclose`.
-
-    Args:
-        base_url: Of the server.
-        timeouts: Of every request; None for those of a client that was given.
-        opener: Makes the connections of an event loop.
-        own_context: Run the exchanges in an empty context. A connection is kept for other requests,
-            and with it the context it was opened in, which would keep the first agent alive.
-        max_concurrency: How many limited exchanges are under way at once; None for any number.
-        key_command: Prints the key of every request that has none; see `Exchange`.
-    """
+    """Makes exchanges with one server. Connections end with their event loop, or with `aclose`."""
 
     def __init__(
         self,
-        base_url: str,
-        timeouts: Timeouts | None,
-        opener: Opener = over_aiohttp,
+        base_url: str,  # of the server
+        timeouts: Timeouts | None,  # of every request; None for those of a client that was given
+        opener: Opener = over_aiohttp,  # makes the connections of an event loop
         *,
+        # Run the exchanges in an empty context. A connection is kept for other requests, and with
+        # it the context it was opened in, which would keep the first agent alive.
         own_context: bool = True,
+        # How many limited exchanges are under way at once; None for any number.
         max_concurrency: int | None = None,
+        # Prints the key of every request that has none; see `Exchange`.
         key_command: KeyCommand | None = None,
     ) -> None:
         self.base_url = base_url

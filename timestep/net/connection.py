@@ -10,19 +10,16 @@ Phase = Literal["connect", "reach", "first_byte", "idle", "closed", "exchange"]
 
 
 class TransportError(Exception):
-    """A request that did not get through. The library's own error is the cause.
-
-    Attributes:
-        phase: ``"connect"`` when connecting took too long, ``"reach"`` when no connection could be
-            made, ``"first_byte"`` when no answer began, ``"idle"`` when the answer fell silent,
-            ``"closed"`` when the client cannot be used any more, ``"exchange"`` for everything else.
-        through: Says which proxy the connection goes through, which may be what is missing; empty
-            without one.
-    """
+    """A request that did not get through. The library's own error is the cause."""
 
     def __init__(self, phase: Phase, reason: str, *, through: str = "") -> None:
         super().__init__(f"{reason} ({through})" if through else reason)
+        # `"connect"` when connecting took too long, `"reach"` when no connection could be made,
+        # `"first_byte"` when no answer began, `"idle"` when the answer fell silent, `"closed"` when
+        # the client cannot be used any more, `"exchange"` for everything else.
         self.phase: Phase = phase
+        # Says which proxy the connection goes through, which may be what is missing; empty without
+        # one.
         self.through = through
 
 
@@ -74,3 +71,39 @@ class Connections(Protocol):
     async def aclose(self) -> None:
         """Close what was opened."""
         ...
+
+
+def drop_frames(error: BaseException) -> None:
+    """Take the frames out of *error* and its causes.
+
+    Their variables hold the headers, and so the key, which a crash report would show.
+    """
+    seen: set[int] = set()
+    chain: list[BaseException | None] = [error]
+    while chain:
+        one = chain.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            chain += [one.__cause__, one.__context__]
+
+
+def as_cause(error: BaseException) -> TransportError:
+    """Return *error* as the cause of an error of the tree: its class, and words of our own.
+
+    A `TransportError` stays what it is, without the library's error behind it.
+    """
+    behind = error.__cause__ or error.__context__
+    if isinstance(error, TransportError):
+        kept = error
+    else:
+        kept, behind = TransportError("exchange", _words(error)), None
+    kept.__cause__ = kept.__context__ = kept.__traceback__ = None
+    if behind is not None:
+        kept.add_note(f"raised for {_words(behind)}")
+    return kept
+
+
+def _words(error: BaseException) -> str:
+    kind = type(error)
+    return f"{kind.__module__}.{kind.__qualname__}"

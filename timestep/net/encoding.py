@@ -10,11 +10,7 @@ from timestep.errors import UnsupportedInputError
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """Return *body* as JSON.
-
-    Raises:
-        UnsupportedInputError: It holds what JSON cannot say, such as NaN or half a surrogate pair.
-    """
+    """Return *body* as JSON."""
     try:
         text = to_json(body, inf_nan_mode="constants")
     except (PydanticSerializationError, UnicodeEncodeError, RecursionError) as exc:

@@ -24,8 +24,15 @@ from enum import Enum, auto
 from typing import Protocol
 
 from timestep.errors import TimestepError
-from timestep.net.causes import as_cause, drop_frames
-from timestep.net.connection import Answer, Connections, Request, Step, TransportError
+from timestep.net.connection import (
+    Answer,
+    Connections,
+    Request,
+    Step,
+    TransportError,
+    as_cause,
+    drop_frames,
+)
 from timestep.net.key_command import KeyCommand
 from timestep.net.limits import LONGEST_REFUSAL
 from timestep.net.places import Places
@@ -92,26 +99,19 @@ class Exchange:
     """Iterate the pieces of the answer's body, then close it.
 
     Iterating raises the errors that *faults* makes.
-
-    Args:
-        request: Sent when the first piece is asked for.
-        faults: Makes the errors.
-        timeouts: The limits for silence; None waits for ever.
-        connections: Returns those of the running loop.
-        start: Makes the task of a new exchange, which runs `own`.
-        places: The exchange waits for one of them, and keeps it until it is over.
-        key_command: Prints the key of a request without one, and the next key when the server answers
-            401; then the request is sent once more.
     """
 
     def __init__(
         self,
-        request: Request,
-        faults: Faults,
-        timeouts: Timeouts | None,
-        connections: Callable[[], Connections],
+        request: Request,  # sent when the first piece is asked for
+        faults: Faults,  # makes the errors
+        timeouts: Timeouts | None,  # the limits for silence; None waits for ever
+        connections: Callable[[], Connections],  # returns those of the running loop
+        # Makes the task of a new exchange, which runs `own`.
         start: "Callable[[Exchange], asyncio.Task[None]]",
-        places: Places,
+        places: Places,  # the exchange waits for one of them, and keeps it until it is over
+        # Prints the key of a request without one, and the next key when the server answers 401;
+        # then the request is sent once more.
         key_command: KeyCommand | None = None,
     ) -> None:
         self.request = request

@@ -26,19 +26,13 @@ _CONNECTED = "send_request_headers.started"
 
 
 class Given:
-    """Opens connections over a given client; see `timestep.net.client.Opener`.
-
-    Args:
-        client: Used as it is configured, and never closed here.
-        timeout: Replaces the client's own.
-        withheld: Names of headers of the client that are not sent.
-    """
+    """Opens connections over a given client; see `timestep.net.client.Opener`."""
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
-        timeout: httpx.Timeout | None = None,
-        withheld: Collection[str] = (),
+        client: httpx.AsyncClient,  # used as it is configured, and never closed here
+        timeout: httpx.Timeout | None = None,  # replaces the client's own
+        withheld: Collection[str] = (),  # names of headers of the client that are not sent
     ) -> None:
         self._client = client
         self._timeout = timeout

@@ -31,11 +31,7 @@ A second one lets a server and a proxy disagree about where the next request beg
 
 
 def check_headers(headers: object) -> dict[str, str]:
-    """Return a copy of *headers*, if a request can carry all of them.
-
-    Raises:
-        ValueError: It is not a mapping, or a header in it cannot be sent.
-    """
+    """Return a copy of *headers*, if a request can carry all of them."""
     if not isinstance(headers, Mapping):
         raise ValueError(f"headers are {type(headers).__name__}; write a table of texts by name")
     given = cast("Mapping[object, object]", headers)
@@ -54,12 +50,7 @@ def _entry(name: object, value: object) -> tuple[str, str]:
 
 
 def check_header(name: object, value: object) -> tuple[str, str]:
-    """Return *name* and *value*, if a request can carry them as a header.
-
-    Raises:
-        ValueError: The name or the value has a character that HTTP does not allow, or the header
-            belongs to the connection.
-    """
+    """Return *name* and *value*, if a request can carry them as a header."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot be a header's name; write one such as X-Title")
     if name.lower() in _OF_THE_CONNECTION:
@@ -79,11 +70,7 @@ def check_header(name: object, value: object) -> tuple[str, str]:
 
 
 def check_key(key: object) -> str | None:
-    """Return the API key without the space and line breaks around it; None if nothing is left.
-
-    Raises:
-        ValueError: It is not text, or no header can carry it, or it only points at a key.
-    """
+    """Return the API key without the space and line breaks around it; None if nothing is left."""
     if key is None:
         return None
     if not isinstance(key, str):

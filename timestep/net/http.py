@@ -18,7 +18,6 @@ from yarl import URL
 from timestep.errors import ConfigurationError
 from timestep.net.connection import Answer, Guard, Request, TransportError
 from timestep.net.proxies import Proxy, ProxyError, proxy_for
-from timestep.net.reach import USUAL, Reach
 from timestep.net.reasons import (
     HUNG_UP,
     NO_HTTP,
@@ -28,7 +27,7 @@ from timestep.net.reasons import (
     reason_of,
     unforeseen,
 )
-from timestep.net.tls import CertificateError, certificates
+from timestep.net.tls import USUAL, CertificateError, Reach, certificates
 from timestep.net.unpacking import unpacked
 
 KEPT_SECONDS = 5.0
@@ -67,9 +66,6 @@ class Session:
         connect_timeout: Seconds until a connection stands; None waits for ever. The caller
             watches for silence after that.
         reach: Its proxy and certificates.
-
-    Raises:
-        ConfigurationError: The proxy for it, or a file of certificates, cannot be used.
     """
 
     def __init__(self, base_url: str, connect_timeout: float | None, reach: Reach = USUAL) -> None:

@@ -10,9 +10,8 @@ from timestep.net.connection import TransportError
 from timestep.net.httpx_errors import httpx_error
 from timestep.net.limits import LONGEST_JSON
 from timestep.net.proxies import Proxy, proxy_for_httpx
-from timestep.net.reach import Reach
 from timestep.net.reasons import WANTS_PASSWORD, proxy_refusal
-from timestep.net.tls import certificates
+from timestep.net.tls import Reach, certificates
 from timestep.net.unpacking import unpacked
 
 
@@ -25,11 +24,7 @@ class HttpxOptions(TypedDict):
 
 
 def httpx_options(base_url: str, reach: Reach) -> HttpxOptions:
-    """Return the options of a client for the server at *base_url*. A redirect is not followed.
-
-    Raises:
-        ValueError: The proxy for it, or a file of certificates, cannot be used.
-    """
+    """Return the options of a client for the server at *base_url*. A redirect is not followed."""
     is_secure = base_url.startswith("https:")
     # Without TLS nothing has to be trusted, and loading the certificates takes time.
     verify = certificates(reach) if is_secure else SSLContext(PROTOCOL_TLS_CLIENT)
@@ -48,11 +43,7 @@ class _Transport(httpx.AsyncHTTPTransport):
         self._through = "" if proxy is None else proxy.through
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the answer to *request*.
-
-        Raises:
-            httpx.ProxyError: The proxy does not connect.
-        """
+        """Return the answer to *request*."""
         request.headers["accept-encoding"] = "gzip, deflate"  # what can be unpacked piece by piece
         if not self._through:
             return self._limited(await super().handle_async_request(request))

@@ -14,15 +14,9 @@ from timestep.net.headers import check_key
 class KeyCommand:
     """Runs a command for a key when one is needed, and keeps the key until a server refuses it.
 
-    Attributes:
-        printed: The latest keys, for those who hide them.
-
     Args:
         command: The program and its arguments; no shell reads them. What it prints is the key.
         seconds: How long it may take.
-
-    Raises:
-        ConfigurationError: *command* is not a list of texts.
     """
 
     def __init__(self, command: Sequence[str], seconds: float = 30) -> None:
@@ -37,7 +31,7 @@ class KeyCommand:
         self._key: str | None = None
         self._problem = ""  # of the latest run
         self._runs = 0
-        self.printed: deque[str] = deque(maxlen=8)
+        self.printed: deque[str] = deque(maxlen=8)  # the latest keys, for those who hide them
         self._thread = _one_thread()
         forget_in_children(self)
 

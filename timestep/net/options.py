@@ -43,26 +43,17 @@ OPTION_NAMES = INTEGERS | FLOATS | BOOLEANS | {"stop"}
 
 
 class WrongEntryError(ValueError):
-    """One entry of a table cannot be used.
-
-    Attributes:
-        name: The name of the entry.
-    """
+    """One entry of a table cannot be used."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(reason)
-        self.name = name
+        self.name = name  # the name of the entry
 
 
 def check_options(options: object) -> dict[str, Any]:
     """Return a copy of *options* without the unset ones, and with ``stop`` as a list.
 
     A name that Ollama does not know is kept, for newer servers; see `unknown_options`.
-
-    Raises:
-        ValueError: It is not a mapping, or a value has a type that the server answers with
-            HTTP 500. The message names the type and not the value: a configuration may hold a key
-            where a number belongs.
     """
     return {
         name: _checked(name, value)
@@ -72,11 +63,7 @@ def check_options(options: object) -> dict[str, Any]:
 
 
 def named_options(options: object) -> Mapping[str, Any]:
-    """Return *options*, if they are options by name.
-
-    Raises:
-        ValueError: They are something else.
-    """
+    """Return *options*, if they are options by name."""
     named = cast("Mapping[Any, Any]", options)
     if isinstance(options, Mapping) and all(isinstance(name, str) for name in named):
         return named

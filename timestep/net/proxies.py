@@ -71,16 +71,7 @@ class Proxy:
 
 
 def proxy_for(url: str, *, socks_package: str, chosen: str | None = None) -> Proxy | None:
-    """Return the proxy for requests to *url*, or None when they go there directly.
-
-    Args:
-        url: Of the server.
-        socks_package: The module that a SOCKS proxy needs.
-        chosen: The URL of the proxy to use instead of the one that variables name.
-
-    Raises:
-        ProxyError: The proxy cannot be used.
-    """
+    """Return the proxy for requests to *url*, or None when they go there directly."""
     if is_loopback(url):
         return None
     proxy = _named(url) if chosen is None else parse_proxy("proxy", chosen)
@@ -93,11 +84,7 @@ def proxy_for(url: str, *, socks_package: str, chosen: str | None = None) -> Pro
 
 
 def proxy_for_httpx(url: str, chosen: str | None) -> Proxy | None:
-    """Return the same for a client of httpx or httpx2, which cannot speak SOCKS 4.
-
-    Raises:
-        ProxyError: The proxy cannot be used.
-    """
+    """Return the same for a client of httpx or httpx2, which cannot speak SOCKS 4."""
     proxy = proxy_for(url, socks_package="socksio", chosen=chosen)
     if proxy is not None and proxy.scheme == "socks4":
         raise ProxyError(
@@ -150,11 +137,7 @@ def _matches(host: str, port: int, exception: str) -> bool:
 
 
 def parse_proxy(name: str, text: str) -> Proxy:
-    """Return the proxy at the URL *text*, which *name* holds.
-
-    Raises:
-        ProxyError: It is not the URL of a proxy.
-    """
+    """Return the proxy at the URL *text*, which *name* holds."""
     text = text.strip()
     parts, port = _split_url(text if "://" in text else f"http://{text}")
     if parts is None or not parts.hostname or port == 0 or _UNUSABLE.search(text):

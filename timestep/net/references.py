@@ -35,29 +35,20 @@ FIXES: dict[Slip, str] = {
 
 
 class UnreadError(ValueError):
-    """Text stands where a value should, and points at the value.
+    """Text stands where a value should, and points at the value."""
 
-    Attributes:
-        reason: What the text is, without the text.
-        slip: How it came to be.
-        name: The entry of a table that it is the value of; None outside of tables.
-    """
-
-    name: str | None = None
+    name: str | None = None  # the entry of a table that it is the value of; None outside of tables
 
     def __init__(self, reason: str, slip: Slip) -> None:
         super().__init__(f"{reason}; {FIXES[slip]}")
-        self.reason = reason
-        self.slip: Slip = slip
+        self.reason = reason  # what the text is, without the text
+        self.slip: Slip = slip  # how it came to be
 
 
 def check_read(text: str, what: str, *, but: Collection[Slip] = ()) -> None:
     """Refuse *text* that only points at a value. *what* names it, as in ``"the key"``.
 
     It may be what *but* says all the same.
-
-    Raises:
-        UnreadError: The text points at a value.
     """
     for slip, pattern in _SLIPS:
         if slip not in but and re.fullmatch(pattern, text, re.DOTALL):

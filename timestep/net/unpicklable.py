@@ -8,11 +8,7 @@ class Unpicklable:
     """Refuses to be pickled, in words that say what to do instead. It can be copied."""
 
     def __reduce__(self) -> Any:
-        """Refuse to be pickled.
-
-        Raises:
-            TypeError: Always.
-        """
+        """Refuse to be pickled."""
         raise TypeError(
             f"{type(self).__name__} is not pickled, because it holds keys and connections. Call "
             "MultiModelProvider.from_env() in the worker."

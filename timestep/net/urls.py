@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
-from timestep.net.lists import split_commas
+from timestep.net.flags import split_commas
 from timestep.net.references import check_read
 
 logger = logging.getLogger("timestep")
@@ -28,10 +28,6 @@ def check_base_url(url: object, *, ollama: bool = False) -> str:
 
     For an Ollama server ``/v1`` or ``/api`` at the end is cut off with a warning, because the native
     API lives at the root.
-
-    Raises:
-        ValueError: It is not text; it has no http or https scheme, no host, a bad port,
-            credentials, a query or a fragment.
     """
     if not isinstance(url, str):
         raise ValueError(f"a base URL is {type(url).__name__}, not text")
@@ -61,11 +57,7 @@ def check_base_url(url: object, *, ollama: bool = False) -> str:
 
 
 def check_websocket_url(url: object) -> str:
-    """Return *url* without a trailing slash, if it can be the base URL of a websocket.
-
-    Raises:
-        ValueError: Its scheme is not ws or wss, or it is not a base URL.
-    """
+    """Return *url* without a trailing slash, if it can be the base URL of a websocket."""
     text = url.strip() if isinstance(url, str) else ""
     if not text.startswith(("ws://", "wss://")):
         raise ValueError("the base URL of a websocket starts with wss:// or ws://")
@@ -74,11 +66,7 @@ def check_websocket_url(url: object) -> str:
 
 
 def check_ollama_urls(urls: object) -> list[str]:
-    """Return the servers that *urls* names, one or several that share the requests, each once.
-
-    Raises:
-        ValueError: The list is empty, a server cannot be used, or ollama.com is one of several.
-    """
+    """Return the servers that *urls* names, one or several that share the requests, each once."""
     given = split_commas(urls)
     several = cast("Sequence[str]", given) if isinstance(given, list | tuple) else [given]
     if not several:
@@ -112,9 +100,6 @@ def parse_ollama_host(text: object) -> str:
     Takes ``host``, ``host:port``, ``:port`` and URLs; ``0.0.0.0`` and ``[::]`` mean loopback.
 
     Source: ollama ``envconfig/config.go`` (``Host``, ``ConnectableHost``), v0.33.0.
-
-    Raises:
-        ValueError: The value names no usable host or port.
     """
     if not isinstance(text, str):
         raise ValueError(f"the host is {type(text).__name__}, not text")
@@ -177,11 +162,7 @@ def is_ollama_cloud(url: str) -> bool:
 
 
 def check_secrets_transport(url: str, *, has_key: bool, headers: Mapping[str, str]) -> None:
-    """Refuse a key, or an ``Authorization`` header, that would travel in the clear.
-
-    Raises:
-        ValueError: There is one, and *url* is plain http and does not name this machine.
-    """
+    """Refuse a key, or an ``Authorization`` header, that would travel in the clear."""
     has_secret = has_key or any(name.lower() == "authorization" for name in headers)
     if has_secret and urlsplit(url).scheme != "https" and not is_loopback(url):
         raise ValueError(

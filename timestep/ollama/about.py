@@ -37,12 +37,7 @@ async def connect(endpoint: Endpoint) -> AsyncGenerator[httpx.AsyncClient]:
 
 
 async def list_entries(client: httpx.AsyncClient, path: str) -> list[Mapping[str, Any]]:
-    """Return the models that ``GET path`` lists.
-
-    Raises:
-        HTTPError: The server cannot be reached, or refused.
-        ValueError: The answer is not a list of models.
-    """
+    """Return the models that ``GET path`` lists."""
     document = await _read(await client.get(path))
     entries: Any = document.get("models")
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):  # pyright: ignore[reportUnknownVariableType] - what it checks
@@ -51,22 +46,12 @@ async def list_entries(client: httpx.AsyncClient, path: str) -> list[Mapping[str
 
 
 async def show(client: httpx.AsyncClient, model: str) -> Mapping[str, Any]:
-    """Return what the server says about *model*.
-
-    Raises:
-        HTTPError: The server cannot be reached, or refused.
-        ValueError: The answer is not an object.
-    """
+    """Return what the server says about *model*."""
     return await _read(await client.post("/api/show", json={"model": model}))
 
 
 async def render(client: httpx.AsyncClient, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the answer to *body*, a request that asks for the prompt alone.
-
-    Raises:
-        HTTPError: The server cannot be reached, or refused.
-        ValueError: The answer is not an object.
-    """
+    """Return the answer to *body*, a request that asks for the prompt alone."""
     return await _read(await client.post("/api/chat", json=body))
 
 

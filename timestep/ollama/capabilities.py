@@ -84,17 +84,7 @@ class Catalogue:
         self._known.pop(model, None)
 
     async def check(self, model: str, abilities: Abilities, need: str, *, asked: str) -> Abilities:
-        """Return *abilities*, or newer ones, if the model has what the request needs.
-
-        Args:
-            model: As the server knows it.
-            abilities: From `abilities`.
-            need: ``"tools"``, ``"vision"`` or ``"audio"``.
-            asked: The name the caller used.
-
-        Raises:
-            CapabilityError: It does not; the message names models on the same server that do.
-        """
+        """Return *abilities*, or newer ones, if the model has what the request needs."""
         if not abilities.lacks(need):
             return abilities
         others = await self._models_with(need)

@@ -13,8 +13,8 @@ from timestep.net.headers import check_headers, check_key
 from timestep.net.key_command import KeyCommand
 from timestep.net.names import is_cloud_name, strip_cloud_suffix
 from timestep.net.origin import Origin
-from timestep.net.reach import USUAL, Reach
 from timestep.net.secrets import secrets_in, secrets_in_url
+from timestep.net.tls import USUAL, Reach
 from timestep.net.urls import (
     LOCAL_OLLAMA,
     OLLAMA_CLOUD,
@@ -29,19 +29,13 @@ from timestep.net.urls import (
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One Ollama server.
+    """One Ollama server."""
 
-    Attributes:
-        base_url: Without a trailing slash.
-        headers: Sent with every request; may hold the key, so they stay out of ``repr``.
-        reach: Its proxy and certificates.
-        key_command: Prints the key, which is then not in the headers.
-    """
-
-    base_url: str
+    base_url: str  # without a trailing slash
+    # Sent with every request; may hold the key, so they stay out of `repr`.
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    reach: Reach = USUAL
-    key_command: KeyCommand | None = None
+    reach: Reach = USUAL  # its proxy and certificates
+    key_command: KeyCommand | None = None  # prints the key, which is then not in the headers
 
     @property
     def is_cloud(self) -> bool:
@@ -67,16 +61,11 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The servers that one provider uses.
+    """The servers that one provider uses."""
 
-    Attributes:
-        local: For names of local models, or for everything when *cloud* is the same.
-        cloud: For names of cloud models.
-        pool: When there are several for everything: all of them, the first of which is *local*.
-    """
-
-    local: Endpoint
-    cloud: Endpoint
+    local: Endpoint  # for names of local models, or for everything when *cloud* is the same
+    cloud: Endpoint  # for names of cloud models
+    # When there are several for everything: all of them, the first of which is *local*.
     pool: Sequence[Endpoint] = ()
 
     def route(self, name: str) -> tuple[Endpoint, str]:
@@ -87,25 +76,20 @@ class Endpoints:
 
 def build_endpoints(
     *,
+    # For *base_url* when that is given, for each of several, else for ollama.com alone.
     api_key: str | None = None,
-    key_command: KeyCommand | None = None,
+    key_command: KeyCommand | None = None,  # prints the key, instead of *api_key*
+    # For every model, cloud names too; several share the requests.
     base_url: str | Sequence[str] | None = None,
+    # For local names only, in any form that `OLLAMA_HOST` may have; it gets no key unless it is
+    # ollama.com.
     local_url: str | None = None,
+    # Extra headers for *base_url*; for the local endpoint when *base_url* is not given.
     headers: Mapping[str, str] | None = None,
-    allow_insecure: bool = False,
-    reach: Reach = USUAL,
+    allow_insecure: bool = False,  # lets a key travel over plain http off this machine
+    reach: Reach = USUAL,  # the proxy and the certificates, for every server
 ) -> Endpoints:
     """Return the endpoints for a provider's configuration.
-
-    Args:
-        api_key: For *base_url* when that is given, for each of several, else for ollama.com alone.
-        key_command: Prints the key, instead of *api_key*.
-        base_url: For every model, cloud names too; several share the requests.
-        local_url: For local names only, in any form that ``OLLAMA_HOST`` may have; it gets no key
-            unless it is ollama.com.
-        headers: Extra headers for *base_url*; for the local endpoint when *base_url* is not given.
-        allow_insecure: Lets a key travel over plain http off this machine.
-        reach: The proxy and the certificates, for every server.
 
     Raises:
         ConfigurationError: A URL cannot be used, or a key would travel in the clear.
@@ -142,11 +126,7 @@ def _refusals(what: str) -> Generator[None]:
 
 
 def check_model_name(name: object) -> str:
-    """Return *name*, if it can name a model.
-
-    Raises:
-        UnknownModelError: It is not text, or empty, or ends at its prefix.
-    """
+    """Return *name*, if it can name a model."""
     from timestep.errors import UnknownModelError  # noqa: PLC0415 - it loads the SDK
 
     if not isinstance(name, str) or not name.strip():

@@ -23,7 +23,7 @@ from timestep.errors import (
     OllamaStreamError,
     TimestepError,
 )
-from timestep.net.causes import as_cause
+from timestep.net.connection import as_cause
 from timestep.net.httpx_errors import httpx_error
 from timestep.net.logs import masked_logs
 from timestep.net.origin import Origin
@@ -72,9 +72,6 @@ def chat_source(client: object, timeouts: Timeouts | None = None) -> ChatSource:
         client: A `Wire`, a `Pool` or a `StandIn`, an ``ollama.AsyncClient``, or an object with an
             async ``chat``.
         timeouts: For an ``AsyncClient``; None keeps its own.
-
-    Raises:
-        ConfigurationError: It is something else, or the synchronous ``ollama.Client``.
     """
     if isinstance(client, Wire | Pool | StandIn):
         return client

@@ -9,8 +9,7 @@ from typing import TypeVar
 import httpx
 
 from timestep.errors import ConfigurationError, OllamaStreamError, TimestepError
-from timestep.net.causes import as_cause
-from timestep.net.connection import TransportError
+from timestep.net.connection import TransportError, as_cause
 from timestep.net.exchange import failure
 from timestep.net.httpx_errors import httpx_error
 from timestep.net.origin import Origin
@@ -29,9 +28,6 @@ class Translated:
 
     It raises `OllamaError` when the server cannot be reached, refuses or answers something else,
     and `ConfigurationError` when the proxy for it cannot be used.
-
-    Args:
-        origin: The server that is asked.
     """
 
     def __init__(self, origin: Origin) -> None:

@@ -35,52 +35,35 @@ _SHORTEST = 0.001
 
 @dataclass(slots=True, eq=False)
 class Stay:
-    """One request at one host.
+    """One request at one host."""
 
-    Attributes:
-        host: Where it is.
-        model: By its full name; that of no model when any host will do.
-        begun: When it was sent.
-        is_cold: True when the model was not known to be loaded.
-        waited: How many seconds it waited for the first piece of its answer; None before that.
-    """
-
-    host: "Host"
-    model: str
-    begun: float
-    is_cold: bool
+    host: "Host"  # where it is
+    model: str  # by its full name; that of no model when any host will do
+    begun: float  # when it was sent
+    is_cold: bool  # True when the model was not known to be loaded
+    # How many seconds it waited for the first piece of its answer; None before that.
     waited: float | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Host:
-    """One server, and what is known of it.
-
-    Attributes:
-        stays: The requests that are under way there, the oldest first.
-        took: How many seconds requests took there lately, without loading; None before the first.
-        measured: When that was measured last.
-        loaded: The models that are loaded, by full name.
-        seen: When it was last asked for its loaded models.
-        is_asked: True while it is being asked.
-        deaths: How often in a row it was found dead; 0 while it lives.
-        due: When it may be asked again while it is dead.
-        failures: How often in a row a request failed there; 0 once it has completed an answer.
-        rests: Until when it is chosen last.
-        lacking: The models it lacks, each with the time until which that is trusted.
-    """
+    """One server, and what is known of it."""
 
     wire: Wire
+    # The requests that are under way there, the oldest first.
     stays: dict[Stay, None] = field(default_factory=dict[Stay, None])
+    # How many seconds requests took there lately, without loading; None before the first.
     took: float | None = None
-    measured: float = 0.0
-    loaded: set[str] = field(default_factory=set[str])
-    seen: float = -inf
-    is_asked: bool = False
-    deaths: int = 0
-    due: float = -inf
+    measured: float = 0.0  # when that was measured last
+    loaded: set[str] = field(default_factory=set[str])  # the models that are loaded, by full name
+    seen: float = -inf  # when it was last asked for its loaded models
+    is_asked: bool = False  # True while it is being asked
+    deaths: int = 0  # how often in a row it was found dead; 0 while it lives
+    due: float = -inf  # when it may be asked again while it is dead
+    # How often in a row a request failed there; 0 once it has completed an answer.
     failures: int = 0
-    rests: float = -inf
+    rests: float = -inf  # until when it is chosen last
+    # The models it lacks, each with the time until which that is trusted.
     lacking: dict[str, float] = field(default_factory=dict[str, float])
 
     @property

@@ -46,9 +46,6 @@ class ChatLines:
 
     A line that is an error, or not a line of an answer, becomes a `Failure`, so that the chunks
     before it are not lost.
-
-    Args:
-        origin: Names the model and host in errors; may change once it is known who answers.
     """
 
     __slots__ = ("_calls_read", "_empty_lines", "_has_ended", "_lines", "origin")
@@ -205,11 +202,7 @@ def is_end(fields: Mapping[str, Any]) -> bool:
 
 
 def check_is_answer(fields: Mapping[str, Any], origin: Origin) -> None:
-    """Refuse the end of a request that only loaded or unloaded the model.
-
-    Raises:
-        OllamaStreamError: It is one.
-    """
+    """Refuse the end of a request that only loaded or unloaded the model."""
     if (reason := fields.get("done_reason")) in _NO_ANSWER:
         raise OllamaStreamError(
             f"{origin.host} only {reason}ed {origin.model!r} and gave no answer (done_reason: "
@@ -232,11 +225,7 @@ def read_usage(line: Mapping[str, Any]) -> Usage:
 
 
 def read_step(line: bytes, origin: Origin) -> dict[str, Any]:
-    """Return one step of a pull.
-
-    Raises:
-        OllamaStreamError: It is an error, or something else.
-    """
+    """Return one step of a pull."""
     check_values("a line", line, origin)
     with suppress(ValueError):
         step = from_json(line)
@@ -253,21 +242,13 @@ def read_step(line: bytes, origin: Origin) -> dict[str, Any]:
 
 
 def check_length(what: str, size: int, origin: Origin) -> None:
-    """Refuse *what* of *size* bytes when it is too long for an answer.
-
-    Raises:
-        OllamaStreamError: It is longer than `LONGEST_JSON`.
-    """
+    """Refuse *what* of *size* bytes when it is too long for an answer."""
     if size > LONGEST_JSON:
         raise too_long(what, origin)
 
 
 def check_values(what: str, text: bytes | bytearray, origin: Origin) -> None:
-    """Refuse *what* when the JSON in its *text* holds more than `MOST_VALUES` values.
-
-    Raises:
-        OllamaStreamError: It does.
-    """
+    """Refuse *what* when the JSON in its *text* holds more than `MOST_VALUES` values."""
     if has_too_many_values(text):
         raise OllamaStreamError(
             f"{origin.host} sent {what} of more than {MOST_VALUES:,} values, which no Ollama server "

@@ -45,16 +45,16 @@ from timestep.ollama.render import (
     render_body,
     whole_prompt,
 )
+from timestep.ollama.request.again import (
+    is_refused_format,
+    refused_format_error,
+    repair,
+    without_constraint,
+)
 from timestep.ollama.request.build import Abilities, ChatRequest, build_request
 from timestep.ollama.request.content import remote_images
 from timestep.ollama.request.messages import build_conversation
 from timestep.ollama.request.options import settings_to_fields
-from timestep.ollama.request.relax import (
-    is_refused_format,
-    refused_format_error,
-    without_constraint,
-)
-from timestep.ollama.request.repair import repair
 from timestep.ollama.request.tools import ToolConversion
 from timestep.ollama.source import ChatSource
 from timestep.ollama.wire import Wire
@@ -161,7 +161,7 @@ class OllamaModel(WireModel[ChatRequest]):
         self, request: ChatRequest, reply: Reply, call: ModelCall, span: GenerationSpan
     ) -> AsyncGenerator[Events]:
         stream = self._source.chat(request.body, request.headers, self.model)
-        keep_bytes(span, call.tracing, stream)
+        keep_bytes(span, call.tracing, stream.keep_bytes)
         lines = ChatLines(stream.origin)
         try:
             async for piece in stream:

@@ -4,14 +4,21 @@ CONTRIBUTING.md shows how to add one. Both constructors take a keyword that stan
 factory passes on the key of the same name in ``[ollama]``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, TypedDict, Unpack, cast
 
-from timestep.errors import ConfigurationError, UnsupportedInputError
-from timestep.net.durations import check_keep_alive
-from timestep.net.flags import Overflow, check_flag, check_for_models, check_overflow, check_repairs
+from timestep.errors import ConfigurationError, TimestepError, UnsupportedInputError
+from timestep.net.flags import (
+    Overflow,
+    check_flag,
+    check_for_models,
+    check_keep_alive,
+    check_overflow,
+    check_repairs,
+)
 from timestep.net.names import twins
 from timestep.net.options import check_options
 from timestep.net.timeouts import Timeouts
@@ -92,12 +99,21 @@ class OllamaModelOptions:
             ConfigurationError: A value cannot be used.
             UnsupportedInputError: Ollama would refuse an option or ``keep_alive``.
         """
-        return cls(
-            options=deepcopy(_checked_options({} if options is None else options)),
-            keep_alive=None if keep_alive is None else _checked_keep_alive(keep_alive),
-            timeout=None if timeout is None else _checked_timeout(timeout),
-            **_checked_flags(flags),
-        )
+        checked: dict[str, Any] = {}
+        if options is not None:
+            with refused(UnsupportedInputError):
+                checked["options"] = deepcopy(check_options(options))
+        if keep_alive is not None:
+            what = f"keep_alive is of type {type(keep_alive).__name__} and cannot be used: "
+            with refused(UnsupportedInputError, what):
+                checked["keep_alive"] = check_keep_alive(keep_alive)
+        if timeout is not None:
+            with refused(ConfigurationError):
+                checked["timeout"] = Timeouts.of(timeout)
+        for name, value in flags.items():
+            with refused(ConfigurationError, f"{name}: "):
+                checked[name] = _RULES.get(name, check_flag)(value)
+        return cls(**checked)
 
     def with_options(self, own: Mapping[str, Any]) -> Self:
         """Return a copy in which *own* options, already checked, win over the others."""
@@ -110,12 +126,7 @@ class OllamaModelOptions:
 
 
 def check_model_options(given: object) -> dict[str, dict[str, Any]]:
-    """Return a copy of *given*, if it holds Ollama options by model name.
-
-    Raises:
-        ConfigurationError: It is not a mapping, or names a model twice.
-        UnsupportedInputError: Ollama would refuse an option.
-    """
+    """Return a copy of *given*, if it holds Ollama options by model name."""
     if not isinstance(given, Mapping):
         raise ConfigurationError(
             f"model_options are {type(given).__name__}; pass a dict of options by model name."
@@ -125,41 +136,15 @@ def check_model_options(given: object) -> dict[str, dict[str, Any]]:
     if same := twins(by_name):
         raise ConfigurationError(f"model_options: {same[0]!r} and {same[1]!r} are the same model.")
     for name, own in by_name.items():
-        try:
+        with refused(UnsupportedInputError, f"Options of the model {name!r}: "):
             checked[name] = deepcopy(check_options(own))
-        except ValueError as exc:
-            raise UnsupportedInputError(f"Options of the model {name!r}: {exc}.") from exc
     return checked
 
 
-def _checked_options(options: object) -> dict[str, Any]:
+@contextmanager
+def refused(error: type[TimestepError], what: str = "") -> Generator[None]:
+    """Make an *error*, which begins with *what*, of the `ValueError` of a rule."""
     try:
-        return check_options(options)
+        yield
     except ValueError as exc:
-        raise UnsupportedInputError(f"{exc}.") from exc
-
-
-def _checked_keep_alive(value: object) -> float | str:
-    try:
-        return check_keep_alive(value)
-    except ValueError as exc:
-        raise UnsupportedInputError(
-            f"keep_alive is of type {type(value).__name__} and cannot be used: {exc}."
-        ) from exc
-
-
-def _checked_timeout(value: float | Mapping[str, float | None] | Timeouts) -> Timeouts:
-    try:
-        return Timeouts.of(value)
-    except ValueError as exc:
-        raise ConfigurationError(f"{exc}.") from exc
-
-
-def _checked_flags(flags: OllamaFlags) -> OllamaFlags:
-    checked: dict[str, object] = {}
-    for name, value in flags.items():
-        try:
-            checked[name] = _RULES.get(name, check_flag)(value)
-        except ValueError as exc:
-            raise ConfigurationError(f"{name}: {exc}.") from exc
-    return cast("OllamaFlags", checked)
+        raise error(f"{what}{exc}.") from exc

@@ -46,13 +46,7 @@ def overflow_error(
 def advised(
     error: ContextWindowExceededError, body: Mapping[str, Any], longest: int | None
 ) -> ContextWindowExceededError:
-    """Return *error* with the advice that fits the request.
-
-    Args:
-        error: From `overflow_error`.
-        body: The request.
-        longest: The longest window of the model, if known.
-    """
+    """Return *error* with the advice that fits the request."""
     num_ctx = body.get("options", {}).get("num_ctx")
     return _error(
         error.server_message,

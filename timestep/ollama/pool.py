@@ -25,20 +25,15 @@ from timestep.ollama.wire import Wire, WireChat
 
 
 class Pool:
-    """The connections to several servers, usable from any event loop and thread.
-
-    Args:
-        wires: One for each server.
-        clock: Counts seconds.
-        first: The index of the server that is asked first among equal ones; by default each process
-            has its own.
-    """
+    """The connections to several servers, usable from any event loop and thread."""
 
     def __init__(
         self,
-        wires: Sequence[Wire],
+        wires: Sequence[Wire],  # one for each server
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic,  # counts seconds
+        # The index of the server that is asked first among equal ones; by default each process has
+        # its own.
         first: int | None = None,
     ) -> None:
         self._hosts = Hosts(wires, clock, first)
@@ -75,11 +70,7 @@ class Pool:
     async def ask(
         self, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] = {}
     ) -> tuple[Any, Origin]:
-        """Return what `Wire.ask` does, of the first server that answers.
-
-        Raises:
-            OllamaError: Every server failed.
-        """
+        """Return what `Wire.ask` does, of the first server that answers."""
         visit = _Visit(self._hosts, str((body or {}).get("model") or ""), None)
         while True:
             host = await visit.next_host()
@@ -98,28 +89,19 @@ class Pool:
 
 
 class PoolStream:
-    """One exchange with one server, or with another one when that fails before it answers.
-
-    Args:
-        hosts: The servers.
-        origin: All of them.
-        body: The request.
-        headers: Those beside the endpoint's own.
-        model: The name the caller used.
-    """
+    """One exchange with one server, or with another one when that fails before it answers."""
 
     def __init__(
         self,
-        hosts: Hosts,
-        origin: Origin,
-        body: Mapping[str, Any],
-        headers: Mapping[str, str],
-        model: str,
+        hosts: Hosts,  # the servers
+        origin: Origin,  # all of them
+        body: Mapping[str, Any],  # the request
+        headers: Mapping[str, str],  # those beside the endpoint's own
+        model: str,  # the name the caller used
     ) -> None:
-        self._hosts = hosts
         self._origin = origin
         self._request = (body, headers, model)
-        self._visit: _Visit | None = None
+        self._visit = _Visit(hosts, str(body["model"]), _conversation(body))
         self._stream: WireChat | None = None
         self._kept: WireBytes | None = None
         self._has_begun = False
@@ -136,7 +118,7 @@ class PoolStream:
 
     def note_error(self, error: OllamaError) -> None:
         """Note *error*, which was raised here or found in the answer."""
-        if self._visit is not None and self._stream is not None and not self._stream.was_cut_off:
+        if self._stream is not None and not self._stream.was_cut_off:
             self._visit.note_error(error)
 
     def keep_bytes(self, kept: WireBytes) -> None:
@@ -157,24 +139,23 @@ class PoolStream:
                     raise
                 self._stream = None
             else:
-                self._note_answer()
+                if not self._has_begun:
+                    self._has_begun = True
+                    self._visit.note_answer()
                 return piece
 
     async def aclose(self, *, finished: bool = False) -> None:
         """Hang up, or let the rest of a *finished* body run out; safe to call twice."""
-        if finished and self._visit is not None:
+        if finished:
             self._visit.note_end()
         try:
             if self._stream is not None:
                 await self._stream.aclose(finished=finished)
         finally:
-            if self._visit is not None:
-                self._visit.leave()
+            self._visit.leave()
 
     async def _begin(self) -> WireChat:
         body, headers, model = self._request
-        if self._visit is None:
-            self._visit = _Visit(self._hosts, str(body["model"]), _conversation(body))
         host = await self._visit.next_host()
         stream = host.wire.chat(body, headers, model)
         if self._kept is not None:
@@ -184,27 +165,15 @@ class PoolStream:
         return stream
 
     def _goes_on(self, stream: WireChat, error: OllamaError) -> bool:
-        assert self._visit is not None, "a stream without a host"  # noqa: S101 - an invariant
         if stream.was_cut_off:  # here, not there
             return False
         moves_on = self._visit.moves_on(error)
         self._visit.leave()
         return moves_on and not self._has_begun
 
-    def _note_answer(self) -> None:
-        if not self._has_begun and self._visit is not None:
-            self._has_begun = True
-            self._visit.note_answer()
-
 
 class _Visit:
-    """The way of one request from host to host, to each of them at most once.
-
-    Args:
-        hosts: The hosts of the pool.
-        model: As the hosts call it; empty when any host will do.
-        key: Of the conversation, whose beginning a host may have in its cache.
-    """
+    """The way of one request from host to host, to each of them at most once."""
 
     def __init__(self, hosts: Hosts, model: str, key: int | None) -> None:
         self._hosts = hosts
@@ -215,11 +184,7 @@ class _Visit:
         self._stay: Stay | None = None
 
     async def next_host(self) -> Host:
-        """Return the next host, which counts the request until `leave`.
-
-        Raises:
-            OllamaError: No host is left.
-        """
+        """Return the next host, which counts the request until `leave`."""
         if not self._tried:
             await self._hosts.look()
         self._stay = self._hosts.take(self._model, self._key, self._tried)

@@ -12,12 +12,17 @@ from timestep.net.flags import check_concurrency
 from timestep.net.forks import forget_in_children
 from timestep.net.key_command import KeyCommand
 from timestep.net.names import by_model, tagged
-from timestep.net.reach import USUAL, Reach
+from timestep.net.tls import USUAL, Reach
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.endpoint import Endpoint, build_endpoints, check_model_name
 from timestep.ollama.foreign import chat_source
 from timestep.ollama.model import OllamaModel
-from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions, check_model_options
+from timestep.ollama.model_options import (
+    OllamaKeywords,
+    OllamaModelOptions,
+    check_model_options,
+    refused,
+)
 from timestep.ollama.pool import Pool
 from timestep.ollama.wire import Wire
 
@@ -82,7 +87,8 @@ class OllamaModelProvider(ModelProvider):
             reach=reach or USUAL,
         )
         self._options = OllamaModelOptions.of(**keywords)
-        self._max_concurrency = _checked_concurrency(max_concurrency)
+        with refused(ConfigurationError, "max_concurrency: "):
+            self._max_concurrency = check_concurrency(max_concurrency)
         self._defaults = defaults or ModelDefaults()
         self._model_options = by_model(check_model_options(model_options or {}))
         # A client has timeouts of its own, which only given ones replace.
@@ -165,10 +171,3 @@ class OllamaModelProvider(ModelProvider):
             source = Pool(wires) if len(wires) > 1 else wires[0]
             entry = self._sources[id(endpoint)] = (source, Catalogue(source))
         return entry
-
-
-def _checked_concurrency(value: object) -> int | None:
-    try:
-        return check_concurrency(value)
-    except ValueError as exc:
-        raise ConfigurationError(f"max_concurrency: {exc}.") from exc

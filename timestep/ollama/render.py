@@ -57,11 +57,7 @@ def whole_prompt(cut: RenderedPrompt, uncut: RenderedPrompt) -> RenderedPrompt:
 
 
 def read_rendered(answer: Any, body: Mapping[str, Any], origin: Origin) -> RenderedPrompt:
-    """Return the prompt in *answer*, compared with the *body* that asked for it.
-
-    Raises:
-        OllamaStreamError: The server rendered nothing, as Ollama Cloud and old servers do.
-    """
+    """Return the prompt in *answer*, compared with the *body* that asked for it."""
     info = mapping(mapping(answer).get("_debug_info"))
     text = info.get("rendered_template")
     if not isinstance(text, str):

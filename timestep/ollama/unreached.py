@@ -5,13 +5,7 @@ from timestep.net.urls import is_ollama_cloud
 
 
 def unreached(host: str, reason: str, *, is_proxied: bool = False) -> str:
-    """Return what happened and the next step.
-
-    Args:
-        host: The scheme and authority of the server.
-        reason: Why there is no connection.
-        is_proxied: Whether it would go through a proxy.
-    """
+    """Return what happened and the next step."""
     if is_proxied:
         return f"Cannot reach {host}: {reason}. {CHECK_PROXY}"
     if is_ollama_cloud(host):

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from timestep import __version__
 from timestep.errors import OllamaError
-from timestep.net.causes import drop_frames
 from timestep.net.client import Client, over_aiohttp
-from timestep.net.connection import Request
+from timestep.net.connection import Request, drop_frames
 from timestep.net.encoding import encode
 from timestep.net.exchange import Exchange
 from timestep.net.lines import LineSplitter
@@ -38,23 +37,17 @@ _HEADERS = {
 
 
 class Wire:
-    """The connection to one endpoint, usable from any event loop.
-
-    Args:
-        endpoint: Where, and with which headers.
-        timeouts: Of every request.
-        client: A ready httpx client to use instead of connections of our own; never closed here.
-        withheld: Headers of *client* that are not for this endpoint.
-        max_concurrency: How many chats are under way at once, in this process; None for any number.
-    """
+    """The connection to one endpoint, usable from any event loop."""
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: Endpoint,  # where, and with which headers
         *,
-        timeouts: Timeouts | None = None,
+        timeouts: Timeouts | None = None,  # of every request
+        # A ready httpx client to use instead of connections of our own; never closed here.
         client: "httpx.AsyncClient | None" = None,
-        withheld: Collection[str] = (),
+        withheld: Collection[str] = (),  # headers of *client* that are not for this endpoint
+        # How many chats are under way at once, in this process; None for any number.
         max_concurrency: int | None = None,
     ) -> None:
         self.endpoint = endpoint

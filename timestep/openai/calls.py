@@ -101,11 +101,7 @@ class PendingCalls:
         return all(call.is_complete() for call in self._calls)
 
     def add(self, piece: Mapping[str, Any]) -> None:
-        """Add one entry of ``tool_calls``.
-
-        Raises:
-            WrongShape: It begins one call too many.
-        """
+        """Add one entry of ``tool_calls``."""
         function = mapping(piece.get("function"))
         index, call_id, name = piece.get("index"), piece.get("id"), function.get("name")
         call = self._call(index if isinstance(index, int) else None, call_id, name)

@@ -30,16 +30,11 @@ _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 class CheckedResponse:
-    """One answer under status 200: what it must be, and the errors for what it is not.
-
-    Attributes:
-        mask: Takes secrets out of a text.
-        is_whole: True once a stream may end.
-    """
+    """One answer under status 200: what it must be, and the errors for what it is not."""
 
     def __init__(self, request: httpx2.Request, mask: Callable[[str], str]) -> None:
-        self.mask = mask
-        self.is_whole = False
+        self.mask = mask  # takes secrets out of a text
+        self.is_whole = False  # True once a stream may end
         self._is_ended = False  # after its last event, nothing counts
         self._may_be_done = False  # [DONE] alone would end it
         self._request = request

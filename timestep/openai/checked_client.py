@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from timestep.net.causes import drop_frames
-from timestep.net.connection import TransportError
+from timestep.net.connection import TransportError, drop_frames
 from timestep.net.exchange import failure
 from timestep.net.httpx_errors import httpx_error
 from timestep.net.key_command import KeyCommand
@@ -38,8 +37,7 @@ from timestep.openai.checked_answers import (
     CheckedResponse,
     parsed,
 )
-from timestep.openai.client_errors import HAS_COMMAND, where
-from timestep.openai.failures import Failures
+from timestep.openai.failures import HAS_COMMAND, Failures, where
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 
 T = TypeVar("T")
@@ -49,24 +47,19 @@ _PIECE = 1 << 20
 
 
 class CheckedClient(httpx2.AsyncClient):
-    """A client whose answers are whole or an error, and whose errors show no secret.
-
-    Args:
-        secret_headers: Headers of every request whose values no error may repeat.
-        places: A POST waits for one of them, and keeps it until its answer is read or closed.
-        key_command: Prints the key of every request, and again when the server refused it.
-        proxy: Every request goes through it.
-        options: As `httpx2.AsyncClient` takes them.
-    """
+    """A client whose answers are whole or an error, and whose errors show no secret."""
 
     def __init__(
         self,
         *,
+        # Headers of every request whose values no error may repeat.
         secret_headers: Mapping[str, str],
+        # A POST waits for one of them, and keeps it until its answer is read or closed.
         places: Places | None = None,
+        # Prints the key of every request, and again when the server refused it.
         key_command: KeyCommand | None = None,
-        proxy: Proxy | None = None,
-        **options: Any,
+        proxy: Proxy | None = None,  # every request goes through it
+        **options: Any,  # as `httpx2.AsyncClient` takes them
     ) -> None:
         super().__init__(trust_env=False, proxy=_as_httpx2(proxy), **options)
         self._through = "" if proxy is None else proxy.through
@@ -249,12 +242,7 @@ async def _split(
 async def _pieces(
     response: httpx2.Response, answer: CheckedResponse, most: int
 ) -> AsyncIterator[bytes]:
-    """The body of *response*, unpacked.
-
-    Raises:
-        BrokenAnswerError: It is longer than *most* bytes, or cannot be unpacked.
-        TransportError: The connection broke.
-    """
+    """The body of *response*, unpacked."""
     size = 0
     async for piece in _unpacked(response, answer):
         size += len(piece)

@@ -30,22 +30,12 @@ _FAILED = {"error", "abort", "insufficient_system_resource"}
 
 
 class Completion:
-    """The first choice of one answer.
-
-    Args:
-        origin: Names the model and host in errors.
-        url: Of the request, for errors.
-
-    Attributes:
-        reason: The finish reason; None until it has come.
-        has_begun: True once a piece held a choice.
-        ignored: What was left out, a phrase each.
-    """
+    """The first choice of one answer."""
 
     def __init__(self, origin: Origin, url: str) -> None:
-        self.reason: str | None = None
-        self.has_begun = False
-        self.ignored: set[str] = set()
+        self.reason: str | None = None  # the finish reason; None until it has come
+        self.has_begun = False  # True once a piece held a choice
+        self.ignored: set[str] = set()  # what was left out, a phrase each
         self._origin = origin
         self._url = url
         self._calls = PendingCalls()

@@ -21,6 +21,7 @@ from agents import (
     OpenAIProvider,
     OpenAIResponsesWebSocketOptions,
 )
+from agents.models import _openai_shared as shared  # pyright: ignore[reportPrivateUsage] - it has setters alone in public
 from agents.models import get_default_model
 from openai import AsyncOpenAI, not_given
 
@@ -32,7 +33,6 @@ from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.openai.sdk_model import with_defaults
-from timestep.openai.told import is_told_responses, is_told_websocket, told_client, told_key
 
 _WHERE = {"api_key", "api_key_command", "base_url", "organization", "project", "websocket_base_url"}
 """The settings that say which server is asked, and as whom."""
@@ -40,51 +40,36 @@ _WHERE = {"api_key", "api_key_command", "base_url", "organization", "project", "
 
 @dataclass(frozen=True, slots=True)
 class OpenAIChoices:
-    """How the SDK's own models are asked. None leaves a choice to the application, as in the SDK.
+    """How the SDK's own models are asked. None leaves a choice to the application, as in the SDK."""
 
-    Attributes:
-        client: A ready client, instead of an endpoint.
-        websocket_base_url: Where the websocket is; where HTTP is when None.
-        use_responses: True for the Responses API, False for Chat Completions.
-        use_websocket: True for the Responses API over a websocket.
-        strict_feature_validation: Refuse what only the Responses API can do.
-        buffer_streamed_tool_calls: Hold tool calls back until the stream ends.
-        agent_registration: The SDK's registration of agents.
-        websocket_options: How the websocket is kept alive.
-    """
-
-    client: AsyncOpenAI | None = None
-    websocket_base_url: str | None = None
-    use_responses: bool | None = None
-    use_websocket: bool | None = None
-    strict_feature_validation: bool = False
-    buffer_streamed_tool_calls: bool = False
+    client: AsyncOpenAI | None = None  # a ready client, instead of an endpoint
+    websocket_base_url: str | None = None  # where the websocket is; where HTTP is when None
+    use_responses: bool | None = None  # True for the Responses API, False for Chat Completions
+    use_websocket: bool | None = None  # True for the Responses API over a websocket
+    strict_feature_validation: bool = False  # refuse what only the Responses API can do
+    buffer_streamed_tool_calls: bool = False  # hold tool calls back until the stream ends
+    # The SDK's registration of agents.
     agent_registration: OpenAIAgentRegistrationConfig | dict[str, Any] | None = None
+    # How the websocket is kept alive.
     websocket_options: OpenAIResponsesWebSocketOptions | None = None
 
 
 class DefaultOpenAIProvider(OpenAIProvider):
-    """The models of OpenAI, or of the server that the application or its settings put in its place.
-
-    Args:
-        endpoint: Where the API is, as settings and variables say.
-        written: The names of the settings that were written for timestep; the others are from
-            variables that the SDK reads too.
-        written_headers: The headers of *endpoint* that were written for timestep.
-        choices: How the SDK's own models are asked.
-        options: How our model for chat completions is asked; None takes the SDK's.
-        defaults: Settings for what a call leaves out.
-    """
+    """The models of OpenAI, or of the server that the application or its settings put in its place."""
 
     def __init__(
         self,
-        endpoint: OpenAIEndpoint,
+        endpoint: OpenAIEndpoint,  # where the API is, as settings and variables say
         *,
+        # The names of the settings that were written for timestep; the others are from variables
+        # that the SDK reads too.
         written: AbstractSet[str] = frozenset(),
+        # The headers of *endpoint* that were written for timestep.
         written_headers: AbstractSet[str] = frozenset(),
-        choices: OpenAIChoices | None = None,
+        choices: OpenAIChoices | None = None,  # how the SDK's own models are asked
+        # How our model for chat completions is asked; None takes the SDK's.
         options: ChatModelOptions | None = None,
-        defaults: ModelDefaults | None = None,
+        defaults: ModelDefaults | None = None,  # settings for what a call leaves out
     ) -> None:
         choices = choices or OpenAIChoices()
         super().__init__(agent_registration=choices.agent_registration)
@@ -213,3 +198,23 @@ def _is_plain(endpoint: OpenAIEndpoint) -> bool:
         organization=endpoint.organization,
         project=endpoint.project,
     )
+
+
+def told_client() -> AsyncOpenAI | None:
+    """Return the client of `agents.set_default_openai_client`."""
+    return shared.get_default_openai_client()
+
+
+def told_key() -> str | None:
+    """Return the key of `agents.set_default_openai_key`."""
+    return shared.get_default_openai_key()
+
+
+def is_told_responses() -> bool:
+    """Return False after ``agents.set_default_openai_api("chat_completions")``."""
+    return shared.get_use_responses_by_default()
+
+
+def is_told_websocket() -> bool:
+    """Return True after ``agents.set_default_openai_responses_transport("websocket")``."""
+    return shared.get_default_openai_responses_transport() == "websocket"

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from timestep.net.flags import check_concurrency
 from timestep.net.headers import check_headers, check_key
 from timestep.net.key_command import KeyCommand
-from timestep.net.reach import USUAL, Reach
 from timestep.net.timeouts import check_seconds
+from timestep.net.tls import USUAL, Reach
 from timestep.net.urls import check_base_url, check_secrets_transport
 
 
@@ -21,35 +21,23 @@ def _checked_concurrency(value: object) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class OpenAIEndpoint:
-    """Where an OpenAI API is, and what every request to it carries. Checked when it is built.
+    """Where an OpenAI API is, and what every request to it carries. Checked when it is built."""
 
-    Attributes:
-        base_url: Up to and without the path of a call, as in ``https://api.groq.com/openai/v1``.
-        query: Fields that every URL carries, as Azure's ``api-version``.
-        timeout: Seconds; the client's own limits when None.
-        max_retries: How many times the client sends a request again that failed in passing.
-        max_concurrency: How many requests the server gets at once from this provider; the others
-            wait their turn. None for any number.
-        allow_insecure: Let a key travel over plain http off this machine.
-        reach: The proxy and the certificates.
-        key_command: Prints the key, instead of *api_key*.
-
-    Raises:
-        ConfigurationError: A value cannot be used, or a key would travel in the clear.
-    """
-
-    base_url: str
+    base_url: str  # up to and without the path of a call, as in `https://api.groq.com/openai/v1`
     api_key: str | None = field(default=None, repr=False)
     organization: str | None = None
     project: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    # Fields that every URL carries, as Azure's `api-version`.
     query: Mapping[str, str] = field(default_factory=dict[str, str])
-    timeout: float | None = None
-    max_retries: int = 2
+    timeout: float | None = None  # seconds; the client's own limits when None
+    max_retries: int = 2  # how many times the client sends a request again that failed in passing
+    # How many requests the server gets at once from this provider; the others wait their turn. None
+    # for any number.
     max_concurrency: int | None = None
-    allow_insecure: bool = False
-    reach: Reach = USUAL
-    key_command: KeyCommand | None = None
+    allow_insecure: bool = False  # let a key travel over plain http off this machine
+    reach: Reach = USUAL  # the proxy and the certificates
+    key_command: KeyCommand | None = None  # prints the key, instead of *api_key*
 
     def __post_init__(self) -> None:
         try:

@@ -1,12 +1,22 @@
-"""The errors of one exchange with a server that speaks OpenAI's API. Pure."""
+"""The errors of failed exchanges with servers that speak OpenAI's API. Pure."""
 
 from typing import Any
 
+import httpx2
+from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
+
 from timestep.errors import BrokenAnswerError, TimestepError
-from timestep.net.connection import CHECK_PROXY, Answer, TransportError
+from timestep.net.connection import CHECK_PROXY, Answer, TransportError, as_cause
+from timestep.net.exchange import failure
+from timestep.net.httpx_errors import httpx_error
 from timestep.net.origin import Origin
+from timestep.net.secrets import secrets_in, secrets_in_url
+from timestep.net.urls import authority
 from timestep.openai.errors import OpenAIConnectionError, OpenAITimeoutError
 from timestep.openai.refusals import status_error
+
+HAS_COMMAND = "timestep.has_command"
+"""The extension of a response whose key a command printed."""
 
 
 class Failures:
@@ -67,3 +77,49 @@ def broken(what: str, origin: Origin) -> BrokenAnswerError:
         f"{origin.host} {what}. Try again; if it happens again, check base_url and the server's log.",
         host=origin.host,
     )
+
+
+def of_both_trees(exc: APIError) -> Exception:
+    """Return the error of both trees for *exc*, which openai's client raised.
+
+    It is *exc* itself if it is one already, if a gateway raised it, or if the tree has no such error.
+    """
+    if isinstance(exc, TimestepError) or type(exc).__module__ != "openai":
+        return exc
+    match exc:
+        case APIStatusError():
+            error = _refusal(exc)
+        case APIConnectionError():
+            error = _failure(exc)
+        case _:
+            return exc
+    return error if isinstance(error, APIError) else exc  # as who asks catches openai's
+
+
+def _failure(exc: APIConnectionError) -> TimestepError:
+    raised = exc.__cause__ or exc
+    if isinstance(exc, APITimeoutError) and not isinstance(raised, httpx2.HTTPError):
+        found = TransportError("first_byte", "the server stayed silent")
+    else:
+        found = httpx_error(raised, httpx2, silent="first_byte")
+    return failure(Failures(*where(exc.request)), found)
+
+
+def _refusal(exc: APIStatusError) -> TimestepError:
+    answer = exc.response
+    error = status_error(
+        answer.status_code,
+        answer.headers,
+        answer.content,
+        *where(exc.request),
+        has_command=HAS_COMMAND in answer.extensions,
+    )
+    error.__cause__ = as_cause(exc)
+    return error
+
+
+def where(request: httpx2.Request) -> tuple[Origin, str]:
+    """Return the host that errors for *request* name, and its URL."""
+    url = str(request.url)
+    secrets = (*secrets_in(request.headers), *secrets_in_url(url))
+    return Origin(None, authority(url), secrets), url

@@ -34,25 +34,18 @@ _ADAPTERS = {
 
 @dataclass(frozen=True)
 class GatewayProvider(ModelProvider):
-    """Models by a gateway's own names, such as ``anthropic/claude-sonnet-4-5``.
+    """Models by a gateway's own names, such as ``anthropic/claude-sonnet-4-5``."""
 
-    Attributes:
-        gateway: ``"litellm"`` or ``"any-llm"``; also the extra that installs it.
-        api_key: The key to send; the gateway's own variables count when unset.
-        base_url: The API to ask; the gateway chooses when unset.
-        defaults: Settings for what a call leaves out.
-        headers: Sent with every request, as far as the gateway's adapter for the vendor sends any.
-        api_version: Azure's version of its API, for LiteLLM.
-        key_command: Prints the key, instead of *api_key*.
-    """
-
-    gateway: str
+    gateway: str  # `"litellm"` or `"any-llm"`; also the extra that installs it
+    # The key to send; the gateway's own variables count when unset.
     api_key: str | None = field(default=None, repr=False)
-    base_url: str | None = None
+    base_url: str | None = None  # the API to ask; the gateway chooses when unset
+    # Settings for what a call leaves out.
     defaults: ModelDefaults = field(default_factory=ModelDefaults)
+    # Sent with every request, as far as the gateway's adapter for the vendor sends any.
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    api_version: str | None = None
-    key_command: KeyCommand | None = None
+    api_version: str | None = None  # Azure's version of its API, for LiteLLM
+    key_command: KeyCommand | None = None  # prints the key, instead of *api_key*
 
     def get_model(self, model_name: str | None) -> Model:
         """Return the model *model_name*.
@@ -101,13 +94,7 @@ class _Key:
 
 
 class _KeyedModel(Model):
-    """A gateway's model whose key a command prints, and prints again when the vendor refuses it.
-
-    Args:
-        model: Its name.
-        made: Makes the gateway's model, for a key.
-        command: Prints the key.
-    """
+    """A gateway's model whose key a command prints, and prints again when the vendor refuses it."""
 
     def __init__(self, model: str, made: Callable[..., Model], command: KeyCommand) -> None:
         self.model = model
@@ -125,11 +112,7 @@ class _KeyedModel(Model):
         return key, model
 
     async def _with_next_key(self, key: _Key, exc: Exception) -> Model:
-        """Return the model with the key after *key*, if *exc* says that the vendor refused that one.
-
-        Raises:
-            Exception: *exc*, for another reason.
-        """
+        """Return the model with the key after *key*, if *exc* says that the vendor refused that one."""
         if getattr(exc, "status_code", None) != 401:  # noqa: PLR2004 - HTTP's own number
             raise exc
         self._command.forget(key.text)

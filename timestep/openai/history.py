@@ -10,6 +10,8 @@ Three things happen to the items of a history, then one to the messages they bec
    does not get it.
 """
 
+import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -50,24 +52,17 @@ _TEXT_FIELDS = (
 """Fields of a content part that are text, or left out."""
 _EXTRAS = ("extra_content", "reasoning_details")
 
+_NINE = re.compile(r"[A-Za-z0-9]{9}")
+_LETTERS = 9
+
 
 class History:
-    """A history ready for the converter.
-
-    Args:
-        items: Text, or the items of the history, oldest first.
-        model: The name of the model that is asked.
-
-    Attributes:
-        items: For the converter.
-        call_ids: The call ids of the history.
-        ignored: What could not be sent as it was, a phrase each.
-    """
+    """A history ready for the converter."""
 
     def __init__(self, items: str | Sequence[Any], model: str) -> None:
         self._model = model
-        self.ignored: list[str] = []
-        self.items: str | list[Item]
+        self.ignored: list[str] = []  # what could not be sent as it was, a phrase each
+        self.items: str | list[Item]  # for the converter
         self._extras: dict[str, Mapping[str, Any]] = {}
         if isinstance(items, str):
             self.items, self.call_ids = items, frozenset[str]()
@@ -84,7 +79,7 @@ class History:
                 self._alone.add(place)
         self._alone.update(pairs.alone())
         self._pairs = pairs
-        self.call_ids = frozenset(pairs.names)
+        self.call_ids = frozenset(pairs.names)  # the call ids of the history
         self.items = [ready for at, item in enumerate(plain) for ready in self._ready(item, at)]
 
     def with_extras(self, messages: list[Item]) -> list[Item]:
@@ -149,11 +144,7 @@ def _as_item(item: Any, index: int) -> Item:
 
 
 def _check(item: Item, place: str) -> None:
-    """Refuse what the converter would send in a wrong shape, or refuse in words that do not help.
-
-    Raises:
-        UnsupportedInputError: With the place of it.
-    """
+    """Refuse what the converter would send in a wrong shape, or refuse in words that do not help."""
     _check_text(item, ("type",), place)
     kind = item.get("type") or ("message" if "role" in item or "content" in item else "")
     if kind == "message" and item.get("role") not in _ROLES:
@@ -253,3 +244,26 @@ def _text(output: object) -> str:
         return str(output)
     parts = [_part(part) for part in cast("Sequence[Any]", output)]
     return "\n".join(str(part.get("text") or f"[{part.get('type')}]") for part in parts)
+
+
+def short_ids(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return *messages* with call ids of nine letters and digits, the only ones that Mistral takes.
+
+    Equal ids stay equal, and ids that have this form already stay as they are.
+    """
+    return [_short_message(message) for message in messages]
+
+
+def _short_message(message: dict[str, Any]) -> dict[str, Any]:
+    if "tool_call_id" in message:
+        return {**message, "tool_call_id": short_id(message["tool_call_id"])}
+    if calls := message.get("tool_calls"):
+        return {**message, "tool_calls": [{**call, "id": short_id(call["id"])} for call in calls]}
+    return message
+
+
+def short_id(call_id: str) -> str:
+    """Return *call_id* as nine letters and digits."""
+    if _NINE.fullmatch(call_id):
+        return call_id
+    return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:_LETTERS]

@@ -21,13 +21,7 @@ _UNAUTHORIZED = 401
 
 
 async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
-    """Return what ``GET /models`` at *endpoint* answers: an ``id`` each, and what the server adds.
-
-    Raises:
-        httpx.TransportError: The server cannot be reached.
-        OpenAIStatusError: It refused.
-        ValueError: The answer is not a list of models; or a proxy or a certificate cannot be used.
-    """
+    """Return what ``GET /models`` at *endpoint* answers: an ``id`` each, and what the server adds."""
     options = httpx_options(endpoint.base_url, endpoint.reach)
     async with httpx.AsyncClient(timeout=endpoint.timeout, **options) as client:
         answer = await _ask(client, endpoint)

@@ -21,15 +21,14 @@ from timestep.errors.retry import retry_advice
 from timestep.net.names import applies_to
 from timestep.net.origin import Origin
 from timestep.net.retries import may_retry
-from timestep.openai.call_ids import short_ids
 from timestep.openai.errors import (
     OpenAIConnectionError,
     OpenAIStatusError,
     OpenAITimeoutError,
 )
-from timestep.openai.extra_body import added_fields
+from timestep.openai.history import short_ids
 from timestep.openai.model_options import ChatModelOptions
-from timestep.openai.request import ChatBody, Json, chat_body
+from timestep.openai.request import ChatBody, Json, added_fields, chat_body
 from timestep.openai.stream import ChatReader
 from timestep.openai.wire import ChatWire
 
@@ -40,25 +39,16 @@ _USAGE_REFUSED = re.compile(r"stream_options|include_usage", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One request and the rules for its answer.
+    """One request and the rules for its answer."""
 
-    Attributes:
-        body: Of ``POST /chat/completions``.
-        headers: Beside the endpoint's own.
-        query: Beside the endpoint's own.
-        rules: How the answer is read.
-        schema: Of the answer, or of a call, for a repair.
-        retries: How many times it may be sent again after a failure that passes.
-        ignored: What was left out, a phrase each.
-    """
-
-    body: Json
-    headers: Mapping[str, str] = field(repr=False)
-    query: Mapping[str, object]
-    rules: Rules
+    body: Json  # of `POST /chat/completions`
+    headers: Mapping[str, str] = field(repr=False)  # beside the endpoint's own
+    query: Mapping[str, object]  # beside the endpoint's own
+    rules: Rules  # how the answer is read
+    # Of the answer, or of a call, for a repair.
     schema: Json = field(default_factory=dict[str, Any])
-    retries: int = 0
-    ignored: tuple[str, ...] = ()
+    retries: int = 0  # how many times it may be sent again after a failure that passes
+    ignored: tuple[str, ...] = ()  # what was left out, a phrase each
 
     @property
     def messages(self) -> list[Any]:
@@ -79,21 +69,15 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
     """One model of a server that speaks chat completions.
 
     The wire always streams; a server that answers whole is read all the same.
-
-    Args:
-        model: The name the server knows the model by.
-        wire: The connections to the server.
-        options: How the model is asked.
-        settings: For what a call leaves out.
     """
 
     def __init__(
         self,
-        model: str,
-        wire: ChatWire,
-        options: ChatModelOptions | None = None,
+        model: str,  # the name the server knows the model by
+        wire: ChatWire,  # the connections to the server
+        options: ChatModelOptions | None = None,  # how the model is asked
         *,
-        settings: ModelSettings | None = None,
+        settings: ModelSettings | None = None,  # for what a call leaves out
     ) -> None:
         self._options = options or ChatModelOptions()
         super().__init__(
@@ -179,7 +163,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         self, request: ChatRequest, reply: Reply, call: ModelCall, span: GenerationSpan
     ) -> AsyncGenerator[Events]:
         exchange = self._wire.exchange(request.body, request.headers, request.query, reply.origin)
-        keep_bytes(span, call.tracing, exchange)
+        keep_bytes(span, call.tracing, exchange.keep_bytes)
         reader = ChatReader(reply.origin, exchange.request.url.partition("?")[0])
         try:
             async for piece in exchange:

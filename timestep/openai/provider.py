@@ -108,30 +108,24 @@ _DEFAULTS = ChatModelOptions()
 
 
 class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
-    """The models of one OpenAI API. It opens nothing early, and has one client per event loop.
-
-    Args:
-        endpoint: Where the API is.
-        use_responses: True for the Responses API, False for Chat Completions; None leaves it to
-            the SDK's default.
-        options: How our model for chat completions is asked; None takes the SDK's model. OpenAI
-            itself and the Responses API are always the SDK's.
-        strict_feature_validation: Make the SDK's model for chat completions refuse what only the
-            Responses API can do.
-        buffer_streamed_tool_calls: Take the SDK's model for chat completions, and make it hold tool
-            calls back until the stream ends.
-        defaults: Settings for what a call leaves out.
-    """
+    """The models of one OpenAI API. It opens nothing early, and has one client per event loop."""
 
     def __init__(
         self,
-        endpoint: OpenAIEndpoint,
+        endpoint: OpenAIEndpoint,  # where the API is
         *,
+        # True for the Responses API, False for Chat Completions; None leaves it to the SDK's
+        # default.
         use_responses: bool | None = None,
+        # How our model for chat completions is asked; None takes the SDK's model. OpenAI itself and
+        # the Responses API are always the SDK's.
         options: ChatModelOptions | None = _DEFAULTS,
+        # Make the SDK's model for chat completions refuse what only the Responses API can do.
         strict_feature_validation: bool = False,
+        # Take the SDK's model for chat completions, and make it hold tool calls back until the
+        # stream ends.
         buffer_streamed_tool_calls: bool = False,
-        defaults: ModelDefaults | None = None,
+        defaults: ModelDefaults | None = None,  # settings for what a call leaves out
     ) -> None:
         super().__init__(use_responses=use_responses)
         self._endpoint = endpoint

@@ -33,11 +33,7 @@ class ReasoningDetails:
         self._open: dict[tuple[str, int], dict[str, Any]] = {}
 
     def add(self, pieces: object) -> None:
-        """Add the value of one delta; what is not a list of objects is left out.
-
-        Raises:
-            WrongShape: It begins one entry too many.
-        """
+        """Add the value of one delta; what is not a list of objects is left out."""
         if isinstance(pieces, list):
             for piece in map(mapping, cast("list[object]", pieces)):
                 if piece:

@@ -10,7 +10,7 @@ Source: openai-agents 0.24.0 ``models/openai_chatcompletions.py`` (``_fetch_resp
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias, cast
 
 from agents import ModelSettings, TResponseInputItem, UserError
@@ -20,7 +20,6 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 
 from timestep.answer.calling import ModelCall
 from timestep.errors import UnsupportedInputError
-from timestep.openai.extra_body import fields_of
 from timestep.openai.history import History
 
 Json: TypeAlias = dict[str, Any]
@@ -51,38 +50,30 @@ _EXTRA_ARGS = CompletionCreateParamsBase.__annotations__.keys() - {
 }
 """The keywords of openai's ``chat.completions.create`` that go into the body."""
 
+_ALWAYS_SAID = {"model", "messages", "input", "instructions", "tools", "stream"}
+_ALSO_CALLED = {
+    "max_tokens": ("max_completion_tokens", "max_output_tokens"),
+    "reasoning": ("reasoning_effort",),
+    "response_include": ("include",),
+}
+"""Settings that have another name in a body."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatBody:
-    """One request.
+    """One request."""
 
-    Attributes:
-        body: The JSON object.
-        headers: Headers of this request alone, which win over the endpoint's.
-        query: Fields for the URL of this request alone.
-        ignored: What the API has no place for, a phrase each.
-        call_ids: The call ids of the history.
-    """
-
-    body: Json
+    body: Json  # the JSON object
+    # Headers of this request alone, which win over the endpoint's.
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    # Fields for the URL of this request alone.
     query: Mapping[str, object] = field(default_factory=dict[str, object])
-    ignored: tuple[str, ...] = ()
-    call_ids: frozenset[str] = frozenset()
+    ignored: tuple[str, ...] = ()  # what the API has no place for, a phrase each
+    call_ids: frozenset[str] = frozenset()  # the call ids of the history
 
 
 def chat_body(ask: ModelCall, *, model: str, base_url: str, include_usage: bool = True) -> ChatBody:
-    """The request that puts *ask* to *model*.
-
-    Args:
-        ask: The question.
-        model: The name the server knows the model by.
-        base_url: Decides which thinking the SDK's converter sends back.
-        include_usage: Asks for token counts where the settings do not say.
-
-    Raises:
-        UnsupportedInputError: An item, a tool or a setting cannot be sent.
-    """
+    """The request that puts *ask* to *model*."""
     settings = ask.settings
     try:
         history = History(ask.input, model)
@@ -184,3 +175,22 @@ def _plain(value: Any) -> Any:
             return [_plain(below) for below in cast("Iterable[Any]", value)]
         case _:
             return value
+
+
+def added_fields(extra_body: Mapping[str, Any], settings: ModelSettings) -> Mapping[str, Any]:
+    """Return the fields of *extra_body* about which a call with *settings* says nothing."""
+    if not extra_body:
+        return extra_body
+    named = {field.name for field in fields(settings) if getattr(settings, field.name) is not None}
+    others = {other for name in named for other in _ALSO_CALLED.get(name, ())}
+    said = _ALWAYS_SAID | named | others | (settings.extra_args or {}).keys()
+    return {name: value for name, value in extra_body.items() if name not in said}
+
+
+def fields_of(value: object, name: str) -> dict[str, Any]:
+    """Return *value* of the setting *name*, which must be a mapping; empty for None."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UnsupportedInputError(f"{name} is {type(value).__name__}; pass a dict.")
+    return dict(cast("Mapping[str, Any]", value))

@@ -9,7 +9,7 @@ from openai import Omit
 
 from timestep.answer.defaults import DefaultedModel, ModelDefaults
 from timestep.net.encoding import encode
-from timestep.openai.extra_body import added_fields, fields_of
+from timestep.openai.request import added_fields, fields_of
 from timestep.openai.whole_calls import with_whole_calls
 
 _NOT_SENT = {"timeout"}
@@ -29,13 +29,7 @@ def with_defaults(model: Model, name: str | None, defaults: ModelDefaults) -> Mo
 
 
 class _SdkModel(DefaultedModel):
-    """*asked*, with *settings* and fields of the body where a call leaves them out.
-
-    Args:
-        asked: The SDK's model.
-        settings: The defaults; those of a call win, one by one.
-        extra_body: Fields of every request; those of a call's ``extra_body`` win, one by one.
-    """
+    """*asked*, with *settings* and fields of the body where a call leaves them out."""
 
     def __init__(
         self, asked: Model, settings: ModelSettings, extra_body: Mapping[str, Any]
@@ -53,11 +47,7 @@ class _SdkModel(DefaultedModel):
 
 
 def _checked(value: object, name: str) -> Mapping[str, Any]:
-    """Return *value* of the setting *name*; an empty mapping for None.
-
-    Raises:
-        UnsupportedInputError: It is not a mapping, or JSON cannot say what it holds.
-    """
+    """Return *value* of the setting *name*; an empty mapping for None."""
     found = fields_of(value, name)
     sent = {k: v for k, v in found.items() if k not in _NOT_SENT and not isinstance(v, Omit)}
     encode({name: sent})

@@ -34,10 +34,6 @@ class EventSplitter:
 
     Args:
         longest: How many bytes an event or a document may have.
-
-    Attributes:
-        document: The body so far, if it is no stream of events; else None.
-        excess: What the body has too many of, by `timestep.net.limits`; nothing is read after it.
     """
 
     __slots__ = (
@@ -58,6 +54,7 @@ class EventSplitter:
         self._longest = longest
         self._begin: bytes | None = b""  # while these bytes may become a byte order mark
         self._is_unread = True
+        # The body so far, if it is no stream of events; else None.
         self.document: bytearray | None = None
         self._lines = LineSplitter()
         self._data: list[bytes] = []
@@ -65,6 +62,7 @@ class EventSplitter:
         self._name = ""
         self._after_cr = False
         self._idle_lines = 0  # that belong to no event
+        # What the body has too many of, by `timestep.net.limits`; nothing is read after it.
         self.excess = ""
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:

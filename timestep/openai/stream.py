@@ -25,10 +25,6 @@ class ChatReader:
 
     Something that is not part of an answer becomes a `Failure`, so that the chunks before it are not
     lost.
-
-    Args:
-        origin: Names the model and host in errors.
-        url: Of the request, for errors.
     """
 
     def __init__(self, origin: Origin, url: str) -> None:

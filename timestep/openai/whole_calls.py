@@ -20,15 +20,14 @@ from pydantic import ValidationError
 from timestep.answer.chunks import Call, Chunk
 from timestep.answer.outcome import refuse_cut_calls
 from timestep.errors import BrokenAnswerError, UnsupportedInputError
-from timestep.net.causes import as_cause
+from timestep.net.connection import as_cause
 from timestep.net.exchange import failure
 from timestep.net.foreign import entries, mapping
 from timestep.net.httpx_errors import httpx_error
 from timestep.net.origin import Origin
 from timestep.net.urls import authority
-from timestep.openai.client_errors import of_both_trees
 from timestep.openai.completion import Completion
-from timestep.openai.failures import Failures, broken
+from timestep.openai.failures import Failures, broken, of_both_trees
 
 _FETCHES = ("_fetch_response", "_fetch_chat_response", "_fetch_responses_response")
 _ODD = (AttributeError, LookupError, TypeError, ValueError)
@@ -62,11 +61,7 @@ def with_whole_calls(model: ModelT) -> ModelT:
 
 
 def refuse_half(response: Mapping[str, Any], host: str) -> None:
-    """Refuse the calls of *response*, which ended as completed, if it says that it was cut.
-
-    Raises:
-        ModelOutputError: The calls may be half.
-    """
+    """Refuse the calls of *response*, which ended as completed, if it says that it was cut."""
     calls = [item for item in entries(response.get("output")) if item.get("type") in _CALLS]
     details = mapping(response.get("incomplete_details"))
     is_cut = response.get("status") == "incomplete" or bool(details)

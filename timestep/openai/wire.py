@@ -28,11 +28,7 @@ _MOVED = {307, 308}
 
 
 class ChatWire:
-    """The connections to one endpoint, usable from any event loop.
-
-    Args:
-        endpoint: Where, and what every request carries.
-    """
+    """The connections to one endpoint, usable from any event loop."""
 
     def __init__(self, endpoint: OpenAIEndpoint) -> None:
         self.endpoint = endpoint

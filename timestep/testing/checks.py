@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from timestep.net.durations import check_keep_alive
+from timestep.net.flags import check_keep_alive
 from timestep.net.options import BOOLEANS, FLOATS, INTEGERS
 from timestep.testing import godecode as go
 from timestep.testing import gojson

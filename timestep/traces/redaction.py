@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, cast
 
-from timestep.net.patterns import check_pattern
+from timestep.net.flags import check_pattern
 from timestep.net.secrets import KEY_BOUNDARY, KEY_PATTERNS, OLLAMA_KEY, masker
 from timestep.traces.records import Event, Exchange, SpanEnded, SpanStarted, TraceStarted
 

@@ -13,6 +13,5 @@ The steps, in their order:
 
 Afterwards, when the server or the model did not do as asked:
 
-- `relax`: the server refused the ``format``; ask without the constraint.
-- `repair`: the answer does not match; ask for it again.
+- `again`: the server refused the ``format``, or the answer does not match; what to ask instead.
 """

@@ -45,11 +45,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def to_json(value: Any, where: str) -> str:
-    """Return *value* as JSON text.
-
-    Raises:
-        UnsupportedInputError: It cannot be written as JSON; *where* names it.
-    """
+    """Return *value* as JSON text."""
     try:
         return json.dumps(value, ensure_ascii=False, default=str)
     except (TypeError, ValueError, RecursionError) as exc:

@@ -1,12 +1,14 @@
 """The content of input items: text, images and audio. Pure."""
 
+import base64
+import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard, cast
+from urllib.parse import unquote
 
 from pydantic import BaseModel
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.request.images import Fetched, audio_to_base64, image_to_base64, is_remote
 
 Item = Mapping[str, Any]
 Medium = tuple[str, str]
@@ -16,13 +18,12 @@ _TEXT_PARTS = frozenset({"input_text", "output_text", "text", "refusal", "summar
 _IMAGE_PARTS = frozenset({"input_image", "image_url", "computer_screenshot"})
 _PARTS = _TEXT_PARTS | _IMAGE_PARTS | {"input_audio", "input_file"}
 
+Fetched = Mapping[str, bytes]
+"""The bytes of remote images, by URL, fetched beforehand where that is allowed."""
+
 
 def as_items(items: Any) -> Sequence[Item]:
-    """Return *items* as mappings; text is a message of the user.
-
-    Raises:
-        UnsupportedInputError: They are not input items.
-    """
+    """Return *items* as mappings; text is a message of the user."""
     if isinstance(items, str):
         return [{"role": "user", "content": items}]
     if not isinstance(items, Sequence):
@@ -39,18 +40,7 @@ def as_items(items: Any) -> Sequence[Item]:
 def read_content(
     content: Any, index: int, name: str, fetched: Fetched, *, joint: str = "\n"
 ) -> tuple[str, list[Medium]]:
-    """Return the text and the media of *content*, which is text, a part or a list of parts.
-
-    Args:
-        content: Of an item.
-        index: The item's, which names it in errors.
-        name: Of the item's field.
-        fetched: The remote images, by URL.
-        joint: Comes between two texts.
-
-    Raises:
-        UnsupportedInputError: A part is something that Ollama cannot take.
-    """
+    """Return the text and the media of *content*, which is text, a part or a list of parts."""
     if isinstance(content, str):
         return content, []
     where = f"input[{index}].{name}"
@@ -104,11 +94,7 @@ def _read_image(part: Item, where: str, fetched: Fetched) -> str:
 
 
 def remote_images(items: str | Sequence[Any]) -> list[str]:
-    """Return the URLs of remote images among *items*, each once, in order.
-
-    Raises:
-        UnsupportedInputError: *items* are not input items.
-    """
+    """Return the URLs of remote images among *items*, each once, in order."""
     urls = [
         _image_url(part)
         for item in as_items(items)
@@ -161,3 +147,54 @@ def text_of(part: Item) -> str:
 def _image_url(part: Item) -> Any:
     url = part.get("image_url")
     return url.get("url") if is_object(url) else url
+
+
+def image_to_base64(source: str, *, where: str, fetched: Fetched) -> str:
+    """Return the image in *source*: a data URL, base64 text, or a URL among the *fetched*."""
+    if source[:5].lower() == "data:":
+        return _from_data_url(source, where)
+    if is_remote(source):
+        if source in fetched:
+            return base64.b64encode(fetched[source]).decode("ascii")
+        raise UnsupportedInputError(
+            f"{where} is a remote image, and Ollama does not fetch images. Send the bytes as a data URL "
+            "(data:image/png;base64,…), or set allow_remote_images=True to have timestep fetch it."
+        )
+    return _checked(source, where, "neither a data URL nor base64; a file is never read, send its")
+
+
+def audio_to_base64(data: str, *, where: str) -> str:
+    """Return the audio in *data* as the base64 that Ollama takes."""
+    return _checked(data, where, "not base64; send the")
+
+
+def is_remote(source: str) -> bool:
+    """Return True when *source* is an http or https URL."""
+    return source[:8].lower().startswith(("http://", "https://"))
+
+
+def _from_data_url(url: str, where: str) -> str:
+    head, comma, data = url.partition(",")
+    if not comma or not head.lower().endswith(";base64"):
+        raise UnsupportedInputError(
+            f"{where} is a data URL without base64; write data:image/png;base64,…"
+        )
+    kind = head[len("data:") :].split(";")[0].lower()
+    if kind and not kind.startswith(("image/", "audio/", "application/octet-stream")):
+        raise UnsupportedInputError(
+            f"{where} holds {kind}; Ollama takes images and audio. Send documents as text."
+        )
+    return _checked(unquote(data), where, "a data URL whose base64 is damaged; send the")
+
+
+def _checked(text: str, where: str, problem: str) -> str:
+    compact = "".join(text.split())
+    padded = compact + "=" * (-len(compact) % 4)
+    alphabet = padded.replace("-", "+").replace("_", "/")
+    try:
+        decoded = base64.b64decode(alphabet, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise UnsupportedInputError(f"{where} is {problem} bytes as base64.") from exc
+    if not decoded:
+        raise UnsupportedInputError(f"{where} is empty; leave it out or send the bytes as base64.")
+    return base64.b64encode(decoded).decode("ascii")

@@ -47,10 +47,6 @@ async def fetch_images(
 ) -> dict[str, bytes]:
     """Return the bytes behind *urls*, by URL.
 
-    Args:
-        urls: Of http or https.
-        allow: True for the addresses that may be connected to.
-
     Raises:
         UnsupportedInputError: One cannot be had: its address is not allowed, it redirects, is no
             image, too large or too slow. The message names it without query and credentials.

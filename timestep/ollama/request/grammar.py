@@ -33,7 +33,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-from timestep.ollama.request.definitions import References
 from timestep.ollama.request.merge import Merging, join_path
 from timestep.ollama.request.patterns import to_grammar
 from timestep.ollama.request.refs import (
@@ -41,6 +40,7 @@ from timestep.ollama.request.refs import (
     DEFINITIONS,
     MAX_DEPTH,
     Inliner,
+    References,
     Schema,
     resolve,
 )
@@ -70,15 +70,10 @@ _READ: frozenset[str] = frozenset({"type"}).union(*_OF_TYPE.values())
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A schema for ``format``.
+    """A schema for ``format``."""
 
-    Attributes:
-        schema: What the server enforces.
-        losses: Paths and keywords that it does not enforce, such as ``code: pattern``.
-    """
-
-    schema: Schema
-    losses: tuple[str, ...]
+    schema: Schema  # what the server enforces
+    losses: tuple[str, ...]  # paths and keywords that it does not enforce, such as `code: pattern`
 
 
 def to_format(schema: Any) -> Format:
@@ -125,18 +120,12 @@ class FormatWriter:
 
 @dataclass(slots=True)
 class _Conversion:
-    """Converts the schemas of one document.
+    """Converts the schemas of one document."""
 
-    Attributes:
-        root: The document, in which references point.
-        references: Its references, as definitions of the format.
-        depth: How many schemas are around the current one.
-    """
-
-    root: Any
-    references: References
+    root: Any  # the document, in which references point
+    references: References  # its references, as definitions of the format
     merging: Merging
-    depth: int = 0
+    depth: int = 0  # how many schemas are around the current one
 
     def define(self) -> None:
         """Convert the definitions that were referred to, and those that they refer to."""

@@ -10,14 +10,10 @@ from timestep.ollama.request.refs import ANNOTATIONS, Inliner, Schema
 
 @dataclass(slots=True)
 class Merging:
-    """Merges the schemas of one document, and lists what it loses.
+    """Merges the schemas of one document, and lists what it loses."""
 
-    Attributes:
-        inline: Opens the references of the document.
-        losses: Paths and keywords that the result no longer enforces.
-    """
-
-    inline: Inliner
+    inline: Inliner  # opens the references of the document
+    # Paths and keywords that the result no longer enforces.
     losses: list[str] = field(default_factory=list[str])
 
     def lose(self, path: str, keyword: str) -> None:

@@ -20,6 +20,7 @@ from timestep.answer.told import told_item, told_result, work_of
 from timestep.errors import UnsupportedInputError
 from timestep.ollama.request.arguments import decode_arguments, to_json
 from timestep.ollama.request.content import (
+    Fetched,
     Item,
     Medium,
     as_items,
@@ -30,7 +31,6 @@ from timestep.ollama.request.content import (
     read_content,
     text_of,
 )
-from timestep.ollama.request.images import Fetched
 
 Message = dict[str, Any]
 
@@ -39,37 +39,24 @@ _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "develop
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Messages, ready for the request body.
+    """Messages, ready for the request body."""
 
-    Attributes:
-        messages: Oldest first.
-        call_ids: Every call id of the history; a new call must not reuse one.
-        media: The capabilities that its images and audio need: ``vision``, ``audio``.
-        ignored: What could not be sent as it is, one phrase each, for a warning.
-        notes: What was left out by convention, one phrase each, for the span.
-    """
-
-    messages: list[Message]
-    call_ids: frozenset[str]
-    media: frozenset[str]
-    ignored: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    messages: list[Message]  # oldest first
+    call_ids: frozenset[str]  # every call id of the history; a new call must not reuse one
+    media: frozenset[str]  # the capabilities that its images and audio need: `vision`, `audio`
+    ignored: tuple[str, ...] = ()  # what could not be sent as it is, one phrase each, for a warning
+    notes: tuple[str, ...] = ()  # what was left out by convention, one phrase each, for the span
 
 
 def build_conversation(
+    # Text, or Responses input items, oldest first; items of any other model are fine.
     items: str | Sequence[Any],
     *,
-    model: str,
-    instructions: str | None = None,
-    fetched: Fetched | None = None,
+    model: str,  # reasoning is replayed only when this model wrote it
+    instructions: str | None = None,  # the system prompt
+    fetched: Fetched | None = None,  # the bytes of remote images by URL, where those are allowed
 ) -> Conversation:
     """Return the conversation that *items* describe, *instructions* first.
-
-    Args:
-        items: Text, or Responses input items, oldest first; items of any other model are fine.
-        model: Reasoning is replayed only when this model wrote it.
-        instructions: The system prompt.
-        fetched: The bytes of remote images by URL, where those are allowed.
 
     Raises:
         UnsupportedInputError: An item holds what no Ollama model takes; the message names its place.

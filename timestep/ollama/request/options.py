@@ -12,10 +12,10 @@ from typing import Any, cast
 from agents import ModelSettings
 
 from timestep.errors import UnsupportedInputError
-from timestep.net.durations import check_keep_alive
+from timestep.net.flags import check_keep_alive
 from timestep.net.headers import check_header
 from timestep.net.options import OPTION_NAMES, check_options, named_options, unknown_options
-from timestep.ollama.model_options import OllamaModelOptions
+from timestep.ollama.model_options import OllamaModelOptions, refused
 
 Json = dict[str, Any]
 
@@ -90,10 +90,8 @@ def _options(model: OllamaModelOptions, fields: RequestFields) -> None:
     """Merge the options of the settings, which nothing has checked yet, over the model's."""
     merged = dict(model.options)
     if asked := fields.options:
-        try:
+        with refused(UnsupportedInputError):
             merged |= {**asked, **check_options(asked)}
-        except ValueError as exc:
-            raise UnsupportedInputError(f"{exc}.") from exc
     fields.options = {name: value for name, value in merged.items() if value is not None}
     fields.ignored += unknown_options(fields.options)
 
@@ -156,10 +154,8 @@ def _extra_headers(settings: ModelSettings, fields: RequestFields) -> None:
     for name, value in (settings.extra_headers or {}).items():
         if not isinstance(value, str):
             continue  # the SDK's Omit, and there is nothing to omit
-        try:
+        with refused(UnsupportedInputError, "extra_headers: "):
             check_header(name, value)
-        except ValueError as exc:
-            raise UnsupportedInputError(f"extra_headers: {exc}.") from exc
         fields.headers[name] = value
 
 
@@ -190,13 +186,11 @@ def _extra_body(settings: ModelSettings, fields: RequestFields) -> None:
 def _has_own_form(name: str, value: Any, fields: RequestFields) -> bool:
     """Put a value that Ollama takes in one form only into *fields*; False for other names."""
     if name in {"options", "keep_alive"}:
-        try:
+        with refused(UnsupportedInputError, f"{name}: "):
             if name == "options":
                 fields.options.update(named_options(value))
             else:
                 fields.top_level[name] = check_keep_alive(value)
-        except ValueError as exc:
-            raise UnsupportedInputError(f"{name}: {exc}.") from exc
     elif name == "think":
         fields.top_level[name] = _checked_think(value, "think")
     else:

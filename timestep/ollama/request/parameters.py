@@ -69,21 +69,14 @@ _READ_TOGETHER = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ToolParameters:
-    """A tool's parameters as the server keeps them.
+    """A tool's parameters as the server keeps them."""
 
-    Attributes:
-        schema: Always an object schema with ``properties``.
-        notes: What only words can say about the whole; belongs to the tool's description.
-        losses: Paths and keywords the schema no longer enforces, such as
-            ``properties.age: minimum``. What is well-formed also stands in words, except that an
-            object is closed.
-        foreign: References whose target is not in the schema.
-    """
-
-    schema: Schema
-    notes: str
+    schema: Schema  # always an object schema with `properties`
+    notes: str  # what only words can say about the whole; belongs to the tool's description
+    # Paths and keywords the schema no longer enforces, such as `properties.age: minimum`. What is
+    # well-formed also stands in words, except that an object is closed.
     losses: tuple[str, ...]
-    foreign: tuple[str, ...]
+    foreign: tuple[str, ...]  # references whose target is not in the schema
 
 
 def narrow_parameters(schema: Any) -> ToolParameters:

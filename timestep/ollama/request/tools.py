@@ -23,23 +23,16 @@ _LONGEST_REF = 100
 
 @dataclass(frozen=True, slots=True)
 class FunctionTool:
-    """One function the model may call.
+    """One function the model may call."""
 
-    Attributes:
-        name: What the model calls it.
-        description: With what the schema cannot say to Ollama added in words.
-        source: The schema as the agent declared it.
-        wire: The tool as it goes into the request.
-        note: What the server does not enforce of the schema, for the span; empty when it enforces
-            everything.
-        ignored: What was left out of the schema and deserves a warning, a phrase each.
-    """
-
-    name: str
-    description: str
-    source: Mapping[str, Any]
-    wire: Schema
+    name: str  # what the model calls it
+    description: str  # with what the schema cannot say to Ollama added in words
+    source: Mapping[str, Any]  # the schema as the agent declared it
+    wire: Schema  # the tool as it goes into the request
+    # What the server does not enforce of the schema, for the span; empty when it enforces
+    # everything.
     note: str
+    # What was left out of the schema and deserves a warning, a phrase each.
     ignored: tuple[str, ...] = ()
 
     def call_schema(self) -> Schema:
@@ -72,11 +65,7 @@ class ToolConversion:
     def convert(
         self, tools: Sequence[Tool], handoffs: Sequence[Handoff[Any, Any]]
     ) -> list[FunctionTool]:
-        """Return *tools*, then *handoffs*, converted, in their order.
-
-        Raises:
-            UnsupportedInputError: A tool runs at OpenAI, or needs the Responses API.
-        """
+        """Return *tools*, then *handoffs*, converted, in their order."""
         return [self._one(tool) for tool in (*tools, *handoffs)]
 
     def _one(self, tool: Any) -> FunctionTool:

@@ -1,20 +1,24 @@
-"""A request whose ``format`` the server could not make a grammar of: what to ask instead. Pure.
+"""What to ask instead, when the server or the model did not do as asked. Pure.
 
-`grammar` sends nothing that the llama.cpp of today refuses. Another version may refuse more, so
-such a request is asked once more without the constraint that the server's words are about.
+`repair` asks for an answer that fits. `grammar` sends nothing that the llama.cpp of today refuses, but
+another version may refuse more. Such a request is asked once more `without_constraint`, the one that
+the server's words are about.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from timestep.answer.told import told_output, with_instructions
+from timestep.answer.rules import Reading, Repair
+from timestep.answer.told import Message, told_output, told_repair, with_instructions
 from timestep.errors import OllamaError, OllamaStatusError
 from timestep.ollama.request.build import ChatRequest
+from timestep.ollama.request.grammar import to_format
 from timestep.ollama.request.merge import join_path
 from timestep.ollama.request.refs import Schema
+from timestep.ollama.request.tools import calls_format, calls_schema
 from timestep.ollama.request.types import ALL_TYPES
 
 _REFUSED = re.compile(
@@ -40,6 +44,37 @@ _LIMITS = frozenset(
 _SHOWN = 5
 _IN_LISTS = ("anyOf", "oneOf", "prefixItems")
 _IN_MAPS = ("properties", "$defs")
+_BELOW = ("items", "additionalProperties")
+
+
+def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
+    """Return the request that asks once more, after the answer to *request* was *bad*.
+
+    The answer is in the history with what is wrong with it, the shape is enforced by ``format``,
+    and no tool is offered that could get in its way. ``think`` stays as it was, because servers
+    from 0.17 to 0.20 ignore ``format`` beside ``think: false``.
+    """
+    rules = request.rules
+    if bad.wants_call:
+        schema, enforced = calls_schema(request.tools), calls_format(request.tools)
+    else:
+        schema = {} if rules.output is None else rules.output.json_schema()
+        enforced = to_format(schema)
+    body = {key: value for key, value in request.body.items() if key != "tools"}
+    messages: list[Message] = list(body["messages"])
+    if bad.answer:
+        messages.append({"role": "assistant", "content": bad.answer})
+    messages.append({"role": "user", "content": told_repair(bad, rules.tools, schema)})
+    body |= {"messages": messages, "format": enforced.schema}
+    again = replace(
+        rules,
+        reading=Reading.HELD,
+        must_call=bad.wants_call,
+        is_emulated=False,
+        repairs=rules.repairs - 1,
+        is_repair=True,
+    )
+    return replace(request, body=body, rules=again, left_out=())
 
 
 def is_refused_format(error: OllamaError) -> bool:
@@ -52,11 +87,10 @@ def without_constraint(request: ChatRequest, error: OllamaStatusError) -> ChatRe
     schema = request.body.get("format")
     if request.left_out or not isinstance(schema, Mapping):
         return None
-    source = cast("Schema", schema)
-    named = _named(source, error.server_message)
+    named: list[str] = []
+    body = {**request.body, "format": _relaxed(schema, error.server_message, "", named)}
     if not named:
         return None
-    body: dict[str, Any] = {**request.body, "format": _relaxed(source, error.server_message)}
     if request.rules.output is not None and not request.rules.is_repair:
         # The grammar no longer says all of it, so words do.
         words = told_output(request.rules.output)
@@ -66,8 +100,8 @@ def without_constraint(request: ChatRequest, error: OllamaStatusError) -> ChatRe
 
 def refused_format_error(request: ChatRequest, error: OllamaStatusError) -> OllamaStatusError:
     """Return *error* with the fields of the schema that it may be about."""
-    schema = request.body.get("format")
-    named = _named(schema, error.server_message)
+    named: list[str] = []
+    _relaxed(request.body.get("format"), error.server_message, "", named)
     where = f"It is about {_listed(named)}. " if named else ""
     if request.left_out:
         where += f"Leaving out {_listed(request.left_out)} did not help. "
@@ -88,36 +122,30 @@ def _listed(fields: Sequence[str]) -> str:
     return ", ".join([*fields[:_SHOWN], *([f"{more} more"] if more > 0 else [])])
 
 
-def _named(schema: object, words: str) -> list[str]:
-    """Return the places in *schema* that *words* are about, such as ``code: pattern``.
+def _relaxed(schema: Any, words: str, path: str, left_out: list[str]) -> Any:
+    """Return *schema* without the keywords that *words* are about, and list them in *left_out*.
 
     The caller may have written *schema*, so any part of it may be of a wrong type.
     """
-    return [
-        f"{path or 'the root'}: {key}"
-        for path, node in _nodes(schema, "")
-        for key in node
-        if _is_meant(node, key, words)
-    ]
-
-
-def _relaxed(schema: Any, words: str) -> Any:
-    """Return *schema* without the keywords that *words* are about."""
     if not isinstance(schema, Mapping):
         return schema
-    source = cast("Schema", schema)
-    kept: dict[str, Any] = {
-        key: value for key, value in source.items() if not _is_meant(source, key, words)
-    }
-    for key in _IN_LISTS:
-        if isinstance(kept.get(key), list):
-            kept[key] = [_relaxed(part, words) for part in kept[key]]
-    for key in _IN_MAPS:
-        if isinstance(kept.get(key), Mapping):
-            kept[key] = {name: _relaxed(part, words) for name, part in kept[key].items()}
-    for key in ("items", "additionalProperties"):
-        if isinstance(kept.get(key), Mapping):
-            kept[key] = _relaxed(kept[key], words)
+    node = cast("Schema", schema)
+    kept = {key: value for key, value in node.items() if not _is_meant(node, key, words)}
+    left_out += [f"{path or 'the root'}: {key}" for key in node if key not in kept]
+    for key, below in kept.items():
+        here = join_path(path, key)
+        if key in _IN_LISTS and isinstance(below, list):
+            kept[key] = [
+                _relaxed(part, words, f"{here}[{index}]", left_out)
+                for index, part in enumerate(cast("list[Any]", below))
+            ]
+        elif key in _IN_MAPS and isinstance(below, Mapping):
+            kept[key] = {
+                name: _relaxed(part, words, join_path(path, str(name)), left_out)
+                for name, part in cast("Schema", below).items()
+            }
+        elif key in _BELOW:
+            kept[key] = _relaxed(below, words, here, left_out)
     # The server takes an empty schema for that of an object.
     return kept or {"type": list(ALL_TYPES)}
 
@@ -137,20 +165,3 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return None
-
-
-def _nodes(schema: object, path: str) -> Iterator[tuple[str, Schema]]:
-    if not isinstance(schema, Mapping):
-        return
-    node = cast("Schema", schema)
-    yield path, node
-    for key in _IN_LISTS:
-        parts = node.get(key)
-        for index, part in enumerate(cast("list[Any]", parts) if isinstance(parts, list) else []):
-            yield from _nodes(part, join_path(path, f"{key}[{index}]"))
-    for key in _IN_MAPS:
-        named = node.get(key)
-        for name, part in cast("Schema", named).items() if isinstance(named, Mapping) else ():
-            yield from _nodes(part, join_path(path, str(name)))
-    for key in ("items", "additionalProperties"):
-        yield from _nodes(node.get(key), join_path(path, key))
