@@ -98,11 +98,7 @@ def targets(target: str | Sequence[str]) -> list[str]:
 
 
 def check_target(given: object) -> str | list[str]:
-    """Return *given* without spaces around it, if it names a model or lists several.
-
-    Raises:
-        ValueError: It is not text and not a list of texts, or a name is missing.
-    """
+    """Return *given* without spaces around it, if it names a model or lists several."""
     target = split_commas(given)
     if isinstance(target, str):
         return _check_name(target)
@@ -115,11 +111,7 @@ def check_target(given: object) -> str | list[str]:
 
 
 def check_alias_target(given: object) -> str | list[str]:
-    """Return the names that an alias stands for, where *given* may be a table with ``model``.
-
-    Raises:
-        ValueError: It names no model, or is a table with other keys than ``model`` and ``settings``.
-    """
+    """Return the names that an alias stands for, where *given* may be a table with ``model``."""
     if not isinstance(given, Mapping):
         return check_target(given)
     table = cast("Mapping[object, object]", given)
@@ -131,11 +123,7 @@ def check_alias_target(given: object) -> str | list[str]:
 
 
 def check_alias(name: object) -> str:
-    """Return *name*, if it can be an alias.
-
-    Raises:
-        ValueError: It is not text, or empty, or has spaces around it.
-    """
+    """Return *name*, if it can be an alias."""
     if not isinstance(name, str) or not name or name != name.strip():
         raise ValueError(
             'an alias has a name without spaces around it, as in fast = "ollama/qwen3:4b"'
@@ -144,11 +132,7 @@ def check_alias(name: object) -> str:
 
 
 def check_prefix(prefix: object) -> str:
-    """Return *prefix*, if it can be the part of a model name before the first slash.
-
-    Raises:
-        ValueError: It is not text, or empty, or has a slash, a space or a control character.
-    """
+    """Return *prefix*, if it can be the part of a model name before the first slash."""
     if (
         not isinstance(prefix, str)
         or not prefix

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import timestep
+from timestep.config.provenance import toml_value
 from timestep.config.settings import load_settings
 from timestep.config.starter import settings_template
-from timestep.config.toml_text import toml_value
 
 
 @pytest.fixture

@@ -307,8 +307,8 @@ def test_a_quote_without_an_end_is_named_without_its_value():
     Path(".env").write_text('# mine\nfoo bar\n\nexport OPENAI_API_KEY="sk-secret\nOTHER=1\n')
 
     assert message() == (
-        ".env:4: the value of OPENAI_API_KEY cannot be read; does it begin with a quote that has "
-        "no end?"
+        ".env:4: this does not set OPENAI_API_KEY; write NAME=VALUE, and end a quoted value with "
+        "its quote"
     )
 
 
@@ -320,26 +320,24 @@ def test_a_statement_of_another_program_is_skipped_without_a_word(caplog):
 
 
 NAMED = {
-    "TIMESTEP_OPENAI__API_KEY sk-secret": "there is no = after TIMESTEP_OPENAI__API_KEY",
-    "TIMESTEP_OPENAI__API_KEY: sk-secret": "there is no = after TIMESTEP_OPENAI__API_KEY",
-    "TIMESTEP_OPENAI__API_KEY:sk-secret==": "there is no = after TIMESTEP_OPENAI__API_KEY",
-    "TIMESTEP_PROVIDERS__GROQ__API_KEY\tsk-secret": (
-        "there is no = after TIMESTEP_PROVIDERS__GROQ__API_KEY"
-    ),
-    "TIMESTEP_OPENAI__HEADERS__AUTHORIZATION:sk-secret=x": "there is no = after the name",
-    "TIMESTEP_OPENAI__API_KEYsk_secret": "there is no = after the name",
-    "TIMESTEP_SECRETS_DIR /run/sk-secret": "there is no = after TIMESTEP_SECRETS_DIR",
-    "OPENAI_API_KEY: sk-secret": "there is no = after OPENAI_API_KEY",
-    "OPENAI_API_KEY:sk-secret": "there is no = after OPENAI_API_KEY",
-    "OPENAI_API_KEY:sk-secret==": "there is no = after OPENAI_API_KEY",
-    "OPENAI_API_KEY := sk-secret": "there is no = after OPENAI_API_KEY",
-    "openai_api_key sk-secret": "there is no = after openai_api_key",
-    "export OPENAI_API_KEY sk-secret": "there is no = after OPENAI_API_KEY",
-    "set OPENAI_API_KEY=sk-secret": "this sets no variable; begin with OPENAI_API_KEY and an =",
-    '$env:OPENAI_API_KEY="sk-secret"': "this sets no variable; begin with OPENAI_API_KEY",
-    '"OPENAI_API_KEY"="sk-secret"': "this sets no variable; begin with OPENAI_API_KEY",
-    "- OPENAI_API_KEY=sk-secret": "this sets no variable; begin with OPENAI_API_KEY",
-    "OTHER='a\nOPENAI_API_KEY='sk-secret'": "this sets no variable; begin with OPENAI_API_KEY",
+    "TIMESTEP_OPENAI__API_KEY sk-secret": "TIMESTEP_OPENAI__API_KEY",
+    "TIMESTEP_OPENAI__API_KEY: sk-secret": "TIMESTEP_OPENAI__API_KEY",
+    "TIMESTEP_OPENAI__API_KEY:sk-secret==": "TIMESTEP_OPENAI__API_KEY",
+    "TIMESTEP_PROVIDERS__GROQ__API_KEY\tsk-secret": ("TIMESTEP_PROVIDERS__GROQ__API_KEY"),
+    "TIMESTEP_OPENAI__HEADERS__AUTHORIZATION:sk-secret=x": "the name",
+    "TIMESTEP_OPENAI__API_KEYsk_secret": "the name",
+    "TIMESTEP_SECRETS_DIR /run/sk-secret": "TIMESTEP_SECRETS_DIR",
+    "OPENAI_API_KEY: sk-secret": "OPENAI_API_KEY",
+    "OPENAI_API_KEY:sk-secret": "OPENAI_API_KEY",
+    "OPENAI_API_KEY:sk-secret==": "OPENAI_API_KEY",
+    "OPENAI_API_KEY := sk-secret": "OPENAI_API_KEY",
+    "openai_api_key sk-secret": "openai_api_key",
+    "export OPENAI_API_KEY sk-secret": "OPENAI_API_KEY",
+    "set OPENAI_API_KEY=sk-secret": "OPENAI_API_KEY",
+    '$env:OPENAI_API_KEY="sk-secret"': "OPENAI_API_KEY",
+    '"OPENAI_API_KEY"="sk-secret"': "OPENAI_API_KEY",
+    "- OPENAI_API_KEY=sk-secret": "OPENAI_API_KEY",
+    "OTHER='a\nOPENAI_API_KEY='sk-secret'": "OPENAI_API_KEY",
 }
 
 
@@ -349,7 +347,7 @@ def test_a_statement_that_sets_nothing_is_refused_and_not_repeated(statement, ca
 
     text = message()
     assert caplog.messages == []
-    assert text.startswith(f".env:4: {NAMED[statement]}")
+    assert text.startswith(f".env:4: this does not set {NAMED[statement]}; write NAME=VALUE")
     assert "secret" not in text.lower().replace("timestep_secrets_dir", "")
 
 
@@ -370,9 +368,7 @@ def test_what_does_set_a_variable_is_read(statement):
 
 
 def test_a_name_with_a_value_stuck_to_it_is_not_repeated_from_the_environment_either():
-    with pytest.raises(
-        ConfigurationError, match=r"^environment: there is no = after TIMESTEP_"
-    ) as e:
+    with pytest.raises(ConfigurationError, match=r"^environment: this does not set TIMESTEP_") as e:
         load_settings(environment={"TIMESTEP_OPENAI__API_KEY:sk-secret": "="})
 
     assert "secret" not in str(e.value)

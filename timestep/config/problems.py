@@ -12,11 +12,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_settings import SettingsError
 
-from timestep.config.provenance import KeyOrigin, KeyPath, Origin, SourceKind, dotted
+from timestep.config.provenance import KeyOrigin, KeyPath, Origin, SourceKind, dotted, toml_value
 from timestep.config.shape import arms_at, field_at, is_model, names_at
 from timestep.config.sources.base import SECRETS_VARIABLE
 from timestep.config.sources.variables import CONTROL_VARIABLES, variable_name
-from timestep.config.toml_text import toml_value
 from timestep.net.options import OPTION_NAMES, WrongEntryError
 from timestep.net.references import FIXES, Slip, UnreadError
 

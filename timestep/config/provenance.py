@@ -73,11 +73,7 @@ class Entry:
 
 
 def flatten(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Yield the leaves of *value* with their paths. Tables and sections are opened, lists are not.
-
-    Raises:
-        SettingsError: Tables or lists are nested too deep.
-    """
+    """Yield the leaves of *value* with their paths. Tables and sections are opened, lists are not."""
     if len(path) > _DEEPEST or (not isinstance(value, Mapping) and _is_deep(value)):
         raise SettingsError(
             f"{dotted(path[:4])}…: tables and lists are nested more than {_DEEPEST} deep; "
@@ -152,3 +148,18 @@ def quoted(text: str) -> str:
     """Return *text* as a string of TOML."""
     # JSON escapes all that TOML does, except this character.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def toml_value(value: Any) -> str:
+    """Return *value* on one line of TOML; None, which TOML does not have, becomes an empty text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, Mapping):
+        table = cast("Mapping[object, Any]", value)
+        pairs = ", ".join(f"{dotted([key])} = {toml_value(below)}" for key, below in table.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml_value, cast('list[Any]', value)))}]"
+    return quoted("" if value is None else str(value))

@@ -91,11 +91,7 @@ class EndpointSettings(Section, frozen=True):
 
 
 def check_transport(section: EndpointSettings) -> EndpointSettings:
-    """Refuse a key, or an ``Authorization`` header, that would travel in the clear.
-
-    Raises:
-        ValueError: *section* sends one over plain http to another machine.
-    """
+    """Refuse a key, or an ``Authorization`` header, that would travel in the clear."""
     if not section.allow_insecure:
         has_key = section.api_key is not None or section.api_key_command is not None
         has_key = has_key and section.base_url is not None

@@ -31,17 +31,17 @@ from timestep.config.schema import (
     Section,
     TracesSettings,
 )
-from timestep.config.sources.arguments import ArgumentsSource
 from timestep.config.sources.base import (
     CONFIG_VARIABLE,
+    ArgumentsSource,
     NamedPath,
     entries_of,
     named_path,
+    observed,
     tables_of,
     texts_of,
 )
 from timestep.config.sources.dotenv import DotenvSource, EnvFile
-from timestep.config.sources.foreign import observed
 from timestep.config.sources.secrets import SecretsSource, secrets_directories
 from timestep.config.sources.toml import TomlSource
 from timestep.config.sources.variables import (

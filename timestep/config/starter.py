@@ -8,11 +8,10 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from timestep.config.kinds import KINDS
-from timestep.config.provenance import KeyPath, dotted
+from timestep.config.provenance import KeyPath, dotted, toml_value
 from timestep.config.settings import Settings
 from timestep.config.shape import arms, is_model, is_table
 from timestep.config.sources.variables import names_of
-from timestep.config.toml_text import toml_value
 
 SCHEMA_FILE = "timestep.schema.json"
 _HEADER = f"""\

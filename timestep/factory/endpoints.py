@@ -60,11 +60,7 @@ def openai_endpoint(table: AnyOpenAISettings) -> OpenAIEndpoint:
 
 
 def ollama_endpoints(settings: "Settings") -> dict[str, Endpoints]:
-    """Return the endpoints of every Ollama in *settings*, by prefix.
-
-    Raises:
-        ConfigurationError: A key would travel in the clear.
-    """
+    """Return the endpoints of every Ollama in *settings*, by prefix."""
     return {
         prefix: build_endpoints(
             **ollama_place(
@@ -77,11 +73,7 @@ def ollama_endpoints(settings: "Settings") -> dict[str, Endpoints]:
 
 
 def check_endpoints(settings: "Settings") -> None:
-    """Check the addresses and keys of the servers in *settings*.
-
-    Raises:
-        ConfigurationError: An address or a key cannot be used.
-    """
+    """Check the addresses and keys of the servers in *settings*."""
     ollama_endpoints(settings)
     for table in (settings.openai, *settings.providers.values()):
         if isinstance(table, AnyOpenAISettings):

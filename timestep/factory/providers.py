@@ -75,11 +75,7 @@ class OpenAIKeywords(TypedDict, total=False):
 
 @contextmanager
 def name_places(settings: "Settings") -> Generator[None]:
-    """Add to the error for a default setting the place where the user wrote it.
-
-    Raises:
-        ConfigurationError: With the place, as the user wrote it.
-    """
+    """Add to the error for a default setting the place where the user wrote it."""
     try:
         yield
     except SettingError as exc:
@@ -91,11 +87,7 @@ def name_places(settings: "Settings") -> Generator[None]:
 
 
 def build_all(settings: "Settings") -> dict[str, ModelProvider]:
-    """Return the providers that *settings* describe, by prefix.
-
-    Raises:
-        ConfigurationError: A table or a plug-in cannot be used.
-    """
+    """Return the providers that *settings* describe, by prefix."""
     from timestep.config.settings import Settings  # noqa: PLC0415 - a built-in prefix needs none
 
     if not isinstance(cast("object", settings), Settings):
@@ -109,11 +101,7 @@ def build_all(settings: "Settings") -> dict[str, ModelProvider]:
 
 
 def build_aliases(settings: "Settings") -> Aliases:
-    """Return the aliases of *settings*, with both spellings of those that variables name.
-
-    Raises:
-        ConfigurationError: A setting of an alias is unknown, or its value cannot be used.
-    """
+    """Return the aliases of *settings*, with both spellings of those that variables name."""
     return {
         **settings.targets,
         **{
@@ -128,11 +116,7 @@ def build_aliases(settings: "Settings") -> Aliases:
 
 
 def build(name: str, table: ProviderSettings) -> ModelProvider:
-    """Return the provider that ``[providers.NAME]`` describes, built as its kind says.
-
-    Raises:
-        ConfigurationError: The table or a plug-in cannot be used.
-    """
+    """Return the provider that ``[providers.NAME]`` describes, built as its kind says."""
     kind = KINDS.get(table.kind)
     if kind is None:
         return build_plugin(name, cast("PluginProviderSettings", table))
@@ -150,11 +134,7 @@ def build_unconfigured(prefix: str) -> ModelProvider | None:
 def build_default_openai(
     settings: "Settings", keywords: OpenAIKeywords | None = None
 ) -> OpenAIProvider:
-    """Return the provider for names without a prefix: ``[openai]``, and *keywords* over it.
-
-    Raises:
-        ConfigurationError: An argument cannot be used, or a key would travel in the clear.
-    """
+    """Return the provider for names without a prefix: ``[openai]``, and *keywords* over it."""
     table = settings.openai
     given: dict[str, Any] = {
         name.removeprefix("openai_"): value
@@ -205,11 +185,7 @@ def build_openai(name: str, table: OpenAIProviderSettings) -> OpenAICompatiblePr
 
 
 def _defaults(where: KeyPath, table: EndpointSettings) -> ModelDefaults:
-    """Return the default settings of the models of *table*, which is at *where*.
-
-    Raises:
-        ConfigurationError: A setting is unknown, or its value cannot be used.
-    """
+    """Return the default settings of the models of *table*, which is at *where*."""
     models, below = table.models, list[str]()
     if isinstance(table, OllamaSettings):  # its models have options too
         models, below = table.settings_by_model, ["settings"]
@@ -281,11 +257,7 @@ def build_gateway(name: str, table: GatewaySettings) -> GatewayProvider:
 def _ollama(
     where: KeyPath, table: OllamaSettings, api_key: SecretStr | None
 ) -> OllamaModelProvider:
-    """Return the provider for the Ollama that *table* describes, with *api_key* as its key.
-
-    Raises:
-        ConfigurationError: The settings cannot be used together.
-    """
+    """Return the provider for the Ollama that *table* describes, with *api_key* as its key."""
     defaults = _defaults(where, table)
     try:
         return OllamaModelProvider(
@@ -307,12 +279,7 @@ def ollama_keywords(table: OllamaSettings, prefix: str) -> OllamaKeywords:
 
 
 def build_plugin(name: str, table: PluginProviderSettings) -> ModelProvider:
-    """Return the provider that a plug-in makes of ``[providers.NAME]``.
-
-    Raises:
-        ConfigurationError: The plug-in cannot be imported, refuses the table, or returns
-            something else.
-    """
+    """Return the provider that a plug-in makes of ``[providers.NAME]``."""
     where = f"[providers.{name}], kind {table.kind!r}"
     try:
         make = next(iter(entry_points(group=PROVIDER_PLUGINS, name=table.kind))).load()

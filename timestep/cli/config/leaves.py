@@ -11,11 +11,18 @@ import click
 from timestep.cli.output import clean
 from timestep.cli.terminal import width
 from timestep.config.checks import hidden_hosts
-from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, Origin, dotted, flatten
+from timestep.config.provenance import (
+    DEFAULT,
+    KeyOrigin,
+    KeyPath,
+    Origin,
+    dotted,
+    flatten,
+    toml_value,
+)
 from timestep.config.settings import Settings
 from timestep.config.shape import arms_at, field_at
 from timestep.config.sources.variables import names_of, respelled, spelling_of, variable_path
-from timestep.config.toml_text import toml_value
 
 
 @dataclass(frozen=True, slots=True)

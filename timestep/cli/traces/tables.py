@@ -100,7 +100,7 @@ def _json_options(command: _Command) -> _Command:
 @_json_options
 @pass_context
 def list_runs(
-    context: Context, *, limit: int, as_json: bool, as_lines: bool, **wanted: Any
+    context: Context, /, *, limit: int, as_json: bool, as_lines: bool, **wanted: Any
 ) -> None:
     """List recorded runs, newest first, with the runs of a session together."""
     from timestep.traces import Filter

@@ -1,8 +1,8 @@
-"""The base of our sources."""
+"""The base of our sources, the source of arguments, and what records foreign sources."""
 
 import os
 from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
 
-from timestep.config.provenance import Entry, KeyPath, Origin, to_tree
+from timestep.config.provenance import Entry, KeyPath, Origin, flatten, to_tree
 
 CONFIG_VARIABLE = "TIMESTEP_CONFIG"
 SECRETS_VARIABLE = "TIMESTEP_SECRETS_DIR"
@@ -111,11 +111,7 @@ def is_set(path: KeyPath, tree: object) -> bool:
 
 
 def read_text(path: Path, setting: str) -> str:
-    """Return the UTF-8 text of the file at *path*. *setting* says what named the file.
-
-    Raises:
-        SettingsError: The file cannot be read.
-    """
+    """Return the UTF-8 text of the file at *path*. *setting* says what named the file."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -125,3 +121,58 @@ def read_text(path: Path, setting: str) -> str:
     except (OSError, ValueError) as exc:  # ValueError: a path with a null byte
         reason = f"{path} cannot be read ({getattr(exc, 'strerror', exc)}); correct {setting}"
     raise SettingsError(reason)  # not from the error, which may hold the bytes of the file
+
+
+class ArgumentsSource(Source):
+    """The keyword arguments of a call. Sections may be tables or models."""
+
+    def __init__(
+        self,
+        settings_cls: type[BaseSettings],
+        values: Mapping[str, Any],
+        *,
+        config_file: str | os.PathLike[str] | None = None,
+        secrets_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        origin = Origin("argument", "argument")
+        paths = {CONFIG_VARIABLE: config_file, SECRETS_VARIABLE: secrets_dir}
+        super().__init__(
+            settings_cls,
+            [Entry(path, value, origin) for path, value in flatten(values) if path],
+            {name: os.fspath(path) for name, path in paths.items() if path},
+        )
+
+    def place_of_text(self, variable: str) -> str:
+        """Return the argument that stands for *variable*."""
+        return _ARGUMENTS[variable]
+
+
+_ARGUMENTS = {CONFIG_VARIABLE: "config_file", SECRETS_VARIABLE: "_secrets_dir"}
+"""The arguments of ``Settings`` for the variables that say where to look."""
+
+
+class SeenValues(Source):
+    """Records what the foreign source before it returned. It sets nothing itself."""
+
+    def __init__(self, settings_cls: type[BaseSettings], foreign: object) -> None:
+        super().__init__(settings_cls)
+        self._class_name = type(foreign).__name__
+        # The name under which the library keeps what a source returned.
+        self._name = str(getattr(foreign, "__name__", self._class_name))
+
+    def __call__(self) -> dict[str, Any]:
+        """Record the values, and return an empty tree."""
+        tree = self.settings_sources_data[self._name]
+        origin = Origin("foreign", self._class_name)
+        self.entries = [Entry(path, value, origin) for path, value in flatten(tree) if path]
+        return {}
+
+
+def observed(
+    settings_cls: type[BaseSettings], sources: Iterable[PydanticBaseSettingsSource]
+) -> Iterator[PydanticBaseSettingsSource]:
+    """Yield *sources*, and after each foreign one a `SeenValues` of it."""
+    for source in sources:
+        yield source
+        if not isinstance(source, Source):
+            yield SeenValues(settings_cls, source)

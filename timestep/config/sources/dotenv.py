@@ -19,6 +19,7 @@ from timestep.config.sources.variables import (
     Variable,
     VariablesSource,
     is_ours,
+    not_set,
     shown_name,
     variable_path,
 )
@@ -26,10 +27,8 @@ from timestep.config.sources.variables import (
 EnvFile: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 
 _OURS = re.compile(
-    rf"(?:\A(?:export[^\S\n]+)?'?|(?<![\w.]))(?P<name>{'|'.join(SHORT_NAMES)}|{PREFIX}\w*)(?!\w)",
-    re.ASCII | re.IGNORECASE,
+    rf"(?<![\w.])(?:{'|'.join(SHORT_NAMES)}|{PREFIX}\w*)(?!\w)", re.ASCII | re.IGNORECASE
 )
-"""A variable of ours, with what may stand before it at the beginning of a statement."""
 
 
 class DotenvSource(VariablesSource):
@@ -42,10 +41,6 @@ class DotenvSource(VariablesSource):
     Attributes:
         files: The files, the weakest first.
         without_value: The variables that stand alone, without an = and a value.
-
-    Raises:
-        SettingsError: The file cannot be read, or a statement names one of our variables and does
-            not set it. The message repeats nothing of the statement but a name that is known.
     """
 
     def __init__(self, settings_cls: type[BaseSettings], env_file: EnvFile) -> None:
@@ -65,12 +60,7 @@ class DotenvSource(VariablesSource):
         )
 
     def __call__(self) -> dict[str, Any]:
-        """Return the tree of settings.
-
-        Raises:
-            SettingsError: As for `VariablesSource`; or a value holds a reference to a variable that
-                is not set, and no stronger source sets its key.
-        """
+        """Return the tree of settings."""
         tree = super().__call__()
         for variable, name in self._lost:
             path = variable_path(variable.name)
@@ -134,28 +124,17 @@ def _text(path: Path) -> str:
 def _misread(settings_cls: type[BaseSettings], binding: Binding) -> str | None:
     """Return why *binding* names a variable of ours but does not set it, or None."""
     statement = binding.original.string.strip()
-    if binding.key is None and not binding.error:
-        return None  # a comment, or the end of the file
-    if not binding.error and binding.value is not None:
-        if binding.key is None or is_ours(binding.key):
-            return None
+    if not binding.error:
+        if binding.key is None or (binding.value is not None and is_ours(binding.key)):
+            return None  # a comment, the end of the file, or a value of ours
         statement = statement.partition("=")[0]  # the value may hold anything
     found = _OURS.search(statement)
     if found is None:
         return None
-    name, rest = shown_name(settings_cls, found["name"]), statement[found.end() :]
-    if found.start() > 0:
-        return f"this sets no variable; begin with {name} and an ="
-    if (
-        binding.value is None
-        and not binding.error
-        and name == found["name"]
-        and not rest.strip("'")
-    ):
+    name = shown_name(settings_cls, found[0])
+    if not binding.error and binding.value is None and name == binding.key:
         return None  # a name alone, which Docker reads as a variable to pass on
-    if not rest.lstrip("' \t").startswith("="):
-        return f"there is no = after {name}; write NAME=VALUE"
-    return f"the value of {name} cannot be read; does it begin with a quote that has no end?"
+    return not_set(name)
 
 
 def _blank_lines(statement: str) -> int:

@@ -20,9 +20,6 @@ class SecretsSource(VariablesSource):
     """The variables that files hold. Only files with our names are opened.
 
     Of several *directories* the last one wins.
-
-    Raises:
-        SettingsError: The directory or a file in it cannot be read, or a file is not a regular one.
     """
 
     def __init__(self, settings_cls: type[BaseSettings], directories: Sequence[NamedPath]) -> None:

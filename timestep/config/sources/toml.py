@@ -38,10 +38,6 @@ class TomlSource(Source):
 
     Attributes:
         file: The file that was read, or None.
-
-    Raises:
-        SettingsError: A file cannot be read or is not TOML; or *config_file* is a
-            ``pyproject.toml`` without the table.
     """
 
     def __init__(
@@ -74,11 +70,7 @@ class TomlSource(Source):
                 raise SettingsError(f"{path} has no [{dotted(table)}]; add that table to it")
 
     def __call__(self) -> dict[str, Any]:
-        """Return the tree of settings, with the text of a variable in the place of its pointer.
-
-        Raises:
-            SettingsError: A pointer leads to no variable, and no stronger source sets its key.
-        """
+        """Return the tree of settings, with the text of a variable in the place of its pointer."""
         return to_tree(map(self._followed, self.entries))
 
     def _followed(self, entry: Entry) -> Entry:
@@ -117,11 +109,7 @@ def toml_places(config_file: Path | None) -> list[tuple[Path, KeyPath]]:
 
 
 def parse_toml(path: Path, text: str) -> dict[str, Any]:
-    """Return the tables in *text*.
-
-    Raises:
-        SettingsError: The text is not TOML; names the line.
-    """
+    """Return the tables in *text*."""
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as exc:  # ValueError: also an integer of 5000 digits

@@ -85,6 +85,11 @@ def shown_name(settings_cls: type[BaseModel], name: str) -> str:
     return name if is_known else "the name"
 
 
+def not_set(name: str) -> str:
+    """Return what is wrong with a statement that names the variable *name* and does not set it."""
+    return f"this does not set {name}; write NAME=VALUE, and end a quoted value with its quote"
+
+
 def meant_variable(name: str) -> str | None:
     """Return the variable of ours that was probably meant by *name*, or None."""
     name = name.upper()
@@ -144,7 +149,7 @@ def _check_name(settings_cls: type[BaseModel], variable: Variable) -> None:
     if field_at(settings_cls, path) is not None or "headers" in path:
         place = variable.origin.location if variable.origin.kind == "dotenv" else "environment"
         shown = shown_name(settings_cls, head)
-        raise SettingsError(f"{place}: there is no = after {shown}; write NAME=VALUE")
+        raise SettingsError(f"{place}: {not_set(shown)}")
 
 
 class VariablesSource(Source):
@@ -167,12 +172,7 @@ class VariablesSource(Source):
         super().__init__(settings_cls, texts={v.name: v.text for v in reversed(self.variables)})
 
     def __call__(self) -> dict[str, Any]:
-        """Return the tree of settings.
-
-        Raises:
-            SettingsError: The text of a variable is not what its key wants; or one variable sets
-                a plain value and another one a table for the same key.
-        """
+        """Return the tree of settings."""
         self.entries = [
             entry for variable, path in self._ranked() for entry in self._read(variable, path)
         ]
@@ -247,9 +247,6 @@ def decode(settings_cls: type[BaseModel], path: KeyPath, text: str, origin: Orig
     """Return the *text* of a variable as the key at *path* wants it.
 
     JSON is read where the key may be a table, a list or an option of any type.
-
-    Raises:
-        SettingsError: The key wants a table, and the text is not JSON; or the text is not UTF-8.
     """
     value = _decoded(settings_cls, path, text, origin)
     try:
