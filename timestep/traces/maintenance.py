@@ -9,13 +9,14 @@ from timestep.traces.transactions import transaction
 
 _ORPHANS = {
     "span ends without a beginning": (
-        "SELECT count(*) FROM span_ends WHERE span_id NOT IN (SELECT span_id FROM spans)"
+        "SELECT count(*) FROM span_ends e WHERE NOT EXISTS "
+        "(SELECT 1 FROM spans s WHERE s.trace_id = e.trace_id AND s.span_id = e.span_id)"
     ),
     "spans without a run": (
         "SELECT count(*) FROM spans WHERE trace_id NOT IN (SELECT trace_id FROM traces)"
     ),
     "exchanges without a span": (
-        "SELECT count(*) FROM exchanges WHERE span_id NOT IN (SELECT span_id FROM spans)"
+        "SELECT count(*) FROM exchanges WHERE span_end NOT IN (SELECT id FROM span_ends)"
     ),
     "exchanges without a body": (
         "SELECT count(*) FROM exchanges WHERE request NOT IN (SELECT hash FROM bodies) "
@@ -32,8 +33,8 @@ INSERT OR IGNORE INTO deleted (trace_id) SELECT trace_id FROM old
     WHERE trace_id NOT IN (SELECT trace_id FROM trace_ends);
 DELETE FROM texts WHERE rowid IN
     (SELECT id FROM span_ends WHERE trace_id IN (SELECT trace_id FROM old));
-DELETE FROM exchanges WHERE span_id IN
-    (SELECT span_id FROM spans WHERE trace_id IN (SELECT trace_id FROM old));
+DELETE FROM exchanges WHERE span_end IN
+    (SELECT id FROM span_ends WHERE trace_id IN (SELECT trace_id FROM old));
 DELETE FROM span_ends WHERE trace_id IN (SELECT trace_id FROM old);
 DELETE FROM spans WHERE trace_id IN (SELECT trace_id FROM old);
 DELETE FROM trace_ends WHERE trace_id IN (SELECT trace_id FROM old);

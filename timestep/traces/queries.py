@@ -22,7 +22,7 @@ coalesce((SELECT question FROM spans
           WHERE trace_id = t.trace_id AND question IS NOT NULL ORDER BY id LIMIT 1))
 """
 
-# Of a step. Hand-written events and older files have errors without an outcome.
+# Of a step. Hand-written events have errors without an outcome.
 _STEP_OUTCOME = "coalesce(outcome, CASE WHEN error IS NOT NULL THEN 'failed' END)"
 
 # A run stands as its last step that went wrong, unless a model answered after it.
@@ -67,8 +67,8 @@ SELECT s.span_id, s.trace_id, s.parent_id, s.kind, coalesce(e.name, s.name), s.s
        e.ended_at, e.error, e.data, e.model, e.input_tokens, e.output_tokens,
        e.first_token_seconds, e.load_seconds, e.prompt_seconds, e.output_seconds,
        e.context_length, e.cost,
-       coalesce(e.outcome, CASE WHEN e.error IS NOT NULL THEN 'failed' END)
-FROM spans s LEFT JOIN span_ends e ON e.span_id = s.span_id
+       coalesce(e.outcome, CASE WHEN e.error IS NOT NULL THEN 'failed' END), e.id
+FROM spans s LEFT JOIN span_ends e ON e.trace_id = s.trace_id AND e.span_id = s.span_id
 """
 
 
@@ -242,20 +242,21 @@ def spans_after(
     connection: sqlite3.Connection, after: Cursor, *, limit: int = 500
 ) -> tuple[list[Span], Cursor]:
     """Return the spans that started or ended behind *after*, and the next cursor."""
-    starts, ends = (
-        connection.execute(
-            f"SELECT id, span_id FROM {table} WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - from a constant
-            (seen, limit),
-        ).fetchall()
-        for table, seen in (("spans", after.spans), ("span_ends", after.span_ends))
-    )
-    keys = list(dict.fromkeys(key for _, key in (*starts, *ends)))
-    marks = ",".join("?" * len(keys))
+    starts = connection.execute(
+        "SELECT id, id FROM spans WHERE id > ? ORDER BY id LIMIT ?", (after.spans, limit)
+    ).fetchall()
+    ends = connection.execute(
+        "SELECT e.id, s.id FROM span_ends e LEFT JOIN spans s USING (trace_id, span_id) "
+        "WHERE e.id > ? ORDER BY e.id LIMIT ?",
+        (after.span_ends, limit),
+    ).fetchall()
+    found = json.dumps([key for _, key in (*starts, *ends)])
     seen = after._replace(
         spans=starts[-1][0] if starts else after.spans,
         span_ends=ends[-1][0] if ends else after.span_ends,
     )
-    return _spans(connection, f"s.span_id IN ({marks})", keys), seen
+    condition = "s.id IN (SELECT value FROM json_each(?))"
+    return _spans(connection, condition, [found]), seen
 
 
 def values(connection: sqlite3.Connection) -> dict[str, list[str]]:
@@ -307,14 +308,14 @@ def _spans(connection: sqlite3.Connection, condition: str, keys: Sequence[str]) 
     rows = connection.execute(
         f"{_SPAN_COLUMNS} WHERE {condition} ORDER BY s.started_at, s.id", keys
     ).fetchall()
-    exchanges: dict[str, list[StoredExchange]] = {}
-    for span_id, *exchange in connection.execute(
-        "SELECT x.span_id, x.url, x.status, x.request, x.response FROM spans s "  # noqa: S608 - built from constants
-        f"JOIN exchanges x ON x.span_id = s.span_id WHERE {condition} ORDER BY x.id",
-        keys,
+    exchanges: dict[int, list[StoredExchange]] = {}
+    for span_end, *exchange in connection.execute(
+        "SELECT span_end, url, status, request, response FROM exchanges "
+        "WHERE span_end IN (SELECT value FROM json_each(?)) ORDER BY id",
+        (json.dumps([row[-1] for row in rows]),),
     ):
-        exchanges.setdefault(span_id, []).append(StoredExchange(*exchange))
-    return [_span(connection, row, exchanges.get(row[0], [])) for row in rows]
+        exchanges.setdefault(span_end, []).append(StoredExchange(*exchange))
+    return [_span(connection, row[:-1], exchanges.get(row[-1], [])) for row in rows]
 
 
 def _span(

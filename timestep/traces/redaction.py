@@ -43,13 +43,12 @@ _STREAMED_NAMES = (
 _EVENT = "data: "
 """What stands before the JSON of a server-sent event."""
 
-_STREAMED = [
-    (
-        f'"{name}"'.encode(),
-        re.compile(rf'"{name}"\s*:\s*"((?>[^"\\]*(?:\\.[^"\\]*)*))"'.encode(), re.DOTALL),
-    )
+_STREAMED = {
+    name: re.compile(rf'"{name}"\s*:\s*"((?>[^"\\]*(?:\\.[^"\\]*)*))"'.encode(), re.DOTALL)
     for name in _STREAMED_NAMES
-]
+}
+_STREAMED_BY_OLLAMA = ("content", "thinking")
+"""The members that Ollama streams: lines that begin with an object, not with ``data:``."""
 
 # Few words have so many characters of a key in a row. Looking for such runs in bytes, and for keys
 # only there, is fifty times as fast as looking for each kind of key everywhere.
@@ -73,6 +72,9 @@ class Redaction:
     def __init__(self, patterns: Iterable[str] = (), secrets: Iterable[str] = ()) -> None:
         self._secrets = [secret for secret in _texts("secrets", secrets) if secret]
         self._masked = masker(self._secrets, MASK)
+        self._may_be_escaped = any(
+            json.dumps(each)[1:-1] != each or "/" in each for each in self._secrets
+        )
         given = _texts("redact", patterns)
         try:
             self._patterns = [re.compile(check_pattern(pattern)) for pattern in given]
@@ -82,7 +84,7 @@ class Redaction:
     def events(self, events: Sequence[Event]) -> Sequence[Event]:
         """Return *events* without what must not be stored, or the same ones if nothing must go."""
         # One search over everything is cheap, and almost always enough.
-        if not self._patterns and not self._may_hide_in(*_contents(events)):
+        if not self._may_hide_in(*_contents(events)):
             return events
         return [self._event(event) for event in events]
 
@@ -107,7 +109,7 @@ class Redaction:
 
     def json(self, text: str) -> str:
         """Return the JSON *text* with its strings redacted, names of members too."""
-        if not self._may_hide(text):
+        if not self._may_hide_in([text.encode(errors="replace")]):
             return text
         try:
             return _dump(_map_strings(json.loads(text), self.text))
@@ -119,7 +121,7 @@ class Redaction:
 
         It is JSON, lines of JSON, server-sent events with JSON, or anything else. A body with nothing to hide stays as it is, byte for byte.
         """
-        if not self._patterns and not self._may_hide_in([], [body]):
+        if not self._may_hide_in([], [body]):
             return body
         text = body.decode(errors="replace")
         try:
@@ -181,33 +183,25 @@ class Redaction:
             request=self.body(exchange.request), response=self.body(exchange.response)
         )
 
-    def _may_hide_in(self, contents: list[bytes], streams: list[bytes]) -> bool:
-        """Return False when *contents*, *streams* and the texts streamed in them are all clean."""
+    def _may_hide_in(self, contents: list[bytes], streams: Sequence[bytes] = ()) -> bool:
+        """Return False when *contents*, *streams* and the texts streamed in them are all clean.
+
+        A pattern may match only the decoded text, so with patterns everything is suspected.
+        """
+        if self._patterns:
+            return True
         joined = [
-            b"".join(pattern.findall(stream))
+            b"".join(_STREAMED[name].findall(stream))
             for stream in streams
-            for name, pattern in _STREAMED
-            if name in stream
+            for name in (_STREAMED_BY_OLLAMA if stream.startswith(b"{") else _STREAMED_NAMES)
         ]
         everything = b"\n".join([*contents, *streams, *joined])
-        if self._may_hold_secret(everything.decode(errors="replace")):
+        if any(secret.encode(errors="replace") in everything for secret in self._secrets):
+            return True
+        if self._may_be_escaped and b"\\" in everything:
             return True
         suspects = _suspects(_unescaped(everything))
         return bool(suspects) and _may_hold_key(suspects.decode(errors="replace"))
-
-    def _may_hide(self, text: str) -> bool:
-        """Return False when JSON *text* certainly holds nothing to hide.
-
-        A pattern may match only the decoded text, so with patterns every text is suspected.
-        """
-        if self._patterns or self._may_hold_secret(text):
-            return True
-        return _may_hold_key(_unescaped(text.encode(errors="replace")).decode())
-
-    def _may_hold_secret(self, text: str) -> bool:
-        if any(secret in text for secret in self._secrets):
-            return True
-        return "\\" in text and any(_has_escape(secret) for secret in self._secrets)
 
     def _hides(self, values: list[Any]) -> bool:
         """Return whether a string in *values*, or a text streamed through them, must be redacted."""
@@ -343,11 +337,6 @@ _COMPILED_OLLAMA_KEY = re.compile(OLLAMA_KEY.replace(r"\b", KEY_BOUNDARY))
 _OLLAMA_KEY_ANYWHERE = re.compile(OLLAMA_KEY.replace(r"\b", ""))
 _ESCAPES = re.compile(rb"\\(?:/|u00)")
 _ESCAPE = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
-
-
-def _has_escape(secret: str) -> bool:
-    """Return whether JSON may write *secret* in another way."""
-    return json.dumps(secret)[1:-1] != secret or "/" in secret
 
 
 def _strings(value: Any) -> list[str]:

@@ -21,10 +21,7 @@ _INSERT_TRACE = (
     "INSERT OR IGNORE INTO traces (trace_id, name, group_id, metadata, started_at) "
     "VALUES (?, ?, ?, ?, ?)"
 )
-_INSERT_TRACE_END = (
-    "INSERT INTO trace_ends (trace_id, ended_at) SELECT ?1, ?2 "
-    "WHERE NOT EXISTS (SELECT 1 FROM trace_ends WHERE trace_id = ?1 AND ended_at = ?2)"
-)
+_INSERT_TRACE_END = "INSERT OR IGNORE INTO trace_ends (trace_id, ended_at) VALUES (?, ?)"
 _INSERT_SPAN = (
     "INSERT OR IGNORE INTO spans (span_id, trace_id, parent_id, kind, name, started_at, question) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -38,7 +35,7 @@ _INSERT_SPAN_END = (
 _INSERT_TEXT = "INSERT INTO texts (rowid, text) VALUES (?, ?)"
 _INSERT_BODY = "INSERT OR IGNORE INTO bodies (hash, body) VALUES (?, ?)"
 _INSERT_EXCHANGE = (
-    "INSERT INTO exchanges (span_id, url, status, request, response) VALUES (?, ?, ?, ?, ?)"
+    "INSERT INTO exchanges (span_end, url, status, request, response) VALUES (?, ?, ?, ?, ?)"
 )
 _SELECT_DELETED = "SELECT trace_id FROM deleted WHERE trace_id IN (SELECT value FROM json_each(?))"
 _INSERT_LOSS = "INSERT INTO losses (at, events, reason) VALUES (?, ?, ?)"
@@ -121,10 +118,11 @@ def _insert_span_end(connection: sqlite3.Connection, event: SpanEnded) -> None:
     )
     if cursor.rowcount == 0:
         return  # the same end twice
+    row = cursor.lastrowid
     if event.text:
-        connection.execute(_INSERT_TEXT, (cursor.lastrowid, event.text))
+        connection.execute(_INSERT_TEXT, (row, event.text))
     for exchange in event.exchanges:
-        _insert_exchange(connection, event.span_id, exchange)
+        _insert_exchange(connection, row, exchange)
 
 
 def _brief(words: str | None) -> str | None:
@@ -132,9 +130,11 @@ def _brief(words: str | None) -> str | None:
     return words and one_line(plain_words(words[:_MOST_READ]), _MOST_WORDS)
 
 
-def _insert_exchange(connection: sqlite3.Connection, span_id: str, exchange: Exchange) -> None:
+def _insert_exchange(
+    connection: sqlite3.Connection, span_end: int | None, exchange: Exchange
+) -> None:
     hashes: list[str] = []
     for body in (exchange.request, exchange.response):
         hashes.append(hashlib.sha256(body).hexdigest())
         connection.execute(_INSERT_BODY, (hashes[-1], body))
-    connection.execute(_INSERT_EXCHANGE, (span_id, exchange.url, exchange.status, *hashes))
+    connection.execute(_INSERT_EXCHANGE, (span_end, exchange.url, exchange.status, *hashes))

@@ -16,10 +16,11 @@ By = Literal["model", "agent", "tool", "day"]
 _AGENT = """
 coalesce((
     WITH RECURSIVE around (parent_id, kind, name) AS (
-        SELECT parent_id, kind, name FROM spans WHERE span_id = e.span_id
+        SELECT parent_id, kind, name FROM spans WHERE trace_id = e.trace_id AND span_id = e.span_id
         UNION ALL
         SELECT s.parent_id, s.kind, s.name FROM around
-        JOIN spans s ON s.span_id = around.parent_id WHERE around.kind <> 'agent'
+        JOIN spans s ON s.trace_id = e.trace_id AND s.span_id = around.parent_id
+        WHERE around.kind <> 'agent'
     )
     SELECT name FROM around WHERE kind = 'agent'
 ), 'no agent')
