@@ -18,6 +18,14 @@ _THRESHOLD = 2000
 _INT_DIGITS = 16
 _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 _FORMAT = re.compile(r"uuid[1-5]?|date|time|date-time")
+_PART = re.compile(
+    r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.?)"
+    r"|\(\?:?|\[(?:\\.|[^\]\\])*\]|\{[^}]*\}|.",
+    re.DOTALL,
+)
+"""An escape, the beginning of a group, a class, a count, or one character."""
+_TORN = re.compile(r"[^\x00-\x7f]|\\[xuU].+")
+"""What is one character for a pattern and several for the converter, which parts them."""
 _ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[trn\\\"\[\]-])")
 _ESCAPED_IN_PATTERN = frozenset("^$.[]()|{}*+?")
 _NO_LITERAL = frozenset("|.()[]{}*+?")
@@ -180,7 +188,7 @@ class _Conversion:
             self.problems.append("Pattern must start with '^' and end with '$'")
         else:
             try:
-                _Pattern(pattern[1:-1]).check()
+                _check_pattern(pattern[1:-1])
             except _UnparsableError:
                 self.is_unparsable = True
             except GrammarError as error:
@@ -228,120 +236,65 @@ def _is_left_recursive(begins: Mapping[str, set[str]]) -> bool:
     return False
 
 
-class _Pattern:
-    """The converter's walk through one pattern, without its anchors."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text.encode("utf-8", "surrogatepass").decode("latin-1")  # it knows bytes only
-        self._at = 0
-
-    def check(self) -> None:
-        """Raise when the pattern is refused."""
-        self._sequence(depth=0)
-
-    def _sequence(self, depth: int) -> int:
-        """Read up to the closing bracket; returns how many rules that makes."""
-        rules, last = 0, 0
-        while self._at < len(self._text):
-            character = self._text[self._at]
-            self._at += 1
-            if character == ")":
-                if not depth:
-                    raise GrammarError("Unbalanced parentheses")
-                return rules
-            if character in "*+?{":
-                if not last:
-                    raise GrammarError("FakeOllama: the real server would crash")
-                rules += self._quantify(character, last)
-            else:
-                last = self._item(character, depth)
-                rules += last - 1 if last else 0
-        if depth:
+def _check_pattern(pattern: str) -> None:
+    """Raise unless the converter and the parser take *pattern*, without its anchors."""
+    before, depth = "", 0
+    for part in _PART.findall(pattern):
+        if part[0] in _NO_LITERAL - {"."} and _TORN.fullmatch(before):
             raise _UnparsableError
-        return rules
+        _check_part(part, before)
+        depth += (part[0] == "(") - (part == ")")
+        if depth < 0:
+            raise GrammarError("Unbalanced parentheses")
+        before = part
+    if depth:
+        raise _UnparsableError
 
-    def _item(self, character: str, depth: int) -> int:
-        """Read one item that begins with *character*; returns one, and one for each rule of it."""
-        if character == "|":
-            return 0
-        if character == "(":
-            return 2 + self._group(depth)
-        if character == "[":
-            self._class()
-        elif character in "]}":
+
+def _check_part(part: str, before: str) -> None:
+    match part[0]:
+        case "*" | "+" | "?" | "{":
+            _check_quantifier(part, before)
+        case "[":
+            _check_class(part)
+        case "\\" if not (_ESCAPE.fullmatch(part) or part[1:] in _ESCAPED_IN_PATTERN):
+            raise _UnparsableError
+        case "(" if part == "(?":
+            raise GrammarError("FakeOllama: the real server would crash")
+        case "]" | "}":
             # No branch of the converter takes it, so it goes round for ever.
             raise GrammarError("FakeOllama: the real server would hang")
-        elif character != ".":
-            self._at -= 1
-            self._literal()
-        return 1
+        case _:
+            pass
 
-    def _group(self, depth: int) -> int:
-        if self._text.startswith("?:", self._at):
-            self._at += 2
-        elif self._text.startswith("?", self._at):
-            raise GrammarError("FakeOllama: the real server would crash")
-        return self._sequence(depth + 1)
 
-    def _class(self) -> None:
-        end = self._at
-        while end < len(self._text) and self._text[end] != "]":
-            end += 2 if self._text[end] == "\\" else 1
-        if end >= len(self._text):
-            raise GrammarError("Unbalanced square brackets")
-        inside = self._text[self._at : end].removeprefix("^")
-        if not inside or not _has_known_escapes(inside):
-            raise _UnparsableError
-        self._at = end + 1
+def _check_class(part: str) -> None:
+    if part == "[":
+        raise GrammarError("Unbalanced square brackets")
+    inside = part[1:-1].removeprefix("^")
+    if not inside or "\\" in _ESCAPE.sub("", inside):
+        raise _UnparsableError
 
-    def _literal(self) -> None:
-        """Read plain characters; the one before a quantifier stands for itself."""
-        literal = ""
-        while self._at < len(self._text):
-            character = self._text[self._at]
-            following = self._text[self._at + 1 : self._at + 2] or "\0"
-            if character == "\\":
-                if self._at == len(self._text) - 1:
-                    raise _UnparsableError  # it escapes the quotation mark behind it
-                literal += following if following in _ESCAPED_IN_PATTERN else character + following
-                self._at += 2
-            elif character in _NO_LITERAL or (
-                literal and following in _NO_LITERAL and following not in ".\0"
-            ):
-                break
-            else:
-                literal += "\\" + character if character == '"' else character
-                self._at += 1
-        if not _has_known_escapes(literal):
-            raise _UnparsableError
-        try:
-            literal.encode("latin-1").decode()
-        except UnicodeDecodeError:
-            raise _UnparsableError from None  # a quantifier tore a character apart
 
-    def _quantify(self, character: str, last: int) -> int:
-        """Read a quantifier behind an item of *last* rules; returns the rules that it makes."""
-        if character != "{":
-            if last >= _THRESHOLD:
-                raise _UnparsableError
-            return 1
-        inside, closing, _ = self._text[self._at :].partition("}")
-        if not closing:
-            raise GrammarError("Unbalanced curly brackets")
-        self._at += len(inside) + 1
-        counts = inside.split(",")
-        if len(counts) > 2:  # noqa: PLR2004 - least and most
-            raise GrammarError("Wrong number of values in curly brackets")
-        if not all(re.fullmatch(r"\d*", count, re.ASCII) for count in counts) or inside == "":
-            raise GrammarError("Invalid number in curly brackets")
-        least = int(counts[0] or 0)
-        most = int(counts[-1]) if counts[-1] else None
-        rules = least if most is None or most > _THRESHOLD else most
-        if least > _THRESHOLD or rules >= _THRESHOLD:
-            raise _UnparsableError
-        if most is not None and most < least:
-            raise GrammarError("FakeOllama: the real server would hang")
-        return max(rules, 1)
+def _check_quantifier(part: str, before: str) -> None:
+    if before in {"", "|", "(", "(?:"}:
+        raise GrammarError("FakeOllama: the real server would crash")
+    if part == "{":
+        raise GrammarError("Unbalanced curly brackets")
+    if part[0] != "{":
+        return
+    counts = part[1:-1].split(",")
+    if len(counts) > 2:  # noqa: PLR2004 - least and most
+        raise GrammarError("Wrong number of values in curly brackets")
+    if part == "{}" or not all(re.fullmatch(r"\d*", count, re.ASCII) for count in counts):
+        raise GrammarError("Invalid number in curly brackets")
+    least = int(counts[0] or 0)
+    most = int(counts[-1]) if counts[-1] else None
+    rules = least if most is None or most > _THRESHOLD else most
+    if least > _THRESHOLD or rules >= _THRESHOLD:
+        raise _UnparsableError
+    if most is not None and most < least:
+        raise GrammarError("FakeOllama: the real server would hang")
 
 
 _INTEGER_LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
@@ -351,10 +304,6 @@ def _limits(node: _ANY, least: str, most: str) -> tuple[int, int | None]:
     lower, upper = node.get(least, 0), node.get(most)
     is_whole = isinstance(upper, int) and not isinstance(upper, bool)
     return int(lower) if isinstance(lower, int | float) else -1, upper if is_whole else None
-
-
-def _has_known_escapes(text: str) -> bool:
-    return "\\" not in _ESCAPE.sub("", text)
 
 
 def _dump(value: Any) -> str:
