@@ -19,13 +19,9 @@ from agents import (
 from openai import APIStatusError
 
 from timestep import MultiModelProvider, errors
-from timestep.engines.attempts import (
-    Failure,
-    clients_do_not_retry,
-    failure_of,
-    without_retries,
-)
+from timestep.engines.attempts import Failure, failure_of, once
 from timestep.engines.dbos import retry_policy
+from timestep.net.retries import without_retries
 
 
 async def ask(provider, model):
@@ -62,11 +58,11 @@ def test_what_a_failure_tells_an_engine(error, failure):
 
 
 async def refused(model):
-    with clients_do_not_retry(), pytest.raises(APIStatusError) as raised:
+    with without_retries(), pytest.raises(APIStatusError) as raised:
         await model.get_response(
             None,
             "hi",
-            without_retries(ModelSettings()),
+            once(ModelSettings()),
             [],
             None,
             [],

@@ -11,9 +11,6 @@ from openai import APIStatusError
 
 from timestep.errors.meaning import kind_of, meaning_of, meaning_of_status
 from timestep.errors.retry import retry_after
-from timestep.net.retries import without_retries as clients_do_not_retry
-
-__all__ = ["Failure", "clients_do_not_retry", "failure_of", "without_retries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +52,6 @@ def _passes(error: APIStatusError) -> bool:
     return meaning_of_status(error.status_code).passes
 
 
-def without_retries(settings: ModelSettings) -> ModelSettings:
-    """Return *settings* with which a model of timestep sends one request."""
+def once(settings: ModelSettings) -> ModelSettings:
+    """Return *settings* with which a model sends one request."""
     return replace(settings, retry=ModelRetrySettings(max_retries=0))

@@ -34,7 +34,8 @@ from restate.exceptions import RetryableError
 from restate.ext.openai import restate_context
 from restate.serde import Serde
 
-from timestep.engines.attempts import clients_do_not_retry, failure_of, without_retries
+from timestep.engines.attempts import failure_of, once
+from timestep.net.retries import without_retries
 
 
 def run_config(
@@ -94,9 +95,9 @@ class _JournaledModel(Model):
         """Return the answer in the journal, or else ask the model and write its answer there."""
 
         async def ask() -> ModelResponse:
-            with clients_do_not_retry(), _as_restate_understands():
+            with without_retries(), _as_restate_understands():
                 return await self._provider.get_model(self._name).get_response(
-                    system_instructions, input, without_retries(model_settings), *others, **state
+                    system_instructions, input, once(model_settings), *others, **state
                 )
 
         name = f"ask {self._name or 'the default model'}"

@@ -30,12 +30,8 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from timestep.engines.attempts import (
-    Failure,
-    clients_do_not_retry,
-    failure_of,
-    without_retries,
-)
+from timestep.engines.attempts import Failure, failure_of, once
+from timestep.net.retries import without_retries
 
 
 class TimestepPlugin(SimplePlugin):
@@ -82,10 +78,9 @@ class _Attempt(ActivityInboundInterceptor):
             raise _application_error(failure) from _without_frames(exc)
 
     async def _ask_once(self, input: ExecuteActivityInput, call: Mapping[str, Any]) -> Any:  # noqa: A002 - as above
-        settings = without_retries(call["model_settings"])
-        once = replace(input, args=[{**call, "model_settings": settings}, *input.args[1:]])
-        with clients_do_not_retry():
-            answer = await super().execute_activity(once)
+        asked = {**call, "model_settings": once(call["model_settings"])}
+        with without_retries():
+            answer = await super().execute_activity(replace(input, args=[asked, *input.args[1:]]))
         if (broken := _broken_off(answer)) is not None:
             raise _application_error(broken)
         return answer
