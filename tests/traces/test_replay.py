@@ -171,7 +171,7 @@ def test_results_are_handed_out_in_their_order_and_the_last_one_stays():
     def result(call_id, text):
         return {"type": "function_call_output", "call_id": call_id, "output": text}
 
-    recorded = RecordedResults.of(
+    recorded = RecordedResults(
         Trace(
             "t",
             "r",

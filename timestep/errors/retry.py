@@ -9,6 +9,7 @@ from math import inf
 from agents import ModelRetryAdvice, ModelRetryNormalizedError
 
 from timestep.errors import (
+    AllModelsFailedError,
     BrokenAnswerError,
     OllamaConnectionError,
     OllamaError,
@@ -18,6 +19,8 @@ from timestep.errors.meaning import meaning_of
 
 LONGEST_WAIT = 60.0
 """The longest ``Retry-After`` in seconds that a retry waits, as in OpenAI's own client."""
+
+_OF_SERVERS = (OllamaError, BrokenAnswerError, AllModelsFailedError)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -47,18 +50,21 @@ def retry_advice(error: Exception) -> ModelRetryAdvice | None:
     None if no server caused the error.
     """
     meaning = meaning_of(error)
-    if meaning is None or not isinstance(error, OllamaError | BrokenAnswerError):
+    if meaning is None or not isinstance(error, _OF_SERVERS):
         return None
+    reasons, status = set[str](), {"status_code": getattr(error, "status_code", None)}
+    if isinstance(error, AllModelsFailedError):
+        reasons, status = {failure.reason for failure in error.failures}, {}  # that of its cause
     normalized = ModelRetryNormalizedError(
-        status_code=getattr(error, "status_code", None),
+        **status,
         message=str(error),
         retry_after=meaning.wait,
         is_abort=False,
-        is_network_error=isinstance(error, OllamaConnectionError),
-        is_timeout=isinstance(error, OllamaTimeoutError),
+        is_network_error=isinstance(error, OllamaConnectionError) or "connection" in reasons,
+        is_timeout=isinstance(error, OllamaTimeoutError) or "timeout" in reasons,
     )
-    # A request to Ollama changes nothing on the server, so it is safe to repeat.
-    is_safe = meaning.passes and isinstance(error, OllamaError)
+    # A request to Ollama changes nothing on the server, so it is safe to repeat. A chain shows nothing.
+    is_safe = meaning.passes and isinstance(error, OllamaError | AllModelsFailedError)
     return within_bounds(
         ModelRetryAdvice(
             suggested=meaning.passes,

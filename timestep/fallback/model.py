@@ -13,7 +13,6 @@ from agents import (
     ModelResponse,
     ModelRetryAdvice,
     ModelRetryAdviceRequest,
-    ModelRetryNormalizedError,
     ModelSettings,
     ModelTracing,
     Tool,
@@ -25,7 +24,6 @@ from timestep.errors import (
     AllModelsFailedError,
     ConfigurationError,
 )
-from timestep.errors.meaning import meaning_of
 from timestep.errors.retry import retry_advice, within_bounds
 from timestep.fallback.reasons import failure_in
 from timestep.fallback.round import Round
@@ -89,11 +87,8 @@ class FallbackModel(Model):
 
         The SDK repeats the whole chain.
         """
-        error = request.error
-        if isinstance(error, AllModelsFailedError):
-            return _advice_for_all(error)
-        advice = retry_advice(error)
-        if advice is None:
+        advice = retry_advice(request.error)
+        if advice is None and not isinstance(request.error, AllModelsFailedError):
             answers = (model.get_retry_advice(request) for model in self.models.values())
             advice = next((answer for answer in answers if answer is not None), None)
         return None if advice is None else within_bounds(advice)
@@ -230,27 +225,6 @@ async def _opening(
         if event.type not in _SHOWS_NOTHING:
             break
     return opening
-
-
-def _advice_for_all(error: AllModelsFailedError) -> ModelRetryAdvice | None:
-    """Return the advice for repeating the whole chain after *error*."""
-    meaning = meaning_of(error)
-    if meaning is None:
-        return None
-    reasons = {failure.reason for failure in error.failures}
-    return ModelRetryAdvice(
-        suggested=meaning.passes,
-        retry_after=meaning.wait,
-        replay_safety="safe" if meaning.passes else None,
-        reason=str(error),
-        normalized=ModelRetryNormalizedError(
-            message=str(error),
-            retry_after=meaning.wait,
-            is_abort=False,
-            is_network_error="connection" in reasons,
-            is_timeout="timeout" in reasons,
-        ),
-    )
 
 
 async def _close(events: AsyncIterator[TResponseStreamEvent]) -> None:

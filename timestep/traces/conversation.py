@@ -75,16 +75,10 @@ def unanswered(given: Any) -> Any:
         return given
     messages = cast("list[Any]", given)
     for index in range(len(messages) - 1, -1, -1):
-        if _is_of_model(messages[index]):
+        item = mapping(messages[index])
+        if item.get("role") == "assistant" or item.get("type") in {"function_call", "reasoning"}:
             return messages[index + 1 :]
     return messages
-
-
-def _is_of_model(message: Any) -> bool:
-    if not isinstance(message, Mapping):
-        return False
-    item = cast("Mapping[str, Any]", message)
-    return item.get("role") == "assistant" or item.get("type") in {"function_call", "reasoning"}
 
 
 def results(trace: Trace) -> dict[str, Message]:

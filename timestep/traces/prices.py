@@ -7,10 +7,8 @@ unknown, and never 0.
 Source: genai-prices 0.2 ``calc_price``.
 """
 
-from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any
 
 
 def price(
@@ -25,39 +23,23 @@ def price(
         output_tokens: Of the answer.
         cached_tokens: Those of the prompt that came from the server's cache.
     """
-    calculate, host = load(), host or "https://api.openai.com"
-    if calculate is None or not (input_tokens or output_tokens) or not _has_prices(model, host):
+    host = host or "https://api.openai.com"
+    if not (input_tokens or output_tokens) or not _has_prices(model, host):
         return None
-    from genai_prices import Usage  # noqa: PLC0415 - of an extra
-
-    usage = Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cache_read_tokens=cached_tokens or None,
-    )
-    try:
-        return float(calculate(usage, model_ref=model, provider_api_url=host).total_price)
-    except (LookupError, ValueError):
-        return None
+    return _calculated(model, host, input_tokens, output_tokens, cached_tokens)
 
 
 @lru_cache(maxsize=256)
 def _has_prices(model: str, host: str) -> bool:
     """Return False for a model without prices. The package looks for it among all it knows."""
+    return find_spec("genai_prices") is not None and _calculated(model, host, 1, 0, 0) is not None
+
+
+def _calculated(model: str, host: str, given: int, made: int, cached: int) -> float | None:
     from genai_prices import Usage, calc_price  # noqa: PLC0415 - of an extra
 
+    usage = Usage(input_tokens=given, output_tokens=made, cache_read_tokens=cached or None)
     try:
-        calc_price(Usage(input_tokens=1), model_ref=model, provider_api_url=host)
+        return float(calc_price(usage, model_ref=model, provider_api_url=host).total_price)
     except (LookupError, ValueError):
-        return False
-    return True
-
-
-@cache
-def load() -> Callable[..., Any] | None:
-    """Return the package's function; None when the extra is not installed. The first call imports it."""
-    if find_spec("genai_prices") is None:
         return None
-    from genai_prices import calc_price  # noqa: PLC0415 - of an extra
-
-    return calc_price

@@ -6,7 +6,7 @@ Tools are not executed: they answer, or raise, what was recorded. Guardrails are
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from agents import (
@@ -62,32 +62,24 @@ class RecordedResult:
     error: JsonObject | None = None
 
 
-@dataclass
 class RecordedResults:
-    """The results of a run's tools, handed out in the order they were made."""
+    """The results of the tools of *trace*, handed out in the order they were made."""
 
-    by_call: dict[tuple[str, str], deque[RecordedResult]] = field(
-        default_factory=dict[tuple[str, str], deque[RecordedResult]]
-    )
-    unknown: list[str] = field(default_factory=list[str])
-
-    @classmethod
-    def of(cls, trace: Trace) -> "RecordedResults":
-        """Return the results in *trace*."""
-        found = cls()
+    def __init__(self, trace: Trace) -> None:
+        self.unknown: list[str] = []
+        self._by_call: dict[tuple[str, str], deque[RecordedResult]] = {}
         by_id, spans = results(trace), tool_spans(trace)
         for span in trace.model_calls:
             for call in (call for message in answered(span) for call in message.calls):
                 key = (call.name, canonical_arguments(call.arguments))
-                waiting = found.by_call.setdefault(key, deque())
+                waiting = self._by_call.setdefault(key, deque())
                 result = _result(by_id.get(call.call_id or ""), spans.get(call.call_id or ""))
                 if result is not None:
                     waiting.append(result)
-        return found
 
     def take(self, name: str, arguments: str) -> RecordedResult:
         """Return the next result of this call; the last one is returned again and again."""
-        waiting = self.by_call.get((name, canonical_arguments(arguments)))
+        waiting = self._by_call.get((name, canonical_arguments(arguments)))
         if waiting is None:
             self.unknown.append(call_text(name, arguments))
         if not waiting:

@@ -70,7 +70,7 @@ async def replay(
             f"Model call {step} does not exist: the run has {len(calls)} model calls."
         )
     start = calls[step - 1]
-    recorded = RecordedResults.of(trace)
+    recorded = RecordedResults(trace)
     turns = turns_left(trace, step)
     counted = _CountedCalls(sys.maxsize if most_calls is None or turns else most_calls)
     agents = RebuiltAgents(trace, recorded, body, model, counted.end)
