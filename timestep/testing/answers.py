@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeAlias, TypedDict, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from timestep.testing import gojson, http
 from timestep.testing.faults import ErrorLine, Fault, NoDone
@@ -130,19 +130,6 @@ class Said:
     def ends(self) -> bool:
         """False when the answer ends without its last chunk."""
         return not any(isinstance(fault, NoDone) for fault in self.faults)
-
-
-class SaidFields(TypedDict, total=False):
-    """The keywords of ``reply`` that every server takes."""
-
-    thinking: str
-    tool_calls: Sequence[ToolCall]
-    pieces: Iterable[str] | None
-    call_ids: bool
-    logprobs: Sequence[Any]
-    chunks: Iterable[Mapping[str, Any]] | None
-    delay: float
-    interval: float
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 from timestep.testing.answers import Answer, Computed, Failure
 from timestep.testing.connection import Connection
@@ -22,6 +22,8 @@ Faults: TypeAlias = Fault | Sequence[Fault]
 
 class ScriptedServer(LoopbackServer):
     """Serves queued answers in order. Use it as a context manager, plain or async."""
+
+    _kind: ClassVar[Callable[..., Answer]]  # what a model answers on this server's wire
 
     def __init__(self, routes: Routes, *, strict: bool, recordings: Path | str | None) -> None:
         super().__init__()
@@ -51,6 +53,34 @@ class ScriptedServer(LoopbackServer):
         """The parsed bodies of all requests for an answer of a model, oldest first."""
         answering = self._routes.answering
         return [request.json for request in self.requests if request.path in answering]
+
+    def reply(
+        self,
+        text: "str | Answer | Callable[[Request], str | Answer]" = "",
+        *,
+        model: str | None = None,
+        times: int | None = 1,
+        fault: Faults = (),
+        **fields: Any,
+    ) -> None:
+        """Queue an answer of a model: :class:`Reply` of Ollama, :class:`ChatReply` of OpenAI's APIs.
+
+        Args:
+            text: What the model says; or a prepared answer; or a function that takes the
+                :class:`Request` and returns either, run in the server's thread.
+            model: Only for requests that name this model; ``None`` is for all.
+            times: How many requests get this answer; ``None`` is for any number.
+            fault: What goes wrong while it is sent: one of the faults, or several.
+            **fields: The other fields of the answer, such as ``thinking``, ``tool_calls``,
+                ``pieces`` and ``delay``.
+        """
+        if isinstance(text, str):
+            answer = self._kind(text, faults=several(fault), **fields)
+        elif fields or fault:
+            raise TypeError("a prepared answer takes only model= and times=")
+        else:
+            answer = Computed(text, self._kind) if callable(text) else text
+        self._queue(answer, model=model, times=times)
 
     def replay(
         self,
@@ -124,25 +154,6 @@ class ScriptedServer(LoopbackServer):
         """
         __tracebackhide__ = True
         self._script.verify()
-
-    def _reply(
-        self,
-        text: "str | Answer | Callable[[Request], str | Answer]",
-        kind: Callable[..., Answer],
-        *,
-        model: str | None,
-        times: int | None,
-        fault: Faults,
-        fields: Mapping[str, Any],
-    ) -> None:
-        """Queue what a model answers: *text* as an answer of *kind*, or a prepared answer."""
-        if isinstance(text, str):
-            answer = kind(text, faults=several(fault), **fields)
-        elif fields or fault:
-            raise TypeError("a prepared answer takes only model= and times=")
-        else:
-            answer = Computed(text, kind) if callable(text) else text
-        self._queue(answer, model=model, times=times)
 
     def _queue(
         self, answer: Answer, path: str | None = None, *, model: str | None, times: int | None
