@@ -16,6 +16,7 @@ from timestep.config.settings import Settings
 from timestep.errors import AuthenticationError, ConfigurationError
 from timestep.net.key_command import KeyCommand
 from timestep.ollama.about import connect, list_entries
+from timestep.ollama.official import open_client
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.listing import list_models
 from timestep.registry import MultiModelProvider
@@ -162,7 +163,9 @@ async def test_without_a_base_url_the_command_is_for_the_cloud_alone(fake_ollama
 async def test_the_commands_list_models_with_the_key(fake_ollama):
     provider = made_ollama("ollama/", [fake_ollama], COUNTING).provider_map.get_provider("ollama")
     endpoint = provider.wire().endpoint
-    assert [step async for step in provider.wire().pull("m")]
+    async with open_client(endpoint, silence=60.0) as client:
+        await client.list()
+
     async with connect(endpoint) as client:
         await list_entries(client, "/api/tags")
 

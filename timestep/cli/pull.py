@@ -4,24 +4,23 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import click
 
-from timestep.answer.chunks import count
 from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, configuration_options
 from timestep.cli.output import clean, file_size, json_option, print_json
 
 if TYPE_CHECKING:
+    from ollama import ProgressResponse
+
     from timestep.config.settings import Settings
     from timestep.errors import OllamaError, OllamaStatusError, OllamaStreamError
     from timestep.net.origin import Origin
     from timestep.ollama.provider import OllamaModelProvider
     from timestep.ollama.wire import Wire
     from timestep.registry import MultiModelProvider
-
-Step: TypeAlias = dict[str, Any]
 
 _SILENCE = 600.0
 """Seconds of silence; the server is silent for minutes while it checks a large model."""
@@ -98,23 +97,22 @@ async def _pull(wire: "Wire", model: str) -> None:
         )
 
 
-async def _steps(wire: "Wire", model: str) -> AsyncGenerator[Step]:
+async def _steps(wire: "Wire", model: str) -> "AsyncGenerator[ProgressResponse]":
     """Have the server pull *model*. Layers interleave; closing the generator stops the server."""
     from timestep.errors import OllamaStatusError, OllamaStreamError
-    from timestep.net.timeouts import Timeouts
-    from timestep.ollama.wire import Wire
+    from timestep.ollama.foreign_errors import Translated
+    from timestep.ollama.official import open_client
 
-    patient = Wire(wire.endpoint, timeouts=Timeouts(idle=_SILENCE))
+    origin = wire.origin(model)
     try:
-        async with aclosing(patient.pull(model)) as steps:
-            async for step in steps:
-                yield step
+        with Translated(origin):
+            async with open_client(wire.endpoint, silence=_SILENCE) as client:
+                async for step in await client.pull(model, stream=True):
+                    yield step
     except (OllamaStatusError, OllamaStreamError) as exc:
         if exc.server_message:
-            raise _refusal(exc.server_message, exc, wire.origin(model)) from exc
+            raise _refusal(exc.server_message, exc, origin) from exc
         raise
-    finally:
-        await patient.aclose()
 
 
 def _refusal(
@@ -140,7 +138,7 @@ def _refusal(
     )
 
 
-async def _draw(progress: AsyncGenerator[Step]) -> str:
+async def _draw(progress: "AsyncGenerator[ProgressResponse]") -> str:
     """Show a progress bar for every layer, and return the last step."""
     from rich import progress as bars
     from rich.console import Console
@@ -156,42 +154,35 @@ async def _draw(progress: AsyncGenerator[Step]) -> str:
         layers: dict[str, bars.TaskID] = {}
         last = ""
         async for step in progress:
-            status, digest, done, total = _read(step)
-            if not digest:
-                if status not in {last, "success"}:  # the command says that itself
-                    screen.console.print(clean(status), markup=False, highlight=False)
-            elif digest not in layers:
-                layers[digest] = screen.add_task(
-                    _layer(digest), total=total or None, completed=done
+            if step.digest is None:
+                if step.status not in {last, "success"}:  # the command says that itself
+                    screen.console.print(clean(step.status or ""), markup=False, highlight=False)
+            elif step.digest not in layers:
+                layers[step.digest] = screen.add_task(
+                    _layer(step), total=step.total or None, completed=step.completed or 0
                 )
             else:
-                screen.update(layers[digest], completed=done)
-            last = status
+                screen.update(layers[step.digest], completed=step.completed or 0)
+            last = step.status or ""
         return last
 
 
-async def _list(progress: AsyncGenerator[Step]) -> str:
+async def _list(progress: "AsyncGenerator[ProgressResponse]") -> str:
     """Print a line for every step and for every tenth of a layer; return the last step."""
     shown: set[str] = set()
     last = ""
     async for step in progress:
-        last, digest, done, total = _read(step)
+        last = step.status or ""
         line = clean(last)
-        if digest:
+        if step.digest is not None:
+            done, total = step.completed or 0, step.total or 0
             tenth = 10 * (10 * done // total) if total else 0
-            line = f"{_layer(digest)} {tenth}% of {file_size(total)}"
+            line = f"{_layer(step)} {tenth}% of {file_size(total)}"
         if line not in shown:
             click.echo(line, err=True)
         shown.add(line)
     return last
 
 
-def _read(step: Step) -> tuple[str, str, int, int]:
-    """Return the status, the digest of the layer, and how many bytes of how many are loaded."""
-    status, digest = (str(step.get(name) or "") for name in ("status", "digest"))
-    done, total = (count(step, name) for name in ("completed", "total"))
-    return status, digest, done, total
-
-
-def _layer(digest: str) -> str:
-    return clean(digest).removeprefix("sha256:")[:12]
+def _layer(step: "ProgressResponse") -> str:
+    return clean(step.digest or "").removeprefix("sha256:")[:12]

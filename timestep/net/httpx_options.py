@@ -23,24 +23,31 @@ class HttpxOptions(TypedDict):
     trust_env: bool
 
 
-def httpx_options(base_url: str, reach: Reach) -> HttpxOptions:
-    """Return the options of a client for the server at *base_url*. A redirect is not followed."""
+def httpx_options(base_url: str, reach: Reach, *, most: int = LONGEST_JSON) -> HttpxOptions:
+    """Return the options of a client for the server at *base_url*. A redirect is not followed.
+
+    Args:
+        base_url: Of the server.
+        reach: Its proxy and certificates.
+        most: How many bytes an answer may have.
+    """
     is_secure = base_url.startswith("https:")
     # Without TLS nothing has to be trusted, and loading the certificates takes time.
     verify = certificates(reach) if is_secure else SSLContext(PROTOCOL_TLS_CLIENT)
-    transport = _Transport(proxy_for_httpx(base_url, reach.proxy), verify)
+    transport = _Transport(proxy_for_httpx(base_url, reach.proxy), verify, most)
     return HttpxOptions(transport=transport, follow_redirects=False, trust_env=False)
 
 
 class _Transport(httpx.AsyncHTTPTransport):
-    """Sends requests through *proxy*, which errors name, and reads so many bytes of each answer.
+    """Sends requests through *proxy*, which errors name, and reads *most* bytes of each answer.
 
     What it raises of its own has a `TransportError` as its cause.
     """
 
-    def __init__(self, proxy: Proxy | None, verify: SSLContext) -> None:
+    def __init__(self, proxy: Proxy | None, verify: SSLContext, most: int) -> None:
         super().__init__(verify=verify, trust_env=False, proxy=_as_httpx(proxy))
         self._through = "" if proxy is None else proxy.through
+        self._most = most
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer to *request*."""
@@ -62,19 +69,20 @@ class _Transport(httpx.AsyncHTTPTransport):
     def _limited(self, response: httpx.Response) -> httpx.Response:
         encoding = response.headers.pop("content-encoding", None)  # httpx unpacks without a limit
         stream = cast("httpx.AsyncByteStream", response.stream)
-        response.stream = _Limited(stream, encoding)
+        response.stream = _Limited(stream, encoding, self._most)
         return response
 
 
 class _Limited(httpx.AsyncByteStream):
-    """What *stream* unpacks to, up to `LONGEST_JSON` bytes; more are an error."""
+    """What *stream* unpacks to, up to *most* bytes; more are an error."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, encoding: str | None) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, encoding: str | None, most: int) -> None:
         self._stream = stream
         self._encoding = encoding
+        self._most = most
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = LONGEST_JSON
+        left = self._most
         try:
             async for piece in unpacked(aiter(self._stream), self._encoding):
                 left -= len(piece)
@@ -83,7 +91,7 @@ class _Limited(httpx.AsyncByteStream):
                 yield piece
             else:
                 return
-            found = TransportError("exchange", f"its answer has more than {LONGEST_JSON:,} bytes")
+            found = TransportError("exchange", f"its answer has more than {self._most:,} bytes")
         except TransportError as exc:
             found = exc
         raise httpx.ReadError(str(found)) from found

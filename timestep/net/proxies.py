@@ -12,7 +12,8 @@ the machine that a program runs on, not to the program.
 import os
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
@@ -27,6 +28,7 @@ _SOCKS = {"socks4": False, "socks4a": True, "socks5": False, "socks5h": True}
 """Whether the proxy looks up host names, by scheme."""
 _UNUSABLE = re.compile(r"[\s\x00-\x1f\x7f\ud800-\udfff]")
 """Half a surrogate pair is a byte that is not UTF-8."""
+_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 class ProxyError(ValueError):
@@ -68,6 +70,21 @@ class Proxy:
     def is_socks(self) -> bool:
         """True for SOCKS, False for HTTP."""
         return self.scheme.startswith("socks")
+
+
+@contextmanager
+def explained(package: str) -> Generator[None]:
+    """Name the variables when *package*, which reads them in the block, cannot use them."""
+    try:
+        yield
+    except Exception as exc:
+        names = [name for name in os.environ if name.lower() in _VARIABLES and os.environ[name]]
+        if not names or isinstance(exc, ImportError):
+            raise
+        raise ProxyError(
+            f"The package {package} cannot use the proxy in {' or '.join(names)}. Write a URL such "
+            "as http://proxy.example:3128, or unset it."
+        ) from None  # the error repeats the value
 
 
 def proxy_for(url: str, *, socks_package: str, chosen: str | None = None) -> Proxy | None:

@@ -190,8 +190,8 @@ def _error_of(exc: Exception, origin: Origin) -> TimestepError | None:
             "check the client's host.",
             **origin.where(),
         )
-    elif isinstance(exc, response_errors()):
-        from timestep.ollama.foreign_errors import error_of  # noqa: PLC0415 - it imports httpx
+    elif isinstance(exc, _response_errors()):
+        from timestep.ollama.foreign_errors import error_of  # noqa: PLC0415 - it imports ollama
 
         error = error_of(exc, origin)
     elif isinstance(exc, ValueError):  # AsyncClient could not read a line
@@ -212,7 +212,7 @@ def _secrets_of(client: object) -> tuple[str, ...]:
     return secrets_in(cast("Mapping[str, str]", headers)) if isinstance(headers, Mapping) else ()
 
 
-def response_errors() -> "tuple[type[ollama.ResponseError], ...]":
+def _response_errors() -> "tuple[type[ollama.ResponseError], ...]":
     """Return the error for a refusal of ollama's client, when that was imported."""
     known = sys.modules.get("ollama")
     return () if known is None else (known.ResponseError,)

@@ -13,12 +13,17 @@ from timestep.net.connection import TransportError, as_cause
 from timestep.net.exchange import failure
 from timestep.net.httpx_errors import httpx_error
 from timestep.net.origin import Origin
-from timestep.net.proxies import ProxyError
+from timestep.net.proxies import ProxyError, explained
 from timestep.net.reasons import reason_of
 from timestep.net.tls import CertificateError
 from timestep.ollama.errors import line_error, status_error
 from timestep.ollama.failures import Failures
-from timestep.ollama.foreign import response_errors
+
+try:
+    with explained("ollama"):  # it builds a client when it is imported
+        import ollama
+except ProxyError as exc:
+    raise ConfigurationError(str(exc)) from exc
 
 E = TypeVar("E", bound=Exception)
 
@@ -57,7 +62,7 @@ def error_of(exc: Exception, origin: Origin) -> TimestepError:
     if refused is not None:
         answer = refused.response
         return status_error(answer.status_code, answer.headers, answer.content, origin)
-    if isinstance(exc, response_errors()):
+    if isinstance(exc, ollama.ResponseError):
         said = {"error": exc.error}
         if exc.status_code < 0:  # an error in the middle of a stream
             return line_error(said, origin)

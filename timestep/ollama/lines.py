@@ -4,7 +4,6 @@ Source: ollama ``api/types.go`` (``ChatResponse``) v0.33.0 and the recordings in
 """
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any, cast
 
 from jiter import from_json
@@ -221,23 +220,6 @@ def read_usage(line: Mapping[str, Any]) -> Usage:
         output_tokens=figures["eval_count"],
         cached_tokens=count(line, "prompt_eval_cached_count"),
         figures=figures,
-    )
-
-
-def read_step(line: bytes, origin: Origin) -> dict[str, Any]:
-    """Return one step of a pull."""
-    check_values("a line", line, origin)
-    with suppress(ValueError):
-        step = from_json(line)
-        if isinstance(step, dict):
-            fields = cast("dict[str, Any]", step)
-            if not fields.get("error"):
-                return fields
-            raise line_error(fields, origin)
-    raise OllamaStreamError(
-        f"{origin.host} sent {origin.quote(line)} where a step of the pull belongs. Is base_url the "
-        "root of an Ollama server?",
-        **origin.where(),
     )
 
 

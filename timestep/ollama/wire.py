@@ -1,7 +1,7 @@
 """The wire to one Ollama server: its requests, and the errors they end in."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ from timestep.net.client import Client, over_aiohttp
 from timestep.net.connection import Request, drop_frames
 from timestep.net.encoding import encode
 from timestep.net.exchange import Exchange
-from timestep.net.lines import LineSplitter
 from timestep.net.origin import Origin
 from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.timeouts import Timeouts
@@ -21,7 +20,7 @@ from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import status_error
 from timestep.ollama.failures import Failures
-from timestep.ollama.lines import check_length, check_values, read_step
+from timestep.ollama.lines import check_length, check_values
 
 if TYPE_CHECKING:
     import httpx
@@ -96,24 +95,6 @@ class Wire:
         except OllamaError as exc:
             drop_frames(exc)  # they hold what the server said, which may repeat the key in it
             raise exc from exc.__cause__
-
-    async def pull(self, model: str) -> AsyncGenerator[dict[str, Any]]:
-        """Have the server pull *model*, and yield its steps. Closing the generator stops the server.
-
-        Raises:
-            OllamaError: The server cannot be reached, or refuses.
-        """
-        exchange = self._exchange("POST", "/api/pull", encode({"model": model}), {}, model)
-        lines = LineSplitter()
-        try:
-            async for piece in exchange:
-                for line in lines.feed(piece):
-                    yield read_step(line, exchange.origin)
-                check_length("a line", lines.waiting, exchange.origin)
-            for line in lines.flush():
-                yield read_step(line, exchange.origin)
-        finally:
-            await exchange.aclose()
 
     def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
         """Return who is asked for *model*, with *headers* beside the endpoint's own."""
