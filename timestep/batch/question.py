@@ -30,22 +30,15 @@ class BadLineError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One call of a model.
+    """One call of a model."""
 
-    Attributes:
-        model: A routable name or an alias; None for the default model.
-        instructions: The system message; None for none.
-        input: The history, oldest item first, or the user's words alone.
-        tools: What the model may call. A call is part of the answer; no tool runs.
-        output: The schema of the answer; None for plain text.
-    """
-
-    model: str | None
-    instructions: str | None
-    input: str | list[Any]
+    model: str | None  # a routable name or an alias; None for the default model
+    instructions: str | None  # the system message; None for none
+    input: str | list[Any]  # the history, oldest item first, or the user's words alone
     settings: ModelSettings = field(default_factory=lambda: _DEFAULT_SETTINGS)
+    # What the model may call. A call is part of the answer; no tool runs.
     tools: tuple[FunctionTool, ...] = ()
-    output: AgentOutputSchemaBase | None = None
+    output: AgentOutputSchemaBase | None = None  # the schema of the answer; None for plain text
 
 
 class JsonSchema(AgentOutputSchemaBase):

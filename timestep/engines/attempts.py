@@ -15,20 +15,14 @@ from timestep.errors.retry import retry_after
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What an engine should know about a failed attempt.
+    """What an engine should know about a failed attempt."""
 
-    Attributes:
-        name: The class of timestep's error table, whatever the server speaks; for an error that
-            is not in the table its own class.
-        message: What happened.
-        passes: True when another attempt may work.
-        wait: How many seconds the server asks to wait, if it says so.
-    """
-
+    # The class of timestep's error table, whatever the server speaks; for an error that is
+    # not in the table its own class.
     name: str
-    message: str
-    passes: bool
-    wait: float | None = None
+    message: str  # what happened
+    passes: bool  # True when another attempt may work
+    wait: float | None = None  # how many seconds the server asks to wait, if it says so
 
 
 def failure_of(error: Exception) -> Failure | None:

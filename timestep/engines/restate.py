@@ -14,7 +14,7 @@ provider, and so past the journal. A tool that must not run twice is a
 
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -76,13 +76,11 @@ class JournaledProvider(ModelProvider):
         return _JournaledModel(self._provider, model_name, self._options)
 
 
+@dataclass(frozen=True, eq=False)
 class _JournaledModel(Model):
-    def __init__(
-        self, provider: ModelProvider, name: str | None, options: RunOptions[ModelResponse]
-    ) -> None:
-        self._provider = provider
-        self._name = name
-        self._options = options
+    provider: ModelProvider
+    name: str | None
+    options: RunOptions[ModelResponse]
 
     async def get_response(
         self,
@@ -96,12 +94,12 @@ class _JournaledModel(Model):
 
         async def ask() -> ModelResponse:
             with without_retries(), _as_restate_understands():
-                return await self._provider.get_model(self._name).get_response(
+                return await self.provider.get_model(self.name).get_response(
                     system_instructions, input, once(model_settings), *others, **state
                 )
 
-        name = f"ask {self._name or 'the default model'}"
-        return await restate_context().run_typed(name, ask, self._options)
+        name = f"ask {self.name or 'the default model'}"
+        return await restate_context().run_typed(name, ask, self.options)
 
     def stream_response(self, *args: Any, **keywords: Any) -> AsyncIterator[TResponseStreamEvent]:
         """Refuse to stream: a journal holds whole answers."""

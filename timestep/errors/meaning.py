@@ -34,19 +34,13 @@ Fault = Literal["caller", "host", "model"]
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What an error means for the next try.
+    """What an error means for the next try."""
 
-    Attributes:
-        fault: Who must change something: the caller, the server, or the model.
-        passes: True if the same request to the same server may work the next time.
-        reason: Why a chain may ask its next model; None if another model does not help.
-        wait: How many seconds the server asks to wait, if it says so.
-    """
-
-    fault: Fault
-    passes: bool = False
+    fault: Fault  # who must change something: the caller, the server, or the model
+    passes: bool = False  # True if the same request to the same server may work the next time
+    # Why a chain may ask its next model; None if another model does not help.
     reason: FallbackReason | None = None
-    wait: float | None = None
+    wait: float | None = None  # how many seconds the server asks to wait, if it says so
 
 
 _CALLER = Meaning("caller")

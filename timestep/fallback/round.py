@@ -8,6 +8,7 @@ For each model that did not answer, the round keeps a `Failure`, ends a span, an
 import logging
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from agents import (
@@ -36,50 +37,31 @@ _PASSING = {"busy", "connection", "rate_limit", "timeout"}
 _NOT_ASKED = {"attempts", "cooling_down"}
 
 
+@dataclass
 class Round:
-    """Iterates over the models to ask, and decides after each failure whether to go on.
+    """Iterates over the models to ask, and decides after each failure whether to go on."""
 
-    Args:
-        models: By name, the first choice first.
-        rules: When the next model is asked; None for never.
-        rested: By name, the time on *clock* when a cool-down ends.
-        clock: Counts seconds.
-        tracing: The call's tracing setting.
-
-    Attributes:
-        is_last: True when no model is left to ask after the current one.
-        last_error: The error of the model that failed last.
-    """
-
-    def __init__(
-        self,
-        models: Mapping[str, Model],
-        rules: FallbackRules | None,
-        rested: MutableMapping[str, float],
-        clock: Callable[[], float],
-        tracing: ModelTracing,
-    ) -> None:
-        self._models = models
-        self._rules = rules
-        self._rested = rested
-        self._clock = clock
-        self._tracing = tracing
-        self._current = ""
-        self._asked = 0
-        self.is_last = False
-        self._reports: dict[str, Failure] = {}
-        self.last_error: Exception | None = None
+    models: Mapping[str, Model]  # by name, the first choice first
+    rules: FallbackRules | None  # when the next model is asked; None for never
+    rested: MutableMapping[str, float]  # by name, the time on the clock when a cool-down ends
+    clock: Callable[[], float]  # counts seconds
+    tracing: ModelTracing
+    is_last: bool = False  # True when no model is left to ask after the current one
+    last_error: Exception | None = None  # of the model that failed last
+    _current: str = ""
+    _asked: int = 0
+    _reports: dict[str, Failure] = field(default_factory=dict[str, Failure])
 
     @property
     def failures(self) -> list[Failure]:
         """Why models did not answer, in the order of the chain."""
-        return [self._reports[name] for name in self._models if name in self._reports]
+        return [self._reports[name] for name in self.models if name in self._reports]
 
     def __iter__(self) -> Iterator[tuple[str, Model]]:
         """Yield the models to ask. Those that cool down come last."""
         cooling = self._cooling()
-        order = [*(name for name in self._models if name not in cooling), *cooling]
-        for name, model in self._models.items():
+        order = [*(name for name in self.models if name not in cooling), *cooling]
+        for name, model in self.models.items():
             if name in cooling:
                 text = f"it failed recently and is skipped for {cooling[name]:.0f} s more"
                 self._report(Failure(name, "cooling_down", text, is_passing=True))
@@ -93,10 +75,10 @@ class Round:
             if self._has_attempts():
                 del self._reports[name]
                 self._begin(name, order)
-                yield name, self._models[name]
+                yield name, self.models[name]
 
     def _begin(self, name: str, order: list[str]) -> None:
-        most = self._rules.attempts if self._rules else None
+        most = self.rules.attempts if self.rules else None
         self._current = name
         self.is_last = name == order[-1] or self._asked + 1 == most
 
@@ -106,31 +88,31 @@ class Round:
         If the chain stays with a busy model, because of its rules, the model's client retries as
         usual.
         """
-        goes_on = self._rules is not None and set(self._rules.on) >= _PASSING
+        goes_on = self.rules is not None and set(self.rules.on) >= _PASSING
         return without_retries() if goes_on and not self.is_last else nullcontext()
 
     def _cooling(self) -> dict[str, float]:
         """Return how many seconds each model still cools down; nothing if all of them do."""
-        now = self._clock()
+        now = self.clock()
         cooling = {
-            name: end - now for name in self._models if (end := self._rested.get(name, now)) > now
+            name: end - now for name in self.models if (end := self.rested.get(name, now)) > now
         }
-        return {} if len(cooling) == len(self._models) else cooling
+        return {} if len(cooling) == len(self.models) else cooling
 
     def _has_attempts(self) -> bool:
-        most = self._rules.attempts if self._rules else None
+        most = self.rules.attempts if self.rules else None
         return most is None or self._asked < most
 
     def reason(self, error: Exception) -> str | None:
         """Return why the next model should be asked after *error*, or None."""
-        if self._rules is None:
+        if self.rules is None:
             return None
         if isinstance(error, AllModelsFailedError) and isinstance(error.__cause__, Exception):
             return self.reason(error.__cause__)  # a chain within this one
         if isinstance(error, CapabilityError):
             return error.capability
         found = reason_of(error)
-        return found if found in self._rules.on else None
+        return found if found in self.rules.on else None
 
     def goes_on(self, error: Exception) -> bool:
         """Note the *error* of the current model; return True if the next one should be asked."""
@@ -138,7 +120,7 @@ class Round:
         if reason is None:
             return False
         name = self._current
-        advice = self._models[name].get_retry_advice(
+        advice = self.models[name].get_retry_advice(
             ModelRetryAdviceRequest(error=error, attempt=1, stream=False)
         )
         if advice is not None and advice.replay_safety == "unsafe":
@@ -151,8 +133,8 @@ class Round:
         return True
 
     def _rest(self, name: str) -> None:
-        if self._rules is not None:
-            self._rested[name] = self._clock() + self._rules.cool_down
+        if self.rules is not None:
+            self.rested[name] = self.clock() + self.rules.cool_down
 
     def noted_response(self, response: ModelResponse) -> ModelResponse:
         """Return *response* with the earlier failures in its items and its usage."""
@@ -182,7 +164,7 @@ class Round:
         self._reports[failure.model] = failure
         data = {"model": failure.model, "reason": failure.reason}
         name = f"fallback: {failure.model} ({failure.reason})"
-        span = custom_span(name, data, disabled=self._tracing.is_disabled())
+        span = custom_span(name, data, disabled=self.tracing.is_disabled())
         span.start()
         span.finish()
         if failure.reason not in _NOT_ASKED:

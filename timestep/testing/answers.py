@@ -134,23 +134,17 @@ class Said:
 
 @dataclass(frozen=True)
 class Failure:
-    """An answer that is not the model's: an error, a redirect, a page of a proxy.
+    """An answer that is not the model's: an error, a redirect, a page of a proxy."""
 
-    Attributes:
-        status: The HTTP status code.
-        error: The text, or any JSON, under ``"error"``.
-        body: The whole body instead; its type is ``text/plain`` unless *headers* say otherwise.
-        headers: Sent besides ``Date`` and the framing.
-        fields: Further fields beside ``"error"``, such as ``signin_url``.
-        faults: What goes wrong meanwhile.
-    """
-
-    status: int
-    error: Any = ""
+    status: int  # the HTTP status code
+    error: Any = ""  # the text, or any JSON, under `"error"`
+    # The whole body instead; its type is `text/plain` unless *headers* say otherwise.
     body: bytes | str | None = None
+    # Sent besides `Date` and the framing.
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    # Further fields beside `"error"`, such as `signin_url`.
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    faults: Sequence[Fault] = ()
+    faults: Sequence[Fault] = ()  # what goes wrong meanwhile
 
     def respond(self, request: Request, ticks: Ticks) -> Response:
         """Return the response, the same for every request."""
@@ -168,16 +162,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Computed:
-    """An answer that a function makes from the request.
+    """An answer that a function makes from the request."""
 
-    Attributes:
-        make: Takes the request; returns the text, or any other answer. Runs in the server's
-            thread: it must not wait.
-        say: Makes an answer of a text.
-    """
-
+    # Takes the request; returns the text, or any other answer. Runs in the server's thread:
+    # it must not wait.
     make: Callable[[Request], str | Answer]
-    say: Callable[[str], Answer]
+    say: Callable[[str], Answer]  # makes an answer of a text
 
     def respond(self, request: Request, ticks: Ticks) -> Response:
         """Return the response of what the function returns."""

@@ -29,16 +29,11 @@ class DecodeError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value stands.
+    """Where a value stands."""
 
-    Attributes:
-        struct: The innermost struct around it, without package; empty outside of any.
-        path: The keys that lead to it.
-        is_fixed: Inside of a type that decodes itself, errors name the struct around that type.
-    """
-
-    struct: str = ""
-    path: tuple[str, ...] = ()
+    struct: str = ""  # the innermost struct around it, without package; empty outside of any
+    path: tuple[str, ...] = ()  # the keys that lead to it
+    # Inside of a type that decodes itself, errors name the struct around that type.
     is_fixed: bool = False
 
     def inside(self, struct: str, key: str) -> Self:

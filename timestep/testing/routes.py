@@ -19,17 +19,15 @@ class Routes:
     """Answers requests from the script, or for the server itself.
 
     Attributes:
-        name: Of the server, for messages.
         script: Where the answers come from, and where problems go.
-        answering: The paths on which a model answers: a request is checked before its answer is
-            taken from the queue.
-        routes: By path and method.
         key: The key that every request must carry; ``None`` for none.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str]  # of the server, for messages
+    # The paths on which a model answers: a request is checked before its answer is taken from
+    # the queue.
     answering: tuple[str, ...]
-    routes: Mapping[str, Mapping[str, Route]]
+    routes: Mapping[str, Mapping[str, Route]]  # by path and method
 
     def __init__(self) -> None:
         self.key: str | None = None

@@ -28,25 +28,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Message:
-    """One message.
+    """One message."""
 
-    Attributes:
-        role: ``system``, ``user``, ``assistant``, ``tool``, or the type of any other item.
-        text: What it says; of an unknown item, its JSON.
-        thinking: What the model thought before.
-        calls: What the model wants called.
-        call_id: Of the call that a ``tool`` message answers.
-        name: Of the tool that a ``tool`` message comes from.
-        images: The number of its images.
-    """
-
-    role: str
-    text: str = ""
-    thinking: str = ""
-    calls: tuple[Call, ...] = ()
-    call_id: str | None = None
-    name: str | None = None
-    images: int = 0
+    role: str  # `system`, `user`, `assistant`, `tool`, or the type of any other item
+    text: str = ""  # what it says; of an unknown item, its JSON
+    thinking: str = ""  # what the model thought before
+    calls: tuple[Call, ...] = ()  # what the model wants called
+    call_id: str | None = None  # of the call that a `tool` message answers
+    name: str | None = None  # of the tool that a `tool` message comes from
+    images: int = 0  # the number of its images
 
 
 def asked(span: Span) -> list[Message]:

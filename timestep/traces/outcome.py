@@ -12,15 +12,10 @@ _SAID_BELOW = "Error in agent run"
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended.
+    """How a run ended."""
 
-    Attributes:
-        outcome: One of `timestep.traces.records.OUTCOMES`, but a replay counts as ``ok``.
-        ending: What follows "The run": ``failed: …``, ``was cancelled during a call of m``, ….
-    """
-
-    outcome: str
-    ending: str
+    outcome: str  # one of `timestep.traces.records.OUTCOMES`, but a replay counts as `ok`
+    ending: str  # what follows "The run": `failed: …`, `was cancelled during a call of m`, …
 
     def sentence(self, subject: str) -> str:
         """Return how *subject*, such as ``The run``, ended."""

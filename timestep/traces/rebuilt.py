@@ -6,7 +6,7 @@ Tools are not executed: they answer, or raise, what was recorded. Guardrails are
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from agents import (
@@ -51,15 +51,10 @@ class RecordedToolError(Exception):
 
 @dataclass(frozen=True)
 class RecordedResult:
-    """What a call of a tool came to: the text that its model read, and the error of its span.
+    """What a call of a tool came to: the text that its model read, and the error of its span."""
 
-    Attributes:
-        text: None when the tool ended the run.
-        error: None when the tool did well.
-    """
-
-    text: str | None
-    error: JsonObject | None = None
+    text: str | None  # None when the tool ended the run
+    error: JsonObject | None = None  # None when the tool did well
 
 
 class RecordedResults:
@@ -123,56 +118,41 @@ def input_items(messages: list[Message]) -> list[TResponseInputItem]:
     return cast("list[TResponseInputItem]", items)
 
 
+@dataclass
 class RebuiltAgents:
-    """The agents of a run, rebuilt when they are needed.
+    """The agents of a run, rebuilt when they are needed."""
 
-    Args:
-        trace: The recorded run.
-        recorded: What its tools came to.
-        body: Looks up the stored requests.
-        model: For every agent; the recorded names when None.
-        after_tools: Decides whether the results of tools are the last.
-    """
-
-    def __init__(
-        self,
-        trace: Trace,
-        recorded: RecordedResults,
-        body: Body,
-        model: str | None,
-        after_tools: ToolsToFinalOutputFunction,
-    ) -> None:
-        self._trace = trace
-        self._after_tools = after_tools
-        self._recorded = recorded
-        self._body = body
-        self._model = model
-        self._built: dict[str, Agent[Any]] = {}
+    trace: Trace
+    recorded: RecordedResults
+    body: Body  # looks up the stored requests
+    model: str | None  # for every agent; the recorded names when None
+    after_tools: ToolsToFinalOutputFunction  # decides whether the results of tools are the last
+    _built: dict[str, Agent[Any]] = field(default_factory=dict[str, Agent[Any]])
 
     def around(self, call: Span) -> Agent[Any]:
         """Return the agent that made the model call *call*."""
-        span = self._trace.around(call, "agent")
+        span = self.trace.around(call, "agent")
         return self._build("agent" if span is None else span.name, call, span)
 
     def named(self, name: str) -> Agent[Any]:
         """Return the agent called *name*; a bare one if it never ran."""
         if name in self._built:
             return self._built[name]
-        for call in self._trace.model_calls:
-            span = self._trace.around(call, "agent")
+        for call in self.trace.model_calls:
+            span = self.trace.around(call, "agent")
             if span is not None and span.name == name:
                 return self._build(name, call, span)
-        return Agent(name=name, model=self._model or self._trace.model_calls[0].model)
+        return Agent(name=name, model=self.model or self.trace.model_calls[0].model)
 
     def _build(self, name: str, call: Span, span: Span | None) -> Agent[Any]:
         request = self._request(call)
         agent: Agent[Any] = Agent(
             name=name,
-            model=self._model or call.model,
+            model=self.model or call.model,
             instructions="\n\n".join(m.text for m in asked(call) if m.role == "system") or None,
             model_settings=_settings(call.data.get("model_config") or {}),
             output_type=_output_type(request),
-            tool_use_behavior=self._after_tools,
+            tool_use_behavior=self.after_tools,
         )
         self._built[name] = agent  # before its handoffs: they may lead back
         handoffs = {
@@ -186,13 +166,13 @@ class RebuiltAgents:
             if tool_name in handoffs:
                 agent.handoffs.append(handoffs[tool_name])
             else:
-                agent.tools.append(_recorded_tool(tool_name, definition, self._recorded))
+                agent.tools.append(_recorded_tool(tool_name, definition, self.recorded))
         return agent
 
     def _request(self, call: Span) -> Mapping[str, Any]:
         """Return the rest of the request, beside the messages."""
         if call.exchanges:
-            return read_request(self._body(call.exchanges[0].request))
+            return read_request(self.body(call.exchanges[0].request))
         if call.kind == "response" and call.data.get("input") is not None:
             return {"tools": call.data.get("tools")}
         raise UnsupportedInputError(

@@ -34,60 +34,43 @@ class TraceEnded(NamedTuple):
 
 
 class SpanStarted(NamedTuple):
-    """A step of a run began.
-
-    Attributes:
-        kind: The SDK's span type, such as ``generation``.
-        question: What the user said last, if a model call is the first to answer it.
-    """
+    """A step of a run began."""
 
     span_id: str
     trace_id: str
     parent_id: str | None
-    kind: str
+    kind: str  # the SDK's span type, such as `generation`
     name: str
     started_at: float
+    # What the user said last, if a model call is the first to answer it.
     question: str | None = None
 
 
 class SpanEnded(NamedTuple):
-    """A step of a run ended.
-
-    Attributes:
-        error: JSON of ``{"message": …, "data": …}``, or None.
-        data: JSON object, what the SDK exports of the span plus what it withholds from export.
-        text: What a search should find the span by.
-        question: As in `SpanStarted`, if it was not known then.
-        answer: The text of a model's answer.
-        outcome: ``failed``, ``cancelled`` or ``cut``; None when the step did well.
-        first_token_seconds: From the request to the first output.
-        context_length: The window in tokens, where the request sets it.
-        total_seconds: How long the step took, for statistics.
-        cost: In US dollars; None when it is not known.
-        exchanges: The bytes of the model's server, oldest first; repairs make several.
-    """
+    """A step of a run ended."""
 
     span_id: str
     trace_id: str
     kind: str
     name: str
     ended_at: float
-    error: str | None
-    data: str
-    text: str = ""
+    error: str | None  # JSON of `{"message": …, "data": …}`, or None
+    data: str  # JSON object, what the SDK exports of the span plus what it withholds from export
+    text: str = ""  # what a search should find the span by
     model: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
-    first_token_seconds: float | None = None
+    first_token_seconds: float | None = None  # from the request to the first output
     load_seconds: float | None = None
     prompt_seconds: float | None = None
     output_seconds: float | None = None
-    context_length: int | None = None
-    total_seconds: float | None = None
-    cost: float | None = None
-    question: str | None = None
-    answer: str | None = None
-    outcome: str | None = None
+    context_length: int | None = None  # the window in tokens, where the request sets it
+    total_seconds: float | None = None  # how long the step took, for statistics
+    cost: float | None = None  # in US dollars; None when it is not known
+    question: str | None = None  # as in `SpanStarted`, if it was not known then
+    answer: str | None = None  # the text of a model's answer
+    outcome: str | None = None  # `failed`, `cancelled` or `cut`; None when the step did well
+    # The bytes of the model's server, oldest first; repairs make several.
     exchanges: "tuple[Exchange, ...]" = ()
 
 
@@ -111,17 +94,12 @@ Event = TraceStarted | TraceEnded | SpanStarted | SpanEnded
 
 @dataclass(frozen=True)
 class StoredExchange:
-    """One exchange in the store; the bodies are looked up by their hash.
-
-    Attributes:
-        request: The SHA-256 of the request's body, in hex.
-        response: The SHA-256 of the response's body, in hex.
-    """
+    """One exchange in the store; the bodies are looked up by their hash."""
 
     url: str
     status: int | None
-    request: str
-    response: str
+    request: str  # the SHA-256 of the request's body, in hex
+    response: str  # the SHA-256 of the response's body, in hex
 
 
 class _Timed:

@@ -30,15 +30,10 @@ _LEAST_TURNS = 10
 
 @dataclass
 class Replayed:
-    """What a replay came to.
+    """What a replay came to."""
 
-    Attributes:
-        answer: The final output; None when the record ended before it.
-        unknown_calls: Calls that the recorded run did not make, written as in Python.
-    """
-
-    answer: str | None
-    unknown_calls: list[str]
+    answer: str | None  # the final output; None when the record ended before it
+    unknown_calls: list[str]  # calls that the recorded run did not make, written as in Python
 
 
 class RecordEndsError(UnsupportedInputError):

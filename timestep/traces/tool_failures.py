@@ -29,17 +29,11 @@ _NOT_THE_USERS = (sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]), 
 
 @dataclass(frozen=True, slots=True)
 class ToolFailure:
-    """One exception of a tool.
+    """One exception of a tool."""
 
-    Attributes:
-        error: Its type and its message.
-        place: The last line of the user's own code that it came through, such as ``desk.py:12``.
-        traceback: The whole traceback.
-    """
-
-    error: str
-    place: str
-    traceback: str
+    error: str  # its type and its message
+    place: str  # the last line of the user's own code that it came through, such as `desk.py:12`
+    traceback: str  # the whole traceback
 
 
 def read_failure(error: BaseException) -> ToolFailure:
