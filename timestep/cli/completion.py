@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import click
 from click.shell_completion import (
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from timestep.traces.reader import TraceReader
 
 FoundT = TypeVar("FoundT")
+_Values: TypeAlias = "list[str | CompletionItem[str]]"
 _VARIABLE = "_TIMESTEP_COMPLETE"
 
 
@@ -39,9 +40,7 @@ def completion(ctx: click.Context, *, shell: str) -> None:
     click.echo(complete(ctx.find_root().command, {}, "timestep", _VARIABLE).source())
 
 
-def complete_model(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> "list[str | CompletionItem[str]]":
+def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> _Values:
     """Return the models whose names begin with *incomplete*."""
     from timestep.cli.model_names import model_names
 
@@ -52,9 +51,7 @@ def complete_model(
     return [name for name in names if name.startswith(incomplete)]
 
 
-def complete_session(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> "list[str | CompletionItem[str]]":
+def complete_session(ctx: click.Context, param: click.Parameter, incomplete: str) -> _Values:
     """Return the kept conversations whose names begin with *incomplete*, newest first."""
     from timestep.cli.sessions import kept_sessions
 
@@ -69,9 +66,7 @@ def complete_session(
     ]
 
 
-def complete_trace(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> "list[str | CompletionItem[str]]":
+def complete_trace(ctx: click.Context, param: click.Parameter, incomplete: str) -> _Values:
     """Return the recorded runs whose ids begin with *incomplete*, newest first."""
     from timestep.cli.traces.format import short
 
@@ -83,9 +78,7 @@ def complete_trace(
     return [item for item in found if item.value.startswith(incomplete)]
 
 
-def complete_recorded(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> "list[str | CompletionItem[str]]":
+def complete_recorded(ctx: click.Context, param: click.Parameter, incomplete: str) -> _Values:
     """Return the recorded models, agents or tools, as *param* asks, that begin with *incomplete*."""
     values = _of_record(ctx, lambda record: record.values()) or {}
     return [value for value in values.get(param.name or "", ()) if value.startswith(incomplete)]

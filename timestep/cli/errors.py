@@ -36,7 +36,10 @@ def explain(error: Exception) -> str:
         case openai.APIConnectionError():
             return _explain_unreached(str(error.request.url), error.__cause__ or error)
         case openai.APIStatusError():
-            return _explain_status(error)
+            host = authority(str(error.request.url))
+            said = str(mapping(error.body).get("message") or error.message).rstrip(".")
+            step = _STEPS.get(reason_of(error), _STEPS[None])
+            return f"{host} answered {error.status_code}: {said}. {step}"
         case openai.APIError():  # came instead of an answer, or in the middle of one
             host = authority(str(error.request.url))
             return f"{host} answered with an error: {error.message.rstrip('.')}."
@@ -107,14 +110,3 @@ _STEPS: dict[str | None, str] = {
     None: "The server refused the request; its message says why.",
 }
 """The next step by the reason of a failure."""
-
-
-def _explain_status(error: openai.APIStatusError) -> str:
-    host = authority(str(error.request.url))
-    step = _STEPS.get(reason_of(error), _STEPS[None])
-    return f"{host} answered {error.status_code}: {_words(error)}. {step}"
-
-
-def _words(error: openai.APIStatusError) -> str:
-    """Return the server's own words, without what the client adds."""
-    return str(mapping(error.body).get("message") or error.message).rstrip(".")

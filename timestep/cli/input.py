@@ -46,7 +46,11 @@ def read_prompt(argument: str | None, files: Iterable[str] = ()) -> str:
     if argument is None and not parts and sys.stdin.isatty():
         raise click.UsageError("Missing argument 'PROMPT': write it, or pipe it in.")
     if argument is not None and argument != "-":
-        parts.insert(0, _checked(argument))
+        try:
+            argument.encode()
+        except UnicodeEncodeError as exc:
+            raise click.UsageError("The prompt is not UTF-8 text.") from exc
+        parts.insert(0, argument)
     if argument == "-" or _is_piped() or not parts:
         try:
             parts.append(sys.stdin.buffer.read().decode())
@@ -84,14 +88,6 @@ def _read_file(path: str) -> str:
     except UnicodeDecodeError as exc:
         raise click.UsageError(f"--file {path}: not UTF-8 text. --image shows an image.") from exc
     return f"{path}:\n\n{text}"
-
-
-def _checked(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        raise click.UsageError("The prompt is not UTF-8 text.") from exc
-    return text
 
 
 def read_line(prompt: str) -> str:

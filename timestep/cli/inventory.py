@@ -191,12 +191,9 @@ async def _offer(
         return Offer(name, size=size)
     able = shown.get("capabilities")
     capabilities = None if able is None else tuple(map(str, entries(able)))
-    return Offer(name, capabilities, _context_length(shown.get("model_info")), size)
-
-
-def _context_length(facts: object) -> int | None:
-    known = mapping(facts)
-    return _number(known.get(f"{known.get('general.architecture')}.context_length"))
+    facts = mapping(shown.get("model_info"))
+    length = _number(facts.get(f"{facts.get('general.architecture')}.context_length"))
+    return Offer(name, capabilities, length, size)
 
 
 def _name_of(entry: Mapping[str, Any]) -> str:

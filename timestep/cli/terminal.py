@@ -39,16 +39,12 @@ def printable(text: str) -> str:
 def is_colourful() -> bool:
     """Return whether terminals should show colours."""
     # These are conventions of terminals, not our settings.
-    return not os.environ.get("NO_COLOR") and _can_be_drawn_over()
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def is_drawn_over(file: TextIO) -> bool:
     """Return whether *file* is a terminal that text can be drawn over, with or without colours."""
-    return file.isatty() and _can_be_drawn_over()
-
-
-def _can_be_drawn_over() -> bool:
-    return os.environ.get("TERM") != "dumb"
+    return file.isatty() and os.environ.get("TERM") != "dumb"
 
 
 @contextmanager

@@ -40,7 +40,11 @@ class Screen:
     """
 
     def __init__(self, *, shows_text: bool = True, is_verbose: bool = False) -> None:
-        self._answer = _answer_stream()
+        self._answer: Any = _AsWritten()
+        if is_drawn_over(sys.stdout):
+            from timestep.cli.markdown import MarkdownStream
+
+            self._answer = MarkdownStream(width)
         self._is_terminal = sys.stdout.isatty()
         self._asides = Transcript(_LABELS, width, err=True)
         self._thoughts = Transcript(0, width, err=True)
@@ -128,11 +132,3 @@ class _AsWritten:
         if self._last and not self._last.endswith("\n"):
             write_answer("\n", self._file)
         self._last = ""
-
-
-def _answer_stream() -> Any:
-    if not is_drawn_over(sys.stdout):
-        return _AsWritten()
-    from timestep.cli.markdown import MarkdownStream
-
-    return MarkdownStream(width)

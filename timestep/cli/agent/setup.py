@@ -5,7 +5,7 @@ import difflib
 import json
 from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import click
@@ -36,15 +36,6 @@ class RunSetup:
     settings: Settings
     provider: MultiModelProvider
     session: str | None  # the name of the conversation to continue; None for a new one
-
-    def with_model(self, name: str) -> "RunSetup":
-        """Return a copy in which every agent uses the model *name*.
-
-        Raises:
-            UnknownModelError: No provider has the prefix of *name*.
-        """
-        self.provider.get_model(name)
-        return replace(self, config=replace(self.config, model=name))
 
     def price(self, costs: Costs, used: Collection[str]) -> None:
         """Look up what the calls of the models *used* cost, if it is one model of a known server."""

@@ -126,7 +126,10 @@ def batch(
     defaults = Defaults(model, instructions, read_output_schema(output_schema), column, reference)
     with explained(), readable(source) as path:
         lines = Source(path, defaults)
-        _refuse_same(path, target)
+        if str(target) == "-":
+            raise click.UsageError("OUT cannot be standard output, because the next run reads it.")
+        if target.exists() and target.samefile(path):
+            raise click.UsageError(f"{target} is IN and OUT. Choose another file for the output.")
         asked = prepare.names(lines.models)
         prefixes = defaultdict(
             str, {name: prefix_of(model, context.settings) for name, model in asked.items()}
@@ -172,13 +175,6 @@ def batch(
         )
     if summary.failed or summary.failed_before:
         raise click.exceptions.Exit(1)
-
-
-def _refuse_same(source: Path, target: Path) -> None:
-    if str(target) == "-":
-        raise click.UsageError("OUT cannot be standard output, because the next run reads it.")
-    if target.exists() and target.samefile(source):
-        raise click.UsageError(f"{target} is IN and OUT. Choose another file for the output.")
 
 
 @contextmanager

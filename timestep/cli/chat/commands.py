@@ -4,7 +4,7 @@ import asyncio
 import difflib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,7 +87,8 @@ def _help(state: ChatState, argument: str) -> None:
 def _model(state: ChatState, name: str) -> None:
     if name:
         try:
-            setup = state.setup.with_model(name)
+            state.setup.provider.get_model(name)
+            setup = replace(state.setup, config=replace(state.setup.config, model=name))
             state.loop.run(check_model(setup))
             state.setup = setup
         except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything

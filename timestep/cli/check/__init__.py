@@ -203,18 +203,14 @@ def _chosen(
     if twice := [name for name, count in Counter(t.name for t in known).items() if count > 1]:
         raise click.UsageError(f"Two tasks have the name {twice[0]}; set another name in one.")
     tasks = [task for task in known if task.quick or not quick or paths]
-    for name in (*names, *required):
-        _refuse_unknown(name, [task.name for task in known])
+    every = [task.name for task in known]
+    for name in (name for name in (*names, *required) if name not in every):
+        near = difflib.get_close_matches(name, every, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "'timestep check --list' shows the tasks."
+        raise click.UsageError(f"There is no task {name!r}. {hint}")
     if names:
         tasks = [task for task in known if task.name in names]
     for name in required:
         if all(task.name != name for task in tasks):
             raise click.UsageError(f"--require {name}: this task is not among the chosen ones.")
     return tasks
-
-
-def _refuse_unknown(name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]}?" if near else "'timestep check --list' shows the tasks."
-        raise click.UsageError(f"There is no task {name!r}. {hint}")

@@ -1,7 +1,7 @@
 """The results of a check, and those of earlier checks, which are in the record of runs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, median
@@ -238,8 +238,8 @@ def keep_result(result: ModelResult) -> None:
 def last_results(path: Path) -> dict[str, LastResult]:
     """Return the last result of each model, by its name, from the record at *path*.
 
-    A result counts for the name that was checked, and for the model that it leads to. The record
-    is left as it is; one that cannot be read holds no results.
+    A result counts for the name that was checked and, unless that is a chain, for the model that
+    it leads to. The record is left as it is; one that cannot be read holds no results.
     """
     from timestep.traces import Filter, StoreError, TraceStore
 
@@ -252,16 +252,9 @@ def last_results(path: Path) -> dict[str, LastResult]:
                 metadata = store.get(summary.trace_id).metadata or {}
                 passed, tried = metadata.get("tasks_passed"), metadata.get("tasks_tried")
                 if isinstance(passed, int) and isinstance(tried, int):
-                    for name in _names(metadata):
-                        found.setdefault(name, LastResult(passed, tried, summary.started_at))
+                    leads_to: list[Any] = metadata.get("leads_to") or []
+                    for name in (metadata.get("model"), *(leads_to if len(leads_to) == 1 else ())):
+                        found.setdefault(str(name), LastResult(passed, tried, summary.started_at))
     except StoreError:
         return found
     return found
-
-
-def _names(metadata: Mapping[str, Any]) -> list[str]:
-    """Return the name that was checked and, unless it is a chain, the one it leads to."""
-    leads_to: list[Any] = metadata.get("leads_to") or []
-    return [
-        str(name) for name in (metadata.get("model"), *(leads_to if len(leads_to) == 1 else ()))
-    ]

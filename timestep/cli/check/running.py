@@ -135,7 +135,10 @@ async def note_claims(
     prefix, name = split_prefix(result.leads_to[0])
     ollama = ollama_providers(provider).get(prefix or "")
     if ollama is not None:
-        result.window_configured = _num_ctx(prefix or "", name, settings)
+        table = settings.tables.get(prefix or "")
+        own = table if isinstance(table, OllamaSettings) else settings.ollama
+        asked = own.options_of(name, prefix or "").get("num_ctx")
+        result.window_configured = asked if isinstance(asked, int) else None
         await _note_abilities(result, ollama, name)
     elif isinstance(table := settings.tables.get(prefix or ""), OpenAIProviderSettings):
         # OpenAI's own list has no windows.
@@ -165,13 +168,6 @@ async def _note_abilities(result: ModelResult, ollama: OllamaModelProvider, name
     if abilities.capabilities is not None:
         result.claimed = sorted(abilities.capabilities)
     result.context_length = abilities.context_length
-
-
-def _num_ctx(prefix: str, name: str, settings: Settings) -> int | None:
-    table = settings.tables.get(prefix)
-    own = table if isinstance(table, OllamaSettings) else settings.ollama
-    asked = own.options_of(name, prefix).get("num_ctx")
-    return asked if isinstance(asked, int) else None
 
 
 def _allocated(running: Any, name: str) -> int | None:

@@ -4,7 +4,6 @@
 """
 
 import tomllib
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
@@ -152,22 +151,25 @@ class Task(_Table):
 
 def builtin_tasks() -> list[Task]:
     """Return the tasks that come with timestep, sorted by name."""
-    return sorted(_read_builtin(), key=lambda task: task.name)
-
-
-def _read_builtin() -> Iterator[Task]:
-    for file in files("timestep.cli.check").joinpath("tasks").iterdir():
-        if file.name.endswith(".toml"):
-            name = file.name.removesuffix(".toml")
-            yield Task.model_validate({"name": name, **tomllib.loads(file.read_text("utf-8"))})
+    tables = {
+        file.name.removesuffix(".toml"): tomllib.loads(file.read_text("utf-8"))
+        for file in files("timestep.cli.check").joinpath("tasks").iterdir()
+        if file.name.endswith(".toml")
+    }
+    return [Task.model_validate({"name": name, **tables[name]}) for name in sorted(tables)]
 
 
 def read_task(path: Path) -> Task:
     """Return the task in the file at *path*."""
+    from timestep.batch.question import json_schema
+
     try:
         table = tomllib.loads(path.read_text("utf-8-sig"))
         task = Task.model_validate({"name": path.stem, **table})
-        _check_schemas(task)
+        for tool in task.tools:
+            json_schema(tool.name, tool.parameters, strict=False)
+        if task.output_schema is not None:
+            json_schema("output_schema", task.output_schema, strict=False)
     except OSError as exc:
         raise click.UsageError(f"{path} cannot be read: {exc.strerror}.") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
@@ -175,23 +177,11 @@ def read_task(path: Path) -> Task:
     except RecursionError as exc:
         raise click.UsageError(f"{path} is not a task: it is nested too deeply.") from exc
     except ValidationError as exc:
-        problems = [_problem(error["loc"], error["msg"]) for error in exc.errors()]
+        problems = [
+            f"  {': '.join(filter(None, ('.'.join(map(str, error['loc'])), error['msg'])))}"
+            for error in exc.errors()
+        ]
         raise click.UsageError("\n".join([f"{path} is not a task:", *problems])) from exc
     except ValueError as exc:
         raise click.UsageError(f"{path} is not a task: {exc}.") from exc
     return task
-
-
-def _check_schemas(task: Task) -> None:
-    """Check the schemas of a file that did not come with timestep."""
-    from timestep.batch.question import json_schema
-
-    for tool in task.tools:
-        json_schema(tool.name, tool.parameters, strict=False)
-    if task.output_schema is not None:
-        json_schema("output_schema", task.output_schema, strict=False)
-
-
-def _problem(place: tuple[int | str, ...], words: str) -> str:
-    where = ".".join(map(str, place))
-    return f"  {where}: {words}" if where else f"  {words}"

@@ -2,18 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import openai
 from agents import (
-    Agent,
     AgentsException,
     MaxTurnsExceeded,
     ModelBehaviorError,
     ModelSettings,
     RunConfig,
-    RunResultStreaming,
     Span,
     TResponseInputItem,
     UserError,
@@ -154,28 +152,26 @@ async def attempt(task: Task, stage: Stage, *, number: int, window: int | None) 
     run = AgentRun(seen.take)
     with trace(f"check {task.name}", trace_id, stage.group, about):
         error = await _play(task, messages_for(task, window), run, seen, config, plan.patience)
-        error = _whose(error, run, plan.errors.take(trace_id))
+        on_span = plan.errors.take(trace_id)
+        if error is not None and run.problem:  # an event ended the answer, and stands for an error
+            error = on_span or ConnectionError(run.problem)
         reason = judge(task.expect, seen) if error is None else _words(error)
         with custom_span("check", {"passed": reason is None, "reason": reason}) as span:
             if reason is not None:
                 span.set_error(SpanError(message=reason, data=None))
-    result = _result(error, reason, run)
-    recorded = replace(result, trace_id=trace_id if plan.settings.traces.enabled else None)
-    return Outcome(recorded, error, run.costs.load_seconds)
-
-
-def _result(error: Exception | None, reason: str | None, run: AgentRun) -> Try:
     is_error = error is not None and not is_of_model(error)
     costs = run.costs
-    return Try(
+    result = Try(
         "passed" if reason is None else "error" if is_error else "failed",
         reason or "",
-        seconds=costs.total_seconds,
-        input_tokens=costs.input_tokens,
-        output_tokens=costs.output_tokens,
-        first_token_seconds=costs.first_token_seconds,
-        tokens_per_second=costs.tokens_per_second,
+        trace_id if plan.settings.traces.enabled else None,
+        costs.total_seconds,
+        costs.input_tokens,
+        costs.output_tokens,
+        costs.first_token_seconds,
+        costs.tokens_per_second,
     )
+    return Outcome(result, error, costs.load_seconds)
 
 
 async def _play(
@@ -197,20 +193,15 @@ async def _play(
                     result = await run.play(agent, [*items, message], config, task.max_turns)
                 seen.end_turn()
                 items, agent = result.to_input_list(), result.last_agent
-                _note_result(result, seen, agent)
+                seen.output = result.final_output
+                # Some servers count the tokens of thinking but do not show them.
+                thought = result.context_wrapper.usage.output_tokens_details.reasoning_tokens
+                seen.thinking = seen.thinking or bool(thought)
     except Exception as exc:  # noqa: BLE001 - models of other packages raise anything
         if limit.expired():
             return TimeoutError(f"No end within {patience:g} s; --timeout allows more.")
         return exc
     return None
-
-
-def _note_result(result: RunResultStreaming, seen: Observation, agent: Agent[Any]) -> None:
-    """Note what the run's events do not hold."""
-    seen.output = result.final_output
-    # Some servers count the tokens of thinking but do not show them.
-    thought = result.context_wrapper.usage.output_tokens_details.reasoning_tokens
-    seen.thinking = seen.thinking or bool(thought)
 
 
 def _words(error: Exception) -> str:
@@ -220,10 +211,3 @@ def _words(error: Exception) -> str:
         f" It wrote {error.text!r}." if isinstance(error, ModelOutputError) and error.text else ""
     )
     return one_line(words + wrote, _LONGEST)
-
-
-def _whose(error: Exception | None, run: AgentRun, on_span: Exception | None) -> Exception | None:
-    """Return *error*; if an event ended the answer, the error that the event stands for."""
-    if error is not None and run.problem:
-        return on_span or ConnectionError(run.problem)
-    return error

@@ -146,18 +146,14 @@ def play() -> None:
             config_file=_CONFIGURATION,
             ollama={"base_url": server.url},
         )
-        _show_configuration()
+        _heading("The configuration, without the test server's address")
+        click.echo(textwrap.indent(_CONFIGURATION.read_text(), "    ").rstrip())
         asyncio.run(_play_scenes(settings, server))
         checked = (
             f"The test server read all {len(server.chats)} requests as strictly as Ollama does."
         )
     click.echo("\n" + textwrap.fill(checked, width()))
     click.echo(f"\n{_CLOSING}", nl=False)
-
-
-def _show_configuration() -> None:
-    _heading("The configuration, without the test server's address")
-    click.echo(textwrap.indent(_CONFIGURATION.read_text(), "    ").rstrip())
 
 
 async def _play_scenes(settings: Settings, server: FakeOllama) -> None:

@@ -68,23 +68,17 @@ def doctor(
 
 
 def _show(findings: list[Finding]) -> None:
-    area = None
+    area, indent = None, " " * _LABEL_WIDTH
     for finding in findings:
         if finding.area != area:
             click.echo(("\n" if area else "") + click.style(clean(finding.area), bold=True))
         area = finding.area
         label = click.style(f"  {finding.status:<{_LABEL_WIDTH - 2}}", fg=_COLORS[finding.status])
-        click.echo(label + _wrapped(finding.text))
+        text = click.wrap_text(clean(finding.text), width(), indent, indent)
+        click.echo(label + text.removeprefix(indent))
         if finding.fix:
             # Commands are never wrapped, so that they can be copied.
-            fix = click.style(clean(finding.fix), bold=True)
-            click.echo(f"{'':{_LABEL_WIDTH}}{fix}")
-
-
-def _wrapped(text: str) -> str:
-    indent = " " * _LABEL_WIDTH
-    wrapped = click.wrap_text(clean(text), width(), initial_indent=indent, subsequent_indent=indent)
-    return wrapped.removeprefix(indent)
+            click.echo(indent + click.style(clean(finding.fix), bold=True))
 
 
 def _summary(findings: list[Finding]) -> str:

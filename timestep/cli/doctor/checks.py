@@ -9,7 +9,7 @@ from timestep.cli.doctor import Finding, Status
 from timestep.cli.doctor.models import check_models
 from timestep.cli.doctor.servers import Server, check_openai, check_proxies, check_server, visit
 from timestep.cli.event_loop import run_without_waiting
-from timestep.cli.inventory import Inventory, leads_to_a_model, take_inventory
+from timestep.cli.inventory import leads_to_a_model, take_inventory
 from timestep.config.checks import Doubt, doubts_of_variable, find_doubts
 from timestep.config.kinds import lists_models
 from timestep.config.settings import Settings
@@ -121,7 +121,7 @@ async def _check_all(
         from timestep.cli.doctor.asking import ask, names_to_ask
 
         findings += await ask(context.build_provider(), names_to_ask(configured, inventories))
-    if all(map(_is_of_no_use, inventories)):
+    if all(i.problem and not i.is_unlisted and lists_models(i.kind) for i in inventories):
         findings.append(
             Finding(
                 "models",
@@ -131,7 +131,3 @@ async def _check_all(
             )
         )
     return findings
-
-
-def _is_of_no_use(inventory: Inventory) -> bool:
-    return bool(inventory.problem) and not inventory.is_unlisted and lists_models(inventory.kind)
