@@ -69,11 +69,6 @@ class Asker:
 
     A failure that may pass is retried, after the wait that the server asks for. No failure of a
     model leaves it; it becomes the row's error.
-
-    Args:
-        provider: Of the models that the lines name.
-        agent: Answers every line with its tools, instead of a model alone.
-        retries: How often a failure is tried again.
     """
 
     def __init__(

@@ -13,10 +13,6 @@ def concurrency_for(names: Collection[str | None], settings: Settings) -> int:
 
     A server has as many places as its ``max_concurrency`` says, or 16 without it, because no server
     tells how many requests it works on at once. Of a chain the first model counts.
-
-    Args:
-        names: Routable names or aliases; None for the default model.
-        settings: What the names lead to.
     """
     prefixes = {prefix_of(name, settings) for name in names}
     return sum(_places(prefix, settings) for prefix in prefixes) or CONCURRENCY

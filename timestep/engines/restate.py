@@ -58,12 +58,7 @@ def run_config(
 
 
 class JournaledProvider(ModelProvider):
-    """The models of another provider, with their answers in the journal of the running handler.
-
-    Args:
-        provider: Where the models come from.
-        options: How often, and how long, Restate repeats a call that failed in passing.
-    """
+    """The models of another provider, with their answers in the journal of the running handler."""
 
     def __init__(
         self, provider: ModelProvider, options: RunOptions[ModelResponse] | None = None

@@ -17,21 +17,15 @@ _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 class Connection(asyncio.Protocol):
-    """A keep-alive HTTP/1.1 connection.
-
-    Args:
-        serve: Answers a request on this connection; cancelled when the client hangs up, also
-            while the answer is being written, as net/http does.
-        lost: Called when the connection is closed, and nothing is served on it any more.
-    """
+    """A keep-alive HTTP/1.1 connection."""
 
     def __init__(
         self,
         serve: Callable[["Connection", Request], Awaitable[None]],
         lost: Callable[["Connection"], None],
     ) -> None:
-        self._serve = serve
-        self._lost = lost
+        self._serve = serve  # cancelled when the client hangs up, as net/http does
+        self._lost = lost  # called when nothing is served any more
         self._buffer = bytearray()
         self._task: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()

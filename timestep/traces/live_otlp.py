@@ -25,13 +25,7 @@ _FIELDS = {field.name for field in fields(Span)}
 
 
 class OtlpProcessor(TracingProcessor):
-    """Hands finished spans to OpenTelemetry's batch processor, which sends them in its thread.
-
-    Args:
-        base_url: Of the OTLP/HTTP receiver.
-        redact: Regular expressions; what they match is never sent. Keys never are.
-        secrets: Exact texts that are never sent either.
-    """
+    """Hands finished spans to OpenTelemetry's batch processor, which sends them in its thread."""
 
     def __init__(
         self, base_url: str, *, redact: Sequence[str] = (), secrets: Iterable[str] = ()

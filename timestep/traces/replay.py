@@ -102,11 +102,7 @@ async def _run(is_streamed: bool, *arguments: Any, **options: Any) -> Any:
 
 
 class _CountedCalls(RunHooks[Any]):
-    """Counts the calls of models, and ends a run before there are too many.
-
-    Attributes:
-        ended_run: Whether it has.
-    """
+    """Counts the calls of models, and ends a run before there are too many."""
 
     def __init__(self, most: int) -> None:
         self._left = most

@@ -14,12 +14,6 @@ def search_text(data: SpanData, name: str, content: Mapping[str, Any], error: An
     """Return the text that a search looks through: what is new in a step.
 
     Earlier messages are left out, so a conversation is indexed once.
-
-    Args:
-        data: What the SDK's span holds.
-        name: The step's name.
-        content: What is stored of *data*.
-        error: The step's error, or None.
     """
     texts: list[str] = []
     if data.type in {"generation", "response", "function", "custom", "guardrail", "handoff"}:

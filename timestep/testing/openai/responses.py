@@ -24,11 +24,7 @@ _FROM_REQUEST: Json = {
 
 
 class ResponseEvents:
-    """Builds the events of one response.
-
-    Attributes:
-        response: The response so far, as the last event shows it.
-    """
+    """Builds the events of one response."""
 
     def __init__(self, request: Mapping[str, Any], ticks: Ticks, created: int) -> None:
         self._ticks = ticks

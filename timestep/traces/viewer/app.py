@@ -200,13 +200,7 @@ def _events(store: TraceStore, is_over: Callable[[], bool]) -> Endpoint:
 
 
 def serve(store: TraceStore, port: int, *, on_start: Callable[[str], object]) -> None:
-    """Serve the viewer of *store* on loopback until the process is interrupted.
-
-    Args:
-        store: What to show.
-        port: Of 127.0.0.1; 0 for a free one.
-        on_start: Called with the URL once the port is bound.
-    """
+    """Serve the viewer of *store* until the process is interrupted; *on_start* gets its URL."""
     with socket.create_server((_HOST, port)) as listener:
         on_start(f"http://{_HOST}:{listener.getsockname()[1]}/")
         config = uvicorn.Config(

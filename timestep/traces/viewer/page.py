@@ -50,10 +50,6 @@ def run_page(run: dict[str, Any], bodies: dict[str, Any]) -> str:
 
     The policy in it allows only this page's own script and style, by their hashes: what a model
     wrote cannot run, even if it escaped from the data.
-
-    Args:
-        run: As `timestep.traces.viewer.view.view_trace` makes it.
-        bodies: The raw bodies by hash, text or ``{"base64": …}``.
     """
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
