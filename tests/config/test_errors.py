@@ -702,7 +702,7 @@ def test_our_table_must_be_a_table():
 def test_a_pointer_to_a_missing_variable_names_it(monkeypatch):
     Path("timestep.toml").write_text('[openai]\napi_key = "env:MY_KEY"\n')
     expected = (
-        "openai.api_key (timestep.toml:2): the variable 'MY_KEY', which 'env:MY_KEY' points at, is "
+        "openai.api_key (timestep.toml:2): the variable MY_KEY, which 'env:MY_KEY' points at, is "
         "not set; set it in the environment or in .env"
     )
 
@@ -806,7 +806,7 @@ def test_what_follows_env_is_not_repeated_when_it_may_be_a_key(name):
 
     told = message()
     assert told == (
-        "openai.api_key (timestep.toml:2): the variable that 'env:' points at is not set; write the "
+        "openai.api_key (timestep.toml:2): the variable that 'env:…' points at is not set; write the "
         "name of one that is"
     )
 

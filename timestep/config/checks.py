@@ -70,7 +70,9 @@ def find_doubts(settings: Settings, *, env_file: EnvFile = "") -> list[Doubt]:
 def doubts_of_variable(name: str) -> Iterator[Doubt]:
     """Yield a doubt if nothing reads the variable *name*, and its name is nearly one of ours."""
     read = name.removesuffix("_FILE")
-    if read != name and is_ours(read) and not _is_known(name):
+    path = variable_path(name)
+    is_known = path is not None and field_at(Settings, path) is not None
+    if read != name and is_ours(read) and not is_known:
         yield Doubt(
             f"No setting is read from the variable {name}. To use a file, call it {read} "
             f"and put it into the directory that {SECRETS_VARIABLE} names.",
@@ -91,12 +93,6 @@ def _unread_secrets(settings: Settings, dotenv: DotenvSource) -> Iterator[Doubt]
             meant = path.stem if is_ours(path.stem) else meant_variable(path.stem)
             if not is_ours(path.name) and meant:
                 yield Doubt(f"No setting is read from {path}. Did you mean to call it {meant}?")
-
-
-def _is_known(name: str) -> bool:
-    """Return True when *name* sets a key of the settings, as ``TIMESTEP_OPENAI__CA_FILE`` does."""
-    path = variable_path(name)
-    return path is not None and field_at(Settings, path) is not None
 
 
 def _unused(settings: Settings) -> Iterator[Doubt]:

@@ -79,16 +79,12 @@ def _tables(path: KeyPath, field: FieldInfo) -> Iterator[str]:
 
 
 def _table(path: KeyPath, example: Mapping[str, Any]) -> str:
-    below = {key: cast("Mapping[str, Any]", v) for key, v in example.items() if _is_mapping(v)}
+    below = {k: cast("Mapping[str, Any]", v) for k, v in example.items() if isinstance(v, Mapping)}
     lines = [
         f"#{dotted([key])} = {toml_value(v)}" for key, v in example.items() if key not in below
     ]
     tables = [_table((*path, key), value) for key, value in below.items()]
     return "\n".join([*([f"#[{dotted(path)}]", *lines, ""] if lines else []), *tables])
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
 
 
 def _key(path: KeyPath, field: FieldInfo, *, with_variables: bool = True) -> str:

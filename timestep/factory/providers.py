@@ -6,15 +6,10 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict, cast, get_type_hints
 
-from agents import (
-    ModelProvider,
-    OpenAIAgentRegistrationConfig,
-    OpenAIProvider,
-    OpenAIResponsesWebSocketOptions,
-)
-from openai import AsyncOpenAI
+from agents import ModelProvider, OpenAIProvider
 from pydantic import SecretStr
 
 from timestep.answer.defaults import ModelDefaults, SettingError, read_settings
@@ -54,23 +49,6 @@ if TYPE_CHECKING:
     from timestep.config.settings import Settings
 
 logger = logging.getLogger("timestep")
-
-
-class OpenAIKeywords(TypedDict, total=False):
-    """The keyword arguments of `MultiModelProvider` that configure OpenAI."""
-
-    openai_api_key: str | None
-    openai_base_url: str | None
-    openai_client: AsyncOpenAI | None
-    openai_organization: str | None
-    openai_project: str | None
-    openai_use_responses: bool | None
-    openai_use_responses_websocket: bool | None
-    openai_strict_feature_validation: bool
-    openai_websocket_base_url: str | None
-    openai_agent_registration: OpenAIAgentRegistrationConfig | dict[str, Any] | None
-    openai_responses_websocket_options: OpenAIResponsesWebSocketOptions | None
-    openai_buffer_streamed_tool_calls: bool
 
 
 @contextmanager
@@ -132,14 +110,15 @@ def build_unconfigured(prefix: str) -> ModelProvider | None:
 
 
 def build_default_openai(
-    settings: "Settings", keywords: OpenAIKeywords | None = None
+    settings: "Settings", keywords: Mapping[str, Any] = MappingProxyType({})
 ) -> OpenAIProvider:
-    """Return the provider for names without a prefix: ``[openai]``, and *keywords* over it."""
+    """Return the provider for names without a prefix: ``[openai]``, and *keywords* over it.
+
+    The keywords are those of `MultiModelProvider` that begin with ``openai_``.
+    """
     table = settings.openai
     given: dict[str, Any] = {
-        name.removeprefix("openai_"): value
-        for name, value in (keywords or {}).items()
-        if value is not None
+        name.removeprefix("openai_"): value for name, value in keywords.items() if value is not None
     }
     written = {*given, *_written(settings, "openai", OpenAISettings.model_fields)}
     where = {name: given.pop(name) for name in _WHERE if name in given}
@@ -286,7 +265,7 @@ def build_plugin(name: str, table: PluginProviderSettings) -> ModelProvider:
     except (ImportError, AttributeError) as exc:
         raise ConfigurationError(f"{where}: the plug-in cannot be imported: {exc}") from exc
     try:
-        provider = make(_plugin_values(table))
+        provider = make({k: v.get_secret_value() for k, v in table.keys_of_plugin.items()})
     except (TypeError, ValueError, LookupError) as exc:
         raise ConfigurationError(
             f"{where}: the plug-in refuses the table with {type(exc).__name__}; see its "
@@ -297,7 +276,3 @@ def build_plugin(name: str, table: PluginProviderSettings) -> ModelProvider:
             f"{where}: the plug-in returned {type(provider).__name__}, not an agents.ModelProvider"
         )
     return provider
-
-
-def _plugin_values(table: PluginProviderSettings) -> Mapping[str, Any]:
-    return {name: value.get_secret_value() for name, value in table.keys_of_plugin.items()}

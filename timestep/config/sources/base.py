@@ -1,6 +1,7 @@
 """The base of our sources, the source of arguments, and what records foreign sources."""
 
 import os
+import re
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -96,6 +97,14 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path).expanduser()
     except RuntimeError:  # no such user: the error about the missing file is clearer
         return Path(path)
+
+
+def lost(name: str, form: str, step: str) -> str:
+    """Return what is wrong with a value that points, as *form* shows, at a variable without value."""
+    if not re.fullmatch("[A-Z][A-Z0-9_]*", name):  # this may be a key: do not repeat it
+        shown = form.format("…")
+        return f"the variable that {shown} points at is not set; write the name of one that is"
+    return f"the variable {name}, which {form.format(name)} points at, is not set; {step}"
 
 
 def is_set(path: KeyPath, tree: object) -> bool:

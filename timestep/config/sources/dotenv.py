@@ -11,8 +11,8 @@ from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 from pydantic_settings import BaseSettings, SettingsError
 
-from timestep.config.provenance import KeyPath, Origin
-from timestep.config.sources.base import is_set, read_text
+from timestep.config.provenance import Origin
+from timestep.config.sources.base import is_set, lost, read_text
 from timestep.config.sources.variables import (
     PREFIX,
     SHORT_NAMES,
@@ -64,14 +64,13 @@ class DotenvSource(VariablesSource):
         tree = super().__call__()
         for variable, name in self._lost:
             path = variable_path(variable.name)
-            stronger = self.current_state
-            if path is None or not (is_set(path, stronger) or self._is_set_beside(variable, path)):
-                raise SettingsError(f"{variable.name} ({variable.origin}): {_lost(name)}")
+            # A variable with a stronger name may set the key too.
+            beside = any(e.path == path and e.origin != variable.origin for e in self.entries)
+            if path is None or not (beside or is_set(path, self.current_state)):
+                step = f"set it, or write ${{{name}:-}} if it may be missing"
+                reason = lost(name, "${{{}}}", step)
+                raise SettingsError(f"{variable.name} ({variable.origin}): {reason}")
         return tree
-
-    def _is_set_beside(self, variable: Variable, path: KeyPath) -> bool:
-        """Return True if a variable with a stronger name sets the key at *path* too."""
-        return any(e.path == path and e.origin != variable.origin for e in self.entries)
 
     def _variables(self, settings_cls: type[BaseSettings], path: Path) -> list[Variable]:
         text = _text(path)
@@ -94,8 +93,8 @@ class DotenvSource(VariablesSource):
                     continue
                 if binding.value is None:
                     self.without_value.append(found[binding.key])
-                elif lost := _lost_reference(binding.value, values):
-                    self._lost.append((found[binding.key], lost))
+                elif name := _lost_reference(binding.value, values):
+                    self._lost.append((found[binding.key], name))
         return list(found.values())
 
 
@@ -103,15 +102,6 @@ def _lost_reference(value: str, values: Mapping[str, str | None]) -> str | None:
     """Return the first NAME of a ``${NAME}`` in *value* that is not set, or None."""
     names = re.findall(r"\$\{([^}:]*)\}", value)
     return next((name for name in names if name not in os.environ and not values.get(name)), None)
-
-
-def _lost(name: str) -> str:
-    if not re.fullmatch("[A-Z][A-Z0-9_]*", name):  # this may be a key: do not repeat it
-        return "the variable between ${ and } is not set; write the name of one that is"
-    return (
-        f"the variable {name}, which ${{{name}}} points at, is not set; set it, or write "
-        f"${{{name}:-}} if it may be missing"
-    )
 
 
 def _text(path: Path) -> str:

@@ -11,7 +11,7 @@ import platformdirs
 from pydantic_settings import BaseSettings, SettingsError
 
 from timestep.config.provenance import Entry, KeyPath, Origin, dotted, flatten, to_tree
-from timestep.config.sources.base import NamedPath, Source, is_set, read_text
+from timestep.config.sources.base import NamedPath, Source, is_set, lost, read_text
 from timestep.config.sources.variables import decode
 
 _TABLE = ("tool", "timestep")
@@ -82,18 +82,10 @@ class TomlSource(Source):
         name = value.removeprefix("env:").strip()
         text = self._variables.get(name, "").strip()
         if not text:
-            raise SettingsError(f"{dotted(entry.path)} ({entry.origin}): {_lost_pointer(name)}")
+            reason = lost(name, "'env:{}'", "set it in the environment or in .env")
+            raise SettingsError(f"{dotted(entry.path)} ({entry.origin}): {reason}")
         decoded = decode(self.settings_cls, entry.path, text, entry.origin)
         return Entry(entry.path, decoded, entry.origin)
-
-
-def _lost_pointer(name: str) -> str:
-    if not re.fullmatch("[A-Z][A-Z0-9_]*", name):  # this may be a key: do not repeat it
-        return "the variable that 'env:' points at is not set; write the name of one that is"
-    return (
-        f"the variable {name!r}, which 'env:{name}' points at, is not set; set it in the "
-        "environment or in .env"
-    )
 
 
 def toml_places(config_file: Path | None) -> list[tuple[Path, KeyPath]]:
@@ -155,16 +147,14 @@ def _entries(
 ) -> list[Entry]:
     if not _is_table(settings):
         raise SettingsError(f"{file}: [{dotted(table)}] must be a table of settings")
-    return [
-        Entry(path, value, Origin("toml", f"{file}:{_line_of((*table, *path), lines)}"))
-        for path, value in flatten(settings)
-        if path
-    ]
-
-
-def _line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:
-    """Return the line of the key at *path*, or of the inline table that holds it."""
-    return next(lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines)
+    entries: list[Entry] = []
+    for path, value in flatten(settings):
+        if path:
+            whole = (*table, *path)
+            # The line of the key, or of the inline table that holds it.
+            line = next(lines[whole[:n]] for n in range(len(whole), 0, -1) if whole[:n] in lines)
+            entries.append(Entry(path, value, Origin("toml", f"{file}:{line}")))
+    return entries
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:

@@ -198,17 +198,13 @@ class VariablesSource(Source):
     def _read(self, variable: Variable, path: KeyPath) -> Iterable[Entry]:
         text = variable.text.strip()
         if variable.name.upper() == "OPENAI_CUSTOM_HEADERS":
-            value = _header_lines(text)
+            # One "Name: value" a line, as OpenAI's client reads them.
+            lines = (line.partition(":") for line in text.splitlines())
+            value: Any = {name.strip(): below.strip() for name, colon, below in lines if colon}
         else:
             value = decode(self.settings_cls, path, text, variable.origin)
         for leaf, below in flatten(value, path):
             yield Entry(respelled(leaf, self.spelling), below, variable.origin)
-
-
-def _header_lines(text: str) -> dict[str, str]:
-    """Return the headers in *text*, one ``Name: value`` a line, as OpenAI's client reads them."""
-    lines = (line.partition(":") for line in text.splitlines())
-    return {name.strip(): value.strip() for name, colon, value in lines if colon}
 
 
 def _check_one_form(entries: Iterable[Entry]) -> None:
@@ -226,21 +222,19 @@ def _check_one_form(entries: Iterable[Entry]) -> None:
             )
 
 
-def spell_alike(sources: Iterable[object]) -> None:
+def spell_alike(sources: Sequence[object]) -> None:
     """Let variables spell providers and aliases as the other *sources* do.
 
     A source that reads nothing before it is called comes too late for this.
     """
-    spelling = spelling_of(path for source in sources for path in _written_by(source))
+    written = [entry.path for entry in entries_of(sources)]
+    for source in sources:
+        if isinstance(source, InitSettingsSource):  # JSON, TOML and YAML of the library
+            written += [path for path, _ in flatten(source())]
+    spelling = spelling_of(written)
     for source in sources:
         if isinstance(source, VariablesSource):
             source.spelling = spelling
-
-
-def _written_by(source: object) -> list[KeyPath]:
-    if isinstance(source, InitSettingsSource):  # JSON, TOML and YAML of the library: read already
-        return [path for path, _ in flatten(source())]
-    return [entry.path for entry in entries_of([source])]
 
 
 def decode(settings_cls: type[BaseModel], path: KeyPath, text: str, origin: Origin) -> Any:
