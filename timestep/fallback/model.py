@@ -2,28 +2,22 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
 from agents import (
-    AgentOutputSchemaBase,
-    Handoff,
     Model,
     ModelResponse,
     ModelRetryAdvice,
     ModelRetryAdviceRequest,
     ModelSettings,
     ModelTracing,
-    Tool,
     TResponseInputItem,
 )
 from agents.items import TResponseStreamEvent
 
-from timestep.errors import (
-    AllModelsFailedError,
-    ConfigurationError,
-)
+from timestep.errors import AllModelsFailedError, ConfigurationError
 from timestep.errors.retry import retry_advice, within_bounds
 from timestep.fallback.reasons import failure_in
 from timestep.fallback.round import Round
@@ -33,6 +27,11 @@ from timestep.net.secrets import Unshown
 logger = logging.getLogger("timestep")
 
 _SHOWS_NOTHING = {"response.created", "response.in_progress", "response.queued"}
+
+
+_OTHERS = ("tools", "output_schema", "handoffs", "tracing")
+"""What a call has after its settings, in the SDK's order."""
+_STATE = ("previous_response_id", "conversation_id", "prompt")
 
 
 class FallbackModel(Model):
@@ -98,11 +97,8 @@ class FallbackModel(Model):
         system_instructions: str | None,
         input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
         model_settings: ModelSettings,
-        tools: list[Tool],
-        output_schema: AgentOutputSchemaBase | None,
-        handoffs: list[Handoff[Any, Any]],
-        tracing: ModelTracing,
-        **state: Any,
+        *others: Any,
+        **more: Any,
     ) -> ModelResponse:
         """Return the answer of the first model that gives one.
 
@@ -112,19 +108,12 @@ class FallbackModel(Model):
         """
         settings = Unshown(model_settings)  # extra_headers may hold a key
         del model_settings
-        round_ = self._begin(tracing, is_stateful=any(state.values()))
+        round_ = self._begin(others, more)
         for name, model in round_:
             try:
                 with round_.haste():
                     response = await model.get_response(
-                        system_instructions,
-                        input,
-                        settings.value,
-                        tools,
-                        output_schema,
-                        handoffs,
-                        tracing,
-                        **state,
+                        system_instructions, input, settings.value, *others, **more
                     )
             except Exception as exc:
                 if not round_.goes_on(exc):
@@ -139,11 +128,8 @@ class FallbackModel(Model):
         system_instructions: str | None,
         input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
         model_settings: ModelSettings,
-        tools: list[Tool],
-        output_schema: AgentOutputSchemaBase | None,
-        handoffs: list[Handoff[Any, Any]],
-        tracing: ModelTracing,
-        **state: Any,
+        *others: Any,
+        **more: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
         """Yield the events of the first model that shows something.
 
@@ -153,17 +139,10 @@ class FallbackModel(Model):
         """
         settings = Unshown(model_settings)  # extra_headers may hold a key
         del model_settings
-        round_ = self._begin(tracing, is_stateful=any(state.values()))
+        round_ = self._begin(others, more)
         for name, model in round_:
             events = model.stream_response(
-                system_instructions,
-                input,
-                settings.value,
-                tools,
-                output_schema,
-                handoffs,
-                tracing,
-                **state,
+                system_instructions, input, settings.value, *others, **more
             )
             try:
                 try:
@@ -183,8 +162,10 @@ class FallbackModel(Model):
                 await _close(events)
         raise AllModelsFailedError(round_.failures) from round_.last_error
 
-    def _begin(self, tracing: ModelTracing, *, is_stateful: bool) -> Round:
-        if is_stateful:
+    def _begin(self, others: Sequence[Any], more: Mapping[str, Any]) -> Round:
+        given = {**dict(zip(_OTHERS, others, strict=False)), **more}
+        tracing: ModelTracing = given["tracing"]
+        if any(given.get(name) for name in _STATE):
             first = next(iter(self.models.items()))
             return Round(dict([first]), None, {}, self._clock, tracing)
         return Round(self.models, self.rules, self._rested, self._clock, tracing)
@@ -192,15 +173,11 @@ class FallbackModel(Model):
 
 def _check(models: object, rules: object) -> None:
     """Refuse a chain that would fail when it is called."""
-    if not isinstance(models, Mapping):
+    if not isinstance(models, Mapping) or not models:
         raise ConfigurationError(
-            f"A chain of models is {type(models).__name__}; write a dict of models by name."
+            "The chain of models is empty or not a dict; write a dict of models by name."
         )
-    if not models:
-        raise ConfigurationError("The chain of models is empty; name at least one model.")
     for name, model in cast("Mapping[object, object]", models).items():
-        if not isinstance(name, str):
-            raise ConfigurationError(f"In a chain of models the name {name!r} is not a string.")
         if not isinstance(model, Model):
             raise ConfigurationError(
                 f"In a chain of models {name!r} is {type(model).__name__}, not an agents.Model; "
