@@ -1,6 +1,5 @@
 import asyncio
 import dataclasses
-import inspect
 import logging
 import os
 import subprocess
@@ -22,7 +21,6 @@ from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.factory import providers as factory
 from timestep.factory.providers import (
-    OpenAIKeywords,
     build_all,
     build_default_openai,
     ollama_keywords,
@@ -58,12 +56,6 @@ def ollama_arguments(monkeypatch, settings):
 def test_nothing_configured_needs_nothing():
     assert list(build_all(Settings())) == ["ollama"]
     assert build_default_openai(Settings())
-
-
-def test_every_argument_is_a_keyword_of_the_provider():
-    keywords = inspect.signature(MultiModelProvider.__init__).parameters
-
-    assert set(get_type_hints(OpenAIKeywords)) <= set(keywords)
 
 
 @pytest.mark.parametrize(
