@@ -63,12 +63,11 @@ class Output:
                 self._failed = {}
             self._answers: IO[bytes] = path.open("ab", buffering=0)
             self.done_before, self.failed_before = len(self._done), len(self._failed)
-        except OSError as exc:
+        except (OSError, OutputError) as exc:
             self._lock.release()
+            if isinstance(exc, OutputError):
+                raise
             raise OutputError(f"{exc.filename} cannot be written: {exc.strerror}.") from exc
-        except OutputError:
-            self._lock.release()
-            raise
 
     def __enter__(self) -> Self:
         return self

@@ -173,11 +173,15 @@ class FallbackModel(Model):
 
 def _check(models: object, rules: object) -> None:
     """Refuse a chain that would fail when it is called."""
-    if not isinstance(models, Mapping) or not models:
+    if not isinstance(models, Mapping):
         raise ConfigurationError(
-            "The chain of models is empty or not a dict; write a dict of models by name."
+            f"A chain of models is {type(models).__name__}; write a dict of models by name."
         )
+    if not models:
+        raise ConfigurationError("The chain of models is empty; name at least one model.")
     for name, model in cast("Mapping[object, object]", models).items():
+        if not isinstance(name, str):
+            raise ConfigurationError(f"In a chain of models the name {name!r} is not a string.")
         if not isinstance(model, Model):
             raise ConfigurationError(
                 f"In a chain of models {name!r} is {type(model).__name__}, not an agents.Model; "
