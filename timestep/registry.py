@@ -476,11 +476,7 @@ def build_provider(settings: "Settings") -> MultiModelProvider:
 
 
 def _refuse_in_workflow() -> None:
-    """Refuse to read the environment in a Temporal workflow, which must replay alike anywhere.
-
-    Raises:
-        ConfigurationError: This code runs in a workflow.
-    """
+    """Refuse to read the environment in a Temporal workflow, which must replay alike anywhere."""
     temporal = sys.modules.get("temporalio.workflow")
     if temporal is not None and temporal.in_workflow():
         raise ConfigurationError(

@@ -73,10 +73,7 @@ def routes(
 
 
 def find_ring(aliases: Targets) -> list[str]:
-    """Return aliases that lead back to themselves, by any name they list, as in ``[a, b, a]``.
-
-    The list is empty when every alias ends at a model.
-    """
+    """Return aliases that lead back to themselves, as in ``[a, b, a]``; empty without a ring."""
     try:
         TopologicalSorter({alias: targets(names) for alias, names in aliases.items()}).prepare()
     except CycleError as exc:

@@ -30,11 +30,7 @@ class RootGroup(Group):
     """The whole program. It ends without a traceback after an error, Ctrl-C or lost output."""
 
     def main(self, *args: Any, **keywords: Any) -> Any:
-        """Run the command and exit.
-
-        Raises:
-            SystemExit: With the exit code; 1 when the output cannot be written.
-        """
+        """Run the command and exit: with 1 when the output cannot be written."""
         open_closed_streams()
         with checked_output():
             try:

@@ -99,10 +99,7 @@ def _of_record(ctx: click.Context, read: "Callable[[TraceReader], FoundT]") -> "
 
 
 class _ColonBash(BashComplete):
-    """Completes in bash, which starts a new word at each colon, as in ``ollama/qwen3:4b``.
-
-    The script passes the line as typed and gets back what follows the last colon.
-    """
+    """Completes in bash, which starts a new word at each colon, as in ``ollama/qwen3:4b``."""
 
     source_template = BashComplete.source_template.replace(
         "env COMP_WORDS=",

@@ -23,10 +23,7 @@ class ConfigurationProblem(click.ClickException):
 
 @dataclass(frozen=True)
 class Context:
-    """The options shared by commands. Nothing is read until it is needed.
-
-    Whatever is wrong with the settings then is a `ConfigurationProblem`.
-    """
+    """The options shared by commands. Wrong settings are a `ConfigurationProblem`."""
 
     config_file: str | None = None
     env_file: str = ""  # the class of the settings says which files it reads
@@ -86,10 +83,7 @@ class Context:
 
     @cached_property
     def needs_sdk(self) -> bool:
-        """Whether the settings can be checked only by building the provider.
-
-        True with plug-ins, gateways and model settings, whose names are the SDK's.
-        """
+        """Whether only building the provider checks the settings, as some names are the SDK's."""
         from timestep.config.schema import AliasSettings
 
         settings = self.settings

@@ -37,11 +37,7 @@ class Decision(Enum):
 
 
 def read_prompt(argument: str | None, files: Iterable[str] = ()) -> str:
-    """Return *argument*, the text of *files* and what is piped in, as one prompt.
-
-    Standard input is read if there is no argument, if it is ``-``, or if standard input is a pipe
-    or a file.
-    """
+    """Return *argument*, the text of *files* and what is piped in, as one prompt."""
     parts = [_read_file(path) for path in files]
     if argument is None and not parts and sys.stdin.isatty():
         raise click.UsageError("Missing argument 'PROMPT': write it, or pipe it in.")
@@ -69,11 +65,7 @@ def _is_piped() -> bool:
 
 
 def read_file(path: str) -> bytes:
-    """Return the content of the file at *path*, which an option names.
-
-    Raises:
-        OSError: It cannot be read, or is a device, which may never end.
-    """
+    """Return the content of the file at *path*, which is not a device: that may never end."""
     mode = Path(path).stat().st_mode
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         raise OSError(errno.EINVAL, "a device, not a file")
@@ -91,12 +83,7 @@ def _read_file(path: str) -> str:
 
 
 def read_line(prompt: str) -> str:
-    """Return the next line, without its line break.
-
-    Raises:
-        EOFError: The input has ended.
-        UsageError: The input is not text.
-    """
+    """Return the next line, without its line break. `EOFError` is the end of the input."""
     if sys.stdin.isatty() and sys.stdout.isatty():
         return input(prompt)
     if sys.stdin.isatty():

@@ -56,11 +56,7 @@ _SPARE_LINES = 2
 
 
 class MarkdownStream:
-    """Shows Markdown on the terminal as it is fed.
-
-    Args:
-        columns: Returns the most columns of a line, which change with the window.
-    """
+    """Shows Markdown on the terminal as it is fed. *columns* returns the most columns of a line."""
 
     def __init__(self, columns: Callable[[], int]) -> None:
         self._columns = columns
@@ -149,10 +145,7 @@ def split_blocks(text: str) -> list[list[Token]]:
 
 
 def split_complete(text: str) -> tuple[str, str]:
-    """Split *text* into the blocks that can no longer change, and the rest.
-
-    A block is complete once a later line starts another block.
-    """
+    """Split *text* into the blocks that later lines can no longer change, and the rest."""
     lines = text.split("\n")[:-1]
     starts = [0] + [
         token.map[0]

@@ -15,10 +15,7 @@ _PATIENCE = 0.5
 
 
 def model_names(settings: Settings) -> list[str]:
-    """Return the default, the aliases, and the models of every Ollama server that answers at once.
-
-    No key is sent, and nothing of the SDK is imported.
-    """
+    """Return the default, the aliases, and the models of each Ollama server that answers at once."""
     names = targets(settings.default_model) if settings.default_model else []
     servers = [
         (prefix, url)

@@ -130,10 +130,7 @@ def print_aside(text: str, *, indent: str = "", dim: bool = False) -> None:
 
 @contextmanager
 def progress_bar(total: int) -> Generator[Callable[[Callable[[], str]], None]]:
-    """Yield what to call after each of *total* steps, with what says a few words about it.
-
-    On a terminal that moves a bar; elsewhere it does nothing.
-    """
+    """Yield what moves a bar by a step and shows some words; without a terminal it does nothing."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -63,10 +63,7 @@ def pull(context: Context, *, name: str, as_json: bool) -> None:
 def _find_ollama(
     name: str, settings: "Settings", provider: "MultiModelProvider"
 ) -> "tuple[str, OllamaModelProvider, str]":
-    """Return the prefix, the provider and the provider's own name for the model *name*.
-
-    *name* may be an alias, have a prefix, or be a plain Ollama name.
-    """
+    """Return the prefix, the provider and the provider's own name for the model *name*."""
     from timestep.cli.inventory import ollama_providers
     from timestep.config.kinds import KINDS
     from timestep.routing import split_prefix

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_reference(reference: str, what: str) -> object:
-    """Return what *reference* names, or None when its module has no such attribute.
-
-    Modules are found from the current directory too. *what* it should name is for messages, as in
-    ``"an agent"``.
-    """
+    """Return what *reference* names, or None. *what* that should be is for messages."""
     place, colon, attribute = reference.rpartition(":")
     if not colon or not place or not attribute:
         raise click.UsageError(

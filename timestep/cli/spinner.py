@@ -23,11 +23,7 @@ _ERASE = "\r\x1b[K"
 
 
 class Spinner:
-    """One line on standard error. It does nothing unless that is a terminal.
-
-    Args:
-        interrupt: Called before anything else is written to standard error.
-    """
+    """One line on standard error, if a terminal. *interrupt* is called before other text."""
 
     def __init__(self, interrupt: Callable[[], None] | None = None) -> None:
         self._interrupt = interrupt

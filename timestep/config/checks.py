@@ -38,10 +38,7 @@ class Doubt:
 
 
 def find_doubts(settings: Settings, *, env_file: EnvFile = "") -> list[Doubt]:
-    """Return the doubts about *settings*, which were read from the environment and *env_file*.
-
-    An empty *env_file* is the one that the class of *settings* names.
-    """
+    """Return the doubts about *settings*, which were read from the environment and *env_file*."""
     dotenv = DotenvSource(type(settings), env_file)
     names = dict.fromkeys([*os.environ, *(variable.name for variable in dotenv.variables)])
     return [

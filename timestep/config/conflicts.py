@@ -91,10 +91,7 @@ def _end_of_provider(path: KeyPath) -> int:
 
 
 def _start_of_name(path: KeyPath) -> int:
-    """Return the index in *path* where the name of an alias or a model begins; 0 without one.
-
-    No setting of theirs begins with a digit, so such a key is the rest of a name.
-    """
+    """Return the index in *path* where the name of an alias or a model begins; 0 without one."""
     match path:
         case ("aliases", *_):
             return 1

@@ -28,10 +28,7 @@ def source_files(
     env_file: EnvFile = "",
     config_file: str | os.PathLike[str] | None = None,
 ) -> list[SourceFile]:
-    """Return the files that *settings_cls* looks for with these arguments, strongest first.
-
-    Files of sources that are not ours are left out.
-    """
+    """Return the files that our sources look for with these arguments, strongest first."""
     dotenv = DotenvSource(settings_cls, env_file)
     naming = (
         ArgumentsSource(settings_cls, {}, config_file=config_file),

@@ -206,11 +206,7 @@ class Settings(Frozen, BaseSettings):
 
     @property
     def ollama_key_is_for_cloud_only(self) -> bool:
-        """True when the key of `ollama` is the plain ``OLLAMA_API_KEY``, which is for ollama.com.
-
-        A key from TOML, ``TIMESTEP_OLLAMA__API_KEY`` or an argument was written for this
-        configuration, and so for its base_url.
-        """
+        """True when the key of `ollama` is the plain ``OLLAMA_API_KEY``, for ollama.com only."""
         return self.origin_of("ollama.api_key").winner.variable == "OLLAMA_API_KEY"
 
     @property
@@ -236,10 +232,7 @@ class Settings(Frozen, BaseSettings):
         return told(path, self._places.of(path), reason, type(self))
 
     def models_of(self, name: str | None) -> list[str]:
-        """Return the models that *name* stands for, first choice first; None is the default model.
-
-        Prefixes are spelled as in these settings.
-        """
+        """Return the models that *name*, or the default for None, stands for, first choice first."""
         return self._models([name])[0]
 
     def named_models(self) -> Iterator[tuple[KeyPath, str]]:

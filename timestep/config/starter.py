@@ -23,10 +23,7 @@ _WIDTH = 98
 
 
 def settings_template() -> str:
-    """Return a TOML file with every setting, its description and an example, all commented out.
-
-    Descriptions follow ``"# "``; lines to uncomment follow a bare ``#``.
-    """
+    """Return a TOML file with every setting, its description and an example, all commented out."""
     return "\n".join([_HEADER, *_top_level(), *_sections(), *_providers()])
 
 

@@ -54,10 +54,7 @@ _NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASC
 
 
 def read_number(value: object) -> object:
-    """Return the number that text spells; anything else as it is.
-
-    Variables hold only text. So their numbers are read before a rule checks them.
-    """
+    """Return the number that text spells, as that of a variable does; anything else as it is."""
     if not isinstance(value, str) or not _NUMBER.fullmatch(value.strip()):
         return value
     return float(value) if {".", "e", "E"} & set(value) else int(value)

@@ -9,10 +9,7 @@ from timestep.cli.sessions import LAST, sessions_file, unusable
 
 
 class Conversation:
-    """The items of a conversation, oldest first.
-
-    *session* keeps every change. If *is_new*, the first one replaces its content.
-    """
+    """The items, oldest first. *session* keeps them, and replaces what it had if *is_new*."""
 
     def __init__(
         self,
@@ -79,10 +76,7 @@ def private_file(path: Path) -> Path:
 
 
 async def load_conversation(name: str | None, *, keeps_last: bool) -> Conversation:
-    """Return the conversation called *name*, or a new one. Close it afterwards.
-
-    If *keeps_last*, a new one is kept too, as the last one.
-    """
+    """Return the conversation called *name*, or a new one, which *keeps_last* keeps as the last."""
     try:
         if name is not None:
             session = _open(name)

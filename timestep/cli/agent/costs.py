@@ -17,10 +17,7 @@ _NANOSECONDS = 1e9
 
 @dataclass
 class Costs:
-    """Tokens and seconds, summed over the model calls of one answer. None means unknown.
-
-    Ollama itself reports the seconds to load, to read the prompt and to write the output.
-    """
+    """Tokens and seconds, summed over the model calls of one answer. None means unknown."""
 
     requests: int = 0
     input_tokens: int | None = None

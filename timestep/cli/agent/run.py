@@ -154,10 +154,6 @@ class AgentRun:
         """Run *agent* on *given* until it answers or a tool call needs approval.
 
         The server has stopped generating when this returns or raises.
-
-        Raises:
-            ClickException: The time is up.
-            UnknownModelError: The name of the model leads nowhere; that is no run to record.
         """
         model = config.model or agent.model
         if not isinstance(model, Model):

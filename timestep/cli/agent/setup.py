@@ -65,10 +65,7 @@ def prepare(
     max_turns: int = 10,
     output: AgentOutputSchemaBase | None = None,
 ) -> RunSetup:
-    """Return what the options of a command describe.
-
-    *name* is that of the command, and of the agent if no agent is named.
-    """
+    """Return what the options say. *name* is that of the command, and of an agent without one."""
     provider = context.build_provider()
     agent: Agent[Any] = load_agent(reference) if reference else Agent(name=name)
     if instructions is not None:
@@ -124,10 +121,7 @@ _SETTINGS = TypeAdapter(ModelSettings)
 
 
 def parse_settings(pairs: Iterable[str]) -> ModelSettings:
-    """Return the settings in *pairs* of ``NAME=VALUE``.
-
-    Dots lead into a setting, as in ``reasoning.effort=high``.
-    """
+    """Return the settings in *pairs* of ``NAME=VALUE``; dots lead into a setting."""
     given: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")

@@ -62,11 +62,7 @@ class ChatState:
 
 
 def run_command(state: ChatState, line: str) -> str | None:
-    """Run the slash command in *line*. Return the message that it sends, if it sends one.
-
-    Raises:
-        QuitChat: It is ``/quit``.
-    """
+    """Run the slash command in *line*. Return the message that it sends, if it sends one."""
     name, _, argument = line.partition(" ")
     known = {usage.split()[0]: run for usage, (_, run) in _COMMANDS.items()}
     known |= dict.fromkeys(_GOODBYES, _quit)
@@ -238,11 +234,7 @@ _PATIENCE = 10.0
 
 
 async def check_model(setup: RunSetup) -> None:
-    """Ask for the model of *setup*. Says so if a server of OpenAI's API does not list it.
-
-    Raises:
-        OllamaError: Its Ollama server does not have it, or cannot be reached.
-    """
+    """Refuse a model that its Ollama server lacks; say so if another server does not list it."""
     name = setup.model_of(setup.agent)
     prefix, rest = split_prefix(name)
     ollama = ollama_providers(setup.provider).get(prefix or "")

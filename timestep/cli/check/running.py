@@ -41,7 +41,7 @@ async def check_models(
 ) -> None:
     """Try the tasks on each model and fill *results*, which are valid at any time.
 
-    *done* is called with each result that is complete. A check of some tasks only, or of other tasks, cannot be compared.
+    *done* is called with each result that is complete.
     """
     group = f"check-{uuid4().hex[:12]}"
     for result in results:

@@ -31,13 +31,7 @@ _CHAT_PATH = "/v1/chat/completions"
 
 
 class RecordedModels(ModelProvider):
-    """The models of *calls*. They give the same answers again, in the same order.
-
-    Args:
-        stack: Ends the servers.
-        store: Holds the answers.
-        calls: Model calls with stored answers.
-    """
+    """The models of *calls*, which give the same answers again, in the same order."""
 
     def __init__(self, stack: ExitStack, store: TraceStore, calls: Sequence[Span]) -> None:
         self._stack = stack

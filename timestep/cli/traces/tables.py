@@ -38,21 +38,13 @@ _ID = 6
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of a table.
-
-    Attributes:
-        name: Its heading.
-        is_figure: Whether it is aligned to the right.
-        least: The width that it may be shortened to; None if it is never shortened.
-        spare: If shortening is not enough, columns are left out, the highest first. 0 stays.
-        wraps: Whether it is continued below instead of shortened.
-    """
+    """A column of a table."""
 
     name: str
-    is_figure: bool = False
-    least: int | None = None
-    spare: int = 0
-    wraps: bool = False
+    is_figure: bool = False  # aligned to the right
+    least: int | None = None  # the width that it may be shortened to; None if it never is
+    spare: int = 0  # if shortening is not enough, the highest are left out first; 0 stays
+    wraps: bool = False  # continued below instead of shortened
 
 
 _limit_option = click.option(

@@ -31,15 +31,10 @@ _MOST_SHOWN = 600
 
 @dataclass(frozen=True)
 class Shown:
-    """How much is shown.
+    """How much is shown."""
 
-    Attributes:
-        full: Questions, answers and results are not shortened.
-        verbose: Tracebacks are shown.
-    """
-
-    full: bool
-    verbose: bool
+    full: bool  # questions, answers and results are not shortened
+    verbose: bool  # tracebacks are shown
 
 
 def print_run(trace: Trace, shown: Shown, step: int | None) -> None:

@@ -18,16 +18,9 @@ SECRETS_VARIABLE = "TIMESTEP_SECRETS_DIR"
 
 
 class Source(PydanticBaseSettingsSource):
-    """A source that knows where each of its values was written.
+    """A source that knows where each of its values was written."""
 
-    Attributes:
-        entries: The values, strongest first. A source that decodes text sets them when it is
-            called.
-        texts: The variables that this source gives, by name.
-        tables: Where a file has its tables and keys, by path.
-    """
-
-    tables: Mapping[KeyPath, Origin] = MappingProxyType({})
+    tables: Mapping[KeyPath, Origin] = MappingProxyType({})  # where a file has its tables
 
     def __init__(
         self,
@@ -36,8 +29,8 @@ class Source(PydanticBaseSettingsSource):
         texts: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(settings_cls)
-        self.entries = entries
-        self.texts = texts or {}
+        self.entries = entries  # strongest first; those of decoded text are set by the call
+        self.texts = texts or {}  # the variables that this source gives, by name
 
     def place_of_text(self, variable: str) -> str:
         """Return what a message calls the *variable* of this source."""

@@ -32,23 +32,17 @@ _OURS = re.compile(
 
 
 class DotenvSource(VariablesSource):
-    """The variables of a ``.env`` file. The environment of the process stays as it is.
+    """The variables of a ``.env`` file, or of a list of files in which the last one wins.
 
-    Args:
-        env_file: The file, or a list in which the last file wins; None for none; empty for
-            ``env_file`` of the ``model_config``. Only ``.env`` itself may be missing.
-
-    Attributes:
-        files: The files, the weakest first.
-        without_value: The variables that stand alone, without an = and a value.
+    An empty *env_file* is that of the ``model_config``. Only ``.env`` itself may be missing.
     """
 
     def __init__(self, settings_cls: type[BaseSettings], env_file: EnvFile) -> None:
         if env_file == "":
             env_file = settings_cls.model_config.get("env_file")
         files = [env_file] if isinstance(env_file, str | os.PathLike) else env_file or []
-        self.files = [Path(file) for file in files]
-        self.without_value: list[Variable] = []
+        self.files = [Path(file) for file in files]  # the weakest first
+        self.without_value: list[Variable] = []  # names that stand alone, without an =
         self._lost: list[tuple[Variable, str]] = []
         super().__init__(
             settings_cls,

@@ -17,10 +17,7 @@ from timestep.config.sources.variables import Variable, VariablesSource, variabl
 
 
 class SecretsSource(VariablesSource):
-    """The variables that files hold. Only files with our names are opened.
-
-    Of several *directories* the last one wins.
-    """
+    """The variables in files with our names; of several *directories* the last one wins."""
 
     def __init__(self, settings_cls: type[BaseSettings], directories: Sequence[NamedPath]) -> None:
         files = [file for path in reversed(directories) for file in _files(path)]

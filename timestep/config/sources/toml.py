@@ -30,14 +30,9 @@ _PIECES = re.compile(
 
 
 class TomlSource(Source):
-    """The settings of one TOML file.
+    """The settings of *config_file*, or of the first of `toml_places` that holds any.
 
-    Args:
-        config_file: The file; None for the first one of `toml_places` that holds settings.
-        variables: The texts of the variables that values such as ``"env:GROQ_API_KEY"`` point at.
-
-    Attributes:
-        file: The file that was read, or None.
+    A value such as ``"env:GROQ_API_KEY"`` points at one of *variables*.
     """
 
     def __init__(
@@ -48,7 +43,7 @@ class TomlSource(Source):
     ) -> None:
         super().__init__(settings_cls)
         self._variables = variables or {}
-        self.file: Path | None = None
+        self.file: Path | None = None  # the file that was read
         is_found = config_file is None
         setting = "it, or move it away" if config_file is None else config_file.setting
         for path, table in toml_places(None if config_file is None else config_file.path):

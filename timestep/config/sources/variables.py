@@ -65,10 +65,7 @@ def variable_name(path: Iterable[object]) -> str:
 
 
 def names_of(path: KeyPath) -> list[str]:
-    """Return the variables that set the key at *path*, strongest first.
-
-    The list is empty when no shell can spell the name.
-    """
+    """Return the variables that a shell can spell for the key at *path*, strongest first."""
     names = [variable_name(path), *(name for name, target in SHORT_NAMES.items() if target == path)]
     return [name for name in names if name.isidentifier()]
 
@@ -137,10 +134,7 @@ def environment_variables(environment: Mapping[str, str]) -> list[Variable]:
 
 
 def _check_name(settings_cls: type[BaseModel], variable: Variable) -> None:
-    """Refuse a name with a value stuck to it, as in ``OPENAI_API_KEY: sk-…``.
-
-    The names of models and aliases may hold any character.
-    """
+    """Refuse a name with a value stuck to it. Names of models may hold any character."""
     name = variable.name
     [head] = re.findall(r"\A\w*", name)
     path = variable_path(head)
@@ -155,12 +149,8 @@ def _check_name(settings_cls: type[BaseModel], variable: Variable) -> None:
 class VariablesSource(Source):
     """Settings from variables.
 
-    Within the source a long name wins over a short one, a longer path over JSON that holds it, and
-    an upper-case name over other spellings.
-
-    Attributes:
-        variables: The variables that have text; an empty one counts as unset.
-        spelling: How other sources spell providers and aliases, see `spelling_of`.
+    A long name wins over a short one, a longer path over JSON that holds it, and an upper-case name
+    over other spellings.
     """
 
     def __init__(self, settings_cls: type[BaseSettings], variables: Iterable[Variable]) -> None:
@@ -168,7 +158,7 @@ class VariablesSource(Source):
         for variable in given:
             _check_name(settings_cls, variable)
         self.variables = [variable for variable in given if variable.text.strip()]
-        self.spelling: Mapping[KeyPath, KeyPath] = {}
+        self.spelling: Mapping[KeyPath, KeyPath] = {}  # see `spelling_of`
         super().__init__(settings_cls, texts={v.name: v.text for v in reversed(self.variables)})
 
     def __call__(self) -> dict[str, Any]:
@@ -238,10 +228,7 @@ def spell_alike(sources: Sequence[object]) -> None:
 
 
 def decode(settings_cls: type[BaseModel], path: KeyPath, text: str, origin: Origin) -> Any:
-    """Return the *text* of a variable as the key at *path* wants it.
-
-    JSON is read where the key may be a table, a list or an option of any type.
-    """
+    """Return the *text* of a variable as the key at *path* wants it."""
     value = _decoded(settings_cls, path, text, origin)
     try:
         json.dumps(value, ensure_ascii=False).encode()
