@@ -170,20 +170,21 @@ def _wait(advice: ModelRetryAdvice, attempt: int) -> float:
 def _answer_row(line: Line, response: ModelResponse) -> Json:
     write = write_chat if line.url == CHAT else write_responses
     prefix = "chatcmpl" if line.url == CHAT else "resp"
-    answer_id, created = f"{prefix}-{line.key}", int(time.time())
-    return _row(line, 200, write(response, line.question, answer_id=answer_id, created=created))
+    key, created = line.key, int(time.time())
+    body = write(response, line.question, answer_id=f"{prefix}-{key}", created=created)
+    return _row(line, key, 200, body)
 
 
 def _failure_row(line: Line, error: Exception) -> Json:
     said = {"code": type(error).__name__, "message": str(error)}
     body = {"error": {**said, "type": said["code"], "param": None}}
-    return _row(line, getattr(error, "status_code", None), body, said)
+    return _row(line, line.key, getattr(error, "status_code", None), body, said)
 
 
-def _row(line: Line, status: object, body: Json, error: Json | None = None) -> Json:
-    answered = {"status_code": status, "request_id": f"req_{line.key}", "body": body}
+def _row(line: Line, key: str, status: object, body: Json, error: Json | None = None) -> Json:
+    answered = {"status_code": status, "request_id": f"req_{key}", "body": body}
     return {
-        "id": row_id(line.key),
+        "id": row_id(key),
         "custom_id": line.custom_id,
         "response": answered if isinstance(status, int) else None,
         "error": error,
