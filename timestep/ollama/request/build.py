@@ -103,10 +103,10 @@ class _Draft:
     tools: list[FunctionTool]
     ignored: list[str]
     notes: list[str]
+    instructions: list[str]
+    must_call: bool
     reading: Reading = Reading.LIVE
-    must_call: bool = False
     is_emulated: bool = False
-    instructions: list[str] = field(default_factory=list[str])
 
 
 def build_request(
@@ -150,6 +150,7 @@ def build_request(
             *(phrase for tool in chosen for phrase in tool.ignored),
         ],
         notes=list(conversation.notes),
+        instructions=[],
         must_call=settings.tool_choice not in (None, "auto", "none") and bool(tools),
     )
     if settings.tool_choice == "required" and not tools:

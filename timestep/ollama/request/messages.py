@@ -12,7 +12,7 @@ Source: openai ``types/responses/response_input_item_param.py`` (3.52), ollama `
 """
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from timestep.answer.pairs import CALL_ALONE, RESULT_ALONE, Pairs, told_alone
@@ -61,7 +61,7 @@ def build_conversation(
     Raises:
         UnsupportedInputError: An item holds what no Ollama model takes; the message names its place.
     """
-    builder = _Builder(model=model, fetched=fetched or {})
+    builder = _Builder(model, fetched or {})
     if instructions:
         builder.turns.system(instructions, [])
     for index, item in enumerate(as_items(items)):
@@ -73,13 +73,13 @@ _Call = tuple[Message, Message]
 """A call, with its turn before it."""
 
 
-@dataclass(slots=True)
 class _Turns:
     """The messages so far, with everything of one assistant turn in one of them."""
 
-    messages: list[Message] = field(default_factory=list[Message])
-    media: set[str] = field(default_factory=set[str])
-    turn: Message | None = None
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.media: set[str] = set()
+        self.turn: Message | None = None
 
     def assistant(self) -> Message:
         """Return the message of the current assistant turn."""
@@ -110,16 +110,16 @@ class _Turns:
             self.append({"role": "system", "content": text}, media)
 
 
-@dataclass(slots=True)
 class _Builder:
     """Converts the items of one history, in their order."""
 
-    model: str
-    fetched: Fetched
-    turns: _Turns = field(default_factory=_Turns)
-    pairs: Pairs[_Call] = field(default_factory=Pairs[_Call])
-    ignored: list[str] = field(default_factory=list[str])
-    notes: list[str] = field(default_factory=list[str])
+    def __init__(self, model: str, fetched: Fetched) -> None:
+        self.model = model
+        self.fetched = fetched
+        self.turns = _Turns()
+        self.pairs: Pairs[_Call] = Pairs()
+        self.ignored: list[str] = []
+        self.notes: list[str] = []
 
     def add(self, item: Item, index: int) -> None:
         kind = item.get("type")
