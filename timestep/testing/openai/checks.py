@@ -9,9 +9,10 @@ Source: the answers of api.openai.com; openai 3.57 ``types/chat/completion_creat
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
+from timestep.net.foreign import entries, mapping
 from timestep.testing.errors import RefusedError
 
 Json: TypeAlias = Mapping[str, Any]
@@ -20,6 +21,7 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 _PARTS = {"text", "image_url", "input_audio", "file", "refusal"}
 _FORMATS = {"text", "json_object", "json_schema"}
+_NULL = "null"
 _WORDS: Mapping[type, str] = {
     str: "a string",
     bool: "a boolean",
@@ -27,7 +29,7 @@ _WORDS: Mapping[type, str] = {
     float: "a decimal",
     list: "an array",
     dict: "an object",
-    type(None): "null",
+    type(None): _NULL,
 }
 _FIELDS = {
     **dict.fromkeys(("model", "user", "service_tier"), "a string"),
@@ -76,15 +78,13 @@ class InvalidField(RefusedError):  # noqa: N818 - it says which field
 
 def check_chat(body: bytes) -> Json:
     """Return *body*, of ``/chat/completions``, parsed and checked."""
-    chat = _parsed(body, _CHAT_FIELDS)
-    messages = _required(chat, "messages")
-    if not _is_filled(messages):
-        raise _wrong_type("messages", "a non-empty array", messages)
-    for index, message in enumerate(cast("list[object]", messages)):
+    chat = _parsed(body, _CHAT_FIELDS, "messages")
+    _expect("messages", chat["messages"], "a non-empty array")
+    for index, message in enumerate(chat["messages"]):
         _check_message(f"messages[{index}]", message)
-    _check_results(cast("list[Json]", messages))
+    _check_results(chat["messages"])
     _check_tools(chat, lambda tool: tool.get("function"))
-    _check_format(chat, cast("list[Json]", messages))
+    _check_format(chat)
     for name, needed in (("stream_options", "stream"), ("top_logprobs", "logprobs")):
         if chat.get(name) is not None and not chat.get(needed):
             raise InvalidField(
@@ -95,22 +95,20 @@ def check_chat(body: bytes) -> Json:
 
 def check_response(body: bytes) -> Json:
     """Return *body*, of ``/responses``, parsed and checked."""
-    request = _parsed(body, _RESPONSE_FIELDS)
-    given = _required(request, "input")
+    request = _parsed(body, _RESPONSE_FIELDS, "input")
+    given = request["input"]
+    _expect("input", given, "a string", "an array")
     if isinstance(given, list):
-        items = cast("list[object]", given)
+        items = cast("list[Json]", given)
         for index, item in enumerate(items):
-            if not isinstance(item, dict):
-                raise _wrong_type(f"input[{index}]", "an object", item)
+            _expect(f"input[{index}]", item, "an object")
         if not request.get("previous_response_id") and not request.get("conversation"):
-            _check_outputs(cast("list[Json]", items))
-    elif not isinstance(given, str):
-        raise _wrong_type("input", "a string or an array", given)
+            _check_outputs(items)
     _check_tools(request, lambda tool: tool)
     return request
 
 
-def _parsed(body: bytes, fields: Mapping[str, str]) -> Json:
+def _parsed(body: bytes, fields: Mapping[str, str], required: str) -> Json:
     try:
         parsed: object = json.loads(body)
     except ValueError:
@@ -123,10 +121,7 @@ def _parsed(body: bytes, fields: Mapping[str, str]) -> Json:
         )
     request = cast("dict[str, Any]", parsed)
     for name, kind in fields.items():
-        found = _WORDS[type(request.get(name))]
-        is_whole = found == "an integer" and kind == "a decimal"
-        if found not in {kind, "null"} and not is_whole:
-            raise _wrong_type(name, kind, request[name])
+        _expect(name, request.get(name), kind, _NULL)
     for name, (least, most) in _RANGES.items():
         if request.get(name) is not None and not least <= request[name] <= most:
             raise InvalidField(
@@ -136,17 +131,23 @@ def _parsed(body: bytes, fields: Mapping[str, str]) -> Json:
             )
     if not request.get("model"):
         raise InvalidField("you must provide a model parameter")
+    if request.get(required) is None:
+        raise _missing(required)
     return request
 
 
-def _is_filled(value: object) -> bool:
-    return isinstance(value, list) and value != []
-
-
-def _required(request: Json, name: str) -> object:
-    if request.get(name) is None:
-        raise _missing(name)
-    return request[name]
+def _expect(where: str, value: object, *kinds: str) -> None:
+    """Raise unless *value*, which stands at *where*, is of one of *kinds*."""
+    found = _WORDS[type(value)]
+    also = {"an integer": "a decimal", "an array": "a non-empty array" if value else found}
+    if found not in kinds and also.get(found) not in kinds:
+        expected = " or ".join(kind for kind in kinds if kind != _NULL)
+        shown = "an empty array" if value == [] else found
+        raise InvalidField(
+            f"Invalid type for '{where}': expected {expected}, but got {shown} instead.",
+            where,
+            "invalid_type",
+        )
 
 
 def _missing(param: str) -> InvalidField:
@@ -155,66 +156,37 @@ def _missing(param: str) -> InvalidField:
     )
 
 
-def _unsupported(param: str, value: object, allowed: Iterable[str]) -> InvalidField:
-    names = ", ".join(map(repr, sorted(allowed)))
-    return InvalidField(
-        f"Invalid value: {value!r}. Supported values are: {names}.", param, "invalid_value"
-    )
+def _expect_one_of(where: str, value: object, allowed: Collection[str]) -> None:
+    if value not in allowed:
+        names = ", ".join(map(repr, sorted(allowed)))
+        raise InvalidField(
+            f"Invalid value: {value!r}. Supported values are: {names}.", where, "invalid_value"
+        )
 
 
-def _wrong_type(param: str, expected: str, value: object) -> InvalidField:
-    found = "an empty array" if value == [] else _WORDS[type(value)]
-    return InvalidField(
-        f"Invalid type for '{param}': expected {expected}, but got {found} instead.",
-        param,
-        "invalid_type",
-    )
-
-
-def _check_message(where: str, message: object) -> None:
-    if not isinstance(message, dict):
-        raise _wrong_type(where, "an object", message)
-    said = cast("dict[str, Any]", message)
-    role: object = said.get("role")
-    if role not in _ROLES:
-        raise _unsupported(f"{where}.role", role, _ROLES)
-    calls: object = said.get("tool_calls")
-    if calls is not None and (role != "assistant" or not _is_filled(calls)):
-        raise _wrong_type(f"{where}.tool_calls", "a non-empty array of an assistant", calls)
-    for index, call in enumerate(cast("list[object]", calls or [])):
+def _check_message(where: str, message: Any) -> None:
+    _expect(where, message, "an object")
+    role, calls, content = (message.get(name) for name in ("role", "tool_calls", "content"))
+    _expect_one_of(f"{where}.role", role, _ROLES)
+    _expect(f"{where}.tool_calls", calls, "a non-empty array", _NULL)
+    for index, call in enumerate(calls or ()):
         _check_call(f"{where}.tool_calls[{index}]", call)
     spoken = ("tool_calls", "refusal", "function_call")
-    speaks = role == "assistant" and any(said.get(name) for name in spoken)
-    content: object = said.get("content")
-    if content is None and not speaks:
-        raise _wrong_type(f"{where}.content", "a string or an array", content)
-    _check_content(f"{where}.content", content)
-    if role == "tool" and not isinstance(said.get("tool_call_id"), str):
+    speaks = role == "assistant" and any(message.get(name) for name in spoken)
+    kinds = ("a string", "a non-empty array", *([_NULL] if speaks else []))
+    _expect(f"{where}.content", content, *kinds)
+    for index, part in enumerate(entries(content)):
+        _expect_one_of(f"{where}.content[{index}].type", mapping(part).get("type"), _PARTS)
+    if role == "tool" and not isinstance(message.get("tool_call_id"), str):
         raise _missing(f"{where}.tool_call_id")
 
 
-def _check_content(where: str, content: object) -> None:
-    if content is None or isinstance(content, str):
-        return
-    if not _is_filled(content):
-        raise _wrong_type(where, "a string or a non-empty array", content)
-    for index, part in enumerate(cast("list[object]", content)):
-        kind: object = cast("Json", part).get("type") if isinstance(part, dict) else None
-        if kind not in _PARTS:
-            raise _unsupported(f"{where}[{index}].type", kind, _PARTS)
-
-
 def _check_call(where: str, call: object) -> None:
-    fields: Json = cast("Json", call) if isinstance(call, dict) else {}
-    function: object = fields.get("function")
-    inner: Json = cast("Json", function) if isinstance(function, dict) else {}
-    for name, value in (
-        ("id", fields.get("id")),
-        ("function.name", inner.get("name")),
-        ("function.arguments", inner.get("arguments")),
-    ):
-        if not isinstance(value, str):
-            raise _wrong_type(f"{where}.{name}", "a string", value)
+    fields = mapping(call)
+    function = mapping(fields.get("function"))
+    _expect(f"{where}.id", fields.get("id"), "a string")
+    for name in ("name", "arguments"):
+        _expect(f"{where}.function.{name}", function.get(name), "a string")
 
 
 def _check_results(messages: Sequence[Json]) -> None:
@@ -246,8 +218,10 @@ def _refuse_waiting(waiting: Sequence[str], index: int) -> None:
 
 
 def _check_outputs(items: Sequence[Json]) -> None:
-    calls = list(_ids(items, "function_call"))
-    outputs = list(_ids(items, "function_call_output"))
+    calls, outputs = (
+        [item.get("call_id") for item in items if item.get("type") == kind]
+        for kind in ("function_call", "function_call_output")
+    )
     for call_id in outputs:
         if call_id not in calls:
             raise InvalidField(
@@ -258,63 +232,48 @@ def _check_outputs(items: Sequence[Json]) -> None:
             raise InvalidField(f"No tool output found for function call {call_id}.", "input")
 
 
-def _ids(items: Sequence[Json], kind: str) -> Iterator[object]:
-    return (item.get("call_id") for item in items if item.get("type") == kind)
-
-
 def _check_tools(request: Json, function_of: Callable[[Json], object]) -> None:
-    tools = cast("list[object]", request.get("tools") or [])
+    tools = entries(request.get("tools"))
     for name in ("tool_choice", "parallel_tool_calls"):
         if not tools and request.get(name) not in (None, "none", "auto"):
             raise InvalidField(f"'{name}' is only allowed when 'tools' are specified.", name)
     for index, tool in enumerate(tools):
         where = f"tools[{index}]"
-        if not isinstance(tool, dict):
-            raise _wrong_type(where, "an object", tool)
-        fields = cast("dict[str, Any]", tool)
-        if not isinstance(fields.get("type"), str):
-            raise _wrong_type(f"{where}.type", "a string", fields.get("type"))
-        if fields["type"] == "function":
-            _check_function(where, function_of(fields))
+        _expect(where, tool, "an object")
+        _expect(f"{where}.type", tool.get("type"), "a string")
+        if tool["type"] == "function":
+            _check_function(f"{where}.function", function_of(tool))
 
 
-def _check_function(where: str, function: object) -> None:
-    if not isinstance(function, dict):
-        raise _wrong_type(f"{where}.function", "an object", function)
-    fields = cast("dict[str, Any]", function)
-    name: object = fields.get("name")
+def _check_function(where: str, function: Any) -> None:
+    _expect(where, function, "an object")
+    name, parameters = function.get("name"), function.get("parameters")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidField(
-            f"Invalid '{where}.function.name': string does not match pattern. Expected a string "
-            "that matches the pattern '^[a-zA-Z0-9_-]+$'.",
-            f"{where}.function.name",
+            f"Invalid '{where}.name': string does not match pattern. Expected a string that matches "
+            "the pattern '^[a-zA-Z0-9_-]+$'.",
+            f"{where}.name",
             "invalid_value",
         )
-    parameters: object = fields.get("parameters")
-    if parameters is None:
-        return
-    if not isinstance(parameters, dict) or cast("Json", parameters).get("type") != "object":
+    if parameters is not None and mapping(parameters).get("type") != "object":
         raise InvalidField(
             f"Invalid schema for function '{name}': schema must be a JSON Schema of 'type: "
             '"object"\'.',
-            f"{where}.function.parameters",
+            f"{where}.parameters",
             "invalid_function_parameters",
         )
 
 
-def _check_format(chat: Json, messages: Sequence[Json]) -> None:
-    asked: Json = chat.get("response_format") or {}
+def _check_format(chat: Json) -> None:
+    asked = mapping(chat.get("response_format"))
     kind = asked.get("type")
-    if asked and kind not in _FORMATS:
-        raise _unsupported("response_format.type", kind, _FORMATS)
-    if kind == "json_object" and "json" not in json.dumps(messages).lower():
+    if asked:
+        _expect_one_of("response_format.type", kind, _FORMATS)
+    if kind == "json_object" and "json" not in json.dumps(chat["messages"]).lower():
         raise InvalidField(
             "'messages' must contain the word 'json' in some form, to use 'response_format' of type "
             "'json_object'.",
             "messages",
         )
-    if kind == "json_schema":
-        schema: object = asked.get("json_schema")
-        name: object = cast("Json", schema).get("name") if isinstance(schema, dict) else None
-        if not isinstance(name, str):
-            raise _missing("response_format.json_schema.name")
+    if kind == "json_schema" and not isinstance(mapping(asked.get("json_schema")).get("name"), str):
+        raise _missing("response_format.json_schema.name")
