@@ -110,7 +110,7 @@ def test_unset_settings_send_nothing():
     found = fields()
 
     assert found.top_level == {"truncate": False}
-    assert not (found.options or found.headers or found.extra_body or found.ignored)
+    assert not [*found.options, *found.headers, *found.extra_body, *found.ignored]
 
 
 def test_settings_that_ask_for_what_happens_anyway_are_silent():
