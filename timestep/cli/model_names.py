@@ -28,16 +28,13 @@ def model_names(settings: Settings) -> list[str]:
 
 
 async def _served(servers: list[tuple[str, str]]) -> list[str]:
-    asking = [asyncio.ensure_future(_names(prefix, url)) for prefix, url in servers]
-    answered, silent = await asyncio.wait(asking, timeout=_PATIENCE)
-    for task in silent:
-        task.cancel()
-    return sorted({name for task in answered for name in task.result()})
+    found = await asyncio.gather(*(_names(prefix, url) for prefix, url in servers))
+    return sorted({name for names in found for name in names})
 
 
 async def _names(prefix: str, url: str) -> list[str]:
     try:
-        async with connect(Endpoint(url)) as client:
+        async with asyncio.timeout(_PATIENCE), connect(Endpoint(url)) as client:
             listed = await list_entries(client, "/api/tags")
     except Exception:  # noqa: BLE001 - completion shows no errors
         return []

@@ -135,6 +135,17 @@ class AgentRun:
         self._timeout = timeout
         self._started = time.monotonic()
 
+    @property
+    def why_cut(self) -> str:
+        """Why the answer is not complete, and the next step; empty if it was not cut."""
+        if not self.cut_by:
+            return ""
+        is_long = self.cut_by == "max_output_tokens"
+        why = "the model reached its token limit" if is_long else self.cut_by
+        return f"The answer is not complete: {why}." + (
+            f" Raise {self.limit}." if self.limit else ""
+        )
+
     @contextmanager
     def without_warning(self) -> Generator[None]:
         """Keep the warning about a cut answer out of the log: the command says it."""
@@ -202,7 +213,7 @@ class AgentRun:
             case "response.incomplete":
                 self.costs.add(event.response.usage)
                 self.cut_by = _cut_by(event.response) or "no reason given"
-                self.problem = _why_cut(event.response)
+                self.problem = self.why_cut
             case "response.failed":
                 self.costs.add(event.response.usage)
                 self.cut_by = _cut_by(event.response)
@@ -277,13 +288,3 @@ def field_of(raw: object, name: str) -> object:
 def _cut_by(response: Response) -> str:
     details = response.incomplete_details
     return (details.reason if details else None) or ""
-
-
-def _why_cut(response: Response) -> str:
-    details = response.incomplete_details
-    if details is None or details.reason != "max_output_tokens":
-        return f"The answer is not complete: {details.reason if details else 'no reason given'}."
-    return (
-        "The answer is not complete: the model reached its token limit. For an Ollama "
-        "model, raise num_predict or num_ctx under [ollama.options]."
-    )

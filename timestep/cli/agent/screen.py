@@ -1,11 +1,16 @@
-"""Shows the events of a run as they arrive: the answer on stdout, everything else on stderr."""
+"""Shows a run: its events as they arrive, and at the end the rest of the answer, the costs, the error."""
 
+import logging
 import sys
+import traceback
 from typing import Any
 
 import click
+from agents import Agent, MaxTurnsExceeded, RunResultStreaming
+from pydantic_core import to_jsonable_python
 
 from timestep.cli.agent.run import (
+    AgentRun,
     Event,
     Handoff,
     MessageEnd,
@@ -15,7 +20,8 @@ from timestep.cli.agent.run import (
     ToolError,
     ToolResult,
 )
-from timestep.cli.output import clean
+from timestep.cli.errors import explain
+from timestep.cli.output import clean, print_aside, print_json
 from timestep.cli.terminal import (
     Transcript,
     is_drawn_over,
@@ -132,3 +138,45 @@ class _AsWritten:
         if self._last and not self._last.endswith("\n"):
             write_answer("\n", self._file)
         self._last = ""
+
+
+def quiet_sdk() -> None:
+    """Keep the SDK from logging what the command reports itself."""
+    logging.getLogger("openai.agents").setLevel(logging.CRITICAL)
+
+
+def is_text(agent: Agent[Any]) -> bool:
+    """Return whether *agent* answers with text, and not with a type of its own."""
+    return agent.output_type is None or agent.output_type is str
+
+
+def explain_failure(run: AgentRun, error: Exception) -> str:
+    """Say why *run* has no answer, and the next step."""
+    if isinstance(error, click.ClickException):
+        return error.message
+    if isinstance(error, MaxTurnsExceeded):
+        return f"{error}: the model keeps calling tools. Allow more with --max-turns."
+    return run.problem or explain(error)
+
+
+def print_traceback(error: Exception) -> None:
+    """Print the traceback of *error* on stderr."""
+    click.echo(printable("".join(traceback.format_exception(error))), nl=False, err=True)
+
+
+def print_rest(
+    run: AgentRun, result: RunResultStreaming, agent: Agent[Any], *, shows_costs: bool
+) -> None:
+    """Print what the screen has not shown: an answer with a type, and what there is to say about it."""
+    if is_text(agent):
+        if not str(result.final_output or "").strip():
+            print_aside("The answer is empty.")
+    elif isinstance(result.final_output, str):
+        write_answer(f"{result.final_output}\n")
+    else:
+        print_json(to_jsonable_python(result.final_output))
+    if run.cut_by:
+        print_aside(run.why_cut)
+    if shows_costs and sys.stderr.isatty() and (costs := str(run.costs)):
+        click.echo(err=True)
+        print_aside(costs, dim=True)

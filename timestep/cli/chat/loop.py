@@ -9,15 +9,15 @@ from agents import TResponseInputItem
 
 from timestep.cli.agent.approval import Approver, run_to_answer, with_approval
 from timestep.cli.agent.conversation import load_conversation, new_items
-from timestep.cli.agent.report import (
+from timestep.cli.agent.run import AgentRun
+from timestep.cli.agent.screen import (
+    Screen,
     explain_failure,
     is_text,
     print_rest,
     print_traceback,
     quiet_sdk,
 )
-from timestep.cli.agent.run import AgentRun
-from timestep.cli.agent.screen import Screen
 from timestep.cli.agent.setup import RunSetup
 from timestep.cli.chat.commands import ChatState, QuitChat, print_exchange, run_command
 from timestep.cli.event_loop import impatient_runner

@@ -8,7 +8,7 @@ import click
 from agents import Agent, Model, RunConfig, Runner
 from agents.items import ModelResponse, TResponseStreamEvent
 
-from timestep.cli.agent.report import quiet_sdk
+from timestep.cli.agent.screen import quiet_sdk
 from timestep.cli.agent.setup import prepare
 from timestep.cli.context import Context
 from timestep.cli.errors import explain

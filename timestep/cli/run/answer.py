@@ -10,20 +10,19 @@ from pydantic_core import to_jsonable_python
 
 from timestep.cli.agent.approval import Approver, run_to_answer
 from timestep.cli.agent.conversation import load_conversation, new_items
-from timestep.cli.agent.report import (
+from timestep.cli.agent.run import AgentRun, Event, as_json
+from timestep.cli.agent.screen import (
+    Screen,
     explain_failure,
     is_text,
-    print_cut,
     print_rest,
     print_traceback,
     quiet_sdk,
 )
-from timestep.cli.agent.run import AgentRun, Event, as_json
-from timestep.cli.agent.screen import Screen
 from timestep.cli.agent.setup import RunSetup
 from timestep.cli.event_loop import impatient_runner
 from timestep.cli.input import Decision, ask_decision
-from timestep.cli.output import print_json, print_lines
+from timestep.cli.output import print_aside, print_json, print_lines
 from timestep.cli.streams import is_output_lost
 from timestep.cli.terminal import write_answer
 
@@ -83,7 +82,8 @@ def print_answer(
     else:
         answer = to_jsonable_python(result.final_output)
         _print_value(_value(run, answer, setup, result.last_agent, None), form)
-        print_cut(run)
+        if run.cut_by:
+            print_aside(run.why_cut)
 
 
 def _decide(call: str) -> Decision:
