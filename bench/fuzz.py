@@ -375,9 +375,8 @@ def _recorded(path: Path) -> tuple[bytes, list[tuple[str, str]]]:
 def store() -> Target:
     """Whatever a file holds, the store tells of it or says what is wrong."""
     from timestep.traces import StoreError, TraceStore
-    from timestep.traces.export import view_diff
+    from timestep.traces.export import view_diff, view_trace
     from timestep.traces.text import json_text
-    from timestep.traces.viewer.view import view_trace
 
     path = Path(tempfile.mkdtemp()) / "damaged.db"
     sound, columns = _recorded(path)

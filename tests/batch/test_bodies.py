@@ -11,9 +11,8 @@ from openai.types.responses import (
 )
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 
-from timestep.batch.chat import read_chat, write_chat
+from timestep.batch.bodies import read_chat, read_responses, write_chat, write_responses
 from timestep.batch.question import BadLineError, Question
-from timestep.batch.responses import read_responses, write_responses
 
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 FUNCTION = {"name": "f", "parameters": {"type": "object", "properties": {}}}

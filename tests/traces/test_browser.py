@@ -20,10 +20,9 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.traces import gallery
 from timestep.ollama.provider import OllamaModelProvider
-from timestep.traces.export import export_trace
+from timestep.traces.export import export_trace, view_trace
 from timestep.traces.records import SpanEnded, SpanStarted, TraceEnded, TraceStarted
 from timestep.traces.viewer.page import run_page
-from timestep.traces.viewer.view import view_trace
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from timestep.traces import Exchange, Filter, StoreError, TraceStore, UnknownTraceError
-from timestep.traces.export import view_diff
+from timestep.traces.export import view_diff, view_trace
 from timestep.traces.queries import match_words
 from timestep.traces.records import SpanEnded, SpanStarted
 from timestep.traces.statistics import percentile
 from timestep.traces.text import json_text
-from timestep.traces.viewer.view import view_trace
 
 from .conftest import run_events
 

@@ -1,6 +1,6 @@
 """Many prompts through any model: OpenAI's batch files, on this machine.
 
-A line passes through these modules: `lines` (the input), `question` with `chat` and `responses` (what is
+A line passes through these modules: `lines` (the input), `question` and `bodies` (what is
 asked), `answer` (one line asked, with retries), `loop` (many at once), `output` (the files). `cluster` is `loop`
 on many machines, and `concurrency` says how many lines that should be.
 """

@@ -28,11 +28,10 @@ from agents import (
 )
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 
-from timestep.batch.chat import write_chat
+from timestep.batch.bodies import write_chat, write_responses
 from timestep.batch.lines import CHAT, Line
 from timestep.batch.output import row_id
 from timestep.batch.question import Json
-from timestep.batch.responses import write_responses
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 """Seconds before a retry when the server does not name any; each wait is twice the last."""

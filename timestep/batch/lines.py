@@ -19,9 +19,8 @@ from typing import Any, cast
 from agents import AgentOutputSchemaBase
 from pydantic_core import from_json
 
-from timestep.batch.chat import read_chat
+from timestep.batch.bodies import read_chat, read_responses
 from timestep.batch.question import BadLineError, Json, Question, text_or_none
-from timestep.batch.responses import read_responses
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 from agents import AgentOutputSchemaBase, FunctionTool, ModelBehaviorError, ModelSettings
 from jsonschema import exceptions, validators  # type: ignore[import-untyped,unused-ignore] # its types may be missing
 
+from timestep.net.foreign import mapping
 from timestep.ollama.request.refs import resolve
 
 Json: TypeAlias = dict[str, Any]
@@ -202,17 +203,6 @@ def settings_of(body: Json, names: Mapping[str, str], read: Collection[str]) -> 
         wrong = str(getattr(exc, "errors", lambda: [{"loc": ["?"]}])()[0]["loc"][0])
         shown = next((name for name in body if names.get(name) == wrong), wrong)
         raise BadLineError(f"body.{shown} has a value that the setting does not take") from exc
-
-
-def refuse_stream(body: Json) -> None:
-    """Refuse a *body* that asks for a stream."""
-    if body.get("stream"):
-        raise BadLineError("body.stream: a batch does not stream; leave it out")
-
-
-def mapping(value: object) -> Json:
-    """Return *value* if it is an object, else an empty one."""
-    return cast("Json", value) if isinstance(value, dict) else {}
 
 
 def objects(value: object, where: str) -> list[Json]:

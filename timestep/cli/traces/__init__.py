@@ -86,10 +86,9 @@ def export(context: Context, *, run: str, form: str, output: Path | None, url: s
     if form == "otlp":
         _send(context, run, url)
         return
-    from timestep.traces.export import export_lines, export_trace
+    from timestep.traces.export import export_lines, export_trace, view_trace
     from timestep.traces.text import json_text
     from timestep.traces.viewer.page import run_page
-    from timestep.traces.viewer.view import view_trace
 
     with open_record(context) as store:
         trace = store.get(run)

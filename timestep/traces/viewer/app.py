@@ -16,13 +16,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from timestep.traces.errors import StoreError, UnknownTraceError
-from timestep.traces.export import plain, view_diff
+from timestep.traces.export import plain, view_diff, view_trace
 from timestep.traces.queries import Filter
 from timestep.traces.statistics import By
 from timestep.traces.store import TraceStore
 from timestep.traces.text import json_text
 from timestep.traces.viewer import page
-from timestep.traces.viewer.view import view_trace
 
 _JSON = "application/json"
 _MOST_RUNS = 1000
