@@ -42,7 +42,6 @@ def print_run(trace: Trace, shown: Shown, step: int | None) -> None:
     if step is not None:
         console().print(_tree(trace, chosen_calls(trace, step), shown))
         return
-
     first = next(
         (said for call in trace.model_calls if (said := question(call.data.get("input")))), ""
     )
@@ -96,7 +95,6 @@ def print_raw(store: TraceStore, calls: list[Span]) -> None:
 
 
 def _tree(trace: Trace, spans: Sequence[Span], shown: Shown) -> Tree:
-
     tree = Tree(_head(trace))
     branches: dict[str, Tree] = {}
     for _, span in trace.walk():
@@ -110,7 +108,6 @@ def _tree(trace: Trace, spans: Sequence[Span], shown: Shown) -> Tree:
 
 
 def _head(trace: Trace) -> Text:
-
     head = Text(f"{short(trace.trace_id)}  {trace.outcome}", style=_STYLES.get(trace.outcome, ""))
     facts = [
         clean(trace.name),
@@ -123,7 +120,6 @@ def _head(trace: Trace) -> Text:
 
 
 def _label(span: Span) -> Text:
-
     text = Text(f"{kind_of(span)} ".lstrip(), style="dim")
     title = clean(span.name if span.is_model_call else headline(span))
     text.append(title, style=_COLORS.get(span.kind, ""))
@@ -139,7 +135,6 @@ def _label(span: Span) -> Text:
 
 
 def _details(span: Span, shown: Shown) -> list[Text]:
-
     full = shown.full
     if shown.verbose and (trace := traceback_of(span)):
         return [Text(printable(trace).rstrip())]
@@ -171,7 +166,6 @@ def _message_lines(message: Message, *, full: bool) -> list[Text]:
 
 
 def _aside(label: str, text: str, *, full: bool) -> Text:
-
     line = Text(f"{label} " if label else "", style="dim")
     line.append(printable(text) if full else clean(one_line(text, 120)))
     return line
