@@ -20,7 +20,7 @@ from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.wire import ChatWire
 from timestep.testing import Close, ErrorLine, FakeOllama, NoDone, Reset, Split
-from timestep.testing.openai.fold import completion
+from timestep.testing.openai.replies import completion
 
 
 def told(events):

@@ -7,11 +7,10 @@ from typing import Any
 
 from timestep.traces.conversation import Message, conversation, results, tool_spans
 from timestep.traces.diff import compare
-from timestep.traces.outcome import ending
 from timestep.traces.queries import Hit
 from timestep.traces.records import Span, Summary, Trace
 from timestep.traces.statistics import Stats
-from timestep.traces.summary import headline
+from timestep.traces.summary import ending, headline
 
 Json = dict[str, Any]
 

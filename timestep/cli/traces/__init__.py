@@ -159,7 +159,7 @@ def diff(context: Context, *, left: str, right: str, exit_code: bool, as_json: b
     """Compare two runs, step by step. By default the second is the last run."""
     from timestep.cli.traces.comparison import print_comparison
     from timestep.traces.export import view_diff
-    from timestep.traces.outcome import ending
+    from timestep.traces.summary import ending
 
     with open_record(context) as store:
         ours, theirs = store.get(left), store.get(right)

@@ -19,11 +19,11 @@ from timestep.net.secrets import configured_keys
 from timestep.registry import build_provider
 from timestep.traces import Span, Trace, TraceProcessor, TraceStore
 from timestep.traces.export import view_diff
-from timestep.traces.outcome import Ending, ending
 from timestep.traces.repeated import from_step, limits, stored
 from timestep.traces.replay import RecordEndsError, Replayed
 from timestep.traces.replay import replay as run_again
 from timestep.traces.sdk_processors import use_only
+from timestep.traces.summary import Ending, ending
 
 
 def replay_run(context: Context, run: str, step: int, model: str | None, *, as_json: bool) -> bool:

@@ -13,8 +13,7 @@ from timestep.cli.terminal import printable
 from timestep.cli.traces.format import ago, clock, duration, short, tokens
 from timestep.traces import Span, Trace, TraceStore
 from timestep.traces.conversation import Message, answered, asked, final_answer, question
-from timestep.traces.outcome import ending
-from timestep.traces.summary import complaint, headline, kind_of, measures, traceback_of
+from timestep.traces.summary import complaint, ending, headline, kind_of, measures, traceback_of
 from timestep.traces.text import one_line
 
 _COLORS = {"agent": "cyan", "generation": "green", "response": "green", "function": "yellow"}

@@ -1,10 +1,105 @@
 """FakeOpenAI: a server that speaks OpenAI's API as a test scripts it."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
-from timestep.testing.openai.endpoints import OpenAIEndpoints
-from timestep.testing.openai.replies import ChatReply
+from timestep.testing import http
+from timestep.testing.answers import Failure
+from timestep.testing.errors import RefusedError
+from timestep.testing.http import Request, Response
+from timestep.testing.openai import checks
+from timestep.testing.openai.replies import CREATED, ChatReply, dumps, error_body, error_of
+from timestep.testing.routes import Routes, summary
 from timestep.testing.scripted import ScriptedServer
+
+
+class OpenAIEndpoints(Routes):
+    """Answers requests from the script, or for the server itself.
+
+    Args:
+        path: In front of every path, such as ``/v1``.
+
+    Attributes:
+        models: The names of the models; while it is empty, every name is a model.
+    """
+
+    name = "FakeOpenAI"
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.models: list[str] = []
+        chat, response = f"{path}/chat/completions", f"{path}/responses"
+        self.answering = (chat, response)
+        self.routes = {
+            f"{path}/models": {"GET": self._models},
+            chat: {"POST": self._chat},
+            response: {"POST": self._response},
+        }
+
+    def shaped(self, failure: Failure) -> Failure:
+        """Return *failure* with ``{"error": {"message": error, ...}}``."""
+        error = failure.error
+        if isinstance(error, str):
+            error = error_of(failure.status, error, **failure.fields)["error"]
+        return replace(failure, error=error, fields={})
+
+    def _error(self, status: int, error: str, **fields: Any) -> Response:
+        return http.whole(status, http.JSON_TYPE, error_body(status, error, **fields))
+
+    def _refused(self, refused: RefusedError) -> Response:
+        more: dict[str, Any] = {}
+        if isinstance(refused, checks.InvalidField):
+            more = {"param": refused.param, "code": refused.code}
+        return self._error(refused.status, refused.error, **more)
+
+    def _unauthorized(self, request: Request) -> Response:
+        is_wrong = "authorization" in request.headers
+        said = "Incorrect API key provided." if is_wrong else "You didn't provide an API key."
+        return self._error(401, said)
+
+    def _not_found(self, request: Request) -> Response:
+        return self._error(404, f"Invalid URL ({request})")
+
+    def _models(self, request: Request) -> Response:
+        data = [
+            {"id": name, "object": "model", "created": CREATED, "owned_by": "test"}
+            for name in self.models
+        ]
+        return http.whole(200, http.JSON_TYPE, dumps({"object": "list", "data": data}))
+
+    def _chat(self, request: Request) -> Response:
+        chat = self._check(request, checks.check_chat, request.body)
+        self._check_model(chat)
+        last: Mapping[str, Any] = chat["messages"][-1]
+        asked = summary(chat["model"], last["role"], last.get("content"))
+        return self._scripted(request) or self._unasked(request, asked)
+
+    def _response(self, request: Request) -> Response:
+        asked = self._check(request, checks.check_response, request.body)
+        self._check_model(asked)
+        role, text = _last(asked["input"])
+        words = summary(asked["model"], role, text)
+        return self._scripted(request) or self._unasked(request, words)
+
+    def _check_model(self, asked: Mapping[str, Any]) -> None:
+        name = asked["model"]
+        if self.models and name not in self.models:
+            raise checks.InvalidField(
+                f"The model `{name}` does not exist or you do not have access to it.",
+                code="model_not_found",
+                status=404,
+            )
+
+
+def _last(given: object) -> tuple[object, object]:
+    """The role and the text of the last item of a Responses request."""
+    if isinstance(given, str):
+        return "user", given
+    items = cast("list[Mapping[str, Any]]", given)
+    last: Mapping[str, Any] = items[-1] if items else {}
+    return last.get("role") or last.get("type"), last.get("content") or last.get("output")
 
 
 class FakeOpenAI(ScriptedServer):
