@@ -80,7 +80,7 @@ def words_of(*packages: str) -> list[str]:
 
 def reply() -> Target:
     """Answers are read or refused, alike however their bytes are split."""
-    from timestep.answer.items import Ids
+    from timestep.answer.ids import Ids
     from timestep.answer.reply import Reply
     from timestep.answer.rules import Rules
     from timestep.errors import OllamaError
@@ -91,7 +91,7 @@ def reply() -> Target:
 
     def read(pieces: Sequence[bytes]) -> object:
         count = itertools.count(1)
-        ids = Ids(*[lambda: f"call_{next(count)}"] * 4)
+        ids = Ids(lambda prefix: f"{prefix}_{next(count)}")
         origin = Origin("m", "http://h")
         lines = ChatLines(origin)
         answer = Reply(Rules(), model="m", created_at=1.5, ids=ids, origin=origin)
@@ -121,7 +121,7 @@ def reply() -> Target:
 
 def completion() -> Target:
     """Chat completions are read or refused, as events or as a document, however they are split."""
-    from timestep.answer.items import Ids
+    from timestep.answer.ids import Ids
     from timestep.answer.outcome import settle
     from timestep.answer.reply import Reply
     from timestep.answer.rules import Reading, Rules
@@ -138,7 +138,7 @@ def completion() -> Target:
 
     def read(pieces: Sequence[bytes], rules: Rules) -> object:
         count = itertools.count(1)
-        ids = Ids(*[lambda: f"call_{next(count)}"] * 4)
+        ids = Ids(lambda prefix: f"{prefix}_{next(count)}")
         origin = Origin("m", "http://h")
         reader = ChatReader(origin, "http://h/chat/completions")
         answer = Reply(rules, model="m", created_at=1.5, ids=ids, origin=origin)

@@ -19,8 +19,7 @@ from tests.steps import steps
 from timestep import OllamaModelProvider
 from timestep.answer import written
 from timestep.answer.chunks import Failure, Text
-from timestep.answer.held import Held
-from timestep.answer.think_tags import ThinkTags
+from timestep.answer.held import Held, ThinkTags
 from timestep.answer.written import Mismatch, read_calls
 from timestep.errors import OllamaConnectionError, OllamaStreamError
 from timestep.net import limits

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openai.types.responses import Response
 
-from timestep.answer.items import Ids
+from timestep.answer.ids import Ids
 from timestep.answer.reply import Reply
 from timestep.answer.rules import Reading, Rules
 from timestep.net.origin import Origin
@@ -117,10 +117,11 @@ def new_reply(asked=None, *, origin=ORIGIN, is_streamed=True):
     """A reply with ids that are the same in every run."""
     counter = itertools.count(1)
     ids = Ids(
-        response=lambda: "resp_1",
-        message=lambda: f"msg_{next(counter)}",
-        function_call=lambda: f"fc_{next(counter)}",
-        call=lambda: f"call_new{next(counter)}",
+        new=lambda prefix: (
+            "resp_1"
+            if prefix == "resp"
+            else f"{'call_new' if prefix == 'call' else f'{prefix}_'}{next(counter)}"
+        ),
     )
     read_by = (asked or request()).rules
     return Decoder(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from timestep.answer.answer_text import AnswerText
+from timestep.answer.held import AnswerText
 
 
 def read(pieces):

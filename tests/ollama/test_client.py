@@ -309,7 +309,7 @@ async def test_a_stream_ends_once_and_stays_ended(fake_ollama, wire):
 
     assert body.endswith(b"}\n")
     with pytest.raises(StopAsyncIteration):
-        await anext(exchange)
+        await anext(aiter(exchange))
 
 
 async def test_an_answer_that_is_no_ollamas_says_where_it_came_from(fake_ollama, transport):

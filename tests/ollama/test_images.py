@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.request.content import audio_to_base64, image_to_base64, is_remote
+from timestep.ollama.request.content import image_to_base64, is_remote, read_content
 from timestep.testing.checks import check_chat
 
 PNG = b"\x89PNG\r\n\x1a\n\xfb\xff\x00"
@@ -123,10 +123,14 @@ def test_a_fetched_url_is_its_bytes():
 
 
 def test_audio_is_base64_alone():
-    assert audio_to_base64(STANDARD, where="here") == STANDARD
+    def audio(data):
+        part = {"type": "input_audio", "input_audio": {"data": data}}
+        return read_content([part], 0, "content", {})
+
+    assert audio(STANDARD) == ("", [("audio", STANDARD)])
     for wrong in ("", "data:audio/wav;base64,aGk=", "https://example.com/a.wav"):
-        with pytest.raises(UnsupportedInputError, match="here"):
-            audio_to_base64(wrong, where="here")
+        with pytest.raises(UnsupportedInputError, match=r"input\[0\]\.content\[0\]"):
+            audio(wrong)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ from openai.types.responses.response_input_param import ResponseInputItemParam
 
 from timestep.errors import TimestepError, UnsupportedInputError
 from timestep.net.encoding import encode
-from timestep.ollama.request.arguments import decode_arguments
-from timestep.ollama.request.content import remote_images
+from timestep.ollama.request.content import decode_arguments, remote_images
 from timestep.ollama.request.messages import build_conversation
 from timestep.testing.checks import check_chat
 

@@ -23,10 +23,8 @@ from tests.ollama.answers import (
     rules,
 )
 from timestep import errors
-from timestep.answer import ids
 from timestep.answer.chunks import Call, End, Text, Usage
-from timestep.answer.ids import claim_call_id
-from timestep.answer.items import Ids
+from timestep.answer.ids import Ids
 from timestep.answer.reply import Reply
 from timestep.answer.rules import Reading
 from timestep.net.lines import LineSplitter
@@ -220,7 +218,7 @@ def test_a_call_id_of_the_history_or_of_an_earlier_call_is_replaced():
 def test_new_call_ids_never_repeat():
     used = set()
 
-    assert len({claim_call_id(None, used, ids.new_call_id) for _ in range(1000)}) == 1000
+    assert len({Ids().claim(None, used) for _ in range(1000)}) == 1000
 
 
 @pytest.mark.parametrize(
@@ -695,8 +693,7 @@ def test_a_text_in_many_deltas_is_joined_once():
 
 
 def test_the_library_s_own_ids_have_openai_s_prefixes():
-    made = Ids(ids.new_response_id, ids.new_message_id, ids.new_function_call_id, ids.new_call_id)
-    reply = Reply(rules(), model="m", created_at=1, ids=made, origin=ORIGIN)
+    reply = Reply(rules(), model="m", created_at=1, ids=Ids(), origin=ORIGIN)
     reply.feed([Text("Hi"), Call("f"), End("stop", Usage())])
     response = finished(reply)[-1].response
 

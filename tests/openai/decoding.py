@@ -4,8 +4,7 @@ import itertools
 import json
 
 from tests.ollama.answers import rules
-from timestep.answer.ids import ANY_CALL_ID
-from timestep.answer.items import Ids
+from timestep.answer.ids import ANY_CALL_ID, Ids
 from timestep.answer.reply import Reply
 from timestep.net.origin import Origin
 from timestep.openai.stream import ChatReader
@@ -20,10 +19,11 @@ class ChatDecoder:
     def __init__(self, asked=None):
         counter = itertools.count(1)
         ids = Ids(
-            response=lambda: "resp_1",
-            message=lambda: f"msg_{next(counter)}",
-            function_call=lambda: f"fc_{next(counter)}",
-            call=lambda: f"call_new{next(counter)}",
+            new=lambda prefix: (
+                "resp_1"
+                if prefix == "resp"
+                else f"{'call_new' if prefix == 'call' else f'{prefix}_'}{next(counter)}"
+            ),
             form=ANY_CALL_ID,
         )
         self.reply = Reply(asked or rules(), model="m", created_at=1.5, ids=ids, origin=ORIGIN)

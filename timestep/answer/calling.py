@@ -27,10 +27,9 @@ from agents import (
 from agents.items import TResponseStreamEvent
 from openai.types.responses.response_prompt_param import ResponsePromptParam
 
-from timestep.answer import ids
 from timestep.answer.defaults import without_implicit
 from timestep.answer.events import Events
-from timestep.answer.items import Ids
+from timestep.answer.ids import Ids
 from timestep.answer.outcome import is_empty, settle
 from timestep.answer.reply import Reply
 from timestep.answer.rules import Repair
@@ -49,13 +48,6 @@ from timestep.errors import TimestepError
 from timestep.errors.retry import retry_advice
 from timestep.net.connection import drop_frames
 from timestep.net.origin import Origin
-
-NEW_IDS = Ids(
-    response=ids.new_response_id,
-    message=ids.new_message_id,
-    function_call=ids.new_function_call_id,
-    call=ids.new_call_id,
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ openai-agents ``agents.testing.ScriptedModel`` 0.24.
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 from agents.items import TResponseStreamEvent
 from openai.types.responses import (
@@ -85,11 +85,17 @@ def _shape(cls: type[BaseModel]) -> tuple[frozenset[str], dict[str, Any]]:
     return frozenset(cls.model_fields), optional
 
 
-# Most events are deltas. What they share is made once.
-_TEXT_DEFAULTS = _shape(ResponseTextDeltaEvent)[1]
-_TEXT_GIVEN = set(ResponseTextDeltaEvent.model_fields) - set(_TEXT_DEFAULTS)
-_REASONING_DEFAULTS = _shape(ResponseReasoningTextDeltaEvent)[1]
-_REASONING_GIVEN = set(ResponseReasoningTextDeltaEvent.model_fields) - set(_REASONING_DEFAULTS)
+@cache
+def _shared(cls: type[BaseModel]) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return what all deltas of *cls* have in common, and the names of the fields that are given."""
+    defaults = _shape(cls)[1]
+    return {**defaults, "type": _type(cls)}, frozenset(cls.model_fields.keys() - defaults.keys())
+
+
+@cache
+def _type(cls: type[BaseModel]) -> str:
+    [name] = get_args(cls.model_fields["type"].annotation)
+    return str(name)
 
 
 class EventWriter:
@@ -100,7 +106,7 @@ class EventWriter:
     _base: dict[str, Any]
 
     def __init__(
-        self, *, new_id: Callable[[], str], model: str, created_at: float, is_read: bool = True
+        self, *, new_id: Callable[[str], str], model: str, created_at: float, is_read: bool = True
     ) -> None:
         self.events: Events = []
         self._is_read = is_read
@@ -122,7 +128,7 @@ class EventWriter:
         if not self._is_read:
             return
         self._base = {
-            "id": self._new_id(),
+            "id": self._new_id("resp"),
             "created_at": self._created_at,
             "model": self._model,
             "object": "response",
@@ -131,120 +137,87 @@ class EventWriter:
             "tools": [],
         }
         begun = self._response("in_progress", [])
-        self._write(ResponseCreatedEvent, {"response": begun, "type": "response.created"})
-        self._write(ResponseInProgressEvent, {"response": begun, "type": "response.in_progress"})
+        self._write(ResponseCreatedEvent, response=begun)
+        self._write(ResponseInProgressEvent, response=begun)
 
-    def completed(
-        self, output: list[ResponseOutputItem], usage: Usage, *, raw_usage: bool, cut_by: str
-    ) -> None:
-        """Close the response; *cut_by* is the reason it is incomplete, or empty."""
-        if not self._is_read:
-            return
-        counted = response_usage(usage, raw=raw_usage)
-        response = self._response("completed", output, usage=counted, **_incomplete(cut_by))
-        self._write(ResponseCompletedEvent, {"response": response, "type": "response.completed"})
-
-    def failed(
+    def ended(
         self,
         output: list[ResponseOutputItem],
         usage: Usage,
-        error: Mapping[str, str],
         *,
-        cut_by: str,
+        cut_by: str,  # the reason it is incomplete, or empty
+        raw_usage: bool = False,
+        error: Mapping[str, str] | None = None,
     ) -> None:
-        """Close a response that failed; *cut_by* is the reason it is incomplete, or empty."""
-        counted = response_usage(usage, raw=False) if usage.requests else None
-        more = {"error": error, **_incomplete(cut_by)}
-        response = self._response("failed", output, usage=counted, **more)
-        self._write(ResponseFailedEvent, {"response": response, "type": "response.failed"})
+        """Close the response; as failed, if there is an *error*."""
+        if not self._is_read:
+            return
+        more: dict[str, Any] = {"incomplete_details": {"reason": cut_by}} if cut_by else {}
+        if error is None or usage.requests:
+            more["usage"] = response_usage(usage, raw=raw_usage)
+        if error is None:
+            response = self._response("completed", output, **more)
+            self._write(ResponseCompletedEvent, response=response)
+        else:
+            response = self._response("failed", output, error=error, **more)
+            self._write(ResponseFailedEvent, response=response)
 
     def message_opened(self, index: int, item_id: str, provider_data: Mapping[str, Any]) -> None:
         """Announce a message and its one text part."""
         if not self._is_read:
             return
-        self.item_added(index, message_item(item_id, None, [], provider_data, "in_progress"))
-        part = {"item_id": item_id, "output_index": index, "content_index": 0}
-        added = {**part, "part": output_text("", []), "type": "response.content_part.added"}
-        self._write(ResponseContentPartAddedEvent, added)
+        self.item_added(index, message_item(item_id, [], provider_data, "in_progress"))
+        part = output_text("", [])
+        self._write(
+            ResponseContentPartAddedEvent,
+            content_index=0,
+            item_id=item_id,
+            output_index=index,
+            part=part,
+        )
 
     def text_delta(self, index: int, item_id: str, delta: str, logprobs: Logprobs | None) -> None:
         """Add text to the message."""
-        if not self._is_read:
-            return
-        sequence = self._sequence
-        self._sequence = sequence + 1
-        values = {
-            **_TEXT_DEFAULTS,
-            "content_index": 0,
-            "delta": delta,
-            "item_id": item_id,
-            "logprobs": _logprobs(DeltaLogprob, logprobs) if logprobs else [],
-            "output_index": index,
-            "sequence_number": sequence,
-            "type": "response.output_text.delta",
-        }
-        self.events.append(_bare(ResponseTextDeltaEvent, values, _TEXT_GIVEN.copy(), {}))
+        if self._is_read:
+            listed = _logprobs(DeltaLogprob, logprobs) if logprobs else []
+            self._delta(ResponseTextDeltaEvent, index, item_id, delta)["logprobs"] = listed
 
     def message_closed(self, index: int, item: ResponseOutputMessage, logprobs: Logprobs) -> None:
         """Close the text, its part and the message."""
         part = item.content[0]
         text = part.text if isinstance(part, ResponseOutputText) else ""
         at = {"content_index": 0, "item_id": item.id, "output_index": index}
-        done = {"logprobs": _logprobs(DoneLogprob, logprobs), "text": text}
-        self._write(ResponseTextDoneEvent, {**at, **done, "type": "response.output_text.done"})
-        closed = {**at, "part": part, "type": "response.content_part.done"}
-        self._write(ResponseContentPartDoneEvent, closed)
+        done = _logprobs(DoneLogprob, logprobs)
+        self._write(ResponseTextDoneEvent, **at, logprobs=done, text=text)
+        self._write(ResponseContentPartDoneEvent, **at, part=part)
         self.item_done(index, item)
 
     def reasoning_opened(self, index: int, provider_data: Mapping[str, Any]) -> None:
         """Announce a reasoning item."""
-        self.item_added(index, reasoning_item(None, provider_data, "in_progress"))
+        if self._is_read:
+            self.item_added(index, reasoning_item(None, provider_data, "in_progress"))
 
     def reasoning_delta(self, index: int, delta: str) -> None:
         """Add thinking to the reasoning item."""
-        if not self._is_read:
-            return
-        sequence = self._sequence
-        self._sequence = sequence + 1
-        values = {
-            **_REASONING_DEFAULTS,
-            "content_index": 0,
-            "delta": delta,
-            "item_id": REASONING_ID,
-            "output_index": index,
-            "sequence_number": sequence,
-            "type": "response.reasoning_text.delta",
-        }
-        self.events.append(
-            _bare(ResponseReasoningTextDeltaEvent, values, _REASONING_GIVEN.copy(), {})
-        )
+        if self._is_read:
+            self._delta(ResponseReasoningTextDeltaEvent, index, REASONING_ID, delta)
 
     def reasoning_closed(self, index: int, item: ResponseReasoningItem) -> None:
         """Close the thinking and the reasoning item."""
-        done = {
-            "content_index": 0,
-            "item_id": item.id,
-            "output_index": index,
-            "text": "".join(part.text for part in item.content or []),
-            "type": "response.reasoning_text.done",
-        }
-        self._write(ResponseReasoningTextDoneEvent, done)
+        text = "".join(part.text for part in item.content or [])
+        at = {"content_index": 0, "item_id": item.id, "output_index": index}
+        self._write(ResponseReasoningTextDoneEvent, **at, text=text)
         self.item_done(index, item)
 
     def call(self, index: int, item: ResponseFunctionToolCall) -> None:
         """Announce, fill and close a function call."""
-        begun = item.model_copy(update={"arguments": "", "status": "in_progress"})
-        self.item_added(index, begun)
+        if not self._is_read:
+            return
+        self.item_added(index, item.model_copy(update={"arguments": "", "status": "in_progress"}))
         at = {"item_id": item.id, "output_index": index}
-        delta = {**at, "delta": item.arguments, "type": "response.function_call_arguments.delta"}
-        self._write(ResponseFunctionCallArgumentsDeltaEvent, delta)
-        done = {
-            **at,
-            "arguments": item.arguments,
-            "name": item.name,
-            "type": "response.function_call_arguments.done",
-        }
-        self._write(ResponseFunctionCallArgumentsDoneEvent, done)
+        given = item.arguments
+        self._write(ResponseFunctionCallArgumentsDeltaEvent, **at, delta=given)
+        self._write(ResponseFunctionCallArgumentsDoneEvent, **at, arguments=given, name=item.name)
         self.item_done(index, item)
 
     def refusal(self, index: int, item: ResponseOutputMessage, text: str) -> None:
@@ -252,74 +225,61 @@ class EventWriter:
         if not self._is_read:
             return
         self.item_added(index, item.model_copy(update={"content": [], "status": "in_progress"}))
-        at = {"item_id": item.id, "output_index": index, "content_index": 0}
+        at = {"content_index": 0, "item_id": item.id, "output_index": index}
         empty = ResponseOutputRefusal(refusal="", type="refusal")
-        added = {**at, "part": empty, "type": "response.content_part.added"}
-        self._write(ResponseContentPartAddedEvent, added)
-        delta = {**at, "delta": text, "type": "response.refusal.delta"}
-        self._write(ResponseRefusalDeltaEvent, delta)
-        done = {**at, "refusal": text, "type": "response.refusal.done"}
-        self._write(ResponseRefusalDoneEvent, done)
-        closed = {**at, "part": item.content[0], "type": "response.content_part.done"}
-        self._write(ResponseContentPartDoneEvent, closed)
+        self._write(ResponseContentPartAddedEvent, **at, part=empty)
+        self._write(ResponseRefusalDeltaEvent, **at, delta=text)
+        self._write(ResponseRefusalDoneEvent, **at, refusal=text)
+        self._write(ResponseContentPartDoneEvent, **at, part=item.content[0])
         self.item_done(index, item)
 
     def item_added(self, index: int, item: ResponseOutputItem) -> None:
         """Announce an item."""
-        added = {"item": item, "output_index": index, "type": "response.output_item.added"}
-        self._write(ResponseOutputItemAddedEvent, added)
+        self._write(ResponseOutputItemAddedEvent, item=item, output_index=index)
 
     def item_done(self, index: int, item: ResponseOutputItem) -> None:
         """Close an item."""
-        done = {"item": item, "output_index": index, "type": "response.output_item.done"}
-        self._write(ResponseOutputItemDoneEvent, done)
+        self._write(ResponseOutputItemDoneEvent, item=item, output_index=index)
 
-    def _write(self, cls: type[BaseModel], fields: dict[str, Any]) -> None:
-        if not self._is_read:
-            return
-        fields["sequence_number"] = self._sequence
+    def _write(self, cls: type[BaseModel], **fields: Any) -> None:
+        if self._is_read:
+            fields |= {"sequence_number": self._sequence, "type": _type(cls)}
+            self._sequence += 1
+            self.events.append(cast("TResponseStreamEvent", instance(cls, fields)))
+
+    def _delta(self, cls: type[_Model], index: int, item_id: str, delta: str) -> dict[str, Any]:
+        """Write a delta, of which a long answer has thousands, and return its fields."""
+        shared, given = _shared(cls)
+        values = {
+            **shared,
+            "content_index": 0,
+            "delta": delta,
+            "item_id": item_id,
+            "output_index": index,
+            "sequence_number": self._sequence,
+        }
         self._sequence += 1
-        self.events.append(cast("TResponseStreamEvent", instance(cls, fields)))
-
-
-def _incomplete(cut_by: str) -> dict[str, Any]:
-    return {"incomplete_details": {"reason": cut_by}} if cut_by else {}
+        self.events.append(cast("TResponseStreamEvent", _bare(cls, values, set(given), {})))
+        return values
 
 
 def message_item(
     item_id: str,
-    text: str | None,
-    logprobs: Logprobs,
+    content: list[ResponseOutputText | ResponseOutputRefusal],
     provider_data: Mapping[str, Any],
-    status: str,
+    status: str = "completed",
 ) -> ResponseOutputMessage:
-    """Return an assistant message, without content if *text* is None."""
+    """Return an assistant message."""
     return instance(
         ResponseOutputMessage,
         {
             "id": item_id,
-            "content": [] if text is None else [output_text(text, logprobs)],
+            "content": content,
             "role": "assistant",
             "status": status,
             "type": "message",
             "provider_data": dict(provider_data),
         },
-    )
-
-
-def refusal_item(
-    item_id: str, text: str, provider_data: Mapping[str, Any]
-) -> ResponseOutputMessage:
-    """Return an assistant message in which the model refuses to answer."""
-    return ResponseOutputMessage.model_validate(
-        {
-            "id": item_id,
-            "content": [ResponseOutputRefusal(refusal=text, type="refusal")],
-            "role": "assistant",
-            "status": "completed",
-            "type": "message",
-            "provider_data": dict(provider_data),
-        }
     )
 
 

@@ -1,17 +1,159 @@
 """Text that is held back until it is known to be right. Pure.
 
-A gate takes the text of an answer piece by piece. `Gate.feed` returns what may be shown, and
-`Gate.rest` returns what is held back. `AnswerText` is the gate for emulated tools, `Held` for all
-else that is held back.
+`ThinkTags` takes thinking out of the text. A gate takes the text of an answer piece by piece:
+`Gate.feed` returns what may be shown, and `Gate.rest` what is held back. `AnswerText` is the gate for
+emulated tools, `Held` for all else that is held back.
 """
 
+import re
 from collections.abc import Callable
 from typing import Protocol
 
-from timestep.answer.answer_text import AnswerText
 from timestep.answer.rules import Reading, Rules
-from timestep.answer.think_tags import ThinkTags
 from timestep.answer.written import CALL_BEGINNINGS
+
+_OPENING = re.compile(r'\s*(?:```(?:json)?\s*)?\{\s*"answer"\s*:\s*"')
+_LONGEST_OPENING = 200
+# Characters and complete escapes. The first half of a surrogate pair waits for what follows it. An
+# escape that JSON does not know counts as complete.
+_WHOLE = re.compile(
+    r"""(?:
+    [^"\\]+
+  | \\[^u]
+  | \\u(?=.{0,3}[^0-9a-fA-F])
+  | \\u(?![dD][89abAB])[0-9a-fA-F]{4}
+  | \\u[dD][89abAB][0-9a-fA-F]{2}
+    (?:\\u[dD][c-fC-F][0-9a-fA-F]{2} | (?!\\?\Z | \\u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?\Z))
+    )*""",
+    re.DOTALL | re.VERBOSE,
+)
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+_TAG, _CLOSING = "<think>", "</think>"
+
+
+class AnswerText:
+    """Decodes the one string value of ``{"answer": "…"}`` across any split of the text.
+
+    States: ``opening`` until the text shows whether it is such an object; ``string`` inside the value;
+    ``closed`` after it; ``other`` for any other text.
+    """
+
+    __slots__ = ("_buffer", "_other", "_state")
+
+    def __init__(self) -> None:
+        self._state = "opening"
+        self._buffer = ""  # cannot be decoded yet
+        self._other: list[str] = []  # not an answer
+
+    @property
+    def is_open(self) -> bool:
+        """True once there is an answer to show."""
+        return self._state in {"string", "closed"}
+
+    def feed(self, text: str) -> str:
+        """Take *text*; return what it adds to the answer, or nothing if that is not clear yet."""
+        if self._state == "other":
+            self._other.append(text)
+        elif self._state != "closed":
+            self._buffer += text
+            if self._state == "opening":
+                self._open()
+            if self._state == "string":
+                return self._take()
+        return ""
+
+    def rest(self) -> str:
+        """Return the whole text if it was not an answer, or nothing."""
+        return "" if self.is_open else self._buffer + "".join(self._other)
+
+    def _open(self) -> None:
+        if match := _OPENING.match(self._buffer, 0, _LONGEST_OPENING):
+            self._state, self._buffer = "string", self._buffer[match.end() :]
+        elif len(self._buffer) > _LONGEST_OPENING:
+            self._state = "other"
+
+    def _take(self) -> str:
+        match = _WHOLE.match(self._buffer)
+        whole = match[0] if match else ""
+        self._buffer = self._buffer[len(whole) :]
+        if self._buffer.startswith('"'):
+            self._state = "closed"
+        if "\\" not in whole:
+            return whole
+        decoded = _ESCAPE.sub(_decode, whole)
+        # Half a surrogate pair is not a character; it becomes U+FFFD.
+        return decoded.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _decode(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16)) if escape[1] else _SHORT.get(escape[2], escape[2])
+
+
+class ThinkTags:
+    """Separates thinking, ``<think>…</think>`` at the start, from text, across any split of the text.
+
+    States: ``head`` until the first characters show whether the tag is there; ``thinking`` up to the
+    closing tag; ``after`` while only white space follows it; ``text`` to the end.
+    """
+
+    __slots__ = ("_blank", "_state", "_waiting")
+
+    def __init__(self) -> None:
+        self._state = "head"
+        self._blank: list[str] = []  # white space at the start
+        self._waiting = ""
+
+    def feed(self, text: str) -> tuple[str, str]:
+        """Take *text*; return the thinking and the text that it adds."""
+        if self._state == "text":
+            return "", text
+        self._waiting += text
+        thinking = ""
+        if self._state == "head":
+            self._head()
+        if self._state == "thinking":
+            thinking = self._thinking()
+        if self._state == "after":
+            self._waiting = self._waiting.lstrip()
+            if self._waiting:
+                self._state = "text"
+        if self._state != "text":
+            return thinking, ""
+        text, self._waiting = self._take_blank() + self._waiting, ""
+        return thinking, text
+
+    def rest(self) -> tuple[str, str]:
+        """Return the rest of the thinking and the text, at the end of the answer."""
+        waiting, self._waiting = self._take_blank() + self._waiting, ""
+        return (waiting, "") if self._state == "thinking" else ("", waiting)
+
+    def _take_blank(self) -> str:
+        blank, self._blank = "".join(self._blank), []
+        return blank
+
+    def _head(self) -> None:
+        begun = self._waiting.lstrip()
+        self._blank.append(self._waiting[: len(self._waiting) - len(begun)])
+        self._waiting = begun
+        if begun.startswith(_TAG):
+            self._state = "thinking"
+            self._blank.clear()
+            self._waiting = begun[len(_TAG) :]
+        elif not _TAG.startswith(begun):
+            self._state = "text"
+
+    def _thinking(self) -> str:
+        thinking, closed, rest = self._waiting.partition(_CLOSING)
+        if closed:
+            self._state, self._waiting = "after", rest
+            return thinking
+        # The end may be the beginning of the closing tag.
+        held = next(n for n in range(len(_CLOSING) - 1, -1, -1) if thinking.endswith(_CLOSING[:n]))
+        at = len(thinking) - held
+        self._waiting = thinking[at:]
+        return thinking[:at]
 
 
 class Gate(Protocol):

@@ -4,6 +4,7 @@ import re
 import secrets
 import string
 from collections.abc import Callable
+from dataclasses import dataclass
 
 _ALPHABET = (string.ascii_letters + string.digits).encode()
 # One random byte picks one character; the slight bias of 256 over 62 is harmless in an id.
@@ -14,24 +15,9 @@ ANY_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The call ids of other servers, which want them back unchanged."""
 
 
-def claim_call_id(
-    call_id: object, used: set[str], new: Callable[[], str], form: re.Pattern[str] = CALL_ID
-) -> str:
-    """Return *call_id* if it has the *form* and is not *used*, or a *new* one. Mark it as used."""
-    claimed = call_id if isinstance(call_id, str) and form.fullmatch(call_id) else new()
-    if claimed in used:
-        claimed = new()
-    used.add(claimed)
-    return claimed
-
-
-def _random(length: int) -> str:
-    return secrets.token_bytes(length).translate(_CHARACTERS).decode("ascii")
-
-
-def new_call_id() -> str:
-    """Return a tool call id: ``call_`` and 24 letters and digits."""
-    return f"call_{_random(24)}"
+def new_id(prefix: str, length: int = 24) -> str:
+    """Return a new id: *prefix*, ``_``, and *length* letters and digits."""
+    return f"{prefix}_{_random(length)}"
 
 
 def new_completion_id() -> str:
@@ -39,16 +25,20 @@ def new_completion_id() -> str:
     return f"chatcmpl-{_random(29)}"
 
 
-def new_response_id() -> str:
-    """Return a response id: ``resp_`` and 24 letters and digits."""
-    return f"resp_{_random(24)}"
+def _random(length: int) -> str:
+    return secrets.token_bytes(length).translate(_CHARACTERS).decode("ascii")
 
 
-def new_message_id() -> str:
-    """Return an output message's id: ``msg_`` and 24 letters and digits."""
-    return f"msg_{_random(24)}"
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Where new ids come from."""
 
+    new: Callable[[str], str] = new_id  # makes one, from its prefix
+    form: re.Pattern[str] = CALL_ID  # the form of the server's call ids that are kept
 
-def new_function_call_id() -> str:
-    """Return an output function call's item id (not its call id): ``fc_`` and 24 letters and digits."""
-    return f"fc_{_random(24)}"
+    def claim(self, call_id: object, used: set[str]) -> str:
+        """Return *call_id* if it has the form and is not *used*, or a new one. Mark it as used."""
+        is_kept = isinstance(call_id, str) and self.form.fullmatch(call_id) and call_id not in used
+        claimed = str(call_id) if is_kept else self.new("call")
+        used.add(claimed)
+        return claimed

@@ -4,14 +4,13 @@ Thinking, text and calls come in the order in which the model wrote them. One it
 time. A call is never open, because it arrives whole.
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from openai.types.responses import (
     ResponseOutputItem,
     ResponseOutputMessage,
+    ResponseOutputRefusal,
 )
 
 from timestep.answer.chunks import Logprobs, Usage
@@ -20,27 +19,16 @@ from timestep.answer.events import (
     EventWriter,
     call_item,
     message_item,
+    output_text,
     reasoning_item,
-    refusal_item,
 )
-from timestep.answer.ids import CALL_ID, claim_call_id
+from timestep.answer.ids import Ids
 
 REASONING_FIELD = "_chat_completions_reasoning_field"
 """The key under which the SDK's converter looks for the field that thinking goes back in.
 
 Source: openai-agents 0.24 ``models/reasoning_content_replay.py``.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Ids:
-    """Where new ids come from."""
-
-    response: Callable[[], str]
-    message: Callable[[], str]
-    function_call: Callable[[], str]
-    call: Callable[[], str]
-    form: re.Pattern[str] = CALL_ID  # the form of the server's call ids that are kept
 
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -61,7 +49,7 @@ class Items:
     ) -> None:
         self.output: list[ResponseOutputItem] = []
         self._writer = EventWriter(
-            new_id=ids.response, model=model, created_at=created_at, is_read=is_streamed
+            new_id=ids.new, model=model, created_at=created_at, is_read=is_streamed
         )
         self._data: dict[str, Any] = {"model": model}
         self._ids = ids
@@ -154,13 +142,14 @@ class Items:
         """Open a message without text."""
         self.close()
         self._kind = "message"
-        self._item_id = self._ids.message()
+        self._item_id = self._ids.new("msg")
         self._writer.message_opened(len(self.output), self._item_id, self._data)
 
     def refuse(self, text: str) -> None:
         """Add a message in which the model refuses to answer."""
         self.close()
-        item = refusal_item(self._ids.message(), text, self._data)
+        refusal = ResponseOutputRefusal(refusal=text, type="refusal")
+        item = message_item(self._ids.new("msg"), [refusal], self._data)
         self._writer.refusal(len(self.output), item, text)
         self.output.append(item)
 
@@ -175,8 +164,8 @@ class Items:
         data: dict[str, Any] = {**self._data, **(extra or {})}
         if self._waiting:
             data = {**data, "logprobs": self._take_waiting()}
-        claimed = claim_call_id(call_id, self._used_ids, self._ids.call, self._ids.form)
-        item = call_item(self._ids.function_call(), claimed, name, arguments, data)
+        claimed = self._ids.claim(call_id, self._used_ids)
+        item = call_item(self._ids.new("fc"), claimed, name, arguments, data)
         self._writer.call(len(self.output), item)
         self.output.append(item)
 
@@ -187,7 +176,7 @@ class Items:
             return
         index, text, data = len(self.output), "".join(self._texts), {**self._data, **more}
         if self._kind == "message":
-            message = message_item(self._item_id, text, self._logprobs, data, status)
+            message = message_item(self._item_id, [output_text(text, self._logprobs)], data, status)
             self._writer.message_closed(index, message, self._logprobs)
             self.output.append(message)
         else:
@@ -200,34 +189,32 @@ class Items:
             self.output.append(reasoning)
         self._kind, self._texts, self._logprobs = "", [], []
 
-    def finish(self, usage: Usage, *, raw_usage: bool, cut_by: str) -> None:
-        """Close the last item and the response.
+    def finish(
+        self,
+        usage: Usage,
+        *,
+        cut_by: str,
+        raw_usage: bool = False,
+        error: Mapping[str, str] | None = None,
+    ) -> None:
+        """Close the last item and the response; as failed, if there is an *error*.
 
         Args:
             usage: What the response cost.
-            raw_usage: Keep the provider's own figures as extra fields of the usage.
             cut_by: ``length`` or ``content_filter`` if one of them ended the answer, else empty. It
                 makes the last item and the last message ``incomplete``, but not the response: the
                 Runner throws away a run that ends in an incomplete one.
+            raw_usage: Keep the provider's own figures as extra fields of the usage.
+            error: What happened, with one of the Responses API's error codes.
         """
-        reason = self._close_last("incomplete" if cut_by else "completed", cut_by)
-        self._writer.completed(self.output, usage, raw_usage=raw_usage, cut_by=reason)
-
-    def fail(self, usage: Usage, error: Mapping[str, str], *, cut_by: str) -> None:
-        """Close the last item as ``incomplete``, and the response as failed with *error*."""
-        self._writer.failed(
-            self.output, usage, error, cut_by=self._close_last("incomplete", cut_by)
-        )
-
-    def _close_last(self, status: str, cut_by: str) -> str:
-        """Close the last item; return why the response is incomplete, or an empty text."""
         # Waiting logprobs are the open item's, or of markers after the last call.
         self._logprobs += self._take_waiting()
         cut = {"finish_reason": cut_by} if cut_by else {}
-        self.close(status, **cut)
+        self.close("incomplete" if cut_by or error else "completed", **cut)
         if cut:
             self._mark_message(cut)
-        return _INCOMPLETE.get(cut_by, "")
+        reason = _INCOMPLETE.get(cut_by, "")
+        self._writer.ended(self.output, usage, cut_by=reason, raw_usage=raw_usage, error=error)
 
     def _mark_message(self, cut: dict[str, Any]) -> None:
         """Mark the last message as ``incomplete``, even if thinking came after it."""

@@ -21,7 +21,8 @@ from timestep.answer.chunks import (
 )
 from timestep.answer.events import Events
 from timestep.answer.held import HeldText
-from timestep.answer.items import Ids, Items
+from timestep.answer.ids import Ids
+from timestep.answer.items import Items
 from timestep.answer.rules import Rules
 from timestep.answer.written import Mismatch, declared_name
 from timestep.errors import ModelOutputError
@@ -190,7 +191,7 @@ class Reply:
             code: One of the Responses API's error codes.
         """
         error = {"code": code, "message": message}
-        self.items.fail(self.usage, error, cut_by=self.cut_by)
+        self.items.finish(self.usage, cut_by=self.cut_by, error=error)
 
     def _show(self, thinking: str, text: str) -> None:
         if thinking:

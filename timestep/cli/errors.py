@@ -18,7 +18,7 @@ from agents import (
 from timestep.fallback.reasons import reason_of
 from timestep.net.connection import CHECK_PROXY
 from timestep.net.foreign import mapping
-from timestep.net.proxies import ProxyError, proxy_for_httpx
+from timestep.net.proxies import ProxyError, proxy_for
 from timestep.net.urls import authority
 from timestep.traces.tool_failures import read_failure
 
@@ -49,7 +49,7 @@ def explain(error: Exception) -> str:
 def _explain_unreached(url: str, reason: BaseException) -> str:
     """Return what to tell of a connection of OpenAI's own client, which reads the proxy's variables."""
     try:
-        proxy = proxy_for_httpx(url, None)
+        proxy = proxy_for(url, socks_package="socksio")
     except ProxyError as exc:
         return f"Cannot reach {authority(url)}: {exc}"
     if proxy is None:

@@ -22,8 +22,7 @@ from timestep.net.proxies import ProxyError
 from timestep.net.tls import CertificateError
 from timestep.net.urls import authority
 from timestep.ollama.about import connect, list_entries, show
-from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.unreached import unreached
+from timestep.ollama.endpoint import Endpoint, unreached
 from timestep.openai.listing import list_models
 
 if TYPE_CHECKING:

@@ -49,11 +49,11 @@ class Answer:
         return self.status // 100 == 2  # noqa: PLR2004 - HTTP's own number
 
 
-Step = Literal["connecting", "fragile", "connected"]
+Step = Literal["connecting", "fragile", "waiting"]
 
 Guard = Callable[[Step], None]
 """Called with each step of a connection that is made: ``"connecting"`` when it begins,
-``"fragile"`` when it begins and a cancellation would lose it, then ``"connected"``."""
+``"fragile"`` when it begins and a cancellation would lose it, then ``"waiting"`` for the answer."""
 
 
 class Connections(Protocol):

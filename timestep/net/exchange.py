@@ -20,8 +20,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from enum import Enum, auto
-from typing import Protocol
+from typing import Literal, Protocol
 
 from timestep.errors import TimestepError
 from timestep.net.connection import (
@@ -75,24 +74,8 @@ class Faults(Protocol):
         ...
 
 
-class State(Enum):
-    """Where an exchange is; the module's opening tells."""
-
-    NEW = auto()
-    QUEUED = auto()
-    CONNECTING = auto()
-    FRAGILE = auto()
-    WAITING = auto()
-    ANSWERING = auto()
-    CLOSING = auto()
-    OVER = auto()
-
-
-_STATES: dict[Step, State] = {
-    "connecting": State.CONNECTING,
-    "fragile": State.FRAGILE,
-    "connected": State.WAITING,
-}
+State = Literal["new", "queued", "connecting", "fragile", "waiting", "answering", "closing", "over"]
+"""Where an exchange is; the module's opening tells."""
 
 
 class Exchange:
@@ -121,7 +104,7 @@ class Exchange:
         self._start = start
         self._places = places
         self._key_command = None if _AUTHORIZATION in request.headers else key_command
-        self._state = State.NEW
+        self._state: State = "new"
         self._task: asyncio.Task[None] | None = None
         self._pieces = _Pieces()
         self._error: BaseException | None = None
@@ -159,7 +142,7 @@ class Exchange:
         while not self._pieces:
             if self._error is not None:
                 raise self._error
-            if self._state is State.OVER:
+            if self._state == "over":
                 raise StopAsyncIteration
             await self._pieces.change()
         return self._pieces.take()
@@ -177,7 +160,7 @@ class Exchange:
         if finished:
             self._pieces.make_room(everything=True)
             self._watch.expect("idle", _DRAIN_SECONDS)
-            if self._state is not State.OVER:
+            if self._state != "over":
                 await self._pieces.change()
         elif self._can_be_cancelled():
             self._cancel()
@@ -186,7 +169,7 @@ class Exchange:
     async def own(self) -> None:
         """Own the exchange, from connect to close, in a task of its own."""
         try:
-            self._state = State.QUEUED
+            self._state = "queued"
             async with self._places:
                 await self._run()
         except asyncio.CancelledError:
@@ -209,12 +192,12 @@ class Exchange:
             if self._error is not None:
                 drop_frames(self._error)
             self._watch.stop()
-            self._state = State.OVER
+            self._state = "over"
             self._pieces.wake()
 
     async def _run(self) -> None:
         answer = await self._answer()
-        self._state = State.ANSWERING
+        self._state = "answering"
         if self._kept is not None:
             self._kept.status = answer.status
         try:
@@ -225,7 +208,7 @@ class Exchange:
                     self._watch.touch()
                     await self._hand_over(data)
         finally:
-            self._state = State.CLOSING
+            self._state = "closing"
             await answer.aclose()
 
     async def _answer(self) -> Answer:
@@ -242,7 +225,7 @@ class Exchange:
         return await self._send(_with_key(self.request, await command.key()))
 
     async def _send(self, request: Request) -> Answer:
-        self._state = State.WAITING
+        self._state = "waiting"
         self._watch.expect("first_byte")
         return await self._connections().send(request, self._guard)
 
@@ -268,8 +251,8 @@ class Exchange:
 
     def _guard(self, step: Step) -> None:
         """Hear from the transport that connecting began or ended."""
-        self._state = _STATES[step]
-        if step != "connected":
+        self._state = step
+        if step != "waiting":
             self._watch.pause()
             return
         self._watch.expect("first_byte")
@@ -282,7 +265,7 @@ class Exchange:
         self._cancel()
 
     def _can_be_cancelled(self) -> bool:
-        return self._state not in {State.FRAGILE, State.CLOSING}
+        return self._state not in {"fragile", "closing"}
 
     def _cancel(self) -> None:
         """Cancel the task once; the end of its event loop may have done so already."""
@@ -336,18 +319,16 @@ class _Pieces:
     def take(self) -> bytes:
         """Take the next bytes: one piece, or as many small ones as make one."""
         piece = self._pieces.popleft()
-        if self._pieces and len(piece) + len(self._pieces[0]) <= _PIECE:
-            piece = self._join(piece)
-        self._waiting -= len(piece)
+        size = len(piece)
+        if self._pieces and size + len(self._pieces[0]) <= _PIECE:
+            taken = [piece]
+            while self._pieces and size + len(self._pieces[0]) <= _PIECE:
+                taken.append(self._pieces.popleft())
+                size += len(taken[-1])
+            piece = b"".join(taken)
+        self._waiting -= size
         self.make_room()
         return piece
-
-    def _join(self, piece: bytes) -> bytes:
-        taken, size = [piece], len(piece)
-        while self._pieces and size + len(self._pieces[0]) <= _PIECE:
-            taken.append(self._pieces.popleft())
-            size += len(taken[-1])
-        return b"".join(taken)
 
     async def change(self) -> None:
         """Wait for bytes, or for the end."""

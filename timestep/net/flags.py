@@ -71,8 +71,10 @@ def check_keep_alive(value: object) -> float | str:
     """
     if isinstance(value, str):
         text = value.strip()
-        if _DURATION.fullmatch(text) and _length(text) < _LONGEST:
-            return text
+        if _DURATION.fullmatch(text):
+            parts = _PART.findall(text)
+            if sum(float(number) * _UNITS[unit] for number, unit in parts) < _LONGEST:
+                return text
         if _SECONDS.fullmatch(text):
             return float(text) if "." in text else int(text)
     elif (
@@ -85,11 +87,6 @@ def check_keep_alive(value: object) -> float | str:
         'write a duration such as "10m" or "1h30m", seconds as a number such as 300, -1 to keep '
         "the model loaded, or 0 to unload it"
     )
-
-
-def _length(text: str) -> float:
-    """The seconds that the duration *text* lasts, without its sign."""
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
 def check_pattern(pattern: str) -> str:

@@ -106,7 +106,7 @@ def trace(guard: Guard) -> Callable[[str, object], Awaitable[None]]:
         if step in _CONNECTING:
             guard("fragile")
         elif step == _CONNECTED:
-            guard("connected")
+            guard("waiting")
 
     return follow
 

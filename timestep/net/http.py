@@ -54,7 +54,7 @@ class _Connector(aiohttp.TCPConnector):
         """Return a connection, kept or new."""
         connection = await super().connect(req, traces, timeout)
         for guard in _TOLD.get():
-            guard("connected")
+            guard("waiting")
         return connection
 
 
@@ -76,8 +76,7 @@ class Session:
         except (ProxyError, CertificateError) as exc:
             raise ConfigurationError(str(exc)) from exc
         self._proxy = proxy
-        self._extra = _proxy_arguments(self._proxy, is_secure=is_secure)
-        self._headers = _proxy_headers(self._proxy, is_secure=is_secure)
+        self._extra, self._headers = _through_proxy(proxy, is_secure=is_secure)
         self._session = aiohttp.ClientSession(
             connector=_connector(proxy, tls),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -148,20 +147,16 @@ def _connector(proxy: Proxy | None, tls: SSLContext | None) -> aiohttp.BaseConne
     )
 
 
-def _proxy_arguments(proxy: Proxy | None, *, is_secure: bool) -> dict[str, Any]:
-    """The arguments of a request that send it through *proxy*."""
+def _through_proxy(
+    proxy: Proxy | None, *, is_secure: bool
+) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """Return the arguments and the headers of a request that send it through *proxy*."""
     if proxy is None or proxy.is_socks:
-        return {}
-    if is_secure and proxy.authorization is not None:
-        return {"proxy": proxy.url, "proxy_headers": {"Proxy-Authorization": proxy.authorization}}
-    return {"proxy": proxy.url}
-
-
-def _proxy_headers(proxy: Proxy | None, *, is_secure: bool) -> Mapping[str, str]:
-    """The headers of a request that *proxy* reads: it sees them only when there is no tunnel."""
-    if proxy is None or proxy.is_socks or is_secure or proxy.authorization is None:
-        return {}
-    return {"Proxy-Authorization": proxy.authorization}
+        return {}, {}
+    own = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+    if not is_secure:  # without a tunnel it reads the headers of the request itself
+        return {"proxy": proxy.url}, own
+    return {"proxy": proxy.url, "proxy_headers": own or None}, {}
 
 
 async def _body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:

@@ -1,7 +1,7 @@
 """The options of an httpx client for one server; none from the environment."""
 
 from collections.abc import AsyncIterator
-from ssl import PROTOCOL_TLS_CLIENT, SSLContext
+from ssl import SSLContext
 from typing import TypedDict, cast
 
 import httpx
@@ -9,9 +9,9 @@ import httpx
 from timestep.net.connection import TransportError
 from timestep.net.httpx_errors import httpx_error
 from timestep.net.limits import LONGEST_JSON
-from timestep.net.proxies import Proxy, proxy_for_httpx
+from timestep.net.proxies import Proxy
 from timestep.net.reasons import WANTS_PASSWORD, proxy_refusal
-from timestep.net.tls import Reach, certificates
+from timestep.net.tls import Reach, reach_for_httpx
 from timestep.net.unpacking import unpacked
 
 
@@ -26,15 +26,9 @@ class HttpxOptions(TypedDict):
 def httpx_options(base_url: str, reach: Reach, *, most: int = LONGEST_JSON) -> HttpxOptions:
     """Return the options of a client for the server at *base_url*. A redirect is not followed.
 
-    Args:
-        base_url: Of the server.
-        reach: Its proxy and certificates.
-        most: How many bytes an answer may have.
+    An answer may have *most* bytes, unpacked.
     """
-    is_secure = base_url.startswith("https:")
-    # Without TLS nothing has to be trusted, and loading the certificates takes time.
-    verify = certificates(reach) if is_secure else SSLContext(PROTOCOL_TLS_CLIENT)
-    transport = _Transport(proxy_for_httpx(base_url, reach.proxy), verify, most)
+    transport = _Transport(*reach_for_httpx(base_url, reach), most)
     return HttpxOptions(transport=transport, follow_redirects=False, trust_env=False)
 
 
@@ -45,7 +39,9 @@ class _Transport(httpx.AsyncHTTPTransport):
     """
 
     def __init__(self, proxy: Proxy | None, verify: SSLContext, most: int) -> None:
-        super().__init__(verify=verify, trust_env=False, proxy=_as_httpx(proxy))
+        super().__init__(
+            verify=verify, trust_env=False, proxy=None if proxy is None else proxy.as_httpx(httpx)
+        )
         self._through = "" if proxy is None else proxy.through
         self._most = most
 
@@ -98,9 +94,3 @@ class _Limited(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-def _as_httpx(proxy: Proxy | None) -> httpx.Proxy | None:
-    if proxy is None:
-        return None
-    return httpx.Proxy(proxy.url, auth=(proxy.user, proxy.password) if proxy.user else None)

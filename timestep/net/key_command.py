@@ -5,6 +5,7 @@ import subprocess
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from timestep.net.forks import forget_in_children
@@ -96,8 +97,10 @@ class KeyCommand:
             return None, f"cannot be run ({type(exc).__name__})"
         if done.returncode:
             return None, f"ended with status {done.returncode}"
-        key = _key_in(done.stdout)
-        return (key, "") if key else (None, "printed nothing that can be a key")
+        with suppress(ValueError):
+            if key := check_key(done.stdout.decode()):
+                return key, ""
+        return None, "printed nothing that can be a key"
 
 
 def _one_thread() -> ThreadPoolExecutor:
@@ -107,10 +110,3 @@ def _one_thread() -> ThreadPoolExecutor:
 
 def _is_text(part: object) -> bool:
     return isinstance(part, str) and bool(part)
-
-
-def _key_in(printed: bytes) -> str | None:
-    try:
-        return check_key(printed.decode().strip())
-    except ValueError:
-        return None

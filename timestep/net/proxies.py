@@ -12,11 +12,12 @@ the machine that a program runs on, not to the program.
 import os
 import re
 from base64 import b64encode
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -66,6 +67,10 @@ class Proxy:
             return None
         return f"Basic {b64encode(f'{self.user}:{self.password}'.encode()).decode()}"
 
+    def as_httpx(self, httpx: Any) -> Any:
+        """Return the same as a proxy of *httpx*, which may be httpx2."""
+        return httpx.Proxy(self.url, auth=(self.user, self.password) if self.user else None)
+
     @property
     def is_socks(self) -> bool:
         """True for SOCKS, False for HTTP."""
@@ -100,17 +105,6 @@ def proxy_for(url: str, *, socks_package: str, chosen: str | None = None) -> Pro
     return proxy
 
 
-def proxy_for_httpx(url: str, chosen: str | None) -> Proxy | None:
-    """Return the same for a client of httpx or httpx2, which cannot speak SOCKS 4."""
-    proxy = proxy_for(url, socks_package="socksio", chosen=chosen)
-    if proxy is not None and proxy.scheme == "socks4":
-        raise ProxyError(
-            f"{proxy.name} names a SOCKS 4 proxy, which can carry requests to models over "
-            "timestep's own connections only, and not this one. Write socks5:// if the proxy speaks it."
-        )
-    return proxy
-
-
 def _named(url: str) -> Proxy | None:
     """Return the proxy that variables, or the system, name for *url*."""
     target = urlsplit(url)
@@ -120,23 +114,15 @@ def _named(url: str) -> Proxy | None:
         return None
     if proxy_bypass(target.netloc):  # the exceptions of macOS and Windows
         return None
-    return parse_proxy(_variable(f"{found}_proxy"), proxies[found])
-
-
-def _variable(name: str) -> str:
-    """The spelling of the variable *name* that counts: small letters win."""
-    spellings = [spelling for spelling in os.environ if spelling.lower() == name]
-    return max(spellings, default="the system's proxy settings")
+    spellings = [name for name in os.environ if name.lower() == f"{found}_proxy"]
+    # Of two spellings the one in small letters counts.
+    return parse_proxy(max(spellings, default="the system's proxy settings"), proxies[found])
 
 
 def _is_exempt(target: SplitResult, exceptions: str) -> bool:
     host = (target.hostname or "").rstrip(".")
     port = target.port or _PORTS[target.scheme]
-    return any(_matches(host, port, each) for each in _split(exceptions))
-
-
-def _split(exceptions: str) -> Iterable[str]:
-    return filter(None, re.split(r"[,\s]+", exceptions.lower()))
+    return any(_matches(host, port, each) for each in re.split(r"[,\s]+", exceptions.lower()))
 
 
 def _matches(host: str, port: int, exception: str) -> bool:
@@ -156,9 +142,15 @@ def _matches(host: str, port: int, exception: str) -> bool:
 def parse_proxy(name: str, text: str) -> Proxy:
     """Return the proxy at the URL *text*, which *name* holds."""
     text = text.strip()
-    parts, port = _split_url(text if "://" in text else f"http://{text}")
-    if parts is None or not parts.hostname or port == 0 or _UNUSABLE.search(text):
-        raise ProxyError(_unusable(name))
+    parts, port = SplitResult("", "", "", "", ""), None
+    with suppress(ValueError):  # its message may repeat the value
+        split = urlsplit(text if "://" in text else f"http://{text}")
+        parts, port = split, split.port
+    if not (host := parts.hostname) or port == 0 or _UNUSABLE.search(text):
+        raise ProxyError(
+            f"{name} is not the address of a proxy. Write a URL such as http://proxy.example:3128, "
+            "or unset it."
+        )
     scheme = parts.scheme.lower()
     if scheme not in _PORTS and scheme not in _SOCKS:
         raise ProxyError(
@@ -168,26 +160,9 @@ def parse_proxy(name: str, text: str) -> Proxy:
     return Proxy(
         name,
         scheme[:6] if scheme in _SOCKS else scheme,
-        parts.hostname,
+        host,
         port or _PORTS.get(scheme, 1080),
         unquote(parts.username or ""),
         unquote(parts.password or ""),
         looks_up=_SOCKS.get(scheme, True),
-    )
-
-
-def _split_url(text: str) -> tuple[SplitResult | None, int | None]:
-    """Return the parts of a URL and its port; no parts when it cannot be split."""
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return None, None  # and not an error, whose message may repeat the value
-    return parts, port
-
-
-def _unusable(name: str) -> str:
-    return (
-        f"{name} is not the address of a proxy. Write a URL such as http://proxy.example:3128, or "
-        "unset it."
     )

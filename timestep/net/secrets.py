@@ -160,13 +160,10 @@ def secrets_in_url(url: str) -> tuple[str, ...]:
     parts = urlsplit(url)
     password = parts.password or ""
     texts = [*parts.path.split("/"), *(each.partition("=")[2] for each in parts.query.split("&"))]
-    keys = [*filter(_may_be_key, texts), *filter(is_secret, [password])]
+    keys = [t for t in texts if len(t) >= _SHORTEST_IN_URL and not _WORDS.fullmatch(t)]
+    keys += filter(is_secret, [password])
     found = {each for key in keys for each in (key, unquote(key))}
     return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
-
-
-def _may_be_key(text: str) -> bool:
-    return len(text) >= _SHORTEST_IN_URL and not _WORDS.fullmatch(text)
 
 
 def is_secret(text: str, *, shortest: int = SHORTEST) -> bool:

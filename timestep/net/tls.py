@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from functools import cache
-from ssl import SSLContext
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 
-from timestep.net.proxies import parse_proxy
+from timestep.net.proxies import Proxy, ProxyError, parse_proxy, proxy_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,25 @@ def certificates(reach: Reach = USUAL) -> SSLContext:
     return _loaded(reach.ca_file, reach.client_cert)
 
 
+def reach_for_httpx(base_url: str, reach: Reach) -> tuple[Proxy | None, SSLContext]:
+    """Return the proxy and the certificates for a client of httpx or httpx2.
+
+    Raises:
+        ValueError: One of them cannot be used; these clients cannot speak SOCKS 4.
+    """
+    proxy = proxy_for(base_url, socks_package="socksio", chosen=reach.proxy)
+    if proxy is not None and proxy.scheme == "socks4":
+        raise ProxyError(
+            f"{proxy.name} names a SOCKS 4 proxy, which can carry requests to models over "
+            "timestep's own connections only, and not this one. Write socks5:// if the proxy speaks it."
+        )
+    if base_url.startswith("https:"):
+        return proxy, certificates(reach)
+    return proxy, SSLContext(
+        PROTOCOL_TLS_CLIENT
+    )  # nothing has to be trusted, and loading takes time
+
+
 @cache
 def _loaded(ca_file: str | None, client_cert: tuple[str, ...]) -> SSLContext:
     import httpx  # noqa: PLC0415 - only TLS needs it; it knows where the certificates are
@@ -55,18 +74,13 @@ def _loaded(ca_file: str | None, client_cert: tuple[str, ...]) -> SSLContext:
     if client_cert:
         try:
             file, key = client_cert[0], client_cert[-1]
-            context.load_cert_chain(file, key, _no_password)
+            context.load_cert_chain(file, key, str)  # no password: OpenSSL would ask for one
         except (OSError, ValueError) as exc:
             files = " and ".join(client_cert)
             raise CertificateError(
                 _unusable("client_cert", files, "a certificate and its key without a password")
             ) from exc
     return context
-
-
-def _no_password() -> str:
-    """Return nothing, where OpenSSL would ask on the terminal."""
-    return ""
 
 
 def _unusable(setting: str, files: str, what: str) -> str:

@@ -92,7 +92,7 @@ def _calls(calls: Any) -> list[dict[str, Any]]:
         function = _mapping(sent.get("function"))
         converted.append(
             {
-                "id": ids.claim_call_id(sent.get("id"), used, ids.new_call_id),
+                "id": ids.Ids().claim(sent.get("id"), used),
                 "type": "function",
                 "function": {
                     "name": function.get("name"),

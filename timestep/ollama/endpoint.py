@@ -9,6 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from timestep.net.connection import CHECK_PROXY
 from timestep.net.headers import check_headers, check_key
 from timestep.net.key_command import KeyCommand
 from timestep.net.names import is_cloud_name, strip_cloud_suffix
@@ -160,3 +161,15 @@ def _endpoint(
     if key:
         headers.setdefault("authorization", f"Bearer {key}")
     return Endpoint(url, headers, reach)
+
+
+def unreached(host: str, reason: str, *, is_proxied: bool = False) -> str:
+    """Return what happened and the next step."""
+    if is_proxied:
+        return f"Cannot reach {host}: {reason}. {CHECK_PROXY}"
+    if is_ollama_cloud(host):
+        return f"Cannot reach {host}: {reason}. Check the network."
+    return (
+        f"Cannot reach Ollama at {host}: {reason}. Start it with 'ollama serve', or say "
+        "where it runs: OLLAMA_HOST in the environment (for from_env() and commands), or base_url."
+    )

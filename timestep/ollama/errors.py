@@ -124,7 +124,11 @@ def status_error(
             **facts,
         )
     if status == 404 and _NO_MODEL.search(refusal.words):  # noqa: PLR2004 - as above
-        return _not_found_error(said, facts, origin)
+        return ModelNotFoundError(
+            f"{origin.host} has no model {origin.model!r}: {said}. Get it with "
+            f"'ollama pull {origin.model}', or see 'ollama list' for what is there.",
+            **facts,
+        )
     hint = _hint(status, facts["headers"])
     return OllamaStatusError(f"{at}: {said or 'without a word'}.{hint}", **facts)
 
@@ -217,14 +221,6 @@ def _rate_limit_error(refusal: _Refusal, at: str, facts: dict[str, Any]) -> Rate
     )
     return RateLimitError(
         f"{at}: {refusal.said or 'too many requests'}. {advice}", is_quota=is_quota, **facts
-    )
-
-
-def _not_found_error(said: str, facts: dict[str, Any], origin: Origin) -> ModelNotFoundError:
-    return ModelNotFoundError(
-        f"{origin.host} has no model {origin.model!r}: {said}. Get it with "
-        f"'ollama pull {origin.model}', or see 'ollama list' for what is there.",
-        **facts,
     )
 
 

@@ -3,8 +3,8 @@
 from timestep.errors import OllamaConnectionError, OllamaError, OllamaTimeoutError
 from timestep.net.connection import CHECK_PROXY, Answer, TransportError
 from timestep.net.origin import Origin
+from timestep.ollama.endpoint import unreached
 from timestep.ollama.errors import status_error
-from timestep.ollama.unreached import unreached
 
 
 class Failures:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, cast
 from timestep.errors import (
     ConfigurationError,
     OllamaConnectionError,
-    OllamaError,
     OllamaStreamError,
     TimestepError,
 )
@@ -30,10 +29,9 @@ from timestep.net.origin import Origin
 from timestep.net.secrets import masker, secrets_in
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority, is_ollama_cloud
-from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.pool import Pool
-from timestep.ollama.source import ChatSource
+from timestep.ollama.source import Chat, ChatSource
 from timestep.ollama.wire import Wire
 
 if TYPE_CHECKING:
@@ -111,7 +109,7 @@ def _is_astray(authorization: str, base_url: str) -> bool:
     return is_borrowed and not is_ollama_cloud(base_url)
 
 
-class StandIn:
+class StandIn(ChatSource):
     """A foreign object whose ``chat(**kwargs)`` answers like ``AsyncClient``'s."""
 
     def __init__(self, client: Any) -> None:
@@ -125,7 +123,10 @@ class StandIn:
 
     def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "_Answer":
         """Return one call of the object's ``chat``, always streamed."""
-        arguments = _arguments(self._client, body)
+        names = _names(self._client)
+        arguments = {name: value for name, value in body.items() if name in names}
+        # Text in "images" could be taken for a path and read; bytes cannot.
+        arguments["messages"] = [_with_image_bytes(message) for message in body["messages"]]
         origin = self.origin(model, headers)
         return _Answer(_chunks(self._client, arguments, origin), origin)
 
@@ -138,11 +139,8 @@ class StandIn:
         return [f"{name} (ollama_client.chat() does not take it)" for name in lost]
 
 
-class _Answer:
+class _Answer(Chat):
     """The chunks of a foreign ``chat``, whether it streams or answers at once."""
-
-    host = None
-    """Unknown: only the object knows its server."""
 
     def __init__(self, pieces: AsyncGenerator[list[Any]], origin: Origin) -> None:
         self._pieces = pieces
@@ -150,12 +148,6 @@ class _Answer:
 
     def __aiter__(self) -> AsyncIterator[list[Any]]:
         return self._pieces
-
-    def keep_bytes(self, kept: WireBytes) -> None:
-        """Do nothing: only the foreign object has the bytes."""
-
-    def note_error(self, error: OllamaError) -> None:
-        """Do nothing: there is no other object to prefer."""
 
     async def aclose(self, *, finished: bool = False) -> None:
         """Close the foreign stream."""
@@ -261,14 +253,6 @@ def _names(client: Any) -> frozenset[str]:
         return _CHAT_ARGUMENTS.union(inspect.signature(client.chat).parameters)
     except (TypeError, ValueError):
         return _CHAT_ARGUMENTS
-
-
-def _arguments(client: Any, body: Mapping[str, Any]) -> dict[str, Any]:
-    names = _names(client)
-    arguments = {name: value for name, value in body.items() if name in names}
-    # Text in "images" could be taken for a path and read; bytes cannot.
-    arguments["messages"] = [_with_image_bytes(message) for message in body["messages"]]
-    return arguments
 
 
 def _with_image_bytes(message: Mapping[str, Any]) -> dict[str, Any]:

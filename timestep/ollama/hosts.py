@@ -91,14 +91,6 @@ class Hosts:
     def __iter__(self) -> Iterator[Host]:
         return iter(self._hosts)
 
-    def __getitem__(self, index: int) -> Host:
-        return self._hosts[index]
-
-    @property
-    def conversations(self) -> int:
-        """How many conversations are remembered."""
-        return len(self._homes)
-
     def forget_connections(self) -> None:
         """Start over in a forked process: what is under way is the parent's."""
         for host in self._hosts:
@@ -108,9 +100,9 @@ class Hosts:
 
     def _begin(self) -> None:
         self._lock = Lock()
-        own = self._given_first
         # Workers that one parent forks have process ids in a row, and so get hosts in turn.
-        self._first = _here() + self._count if own is None else own
+        here = crc32(socket.gethostname().encode()) + os.getpid() + self._count
+        self._first = here if self._given_first is None else self._given_first
         # The first requests of an event loop wait for one of them to ask all hosts.
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
             WeakKeyDictionary()
@@ -248,8 +240,9 @@ class Hosts:
                 host.seen = -inf
             elif isinstance(error, ModelNotFoundError):
                 host.lacking[stay.model] = now + _LACKING
-            if _is_of_the_host(error):
-                host.rest(now)
+            meaning = meaning_of(error)
+            if meaning is not None and meaning.passes and meaning.fault == "host":
+                host.rest(now)  # another host may do better
 
 
 def is_unreachable(error: OllamaError) -> bool:
@@ -257,17 +250,6 @@ def is_unreachable(error: OllamaError) -> bool:
     return isinstance(error, OllamaConnectionError) or (
         isinstance(error, OllamaTimeoutError) and error.phase == "connect"
     )
-
-
-def _is_of_the_host(error: OllamaError) -> bool:
-    """Return whether another host may do better after *error*, as it passes and is the host's."""
-    meaning = meaning_of(error)
-    return meaning is not None and meaning.passes and meaning.fault == "host"
-
-
-def _here() -> int:
-    """Return a number of this process, which is one more in the process that starts next."""
-    return crc32(socket.gethostname().encode()) + os.getpid()
 
 
 def _names(listed: Any) -> set[str]:

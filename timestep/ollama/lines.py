@@ -60,8 +60,10 @@ class ChatLines:
         """Return the chunks of the lines that *data* completes."""
         if lines := self._lines.feed(data):
             return self._read(lines)
-        if self._lines.waiting > LONGEST_JSON:
-            return [Failure(too_long("a line", self.origin))]
+        try:
+            check_length("a line", self._lines.waiting, self.origin)
+        except OllamaError as exc:
+            return [Failure(exc)]
         return []
 
     def feed_parsed(self, lines: Iterable[Any]) -> list[Chunk]:
@@ -88,7 +90,9 @@ class ChatLines:
                 if self._has_ended:
                     break  # nothing after the last line belongs to the answer
                 if not line or line.isspace():
-                    self._count_empty_line()
+                    self._empty_lines += 1
+                    if self._empty_lines > MOST_EMPTY_LINES:
+                        raise strange(f"more than {MOST_EMPTY_LINES:,} empty lines", self.origin)
                     continue
                 if len(line) > MOST_VALUES:  # a shorter line is within both limits
                     check_length("a line", len(line), self.origin)
@@ -96,22 +100,19 @@ class ChatLines:
                 try:
                     parsed = from_json(line)
                 except ValueError as exc:
-                    raise self._strange(f"{self.origin.quote(line)}, which is not JSON,") from exc
+                    raise strange(
+                        f"{self.origin.quote(line)}, which is not JSON,", self.origin
+                    ) from exc
                 self._line(parsed, chunks)
         except OllamaError as exc:
             chunks.append(Failure(exc))
         return chunks
 
-    def _count_empty_line(self) -> None:
-        self._empty_lines += 1
-        if self._empty_lines > MOST_EMPTY_LINES:
-            raise self._strange(f"more than {MOST_EMPTY_LINES:,} empty lines")
-
     def _line(self, line: Any, chunks: list[Chunk]) -> None:
         if self._has_ended:
             return  # a foreign client's answer goes on
         if not isinstance(line, dict):
-            raise self._strange(f"{type(line).__name__} instead of an object")
+            raise strange(f"{type(line).__name__} instead of an object", self.origin)
         fields = cast("dict[str, Any]", line)
         message = fields.get("message")
         if not isinstance(message, dict) or fields.get("error"):
@@ -136,18 +137,18 @@ class ChatLines:
     def _without_message(self, fields: dict[str, Any]) -> Chunk:
         is_error = bool(fields.get("error"))
         if fields.get("message") is not None and not is_error:
-            raise self._strange("a message that is not an object")
+            raise strange("a message that is not an object", self.origin)
         if is_error or not is_end(fields):
             raise line_error(fields, self.origin)
         return self._end(fields)
 
     def _calls(self, calls: Any) -> list[Chunk]:
         if not isinstance(calls, list):
-            raise self._strange("tool_calls that are not a list")
+            raise strange("tool_calls that are not a list", self.origin)
         sent = cast("list[Any]", calls)
         self._calls_read += len(sent)
         if self._calls_read > MOST_CALLS:
-            raise self._strange(f"more than {MOST_CALLS:,} tool calls in one answer")
+            raise strange(f"more than {MOST_CALLS:,} tool calls in one answer", self.origin)
         return [self._call(call) for call in sent]
 
     def _call(self, call: Any) -> Call:
@@ -156,7 +157,7 @@ class ChatLines:
         )
         function: object = sent.get("function")
         if not isinstance(function, Mapping):
-            raise self._strange("a tool call without a function")
+            raise strange("a tool call without a function", self.origin)
         asked = cast("Mapping[str, Any]", function)
         return Call(asked.get("name"), asked.get("arguments"), sent.get("id"))
 
@@ -169,26 +170,19 @@ class ChatLines:
     def _text(self, text: Any, name: str) -> str:
         if isinstance(text, str):
             return text
-        raise self._strange(f"{name} that is not text")
+        raise strange(f"{name} that is not text", self.origin)
 
     def _logprobs(self, entries: Any) -> list[Mapping[str, Any]]:
         try:
             return read_logprobs(entries)
         except ValueError as exc:
-            raise self._strange("logprobs that are not a list of tokens") from exc
+            raise strange("logprobs that are not a list of tokens", self.origin) from exc
 
     def _broken_off(self) -> OllamaStreamError:
         return OllamaStreamError(
             f"The answer of {self.origin.host} ended without its last line (done: true), so it is "
             "not complete. The model was stopped, for instance for repeating itself, or a proxy "
             "cut the connection; the server's log says more.",
-            **self.origin.where(),
-        )
-
-    def _strange(self, what: str) -> OllamaStreamError:
-        return OllamaStreamError(
-            f"{self.origin.host} sent {self.origin.clean(what)} where a line of an Ollama answer "
-            "belongs. Is base_url the root of an Ollama server?",
             **self.origin.where(),
         )
 
@@ -226,23 +220,19 @@ def read_usage(line: Mapping[str, Any]) -> Usage:
 def check_length(what: str, size: int, origin: Origin) -> None:
     """Refuse *what* of *size* bytes when it is too long for an answer."""
     if size > LONGEST_JSON:
-        raise too_long(what, origin)
+        raise strange(f"{what} of more than {LONGEST_JSON >> 20} MiB", origin)
 
 
 def check_values(what: str, text: bytes | bytearray, origin: Origin) -> None:
     """Refuse *what* when the JSON in its *text* holds more than `MOST_VALUES` values."""
     if has_too_many_values(text):
-        raise OllamaStreamError(
-            f"{origin.host} sent {what} of more than {MOST_VALUES:,} values, which no Ollama server "
-            "does. Is base_url the root of an Ollama server?",
-            **origin.where(),
-        )
+        raise strange(f"{what} of more than {MOST_VALUES:,} values", origin)
 
 
-def too_long(what: str, origin: Origin) -> OllamaStreamError:
-    """Return the error for *what* that is longer than `LONGEST_JSON`."""
+def strange(what: str, origin: Origin) -> OllamaStreamError:
+    """Return the error for *what*, which is not a line of an answer."""
     return OllamaStreamError(
-        f"{origin.host} sent {what} of more than {LONGEST_JSON >> 20} MiB, which no Ollama server "
-        "does. Is base_url the root of an Ollama server?",
+        f"{origin.host} sent {origin.clean(what)} where a line of an Ollama answer belongs. Is "
+        "base_url the root of an Ollama server?",
         **origin.where(),
     )

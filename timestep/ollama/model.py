@@ -14,8 +14,9 @@ from agents import (
     TResponseInputItem,
 )
 
-from timestep.answer.calling import NEW_IDS, ModelCall, WireModel
+from timestep.answer.calling import ModelCall, WireModel
 from timestep.answer.events import Events
+from timestep.answer.ids import Ids
 from timestep.answer.reply import Reply
 from timestep.answer.rules import Repair, Rules
 from timestep.answer.span import GenerationSpan, keep_bytes, record_host
@@ -94,7 +95,7 @@ class OllamaModel(WireModel[ChatRequest]):
             check_model_name(model),
             kind="Ollama model",
             implementation="timestep.ollama",
-            ids=NEW_IDS,
+            ids=Ids(),
             strict=self._options.strict_feature_validation,
             settings=settings,
         )

@@ -77,7 +77,12 @@ def _error(
         "" if prompt is None or str(prompt) in said else f" ({prompt} tokens, window {window})"
     )
     wanted = _wanted(prompt, max(num_ctx, window or 0), longest)
-    steps = [_longer(longest) if wanted is None else _raise(where["model"], wanted)]
+    if wanted is None:
+        known = "" if longest is None else f" (this one takes {longest} tokens at most)"
+        steps = [f"choose a model with a longer window{known}"]
+    else:
+        table = f"[ollama.models.{json.dumps(where['model'])}] num_ctx = {wanted}"
+        steps = [f"raise the window with options={{'num_ctx': {wanted}}} ({table})"]
     steps.append("shorten the conversation")
     if not truncates and _MODELS_MAXIMUM not in said:
         steps.append("let the server cut it with on_context_overflow='truncate'")
@@ -93,16 +98,6 @@ def _error(
     )
 
 
-def _raise(model: str | None, wanted: int) -> str:
-    table = f"[ollama.models.{json.dumps(model)}]"
-    return f"raise the window with options={{'num_ctx': {wanted}}} ({table} num_ctx = {wanted})"
-
-
-def _longer(longest: int | None) -> str:
-    known = "" if longest is None else f" (this one takes {longest} tokens at most)"
-    return f"choose a model with a longer window{known}"
-
-
 def _wanted(prompt: int | None, current: int, longest: int | None) -> int | None:
     """Return the window to ask for; None when no window of the model helps.
 
@@ -114,7 +109,8 @@ def _wanted(prompt: int | None, current: int, longest: int | None) -> int | None
     if prompt is None:
         wanted = _USUAL_WINDOW if current < _USUAL_WINDOW else 2 * current
     else:
-        wanted = _round_up(prompt)
+        # The next power of two that leaves room for an answer, which people recognise.
+        wanted = 1 << max((prompt * 5 // 4).bit_length(), 12)
     if longest is not None:
         if prompt is not None and prompt >= longest:
             return None
@@ -128,8 +124,3 @@ def _numbers(said: str, document: Any) -> tuple[int | None, int | None]:
         return int(match[1]), int(match[2])
     prompt, window = (size.search(as_json(document)) for size in _SIZES)
     return (int(prompt[1]), int(window[1])) if prompt and window else (None, None)
-
-
-def _round_up(tokens: int) -> int:
-    """Return the next power of two that leaves room for an answer, which people recognise."""
-    return 1 << max((tokens * 5 // 4).bit_length(), 12)

@@ -18,13 +18,13 @@ from timestep.errors import (
 from timestep.net.encoding import encode
 from timestep.net.origin import Origin
 from timestep.net.wire_bytes import WireBytes
-from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.host import Host, Stay
 from timestep.ollama.hosts import Hosts, is_unreachable
+from timestep.ollama.source import Chat, ChatSource
 from timestep.ollama.wire import Wire, WireChat
 
 
-class Pool:
+class Pool(ChatSource):
     """The connections to several servers, usable from any event loop and thread."""
 
     def __init__(
@@ -37,6 +37,7 @@ class Pool:
         first: int | None = None,
     ) -> None:
         self._hosts = Hosts(wires, clock, first)
+        self.endpoint = wires[0].endpoint  # the others have the same names for models
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy the servers and not what is known of them."""
@@ -47,21 +48,12 @@ class Pool:
         """The connection to each server."""
         return [host.wire for host in self._hosts]
 
-    @property
-    def endpoint(self) -> Endpoint:
-        """The first server. The others have the same names for models."""
-        return self._hosts[0].wire.endpoint
-
     def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:
         """Return all servers as the origin of *model*. `PoolStream.origin` knows which one it is."""
         origins = [wire.origin(model, headers) for wire in self.wires]
         secrets = tuple(secret for origin in origins for secret in origin.secrets)
         hosts = ", ".join(origin.host for origin in origins)
         return Origin(model, hosts, secrets, origins[0].printed)  # one command for all of them
-
-    def losses(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
-        """Return nothing: the whole request is sent."""
-        return []
 
     def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "PoolStream":
         """Return one exchange of ``POST /api/chat`` with one of the servers."""
@@ -88,7 +80,7 @@ class Pool:
             await wire.aclose()
 
 
-class PoolStream:
+class PoolStream(Chat):
     """One exchange with one server, or with another one when that fails before it answers."""
 
     def __init__(
@@ -99,26 +91,16 @@ class PoolStream:
         headers: Mapping[str, str],  # those beside the endpoint's own
         model: str,  # the name the caller used
     ) -> None:
-        self._origin = origin
+        self.origin = origin  # of the server that was asked last, once there is one
         self._request = (body, headers, model)
         self._visit = _Visit(hosts, str(body["model"]), _conversation(body))
         self._stream: WireChat | None = None
         self._kept: WireBytes | None = None
         self._has_begun = False
 
-    @property
-    def host(self) -> str | None:
-        """The scheme and authority of the server that was asked last; None before that."""
-        return None if self._stream is None else self._stream.host
-
-    @property
-    def origin(self) -> Origin:
-        """The server that was asked last; before that, all of them."""
-        return self._origin if self._stream is None else self._stream.origin
-
     def note_error(self, error: OllamaError) -> None:
         """Note *error*, which was raised here or found in the answer."""
-        if self._stream is not None and not self._stream.was_cut_off:
+        if self._stream is not None and not self._stream.exchange.was_cut_off:
             self._visit.note_error(error)
 
     def keep_bytes(self, kept: WireBytes) -> None:
@@ -133,7 +115,7 @@ class PoolStream:
             if self._stream is None:
                 self._stream = await self._begin()
             try:
-                piece = await anext(self._stream)
+                piece = await anext(self._stream.exchange)
             except OllamaError as exc:
                 if not self._goes_on(self._stream, exc):
                     raise
@@ -158,6 +140,7 @@ class PoolStream:
         body, headers, model = self._request
         host = await self._visit.next_host()
         stream = host.wire.chat(body, headers, model)
+        self.origin, self.host = stream.origin, stream.host
         if self._kept is not None:
             self._kept.status = None
             self._kept.response.clear()
@@ -165,7 +148,7 @@ class PoolStream:
         return stream
 
     def _goes_on(self, stream: WireChat, error: OllamaError) -> bool:
-        if stream.was_cut_off:  # here, not there
+        if stream.exchange.was_cut_off:  # here, not there
             return False
         moves_on = self._visit.moves_on(error)
         self._visit.leave()

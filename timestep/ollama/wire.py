@@ -1,7 +1,7 @@
 """The wire to one Ollama server: its requests, and the errors they end in."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import status_error
 from timestep.ollama.failures import Failures
 from timestep.ollama.lines import check_length, check_values
+from timestep.ollama.source import Chat, ChatSource
 
 if TYPE_CHECKING:
     import httpx
@@ -35,7 +36,7 @@ _HEADERS = {
 }
 
 
-class Wire:
+class Wire(ChatSource):
     """The connection to one endpoint, usable from any event loop."""
 
     def __init__(
@@ -75,10 +76,6 @@ class Wire:
     def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "WireChat":
         """Return one exchange of ``POST /api/chat``; nothing happens before it is iterated."""
         return self._exchange("POST", "/api/chat", encode(body), headers, model, limited=True)
-
-    def losses(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> list[str]:
-        """Return nothing: the bytes are our own."""
-        return []
 
     async def ask(
         self, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] = {}
@@ -138,7 +135,7 @@ async def _read_json(exchange: "WireChat") -> Any:
     raise status_error(200, {}, bytes(text), exchange.origin)
 
 
-class WireChat:
+class WireChat(Chat):
     """One exchange with the server: iterate the pieces of its body, then close it.
 
     Iterating raises errors of the tree.
@@ -146,30 +143,14 @@ class WireChat:
 
     def __init__(self, exchange: Exchange, origin: Origin) -> None:
         self.exchange = exchange
-        self.origin = origin
-
-    @property
-    def host(self) -> str:
-        """The scheme and authority of the endpoint."""
-        return self.origin.host
-
-    @property
-    def was_cut_off(self) -> bool:
-        """True when its provider or its event loop was closed before it was over."""
-        return self.exchange.was_cut_off
+        self.origin, self.host = origin, origin.host
 
     def keep_bytes(self, kept: WireBytes) -> None:
         """Put the bytes of the request and of its answer into *kept* as well."""
         self.exchange.keep_bytes(kept)
 
-    def note_error(self, error: OllamaError) -> None:
-        """Do nothing: there is no other server to prefer."""
-
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self.exchange
-
-    def __anext__(self) -> Awaitable[bytes]:
-        return self.exchange.__anext__()
 
     async def aclose(self, *, finished: bool = False) -> None:
         """Hang up, or let the rest of a *finished* body run out; safe to call twice."""

@@ -16,6 +16,7 @@ from timestep.net.limits import LONGEST_WITH_IMAGES, MOST_VALUES, has_too_many_v
 from timestep.net.origin import Origin
 from timestep.net.secrets import masked_json
 from timestep.net.urls import authority
+from timestep.openai.failures import broken
 from timestep.openai.refusals import is_error, said_error
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 from timestep.openai.whole_calls import refuse_half
@@ -37,23 +38,17 @@ class CheckedResponse:
         self.is_whole = False  # True once a stream may end
         self._is_ended = False  # after its last event, nothing counts
         self._may_be_done = False  # [DONE] alone would end it
-        self._request = request
+        self._url = str(request.url)
+        self._origin = Origin(None, authority(self._url))
 
     def broken(self, what: str) -> BrokenAnswerError:
         """Return the error for a broken answer; *what* says how it is broken."""
-        host = authority(str(self._request.url))
-        return BrokenAnswerError(
-            f"{host} {what}. Try again; if it goes on, check base_url and the server's log.",
-            host=host,
-        )
-
-    def too_long(self, what: str, most: int) -> BrokenAnswerError:
-        """Return the error for more than *most* bytes of *what*."""
-        return self.broken(f"sent more than {most:,} bytes for {what}")
+        return broken(what, self._origin)
 
     def check_whole(self, body: bytes) -> bytes:
         """Return what the SDK gets of the whole answer *body*."""
-        if events := _events_in(body):
+        splitter = EventSplitter(LONGEST_WITH_IMAGES)
+        if events := [*splitter.feed(body), *splitter.flush()]:
             body = self._last_response(events)
         document = self._object_in(body)
         if document.get("output") is None and is_error(document):
@@ -136,7 +131,7 @@ class CheckedResponse:
             raise self.broken("ended its answer with what is not an answer")
         for item in cast("list[dict[str, Any]]", output):
             self._check_item(item)
-        refuse_half(response, authority(str(self._request.url)))
+        refuse_half(response, self._origin.host)  # the SDK refuses it later, in other words
 
     def _check_item(self, item: dict[str, Any]) -> None:
         """Refuse *item* of an answer when the SDK's model would fail to read it."""
@@ -185,8 +180,7 @@ class CheckedResponse:
         return cast("dict[str, Any]", document)
 
     def _refusal(self, error: object) -> Exception:
-        url = str(self._request.url)
-        return said_error(masked_json(error, self.mask), Origin(None, authority(url)), url)
+        return said_error(masked_json(error, self.mask), self._origin, self._url)
 
     def _masked_text(self, document: object) -> bytes:
         return json.dumps(masked_json(document, self.mask)).encode()
@@ -229,11 +223,6 @@ def parsed(text: bytes | bytearray) -> object:
         return json.loads(text)
     except (ValueError, RecursionError):
         return NOT_JSON
-
-
-def _events_in(body: bytes) -> list[ServerSentEvent]:
-    splitter = EventSplitter(LONGEST_WITH_IMAGES)
-    return [*splitter.feed(body), *splitter.flush()]
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -61,7 +61,9 @@ class CheckedClient(httpx2.AsyncClient):
         proxy: Proxy | None = None,  # every request goes through it
         **options: Any,  # as `httpx2.AsyncClient` takes them
     ) -> None:
-        super().__init__(trust_env=False, proxy=_as_httpx2(proxy), **options)
+        super().__init__(
+            trust_env=False, proxy=None if proxy is None else proxy.as_httpx(httpx2), **options
+        )
         self._through = "" if proxy is None else proxy.through
         self._secret_headers = secret_headers
         self._places = places or Places(None)
@@ -92,7 +94,13 @@ class CheckedClient(httpx2.AsyncClient):
     ) -> httpx2.Response:
         if (command := self._key_command) is None:
             return await self._send(request, stream=stream, **options)
-        again = _copy(request, await request.aread())  # what was sent keeps no key
+        again = httpx2.Request(  # what was sent keeps no key
+            request.method,
+            request.url,
+            headers=request.headers.copy(),
+            content=await request.aread(),
+            extensions=dict(request.extensions),
+        )
         key = await command.key()
         request.headers["authorization"] = f"Bearer {key}"
         response = await self._send(request, stream=stream, **options)
@@ -106,7 +114,8 @@ class CheckedClient(httpx2.AsyncClient):
     async def _send(
         self, request: httpx2.Request, *, stream: bool, **options: Any
     ) -> httpx2.Response:
-        mask = self._mask(request)
+        headers = (*secrets_in(self._secret_headers), *secrets_in(request.headers))
+        mask = masker((*headers, *secrets_in_url(str(request.url))))
         request.headers["accept-encoding"] = "identity"  # what unpacks may unpack without end
         try:
             with masked_logs(mask):
@@ -153,11 +162,6 @@ class CheckedClient(httpx2.AsyncClient):
         if is_model:
             body = await _apart(answer.check_whole, body)
         return _like(response, answer.mask, content=body)
-
-    def _mask(self, request: httpx2.Request) -> Callable[[str], str]:
-        """Return what takes the secrets of *request* out of a text."""
-        headers = (*secrets_in(self._secret_headers), *secrets_in(request.headers))
-        return masker((*headers, *secrets_in_url(str(request.url))))
 
 
 class _Held(httpx2.AsyncByteStream):
@@ -243,28 +247,24 @@ async def _pieces(
     response: httpx2.Response, answer: CheckedResponse, most: int
 ) -> AsyncIterator[bytes]:
     """The body of *response*, unpacked."""
-    size = 0
-    async for piece in _unpacked(response, answer):
-        size += len(piece)
-        if size > most:
-            raise answer.too_long("one answer", most)
-        yield piece
-
-
-async def _unpacked(response: httpx2.Response, answer: CheckedResponse) -> AsyncIterator[bytes]:
     if response.is_stream_consumed:  # a transport of a test has read it
         raw, encoding = response.aiter_bytes(), None
     else:
         raw, encoding = response.aiter_raw(), response.headers.get("content-encoding")
+    size = 0
     try:
         async for piece in unpacked(with_masked_logs(raw, answer.mask), encoding):
+            size += len(piece)
+            if size > most:
+                break
             yield piece
+        else:
+            return
+        error: Exception = answer.broken(f"sent more than {most:,} bytes for one answer")
     except TransportError as exc:
-        error: Exception = answer.broken(f"broke off its answer: {exc}")
+        error = answer.broken(f"broke off its answer: {exc}")
     except Exception as exc:  # noqa: BLE001 - whatever it is, it is told
         error = httpx_error(exc, httpx2)
-    else:
-        return
     raise error
 
 
@@ -287,22 +287,6 @@ async def _masked_refusal(response: httpx2.Response, answer: CheckedResponse) ->
     else:
         said = json.dumps(masked_json(document, answer.mask)).encode()
     return _like(response, answer.mask, content=said)
-
-
-def _as_httpx2(proxy: Proxy | None) -> httpx2.Proxy | None:
-    if proxy is None:
-        return None
-    return httpx2.Proxy(proxy.url, auth=(proxy.user, proxy.password) if proxy.user else None)
-
-
-def _copy(request: httpx2.Request, body: bytes) -> httpx2.Request:
-    return httpx2.Request(
-        request.method,
-        request.url,
-        headers=request.headers.copy(),
-        content=body,
-        extensions=dict(request.extensions),
-    )
 
 
 def _forget_secrets(request: httpx2.Request, mask: Callable[[str], str]) -> None:

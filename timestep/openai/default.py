@@ -78,8 +78,11 @@ class DefaultOpenAIProvider(OpenAIProvider):
         self._written_headers = written_headers
         self._choices = replace(
             choices,
-            use_responses=_or(choices.use_responses, is_told_responses),
-            use_websocket=_or(choices.use_websocket, is_told_websocket),
+            use_responses=_or(choices.use_responses, shared.get_use_responses_by_default),
+            use_websocket=_or(
+                choices.use_websocket,
+                lambda: shared.get_default_openai_responses_transport() == "websocket",
+            ),
         )
         self._options = options
         self._defaults = defaults or ModelDefaults()
@@ -110,21 +113,16 @@ class DefaultOpenAIProvider(OpenAIProvider):
             self._settled.setdefault("provider", self._settle())  # of two threads the first wins
         return self._settled["provider"]
 
-    @property
-    def _says_where(self) -> bool:
-        """True when the server, or who asks it, was written for timestep."""
-        return bool(self._written & _WHERE)
-
     def _settle(self) -> OpenAIProvider:
         """Return the provider that the strongest choice leads to."""
         client = self._choices.client
-        if client is None and not self._says_where:
-            client = told_client()
+        if client is None and not self._written & _WHERE:
+            client = shared.get_default_openai_client()
         if client is not None:
             return self._of_the_sdk(openai_client=self._with_settings(client))
         endpoint = self._endpoint
         is_ours = "api_key" in self._written or endpoint.key_command is not None
-        if not is_ours and (key := told_key()) is not None:
+        if not is_ours and (key := shared.get_default_openai_key()) is not None:
             endpoint = replace(endpoint, api_key=key)
         if self._choices.use_responses and self._choices.use_websocket:
             return self._of_the_sdk(openai_client=self._websocket_client(endpoint))
@@ -198,23 +196,3 @@ def _is_plain(endpoint: OpenAIEndpoint) -> bool:
         organization=endpoint.organization,
         project=endpoint.project,
     )
-
-
-def told_client() -> AsyncOpenAI | None:
-    """Return the client of `agents.set_default_openai_client`."""
-    return shared.get_default_openai_client()
-
-
-def told_key() -> str | None:
-    """Return the key of `agents.set_default_openai_key`."""
-    return shared.get_default_openai_key()
-
-
-def is_told_responses() -> bool:
-    """Return False after ``agents.set_default_openai_api("chat_completions")``."""
-    return shared.get_use_responses_by_default()
-
-
-def is_told_websocket() -> bool:
-    """Return True after ``agents.set_default_openai_responses_transport("websocket")``."""
-    return shared.get_default_openai_responses_transport() == "websocket"

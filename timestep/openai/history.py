@@ -18,8 +18,15 @@ from typing import Any, TypeAlias, cast
 from pydantic import BaseModel
 
 from timestep.answer.items import REASONING_FIELD
-from timestep.answer.pairs import CALL_ALONE, RESULT_ALONE, Pairs, told_alone
-from timestep.answer.told import as_json, told_item, told_result
+from timestep.answer.told import (
+    CALL_ALONE,
+    RESULT_ALONE,
+    Pairs,
+    as_json,
+    told_alone,
+    told_item,
+    told_result,
+)
 from timestep.errors import UnsupportedInputError
 
 Item: TypeAlias = dict[str, Any]
@@ -251,15 +258,15 @@ def short_ids(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     Equal ids stay equal, and ids that have this form already stay as they are.
     """
-    return [_short_message(message) for message in messages]
-
-
-def _short_message(message: dict[str, Any]) -> dict[str, Any]:
-    if "tool_call_id" in message:
-        return {**message, "tool_call_id": short_id(message["tool_call_id"])}
-    if calls := message.get("tool_calls"):
-        return {**message, "tool_calls": [{**call, "id": short_id(call["id"])} for call in calls]}
-    return message
+    short: list[dict[str, Any]] = []
+    for message in messages:
+        own = dict(message)
+        if "tool_call_id" in own:
+            own["tool_call_id"] = short_id(own["tool_call_id"])
+        if calls := own.get("tool_calls"):
+            own["tool_calls"] = [{**call, "id": short_id(call["id"])} for call in calls]
+        short.append(own)
+    return short
 
 
 def short_id(call_id: str) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 from agents import ModelSettings
 
-from timestep.answer.calling import NEW_IDS, ModelCall, WireModel
+from timestep.answer.calling import ModelCall, WireModel
 from timestep.answer.events import Events
-from timestep.answer.ids import ANY_CALL_ID
+from timestep.answer.ids import ANY_CALL_ID, Ids
 from timestep.answer.reply import Reply
 from timestep.answer.rules import Reading, Repair, Rules
 from timestep.answer.span import GenerationSpan, keep_bytes, record_host
@@ -84,7 +84,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             model,
             kind="Model",
             implementation="timestep.openai",
-            ids=replace(NEW_IDS, form=ANY_CALL_ID),
+            ids=Ids(form=ANY_CALL_ID),
             strict=self._options.strict_feature_validation,
             settings=settings,
         )

@@ -6,7 +6,6 @@ to the event loop that opened it.
 """
 
 import asyncio
-from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any
 
 from agents import Model, OpenAIProvider
@@ -17,8 +16,8 @@ from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.per_loop import PerLoop
 from timestep.net.places import Places
-from timestep.net.proxies import Proxy, ProxyError, proxy_for_httpx
-from timestep.net.tls import CertificateError, certificates
+from timestep.net.proxies import ProxyError
+from timestep.net.tls import CertificateError, reach_for_httpx
 from timestep.net.unpicklable import Unpicklable
 from timestep.openai.checked_client import CheckedClient
 from timestep.openai.endpoint import OpenAIEndpoint
@@ -51,6 +50,10 @@ def new_client(
             if kept:
                 request.headers[name] = ", ".join(kept)
 
+    try:
+        proxy, verify = reach_for_httpx(endpoint.base_url, endpoint.reach)
+    except (ProxyError, CertificateError) as exc:
+        raise ConfigurationError(str(exc)) from exc
     headers = endpoint.sent_headers
     if not reuse_connections:
         headers["Connection"] = "close"
@@ -68,8 +71,8 @@ def new_client(
             limits=DEFAULT_CONNECTION_LIMITS,
             # A redirect would carry headers, and so keys, to another host.
             follow_redirects=False,
-            proxy=_proxy(endpoint),
-            verify=_certificates(endpoint),
+            proxy=proxy,
+            verify=verify,
             event_hooks={"request": [drop_ambient]},
         ),
     )
@@ -86,22 +89,6 @@ def new_client(
         and own.get(name.lower()) != value
     ]
     return client
-
-
-def _proxy(endpoint: OpenAIEndpoint) -> Proxy | None:
-    try:
-        return proxy_for_httpx(endpoint.base_url, endpoint.reach.proxy)
-    except ProxyError as exc:
-        raise ConfigurationError(str(exc)) from exc
-
-
-def _certificates(endpoint: OpenAIEndpoint) -> SSLContext:
-    if not endpoint.base_url.startswith("https:"):
-        return SSLContext(PROTOCOL_TLS_CLIENT)  # nothing has to be trusted, and loading takes time
-    try:
-        return certificates(endpoint.reach)
-    except CertificateError as exc:
-        raise ConfigurationError(str(exc)) from exc
 
 
 _DEFAULTS = ChatModelOptions()

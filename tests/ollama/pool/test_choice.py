@@ -202,4 +202,4 @@ async def test_old_conversations_are_forgotten(servers, model, monkeypatch):
     for count in range(10):
         await ask(model, f"question {count}")
 
-    assert model._source._hosts.conversations == 3
+    assert len(model._source._hosts._homes) == 3

@@ -116,7 +116,7 @@ async def test_requests_that_die_together_tell_of_one_death(servers, clock):
     await asyncio.to_thread(servers[0].refuse)
 
     assert await asyncio.gather(*asking) == ["hi"] * 4
-    assert model._source._hosts[0].deaths == 1
+    assert model._source._hosts._hosts[0].deaths == 1
 
 
 async def test_when_all_are_down_the_error_names_them_all(servers, model, run):

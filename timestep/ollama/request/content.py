@@ -1,12 +1,15 @@
-"""The content of input items: text, images and audio. Pure."""
+"""The content of input items: text, images, audio and arguments. Pure."""
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard, cast
 from urllib.parse import unquote
 
 from pydantic import BaseModel
+from pydantic_core import from_json
 
 from timestep.errors import UnsupportedInputError
 
@@ -73,7 +76,7 @@ def _read_part(part: Any, where: str, fetched: Fetched) -> str | Medium:
     if kind == "input_audio":
         audio = part.get("input_audio")
         data = audio.get("data") if is_object(audio) else None
-        return "audio", audio_to_base64(str(data or ""), where=where)
+        return "audio", _checked(str(data or ""), where, "not base64; send the")
     raise UnsupportedInputError(
         f"{where} is {kind!r}, which Ollama cannot take; send text, images or audio."
     )
@@ -163,11 +166,6 @@ def image_to_base64(source: str, *, where: str, fetched: Fetched) -> str:
     return _checked(source, where, "neither a data URL nor base64; a file is never read, send its")
 
 
-def audio_to_base64(data: str, *, where: str) -> str:
-    """Return the audio in *data* as the base64 that Ollama takes."""
-    return _checked(data, where, "not base64; send the")
-
-
 def is_remote(source: str) -> bool:
     """Return True when *source* is an http or https URL."""
     return source[:8].lower().startswith(("http://", "https://"))
@@ -198,3 +196,44 @@ def _checked(text: str, where: str, problem: str) -> str:
     if not decoded:
         raise UnsupportedInputError(f"{where} is empty; leave it out or send the bytes as base64.")
     return base64.b64encode(decoded).decode("ascii")
+
+
+def decode_arguments(arguments: Any) -> dict[str, Any]:
+    """Return the object in *arguments*: OpenAI sends JSON text, Ollama wants the object.
+
+    Empty arguments and ``null`` are ``{}``. Arguments that are not a JSON object, or that hold
+    what the server cannot read, are kept as ``{"_raw": text}``.
+    """
+    if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
+        return {}
+    try:
+        value = from_json(arguments) if isinstance(arguments, str) else arguments
+        if value is None:
+            return {}
+        if is_object(value) and _is_finite(value):
+            return dict(value)
+    except (TypeError, ValueError, RecursionError):
+        pass  # not JSON
+    return {"_raw": arguments if isinstance(arguments, str) else to_json(arguments, "arguments")}
+
+
+def _is_finite(value: Any) -> bool:
+    """Return True when every number in *value* fits into a 64 bit float, as the server's are."""
+    if isinstance(value, int | float):
+        return abs(value) <= sys.float_info.max
+    if is_object(value):
+        inside: Iterable[Any] = value.values()
+    elif isinstance(value, list | tuple):
+        inside = cast("Sequence[Any]", value)
+    else:
+        return True
+    # Most arguments are text, and a call for each of them would be most of the cost.
+    return all(type(item) is str or _is_finite(item) for item in inside)
+
+
+def to_json(value: Any, where: str) -> str:
+    """Return *value* as JSON text."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise UnsupportedInputError(f"{where} cannot be written as JSON: {exc}.") from exc

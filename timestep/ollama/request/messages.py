@@ -15,21 +15,29 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from timestep.answer.pairs import CALL_ALONE, RESULT_ALONE, Pairs, told_alone
-from timestep.answer.told import told_item, told_result, work_of
+from timestep.answer.told import (
+    CALL_ALONE,
+    RESULT_ALONE,
+    Pairs,
+    told_alone,
+    told_item,
+    told_result,
+    work_of,
+)
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.request.arguments import decode_arguments, to_json
 from timestep.ollama.request.content import (
     Fetched,
     Item,
     Medium,
     as_items,
     as_parts,
+    decode_arguments,
     is_object,
     is_part,
     mappings,
     read_content,
     text_of,
+    to_json,
 )
 
 Message = dict[str, Any]

@@ -21,7 +21,6 @@ Source: llama.cpp ``common/json-schema-to-grammar.cpp`` (``_visit_pattern``) and
 """
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 
 Ranges = list[tuple[int, int]]
@@ -240,13 +239,8 @@ def _written(ranges: Ranges) -> str:
     """Return *ranges* as a class; not as a negated one, which would take quotation marks."""
     if not ranges:
         raise _UnsayableError
-    return f"[{''.join(_range(first, last) for first, last in ranges)}]"
-
-
-def _range(first: int, last: int) -> str:
-    if first == last:
-        return _escaped(first)
-    return f"{_escaped(first)}-{_escaped(last)}"
+    ends = (dict.fromkeys((first, last)) for first, last in ranges)
+    return f"[{''.join('-'.join(map(_escaped, each)) for each in ends)}]"
 
 
 def _escaped(code: int) -> str:
@@ -260,41 +254,15 @@ def _escaped(code: int) -> str:
 
 def _plain(ranges: Ranges) -> Ranges:
     """Return what of *ranges* a JSON text holds without an escape, sorted and joined."""
-    kept = _joined(ranges)
-    for low, high in _NOT_PLAIN:
-        kept = [
-            part
-            for first, last in kept
-            for part in ((first, min(last, low - 1)), (max(first, high + 1), last))
-            if part[0] <= part[1]
-        ]
-    return kept
+    return _complement(_complement(ranges))
 
 
 def _complement(ranges: Ranges) -> Ranges:
     """Return every plain character that is not in *ranges*."""
     outside: Ranges = []
     start = 0
-    for first, last in _joined(ranges):
+    for first, last in sorted([*ranges, *_NOT_PLAIN, (_LAST + 1, _LAST + 1)]):
         if start < first:
             outside.append((start, first - 1))
-        start = last + 1
-    if start <= _LAST:
-        outside.append((start, _LAST))
-    return _plain(outside)
-
-
-def _joined(ranges: Ranges) -> Ranges:
-    return list(_merged(sorted(ranges)))
-
-
-def _merged(ranges: Ranges) -> Iterator[tuple[int, int]]:
-    if not ranges:
-        return
-    first, last = ranges[0]
-    for low, high in ranges[1:]:
-        if low > last + 1:
-            yield first, last
-            first, last = low, high
-        last = max(last, high)
-    yield first, last
+        start = max(start, last + 1)
+    return outside
