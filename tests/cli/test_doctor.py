@@ -12,11 +12,10 @@ from types import ModuleType
 import httpx
 import pytest
 
-from timestep.cli.configured_models import ConfiguredModel
-from timestep.cli.doctor.models import check_models
-from timestep.cli.doctor.servers import Server, check_openai, check_server
+from timestep.cli.doctor.servers import Server, check_models, check_openai, check_server
 from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import Inventory, Offer
+from timestep.cli.model_names import ConfiguredModel
 from timestep.config.checks import doubts_of_variable
 from timestep.config.settings import load_settings
 from timestep.testing import FakeOllama, Stall

@@ -69,13 +69,6 @@ def test_a_narrow_terminal_gets_lines_under_each_name(in_terminal, ollama):
     assert max(map(len, shown.splitlines())) <= 60
 
 
-def test_a_value_is_not_broken_from_its_unit(in_terminal, ollama):
-    shown = in_terminal(40, "models", NO_COLOR="1")
-
-    assert "256k" in shown
-    assert "2.5 GB" in shown
-
-
 def test_a_wide_terminal_gets_columns_and_bold_names(in_terminal, ollama):
     shown = in_terminal(120, "models")
 

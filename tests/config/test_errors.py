@@ -381,7 +381,7 @@ def test_the_name_of_a_model_may_hold_a_colon():
 
 
 IN_A_SHELL = 'write the value itself, as in export OPENAI_API_KEY="$NAME"'
-MOUNTED = "write the value itself, or mount the file as OPENAI_API_KEY in TIMESTEP_SECRETS_DIR"
+MOUNTED = "give the value itself, or mount it as a file in TIMESTEP_SECRETS_DIR"
 
 
 @pytest.mark.parametrize(
@@ -420,7 +420,7 @@ MOUNTED = "write the value itself, or mount the file as OPENAI_API_KEY in TIMEST
         ("secrets", "OPENAI_API_KEY=sk-SECRET", "begins with the name of a variable"),
         ("toml", "${SECRET}", 'write api_key = "env:NAME"'),
         ("toml", "$SECRET", 'write api_key = "env:NAME"'),
-        ("toml", "file:/x/SECRET", "mount the file as TIMESTEP_OPENAI__API_KEY in TIMESTEP_SEC"),
+        ("toml", "file:/x/SECRET", MOUNTED),
         ("argument", "${SECRET}", "give the value itself"),
     ],
 )

@@ -1,14 +1,58 @@
-"""The model names that the shells complete, found quickly and without error messages."""
+"""The models that the configuration names, and the names that the shells complete."""
 
 import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from timestep.cli.event_loop import run_without_waiting
 from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
-from timestep.net.names import untagged
+from timestep.net.names import tagged, untagged
 from timestep.ollama.about import connect, list_entries
 from timestep.ollama.endpoint import Endpoint
-from timestep.routing import targets
+from timestep.routing import split_prefix, targets
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredModel:
+    """A model that the configuration names."""
+
+    alias: str | None  # the alias that leads to it; None for the default model
+    model: str  # its name with the prefix, aliases resolved
+
+    @property
+    def prefix(self) -> str:
+        """The prefix that the model's server has; empty for OpenAI."""
+        prefix = split_prefix(self.model)[0] or ""
+        return "" if prefix == "openai" else prefix
+
+    @property
+    def label(self) -> str:
+        """The alias, or ``"default"``."""
+        return self.alias or "default"
+
+
+def configured_models(settings: Settings) -> list[ConfiguredModel]:
+    """Return the default model, then the aliases in their order. A chain gives several."""
+    return [
+        ConfiguredModel(alias[0] if alias else None, model)
+        for (_, *alias), model in settings.named_models()
+    ]
+
+
+def same_model(one: str, other: str, ollama: Collection[str]) -> bool:
+    """Return whether two names lead to the same model. *ollama* are the prefixes of Ollama."""
+    return _canonical(one, ollama) == _canonical(other, ollama)
+
+
+def _canonical(name: str, ollama: Collection[str]) -> str:
+    prefix, rest = split_prefix(name)
+    if prefix == "openai" and prefix not in ollama:
+        return rest
+    if prefix not in ollama:
+        return name
+    return f"{prefix}/{tagged(rest)}"
+
 
 _PATIENCE = 0.5
 """Seconds that all servers have together: a key press should not take longer."""

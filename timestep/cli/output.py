@@ -1,7 +1,6 @@
 """Prints results: JSON for programs; rows, tables and asides for people."""
 
 import math
-import re
 import shutil
 import sys
 import textwrap
@@ -25,8 +24,6 @@ _NARROW = 20
 _USUAL = 80
 _LONGEST_FIRST = 28
 """The most columns that the first cell of a row on one line leaves for all others."""
-_UNIT = re.compile(r"(?<=\d) (?=\S)")
-"""The space between a number and its unit, where no line breaks."""
 _THOUSAND = 1000
 
 
@@ -95,11 +92,9 @@ def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "", one_line: boo
             continue
         click.echo(indent + click.style(first, bold=True))
         below = indent + _GAP * 2
-        text = _UNIT.sub("\xa0", _GAP.join(filter(None, others)))
-        for line in textwrap.wrap(
-            text, max(int(room) - len(below), _NARROW), break_long_words=False
-        ):
-            click.echo(below + line.replace("\xa0", " "))
+        text, most = _GAP.join(filter(None, others)), max(int(room) - len(below), _NARROW)
+        for line in textwrap.wrap(text, most, break_long_words=False):
+            click.echo(below + line)
 
 
 def _cut(line: str, room: int) -> str:
@@ -111,7 +106,7 @@ def _cut(line: str, room: int) -> str:
 def print_wrapped(text: str, *, below: int = 0, fg: str | None = None) -> None:
     """Print *text* on stdout. A terminal shows it wrapped, later lines after *below* spaces."""
     if sys.stdout.isatty():
-        text = _wrapped(_UNIT.sub("\xa0", text), " " * below).replace("\xa0", " ")
+        text = _wrapped(text, " " * below)
     click.echo(click.style(text, fg=fg))
 
 
@@ -134,24 +129,18 @@ def progress_bar(total: int) -> Generator[Callable[[Callable[[], str]], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
+    from rich import progress
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        BarColumn(20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[now]}"),
-        TimeRemainingColumn(),
+        progress.BarColumn(20),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[now]}"),
+        progress.TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True)
-    with bar:
+    screen = Console(stderr=True)
+    with progress.Progress(*columns, console=screen, redirect_stdout=False, transient=True) as bar:
         task = bar.add_task("", total=total, now="")
         yield lambda words: bar.update(task, advance=1, now=escape(clean(words())))
 

@@ -14,7 +14,6 @@ from pydantic_settings import SettingsError
 
 from timestep.config.provenance import KeyOrigin, KeyPath, Origin, SourceKind, dotted, toml_value
 from timestep.config.shape import arms_at, field_at, is_model, names_at
-from timestep.config.sources.base import SECRETS_VARIABLE
 from timestep.config.sources.variables import CONTROL_VARIABLES, variable_name
 from timestep.net.options import OPTION_NAMES, WrongEntryError
 from timestep.net.references import FIXES, Slip, UnreadError
@@ -126,27 +125,20 @@ def _explained(
     return path, told(path, origin, reason, model)
 
 
-_IN_PLACE_OF_A_FILE = (
-    f"write the value itself, or mount the file as {{variable}} in {SECRETS_VARIABLE}"
-)
-_FORMS: dict[tuple[SourceKind, Slip], str] = {
-    ("toml", "variable"): 'write {key} = "env:NAME"',
-    ("toml", "file"): _IN_PLACE_OF_A_FILE,
-    ("dotenv", "variable"): "write {variable}=${{NAME}}, or the value itself",
-    ("dotenv", "file"): _IN_PLACE_OF_A_FILE,
-    ("environment", "variable"): 'write the value itself, as in export {variable}="$NAME"',
-    ("environment", "file"): _IN_PLACE_OF_A_FILE,
-    ("secrets", "variable"): "the file holds the value itself, and nothing else",
-    ("secrets", "file"): "the file holds the value itself, and nothing else",
+_FORMS: dict[SourceKind, str] = {
+    "toml": 'write {key} = "env:NAME"',
+    "dotenv": "write {variable}=${{NAME}}, or the value itself",
+    "environment": 'write the value itself, as in export {variable}="$NAME"',
+    "secrets": "the file holds the value itself, and nothing else",
 }
-"""How to write a value instead of pointing at it, by the kind of source."""
+"""How to write the value of a variable, by the kind of source."""
 
 
 def _how_to_read(slip: Slip, path: KeyPath, origin: Origin | None) -> str:
     """Return how to write the value at *path* instead of pointing at it."""
-    form = _FORMS.get((origin.kind, slip), FIXES[slip]) if origin else FIXES[slip]
+    form = _FORMS.get(origin.kind) if origin and slip == "variable" else None
     variable = origin.variable if origin and origin.variable else variable_name(path)
-    return form.format(key=dotted(path[-1:]), variable=variable)
+    return form.format(key=dotted(path[-1:]), variable=variable) if form else FIXES[slip]
 
 
 def _path(problem: ErrorDetails) -> KeyPath:

@@ -19,7 +19,6 @@ from pydantic import (
     model_validator,
 )
 
-from timestep.config.frozen import Frozen, freeze
 from timestep.config.types import (
     ApiKey,
     ApiUrl,
@@ -27,6 +26,7 @@ from timestep.config.types import (
     Concurrency,
     FilePath,
     ForModels,
+    Frozen,
     Headers,
     KeepAlive,
     KeyCommandLine,
@@ -42,6 +42,7 @@ from timestep.config.types import (
     Seconds,
     Target,
     WebsocketUrl,
+    freeze,
     read_numbers,
     split_always,
 )

@@ -18,7 +18,6 @@ from pydantic_settings import (
 )
 
 from timestep.config.conflicts import find_conflict, find_split_name
-from timestep.config.frozen import Frozen, freeze
 from timestep.config.kinds import KINDS, ProviderTable, plugin_kinds
 from timestep.config.problems import Places, explain, message_of, printable, told
 from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, Origin, trace_origins
@@ -50,7 +49,7 @@ from timestep.config.sources.variables import (
     environment_variables,
     spell_alike,
 )
-from timestep.config.types import AliasName, ProviderName, Target
+from timestep.config.types import AliasName, Frozen, ProviderName, Target, freeze
 from timestep.net.chains import FallbackRules
 from timestep.routing import chain, split_prefix
 

@@ -140,8 +140,7 @@ def _report(results: "list[ModelResult]", output: Path | None, *, as_json: bool)
     """Print *results*, and write the page."""
     if not results:
         return
-    from timestep.cli.check.page import page
-    from timestep.cli.check.table import comparison_lines, model_lines
+    from timestep.cli.check.table import comparison_lines, model_lines, page
     from timestep.cli.terminal import width
 
     about = _about(results)
@@ -182,7 +181,7 @@ def _list(tasks: "Sequence[Task]", *, as_json: bool) -> None:
 
 def _configured(settings: "Settings") -> list[str]:
     """Return the models that the configuration names."""
-    from timestep.cli.configured_models import configured_models
+    from timestep.cli.model_names import configured_models
 
     names = [entry.model for entry in configured_models(settings)]
     if not names:

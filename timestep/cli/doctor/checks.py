@@ -3,13 +3,19 @@
 import asyncio
 import os
 
-from timestep.cli.configured_models import ConfiguredModel, configured_models
 from timestep.cli.context import ConfigurationProblem, Context
 from timestep.cli.doctor import Finding, Status
-from timestep.cli.doctor.models import check_models
-from timestep.cli.doctor.servers import Server, check_openai, check_proxies, check_server, visit
+from timestep.cli.doctor.servers import (
+    Server,
+    check_models,
+    check_openai,
+    check_proxies,
+    check_server,
+    visit,
+)
 from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import leads_to_a_model, take_inventory
+from timestep.cli.model_names import ConfiguredModel, configured_models
 from timestep.config.checks import Doubt, doubts_of_variable, find_doubts
 from timestep.config.kinds import lists_models
 from timestep.config.settings import Settings

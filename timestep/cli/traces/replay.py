@@ -14,6 +14,7 @@ from timestep.cli.output import clean, print_json, print_wrapped
 from timestep.cli.traces.comparison import print_comparison
 from timestep.cli.traces.format import open_record, short
 from timestep.cli.traces.recorded import RecordedModels, RecordedServersStore
+from timestep.cli.traces.tree import chosen_calls
 from timestep.errors import UnsupportedInputError
 from timestep.net.secrets import configured_keys
 from timestep.registry import build_provider
@@ -34,10 +35,7 @@ def replay_run(context: Context, run: str, step: int, model: str | None, *, as_j
             raise click.ClickException(
                 f"{_recorded_ending(trace)} It has no model calls, so there is nothing to replay."
             )
-        if step > len(trace.model_calls):
-            raise click.UsageError(
-                f"Model call {step} does not exist: the run has {len(trace.model_calls)} model calls."
-            )
+        chosen_calls(trace, step)
         done, error = _run_again(context, store, trace, step, model)
         again = store.get("last")
         if (again.metadata or {}).get("replay_of") != trace.trace_id:
