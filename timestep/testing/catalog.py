@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from timestep.net.foreign import mapping
 from timestep.testing.errors import RefusedError
 
 SystemMessages: TypeAlias = Literal["all", "first", "one"]
@@ -197,10 +198,13 @@ def check_template(model: Model, chat: Mapping[str, Any]) -> None:
 
 
 def _has_types(tool: Mapping[str, Any]) -> bool:
-    function: Mapping[str, Any] = tool.get("function", {})
-    parameters: Mapping[str, Any] = function.get("parameters") or {}
-    properties: Mapping[str, Mapping[str, Any]] = parameters.get("properties") or {}
-    return all(schema.get("type") for schema in properties.values())
+    return all(mapping(schema).get("type") for schema in properties_of(tool).values())
+
+
+def properties_of(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters of *tool* by name."""
+    parameters = mapping(mapping(tool.get("function")).get("parameters"))
+    return mapping(parameters.get("properties"))
 
 
 def rendered_messages(

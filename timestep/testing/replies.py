@@ -10,10 +10,12 @@ Source: model/parsers/qwen3coder.go (parseValue) at v0.33.0-rc2.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
+from timestep.net.foreign import entries, mapping
 from timestep.testing import gojson, http
 from timestep.testing.answers import Said, Ticks, ToolCall
+from timestep.testing.catalog import properties_of
 from timestep.testing.http import Request, Response
 
 
@@ -92,7 +94,7 @@ class Reply(Said):
             return call
         name, arguments = call
         if self.text_arguments:
-            arguments = typed_arguments(arguments, name, tools)
+            arguments = _typed_arguments(arguments, name, tools)
         head = {"id": ticks.call_id()} if self.call_ids else {}
         return {**head, "function": {"index": index, "name": name, "arguments": arguments}}
 
@@ -177,25 +179,13 @@ _PARSED: dict[str, tuple[type, ...]] = {
 }
 
 
-def typed_arguments(
+def _typed_arguments(
     arguments: Mapping[str, Any], name: str, tools: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return *arguments* of a call to *name*, as the server reads them from their text."""
-    properties: Mapping[str, Any] = {}
-    for tool in tools:
-        function: Mapping[str, Any] = tool.get("function", {})
-        if function.get("name") == name:
-            parameters: Mapping[str, Any] = function.get("parameters") or {}
-            properties = parameters.get("properties") or {}
-    return {key: _typed(value, properties.get(key) or {}) for key, value in arguments.items()}
-
-
-def types_of(schema: Mapping[str, Any]) -> list[str]:
-    """Return the types by which the server reads a value of *schema*."""
-    found = _types(schema)
-    for arm in cast("list[Mapping[str, Any]]", schema.get("anyOf") or []):
-        found += _types(arm)
-    return found
+    called = [tool for tool in tools if mapping(tool.get("function")).get("name") == name]
+    properties = properties_of(called[-1] if called else {})
+    return {key: _typed(value, mapping(properties.get(key))) for key, value in arguments.items()}
 
 
 def _types(schema: Mapping[str, Any]) -> list[str]:
@@ -209,7 +199,8 @@ def _typed(value: Any, schema: Mapping[str, Any]) -> Any:
         parsed = json.loads(text)
     except ValueError:
         return text
-    for kind in types_of(schema):
+    arms = [schema, *entries(schema.get("anyOf"))]
+    for kind in (kind for arm in arms for kind in _types(arm)):
         is_boolean = isinstance(parsed, bool) and kind != "boolean"
         if kind in _PARSED and isinstance(parsed, _PARSED[kind]) and not is_boolean:
             return parsed

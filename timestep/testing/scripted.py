@@ -14,8 +14,7 @@ from timestep.testing.http import Request
 from timestep.testing.loopback import LoopbackServer
 from timestep.testing.observed import Disconnect
 from timestep.testing.recordings import Recording
-from timestep.testing.routes import Routes
-from timestep.testing.script import Queued
+from timestep.testing.routes import Queued, Routes
 
 Faults: TypeAlias = Fault | Sequence[Fault]
 

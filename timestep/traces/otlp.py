@@ -66,41 +66,40 @@ def otel_spans(trace: Trace) -> list[ReadableSpan]:
 
 def otel_root(trace: Trace) -> ReadableSpan:
     """Return a finished run as the span around all others."""
-    attributes: dict[str, Any] = {
-        "gen_ai.operation.name": "invoke_workflow",
-        "gen_ai.agent.name": trace.name,
-        **_conversation(trace.group_id),
-    }
-    for name, value in (trace.metadata or {}).items():
-        attributes[f"timestep.metadata.{name}"] = (
-            value if isinstance(value, str) else one_line(value)
-        )
-    return _readable(
-        f"invoke_workflow {trace.name}",
-        SpanKind.INTERNAL,
-        attributes,
-        trace_id=trace.trace_id,
+    whole = Span(
         span_id=trace.trace_id,
+        trace_id=trace.trace_id,
         parent_id=None,
-        times=(trace.started_at, trace.ended_at or trace.started_at),
+        kind="workflow",
+        name=trace.name,
+        started_at=trace.started_at,
+        ended_at=trace.ended_at,
+        data=trace.metadata or {},
     )
+    return otel_span(whole, trace.group_id)
 
 
 def otel_span(span: Span, group_id: str | None = None) -> ReadableSpan:
     """Return a finished step of a run as a span."""
     operation, kind, attributes = _describe(span)
-    attributes |= {"timestep.span.kind": span.kind, **_conversation(group_id)}
+    attributes |= {"timestep.span.kind": span.kind, "gen_ai.conversation.id": group_id}
+    status = Status(StatusCode.UNSET)
     if span.error is not None:
         attributes["error.type"] = _error_type(span.error)
-    return _readable(
-        f"{operation} {attributes.get('gen_ai.request.model') or span.name}",
-        kind,
-        {name: value for name, value in attributes.items() if value is not None},
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        parent_id=span.parent_id or span.trace_id,
-        times=(span.started_at, span.ended_at or span.started_at),
-        error=span.error,
+        status = Status(StatusCode.ERROR, one_line(dict(span.error), 1000))
+    is_root = span.span_id == span.trace_id
+    ended_at = span.ended_at or span.started_at
+    return ReadableSpan(
+        name=f"{operation} {attributes.get('gen_ai.request.model') or span.name}",
+        context=_context(span.trace_id, span.span_id),
+        parent=None if is_root else _context(span.trace_id, span.parent_id or span.trace_id),
+        resource=Resource.create({"service.name": "timestep"}),
+        attributes={name: value for name, value in attributes.items() if value is not None},
+        kind=kind,
+        status=status,
+        start_time=int(span.started_at * _NANOSECONDS),
+        end_time=int(ended_at * _NANOSECONDS),
+        instrumentation_scope=InstrumentationScope("timestep", __version__),
     )
 
 
@@ -109,13 +108,12 @@ def _describe(span: Span) -> tuple[str, SpanKind, dict[str, Any]]:
         case "generation" | "response":
             return "chat", SpanKind.CLIENT, _model_call(span)
         case "function":
-            output = span.data.get("output")
             attributes = {
                 "gen_ai.operation.name": "execute_tool",
                 "gen_ai.tool.name": span.name,
                 "gen_ai.tool.type": "function",
                 "gen_ai.tool.call.arguments": _content(span.data.get("input")),
-                "gen_ai.tool.call.result": _content(output),
+                "gen_ai.tool.call.result": _content(span.data.get("output")),
             }
             return "execute_tool", SpanKind.INTERNAL, attributes
         case "agent":
@@ -124,6 +122,13 @@ def _describe(span: Span) -> tuple[str, SpanKind, dict[str, Any]]:
                 "gen_ai.agent.name": span.name,
             }
             return "invoke_agent", SpanKind.INTERNAL, attributes
+        case "workflow":
+            metadata = {
+                f"timestep.metadata.{name}": value if isinstance(value, str) else one_line(value)
+                for name, value in span.data.items()
+            }
+            named = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.agent.name": span.name}
+            return "invoke_workflow", SpanKind.INTERNAL, {**named, **metadata}
         case _:
             return span.kind, SpanKind.INTERNAL, {}
 
@@ -221,39 +226,6 @@ def _json(value: Sequence[Any]) -> str | None:
 
 def _content(value: Any) -> str | None:
     return None if value is None else value if isinstance(value, str) else one_line(value, 100_000)
-
-
-def _conversation(group_id: str | None) -> dict[str, Any]:
-    return {} if group_id is None else {"gen_ai.conversation.id": group_id}
-
-
-def _readable(
-    name: str,
-    kind: SpanKind,
-    attributes: Mapping[str, Any],
-    *,
-    trace_id: str,
-    span_id: str,
-    parent_id: str | None,
-    times: tuple[float, float],
-    error: Mapping[str, Any] | None = None,
-) -> ReadableSpan:
-    began, ended = (int(at * _NANOSECONDS) for at in times)
-    status = Status(StatusCode.UNSET)
-    if error is not None:
-        status = Status(StatusCode.ERROR, one_line(dict(error), 1000))
-    return ReadableSpan(
-        name=name,
-        context=_context(trace_id, span_id),
-        parent=None if parent_id is None else _context(trace_id, parent_id),
-        resource=Resource.create({"service.name": "timestep"}),
-        attributes=attributes,
-        kind=kind,
-        status=status,
-        start_time=began,
-        end_time=ended,
-        instrumentation_scope=InstrumentationScope("timestep", __version__),
-    )
 
 
 def _context(trace_id: str, span_id: str) -> SpanContext:
