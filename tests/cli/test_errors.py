@@ -84,22 +84,22 @@ def test_a_guardrail_is_named_with_what_it_says():
 
     text = explain(InputGuardrailTripwireTriggered(InputGuardrailResult(guardrail, output)))
 
-    assert text == "The input guardrail polite stopped the run. It says: rude words"
+    assert text == "The guardrail polite stopped the run. It says: rude words"
 
 
 @pytest.mark.parametrize(
-    ("error", "guardrail", "kind"),
+    ("error", "guardrail"),
     [
-        (ToolInputGuardrailTripwireTriggered, ToolInputGuardrail, "tool input"),
-        (ToolOutputGuardrailTripwireTriggered, ToolOutputGuardrail, "tool output"),
+        (ToolInputGuardrailTripwireTriggered, ToolInputGuardrail),
+        (ToolOutputGuardrailTripwireTriggered, ToolOutputGuardrail),
     ],
 )
-def test_a_guardrail_of_a_tool_is_named_with_what_it_says(error, guardrail, kind):
+def test_a_guardrail_of_a_tool_is_named_with_what_it_says(error, guardrail):
     output = ToolGuardrailFunctionOutput.raise_exception(output_info="a path outside")
 
     text = explain(error(guardrail(lambda data: output, name="inside"), output))
 
-    assert text == f"The {kind} guardrail inside stopped the run. It says: a path outside"
+    assert text == "The guardrail inside stopped the run. It says: a path outside"
 
 
 def test_errors_of_the_sdk_speak_for_themselves():

@@ -6,10 +6,8 @@ from pathlib import Path
 import openai
 from agents import (
     AgentsException,
-    GuardrailFunctionOutput,
     InputGuardrailTripwireTriggered,
     OutputGuardrailTripwireTriggered,
-    ToolGuardrailFunctionOutput,
     ToolInputGuardrailTripwireTriggered,
     ToolOutputGuardrailTripwireTriggered,
     UserError,
@@ -59,14 +57,11 @@ def _explain_unreached(url: str, reason: BaseException) -> str:
 
 def _explain_sdk(error: AgentsException) -> str:
     match error:
-        case InputGuardrailTripwireTriggered(guardrail_result=result):
-            return _explain_guardrail("input", result.guardrail.get_name(), result.output)
-        case OutputGuardrailTripwireTriggered(guardrail_result=result):
-            return _explain_guardrail("output", result.guardrail.get_name(), result.output)
-        case ToolInputGuardrailTripwireTriggered():
-            return _explain_guardrail("tool input", error.guardrail.get_name(), error.output)
-        case ToolOutputGuardrailTripwireTriggered():
-            return _explain_guardrail("tool output", error.guardrail.get_name(), error.output)
+        case InputGuardrailTripwireTriggered() | OutputGuardrailTripwireTriggered():
+            result = error.guardrail_result
+            return _explain_guardrail(result.guardrail.get_name(), result.output.output_info)
+        case ToolInputGuardrailTripwireTriggered() | ToolOutputGuardrailTripwireTriggered():
+            return _explain_guardrail(error.guardrail.get_name(), error.output.output_info)
         case UserError() if str(error).startswith(_OF_TOOL) and error.__cause__ is not None:
             failure = read_failure(error.__cause__)
             tool = str(error).removeprefix(_OF_TOOL).partition(":")[0]
@@ -79,11 +74,8 @@ _OF_TOOL = "Error running tool "
 """How the SDK begins the error of a tool that has no ``failure_error_function``."""
 
 
-def _explain_guardrail(
-    kind: str, name: str, output: GuardrailFunctionOutput | ToolGuardrailFunctionOutput
-) -> str:
-    why = f" It says: {output.output_info}" if output.output_info else ""
-    return f"The {kind} guardrail {name} stopped the run.{why}"
+def _explain_guardrail(name: str, said: object) -> str:
+    return f"The guardrail {name} stopped the run." + (f" It says: {said}" if said else "")
 
 
 _STEPS: dict[str | None, str] = {

@@ -6,8 +6,8 @@ import stat
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
-from enum import Enum
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 import click
 
@@ -28,12 +28,8 @@ class UnendedMessageError(Exception):
     """A message begins with triple quotes and does not end with them."""
 
 
-class Decision(Enum):
-    """The user's decision about a tool call."""
-
-    YES = "yes"
-    NO = "no"
-    ALWAYS = "always"
+Decision: TypeAlias = Literal["yes", "no", "always"]
+"""The user's decision about a tool call."""
 
 
 def read_prompt(argument: str | None, files: Iterable[str] = ()) -> str:
@@ -134,19 +130,22 @@ def ask_decision(call: str) -> Decision:
     # The screen shows the whole call already, and a long prompt disturbs line editing.
     shown = call if len(call) <= _LONGEST else f"{call[:_LONGEST]}…"
     # Only these words count: the user may be typing something else when the call comes in.
-    answers = {
-        word: decision for decision in Decision for word in (decision.value, decision.value[0])
+    answers: dict[str, Decision] = {
+        word: each for each in get_args(Decision) for word in (each, each[0])
     }
     while True:
         try:
             with _unremembered():
                 answer = read_line(f"Run {shown}? [y]es, [n]o, [a]lways: ").strip().lower()
         except EOFError:
-            return Decision.NO
+            return "no"
+        except KeyboardInterrupt:
+            click.echo(err=True)  # end the line of the question
+            raise
         if answer in answers:
             return answers[answer]
         if not sys.stdin.isatty():
-            return Decision.NO
+            return "no"
 
 
 @contextmanager

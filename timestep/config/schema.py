@@ -45,6 +45,7 @@ from timestep.config.types import (
     freeze,
     read_numbers,
     split_always,
+    tag_of,
 )
 from timestep.net.chains import FallbackRules
 from timestep.net.flags import Overflow
@@ -171,14 +172,10 @@ class OpenAISettings(ServerSettings, _OpenAIFields, frozen=True):
     _transport = model_validator(mode="after")(check_transport)
 
 
-def _tag_of_timeout(value: object) -> str:
-    return ":table" if isinstance(value, Mapping | Timeouts) else ":seconds"
-
-
 Timeout: TypeAlias = Annotated[
-    Annotated[Seconds, Tag(":seconds")]
+    Annotated[Seconds, Tag(":name")]
     | Annotated[Timeouts, BeforeValidator(read_numbers), Tag(":table")],
-    Discriminator(_tag_of_timeout),
+    Discriminator(tag_of),
 ]
 
 
@@ -326,21 +323,15 @@ class AliasSettings(Section, frozen=True):
     """Settings for these models, named as in agents.ModelSettings. An agent's own settings win."""
 
 
-def _tag_of_alias(value: object) -> str:
-    if isinstance(value, Mapping | AliasSettings):
-        return ":table"
-    return ":list" if isinstance(value, list | tuple) else ":name"
-
-
 def _read_alias(value: object) -> object:
-    return value if _tag_of_alias(value) == ":table" else check_target(value)
+    return value if tag_of(value) == ":table" else check_target(value)
 
 
 Alias: TypeAlias = Annotated[
     Annotated[Name, Tag(":name")]
     | Annotated[list[Name], Field(min_length=1), Tag(":list")]
     | Annotated[AliasSettings, Tag(":table")],
-    Discriminator(_tag_of_alias),
+    Discriminator(tag_of),
     BeforeValidator(_read_alias),
 ]
 

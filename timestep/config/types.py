@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn, TypeAlias, cast
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
     Discriminator,
     Field,
@@ -124,7 +125,10 @@ def _check_provider_name(name: str) -> str:
     return name
 
 
-def _tag_of_list(value: object) -> str:
+def tag_of(value: object) -> str:
+    """Return the form of *value*, which tells the arms of a union apart."""
+    if isinstance(value, Mapping | BaseModel):
+        return ":table"
     return ":list" if isinstance(value, list | tuple) else ":name"
 
 
@@ -156,7 +160,7 @@ OllamaUrl: TypeAlias = Annotated[str, BeforeValidator(partial(check_base_url, ol
 OllamaUrls: TypeAlias = Annotated[
     Annotated[OllamaUrl, Tag(":name")]
     | Annotated[list[OllamaUrl], Field(min_length=1), AfterValidator(_check_pool), Tag(":list")],
-    Discriminator(_tag_of_list),
+    Discriminator(tag_of),
     BeforeValidator(split_commas),
 ]
 Repairs: TypeAlias = Annotated[
@@ -169,7 +173,7 @@ Retries: TypeAlias = Annotated[int, Field(ge=0, le=100), BeforeValidator(read_nu
 # For all models, for none, or for those that are named.
 ForModels: TypeAlias = Annotated[
     Annotated[bool, Tag(":name")] | Annotated[list[Name], Tag(":list")],
-    Discriminator(_tag_of_list),
+    Discriminator(tag_of),
     BeforeValidator(_read_models),
 ]
 OllamaHost: TypeAlias = Annotated[str, BeforeValidator(parse_ollama_host)]
@@ -190,7 +194,7 @@ KeyCommandLine: TypeAlias = Annotated[
 ClientCert: TypeAlias = Annotated[
     Annotated[FilePath, Tag(":name")]
     | Annotated[list[FilePath], Field(min_length=2, max_length=2), Tag(":list")],
-    Discriminator(_tag_of_list),
+    Discriminator(tag_of),
     BeforeValidator(split_commas),
 ]
 # It may hold a password.

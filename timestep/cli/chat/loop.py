@@ -21,7 +21,7 @@ from timestep.cli.agent.screen import (
 from timestep.cli.agent.setup import RunSetup
 from timestep.cli.chat.commands import ChatState, QuitChat, print_exchange, run_command
 from timestep.cli.event_loop import impatient_runner
-from timestep.cli.input import Decision, UnendedMessageError, ask_decision, history, read_message
+from timestep.cli.input import UnendedMessageError, ask_decision, history, read_message
 from timestep.cli.output import print_aside
 from timestep.cli.streams import is_output_lost
 
@@ -51,7 +51,7 @@ def chat_until_end(setup: RunSetup, *, approves: bool, shows_costs: bool, is_ver
 def _chat(state: ChatState) -> None:
     """Read and answer until the end of the input, or ``/quit``."""
     _greet(state)
-    approver = Approver(_decide)
+    approver = Approver(ask_decision)
     while True:
         try:
             message = read_message(_PROMPT)
@@ -119,11 +119,3 @@ def _answer(state: ChatState, message: str, approver: Approver) -> None:
 
 def _keep(state: ChatState, items: list[TResponseInputItem]) -> None:
     state.loop.run(state.conversation.extend(items))
-
-
-def _decide(call: str) -> Decision:
-    try:
-        return ask_decision(call)
-    except KeyboardInterrupt:
-        click.echo(err=True)  # end the line of the question
-        raise

@@ -1,6 +1,6 @@
 """Renders a prompt without an agent. Imports no SDK, which takes longer than the server."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from timestep.cli.context import Context
 from timestep.cli.event_loop import run_without_waiting
@@ -11,18 +11,6 @@ from timestep.ollama.about import connect, render
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.render import RenderedPrompt, may_be_refused, read_rendered, render_body
 from timestep.routing import split_prefix
-
-if TYPE_CHECKING:
-    from timestep.config.settings import Settings
-
-
-class _Asked(NamedTuple):
-    """One model, where it is and how it is asked."""
-
-    name: str
-    endpoint: Endpoint
-    table: OllamaSettings
-    options: dict[str, Any]
 
 
 def render_plain(
@@ -36,39 +24,35 @@ def render_plain(
     if context.needs_sdk:
         return None
     context.check_endpoints()
-    asked = _find(context.settings, model)
-    if asked is None:
+    names = context.settings.models_of(model)
+    prefix, name = split_prefix(names[0]) if len(names) == 1 else (None, "")
+    table = context.settings.tables.get(prefix or "")
+    if not isinstance(table, OllamaSettings) or not name.strip() or name != name.strip():
         return None
+    endpoints = ollama_endpoints(context.settings)[prefix or ""]
+    options = {k: v for k, v in table.options_of(name, prefix or "").items() if v is not None}
+    if table.timeout is not None or endpoints.pool or unknown_options(options):
+        return None
+    endpoint = endpoints.route(name)[0]
+    body = _body(endpoint.name_of(name), table, options, prompt, instructions)
     try:
-        rendered = run_without_waiting(_render(asked, _body(asked, prompt, instructions)))
+        rendered = run_without_waiting(_render(endpoint, name, body))
     except Exception:  # noqa: BLE001 - render_prompt meets it again, and says what it means
         return None
-    return None if rendered is None else (asked.name, rendered)
+    return None if rendered is None else (name, rendered)
 
 
-def _find(settings: "Settings", model: str | None) -> _Asked | None:
-    names = settings.models_of(model)
-    if len(names) != 1:
-        return None
-    prefix, name = split_prefix(names[0])
-    if prefix is None or not name.strip() or name != name.strip():
-        return None
-    table = settings.tables.get(prefix)
-    if not isinstance(table, OllamaSettings) or table.timeout is not None:
-        return None
-    endpoints = ollama_endpoints(settings).get(prefix)
-    options = {k: v for k, v in table.options_of(name, prefix).items() if v is not None}
-    if endpoints is None or endpoints.pool or unknown_options(options):
-        return None
-    return _Asked(name, endpoints.route(name)[0], table, options)
-
-
-def _body(asked: _Asked, prompt: str, instructions: str | None) -> dict[str, Any]:
+def _body(
+    name: str,
+    table: OllamaSettings,
+    options: dict[str, Any],
+    prompt: str,
+    instructions: str | None,
+) -> dict[str, Any]:
     """Return the body that `OllamaModel` would send."""
-    table = asked.table
     messages = [("system", instructions)] if instructions else []
     body: dict[str, Any] = {
-        "model": asked.endpoint.name_of(asked.name),
+        "model": name,
         "truncate": table.on_context_overflow == "truncate",
         "messages": [
             {"role": role, "content": text} for role, text in [*messages, ("user", prompt)]
@@ -76,15 +60,15 @@ def _body(asked: _Asked, prompt: str, instructions: str | None) -> dict[str, Any
     }
     if table.keep_alive is not None:
         body["keep_alive"] = table.keep_alive
-    if asked.options:
-        body["options"] = asked.options
+    if options:
+        body["options"] = options
     return body
 
 
-async def _render(asked: _Asked, body: dict[str, Any]) -> RenderedPrompt | None:
-    async with connect(asked.endpoint) as client:
+async def _render(endpoint: Endpoint, name: str, body: dict[str, Any]) -> RenderedPrompt | None:
+    async with connect(endpoint) as client:
         answer = await render(client, render_body(body, truncate=True))
     if "_debug_info" not in answer:
         return None
-    rendered = read_rendered(answer, body, asked.endpoint.origin(asked.name))
+    rendered = read_rendered(answer, body, endpoint.origin(name))
     return None if may_be_refused(rendered, body) else rendered

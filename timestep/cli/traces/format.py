@@ -36,22 +36,19 @@ def clock(at: float) -> str:
 
 def ago(at: float) -> str:
     """Return how long ago the Unix time *at* is, in the largest unit: ``3m``, ``2h``, ``5d``."""
-    seconds = max(0.0, time.time() - at)
-    return next(
-        (f"{seconds // unit:.0f}{sign}" for unit, sign in _AGES if seconds >= unit),
-        f"{seconds:.0f}s",
-    )
+    return _in_largest_unit(max(0.0, time.time() - at))
 
 
 def brief_duration(seconds: float | None) -> str:
     """Return *seconds* in few letters: ``0.9s``, ``12s``, ``3m``, ``2h``."""
     if seconds is None:
         return "…"
-    if seconds >= _HOUR:
-        return f"{seconds // _HOUR:.0f}h"
-    if seconds >= _MINUTE:
-        return f"{seconds // _MINUTE:.0f}m"
-    return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"  # noqa: PLR2004 - of one digit
+    return f"{seconds:.1f}s" if seconds < 10 else _in_largest_unit(seconds)  # noqa: PLR2004 - one digit
+
+
+def _in_largest_unit(seconds: float) -> str:
+    found = (f"{seconds // unit:.0f}{sign}" for unit, sign in _AGES if seconds >= unit)
+    return next(found, f"{seconds:.0f}s")
 
 
 def brief_count(count: int) -> str:
