@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 from agents import AgentOutputSchemaBase, FunctionTool, ModelBehaviorError, ModelSettings
 from jsonschema import exceptions, validators  # type: ignore[import-untyped,unused-ignore] # its types may be missing
 
-from timestep.net.foreign import mapping
+from timestep.net.foreign import entries, mapping
 from timestep.ollama.request.refs import resolve
 
 Json: TypeAlias = dict[str, Any]
@@ -122,14 +122,11 @@ def _missing_reference(schema: Json) -> str:
     waiting: list[object] = [schema]
     while waiting:
         value = waiting.pop()
-        if isinstance(value, dict):
-            fields = cast("Json", value)
-            found: object = fields.get("$ref")
-            if isinstance(found, str) and _is_missing(schema, found):
-                return found
-            waiting += fields.values()
-        elif isinstance(value, list):
-            waiting += cast("list[object]", value)
+        fields = mapping(value)
+        found: object = fields.get("$ref")
+        if isinstance(found, str) and _is_missing(schema, found):
+            return found
+        waiting += (*fields.values(), *entries(value))
     return ""
 
 
@@ -207,17 +204,17 @@ def settings_of(body: Json, names: Mapping[str, str], read: Collection[str]) -> 
 
 def objects(value: object, where: str) -> list[Json]:
     """Return *value* as a list of objects."""
-    if isinstance(value, list):
-        items = cast("list[Any]", value)
-        if all(isinstance(item, dict) for item in items):
-            return items
+    items = list(entries(value))
+    if isinstance(value, list) and all(isinstance(item, dict) for item in items):
+        return items
     raise BadLineError(f"{where} is not a list of objects")
 
 
 def named(value: object, where: str) -> Mapping[str, Any]:
     """Return *value* as an object with a name."""
-    if isinstance(value, dict) and isinstance(cast("Json", value).get("name"), str):
-        return cast("Json", value)
+    fields = mapping(value)
+    if isinstance(fields.get("name"), str):
+        return fields
     raise BadLineError(f"{where} has no name")
 
 

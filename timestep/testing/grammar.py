@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, cast
 
+from timestep.net.foreign import entries, mapping
+
 _THRESHOLD = 2000
 _INT_DIGITS = 16
 _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
@@ -73,23 +75,19 @@ class _Conversion:
 
     def find_refs(self, node: Any) -> None:
         """Look for references everywhere, in data too, as the converter does."""
-        if isinstance(node, list):
-            for item in cast("list[Any]", node):
-                self.find_refs(item)
-        elif isinstance(node, Mapping):
-            mapping = cast("_ANY", node)
-            if "$ref" in mapping:
-                self._target(mapping["$ref"])
-            else:
-                for item in mapping.values():
-                    self.find_refs(item)
+        fields = mapping(node)
+        if "$ref" in fields:
+            self._target(fields["$ref"])
+            return
+        for item in (*fields.values(), *entries(node)):
+            self.find_refs(item)
 
     def visit(self, schema: Any, owner: str | None) -> None:
         """Read *schema*; *owner* is the reference whose rule begins with it."""
+        node = mapping(schema)
         if not isinstance(schema, Mapping):
             self._unrecognized(schema)
             return
-        node = cast("_ANY", schema)
         kind = node.get("type")
         if not isinstance(node.get("format", ""), str):
             self.problems.append("type must be string")
@@ -142,7 +140,7 @@ class _Conversion:
         for part in parts:
             for schema in part.get("anyOf", [part]):
                 node = self._target(schema["$ref"]) if "$ref" in schema else schema
-                for inner in cast("_ANY", node or {}).get("properties", {}).values():
+                for inner in mapping(node).get("properties", {}).values():
                     self.visit(inner, None)
 
     def _array(self, node: _ANY) -> None:
@@ -210,14 +208,11 @@ class _Conversion:
             return None
         node = self._root
         for key in ref.split("/")[1:]:
-            if isinstance(node, Mapping) and key in node:
-                node = cast("_ANY", node)[key]
-            elif (
-                isinstance(node, list)
-                and key.isdecimal()
-                and int(key) < len(cast("list[Any]", node))
-            ):
-                node = cast("list[Any]", node)[int(key)]
+            fields, items = mapping(node), entries(node)
+            if key in fields:
+                node = fields[key]
+            elif key.isdecimal() and int(key) < len(items):
+                node = items[int(key)]
             else:
                 self.problems.append(f"Error resolving ref {ref}: {key} not in {_dump(node)}")
                 return None

@@ -107,12 +107,7 @@ def _read(item: Any, role: str) -> list[Message]:
         return read_messages(fields["output"], role)
     match fields.get("type"):
         case "function_call":
-            call = Call(
-                str(fields.get("name")),
-                read_arguments(fields.get("arguments")),
-                _known(fields.get("call_id")),
-            )
-            return [Message("assistant", calls=(call,))]
+            return [Message("assistant", calls=(_call(fields, fields.get("call_id")),))]
         case "function_call_output":
             text, images = _text(fields.get("output"))
             return [Message("tool", text, call_id=_known(fields.get("call_id")), images=images)]
@@ -133,21 +128,19 @@ def _message(fields: Mapping[str, Any], role: str) -> Message:
         role="system" if said_by == "developer" else said_by,
         text=text or str(fields.get("refusal") or ""),
         thinking=thinking if isinstance(thinking, str) else "",
-        calls=tuple(map(_call, entries(fields.get("tool_calls")))),
+        calls=tuple(
+            _call(mapping(call.get("function")), call.get("id"))
+            for call in map(mapping, entries(fields.get("tool_calls")))
+        ),
         call_id=_known(fields.get("tool_call_id")),
         name=_known(fields.get("tool_name") or fields.get("name")),
         images=images + len(entries(fields.get("images"))),
     )
 
 
-def _call(call: object) -> Call:
-    fields = mapping(call)
-    function = mapping(fields.get("function"))
-    return Call(
-        str(function.get("name")),
-        read_arguments(function.get("arguments")),
-        _known(fields.get("id")),
-    )
+def _call(function: Mapping[str, Any], call_id: object) -> Call:
+    arguments = read_arguments(function.get("arguments"))
+    return Call(str(function.get("name")), arguments, _known(call_id))
 
 
 def _known(name: object) -> str | None:
@@ -165,7 +158,7 @@ def _text(content: Any) -> tuple[str, int]:
     texts: list[str] = []
     images = 0
     for part in cast("list[Any]", content):
-        fields = cast("Mapping[str, Any]", part) if isinstance(part, Mapping) else {"text": part}
+        fields = mapping(part) or {"text": part}
         if "image" in str(fields.get("type")):
             images += 1
         else:
