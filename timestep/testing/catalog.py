@@ -98,28 +98,21 @@ class Model:
     def listed(self) -> dict[str, Any]:
         """Return the entry in ``/api/tags``."""
         details = {"context_length": self.context_length, "embedding_length": 3072}
+        entry = self._entry(modified_at=_MODIFIED)
         return {
-            "name": shortest(self.name),
-            "model": shortest(self.name),
-            "modified_at": _MODIFIED,
-            "size": self.size,
-            "digest": self.digest,
+            **entry,
             "details": {**self.details, **details},
             "capabilities": list(self.capabilities),
         }
 
     def running(self, window: int) -> dict[str, Any]:
         """Return the entry in ``/api/ps``, with *window* tokens of context allocated."""
-        return {
-            "name": shortest(self.name),
-            "model": shortest(self.name),
-            "size": self.size,
-            "digest": self.digest,
-            "details": self.details,
-            "expires_at": _EXPIRES,
-            "size_vram": self.size,
-            "context_length": window,
-        }
+        more = {"expires_at": _EXPIRES, "size_vram": self.size, "context_length": window}
+        return {**self._entry(), "details": self.details, **more}
+
+    def _entry(self, **more: Any) -> dict[str, Any]:
+        name = shortest(self.name)
+        return {"name": name, "model": name, **more, "size": self.size, "digest": self.digest}
 
 
 class Catalog:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, cast
 
+from timestep.net.foreign import mapping
 from timestep.traces.records import Span, StoredExchange, Summary, Trace
 from timestep.traces.statistics import IS_REPLAY
 
@@ -349,22 +350,20 @@ _SPAN_FIELDS = [field.name for field in fields(Span) if field.name != "exchanges
 
 
 def _object(text: str | None) -> dict[str, Any] | None:
-    """Return the stored JSON object *text*; what a damaged file has in its place is shown as text.
-
-    NaN and the infinities become texts, for no other JSON reader takes them.
-    """
+    """Return the stored JSON object *text*; what a damaged file has in its place is shown as text."""
     if text is None:
         return None
-    try:
-        value: Any = json.loads(text, parse_constant=str)
-    except (ValueError, TypeError, RecursionError):
-        value = None
+    value = _parsed(text)
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {"unreadable": str(text)}
 
 
 def _messages(request: bytes | None) -> Any:
+    return mapping(_parsed(request or b"null")).get("messages")
+
+
+def _parsed(text: str | bytes) -> Any:
+    """Return the value of the JSON *text*, or None. NaN is a text, for no other reader takes it."""
     try:
-        value: Any = json.loads(request or b"null", parse_constant=str)
-    except (ValueError, RecursionError):
+        return json.loads(text, parse_constant=str)
+    except (ValueError, TypeError, RecursionError):
         return None
-    return cast("dict[str, Any]", value).get("messages") if isinstance(value, dict) else None
