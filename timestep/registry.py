@@ -410,7 +410,8 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         )
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if failures:
-            raise min(failures, key=_is_ordinary)
+            # A cancellation or an interrupt wins over other failures.
+            raise min(failures, key=lambda failure: isinstance(failure, Exception))
 
     def _from_sdk(self, name: str | None) -> Model:
         try:
@@ -450,11 +451,6 @@ _OPENAI_KEYWORDS = {name for name in _KEYWORDS if name.startswith("openai_")} - 
     "openai_provider",
     "openai_prefix_mode",
 }
-
-
-def _is_ordinary(failure: BaseException) -> bool:
-    """Return False for what wins over other failures: a cancellation, an interrupt."""
-    return isinstance(failure, Exception) and not isinstance(failure, asyncio.CancelledError)
 
 
 def _whole(model: Model) -> Model:

@@ -71,7 +71,7 @@ def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "", one_line: boo
     If the terminal is too narrow for the columns, the other cells go on lines below the first. With
     *one_line*, terminals of 80 columns and more cut the end of a row instead.
     """
-    from rich.cells import cell_len
+    from rich.cells import cell_len, set_cell_size
 
     cells = [[clean(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
@@ -86,7 +86,9 @@ def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "", one_line: boo
                 cell + " " * (size - cell_len(cell))
                 for cell, size in zip([first, *others], widths, strict=True)
             ).rstrip()
-            line = _cut(padded, int(room) - len(indent)) if room < math.inf else padded
+            most = room - len(indent)
+            is_cut = cell_len(padded) > most
+            line = f"{set_cell_size(padded, int(most) - 1).rstrip()}…" if is_cut else padded
             rest = line.removeprefix(first)
             click.echo(indent + (line if rest == line else click.style(first, bold=True) + rest))
             continue
@@ -95,12 +97,6 @@ def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "", one_line: boo
         text, most = _GAP.join(filter(None, others)), max(int(room) - len(below), _NARROW)
         for line in textwrap.wrap(text, most, break_long_words=False):
             click.echo(below + line)
-
-
-def _cut(line: str, room: int) -> str:
-    from rich.cells import cell_len, set_cell_size
-
-    return line if cell_len(line) <= room else f"{set_cell_size(line, room - 1).rstrip()}…"
 
 
 def print_wrapped(text: str, *, below: int = 0, fg: str | None = None) -> None:

@@ -54,19 +54,18 @@ def ask(
     if cluster is None:
         provider, agent = prepare()
         for name, number in models.items():
-            if name is not None or agent is None:
-                _check(provider, name, number)
+            if name is None and agent is not None:
+                continue
+            try:
+                provider.get_model(name)
+            except (ConfigurationError, UnknownModelError) as exc:
+                raise click.UsageError(
+                    f"Nothing was sent, because of\nline {number}: {exc}"
+                ) from exc
         return run(lines, provider, agent=agent, **keywords)
     from timestep.batch.cluster import run_on_ray
 
     return run_on_ray(lines, prepare, address=cluster or None, **keywords)
-
-
-def _check(provider: MultiModelProvider, name: str | None, number: int) -> None:
-    try:
-        provider.get_model(name)
-    except (ConfigurationError, UnknownModelError) as exc:
-        raise click.UsageError(f"Nothing was sent, because of\nline {number}: {exc}") from exc
 
 
 async def write(

@@ -66,15 +66,13 @@ class Summary:
 
     def cost(self) -> float | None:
         """The cost in US dollars, of the models whose prices are known; None if none is known."""
-        found = [self._price(name, *tokens) for name, tokens in self.tokens.items()]
-        known = [cost for cost in found if cost is not None]
+        known: list[float] = []
+        for name, tokens in self.tokens.items():
+            names = self.settings.models_of(name) if self.settings else []
+            if self.settings and len(names) == 1:  # any model of a chain may have answered
+                cost = price_of(names[0], self.settings, *tokens)
+                known += [] if cost is None else [cost]
         return sum(known) if known else None
-
-    def _price(self, name: str | None, read: int, cached: int, written: int) -> float | None:
-        names = [] if self.settings is None else self.settings.models_of(name)
-        if self.settings is None or len(names) != 1:  # any model of a chain may have answered
-            return None
-        return price_of(names[0], self.settings, read, cached, written)
 
     def progress(self) -> str:
         """Lines and tokens a second, the cost and the failures so far."""

@@ -138,7 +138,8 @@ def _clear(state: ChatState, argument: str) -> None:
 
 def _history(state: ChatState, argument: str) -> None:
     if state.conversation.items:
-        print_conversation(state.conversation.items)
+        for line in _lines(state.conversation.items):
+            click.echo(printable(line))
     else:
         print_aside("The conversation is empty.")
 
@@ -182,12 +183,6 @@ _COMMANDS: dict[str, tuple[str, Callable[[ChatState, str], str | None]]] = {
 
 
 _NAMES = {"user": "You", "assistant": "Answer"}
-
-
-def print_conversation(items: Sequence[TResponseInputItem]) -> None:
-    """Print the messages and calls of *items* on stdout, each message of the user after a ``>``."""
-    for line in _lines(items):
-        click.echo(printable(line))
 
 
 def print_exchange(items: Sequence[TResponseInputItem]) -> None:

@@ -65,11 +65,16 @@ class RecordedModels(ModelProvider):
         server: FakeOllama | FakeOpenAI = (FakeOpenAI if is_chat else FakeOllama)(strict=False)
         self._stack.enter_context(server)
         path = _CHAT_PATH if is_chat else _OLLAMA_PATH
-        self._recorded_urls |= {f"{server.url}{path}": url, server.url: _origin(url)}
+        self._recorded_urls |= {
+            f"{server.url}{path}": url,
+            server.url: urlsplit(url)._replace(path="", query="").geturl(),
+        }
         for call in calls:
+            error, _, _ = str(error_details(call.error).get("error")).partition(":")
+            broke = error.endswith("ConnectionError")
             for exchange in _answers(call):
                 is_last = exchange is call.exchanges[-1]
-                _serve(server, self._store, exchange, path, breaks=is_last and _broke(call))
+                _serve(server, self._store, exchange, path, breaks=is_last and broke)
         if all(exchange.status is None for exchange in exchanges):
             server.refuse()
         provider: ModelProvider = (
@@ -126,21 +131,10 @@ class RecordedServersStore(TraceStore):
         super().record(event)
 
 
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
 def _answers(call: Span) -> list[StoredExchange]:
     """Return the exchanges of *call* without those whose request was sent again."""
     pairs = zip_longest(call.exchanges, call.exchanges[1:])
     return [each for each, then in pairs if then is None or then.request != each.request]
-
-
-def _broke(call: Span) -> bool:
-    """Return whether the connection broke during *call*."""
-    name, _, _ = str(error_details(call.error).get("error")).partition(":")
-    return name.endswith("ConnectionError")
 
 
 def _serve(

@@ -168,7 +168,7 @@ def search(
     _print_results(
         hits,
         _HIT_COLUMNS,
-        _hit_row,
+        lambda hit: [short(hit.trace_id), ago(hit.ended_at), f"{hit.kind} {hit.name}", hit.excerpt],
         as_json=as_json,
         as_lines=as_lines,
         otherwise=f"No step contains these words in {store.path}.",
@@ -181,10 +181,6 @@ _HIT_COLUMNS = (
     _Column("step", least=12),
     _Column("text", least=_WRAPPED, wraps=True),
 )
-
-
-def _hit_row(hit: "Hit") -> list[str]:
-    return [short(hit.trace_id), ago(hit.ended_at), f"{hit.kind} {hit.name}", hit.excerpt]
 
 
 @click.command()
