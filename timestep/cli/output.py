@@ -102,20 +102,14 @@ def print_rows(rows: Sequence[Sequence[str]], *, indent: str = "", one_line: boo
 def print_wrapped(text: str, *, below: int = 0, fg: str | None = None) -> None:
     """Print *text* on stdout. A terminal shows it wrapped, later lines after *below* spaces."""
     if sys.stdout.isatty():
-        text = _wrapped(text, " " * below)
+        text = _wrapped(text, below=" " * below)
     click.echo(click.style(text, fg=fg))
 
 
 def print_aside(text: str, *, indent: str = "", dim: bool = False) -> None:
     """Print *text* on stderr. A terminal shows it wrapped, and dimmed if it can."""
     text = clean(text)
-    if sys.stderr.isatty():
-        room = max(shutil.get_terminal_size().columns, _NARROW)
-        text = textwrap.fill(
-            text, room, subsequent_indent=indent, initial_indent=indent, break_long_words=False
-        )
-    else:
-        text = indent + text
+    text = _wrapped(text, indent, indent) if sys.stderr.isatty() else indent + text
     click.echo(click.style(text, dim=True) if dim else text, err=True)
 
 
@@ -150,11 +144,12 @@ def print_error(text: str) -> None:
     click.echo("\n".join(lines), err=True, color=None if is_colourful() else False)
 
 
-def _wrapped(line: str, below: str = "") -> str:
+def _wrapped(line: str, indent: str = "", below: str = "") -> str:
     # Commands and addresses stay whole, so that they can be copied.
     return textwrap.fill(
         line,
         max(width(), _NARROW),
+        initial_indent=indent,
         subsequent_indent=below,
         break_long_words=False,
         break_on_hyphens=False,

@@ -202,8 +202,8 @@ dt {{ font-weight: 600; float: left; width: 7rem; }} dd {{ margin-left: 7rem; }}
 </body>
 </html>
 """
-_PAGE_MODELS = ("model", "tasks", "tries", "tok/s", "first token", "load", "tokens/task")
-_PAGE_TASKS = ("task", "passed", "tokens", "first token", "tok/s")
+_PAGE_MODELS = ("model", *_MODEL_HEAD)
+_PAGE_TASKS = ("task", *_TASK_HEAD)
 
 
 def page(results: Sequence[ModelResult], about: str) -> str:
