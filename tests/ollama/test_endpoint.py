@@ -207,11 +207,11 @@ def test_a_model_name_is_kept_verbatim(name):
         ("  ", "No Ollama model"),
         (5, "named 5"),
         (["m"], "named ['m']"),
-        ("ollama/", "ends at its prefix"),
-        ("Ollama/ ", "ends at its prefix"),
-        ("/", "ends at its prefix"),
-        ("-cloud", "only a suffix"),
-        (":Cloud", "only a suffix"),
+        ("ollama/", "No Ollama model is named"),
+        ("Ollama/ ", "No Ollama model is named"),
+        ("/", "No Ollama model is named"),
+        ("-cloud", "No Ollama model is named"),
+        (":Cloud", "No Ollama model is named"),
     ],
 )
 def test_what_names_no_model_is_refused(name, words):

@@ -32,10 +32,9 @@ from timestep.answer.events import Events
 from timestep.answer.ids import Ids
 from timestep.answer.outcome import is_empty, settle
 from timestep.answer.reply import Reply
-from timestep.answer.rules import Repair
+from timestep.answer.rules import Repair, WireRequest
 from timestep.answer.span import (
     GenerationSpan,
-    WireRequest,
     open_span,
     record_answer,
     record_error,
@@ -101,15 +100,8 @@ class _Run:
 
     def record(self) -> None:
         """Put the answer, its usage and its timing on the span."""
-        reply = self.answer()
-        record_answer(
-            self.span,
-            self.call.tracing,
-            usage=reply.usage,
-            output=reply.output,
-            first_token_seconds=self.first_token_seconds,
-            dropped_calls=reply.dropped_calls,
-        )
+        seconds = self.first_token_seconds
+        record_answer(self.span, self.call.tracing, self.answer(), first_token_seconds=seconds)
 
     def fail(self, error: TimestepError) -> Events:
         """Return the events that end a response of which a part was shown."""

@@ -191,22 +191,17 @@ class Items:
 
     def finish(
         self,
-        usage: Usage,
+        usage: Usage,  # what the response cost
         *,
+        # `length` or `content_filter` if one of them ended the answer, else empty. It makes the
+        # last item and the last message `incomplete`, but not the response: the Runner throws away
+        # a run that ends in an incomplete one.
         cut_by: str,
-        raw_usage: bool = False,
+        raw_usage: bool = False,  # keep the provider's own figures as extra fields of the usage
+        # What happened, with one of the Responses API's error codes.
         error: Mapping[str, str] | None = None,
     ) -> None:
-        """Close the last item and the response; as failed, if there is an *error*.
-
-        Args:
-            usage: What the response cost.
-            cut_by: ``length`` or ``content_filter`` if one of them ended the answer, else empty. It
-                makes the last item and the last message ``incomplete``, but not the response: the
-                Runner throws away a run that ends in an incomplete one.
-            raw_usage: Keep the provider's own figures as extra fields of the usage.
-            error: What happened, with one of the Responses API's error codes.
-        """
+        """Close the last item and the response; as failed, if there is an *error*."""
         # Waiting logprobs are the open item's, or of markers after the last call.
         self._logprobs += self._take_waiting()
         cut = {"finish_reason": cut_by} if cut_by else {}

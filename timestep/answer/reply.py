@@ -32,14 +32,6 @@ from timestep.net.origin import Origin
 class Reply:
     """One answer under way.
 
-    Args:
-        rules: The rules for reading the answer.
-        model: The name the caller asked for.
-        created_at: Unix time.
-        ids: Makes the ids that the server leaves out.
-        origin: The model and host for errors. It may change once the answering server is known.
-        is_streamed: False if no events are needed.
-
     Attributes:
         usage: The usage of all answers so far.
         done: True once the answer has ended.
@@ -54,13 +46,14 @@ class Reply:
 
     def __init__(
         self,
-        rules: Rules,
+        rules: Rules,  # the rules for reading the answer
         *,
-        model: str,
-        created_at: float,
-        ids: Ids,
+        model: str,  # the name the caller asked for
+        created_at: float,  # Unix time
+        ids: Ids,  # makes the ids that the server leaves out
+        # The model and host for errors. It may change once the answering server is known.
         origin: Origin,
-        is_streamed: bool = True,
+        is_streamed: bool = True,  # False if no events are needed
     ) -> None:
         self.origin = origin
         self.usage = Usage()
@@ -152,12 +145,7 @@ class Reply:
         self.items.write(text)
 
     def add_call(self, call: Call) -> None:
-        """Show *call*, which the server sent or the model wrote as text.
-
-        Raises:
-            ModelOutputError: It has no name, its name may mean two tools, or its arguments are not
-                JSON.
-        """
+        """Show *call*, which the server sent or the model wrote as text."""
         if not isinstance(call.name, str):
             raise _unusable(self.origin, "a tool without naming it")
         try:
@@ -221,11 +209,7 @@ class Reply:
 
 
 def text_of_arguments(arguments: object) -> str:
-    """Return *arguments* as JSON text. Text stays as it is, unless it is empty.
-
-    Raises:
-        ValueError: They hold something that JSON cannot express.
-    """
+    """Return *arguments* as JSON text. Text stays as it is, unless it is empty."""
     if isinstance(arguments, str):
         return "{}" if arguments.strip() in {"", "null"} else arguments
     try:

@@ -1,7 +1,9 @@
 """The rules for reading an answer. The request sets them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from agents import AgentOutputSchemaBase
 
@@ -36,6 +38,28 @@ class Rules:
     limits: str = "max_tokens"
     repairs: int = 1  # how many more times the model may be asked again
     is_repair: bool = False  # True if this is a repair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireRequest:
+    """What the requests of all wires have in common."""
+
+    body: dict[str, Any]
+    headers: Mapping[str, str] = field(repr=False)  # beside the endpoint's own
+    rules: Rules  # how the answer is read
+    ignored: tuple[str, ...] = ()  # what was left out and deserves a warning, a phrase each
+
+    @property
+    def messages(self) -> list[Any]:
+        """The messages as they are sent."""
+        messages: list[Any] = self.body["messages"]
+        return messages
+
+    @property
+    def traced(self) -> dict[str, Any]:
+        """Facts for the span of the call."""
+        ignored = {"ignored": list(self.ignored)} if self.ignored else {}
+        return {"repaired": self.rules.is_repair, **ignored}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from agents import (
     GenerationSpanData,
@@ -16,33 +16,14 @@ from agents import (
 )
 from agents.tracing import SpanError
 
-from timestep.answer.chunks import Usage
-from timestep.answer.rules import Rules
+from timestep.answer.reply import Reply
+from timestep.answer.rules import WireRequest
 from timestep.net import wire_bytes
 from timestep.net.wire_bytes import WireBytes
 
 REDACTED = "Error details are redacted."
 
 GenerationSpan = Span[GenerationSpanData]
-
-
-class WireRequest(Protocol):
-    """What the requests of all wires have in common."""
-
-    @property
-    def messages(self) -> list[Any]:
-        """The messages that are sent."""
-        ...
-
-    @property
-    def traced(self) -> dict[str, Any]:
-        """Facts for the span's model configuration."""
-        ...
-
-    @property
-    def rules(self) -> Rules:
-        """The rules for reading the answer."""
-        ...
 
 
 _EXTRAS = ("extra_args", "extra_body", "extra_headers", "extra_query")
@@ -131,16 +112,14 @@ def keep_bytes(
 def record_answer(
     span: GenerationSpan,
     tracing: ModelTracing,
+    reply: Reply,
     *,
-    usage: Usage,
-    output: list[Any],
     first_token_seconds: float | None,
-    dropped_calls: int,
 ) -> None:
-    """Put usage, timing and, if content may be kept, the output on *span*."""
+    """Put usage, timing and, if content may be kept, the output of *reply* on *span*."""
     if span.started_at is None:
         return  # this span is not recorded
-    data = span.span_data
+    data, usage = span.span_data, reply.usage
     data.usage = {
         "requests": max(usage.requests, 1),
         "input_tokens": usage.input_tokens,
@@ -156,8 +135,8 @@ def record_answer(
     if usage.cost is not None:
         config["cost"] = usage.cost
     config["first_token_seconds"] = first_token_seconds
-    if dropped_calls:
-        config["dropped_calls"] = dropped_calls
+    if reply.dropped_calls:
+        config["dropped_calls"] = reply.dropped_calls
     data.model_config = config
     if tracing.include_data():
-        data.output = [item.model_dump(exclude_unset=True) for item in output]
+        data.output = [item.model_dump(exclude_unset=True) for item in reply.output]

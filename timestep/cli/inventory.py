@@ -21,7 +21,7 @@ from timestep.net.names import strip_cloud_suffix, untagged
 from timestep.net.proxies import ProxyError
 from timestep.net.tls import CertificateError
 from timestep.net.urls import authority
-from timestep.ollama.about import connect, list_entries, show
+from timestep.ollama.about import connect, list_entries, post
 from timestep.ollama.endpoint import Endpoint, unreached
 from timestep.openai.listing import list_models
 
@@ -185,7 +185,7 @@ async def _offer(
     name, size = _name_of(entry), _number(entry.get("size"))
     try:
         async with gate:
-            shown = await show(client, name)
+            shown = await post(client, "/api/show", {"model": name})
     except (httpx.HTTPError, ValueError):
         return Offer(name, size=size)
     able = shown.get("capabilities")

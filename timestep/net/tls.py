@@ -43,11 +43,7 @@ def certificates(reach: Reach = USUAL) -> SSLContext:
 
 
 def reach_for_httpx(base_url: str, reach: Reach) -> tuple[Proxy | None, SSLContext]:
-    """Return the proxy and the certificates for a client of httpx or httpx2.
-
-    Raises:
-        ValueError: One of them cannot be used; these clients cannot speak SOCKS 4.
-    """
+    """Return the proxy and the certificates for a client of httpx or httpx2."""
     proxy = proxy_for(base_url, socks_package="socksio", chosen=reach.proxy)
     if proxy is not None and proxy.scheme == "socks4":
         raise ProxyError(

@@ -45,14 +45,9 @@ async def list_entries(client: httpx.AsyncClient, path: str) -> list[Mapping[str
     return cast("list[Mapping[str, Any]]", entries)
 
 
-async def show(client: httpx.AsyncClient, model: str) -> Mapping[str, Any]:
-    """Return what the server says about *model*."""
-    return await _read(await client.post("/api/show", json={"model": model}))
-
-
-async def render(client: httpx.AsyncClient, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the answer to *body*, a request that asks for the prompt alone."""
-    return await _read(await client.post("/api/chat", json=body))
+async def post(client: httpx.AsyncClient, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the object that ``POST path`` answers to *body*."""
+    return await _read(await client.post(path, json=body))
 
 
 async def _read(answer: httpx.Response) -> Mapping[str, Any]:

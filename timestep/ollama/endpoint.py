@@ -130,20 +130,13 @@ def check_model_name(name: object) -> str:
     """Return *name*, if it can name a model."""
     from timestep.errors import UnknownModelError  # noqa: PLC0415 - it loads the SDK
 
-    if not isinstance(name, str) or not name.strip():
+    bare = name.strip() if isinstance(name, str) else ""
+    if bare.lower() in {"", "ollama/", "/"} or not strip_cloud_suffix(bare):
         raise UnknownModelError(
-            f"No Ollama model is named {name!r}; name one, as in 'ollama/llama3.2'."
-        )
-    if name.strip().lower() in {"ollama/", "/"}:
-        raise UnknownModelError(
-            f"The model name {name!r} ends at its prefix; add the model, as in 'ollama/llama3.2'."
-        )
-    if not strip_cloud_suffix(name.strip()):
-        raise UnknownModelError(
-            f"The model name {name!r} is only a suffix; write the model before it, as in "
+            f"No Ollama model is named {name!r}; name one, as in 'ollama/llama3.2' or "
             "'gpt-oss:120b-cloud'."
         )
-    return name
+    return str(name)
 
 
 def _endpoint(

@@ -13,7 +13,7 @@ from timestep.answer.calling import ModelCall, WireModel
 from timestep.answer.events import Events
 from timestep.answer.ids import ANY_CALL_ID, Ids
 from timestep.answer.reply import Reply
-from timestep.answer.rules import Reading, Repair, Rules
+from timestep.answer.rules import Reading, Repair, Rules, WireRequest
 from timestep.answer.span import GenerationSpan, keep_bytes, record_host
 from timestep.answer.told import told_output, told_repair, with_instructions
 from timestep.errors import TimestepError
@@ -37,32 +37,14 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 _USAGE_REFUSED = re.compile(r"stream_options|include_usage", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """One request and the rules for its answer."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest(WireRequest):
+    """One request of ``POST /chat/completions`` and the rules for its answer."""
 
-    body: Json  # of `POST /chat/completions`
-    headers: Mapping[str, str] = field(repr=False)  # beside the endpoint's own
     query: Mapping[str, object]  # beside the endpoint's own
-    rules: Rules  # how the answer is read
     # Of the answer, or of a call, for a repair.
     schema: Json = field(default_factory=dict[str, Any])
     retries: int = 0  # how many times it may be sent again after a failure that passes
-    ignored: tuple[str, ...] = ()  # what was left out, a phrase each
-
-    @property
-    def messages(self) -> list[Any]:
-        """The messages as they are sent."""
-        messages: list[Any] = self.body["messages"]
-        return messages
-
-    @property
-    def traced(self) -> Json:
-        """Facts for the span of the call."""
-        facts: Json = {"repaired": self.rules.is_repair}
-        if self.ignored:
-            facts["ignored"] = list(self.ignored)
-        return facts
 
 
 class ChatCompletionsModel(WireModel[ChatRequest]):
@@ -114,10 +96,10 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         if self._has_short_ids:
             body["messages"] = short_ids(body["messages"])
         return ChatRequest(
-            body,
-            made.headers,
-            made.query,
-            self._rules(call, made),
+            body=body,
+            headers=made.headers,
+            query=made.query,
+            rules=self._rules(call, made),
             schema=_schema(call, body),
             retries=options.max_retries if call.settings.retry is None and may_retry() else 0,
             ignored=made.ignored,

@@ -7,7 +7,7 @@ from timestep.cli.event_loop import run_without_waiting
 from timestep.config.schema import OllamaSettings
 from timestep.factory.endpoints import ollama_endpoints
 from timestep.net.options import unknown_options
-from timestep.ollama.about import connect, render
+from timestep.ollama.about import connect, post
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.render import RenderedPrompt, may_be_refused, read_rendered, render_body
 from timestep.routing import split_prefix
@@ -67,7 +67,7 @@ def _body(
 
 async def _render(endpoint: Endpoint, name: str, body: dict[str, Any]) -> RenderedPrompt | None:
     async with connect(endpoint) as client:
-        answer = await render(client, render_body(body, truncate=True))
+        answer = await post(client, "/api/chat", render_body(body, truncate=True))
     if "_debug_info" not in answer:
         return None
     rendered = read_rendered(answer, body, endpoint.origin(name))

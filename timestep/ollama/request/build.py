@@ -5,12 +5,12 @@ says by which rules its answer is read.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from agents import AgentOutputSchemaBase, ModelSettings
 
-from timestep.answer.rules import Reading, Rules
+from timestep.answer.rules import Reading, Rules, WireRequest
 from timestep.answer.told import (
     as_json,
     told_call,
@@ -35,16 +35,12 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What is known about the endpoint and the model.
+    """What is known about the endpoint and the model."""
 
-    Attributes:
-        capabilities: As ``/api/show`` lists them; None when the server could not be asked.
-        enforces_format: False for Ollama Cloud and MLX models, which ignore ``format``.
-        context_length: The longest window of the model in tokens, where it is known.
-    """
-
+    # As `/api/show` lists them; None when the server could not be asked.
     capabilities: frozenset[str] | None = None
-    enforces_format: bool = True
+    enforces_format: bool = True  # False for Ollama Cloud and MLX models, which ignore `format`
+    # The longest window of the model in tokens, where it is known.
     context_length: int | None = None
 
     def lacks(self, capability: str) -> bool:
@@ -52,34 +48,15 @@ class Abilities:
         return self.capabilities is not None and capability not in self.capabilities
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """One request and the rules for its answer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest(WireRequest):
+    """One request of ``POST /api/chat`` and the rules for its answer."""
 
-    Attributes:
-        body: Of ``POST /api/chat``.
-        headers: Beside the endpoint's own.
-        rules: How the answer is read.
-        tools: The functions the answer may call.
-        ignored: What was left out and deserves a warning, a phrase each.
-        notes: What was left out by convention or changed, for the span.
-        left_out: The constraints that were left out of ``format`` because the server refused it, such
-            as ``"code: pattern"``.
-    """
-
-    body: Json
-    headers: dict[str, str] = field(repr=False)
-    rules: Rules
-    tools: tuple[FunctionTool, ...] = ()
-    ignored: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    tools: tuple[FunctionTool, ...] = ()  # the functions the answer may call
+    notes: tuple[str, ...] = ()  # what was left out by convention or changed, for the span
+    # The constraints that were left out of `format` because the server refused it, such as
+    # `"code: pattern"`.
     left_out: tuple[str, ...] = ()
-
-    @property
-    def messages(self) -> list[Any]:
-        """Return the messages as they are sent."""
-        messages: list[Any] = self.body["messages"]
-        return messages
 
     @property
     def traced(self) -> Json:
@@ -111,28 +88,19 @@ class _Draft:
 
 def build_request(
     *,
-    model: str,
-    conversation: Conversation,
-    fields: RequestFields,
-    settings: ModelSettings,
-    tools: list[FunctionTool],
+    model: str,  # the name the server knows
+    conversation: Conversation,  # from `build_conversation`
+    fields: RequestFields,  # from `settings_to_fields`
+    settings: ModelSettings,  # for `tool_choice` and `parallel_tool_calls`
+    tools: list[FunctionTool],  # everything the agent offers, handoffs too
+    # The schema of a structured final answer, None or plain text for free text.
     output: AgentOutputSchemaBase | None,
-    abilities: Abilities,
-    emulate_tools: bool,
+    abilities: Abilities,  # of the model and its endpoint
+    emulate_tools: bool,  # describe the tools in words when the model has no tool support
+    # Makes the rules for reading the answer, of which the request decides some.
     rules: Callable[..., Rules] = Rules,
 ) -> ChatRequest:
     """Return the request for one model call.
-
-    Args:
-        model: The name the server knows.
-        conversation: From `build_conversation`.
-        fields: From `settings_to_fields`.
-        settings: For ``tool_choice`` and ``parallel_tool_calls``.
-        tools: Everything the agent offers, handoffs too.
-        output: The schema of a structured final answer, None or plain text for free text.
-        abilities: Of the model and its endpoint.
-        emulate_tools: Describe the tools in words when the model has no tool support.
-        rules: Makes the rules for reading the answer, of which the request decides some.
 
     Raises:
         UnsupportedInputError: ``tool_choice`` names no tool of the agent.
