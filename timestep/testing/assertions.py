@@ -7,8 +7,9 @@ assert_tool_called(store.get("last"), "get_weather", city="Oslo")
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
+from timestep.net.foreign import mapping
 from timestep.traces.conversation import final_answer
 from timestep.traces.records import Span, Trace
 from timestep.traces.summary import headline
@@ -94,11 +95,7 @@ def assert_tokens_below(trace: Trace, most: int, /) -> None:
 
 
 def _has(given: Any, wanted: Mapping[str, Any]) -> bool:
-    if not wanted:
-        return True
-    if not isinstance(given, Mapping):
-        return False
-    arguments = cast("Mapping[str, Any]", given)
+    arguments = mapping(given)
     return all(
         name in arguments and _is_equal(arguments[name], value) for name, value in wanted.items()
     )

@@ -47,9 +47,9 @@ def compare(left: Trace, right: Trace) -> list[StepPair]:
         None, [_key(span) for span in lefts], [_key(span) for span in rights], autojunk=False
     )
     pairs: list[StepPair] = []
-    for _, start, end, other_start, other_end in matcher.get_opcodes():
+    for tag, start, end, other_start, other_end in matcher.get_opcodes():
         ours, theirs = lefts[start:end], rights[other_start:other_end]
-        if [_key(span) for span in ours] == [_key(span) for span in theirs]:
+        if tag == "equal":
             pairs += [_pair(a, b) for a, b in zip(ours, theirs, strict=True)]
         else:
             pairs += [StepPair(span, None) for span in ours]
