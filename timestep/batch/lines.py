@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from agents import AgentOutputSchemaBase
-from pydantic_core import from_json
 
 from timestep.batch.bodies import read_chat, read_responses
 from timestep.batch.question import BadLineError, Json, Question, text_or_none
@@ -135,20 +134,12 @@ def _unique(lines: Iterable[Line | BadLine]) -> Iterator[Line | BadLine]:
 
 def _read_text(number: int, text: bytes, defaults: Defaults) -> Line | BadLine:
     try:
-        value = _parsed(text)
+        value: object = json.loads(text)
     except (ValueError, RecursionError):
         return BadLine(number, "not JSON; write one JSON object on each line")
     if not isinstance(value, dict):
         return BadLine(number, "not a JSON object")
     return _read(number, cast("Json", value), defaults)
-
-
-def _parsed(text: bytes) -> object:
-    try:
-        value: object = from_json(text)
-    except ValueError:
-        value = json.loads(text)  # slower, but it takes a byte order mark and half a surrogate pair
-    return value
 
 
 def _read(number: int, value: Mapping[str, Any], defaults: Defaults) -> Line | BadLine:
