@@ -31,6 +31,7 @@ from temporalio.worker import (
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from timestep.engines.attempts import Failure, failure_of, once
+from timestep.net.foreign import mapping
 from timestep.net.retries import without_retries
 
 
@@ -105,10 +106,7 @@ def _application_error(failure: Failure) -> ApplicationError:
 
 def _model_call(activity: ExecuteActivityInput) -> Mapping[str, Any] | None:
     """Return the model call that *activity* of Temporal's plugin makes; None for another activity."""
-    request = activity.args[0] if activity.args else None
-    if not isinstance(request, Mapping):
-        return None
-    call = cast("Mapping[str, Any]", request)
+    call = mapping(activity.args[0] if activity.args else None)
     return call if isinstance(call.get("model_settings"), ModelSettings) else None
 
 

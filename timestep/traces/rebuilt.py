@@ -5,7 +5,7 @@ Tools are not executed: they answer, or raise, what was recorded. Guardrails are
 
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -94,28 +94,33 @@ def _result(message: Message | None, span: Span | None) -> RecordedResult | None
 
 def input_items(messages: list[Message]) -> list[TResponseInputItem]:
     """Return *messages* as SDK items. Thinking is left out: only its own model may read it."""
-    items: list[dict[str, Any]] = []
-    for message in messages:
-        if message.images:
-            raise UnsupportedInputError("The run has images, which cannot be replayed.")
-        match message.role:
-            case "user":
-                items.append({"role": "user", "content": message.text})
-            case "assistant":
-                items += _answer_items(message)
-            case "tool":
-                items.append(
-                    {
-                        "type": "function_call_output",
-                        "call_id": message.call_id,
-                        "output": message.text,
-                    }
-                )
-            case other:
-                raise UnsupportedInputError(
-                    f"The run has a {other!r} in its history, which cannot be replayed."
-                )
+    items = [item for message in messages for item in _items(message)]
     return cast("list[TResponseInputItem]", items)
+
+
+def _items(message: Message) -> Iterator[dict[str, Any]]:
+    if message.images:
+        raise UnsupportedInputError("The run has images, which cannot be replayed.")
+    match message.role:
+        case "user":
+            yield {"role": "user", "content": message.text}
+        case "assistant":
+            if message.text:
+                yield {"role": "assistant", "content": message.text}
+            for call in message.calls:
+                yield {
+                    "type": "function_call",
+                    "call_id": call.call_id,
+                    "name": call.name,
+                    "arguments": canonical_arguments(call.arguments),
+                }
+        case "tool":
+            output = {"call_id": message.call_id, "output": message.text}
+            yield {"type": "function_call_output", **output}
+        case other:
+            raise UnsupportedInputError(
+                f"The run has a {other!r} in its history, which cannot be replayed."
+            )
 
 
 @dataclass
@@ -254,19 +259,3 @@ class _RecordedSchema(AgentOutputSchemaBase):
 
     def validate_json(self, json_str: str) -> Any:
         return json.loads(json_str)
-
-
-def _answer_items(message: Message) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = []
-    if message.text:
-        items.append({"role": "assistant", "content": message.text})
-    items += [
-        {
-            "type": "function_call",
-            "call_id": call.call_id,
-            "name": call.name,
-            "arguments": canonical_arguments(call.arguments),
-        }
-        for call in message.calls
-    ]
-    return items
