@@ -50,33 +50,23 @@ class Ticks:
 
 @dataclass(frozen=True)
 class Said:
-    """What a model says, on whatever wire.
+    """What a model says, on whatever wire."""
 
-    Attributes:
-        text: What the model says.
-        thinking: What it thinks before that.
-        tool_calls: The calls it makes: ``(name, arguments)`` each, or the JSON object that stands
-            in ``tool_calls`` on the wire.
-        pieces: The text's chunks; by default a chunk a word. May be endless.
-        call_ids: Whether calls given as tuples get ids; some servers send none.
-        logprobs: One entry a chunk of text, or one list of entries a chunk.
-        chunks: The exact chunks instead of all of the above: any JSON objects. What every chunk
-            of the wire has, such as the model's name, is filled in where it is missing.
-        delay: Seconds of silence before the first byte.
-        interval: Seconds of silence before every further chunk.
-        faults: What goes wrong meanwhile.
-    """
-
-    text: str = ""
-    thinking: str = ""
+    text: str = ""  #: what the model says
+    thinking: str = ""  #: what it thinks before that
+    #: The calls it makes: `(name, arguments)` each, or the JSON object that stands in
+    #: `tool_calls` on the wire.
     tool_calls: Sequence[ToolCall] = ()
+    #: The text's chunks; by default a chunk a word. May be endless.
     pieces: Iterable[str] | None = None
-    call_ids: bool = True
-    logprobs: Sequence[Any] = ()
+    call_ids: bool = True  #: whether calls given as tuples get ids; some servers send none
+    logprobs: Sequence[Any] = ()  #: one entry a chunk of text, or one list of entries a chunk
+    #: The exact chunks instead of all of the above: any JSON objects. What every chunk of the
+    #: wire has, such as the model's name, is filled in where it is missing.
     chunks: Iterable[Mapping[str, Any]] | None = None
-    delay: float = 0.0
-    interval: float = 0.0
-    faults: Sequence[Fault] = ()
+    delay: float = 0.0  #: seconds of silence before the first byte
+    interval: float = 0.0  #: seconds of silence before every further chunk
+    faults: Sequence[Fault] = ()  #: what goes wrong meanwhile
 
     def respond(self, request: Request, ticks: Ticks) -> Response:
         """Return the response to *request*."""

@@ -96,15 +96,10 @@ class Fault(Protocol):
 
 @dataclass(frozen=True)
 class _Break:
-    """The end of the connection in the middle of the answer.
+    """The end of the connection in the middle of the answer."""
 
-    Attributes:
-        after: Chunks sent before it; 0 is before the status line.
-        after_bytes: Bytes of the body sent before it, instead of *after*.
-    """
-
-    after: int = 0
-    after_bytes: int | None = None
+    after: int = 0  #: chunks sent before it; 0 is before the status line
+    after_bytes: int | None = None  #: bytes of the body sent before it, instead of *after*
     cut: ClassVar[Cut]
 
     def apply(self, pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -15,15 +15,10 @@ _Seen = TypeVar("_Seen")
 
 @dataclass(frozen=True)
 class Disconnect:
-    """A client that hung up before its answer was complete.
+    """A client that hung up before its answer was complete."""
 
-    Attributes:
-        request: What it had asked for.
-        chunks_sent: The chunks the server had written by then.
-    """
-
-    request: Request
-    chunks_sent: int
+    request: Request  #: what it had asked for
+    chunks_sent: int  #: the chunks the server had written by then
 
 
 class Observed:
