@@ -52,23 +52,17 @@ class Kind:
         return required == {"kind"}
 
 
+_FACTORY = "timestep.factory.providers"
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            Kind(
-                "openai", OpenAIProviderSettings, "timestep.factory.providers:build_openai", "groq"
-            ),
-            Kind(
-                "ollama",
-                OllamaProviderSettings,
-                "timestep.factory.providers:build_ollama",
-                "workstation",
-            ),
+            Kind("openai", OpenAIProviderSettings, f"{_FACTORY}:build_openai", "groq"),
+            Kind("ollama", OllamaProviderSettings, f"{_FACTORY}:build_ollama", "workstation"),
             Kind(
                 "litellm",
                 LiteLLMProviderSettings,
-                "timestep.factory.providers:build_gateway",
+                f"{_FACTORY}:build_gateway",
                 "claude",
                 package="litellm",
                 lists_models=False,
@@ -76,7 +70,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             Kind(
                 "any-llm",
                 AnyLLMProviderSettings,
-                "timestep.factory.providers:build_gateway",
+                f"{_FACTORY}:build_gateway",
                 "mistral",
                 package="any_llm",
                 lists_models=False,

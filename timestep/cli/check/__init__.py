@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from timestep.cli.check.results import ModelResult
     from timestep.cli.check.task import Task
     from timestep.config.settings import Settings
-    from timestep.registry import MultiModelProvider
 
 _REPEAT = 3
 
@@ -89,18 +88,10 @@ def check(
         raise click.UsageError(f"--output {output}: there is no folder {output.parent}.")
     from timestep.cli.check.results import ModelResult, missed
 
-    settings, provider = context.settings, context.build_provider()
-    results = [ModelResult(name) for name in dict.fromkeys(models or _configured(settings))]
+    results = [ModelResult(name) for name in dict.fromkeys(models or _configured(context.settings))]
+    repeat = repeat or (1 if quick else _REPEAT)
     try:
-        _run(
-            settings,
-            provider,
-            results,
-            tasks,
-            repeat or (1 if quick else _REPEAT),
-            timeout,
-            is_kept=not names and not paths,
-        )
+        _run(context, results, tasks, repeat, timeout, is_kept=not names and not paths)
     finally:
         _report([each for each in results if each.tasks or each.problem], output, as_json=as_json)
     lacking = missed(results, required)
@@ -111,8 +102,7 @@ def check(
 
 
 def _run(
-    settings: "Settings",
-    provider: "MultiModelProvider",
+    context: Context,
     results: "list[ModelResult]",
     tasks: "list[Task]",
     repeat: int,
@@ -129,6 +119,7 @@ def _run(
     from timestep.cli.check.trying import Plan, SpanErrors
     from timestep.cli.event_loop import impatient_runner
 
+    settings, provider = context.settings, context.build_provider()
     count = len(results) * len(tasks) * repeat
     with recorded(settings), impatient_runner() as loop, progress_bar(count) as progress:
         plan = Plan(tasks, settings, provider, SpanErrors(), repeat, patience, progress)
