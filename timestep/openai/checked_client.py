@@ -114,8 +114,7 @@ class CheckedClient(httpx2.AsyncClient):
     async def _send(
         self, request: httpx2.Request, *, stream: bool, **options: Any
     ) -> httpx2.Response:
-        headers = (*secrets_in(self._secret_headers), *secrets_in(request.headers))
-        mask = masker((*headers, *secrets_in_url(str(request.url))))
+        mask = self._mask(request)
         request.headers["accept-encoding"] = "identity"  # what unpacks may unpack without end
         try:
             with masked_logs(mask):
@@ -139,6 +138,11 @@ class CheckedClient(httpx2.AsyncClient):
             _forget_secrets(request, mask)
         drop_frames(found)
         raise httpx2.TransportError(str(found), request=request) from found
+
+    def _mask(self, request: httpx2.Request) -> Callable[[str], str]:
+        """Return what takes the secrets of *request* out of a text; no frame that fails keeps them."""
+        headers = (*secrets_in(self._secret_headers), *secrets_in(request.headers))
+        return masker((*headers, *secrets_in_url(str(request.url))))
 
     async def _checked(
         self, response: httpx2.Response, mask: Callable[[str], str], *, is_stream: bool
