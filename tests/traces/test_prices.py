@@ -3,10 +3,12 @@
 import json
 
 import pytest
-from agents import Agent, GenerationSpanData, RunConfig, Runner
+from agents import Agent, RunConfig, Runner, generation_span, trace
 
 from timestep import MultiModelProvider
-from timestep.traces import TraceStore, from_sdk, install, uninstall
+from timestep.traces import TraceStore, install, uninstall
+from timestep.traces.columns import with_columns
+from timestep.traces.from_sdk import span_ended
 from timestep.traces.prices import price
 from timestep.traces.summary import dollars
 
@@ -51,12 +53,16 @@ def test_a_cost_is_written_as_people_read_it():
 
 @pytest.mark.parametrize("details", [[1], "x", 5, None, {"cached_tokens": "many"}])
 def test_odd_usage_loses_no_span(details):
-    data = GenerationSpanData(
-        model="gpt-4o",
-        model_config={"base_url": "https://api.openai.com", "cost": "free"},
-        usage={"input_tokens": 1000, "output_tokens": 0, "input_tokens_details": details},
-    )
-    assert from_sdk._numbers(data)["cost"] == pytest.approx(0.0025)
+    with (
+        trace("t"),
+        generation_span(
+            model="gpt-4o",
+            model_config={"base_url": "https://api.openai.com", "cost": "free"},
+            usage={"input_tokens": 1000, "output_tokens": 0, "input_tokens_details": details},
+        ) as span,
+    ):
+        pass
+    assert with_columns(span_ended(span)).cost == pytest.approx(0.0025)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ of OpenAI's Responses API.
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 from timestep.net.foreign import entries, mapping
 from timestep.traces.records import Span, Trace
@@ -26,8 +26,7 @@ class Call:
         return call_text(self.name, self.arguments)
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """One message."""
 
     role: str  # `system`, `user`, `assistant`, `tool`, or the type of any other item
@@ -55,8 +54,14 @@ def answered(span: Span) -> list[Message]:
 
 def question(given: Any) -> str:
     """Return what the user said last in the recorded *given*, after the model's last words."""
-    said = [message for message in read_messages(unanswered(given)) if message.role == "user"]
-    return said[-1].text if said else ""
+    new = unanswered(given)
+    read = (
+        map(_read, reversed(cast("list[Any]", new)))
+        if isinstance(new, list)
+        else [read_messages(new)]
+    )
+    users = (message for found in read for message in reversed(found) if message.role == "user")
+    return next((message.text for message in users), "")
 
 
 def unanswered(given: Any) -> Any:
@@ -66,7 +71,7 @@ def unanswered(given: Any) -> Any:
     messages = cast("list[Any]", given)
     for index in range(len(messages) - 1, -1, -1):
         item = mapping(messages[index])
-        if item.get("role") == "assistant" or item.get("type") in {"function_call", "reasoning"}:
+        if item.get("role") == "assistant" or item.get("type") in ("function_call", "reasoning"):
             return messages[index + 1 :]
     return messages
 
@@ -99,7 +104,7 @@ def read_messages(value: Any, role: str = "user") -> list[Message]:
     return messages
 
 
-def _read(item: Any, role: str) -> list[Message]:
+def _read(item: Any, role: str = "user") -> list[Message]:
     if not isinstance(item, Mapping):
         return [Message(role, item if isinstance(item, str) else as_json(item))]
     fields = cast("Mapping[str, Any]", item)
@@ -177,8 +182,7 @@ def _continues(message: Message, following: Message) -> bool:
 
 
 def _joined(message: Message, following: Message) -> Message:
-    return replace(
-        message,
+    return message._replace(
         text=message.text + following.text,
         thinking=message.thinking + following.thinking,
         calls=message.calls + following.calls,

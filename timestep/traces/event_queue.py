@@ -7,11 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from timestep.traces.records import Event, SpanCut, SpanEnded, SpanStarted
+from timestep.traces.records import EVENT_BYTES, Event, SpanCut, SpanEnded, SpanStarted
 
 logger = logging.getLogger("timestep")
-
-_EVENT_BYTES = 500
 
 
 @dataclass(frozen=True)
@@ -192,8 +190,8 @@ def _type_of(event: SpanEnded) -> str:
 
 def _size(event: Event) -> int:
     if isinstance(event, SpanStarted):
-        return _EVENT_BYTES + len(event.question or "")
+        return EVENT_BYTES + len(event.question or "")
     if not isinstance(event, SpanEnded):
-        return _EVENT_BYTES
+        return EVENT_BYTES
     bodies = sum(len(exchange.request) + len(exchange.response) for exchange in event.exchanges)
-    return _EVENT_BYTES + len(event.data) + len(event.text) + bodies
+    return EVENT_BYTES + len(event.data) + len(event.text) + bodies

@@ -116,7 +116,7 @@ def _view_message(message: Message, tools: dict[str, str], answers: dict[str, st
         }
         for call in message.calls
     ]
-    return {**asdict(message), "calls": calls}
+    return {**message._asdict(), "calls": calls}
 
 
 def view_diff(left: Trace, right: Trace) -> Json:

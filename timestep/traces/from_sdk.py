@@ -7,7 +7,6 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
-from weakref import WeakSet
 
 from agents.tracing import (
     GenerationSpanData,
@@ -21,22 +20,21 @@ from agents.tracing import (
 from pydantic_core import PydanticSerializationError, to_json
 
 from timestep.net import wire_bytes
-from timestep.net.foreign import entries, mapping
-from timestep.traces.conversation import question, read_messages
-from timestep.traces.prices import price
+from timestep.net.foreign import mapping
+from timestep.traces.columns import with_columns
+from timestep.traces.conversation import question
 from timestep.traces.records import (
+    EVENT_BYTES,
     Exchange,
+    SpanCopied,
     SpanCut,
-    SpanEnded,
     SpanStarted,
     TraceEnded,
     TraceStarted,
 )
-from timestep.traces.search_text import search_text
+from timestep.traces.text import encodable
 from timestep.traces.tool_failures import error_of
 
-_NANOSECONDS = 1e9
-_TOO_LARGE = 2**63
 _STOPPED = ({"error": "cancelled"}, {"error": "abandoned"})
 """What the data of an error says when nothing failed: the caller did not wait for the end."""
 
@@ -44,9 +42,6 @@ _STOPPED = ({"error": "cancelled"}, {"error": "abandoned"})
 def span_started(span: Span[Any]) -> SpanStarted:
     """Return the start of *span*."""
     data: SpanData = span.span_data
-    asked = _question(data)
-    if asked:
-        _asked.add(data)
     return SpanStarted(
         span_id=encodable(span.span_id),
         trace_id=encodable(span.trace_id),
@@ -54,66 +49,55 @@ def span_started(span: Span[Any]) -> SpanStarted:
         kind=data.type,
         name=_name(data),
         started_at=_seconds(span.started_at),
-        question=asked,
+        question=_question(data),
     )
 
 
-_asked: WeakSet[SpanData] = WeakSet()
-"""The model calls whose question was recorded at their start."""
+def span_ended(span: Span[Any], *, most_bytes: int = sys.maxsize) -> SpanCopied | SpanCut:
+    """Return a copy of *span*, which has ended, with everything it holds.
 
-
-def span_ended(span: Span[Any], *, most_bytes: int = sys.maxsize) -> SpanEnded:
-    """Return the end of *span*, with everything it holds.
-
-    Args:
-        span: A span that has ended.
-        most_bytes: Content that is larger is left out before it is copied; a `SpanCut` says so.
+    Content that takes more than *most_bytes* is left out before it is copied; a `SpanCut` says so.
     """
-    data: SpanData = span.span_data
     kept = [each for each in wire_bytes.take(span.span_id) if each.request]
-    content = _content(data, with_input=not kept)
-    size = sum(len(each.request) + sum(map(len, each.response)) for each in kept)
+    content = _content(span.span_data, with_input=not kept)
+    size = EVENT_BYTES + sum(len(each.request) + sum(map(len, each.response)) for each in kept)
     # An answer that was read from kept bytes is about as large as they are.
     if size > most_bytes or (not kept and is_larger(content, most_bytes)):
-        return _cut(span, data)
-    written = _json_bytes(content)
-    if len(written) > most_bytes:
-        del content, written
-        return _cut(span, data)
+        return _cut(span, content)
+    written = _json(content)
+    if size + len(written) > most_bytes:
+        del written
+        return _cut(span, content)
     exchanges = tuple(
         Exchange(each.url, each.status, each.request, b"".join(each.response)) for each in kept
     )
-    error, name, ended_at = error_of(span), _name(data), _seconds(span.ended_at)
-    return SpanEnded(
-        span_id=encodable(span.span_id),
-        trace_id=encodable(span.trace_id),
-        kind=data.type,
-        name=name,
-        ended_at=ended_at,
-        error=None if error is None else _json(error),
-        data=written.decode(),
-        text=encodable(search_text(data, name, content, error)),
-        total_seconds=ended_at - _seconds(span.started_at),
-        exchanges=exchanges,
-        outcome=_outcome(span),
-        **_words(data),
-        **_numbers(data),
-    )
+    error = error_of(span)
+    copied = _copied(span, written)
+    return copied._replace(error=None if error is None else _json(error), exchanges=exchanges)
 
 
-def _cut(span: Span[Any], data: SpanData) -> SpanCut:
+def _cut(span: Span[Any], content: Mapping[str, Any]) -> SpanCut:
+    small = _json({name: content[name] for name in _SMALL if name in content})
+    ended = with_columns(_copied(span, small))
+    return SpanCut(*ended._replace(data=json.dumps({"type": ended.kind}), text=""))
+
+
+_SMALL = ("type", "model", "model_config", "usage", "status")
+"""The members of a model call's content that fill columns."""
+
+
+def _copied(span: Span[Any], content: str) -> SpanCopied:
     ended_at = _seconds(span.ended_at)
-    return SpanCut(
+    return SpanCopied(
         span_id=encodable(span.span_id),
         trace_id=encodable(span.trace_id),
-        kind=data.type,
-        name=_name(data),
+        kind=span.span_data.type,
+        name=_name(span.span_data),
         ended_at=ended_at,
         error=None,
-        data=json.dumps({"type": data.type}),
+        data=content,
         total_seconds=ended_at - _seconds(span.started_at),
         outcome=_outcome(span),
-        **_numbers(data),
     )
 
 
@@ -177,6 +161,9 @@ def _content(data: SpanData, *, with_input: bool) -> dict[str, Any]:
             **data.export(),
             "input": data.input,
             "output": None if response is None else response.output,
+            "model": None if response is None else str(response.model),
+            "status": None if response is None else response.status,
+            "usage": data.usage or (None if response is None else response.usage),
             "instructions": None if response is None else response.instructions,
             "tools": None if response is None else response.tools,
         }
@@ -193,38 +180,13 @@ def _content(data: SpanData, *, with_input: bool) -> dict[str, Any]:
 
 
 def _outcome(span: Span[Any]) -> str | None:
-    """Return how a step went; None when it did well."""
+    """Return how a step failed; None when it did not."""
     if span.error is not None:
         return "cancelled" if span.error.get("data") in _STOPPED else "failed"
     # A span ends while the exception passes. The SDK notes no cancellation on its own spans.
     if isinstance(sys.exception(), asyncio.CancelledError):
         return "cancelled"
-    return "cut" if _is_cut(span.span_data) else None
-
-
-def _is_cut(data: SpanData) -> bool:
-    """Return whether the token limit cut the answer of a model call."""
-    if isinstance(data, ResponseSpanData):
-        return data.response is not None and data.response.status == "incomplete"
-    output: object = data.output if isinstance(data, GenerationSpanData) else None
-    return any(mapping(item).get("status") == "incomplete" for item in entries(output))
-
-
-def _words(data: SpanData) -> dict[str, Any]:
-    """Return the question that a model call is the first to answer, and its answer."""
-    if isinstance(data, GenerationSpanData):
-        output: Any = data.output
-    elif isinstance(data, ResponseSpanData):
-        items = () if data.response is None else data.response.output
-        output = [item.model_dump(exclude_unset=True) for item in items]
-    else:
-        return {}
-    answer = read_messages(output, role="assistant")
-    is_final = not any(message.calls for message in answer)
-    return {
-        "question": None if data in _asked else _question(data),
-        "answer": encodable("".join(message.text for message in answer)) if is_final else None,
-    }
+    return None
 
 
 def _question(data: SpanData) -> str | None:
@@ -232,75 +194,6 @@ def _question(data: SpanData) -> str | None:
     if not isinstance(data, GenerationSpanData | ResponseSpanData) or not data.input:
         return None
     return encodable(question(data.input)) or None
-
-
-def _numbers(data: SpanData) -> dict[str, Any]:
-    """Return the columns that lists and statistics need."""
-    if isinstance(data, GenerationSpanData):
-        config, usage = mapping(data.model_config), mapping(data.usage)
-        durations = mapping(config.get("durations_ns"))
-        return {
-            "model": None if data.model is None else encodable(data.model),
-            **_tokens(usage),
-            "cost": _cost(data.model, usage, config),
-            "first_token_seconds": _number(config.get("first_token_seconds")),
-            "load_seconds": _as_seconds(durations.get("load_duration")),
-            "prompt_seconds": _as_seconds(durations.get("prompt_eval_duration")),
-            "output_seconds": _as_seconds(durations.get("eval_duration")),
-            "context_length": _count(config.get("context_length")),
-        }
-    if isinstance(data, ResponseSpanData):
-        model = None if data.response is None else str(data.response.model)
-        usage = mapping(data.usage or _usage_of(data))
-        return {"model": model or "response", **_tokens(usage), "cost": _cost(model, usage, {})}
-    return {}
-
-
-def _cost(model: str | None, usage: Mapping[str, Any], config: Mapping[str, Any]) -> float | None:
-    """Return what a call cost: as the server says, else as the prices say."""
-    reported = config.get("cost")
-    if isinstance(reported, float):
-        return reported
-    if not model or not usage:
-        return None
-    cached = mapping(usage.get("input_tokens_details")).get("cached_tokens")
-    host = config.get("base_url")
-    return price(
-        str(config.get("model_name") or model),
-        None if host is None else str(host),
-        input_tokens=_count(usage.get("input_tokens")) or 0,
-        output_tokens=_count(usage.get("output_tokens")) or 0,
-        cached_tokens=_count(cached) or 0,
-    )
-
-
-def _usage_of(data: ResponseSpanData) -> dict[str, Any] | None:
-    usage = None if data.response is None else data.response.usage
-    return None if usage is None else usage.model_dump()
-
-
-def _tokens(usage: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _count(usage.get(name)) for name in ("input_tokens", "output_tokens")}
-
-
-def _count(value: Any) -> int | None:
-    """Return *value* if a column can hold it as a count: a server may send anything."""
-    return value if type(value) is int and abs(value) < _TOO_LARGE else None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if type(value) is float or _count(value) is not None else None
-
-
-def _as_seconds(nanoseconds: Any) -> float | None:
-    count = _count(nanoseconds)
-    return None if count is None else count / _NANOSECONDS
-
-
-def encodable(text: object) -> str:
-    """Return *text* with a question mark for each lone surrogate, which UTF-8 cannot hold."""
-    text = str(text)
-    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _name(data: SpanData) -> str:
@@ -322,17 +215,13 @@ def _raw_name(data: SpanData) -> str:
 
 def _json(value: Any) -> str:
     """Return *value* as JSON; what JSON cannot express becomes its ``repr``."""
-    return _json_bytes(value).decode()
-
-
-def _json_bytes(value: Any) -> bytes:
     try:
-        return to_json(value, fallback=repr, inf_nan_mode="strings", bytes_mode="base64")
+        return to_json(value, fallback=repr, inf_nan_mode="strings", bytes_mode="base64").decode()
     except (PydanticSerializationError, ValueError, RecursionError):
         try:
-            return json.dumps(value, default=repr, skipkeys=True).encode()
+            return json.dumps(value, default=repr, skipkeys=True)
         except (TypeError, ValueError, RecursionError):
-            return json.dumps({"unreadable": type(value).__name__}).encode()
+            return json.dumps({"unreadable": type(value).__name__})
 
 
 def _seconds(iso: str | None) -> float:

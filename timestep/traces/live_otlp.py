@@ -13,6 +13,7 @@ from agents.tracing import Span as SdkSpan
 from agents.tracing import Trace as SdkTrace
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from timestep.traces.columns import with_columns
 from timestep.traces.from_sdk import span_ended, span_started, trace_started
 from timestep.traces.otlp import exporter, otel_root, otel_span
 from timestep.traces.records import Event, Span, SpanEnded, SpanStarted, Trace, TraceStarted
@@ -68,7 +69,7 @@ class OtlpProcessor(TracingProcessor):
         self._batch.shutdown()  # type: ignore[no-untyped-call]  # OpenTelemetry's
 
     def _record(self, began: SpanStarted, ended: SpanEnded) -> Span:
-        ended = self._clean(ended._replace(exchanges=()))
+        ended = self._clean(with_columns(ended)._replace(exchanges=()))
         known = {**began._asdict(), **ended._asdict()}
         known |= {"error": json.loads(ended.error or "null"), "data": json.loads(ended.data)}
         return Span(**{name: value for name, value in known.items() if name in _FIELDS})

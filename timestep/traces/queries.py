@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, cast
 
-from timestep.net.foreign import mapping
+from timestep.traces.columns import messages_of, parsed
 from timestep.traces.records import Span, StoredExchange, Summary, Trace
 from timestep.traces.statistics import IS_REPLAY
 
@@ -325,7 +325,7 @@ def _span(
     content = _object(row[8]) or {}
     if exchanges and "input" not in content:
         # The request is stored once, byte for byte; the span's input is a part of it.
-        content["input"] = _messages(body(connection, exchanges[-1].request))
+        content["input"] = messages_of(body(connection, exchanges[-1].request))
     values = dict(zip(_SPAN_FIELDS, row, strict=True))
     values["error"] = _object(row[7])
     values["data"] = content
@@ -353,17 +353,5 @@ def _object(text: str | None) -> dict[str, Any] | None:
     """Return the stored JSON object *text*; what a damaged file has in its place is shown as text."""
     if text is None:
         return None
-    value = _parsed(text)
+    value = parsed(text)
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {"unreadable": str(text)}
-
-
-def _messages(request: bytes | None) -> Any:
-    return mapping(_parsed(request or b"null")).get("messages")
-
-
-def _parsed(text: str | bytes) -> Any:
-    """Return the value of the JSON *text*, or None. NaN is a text, for no other reader takes it."""
-    try:
-        return json.loads(text, parse_constant=str)
-    except (ValueError, TypeError, RecursionError):
-        return None

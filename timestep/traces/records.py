@@ -16,6 +16,10 @@ OUTCOMES = ("ok", "failed", "cut", "cancelled", "replayed", "running")
 """How a run can stand: ``cut`` is its last answer, by the token limit; ``running`` has not ended."""
 
 
+EVENT_BYTES = 500
+"""What an event takes in memory beside its content, about."""
+
+
 class TraceStarted(NamedTuple):
     """A run began. Times are Unix seconds; *metadata* is JSON."""
 
@@ -72,6 +76,12 @@ class SpanEnded(NamedTuple):
     outcome: str | None = None  # `failed`, `cancelled` or `cut`; None when the step did well
     # The bytes of the model's server, oldest first; repairs make several.
     exchanges: "tuple[Exchange, ...]" = ()
+
+
+class SpanCopied(SpanEnded):
+    """The end of a step as it was copied; `timestep.traces.columns` reads the rest from its data."""
+
+    __slots__ = ()
 
 
 class SpanCut(SpanEnded):

@@ -24,7 +24,14 @@ from typing import Any, cast
 
 from timestep.net.flags import check_pattern
 from timestep.net.secrets import KEY_BOUNDARY, KEY_PATTERNS, OLLAMA_KEY, masker
-from timestep.traces.records import Event, Exchange, SpanEnded, SpanStarted, TraceStarted
+from timestep.traces.columns import with_columns
+from timestep.traces.records import (
+    Event,
+    Exchange,
+    SpanEnded,
+    SpanStarted,
+    TraceStarted,
+)
 
 MASK = "[redacted]"
 
@@ -89,9 +96,9 @@ class Redaction:
         return [self._event(event) for event in events]
 
     def each(self, events: Sequence[Event]) -> tuple[Sequence[Event], list[str]]:
-        """Return what `events` returns, without the events it fails for, and why it failed."""
+        """Return what to store of *events*, without those that cannot be read, and why not."""
         try:
-            return self.events(events), []
+            return self.events(_read(events)), []
         except Exception as exc:  # noqa: BLE001 - content may be anything
             if len(events) == 1:
                 return [], [f"{type(exc).__name__} while redacting"]
@@ -242,6 +249,10 @@ def _parse(line: str) -> Any:
         return json.loads(line)
     except ValueError:
         return _NoJson(line)
+
+
+def _read(events: Iterable[Event]) -> list[Event]:
+    return [with_columns(each) if isinstance(each, SpanEnded) else each for each in events]
 
 
 def _texts(name: str, given: Iterable[str]) -> list[str]:

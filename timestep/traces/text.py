@@ -9,6 +9,12 @@ _ACTED_ON = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]
 """What a terminal acts on, or what changes the direction of text; JSON allows all of it raw."""
 
 
+def encodable(text: object) -> str:
+    """Return *text* with a question mark for each lone surrogate, which UTF-8 cannot hold."""
+    text = str(text)
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
 def json_text(value: Any, *, indent: int | None = None, ensure_ascii: bool = False) -> str:
     """Return *value* as JSON that every reader takes and no terminal acts on.
 
