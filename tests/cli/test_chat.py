@@ -213,7 +213,7 @@ def test_a_conversation_is_saved_as_markdown_and_as_json(chat, fake_ollama):
         options=("-a", "desk.py:advisor", *MODEL),
     )
 
-    assert "Saved a.md\nSaved a.json\na.md exists already; name another file.\n" in result.stderr
+    assert "Saved a.md\nSaved a.json\na.md exists already, and was not changed.\n" in result.stderr
     assert Path("a.md").read_text() == (
         "## You\n\nWeather?\n\n## Answer\n\nI look.\n\n"
         '    get_weather(city="Oslo")\n\n    snow in Oslo\n\n## Answer\n\nIt snows.\n\n'

@@ -40,16 +40,19 @@ def main(ctx: click.Context) -> None:
         cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
 
 
-main.add_command(batch)
-main.add_command(chat)
-main.add_command(check)
-main.add_command(completion)
-main.add_command(config)
-main.add_command(demo)
-main.add_command(doctor)
-main.add_command(models)
-main.add_command(pull)
-main.add_command(render)
-main.add_command(run)
-main.add_command(sessions)
-main.add_command(traces)
+for command in (
+    batch,
+    chat,
+    check,
+    completion,
+    config,
+    demo,
+    doctor,
+    models,
+    pull,
+    render,
+    run,
+    sessions,
+    traces,
+):
+    main.add_command(command)

@@ -1,6 +1,5 @@
 """Reads what the user types or pipes in: prompts, lines, long messages, decisions."""
 
-import errno
 import os
 import stat
 import sys
@@ -34,7 +33,7 @@ Decision: TypeAlias = Literal["yes", "no", "always"]
 
 def read_prompt(argument: str | None, files: Iterable[str] = ()) -> str:
     """Return *argument*, the text of *files* and what is piped in, as one prompt."""
-    parts = [_read_file(path) for path in files]
+    parts = [_read_text(path) for path in files]
     if argument is None and not parts and sys.stdin.isatty():
         raise click.UsageError("Missing argument 'PROMPT': write it, or pipe it in.")
     if argument is not None and argument != "-":
@@ -60,19 +59,22 @@ def _is_piped() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
-def read_file(path: str) -> bytes:
-    """Return the content of the file at *path*, which is not a device: that may never end."""
-    mode = Path(path).stat().st_mode
-    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        raise OSError(errno.EINVAL, "a device, not a file")
-    return Path(path).read_bytes()
-
-
-def _read_file(path: str) -> str:
+def read_file(path: str, option: str) -> bytes:
+    """Return the content of the file at *path*, which *option* names."""
     try:
-        text = read_file(path).decode()
+        mode = Path(path).stat().st_mode
+        is_endless = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+        data = b"" if is_endless else Path(path).read_bytes()
     except OSError as exc:
-        raise click.UsageError(f"--file {path}: {exc.strerror}.") from exc
+        raise click.UsageError(f"{option} {path}: {exc.strerror}.") from exc
+    if is_endless:
+        raise click.UsageError(f"{option} {path}: a device, not a file.")
+    return data
+
+
+def _read_text(path: str) -> str:
+    try:
+        text = read_file(path, "--file").decode()
     except UnicodeDecodeError as exc:
         raise click.UsageError(f"--file {path}: not UTF-8 text. --image shows an image.") from exc
     return f"{path}:\n\n{text}"

@@ -43,10 +43,13 @@ def print_lines(values: Iterable[Any], file: TextIO | None = None) -> None:
         click.echo(json_text(value), file=file)
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write *text* to the file at *path*. Names of files may hold any byte."""
+def write_file(path: Path, text: str, *, is_new: bool = False) -> None:
+    """Write *text*, in which names of files may hold any byte, to the file at *path*."""
     try:
-        path.write_text(text, "utf-8", errors="backslashreplace")
+        with path.open("x" if is_new else "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except FileExistsError as exc:
+        raise click.ClickException(f"{path} exists already, and was not changed.") from exc
     except OSError as exc:
         raise click.ClickException(f"{path} cannot be written: {exc.strerror}.") from exc
 

@@ -15,7 +15,7 @@ from timestep.cli.agent.conversation import Conversation
 from timestep.cli.agent.setup import RunSetup
 from timestep.cli.errors import explain
 from timestep.cli.inventory import ollama_providers
-from timestep.cli.output import clean, print_aside, print_error, print_rows
+from timestep.cli.output import clean, print_aside, print_error, print_rows, write_file
 from timestep.cli.sessions import text_of
 from timestep.cli.terminal import printable
 from timestep.net.names import is_cloud_name
@@ -155,12 +155,9 @@ def _save(state: ChatState, argument: str) -> None:
     is_json = argument.endswith(".json")
     text = json.dumps(items, ensure_ascii=False, indent=2) if is_json else "".join(markdown(items))
     try:
-        with Path(argument).expanduser().open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        state.refuse(f"{argument} exists already; name another file.")
-    except OSError as exc:
-        state.refuse(f"{argument} cannot be written: {exc.strerror}.")
+        write_file(Path(argument).expanduser(), text, is_new=True)
+    except click.ClickException as exc:
+        state.refuse(exc.message)
     else:
         print_aside(f"Saved {argument}")
 

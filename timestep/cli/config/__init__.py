@@ -8,7 +8,7 @@ import click
 
 from timestep.cli.commands import Group
 from timestep.cli.context import Context, configuration_options
-from timestep.cli.output import clean, json_option, print_json, print_rows
+from timestep.cli.output import clean, json_option, print_json, print_rows, write_file
 
 if TYPE_CHECKING:
     from timestep.config.files import SourceFile
@@ -106,13 +106,7 @@ def path(context: Context, *, as_json: bool) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as exc:
-        raise click.ClickException(f"{path} exists and was not changed.") from exc
-    except OSError as exc:
-        raise click.ClickException(f"{path} cannot be written ({exc.strerror}).") from exc
+    write_file(path, text, is_new=True)
     click.echo(f"Wrote {path}", err=True)
 
 

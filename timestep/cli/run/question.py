@@ -25,10 +25,7 @@ def user_message(text: str, images: Sequence[str] = ()) -> TResponseInputItem:
 
 def data_url(path: str) -> str:
     """Return the image file at *path* as a URL."""
-    try:
-        data = read_file(path)
-    except OSError as exc:
-        raise click.UsageError(f"--image {path}: {exc.strerror}.") from exc
+    data = read_file(path, "--image")
     kind = _kind(data)
     if kind is None:
         raise click.UsageError(f"--image {path}: not a PNG, JPEG, GIF or WebP image.")
@@ -54,10 +51,9 @@ def read_output_schema(path: str | None) -> AgentOutputSchemaBase | None:
         return None
     from timestep.batch.question import BadLineError, json_schema
 
+    text = read_file(path, "--output-schema")
     try:
-        schema: Any = json.loads(read_file(path))
-    except OSError as exc:
-        raise click.UsageError(f"{path} cannot be read: {exc.strerror}.") from exc
+        schema: Any = json.loads(text)
     except ValueError as exc:
         raise click.UsageError(f"{path} is not JSON: {exc}.") from exc
     except RecursionError as exc:
