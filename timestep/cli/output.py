@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -17,7 +17,7 @@ from timestep.traces.text import json_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
 _WIDE = 200
 _GAP = "  "
 _NARROW = 20
@@ -25,11 +25,6 @@ _USUAL = 80
 _LONGEST_FIRST = 28
 """The most columns that the first cell of a row on one line leaves for all others."""
 _THOUSAND = 1000
-
-
-def json_option(command: _Command) -> _Command:
-    """Add ``--json`` to *command*."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")(command)
 
 
 def print_json(value: Any) -> None:

@@ -31,14 +31,18 @@ class Approver:
         self._ask = ask
         self._trusted: set[str] = set()
 
-    def approves(self, name: str, call: str) -> bool:
-        """Return whether *call*, of the tool *name*, may run."""
-        if name in self._trusted:
-            return True
-        decision = self._ask(call)
-        if decision == "always":
-            self._trusted.add(name)
-        return decision != "no"
+    def settle(self, state: RunState[Any], waiting: list[ToolApprovalItem]) -> None:
+        """Approve or reject each of the *waiting* calls."""
+        for item in waiting:
+            name = item.tool_name or "tool"
+            call = clean(call_text(name, field_of(item.raw_item, "arguments")))
+            decision = "always" if name in self._trusted else self._ask(call)
+            if decision == "always":
+                self._trusted.add(name)
+            if decision == "no":
+                state.reject(item)
+            else:
+                state.approve(item)
 
 
 def with_approval(agent: Agent[Any], copies: dict[int, Agent[Any]] | None = None) -> Agent[Any]:
@@ -92,14 +96,4 @@ def run_to_answer(
         if not result.interruptions:
             return result
         state = result.to_state()
-        _settle(state, result.interruptions, approver)
-
-
-def _settle(state: RunState[Any], waiting: list[ToolApprovalItem], approver: Approver) -> None:
-    for item in waiting:
-        name = item.tool_name or "tool"
-        call = clean(call_text(name, field_of(item.raw_item, "arguments")))
-        if approver.approves(name, call):
-            state.approve(item)
-        else:
-            state.reject(item)
+        approver.settle(state, result.interruptions)

@@ -40,7 +40,7 @@ def show(
     as_lines: bool,
 ) -> None:
     """Show one run: its question, what it did as a tree, and its answer."""
-    from timestep.cli.traces.tree import Shown, chosen_calls, print_raw, print_run
+    from timestep.cli.traces.runs import Shown, chosen_calls, print_raw, print_run
     from timestep.traces.export import export_lines, export_trace
 
     with open_record(context) as store:
@@ -157,7 +157,7 @@ def replay(context: Context, *, run: str, step: int, model: str | None, as_json:
 @pass_context
 def diff(context: Context, *, left: str, right: str, exit_code: bool, as_json: bool) -> None:
     """Compare two runs, step by step. By default the second is the last run."""
-    from timestep.cli.traces.comparison import print_comparison
+    from timestep.cli.traces.runs import print_comparison
     from timestep.traces.export import view_diff
     from timestep.traces.summary import ending
 

@@ -11,10 +11,9 @@ from agents import AgentsException, ModelProvider
 
 from timestep.cli.context import Context
 from timestep.cli.output import clean, print_json, print_wrapped
-from timestep.cli.traces.comparison import print_comparison
 from timestep.cli.traces.format import open_record, short
 from timestep.cli.traces.recorded import RecordedModels, RecordedServersStore
-from timestep.cli.traces.tree import chosen_calls
+from timestep.cli.traces.runs import chosen_calls, print_comparison
 from timestep.errors import UnsupportedInputError
 from timestep.net.secrets import configured_keys
 from timestep.registry import build_provider
