@@ -16,8 +16,8 @@ from timestep import load_settings
 from timestep.batch import Defaults, Result, read_values
 from timestep.batch.concurrency import concurrency_for
 from timestep.batch.rate import Rate
+from timestep.cli.batch.asking import Summary
 from timestep.cli.batch.source import read_rates
-from timestep.cli.batch.summary import Summary
 from timestep.testing import Stall
 
 

@@ -116,9 +116,8 @@ def batch(
     """
     from timestep.batch import Defaults, Output
     from timestep.batch.concurrency import concurrency_for, prefix_of
-    from timestep.cli.batch.asking import Prepare, ask, explained, write
+    from timestep.cli.batch.asking import Prepare, Summary, ask, explained, write
     from timestep.cli.batch.source import Source, read_rates, readable, refuse_unused
-    from timestep.cli.batch.summary import Summary
     from timestep.cli.run.question import read_output_schema
 
     limits = read_rates(rates, token_rates)
