@@ -8,6 +8,10 @@ from timestep.testing import Request
 from timestep.testing.http import BadRequestError, Response, chunk, parse_request, whole
 
 FIXED = b"POST /api/chat?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\nX-A: 1\r\nx-a: 2\r\n\r\n{\r\n\r\n }"
+CHUNKED = (
+    b"POST /api/chat HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b'3;ext=1\r\n{\r\n\r\nA\r\n"a": 12345\r\n1\r\n}\r\n0\r\n\r\n'
+)  # a table reads better in rows # fmt: skip
 BARE = b"GET / HTTP/1.1\r\n\r\n"
 
 
@@ -21,9 +25,9 @@ def parsed(pieces):
     return requests
 
 
-@given(st.lists(st.integers(0, len(FIXED + BARE))))
+@given(st.lists(st.integers(0, len(FIXED + CHUNKED + BARE))))
 def test_requests_are_the_same_however_the_bytes_arrive(cuts):
-    data = FIXED + BARE
+    data = FIXED + CHUNKED + BARE
     edges = [0, *sorted(cuts), len(data)]
 
     requests = parsed(data[start:end] for start, end in itertools.pairwise(edges))
@@ -36,6 +40,7 @@ def test_requests_are_the_same_however_the_bytes_arrive(cuts):
             b"{\r\n\r\n }",
             "x=1",
         ),
+        Request("POST", "/api/chat", {"transfer-encoding": "chunked"}, b'{\r\n"a": 12345}'),
         Request("GET", "/"),
     ]
 

@@ -112,16 +112,17 @@ def parse_request(buffer: bytearray) -> Request | None:
     if end < 0:
         return None
     method, target, headers = _parse_head(bytes(buffer[:end]).decode("latin-1"))
-    length = headers.get("content-length", "0")
-    if "transfer-encoding" in headers or not (length.isascii() and length.isdigit()):
-        raise BadRequestError(f"not a body with a length: {length!r}")
-    start, after = end + 4, end + 4 + int(length)
-    if len(buffer) < after:
+    body_start = end + 4
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        body = _unchunk(buffer, body_start)
+    else:
+        body = _fixed(buffer, body_start, headers.get("content-length", "0"))
+    if body is None:
         return None
-    body = bytes(buffer[start:after])
+    data, after = body
     del buffer[:after]
     path, _, query = target.partition("?")
-    return Request(method, path, headers, body, query)
+    return Request(method, path, headers, data, query)
 
 
 def _parse_head(head: str) -> tuple[str, str, dict[str, str]]:
@@ -140,3 +141,28 @@ def _parse_head(head: str) -> tuple[str, str, dict[str, str]]:
         name, value = name.strip().lower(), value.strip()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return method, target, headers
+
+
+def _fixed(buffer: bytearray, start: int, length: str) -> tuple[bytes, int] | None:
+    if not (length.isascii() and length.isdigit()):
+        raise BadRequestError(f"not a Content-Length: {length!r}")
+    end = start + int(length)
+    return (bytes(buffer[start:end]), end) if len(buffer) >= end else None
+
+
+def _unchunk(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
+    body = bytearray()
+    while (line_end := buffer.find(b"\r\n", start)) >= 0:
+        text = bytes(buffer[start:line_end]).partition(b";")[0]
+        try:
+            size = int(text, 16)
+        except ValueError:
+            raise BadRequestError(f"not a chunk size: {text!r}") from None
+        start = line_end + 2
+        if len(buffer) < start + size + 2:
+            return None
+        body += buffer[start : start + size]
+        start += size + 2
+        if size == 0:
+            return bytes(body), start
+    return None
