@@ -163,12 +163,12 @@ class SimulatedWire:
         """Return the server."""
         return Origin(model, self.endpoint.base_url)
 
-    async def get(self, path: str) -> Any:
+    async def ask(self, path: str) -> tuple[Any, Origin]:
         """Return the loaded models."""
         await asyncio.sleep(2 * _NETWORK)
         if self.server.machine.is_dead:
             raise OllamaConnectionError("refused", host=self.endpoint.base_url)
-        return {"models": [{"name": name} for name in self.server.loaded]}
+        return {"models": [{"name": name} for name in self.server.loaded]}, self.origin(None)
 
     def chat(
         self, body: Mapping[str, Any], headers: Mapping[str, str], model: str
@@ -185,6 +185,7 @@ class SimulatedChat:
     def __init__(self, server: Server, model: str, prompt: object) -> None:
         self.host = server.endpoint.base_url
         self.origin = Origin(model, self.host)
+        self.exchange = self
         self._pieces = server.answer(tagged(model), prompt)
 
     def __aiter__(self) -> AsyncIterator[bytes]:

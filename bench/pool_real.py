@@ -74,7 +74,7 @@ async def work(urls: Sequence[str], scenario: dict[str, Any], seed: int) -> None
     """Ask what one process asks, once a line arrives on standard input."""
     provider = OllamaModelProvider(base_url=urls)
     with contextlib.suppress(OllamaError):  # the first server may be the dead one
-        await provider.wire().get("/api/ps")  # imports aiohttp before the clock runs
+        await provider.wire().ask("/api/ps")  # imports aiohttp before the clock runs
     if scenario["is_former"]:
         pool: Any = provider.get_model(scenario["models"][0])._source  # noqa: SLF001 - the pool itself
         pool._hosts = FormerHosts(pool.wires, time.monotonic)  # noqa: SLF001 - not an option
