@@ -24,9 +24,10 @@ def httpx_error(
         reason = proxy_refusal(status) if status.isdecimal() else reason_of(exc)
         return TransportError("reach", reason, through=through)
     if isinstance(exc, RuntimeError) and not isinstance(exc, httpx.StreamError):
-        is_closed = "closed" in str(exc) and "loop" not in str(exc)
-        why = "it is closed" if is_closed else "it belongs to another event loop"
-        return TransportError("closed", why)
+        if "loop" in str(exc):
+            return TransportError("closed", "it belongs to another event loop")
+        if "closed" in str(exc):
+            return TransportError("closed", "it is closed")
     return TransportError("exchange", _what_broke(exc, httpx))
 
 
