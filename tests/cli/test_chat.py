@@ -230,6 +230,14 @@ def test_a_file_that_cannot_be_written_is_told(chat, fake_ollama):
     assert "missing/a.md cannot be written" in result.stderr
 
 
+@pytest.mark.parametrize("written", ["a b.md", '"a b.md"', "'a b.md'"])
+def test_a_file_may_be_quoted(chat, fake_ollama, written):
+    fake_ollama.reply("ok")
+
+    assert chat("Hi", f"/save {written}").exit_code == 0
+    assert Path("a b.md").exists()
+
+
 CALLS = [("get_weather", {"city": "Oslo"}), ("get_weather", {"city": "Rome"})]
 
 
@@ -394,3 +402,21 @@ def test_a_model_that_its_server_does_not_have_is_refused(chat, fake_ollama):
     assert "Error: " in result.stderr
     assert "has no model 'gone'" in result.stderr
     assert fake_ollama.chats[0]["model"] == "llama3.2"
+
+
+@pytest.mark.parametrize(("prefix", "near"), [("lab", "lab/qwen3"), ("openai", "qwen3")])
+def test_a_model_that_a_server_of_openai_s_api_does_not_list_is_taken_with_a_word(
+    chat, fake_openai, monkeypatch, prefix, near
+):
+    monkeypatch.setenv("OPENAI_BASE_URL", fake_openai.base_url)
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__KIND", "openai")
+    monkeypatch.setenv("TIMESTEP_PROVIDERS__LAB__BASE_URL", fake_openai.base_url)
+    fake_openai.add_model("qwen3")
+
+    result = chat(f"/model {prefix}/qwen3", f"/model {prefix}/qwen33", f"/model {prefix}/x")
+
+    assert result.stderr.splitlines() == [
+        f"The server does not list {prefix}/qwen33. Did you mean {near}?",
+        f"The server does not list {prefix}/x.",
+    ]
+    assert result.stdout.splitlines() == [f"{prefix}/qwen3", f"{prefix}/qwen33", f"{prefix}/x"]

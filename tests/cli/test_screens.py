@@ -245,4 +245,4 @@ def test_an_error_is_wrapped_at_words_and_has_a_colour(on_screen):
     assert code == 1
     assert shown.startswith("\x1b[31m\x1b[1mError:\x1b[0m Unknown prefix: olama.")
     assert max(map(len, seen(shown).splitlines())) <= 60
-    assert " ".join(seen(shown).split()).endswith("MultiModelProviderMap.add_provider().")
+    assert " ".join(seen(shown).split()).endswith("adds another server.")

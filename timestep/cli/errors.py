@@ -1,6 +1,8 @@
 """Errors as a command reports them: what happened and the next step, never a traceback."""
 
+import difflib
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import openai
@@ -13,6 +15,7 @@ from agents import (
     UserError,
 )
 
+from timestep.errors import UnknownModelError
 from timestep.fallback.reasons import reason_of
 from timestep.net.connection import CHECK_PROXY
 from timestep.net.foreign import mapping
@@ -24,6 +27,8 @@ from timestep.traces.tool_failures import read_failure
 def explain(error: Exception) -> str:
     """Return what to tell a user about *error*, which a model or the Runner raised."""
     match error:
+        case UnknownModelError() if error.prefix and error.prefix not in error.known:
+            return _explain_prefix(error.prefix, error.known)
         case AgentsException():
             return _explain_sdk(error)
         case openai.APIConnectionError():
@@ -76,6 +81,15 @@ _OF_TOOL = "Error running tool "
 
 def _explain_guardrail(name: str, said: object) -> str:
     return f"The guardrail {name} stopped the run." + (f" It says: {said}" if said else "")
+
+
+def _explain_prefix(prefix: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(prefix, known, n=1)
+    hint = f" Did you mean {near[0]}/?" if near else ""
+    return (
+        f"Unknown prefix: {prefix}. Known prefixes: {', '.join(known)}.{hint} 'timestep models' "
+        f"lists the models; [providers.{prefix}] in timestep.toml adds another server."
+    )
 
 
 _STEPS: dict[str | None, str] = {

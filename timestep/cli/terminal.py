@@ -4,12 +4,17 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TextIO
 
 import click
+
+try:
+    import termios
+except ImportError:  # not on Windows
+    termios = None  # type: ignore[assignment] # not on Windows
 
 _MAX_WIDTH = 100
 _MIN_TEXT = 24
@@ -40,6 +45,30 @@ def is_colourful() -> bool:
 def is_drawn_over(file: TextIO) -> bool:
     """Return whether *file* is a terminal that text can be drawn over, with or without colours."""
     return file.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def unheard() -> Generator[None]:
+    """Do not echo what the user types during the block; the next prompt gets it."""
+    if termios is None or not _is_in_front():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    silent = before.copy()
+    silent[3] &= ~termios.ECHO  # the local modes
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+def _is_in_front() -> bool:
+    """Return whether the terminal is ours; touching it would stop a background job."""
+    try:
+        return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def write_answer(text: str, file: TextIO | None = None) -> None:

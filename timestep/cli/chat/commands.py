@@ -14,11 +14,13 @@ from agents import TResponseInputItem
 from timestep.cli.agent.conversation import Conversation
 from timestep.cli.agent.setup import RunSetup
 from timestep.cli.errors import explain
-from timestep.cli.inventory import ollama_providers
+from timestep.cli.inventory import list_openai, ollama_providers
 from timestep.cli.output import clean, print_aside, print_error, print_rows, write_file
 from timestep.cli.sessions import text_of
 from timestep.cli.terminal import printable
+from timestep.config.schema import AnyOpenAISettings
 from timestep.net.names import is_cloud_name
+from timestep.ollama.provider import OllamaModelProvider
 from timestep.routing import split_prefix
 from timestep.traces.text import call_text
 
@@ -28,6 +30,7 @@ _HELP = (
 )
 _GOODBYES = ("/exit", "/bye")
 """What other programs call ``/quit``."""
+_QUOTES = ("'", '"')
 
 
 class QuitChat(Exception):  # noqa: N818 - not an error: the user leaves
@@ -82,7 +85,7 @@ def _model(state: ChatState, name: str) -> None:
         try:
             state.setup.provider.get_model(name)
             setup = replace(state.setup, config=replace(state.setup.config, model=name))
-            state.loop.run(_check_model(setup))
+            state.loop.run(check_model(setup))
             state.setup = setup
         except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything
             state.fail(explain(exc))
@@ -145,6 +148,8 @@ def _history(state: ChatState, argument: str) -> None:
 
 
 def _save(state: ChatState, argument: str) -> None:
+    if argument[:1] in _QUOTES and argument.endswith(argument[0]):
+        argument = argument[1:-1]  # quoted for its spaces, as in a shell
     if not argument:
         state.refuse("Name a file: /save FILE")
         return
@@ -220,12 +225,21 @@ def markdown(items: Sequence[TResponseInputItem]) -> Iterator[str]:
 _PATIENCE = 10.0
 
 
-async def _check_model(setup: RunSetup) -> None:
-    """Refuse the model of *setup* if its Ollama server does not have it."""
-    prefix, name = split_prefix(setup.model_of(setup.agent))
-    provider = ollama_providers(setup.provider).get(prefix or "")
-    if provider is None or is_cloud_name(name):
-        return  # a server knows the cloud models that were used there before
+async def check_model(setup: RunSetup) -> None:
+    """Refuse a model that its Ollama server lacks; say so if another server does not list it."""
+    name = setup.model_of(setup.agent)
+    prefix, rest = split_prefix(name)
+    ollama = ollama_providers(setup.provider).get(prefix or "")
+    table = setup.settings.tables.get(prefix or "openai")
+    if ollama is not None:
+        await _check_ollama(ollama, rest)
+    elif isinstance(table, AnyOpenAISettings):
+        await _check_openai(name, "" if prefix == "openai" else prefix or "", table)
+
+
+async def _check_ollama(provider: OllamaModelProvider, name: str) -> None:
+    if is_cloud_name(name):
+        return  # a server knows those that were used there before
     wire = provider.wire(name)
     try:
         async with asyncio.timeout(_PATIENCE):
@@ -234,3 +248,14 @@ async def _check_model(setup: RunSetup) -> None:
         print_aside(
             f"{wire.endpoint.base_url} did not say within {_PATIENCE:g} s if it has {name}."
         )
+
+
+async def _check_openai(name: str, prefix: str, table: AnyOpenAISettings) -> None:
+    offered = [offer.name for offer in (await list_openai(prefix, table, _PATIENCE)).offers]
+    plain = name.removeprefix("openai/")
+    if not offered or plain in offered:
+        return
+    near = difflib.get_close_matches(plain, offered, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    # A list may be incomplete: some servers take names that they do not list.
+    print_aside(f"The server does not list {name}.{hint}")
