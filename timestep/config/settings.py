@@ -30,9 +30,9 @@ from timestep.config.schema import (
     Section,
     TracesSettings,
 )
+from timestep.config.sources.arguments import ArgumentsSource
 from timestep.config.sources.base import (
     CONFIG_VARIABLE,
-    ArgumentsSource,
     NamedPath,
     entries_of,
     named_path,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, TypedDict, cast
 
 from timestep.testing import gojson, http
 from timestep.testing.faults import ErrorLine, Fault, NoDone
@@ -120,6 +120,34 @@ class Said:
     def ends(self) -> bool:
         """False when the answer ends without its last chunk."""
         return not any(isinstance(fault, NoDone) for fault in self.faults)
+
+
+class ReplyFields(TypedDict, total=False):
+    """The keywords of ``reply``; `Reply` and `ChatReply` tell which server takes which."""
+
+    thinking: str
+    tool_calls: Sequence[ToolCall]
+    pieces: Iterable[str] | None
+    call_ids: bool
+    logprobs: Sequence[Any]
+    chunks: Iterable[Mapping[str, Any]] | None
+    delay: float
+    interval: float
+    # Of Ollama
+    calls_on_done: bool
+    text_arguments: bool
+    done_reason: str | None
+    prompt_eval_count: int
+    eval_count: int | None
+    # Of OpenAI's APIs
+    refusal: str
+    call_pieces: int
+    finish_reason: str | None
+    prompt_tokens: int
+    completion_tokens: int | None
+    usage: Mapping[str, Any] | None
+    thinking_field: str
+    done: bool
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Source: server/routes.go (ShowHandler, ListHandler, PsHandler, PullHandler) at v
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from timestep.net.foreign import mapping
 from timestep.testing.errors import RefusedError
@@ -24,6 +24,21 @@ _NO_VISION = (
     '{"error":{"code":500,"message":"image input is not supported - hint: if this is unexpected, '
     'you may need to provide the mmproj","type":"server_error"}}'
 )
+
+
+class ModelFields(TypedDict, total=False):
+    """The keywords of ``add_model``; `Model` tells what they mean."""
+
+    capabilities: Sequence[str]
+    context_length: int
+    window: int
+    family: str
+    size: int
+    parameters: Mapping[str, Any]
+    system: str
+    system_messages: SystemMessages
+    think_levels: bool
+    needs_types: bool
 
 
 @dataclass(frozen=True)

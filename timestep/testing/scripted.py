@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias, Unpack
 
-from timestep.testing.answers import Answer, Computed, Failure
+from timestep.testing.answers import Answer, Computed, Failure, ReplyFields
 from timestep.testing.connection import Connection
 from timestep.testing.errors import FakeServerError
 from timestep.testing.faults import Fault
@@ -60,7 +60,7 @@ class ScriptedServer(LoopbackServer):
         model: str | None = None,
         times: int | None = 1,
         fault: Faults = (),
-        **fields: Any,
+        **fields: Unpack[ReplyFields],
     ) -> None:
         """Queue an answer of a model: :class:`Reply` of Ollama, :class:`ChatReply` of OpenAI's APIs.
 

@@ -6,10 +6,10 @@ Source: server/routes.go (GenerateRoutes, ChatHandler) at v0.33.0-rc2.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from timestep.testing import catalog, checks, gojson, http
-from timestep.testing.catalog import Catalog, Model
+from timestep.testing.catalog import Catalog, Model, ModelFields
 from timestep.testing.http import Request, Response
 from timestep.testing.replies import Reply
 from timestep.testing.routes import Routes, summary
@@ -172,7 +172,7 @@ class FakeOllama(ScriptedServer):
         """The same as :attr:`url`."""
         return self.url
 
-    def add_model(self, name: str, **fields: Any) -> None:
+    def add_model(self, name: str, **fields: Unpack[ModelFields]) -> None:
         """Have a model called *name*; from the first one on, only added and pulled ones exist.
 
         Before, every name is a model with the capabilities completion, tools, thinking and

@@ -1,4 +1,4 @@
-"""The base of our sources, the source of arguments, and what records foreign sources."""
+"""The base of our sources, and what records foreign sources."""
 
 import os
 import re
@@ -123,34 +123,6 @@ def read_text(path: Path, setting: str) -> str:
     except (OSError, ValueError) as exc:  # ValueError: a path with a null byte
         reason = f"{path} cannot be read ({getattr(exc, 'strerror', exc)}); correct {setting}"
     raise SettingsError(reason)  # not from the error, which may hold the bytes of the file
-
-
-class ArgumentsSource(Source):
-    """The keyword arguments of a call. Sections may be tables or models."""
-
-    def __init__(
-        self,
-        settings_cls: type[BaseSettings],
-        values: Mapping[str, Any],
-        *,
-        config_file: str | os.PathLike[str] | None = None,
-        secrets_dir: str | os.PathLike[str] | None = None,
-    ) -> None:
-        origin = Origin("argument", "argument")
-        paths = {CONFIG_VARIABLE: config_file, SECRETS_VARIABLE: secrets_dir}
-        super().__init__(
-            settings_cls,
-            [Entry(path, value, origin) for path, value in flatten(values) if path],
-            {name: os.fspath(path) for name, path in paths.items() if path},
-        )
-
-    def place_of_text(self, variable: str) -> str:
-        """Return the argument that stands for *variable*."""
-        return _ARGUMENTS[variable]
-
-
-_ARGUMENTS = {CONFIG_VARIABLE: "config_file", SECRETS_VARIABLE: "_secrets_dir"}
-"""The arguments of ``Settings`` for the variables that say where to look."""
 
 
 class SeenValues(Source):
