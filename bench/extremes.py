@@ -119,7 +119,7 @@ def _attacks() -> dict[str, tuple[Callable[[bytes], object], Callable[[int], byt
         pieces(ChatLines(origin), body)
 
     def events(body: bytes) -> None:
-        pieces(ChatReader(origin, "http://h"), body)
+        pieces(ChatReader(origin), body)
 
     call = b'{"function":{"name":"f"}}'
     delta = b'data: {"choices":[{"delta":{"tool_calls":[{"index":%d,"function":{"arguments":"{"}}]}}]}\n\n'

@@ -140,7 +140,7 @@ def completion() -> Target:
         count = itertools.count(1)
         ids = Ids(lambda prefix: f"{prefix}_{next(count)}")
         origin = Origin("m", "http://h")
-        reader = ChatReader(origin, "http://h/chat/completions")
+        reader = ChatReader(origin)
         answer = Reply(rules, model="m", created_at=1.5, ids=ids, origin=origin)
         try:
             for piece in pieces:

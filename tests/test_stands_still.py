@@ -14,7 +14,6 @@ from agents import Agent, RunConfig, Runner
 from pydantic import BaseModel
 
 from tests.ollama.answers import call, chunk, last, ndjson
-from tests.openai.reading import URL
 from tests.steps import steps
 from timestep import OllamaModelProvider
 from timestep.answer import written
@@ -45,7 +44,7 @@ def lines_of(body):
 
 
 def events_of(body):
-    return read(ChatReader(ORIGIN, URL), body)
+    return read(ChatReader(ORIGIN), body)
 
 
 def read(reader, body):
@@ -139,7 +138,7 @@ def test_a_line_of_the_longest_size_is_read_however_it_is_split(at):
     event = b'data: {"choices": [{"delta": {"content": ""}}]}'
     event = event.replace(b'""', b'"%b"' % (b"x" * (limits.LONGEST_JSON - len(event))))
 
-    for reader, body in ((ChatLines(ORIGIN), line), (ChatReader(ORIGIN, URL), event + b"\n\n")):
+    for reader, body in ((ChatLines(ORIGIN), line), (ChatReader(ORIGIN), event + b"\n\n")):
         chunks = [*reader.feed(body[:at]), *reader.feed(body[at:])]
         assert [type(each) for each in chunks] == [Text]
 

@@ -13,7 +13,7 @@ class Nothing:
 
 
 def test_a_loop_that_was_just_closed_is_forgotten():
-    client = Client("http://gpu", None, lambda base_url, connect_timeout: Nothing())
+    client = Client("http://gpu", None, opener=lambda base_url, connect_timeout: Nothing())
 
     async def connect():
         client.connections()

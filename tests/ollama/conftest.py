@@ -9,13 +9,13 @@ import pytest
 def transport(request, monkeypatch):
     """Every way a request can travel: the second is that of a client that was given."""
     if request.param == "httpx":
-        from timestep.ollama import wire  # noqa: PLC0415 - other tests need not wait for the SDK
+        from timestep.net import http  # noqa: PLC0415 - other tests need not wait for aiohttp
 
-        monkeypatch.setattr(wire, "over_aiohttp", _over_httpx)
+        monkeypatch.setattr(http, "Session", _over_httpx)
     return request.param
 
 
-def _over_httpx(base_url, connect_timeout, **_):
+def _over_httpx(base_url, connect_timeout, reach):
     import httpx  # noqa: PLC0415 - as above
 
     from timestep.net.given import HttpxClient  # noqa: PLC0415 - as above

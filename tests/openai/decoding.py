@@ -9,8 +9,7 @@ from timestep.answer.reply import Reply
 from timestep.net.origin import Origin
 from timestep.openai.stream import ChatReader
 
-ORIGIN = Origin("m", "http://localhost:11434")
-URL = "http://localhost:11434/v1/chat/completions"
+ORIGIN = Origin("m", "http://localhost:11434", url="http://localhost:11434/v1/chat/completions")
 
 
 class ChatDecoder:
@@ -27,7 +26,7 @@ class ChatDecoder:
             form=ANY_CALL_ID,
         )
         self.reply = Reply(asked or rules(), model="m", created_at=1.5, ids=ids, origin=ORIGIN)
-        self.reader = ChatReader(ORIGIN, URL)
+        self.reader = ChatReader(ORIGIN)
 
     def __getattr__(self, name):
         return getattr(self.reply, name)

@@ -17,7 +17,7 @@ def recording(name):
 
 def read(*pieces, is_complete=True):
     """The chunks of a body in *pieces*, with text and thinking joined."""
-    reader = ChatReader(Origin("m", "http://h", ("s3cret-key",)), URL)
+    reader = ChatReader(Origin("m", "http://h", ("s3cret-key",), url=URL))
     chunks = [chunk for piece in pieces for chunk in reader.feed(piece)]
     return joined([*chunks, *(reader.end_of_body() if is_complete else [])])
 

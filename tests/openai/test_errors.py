@@ -16,12 +16,12 @@ from timestep.openai import errors as openai_errors
 from timestep.openai.failures import Failures
 from timestep.openai.refusals import said_error, status_error
 
-ORIGIN = Origin("m", "http://h", ("s3cret-key",))
+ORIGIN = Origin("m", "http://h", ("s3cret-key",), url=URL)
 
 
 def refused(status, body, headers=None):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return status_error(status, headers or {}, raw, ORIGIN, URL)
+    return status_error(status, headers or {}, raw, ORIGIN)
 
 
 TOO_LONG = {
@@ -132,7 +132,7 @@ def test_recorded_refusals_are_of_the_tree():
         answer = recording(name)["response"]
         if answer["status"] is not None and answer["status"] >= 400:
             error = status_error(
-                answer["status"], answer["headers"], answer["body"].encode(), ORIGIN, URL
+                answer["status"], answer["headers"], answer["body"].encode(), ORIGIN
             )
             kinds[name] = type(error).__name__
     expected = {
@@ -155,13 +155,13 @@ def test_recorded_refusals_are_of_the_tree():
 
 def test_llama_cpp_says_the_numbers():
     answer = recording("llamacpp-error-toolong-stream")["response"]
-    error = status_error(400, {}, answer["body"].encode(), ORIGIN, URL)
+    error = status_error(400, {}, answer["body"].encode(), ORIGIN)
     said = json.loads(answer["body"])["error"]
     assert (error.prompt_tokens, error.context_length) == (said["n_prompt_tokens"], said["n_ctx"])
 
 
 def test_an_error_under_status_200_is_read_like_a_refusal():
-    error = said_error({"error": {"message": "slow", "code": 429}}, ORIGIN, URL)
+    error = said_error({"error": {"message": "slow", "code": 429}}, ORIGIN)
     assert isinstance(error, errors.RateLimitError)
     assert error.status_code == 429
 
@@ -175,7 +175,7 @@ def test_no_secret_stands_in_an_error():
 
 
 def test_a_broken_connection_and_silence_are_of_both_trees():
-    faults = Failures(ORIGIN, URL)
+    faults = Failures(ORIGIN)
     failed = faults.failed(TransportError("reach", "refused with s3cret-key"))
     assert isinstance(failed, errors.OllamaConnectionError)
     assert isinstance(failed, openai.APIConnectionError)
@@ -187,7 +187,7 @@ def test_a_broken_connection_and_silence_are_of_both_trees():
 
 
 def test_a_connect_timeout_names_the_proxy_that_did_not_connect():
-    silent = Failures(ORIGIN, URL).silent(
+    silent = Failures(ORIGIN).silent(
         "connect", 5.0, through="through the proxy that HTTP_PROXY names"
     )
     assert "within 5 s (through the proxy that HTTP_PROXY names). Check the proxy" in str(silent)

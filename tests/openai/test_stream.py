@@ -206,7 +206,7 @@ def test_calls_are_put_together(deltas, chunks):
 
 def test_what_a_server_wants_back_with_a_call_is_kept():
     extra = {"google": {"thought_signature": "abc"}}
-    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    reader = ChatReader(Origin("m", "http://h", url="http://h"))
     body = event(piece(0, "call_1", "f", "{}", extra_content=extra)) + event(finish="tool_calls")
     call, _ = [*reader.feed(body), *reader.end_of_body()][-2:]
     assert call.extra == {"extra_content": extra}
@@ -234,7 +234,7 @@ def test_reasoning_details_are_put_together_and_kept_with_the_first_call():
         thought("summary", summary="s"),
         thought("summary", summary="t"),
     ]
-    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    reader = ChatReader(Origin("m", "http://h", url="http://h"))
     first, second, _ = reader.feed(b"".join(map(event, pieces)) + CALLS + DONE)[-3:]
     assert first.extra == {
         "reasoning_details": [
@@ -258,7 +258,7 @@ def test_reasoning_details_of_a_whole_document_are_kept():
         "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}],
         **thought("text", 0, text="hm"),
     }
-    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    reader = ChatReader(Origin("m", "http://h", url="http://h"))
     reader.feed(
         json.dumps({"choices": [{"message": message, "finish_reason": "tool_calls"}]}).encode()
     )
@@ -270,14 +270,14 @@ def test_reasoning_details_of_a_whole_document_are_kept():
 
 @pytest.mark.parametrize("value", ["text", 5, {"type": "reasoning.text"}, [5, None, "x"], [{}]])
 def test_reasoning_details_that_are_not_entries_are_left_out(value):
-    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    reader = ChatReader(Origin("m", "http://h", url="http://h"))
     first, _, _ = reader.feed(event({"reasoning_details": value}) + CALLS + DONE)[-3:]
     assert first.extra == {}
 
 
 def details(*pieces):
     """The reasoning details that go back after an answer of *pieces*."""
-    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    reader = ChatReader(Origin("m", "http://h", url="http://h"))
     first, _, _ = reader.feed(b"".join(map(event, pieces)) + CALLS + DONE)[-3:]
     return first.extra.get("reasoning_details", [])
 
@@ -310,7 +310,7 @@ def test_what_json_cannot_say_does_not_go_back(value):
     """It would make the next request one that cannot be sent."""
     whole = thought("text", 1, text="x")
     assert details(thought("text", 0, more=value), whole) == whole["reasoning_details"]
-    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    reader = ChatReader(Origin("m", "http://h", url="http://h"))
     body = event(piece(0, "call_1", "f", "{}", extra_content={"a": value}))
     call, _ = reader.feed(body + event(finish="tool_calls") + DONE)[-2:]
     assert call.extra == {}
@@ -365,7 +365,7 @@ def test_what_is_not_an_answer_is_a_failure(body, error):
     ],
 )
 def test_a_failure_says_what_was_sent(body, words):
-    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    reader = ChatReader(Origin("m", "http://h", url="http://h"))
     assert words in str(reader.feed(body)[-1].error)
 
 
@@ -376,7 +376,7 @@ def test_words_behind_calls_come_after_them_in_one_piece():
 
 
 def test_a_finish_reason_makes_the_answer_whole_before_the_body_ends():
-    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    reader = ChatReader(Origin("m", "http://h", url="http://h"))
     reader.feed(HELLO)
     assert not reader.is_whole
     reader.feed(STOP)
@@ -384,7 +384,7 @@ def test_a_finish_reason_makes_the_answer_whole_before_the_body_ends():
 
 
 def test_a_cost_that_the_server_says_is_counted():
-    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    reader = ChatReader(Origin("m", "http://h", url="http://h"))
     body = event(
         finish="stop", usage={"cost": 0.0021, "completion_tokens_details": {"reasoning_tokens": 4}}
     )
@@ -394,18 +394,18 @@ def test_a_cost_that_the_server_says_is_counted():
 
 @pytest.mark.parametrize("cost", ["free", float("nan"), float("inf"), -1, 1e30, True])
 def test_a_cost_that_is_not_one_is_unknown(cost):
-    reader = ChatReader(Origin("m", "http://h"), "http://h")
+    reader = ChatReader(Origin("m", "http://h", url="http://h"))
     [*_, end] = [*reader.feed(event(finish="stop", usage={"cost": cost})), *reader.end_of_body()]
     assert end.usage.cost is None
 
 
 def test_a_key_that_the_server_repeats_is_masked():
-    reader = ChatReader(Origin("m", "http://h", ("s3cret-key",)), "http://h")
+    reader = ChatReader(Origin("m", "http://h", ("s3cret-key",), url="http://h"))
     for body in (
         b"data: {s3cret-key\n\n",
         b'data: {"error": {"message": "bad key s3cret-key"}}\n\n',
     ):
-        reader = ChatReader(Origin("m", "http://h", ("s3cret-key",)), "http://h")
+        reader = ChatReader(Origin("m", "http://h", ("s3cret-key",), url="http://h"))
         failure = reader.feed(body)[-1].error
         assert "s3cret-key" not in f"{failure} {vars(failure)}"
         assert "***" in str(failure)

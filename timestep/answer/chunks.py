@@ -29,8 +29,7 @@ class Thinking:
     """More of the thinking."""
 
     text: str
-    # The field to send it back in, as the SDK's converter names it; empty for the usual one.
-    field: str = ""
+    field: str = ""  # to send it back in, in the SDK's words; empty for the usual one
 
 
 @dataclass(slots=True)
@@ -54,8 +53,7 @@ class Call:
     name: object  # should be text
     arguments: object = None  # JSON text, or the value itself
     call_id: object = None  # any value that is not a valid, unused call id is replaced
-    # Fields that the server wants back with the call. They go into its provider data.
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])  # wanted back with the call
 
 
 @dataclass(slots=True)

@@ -12,30 +12,13 @@ from functools import cache
 from typing import Any, TypeVar, cast, get_args
 
 from agents.items import TResponseStreamEvent
+from openai.types import responses
 from openai.types.responses import (
-    Response,
-    ResponseCompletedEvent,
-    ResponseContentPartAddedEvent,
-    ResponseContentPartDoneEvent,
-    ResponseCreatedEvent,
-    ResponseFailedEvent,
-    ResponseFunctionCallArgumentsDeltaEvent,
-    ResponseFunctionCallArgumentsDoneEvent,
     ResponseFunctionToolCall,
-    ResponseInProgressEvent,
     ResponseOutputItem,
-    ResponseOutputItemAddedEvent,
-    ResponseOutputItemDoneEvent,
     ResponseOutputMessage,
-    ResponseOutputRefusal,
     ResponseOutputText,
     ResponseReasoningItem,
-    ResponseReasoningTextDeltaEvent,
-    ResponseReasoningTextDoneEvent,
-    ResponseRefusalDeltaEvent,
-    ResponseRefusalDoneEvent,
-    ResponseTextDeltaEvent,
-    ResponseTextDoneEvent,
 )
 from openai.types.responses.response_output_text import Logprob
 from openai.types.responses.response_reasoning_item import Content
@@ -86,16 +69,19 @@ def _shape(cls: type[BaseModel]) -> tuple[frozenset[str], dict[str, Any]]:
 
 
 @cache
-def _shared(cls: type[BaseModel]) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return what all deltas of *cls* have in common, and the names of the fields that are given."""
-    defaults = _shape(cls)[1]
-    return {**defaults, "type": _type(cls)}, frozenset(cls.model_fields.keys() - defaults.keys())
-
-
-@cache
 def _type(cls: type[BaseModel]) -> str:
     [name] = get_args(cls.model_fields["type"].annotation)
     return str(name)
+
+
+def _shared(cls: type[BaseModel]) -> tuple[dict[str, Any], set[str]]:
+    """Return what all deltas of *cls* have in common, and the names of the fields that are given."""
+    defaults = _shape(cls)[1]
+    return {**defaults, "type": _type(cls)}, cls.model_fields.keys() - defaults.keys()
+
+
+_TEXT = _shared(responses.ResponseTextDeltaEvent)
+_REASONING = _shared(responses.ResponseReasoningTextDeltaEvent)
 
 
 class EventWriter:
@@ -120,8 +106,12 @@ class EventWriter:
         events, self.events = self.events, []
         return events
 
-    def _response(self, status: str, output: list[ResponseOutputItem], **more: Any) -> Response:
-        return Response.model_validate({**self._base, "status": status, "output": output, **more})
+    def _response(
+        self, status: str, output: list[ResponseOutputItem], **more: Any
+    ) -> responses.Response:
+        return responses.Response.model_validate(
+            {**self._base, "status": status, "output": output, **more}
+        )
 
     def created(self) -> None:
         """Open the response."""
@@ -137,8 +127,8 @@ class EventWriter:
             "tools": [],
         }
         begun = self._response("in_progress", [])
-        self._write(ResponseCreatedEvent, response=begun)
-        self._write(ResponseInProgressEvent, response=begun)
+        self._write(responses.ResponseCreatedEvent, response=begun)
+        self._write(responses.ResponseInProgressEvent, response=begun)
 
     def ended(
         self,
@@ -157,10 +147,10 @@ class EventWriter:
             more["usage"] = response_usage(usage, raw=raw_usage)
         if error is None:
             response = self._response("completed", output, **more)
-            self._write(ResponseCompletedEvent, response=response)
+            self._write(responses.ResponseCompletedEvent, response=response)
         else:
             response = self._response("failed", output, error=error, **more)
-            self._write(ResponseFailedEvent, response=response)
+            self._write(responses.ResponseFailedEvent, response=response)
 
     def message_opened(self, index: int, item_id: str, provider_data: Mapping[str, Any]) -> None:
         """Announce a message and its one text part."""
@@ -169,7 +159,7 @@ class EventWriter:
         self.item_added(index, message_item(item_id, [], provider_data, "in_progress"))
         part = output_text("", [])
         self._write(
-            ResponseContentPartAddedEvent,
+            responses.ResponseContentPartAddedEvent,
             content_index=0,
             item_id=item_id,
             output_index=index,
@@ -179,8 +169,19 @@ class EventWriter:
     def text_delta(self, index: int, item_id: str, delta: str, logprobs: Logprobs | None) -> None:
         """Add text to the message."""
         if self._is_read:
-            listed = _logprobs(DeltaLogprob, logprobs) if logprobs else []
-            self._delta(ResponseTextDeltaEvent, index, item_id, delta)["logprobs"] = listed
+            sequence = self._sequence
+            self._sequence = sequence + 1
+            values = {
+                **_TEXT[0],
+                "content_index": 0,
+                "delta": delta,
+                "item_id": item_id,
+                "logprobs": _logprobs(DeltaLogprob, logprobs) if logprobs else [],
+                "output_index": index,
+                "sequence_number": sequence,
+            }
+            cls = responses.ResponseTextDeltaEvent
+            self.events.append(_bare(cls, values, _TEXT[1].copy(), {}))
 
     def message_closed(self, index: int, item: ResponseOutputMessage, logprobs: Logprobs) -> None:
         """Close the text, its part and the message."""
@@ -188,8 +189,8 @@ class EventWriter:
         text = part.text if isinstance(part, ResponseOutputText) else ""
         at = {"content_index": 0, "item_id": item.id, "output_index": index}
         done = _logprobs(DoneLogprob, logprobs)
-        self._write(ResponseTextDoneEvent, **at, logprobs=done, text=text)
-        self._write(ResponseContentPartDoneEvent, **at, part=part)
+        self._write(responses.ResponseTextDoneEvent, **at, logprobs=done, text=text)
+        self._write(responses.ResponseContentPartDoneEvent, **at, part=part)
         self.item_done(index, item)
 
     def reasoning_opened(self, index: int, provider_data: Mapping[str, Any]) -> None:
@@ -200,13 +201,24 @@ class EventWriter:
     def reasoning_delta(self, index: int, delta: str) -> None:
         """Add thinking to the reasoning item."""
         if self._is_read:
-            self._delta(ResponseReasoningTextDeltaEvent, index, REASONING_ID, delta)
+            sequence = self._sequence
+            self._sequence = sequence + 1
+            values = {
+                **_REASONING[0],
+                "content_index": 0,
+                "delta": delta,
+                "item_id": REASONING_ID,
+                "output_index": index,
+                "sequence_number": sequence,
+            }
+            cls = responses.ResponseReasoningTextDeltaEvent
+            self.events.append(_bare(cls, values, _REASONING[1].copy(), {}))
 
     def reasoning_closed(self, index: int, item: ResponseReasoningItem) -> None:
         """Close the thinking and the reasoning item."""
         text = "".join(part.text for part in item.content or [])
         at = {"content_index": 0, "item_id": item.id, "output_index": index}
-        self._write(ResponseReasoningTextDoneEvent, **at, text=text)
+        self._write(responses.ResponseReasoningTextDoneEvent, **at, text=text)
         self.item_done(index, item)
 
     def call(self, index: int, item: ResponseFunctionToolCall) -> None:
@@ -216,8 +228,10 @@ class EventWriter:
         self.item_added(index, item.model_copy(update={"arguments": "", "status": "in_progress"}))
         at = {"item_id": item.id, "output_index": index}
         given = item.arguments
-        self._write(ResponseFunctionCallArgumentsDeltaEvent, **at, delta=given)
-        self._write(ResponseFunctionCallArgumentsDoneEvent, **at, arguments=given, name=item.name)
+        self._write(responses.ResponseFunctionCallArgumentsDeltaEvent, **at, delta=given)
+        self._write(
+            responses.ResponseFunctionCallArgumentsDoneEvent, **at, arguments=given, name=item.name
+        )
         self.item_done(index, item)
 
     def refusal(self, index: int, item: ResponseOutputMessage, text: str) -> None:
@@ -226,20 +240,20 @@ class EventWriter:
             return
         self.item_added(index, item.model_copy(update={"content": [], "status": "in_progress"}))
         at = {"content_index": 0, "item_id": item.id, "output_index": index}
-        empty = ResponseOutputRefusal(refusal="", type="refusal")
-        self._write(ResponseContentPartAddedEvent, **at, part=empty)
-        self._write(ResponseRefusalDeltaEvent, **at, delta=text)
-        self._write(ResponseRefusalDoneEvent, **at, refusal=text)
-        self._write(ResponseContentPartDoneEvent, **at, part=item.content[0])
+        empty = responses.ResponseOutputRefusal(refusal="", type="refusal")
+        self._write(responses.ResponseContentPartAddedEvent, **at, part=empty)
+        self._write(responses.ResponseRefusalDeltaEvent, **at, delta=text)
+        self._write(responses.ResponseRefusalDoneEvent, **at, refusal=text)
+        self._write(responses.ResponseContentPartDoneEvent, **at, part=item.content[0])
         self.item_done(index, item)
 
     def item_added(self, index: int, item: ResponseOutputItem) -> None:
         """Announce an item."""
-        self._write(ResponseOutputItemAddedEvent, item=item, output_index=index)
+        self._write(responses.ResponseOutputItemAddedEvent, item=item, output_index=index)
 
     def item_done(self, index: int, item: ResponseOutputItem) -> None:
         """Close an item."""
-        self._write(ResponseOutputItemDoneEvent, item=item, output_index=index)
+        self._write(responses.ResponseOutputItemDoneEvent, item=item, output_index=index)
 
     def _write(self, cls: type[BaseModel], **fields: Any) -> None:
         if self._is_read:
@@ -247,25 +261,10 @@ class EventWriter:
             self._sequence += 1
             self.events.append(cast("TResponseStreamEvent", instance(cls, fields)))
 
-    def _delta(self, cls: type[_Model], index: int, item_id: str, delta: str) -> dict[str, Any]:
-        """Write a delta, of which a long answer has thousands, and return its fields."""
-        shared, given = _shared(cls)
-        values = {
-            **shared,
-            "content_index": 0,
-            "delta": delta,
-            "item_id": item_id,
-            "output_index": index,
-            "sequence_number": self._sequence,
-        }
-        self._sequence += 1
-        self.events.append(cast("TResponseStreamEvent", _bare(cls, values, set(given), {})))
-        return values
-
 
 def message_item(
     item_id: str,
-    content: list[ResponseOutputText | ResponseOutputRefusal],
+    content: list[ResponseOutputText | responses.ResponseOutputRefusal],
     provider_data: Mapping[str, Any],
     status: str = "completed",
 ) -> ResponseOutputMessage:

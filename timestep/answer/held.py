@@ -226,8 +226,7 @@ class HeldText:
         self._rules = rules
         self._tags = ThinkTags() if rules.think_tags else None
         self._gate = _gate_for(rules)
-        # True when every text is shown at once, as it came.
-        self.is_live = self._tags is None and self._gate is None
+        self.is_live = self._tags is None and self._gate is None  # text is shown as it comes
 
     @property
     def holds(self) -> bool:

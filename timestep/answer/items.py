@@ -198,8 +198,7 @@ class Items:
         # a run that ends in an incomplete one.
         cut_by: str,
         raw_usage: bool = False,  # keep the provider's own figures as extra fields of the usage
-        # What happened, with one of the Responses API's error codes.
-        error: Mapping[str, str] | None = None,
+        error: Mapping[str, str] | None = None,  # with one of the API's error codes
     ) -> None:
         """Close the last item and the response; as failed, if there is an *error*."""
         # Waiting logprobs are the open item's, or of markers after the last call.

@@ -51,8 +51,7 @@ class Reply:
         model: str,  # the name the caller asked for
         created_at: float,  # Unix time
         ids: Ids,  # makes the ids that the server leaves out
-        # The model and host for errors. It may change once the answering server is known.
-        origin: Origin,
+        origin: Origin,  # for errors; it may change once the answering server is known
         is_streamed: bool = True,  # False if no events are needed
     ) -> None:
         self.origin = origin

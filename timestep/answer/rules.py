@@ -13,8 +13,7 @@ class Reading(Enum):
 
     LIVE = "live"  # the text is the answer and is shown as it arrives
     HELD = "held"  # the text must be a call or match a schema, and is shown once it does
-    # The text is JSON: a call, or an object whose `answer` is shown as it arrives.
-    EMULATED = "emulated"
+    EMULATED = "emulated"  # JSON: a call, or an object whose `answer` is shown as it arrives
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +26,12 @@ class Rules:
     one_call: bool = False  # True if only the first call counts
     no_calls: bool = False  # True if calls are ignored, because `tool_choice` is `"none"`
     output: AgentOutputSchemaBase | None = None  # the schema that the final text must match, if any
-    # The call ids of the history, which new calls must not have.
-    call_ids: frozenset[str] = frozenset()
+    call_ids: frozenset[str] = frozenset()  # of the history, which new calls must not have
     is_emulated: bool = False  # True if the prompt describes the tools and calls come as JSON text
     text_calls: bool = False  # True if text that is only the JSON of calls counts as these calls
     think_tags: bool = False  # True if `<think>…</think>` at the start of the text is thinking
-    # The setting that limits the answer, such as `"max_tokens=100"`; empty if none is set.
-    token_limit: str = ""
-    # The settings that could limit the answer, for advice if the request sets none.
-    limits: str = "max_tokens"
+    token_limit: str = ""  # the setting that limits it, such as `"max_tokens=100"`
+    limits: str = "max_tokens"  # the settings that could limit it, for advice
     repairs: int = 1  # how many more times the model may be asked again
     is_repair: bool = False  # True if this is a repair
 

@@ -31,8 +31,7 @@ _EXTRAS = ("extra_args", "extra_body", "extra_headers", "extra_query")
 
 def open_span(
     model: str,  # the application's name for the model
-    # The agent's input. It is on the span from its start; the request takes its place.
-    given: str | list[TResponseInputItem],
+    given: str | list[TResponseInputItem],  # the agent's input, until the request takes its place
     settings: ModelSettings,  # the settings of the call
     tracing: ModelTracing,  # says whether content may be kept
     *,

@@ -19,15 +19,6 @@ Opener = Callable[[str, float | None], Connections]
 """Makes connections of the running loop from a base URL and the limit for connecting."""
 
 
-def over_aiohttp(
-    base_url: str, connect_timeout: float | None, *, reach: Reach = USUAL
-) -> Connections:
-    """Return connections of our own; nothing is opened yet."""
-    from timestep.net.http import Session  # noqa: PLC0415 - the first request imports aiohttp
-
-    return Session(base_url, connect_timeout, reach)
-
-
 class Client:
     """Makes exchanges with one server. Connections end with their event loop, or with `aclose`."""
 
@@ -35,30 +26,26 @@ class Client:
         self,
         base_url: str,  # of the server
         timeouts: Timeouts | None,  # of every request; None for those of a client that was given
-        opener: Opener = over_aiohttp,  # makes the connections of an event loop
         *,
-        # Run the exchanges in an empty context. A connection is kept for other requests, and with
-        # it the context it was opened in, which would keep the first agent alive.
-        own_context: bool = True,
-        # How many limited exchanges are under way at once; None for any number.
-        max_concurrency: int | None = None,
-        # Prints the key of every request that has none; see `Exchange`.
-        key_command: KeyCommand | None = None,
+        reach: Reach = USUAL,  # the proxy and the certificates
+        opener: Opener | None = None,  # makes other connections than our own
+        max_concurrency: int | None = None,  # limited exchanges at once; None for any number
+        key_command: KeyCommand | None = None,  # prints the key of every request that has none
     ) -> None:
         self.base_url = base_url
         self.timeouts = timeouts
+        self.key_command = key_command
+        self._reach = reach
         self._opener = opener
-        self._own_context = own_context
         self._places = Places(max_concurrency)
-        self._key_command = key_command
         self._any_number = Places(None)
         self._start_over()
         forget_in_children(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy opens connections of its own."""
-        made = (self.base_url, self.timeouts, self._opener)
-        kept = ("_own_context", "_places", "_key_command")
+        kept = ("key_command", "_reach", "_opener", "_places")
+        made = (self.base_url, self.timeouts)
         return Client, made, {name: getattr(self, name) for name in kept}
 
     def forget_connections(self) -> None:
@@ -77,9 +64,7 @@ class Client:
         A *limited* one waits for one of the ``max_concurrency`` places.
         """
         places = self._places if limited else self._any_number
-        return Exchange(
-            request, faults, self.timeouts, self.connections, self._begin, places, self._key_command
-        )
+        return Exchange(self, request, faults, places)
 
     def connections(self) -> Connections:
         """Return the connections of the running loop, opened on first use."""
@@ -96,17 +81,24 @@ class Client:
         exchanges = [each for each in list(self.exchanges) if each.loop is loop]
         await asyncio.gather(*(each.aclose() for each in exchanges))
 
-    def _begin(self, exchange: Exchange) -> "asyncio.Task[None]":
+    def begin(self, exchange: Exchange) -> "asyncio.Task[None]":
         """Start the task that owns *exchange*; it is kept until it has given its connection back."""
-        context = Context() if self._own_context else None
+        # A connection is kept for other requests, and with it the context it was opened in. That of
+        # a given client is the caller's, which its hooks may want to know. Ours is empty, because it
+        # would keep the first agent alive.
+        context = Context() if self._opener is None else None
         task = asyncio.get_running_loop().create_task(exchange.own(), context=context)
         self.exchanges.add(exchange)
         task.add_done_callback(lambda _: self.exchanges.discard(exchange))
         return task
 
     def _open(self) -> Connections:
-        timeouts = self.timeouts or Timeouts()
-        return self._opener(self.base_url, timeouts.connect)
+        connect = (self.timeouts or Timeouts()).connect
+        if self._opener is not None:
+            return self._opener(self.base_url, connect)
+        from timestep.net.http import Session  # noqa: PLC0415 - the first request imports aiohttp
+
+        return Session(self.base_url, connect, self._reach)
 
 
 def _closing(client: "weakref.ref[Client]") -> Callable[[Connections], Awaitable[None]]:

@@ -40,13 +40,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]  # the headers; their names may have to be in lower case
     body: AsyncIterator[bytes]  # the pieces of the body as they arrive; raises `TransportError`
-    # Gives the connection back, or drops it when the body is not finished.
-    aclose: Callable[[], Awaitable[None]]
-
-    @property
-    def is_success(self) -> bool:
-        """True for 2xx."""
-        return self.status // 100 == 2  # noqa: PLR2004 - HTTP's own number
+    aclose: Callable[[], Awaitable[None]]  # gives the connection back, or drops it
 
 
 Step = Literal["connecting", "fragile", "waiting"]

@@ -18,27 +18,28 @@ its event loop.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from timestep.errors import TimestepError
 from timestep.net.connection import (
     Answer,
-    Connections,
     Request,
     Step,
     TransportError,
     as_cause,
     drop_frames,
 )
-from timestep.net.key_command import KeyCommand
 from timestep.net.limits import LONGEST_REFUSAL
 from timestep.net.places import Places
 from timestep.net.reasons import unforeseen
 from timestep.net.secrets import masker, secrets_in_url
-from timestep.net.timeouts import Timeouts, Watchdog
+from timestep.net.timeouts import Watchdog
 from timestep.net.wire_bytes import WireBytes
+
+if TYPE_CHECKING:
+    from timestep.net.client import Client
 
 _MOST_WAITING = 1_000_000
 """How many bytes wait for a slow reader. After that the socket is left to fill up."""
@@ -86,30 +87,24 @@ class Exchange:
 
     def __init__(
         self,
+        client: "Client",  # starts the task, and opens the connections
         request: Request,  # sent when the first piece is asked for
         faults: Faults,  # makes the errors
-        timeouts: Timeouts | None,  # the limits for silence; None waits for ever
-        connections: Callable[[], Connections],  # returns those of the running loop
-        # Makes the task of a new exchange, which runs `own`.
-        start: "Callable[[Exchange], asyncio.Task[None]]",
         places: Places,  # the exchange waits for one of them, and keeps it until it is over
-        # Prints the key of a request without one, and the next key when the server answers 401;
-        # then the request is sent once more.
-        key_command: KeyCommand | None = None,
     ) -> None:
         self.request = request
+        self._client = client
         self._faults = faults
-        self._timeouts = timeouts
-        self._connections = connections
-        self._start = start
         self._places = places
-        self._key_command = None if _AUTHORIZATION in request.headers else key_command
+        # Prints the key of a request without one, and the next key when the server answers 401; then
+        # the request is sent once more.
+        self._key_command = None if _AUTHORIZATION in request.headers else client.key_command
         self._state: State = "new"
         self._task: asyncio.Task[None] | None = None
         self._pieces = _Pieces()
         self._error: BaseException | None = None
         self._is_released = False  # the reader has left
-        self._watch = Watchdog(timeouts, self._expire)
+        self._watch = Watchdog(client.timeouts, self._expire)
         self._expired: str | None = None
         self._kept: WireBytes | None = None
         self.was_cut_off = False
@@ -136,7 +131,7 @@ class Exchange:
 
     async def __anext__(self) -> bytes:
         if self._task is None:
-            self._task = self._start(self)
+            self._task = self._client.begin(self)
         if self._pieces:
             await asyncio.sleep(0)  # others run between two pieces, even when all have arrived
         while not self._pieces:
@@ -181,7 +176,8 @@ class Exchange:
         except TimestepError as exc:
             self._error = exc
         except TransportError as exc:
-            limit = None if self._timeouts is None else self._timeouts.connect
+            timeouts = self._client.timeouts
+            limit = None if timeouts is None else timeouts.connect
             self._error = failure(self._faults, exc, connect_seconds=limit)
         except BaseException as exc:
             self._error = self._faults.failed(TransportError("exchange", unforeseen(exc)))
@@ -201,7 +197,7 @@ class Exchange:
         if self._kept is not None:
             self._kept.status = answer.status
         try:
-            if not answer.is_success:
+            if answer.status // 100 != 2:  # noqa: PLR2004 - HTTP's own number
                 raise await self._refusal(answer)
             async for data in answer.body:
                 if not self._is_released:  # else a deadline runs, which talking does not move
@@ -227,7 +223,7 @@ class Exchange:
     async def _send(self, request: Request) -> Answer:
         self._state = "waiting"
         self._watch.expect("first_byte")
-        return await self._connections().send(request, self._guard)
+        return await self._client.connections().send(request, self._guard)
 
     async def _refusal(self, answer: Answer) -> TimestepError:
         body = bytearray()

@@ -25,10 +25,9 @@ class Origin:
 
     model: str | None  # the name the caller asked for
     host: str  # the scheme and authority of the endpoint
-    # The key in use and other secrets, masked in whatever the server says.
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    # The same, for the keys that a command prints: it may print one at any time.
-    printed: Collection[str] = field(default=(), repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)  # masked in what a server says
+    printed: Collection[str] = field(default=(), repr=False)  # the same, of a command
+    url: str = field(default="", repr=False)  # of the request, where an error shows it
 
     def hide(self, text: str) -> str:
         """Return *text* without secrets."""

@@ -44,8 +44,7 @@ class Proxy:
     scheme: str  # `http`, `https`, `socks4` or `socks5`
     host: str  # its host; an IPv6 address has no brackets
     port: int
-    # The user name that it asks for; empty where it asks for none.
-    user: str = field(default="", repr=False)
+    user: str = field(default="", repr=False)  # empty where it asks for none
     password: str = field(default="", repr=False)
     looks_up: bool = True  # True when a SOCKS proxy looks up host names itself
 

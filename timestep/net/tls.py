@@ -15,8 +15,7 @@ class Reach:
     # The PEM file of the certificate to show, with its key; or the file of the certificate and the
     # file of the key.
     client_cert: tuple[str, ...] = ()
-    # The URL of the proxy, instead of the one that variables name. This machine needs none.
-    proxy: str | None = field(default=None, repr=False)
+    proxy: str | None = field(default=None, repr=False)  # a URL, instead of the variables
 
     def __post_init__(self) -> None:
         if self.proxy is not None:

@@ -21,8 +21,7 @@ class WireBytes:
     url: str = ""  # where the request went, without credentials
     request: bytes = b""
     status: int | None = None  # the HTTP status; None before the answer begins
-    # The pieces of the answer's body, as they came.
-    response: list[bytes] = field(default_factory=list[bytes])
+    response: list[bytes] = field(default_factory=list[bytes])  # of the body, as they came
 
 
 _kept: OrderedDict[str, list[WireBytes]] = OrderedDict()

@@ -1,8 +1,8 @@
 """The native Ollama adapter: ``/api/chat`` as an OpenAI Agents SDK model.
 
-The way of a request, a room a step: `endpoint` (where), `messages`, `schema` and `options` (what),
-`request` (the body), `client` (the only I/O), `reply` and `events` (the answer), `model` (the
-whole), `provider` (models by name). `completion` converts a single answer.
+The way of a request, a room a step: `endpoint` (where), `request` (the body), `wire` (the only I/O),
+`lines` (the answer), `model` (the whole), `provider` (models by name). `completion` converts a single
+answer.
 """
 
 from importlib import import_module

@@ -7,7 +7,6 @@ learns to think while this process runs goes unnoticed.
 """
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -130,17 +129,13 @@ def _some(names: list[str]) -> str:
     return ", ".join(short[:_MOST_NAMED]) + more
 
 
-def _context_length(document: Mapping[str, Any]) -> int | None:
-    info = mapping(document.get("model_info"))
-    length = info.get(f"{info.get('general.architecture')}.context_length")
-    return length if isinstance(length, int) and length > 0 else None
-
-
 def _read(shown: Any, enforces: bool) -> Abilities:
     document = mapping(shown)
     listed: Any = document.get("capabilities")
     is_mlx = mapping(document.get("details")).get("format") == "safetensors"
     is_remote = bool(document.get("remote_host") or document.get("remote_model"))
+    info = mapping(document.get("model_info"))
+    length = info.get(f"{info.get('general.architecture')}.context_length")
     return Abilities(
         # Servers before 0.6.4 list none, which says nothing about the model.
         capabilities=frozenset(map(str, cast("list[Any]", listed)))
@@ -148,5 +143,5 @@ def _read(shown: Any, enforces: bool) -> Abilities:
         else None,
         # MLX models ignore "format". Source: ollama x/mlxrunner/client.go, v0.33.0.
         enforces_format=enforces and not is_mlx and not is_remote,
-        context_length=_context_length(document),
+        context_length=length if isinstance(length, int) and length > 0 else None,
     )

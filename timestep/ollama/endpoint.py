@@ -66,8 +66,7 @@ class Endpoints:
 
     local: Endpoint  # for names of local models, or for everything when *cloud* is the same
     cloud: Endpoint  # for names of cloud models
-    # When there are several for everything: all of them, the first of which is *local*.
-    pool: Sequence[Endpoint] = ()
+    pool: Sequence[Endpoint] = ()  # all of them, when there are several for everything
 
     def route(self, name: str) -> tuple[Endpoint, str]:
         """Return the endpoint for the model *name*, and the name to send there."""
@@ -77,16 +76,11 @@ class Endpoints:
 
 def build_endpoints(
     *,
-    # For *base_url* when that is given, for each of several, else for ollama.com alone.
-    api_key: str | None = None,
+    api_key: str | None = None,  # for *base_url*, else for ollama.com alone
     key_command: KeyCommand | None = None,  # prints the key, instead of *api_key*
-    # For every model, cloud names too; several share the requests.
-    base_url: str | Sequence[str] | None = None,
-    # For local names only, in any form that `OLLAMA_HOST` may have; it gets no key unless it is
-    # ollama.com.
-    local_url: str | None = None,
-    # Extra headers for *base_url*; for the local endpoint when *base_url* is not given.
-    headers: Mapping[str, str] | None = None,
+    base_url: str | Sequence[str] | None = None,  # for every model; several share the requests
+    local_url: str | None = None,  # for local names only, in any form of `OLLAMA_HOST`
+    headers: Mapping[str, str] | None = None,  # for *base_url*, else for the local endpoint
     allow_insecure: bool = False,  # lets a key travel over plain http off this machine
     reach: Reach = USUAL,  # the proxy and the certificates, for every server
 ) -> Endpoints:

@@ -18,16 +18,20 @@ from timestep.errors import (
     CapabilityError,
     ModelNotFoundError,
     ModelOutputError,
+    OllamaConnectionError,
     OllamaError,
     OllamaStatusError,
     OllamaStreamError,
+    OllamaTimeoutError,
     RateLimitError,
     ServerBusyError,
 )
 from timestep.errors.retry import retry_after
+from timestep.net.connection import CHECK_PROXY, Answer, TransportError
 from timestep.net.origin import Origin
 from timestep.net.secrets import without_private
 from timestep.net.server_words import parse, words_of_document, words_of_page
+from timestep.ollama.endpoint import unreached
 from timestep.ollama.overflow import is_overflow, overflow_error
 
 THINK_LEVELS = "think levels"
@@ -67,6 +71,11 @@ _NO_MODEL = re.compile(r"\bmodel\b.*\bnot found\b")
 
 _SEARCHED = 4_000
 """How many characters of a refusal tell what it is. The patterns take the square of it."""
+
+_CAPABILITY_HINTS = {
+    "tools": ", or set tool_emulation=True to have tools described in the prompt",
+    "thinking": ", or leave reasoning.effort unset",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +188,6 @@ def _capability_error(
     return CapabilityError(message, capability=capability, **facts)
 
 
-_CAPABILITY_HINTS = {
-    "tools": ", or set tool_emulation=True to have tools described in the prompt",
-    "thinking": ", or leave reasoning.effort unset",
-}
-
-
 def _authentication_error(refusal: _Refusal, at: str, facts: dict[str, Any]) -> AuthenticationError:
     document, words, said = refusal.document, refusal.words, refusal.said
     url = cast("Any", document).get("signin_url") if isinstance(document, Mapping) else None
@@ -234,3 +237,60 @@ def _hint(status: int, headers: Mapping[str, str]) -> str:
     if status in {404, 405}:
         return " Is base_url the root of an Ollama server, without /v1 or /api?"
     return ""
+
+
+class Failures:
+    """Makes the errors of one exchange; see `timestep.net.exchange.Faults`."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+
+    def refused(self, answer: Answer, body: bytes) -> OllamaError:
+        """Return the error for an *answer* without success."""
+        return status_error(answer.status, answer.headers, body, self._origin)
+
+    def silent(self, phase: str, seconds: float | None, *, through: str = "") -> OllamaTimeoutError:
+        """Return the error for silence in *phase*."""
+        host, limit = self._origin.host, f" within {seconds} s" if seconds else ""
+        step = (
+            f"{CHECK_PROXY} (timeout={{'connect': …}} waits longer.)"
+            if through
+            else "Is the server running and the address right? ('ollama serve' starts it; "
+            "timeout={'connect': …} waits longer.)"
+        )
+        text = {
+            "connect": f"No connection to {host}{limit}{through and f' ({through})'}. {step}",
+            "first_byte": f"{host} did not begin its answer{limit}. A large model may "
+            "still be loading: keep_alive keeps it loaded, timeout={'first_byte': …} waits longer.",
+            "idle": f"{host} fell silent in the middle of its answer"
+            f"{f' for {seconds} s' if seconds else ''}. timeout={{'idle': …}} waits longer.",
+        }[phase]
+        return OllamaTimeoutError(text, phase=phase, seconds=seconds, **self._origin.where())
+
+    def failed(self, exc: TransportError) -> OllamaConnectionError:
+        """Return the error for a request that did not get through."""
+        host = self._origin.host
+        reason = self._origin.clean(str(exc))
+        match exc.phase:
+            case "closed":
+                text = (
+                    f"The HTTP client for {host} cannot be used: {reason}. An ollama_client works "
+                    "in one event loop and until it is closed; give base_url instead, and timestep "
+                    "keeps a client for every loop."
+                )
+            case "reach":
+                text = unreached(host, reason, is_proxied=bool(exc.through))
+            case _:
+                text = (
+                    f"The connection to {host} broke: {reason}. The server or a proxy between may "
+                    "have stopped; its log says more."
+                )
+        return OllamaConnectionError(text, **self._origin.where())
+
+    def cut_off(self) -> OllamaConnectionError:
+        """Return the error for an exchange whose provider or event loop was closed."""
+        return OllamaConnectionError(
+            f"The request to {self._origin.host} was cut off: its provider or its event loop was "
+            "closed. Close them when all runs are done.",
+            **self._origin.where(),
+        )

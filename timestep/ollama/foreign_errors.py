@@ -16,8 +16,7 @@ from timestep.net.origin import Origin
 from timestep.net.proxies import ProxyError, explained
 from timestep.net.reasons import reason_of
 from timestep.net.tls import CertificateError
-from timestep.ollama.errors import line_error, status_error
-from timestep.ollama.failures import Failures
+from timestep.ollama.errors import Failures, line_error, status_error
 
 try:
     with explained("ollama"):  # it builds a client when it is imported

@@ -41,8 +41,7 @@ class Stay:
     model: str  # by its full name; that of no model when any host will do
     begun: float  # when it was sent
     is_cold: bool  # True when the model was not known to be loaded
-    # How many seconds it waited for the first piece of its answer; None before that.
-    waited: float | None = None
+    waited: float | None = None  # seconds until the first piece of its answer
 
 
 @dataclass(slots=True, eq=False)
@@ -50,8 +49,7 @@ class Host:
     """One server, and what is known of it."""
 
     wire: Wire
-    # The requests that are under way there, the oldest first.
-    stays: dict[Stay, None] = field(default_factory=dict[Stay, None])
+    stays: dict[Stay, None] = field(default_factory=dict[Stay, None])  # under way, oldest first
     # How many seconds requests took there lately, without loading; None before the first.
     took: float | None = None
     measured: float = 0.0  # when that was measured last
@@ -60,11 +58,9 @@ class Host:
     is_asked: bool = False  # True while it is being asked
     deaths: int = 0  # how often in a row it was found dead; 0 while it lives
     due: float = -inf  # when it may be asked again while it is dead
-    # How often in a row a request failed there; 0 once it has completed an answer.
-    failures: int = 0
+    failures: int = 0  # failed requests in a row; 0 once it has completed an answer
     rests: float = -inf  # until when it is chosen last
-    # The models it lacks, each with the time until which that is trusted.
-    lacking: dict[str, float] = field(default_factory=dict[str, float])
+    lacking: dict[str, float] = field(default_factory=dict[str, float])  # models, until when
 
     @property
     def in_flight(self) -> int:

@@ -21,6 +21,7 @@ from timestep.answer.chunks import (
 )
 from timestep.answer.logprobs import read_logprobs
 from timestep.errors import OllamaError, OllamaStreamError
+from timestep.net.foreign import mapping
 from timestep.net.limits import (
     LONGEST_JSON,
     MOST_CALLS,
@@ -152,13 +153,10 @@ class ChatLines:
         return [self._call(call) for call in sent]
 
     def _call(self, call: Any) -> Call:
-        sent: Mapping[str, Any] = (
-            cast("Mapping[str, Any]", call) if isinstance(call, Mapping) else {}
-        )
-        function: object = sent.get("function")
-        if not isinstance(function, Mapping):
+        sent = mapping(call)
+        if not isinstance(sent.get("function"), Mapping):
             raise strange("a tool call without a function", self.origin)
-        asked = cast("Mapping[str, Any]", function)
+        asked = mapping(sent["function"])
         return Call(asked.get("name"), asked.get("arguments"), sent.get("id"))
 
     def _end(self, fields: Mapping[str, Any]) -> End:

@@ -37,10 +37,7 @@ def overflow_error(
     said: str, document: Any, origin: Origin, status: int | None
 ) -> ContextWindowExceededError:
     """Return the error for a prompt that does not fit, as the server *said* in *document*."""
-    prompt, window = _numbers(said, document)
-    return _error(
-        said, origin.where(), status, prompt, window, num_ctx=0, longest=None, truncates=False
-    )
+    return _error(said, origin.where(), status, *_numbers(said, document))
 
 
 def advised(
@@ -67,9 +64,9 @@ def _error(
     prompt: int | None,
     window: int | None,
     *,
-    num_ctx: int,
-    longest: int | None,
-    truncates: bool,
+    num_ctx: int = 0,
+    longest: int | None = None,
+    truncates: bool = False,
 ) -> ContextWindowExceededError:
     if _MODELS_MAXIMUM in said:
         longest = window

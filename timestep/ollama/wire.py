@@ -3,12 +3,11 @@
 import json
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from timestep import __version__
 from timestep.errors import OllamaError
-from timestep.net.client import Client, over_aiohttp
+from timestep.net.client import Client
 from timestep.net.connection import Request, drop_frames
 from timestep.net.encoding import encode
 from timestep.net.exchange import Exchange
@@ -18,8 +17,7 @@ from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.errors import status_error
-from timestep.ollama.failures import Failures
+from timestep.ollama.errors import Failures, status_error
 from timestep.ollama.lines import check_length, check_values
 from timestep.ollama.source import Chat, ChatSource
 
@@ -47,8 +45,7 @@ class Wire(ChatSource):
         # A ready httpx client to use instead of connections of our own; never closed here.
         client: "httpx.AsyncClient | None" = None,
         withheld: Collection[str] = (),  # headers of *client* that are not for this endpoint
-        # How many chats are under way at once, in this process; None for any number.
-        max_concurrency: int | None = None,
+        max_concurrency: int | None = None,  # chats at once, in this process; None for any number
     ) -> None:
         self.endpoint = endpoint
         self._host = authority(endpoint.base_url)
@@ -60,10 +57,8 @@ class Wire(ChatSource):
         self._client = Client(
             endpoint.base_url,
             timeouts or (Timeouts() if client is None else None),
-            partial(over_aiohttp, reach=endpoint.reach)
-            if client is None
-            else _given(client, timeouts, withheld),
-            own_context=client is None,  # hooks of a given client may want to know the caller's
+            reach=endpoint.reach,
+            opener=None if client is None else _given(client, timeouts, withheld),
             max_concurrency=max_concurrency,
             key_command=endpoint.key_command,
         )

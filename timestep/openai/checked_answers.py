@@ -38,8 +38,8 @@ class CheckedResponse:
         self.is_whole = False  # True once a stream may end
         self._is_ended = False  # after its last event, nothing counts
         self._may_be_done = False  # [DONE] alone would end it
-        self._url = str(request.url)
-        self._origin = Origin(None, authority(self._url))
+        url = str(request.url)
+        self._origin = Origin(None, authority(url), url=url)
 
     def broken(self, what: str) -> BrokenAnswerError:
         """Return the error for a broken answer; *what* says how it is broken."""
@@ -180,7 +180,7 @@ class CheckedResponse:
         return cast("dict[str, Any]", document)
 
     def _refusal(self, error: object) -> Exception:
-        return said_error(masked_json(error, self.mask), self._origin, self._url)
+        return said_error(masked_json(error, self.mask), self._origin)
 
     def _masked_text(self, document: object) -> bytes:
         return json.dumps(masked_json(document, self.mask)).encode()

@@ -52,12 +52,9 @@ class CheckedClient(httpx2.AsyncClient):
     def __init__(
         self,
         *,
-        # Headers of every request whose values no error may repeat.
-        secret_headers: Mapping[str, str],
-        # A POST waits for one of them, and keeps it until its answer is read or closed.
-        places: Places | None = None,
-        # Prints the key of every request, and again when the server refused it.
-        key_command: KeyCommand | None = None,
+        secret_headers: Mapping[str, str],  # no error may repeat their values
+        places: Places | None = None,  # a POST keeps one until its answer is read or closed
+        key_command: KeyCommand | None = None,  # prints the key, and again after a 401
         proxy: Proxy | None = None,  # every request goes through it
         **options: Any,  # as `httpx2.AsyncClient` takes them
     ) -> None:
@@ -208,7 +205,7 @@ class _Told(httpx2.AsyncByteStream):
                         await asyncio.sleep(0)  # OpenAI's client reads it as it comes
                     yield event[at : at + _PIECE]
         except TransportError as exc:
-            error: Exception = failure(Failures(*where(self._response.request)), exc)
+            error: Exception = failure(Failures(where(self._response.request)), exc)
         except Exception as exc:  # noqa: BLE001 - it is raised again
             error = exc
         else:

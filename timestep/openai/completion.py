@@ -32,12 +32,11 @@ _FAILED = {"error", "abort", "insufficient_system_resource"}
 class Completion:
     """The first choice of one answer."""
 
-    def __init__(self, origin: Origin, url: str) -> None:
+    def __init__(self, origin: Origin) -> None:
         self.reason: str | None = None  # the finish reason; None until it has come
         self.has_begun = False  # True once a piece held a choice
         self.ignored: set[str] = set()  # what was left out, a phrase each
         self._origin = origin
-        self._url = url
         self._calls = PendingCalls()
         self._details = ReasoningDetails()
         self._late: list[str] = []  # text behind the first piece of a call
@@ -66,7 +65,7 @@ class Completion:
         if choice.get("index") not in (None, 0):
             return  # only the first choice counts
         if choice.get("error"):
-            raise said_error(choice, self._origin, self._url)
+            raise said_error(choice, self._origin)
         self.has_begun = True
         before = len(chunks)
         if logprobs := choice.get("logprobs"):
@@ -136,14 +135,8 @@ class Completion:
 
     def _finish(self, reason: str) -> None:
         if reason in _FAILED:
-            raise said_error(
-                {
-                    "message": f"the answer ended with finish_reason {reason!r}",
-                    "code": "server_error",
-                },
-                self._origin,
-                self._url,
-            )
+            what = f"the answer ended with finish_reason {reason!r}"
+            raise said_error({"message": what, "code": "server_error"}, self._origin)
         self.reason = reason
 
     def end(self, chunks: list[Chunk]) -> None:

@@ -28,11 +28,10 @@ from openai import AsyncOpenAI, not_given
 from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError
 from timestep.net.urls import OPENAI_URL
-from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.endpoint import ChatModelOptions, OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
-from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
-from timestep.openai.sdk_model import with_defaults
+from timestep.openai.whole_calls import with_defaults
 
 _WHERE = {"api_key", "api_key_command", "base_url", "organization", "project", "websocket_base_url"}
 """The settings that say which server is asked, and as whom."""
@@ -64,8 +63,7 @@ class DefaultOpenAIProvider(OpenAIProvider):
         # The names of the settings that were written for timestep; the others are from variables
         # that the SDK reads too.
         written: AbstractSet[str] = frozenset(),
-        # The headers of *endpoint* that were written for timestep.
-        written_headers: AbstractSet[str] = frozenset(),
+        written_headers: AbstractSet[str] = frozenset(),  # the headers of *endpoint* among them
         choices: OpenAIChoices | None = None,  # how the SDK's own models are asked
         # How our model for chat completions is asked; None takes the SDK's.
         options: ChatModelOptions | None = None,

@@ -1,7 +1,8 @@
-"""Where a server that speaks OpenAI's API is, and what every request to it carries."""
+"""Where a server that speaks OpenAI's API is, what every request to it carries, and how models are asked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from timestep.net.flags import check_concurrency
@@ -10,6 +11,8 @@ from timestep.net.key_command import KeyCommand
 from timestep.net.timeouts import check_seconds
 from timestep.net.tls import USUAL, Reach
 from timestep.net.urls import check_base_url, check_secrets_transport
+
+StructuredOutput = Literal["json_schema", "json_object", "prompt"]
 
 
 def _checked_concurrency(value: object) -> int | None:
@@ -28,13 +31,10 @@ class OpenAIEndpoint:
     organization: str | None = None
     project: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    # Fields that every URL carries, as Azure's `api-version`.
-    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    query: Mapping[str, str] = field(default_factory=dict[str, str])  # fields of every URL
     timeout: float | None = None  # seconds; the client's own limits when None
     max_retries: int = 2  # how many times the client sends a request again that failed in passing
-    # How many requests the server gets at once from this provider; the others wait their turn. None
-    # for any number.
-    max_concurrency: int | None = None
+    max_concurrency: int | None = None  # requests at once from this provider; None for any number
     allow_insecure: bool = False  # let a key travel over plain http off this machine
     reach: Reach = USUAL  # the proxy and the certificates
     key_command: KeyCommand | None = None  # prints the key, instead of *api_key*
@@ -71,13 +71,39 @@ class OpenAIEndpoint:
     @property
     def is_openai(self) -> bool:
         """True for OpenAI's own API."""
-        return self._hostname == "api.openai.com"
+        return urlsplit(self.base_url).hostname == "api.openai.com"
 
     @property
     def wants_short_call_ids(self) -> bool:
         """True for Mistral, which takes call ids of nine letters and digits only."""
-        return f".{self._hostname}".endswith(".mistral.ai")
+        return f".{urlsplit(self.base_url).hostname}".endswith(".mistral.ai")
 
-    @property
-    def _hostname(self) -> str:
-        return urlsplit(self.base_url).hostname or ""
+
+@dataclass(frozen=True, slots=True)
+class ChatModelOptions:
+    """How a model is asked.
+
+    Attributes:
+        structured_output: How a typed answer is asked for: by its schema, as any JSON object with the
+            schema in words, or in words alone. All three are checked, and asked for again when wrong.
+        include_usage: Ask for token counts.
+        strict_feature_validation: Raise for what would be ignored with a warning.
+        text_calls: Take an answer that is nothing but the JSON of a call for the call: True, or the
+            names of the models this is for.
+        think_tags: Take ``<think>…</think>`` at the head of an answer for thinking: True, or the names
+            of the models this is for.
+        repairs: How many times a model is asked again when its answer is not the call or the JSON that
+            was asked for.
+        max_retries: How many times a request that failed in passing is sent again, unless the
+            settings of the call have a retry policy of their own.
+        extra_body: Fields of every request; the settings of a call win.
+    """
+
+    structured_output: StructuredOutput = "json_schema"
+    include_usage: bool = True
+    strict_feature_validation: bool = False
+    text_calls: bool | Sequence[str] = False
+    think_tags: bool | Sequence[str] = False
+    repairs: int = 1
+    max_retries: int = 2
+    extra_body: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -22,13 +22,12 @@ HAS_COMMAND = "timestep.has_command"
 class Failures:
     """Makes the errors of one exchange; see `timestep.net.exchange.Faults`."""
 
-    def __init__(self, origin: Origin, url: str) -> None:
+    def __init__(self, origin: Origin) -> None:
         self._origin = origin
-        self._url = url
 
     def refused(self, answer: Answer, body: bytes) -> TimestepError:
         """Return the error for an *answer* whose status is not 2xx."""
-        return status_error(answer.status, answer.headers, body, self._origin, self._url)
+        return status_error(answer.status, answer.headers, body, self._origin)
 
     def silent(self, phase: str, seconds: float | None, *, through: str = "") -> OpenAITimeoutError:
         """Return the error for silence in *phase*."""
@@ -68,7 +67,10 @@ class Failures:
         )
 
     def _where(self) -> dict[str, Any]:
-        return {"url": self._origin.hide(self._url), **self._origin.where()}
+        return {
+            "url": self._origin.hide(self._origin.url or self._origin.host),
+            **self._origin.where(),
+        }
 
 
 def broken(what: str, origin: Origin) -> BrokenAnswerError:
@@ -102,7 +104,7 @@ def _failure(exc: APIConnectionError) -> TimestepError:
         found = TransportError("first_byte", "the server stayed silent")
     else:
         found = httpx_error(raised, httpx2, silent="first_byte")
-    return failure(Failures(*where(exc.request)), found)
+    return failure(Failures(where(exc.request)), found)
 
 
 def _refusal(exc: APIStatusError) -> TimestepError:
@@ -111,15 +113,15 @@ def _refusal(exc: APIStatusError) -> TimestepError:
         answer.status_code,
         answer.headers,
         answer.content,
-        *where(exc.request),
+        where(exc.request),
         has_command=HAS_COMMAND in answer.extensions,
     )
     error.__cause__ = as_cause(exc)
     return error
 
 
-def where(request: httpx2.Request) -> tuple[Origin, str]:
-    """Return the host that errors for *request* name, and its URL."""
+def where(request: httpx2.Request) -> Origin:
+    """Return the host that errors for *request* name."""
     url = str(request.url)
     secrets = (*secrets_in(request.headers), *secrets_in_url(url))
-    return Origin(None, authority(url), secrets), url
+    return Origin(None, authority(url), secrets, url=url)

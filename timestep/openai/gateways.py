@@ -40,8 +40,7 @@ class GatewayProvider(ModelProvider):
     # The key to send; the gateway's own variables count when unset.
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None  # the API to ask; the gateway chooses when unset
-    # Settings for what a call leaves out.
-    defaults: ModelDefaults = field(default_factory=ModelDefaults)
+    defaults: ModelDefaults = field(default_factory=ModelDefaults)  # for what a call leaves out
     # Sent with every request, as far as the gateway's adapter for the vendor sends any.
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     api_version: str | None = None  # Azure's version of its API, for LiteLLM

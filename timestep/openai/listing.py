@@ -58,9 +58,9 @@ def _refused(answer: httpx.Response, endpoint: OpenAIEndpoint) -> "TimestepError
     from timestep.openai.refusals import status_error  # noqa: PLC0415 - it imports OpenAI's client
 
     secrets = (*secrets_in(answer.request.headers), *secrets_in_url(endpoint.base_url))
-    origin = Origin(None, authority(endpoint.base_url), secrets)
     url = f"{endpoint.base_url}/models"
-    return status_error(answer.status_code, answer.headers, answer.content, origin, url)
+    origin = Origin(None, authority(url), secrets, url=url)
+    return status_error(answer.status_code, answer.headers, answer.content, origin)
 
 
 def _has_id(entry: object) -> bool:

@@ -21,13 +21,13 @@ from timestep.errors.retry import retry_advice
 from timestep.net.names import applies_to
 from timestep.net.origin import Origin
 from timestep.net.retries import may_retry
+from timestep.openai.endpoint import ChatModelOptions
 from timestep.openai.errors import (
     OpenAIConnectionError,
     OpenAIStatusError,
     OpenAITimeoutError,
 )
 from timestep.openai.history import short_ids
-from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.request import ChatBody, Json, added_fields, chat_body
 from timestep.openai.stream import ChatReader
 from timestep.openai.wire import ChatWire
@@ -42,8 +42,7 @@ class ChatRequest(WireRequest):
     """One request of ``POST /chat/completions`` and the rules for its answer."""
 
     query: Mapping[str, object]  # beside the endpoint's own
-    # Of the answer, or of a call, for a repair.
-    schema: Json = field(default_factory=dict[str, Any])
+    schema: Json = field(default_factory=dict[str, Any])  # of the answer or a call, for a repair
     retries: int = 0  # how many times it may be sent again after a failure that passes
 
 
@@ -146,7 +145,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
     ) -> AsyncGenerator[Events]:
         exchange = self._wire.exchange(request.body, request.headers, request.query, reply.origin)
         keep_bytes(span, call.tracing, exchange.keep_bytes)
-        reader = ChatReader(reply.origin, exchange.request.url.partition("?")[0])
+        reader = ChatReader(reply.origin)
         try:
             async for piece in exchange:
                 if chunks := reader.feed(piece):

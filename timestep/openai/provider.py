@@ -20,10 +20,9 @@ from timestep.net.proxies import ProxyError
 from timestep.net.tls import CertificateError, reach_for_httpx
 from timestep.net.unpicklable import Unpicklable
 from timestep.openai.checked_client import CheckedClient
-from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.endpoint import ChatModelOptions, OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
-from timestep.openai.model_options import ChatModelOptions
-from timestep.openai.sdk_model import with_defaults
+from timestep.openai.whole_calls import with_defaults
 from timestep.openai.wire import ChatWire
 
 _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}
@@ -101,17 +100,13 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         self,
         endpoint: OpenAIEndpoint,  # where the API is
         *,
-        # True for the Responses API, False for Chat Completions; None leaves it to the SDK's
-        # default.
-        use_responses: bool | None = None,
+        use_responses: bool | None = None,  # False for Chat Completions; None for the SDK's default
         # How our model for chat completions is asked; None takes the SDK's model. OpenAI itself and
         # the Responses API are always the SDK's.
         options: ChatModelOptions | None = _DEFAULTS,
         # Make the SDK's model for chat completions refuse what only the Responses API can do.
         strict_feature_validation: bool = False,
-        # Take the SDK's model for chat completions, and make it hold tool calls back until the
-        # stream ends.
-        buffer_streamed_tool_calls: bool = False,
+        buffer_streamed_tool_calls: bool = False,  # hold them back to the end, with the SDK's model
         defaults: ModelDefaults | None = None,  # settings for what a call leaves out
     ) -> None:
         super().__init__(use_responses=use_responses)
@@ -144,7 +139,14 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         """
         endpoint = self._endpoint
         if self._options is not None:
-            return self._chat_model(model_name, self._options)
+            if not model_name:
+                raise UnknownModelError("This provider has no default model; name one.")
+            if (chat := self._chat_models.get(model_name)) is None:
+                settings = self._defaults.settings_of(model_name)
+                chat = self._chat_models[model_name] = ChatCompletionsModel(
+                    model_name, self._wire, self._options, settings=settings
+                )
+            return chat
         if endpoint.is_openai and endpoint.api_key is None and endpoint.key_command is None:
             raise ConfigurationError(
                 f"{endpoint.base_url} needs an API key; set OPENAI_API_KEY, or api_key in the "
@@ -166,15 +168,6 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         """Close the client of this event loop; others close with their own loops. Idempotent."""
         await self._wire.aclose()
         await self._clients.aclose()
-
-    def _chat_model(self, name: str | None, options: ChatModelOptions) -> ChatCompletionsModel:
-        if not name:
-            raise UnknownModelError("This provider has no default model; name one.")
-        if (model := self._chat_models.get(name)) is None:
-            settings = self._defaults.settings_of(name)
-            model = ChatCompletionsModel(name, self._wire, options, settings=settings)
-            self._chat_models[name] = model
-        return model
 
     def _client_of_this_loop(self) -> AsyncOpenAI:
         try:

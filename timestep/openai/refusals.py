@@ -66,7 +66,6 @@ def status_error(
     headers: Mapping[str, str],
     body: bytes,
     origin: Origin,
-    url: str,
     *,
     has_command: bool = False,
 ) -> TimestepError:
@@ -79,7 +78,7 @@ def status_error(
     lowered = {name.lower(): value for name, value in headers.items()}
     waits = {"retry-after": lowered.get("llm_provider-retry-after", ""), **lowered}
     facts: dict[str, Any] = {
-        "url": origin.hide(url),
+        "url": origin.hide(origin.url or origin.host),
         "status_code": status,
         "headers": {name: origin.clean(value) for name, value in without_private(lowered).items()},
         "body": said if document is None else _error_in(origin.masked(document)),
@@ -100,14 +99,14 @@ def is_error(fields: Mapping[str, Any], name: str = "") -> bool:
     return not has_answer and (fields.get("object") == "error" or bool(fields.get("detail")))
 
 
-def said_error(document: object, origin: Origin, url: str) -> TimestepError:
+def said_error(document: object, origin: Origin) -> TimestepError:
     """Return the error for *document*, which came in the place of an answer or in the middle of it."""
     said = origin.clean(_words(origin.masked(document)))
     error = mapping(_error_in(document))
     named = map(_status, (error.get("code"), error.get("status")))
     status = next((found for found in named if found), 0)
     facts: dict[str, Any] = {
-        "url": origin.hide(url),
+        "url": origin.hide(origin.url or origin.host),
         "status_code": status,
         "came_late": True,
         "body": origin.masked(error) or said,

@@ -66,8 +66,7 @@ class ChatBody:
     body: Json  # the JSON object
     # Headers of this request alone, which win over the endpoint's.
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    # Fields for the URL of this request alone.
-    query: Mapping[str, object] = field(default_factory=dict[str, object])
+    query: Mapping[str, object] = field(default_factory=dict[str, object])  # fields for its URL
     ignored: tuple[str, ...] = ()  # what the API has no place for, a phrase each
     call_ids: frozenset[str] = frozenset()  # the call ids of the history
 

@@ -54,16 +54,14 @@ class EventSplitter:
         self._longest = longest
         self._begin: bytes | None = b""  # while these bytes may become a byte order mark
         self._is_unread = True
-        # The body so far, if it is no stream of events; else None.
-        self.document: bytearray | None = None
+        self.document: bytearray | None = None  # the body so far, if it is no stream of events
         self._lines = LineSplitter()
         self._data: list[bytes] = []
         self._size = 0  # of the event so far
         self._name = ""
         self._after_cr = False
         self._idle_lines = 0  # that belong to no event
-        # What the body has too many of, by `timestep.net.limits`; nothing is read after it.
-        self.excess = ""
+        self.excess = ""  # what there is too much of; nothing is read after it
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Return the events that *data* completes."""
@@ -105,14 +103,10 @@ class EventSplitter:
             self.excess = f"{what} of more than {self._longest >> 20} MiB"
 
     def _with_plain_line_ends(self, data: bytes) -> bytes:
-        if not data:
-            return data
         if self._after_cr and data.startswith(b"\n"):
-            data = data[1:]
-            self._after_cr = False
-            if not data:
-                return data
-        self._after_cr = data.endswith(b"\r")
+            data, self._after_cr = data[1:], False
+        if data:
+            self._after_cr = data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _events(self, lines: list[bytes]) -> list[ServerSentEvent]:

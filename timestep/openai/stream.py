@@ -27,10 +27,9 @@ class ChatReader:
     lost.
     """
 
-    def __init__(self, origin: Origin, url: str) -> None:
+    def __init__(self, origin: Origin) -> None:
         self._origin = origin
-        self._url = url
-        self._completion = Completion(origin, url)
+        self._completion = Completion(origin)
         self._events = EventSplitter()
         self._is_done = False  # [DONE] has come
         self._has_ended = False
@@ -103,7 +102,7 @@ class ChatReader:
             return
         fields = self._object_in(data, "sent an event")
         if is_error(fields, name):
-            raise said_error(fields, self._origin, self._url)
+            raise said_error(fields, self._origin)
         self._completion.add(fields, chunks)
 
     def _read_document(self, body: bytes) -> list[Chunk]:
@@ -111,7 +110,7 @@ class ChatReader:
         try:
             fields = self._object_in(body, "answered with something")
             if is_error(fields):
-                raise said_error(fields, self._origin, self._url)
+                raise said_error(fields, self._origin)
             self._completion.add(fields, chunks)
             if not self._completion.has_begun:
                 raise broken("answered with JSON that holds no choice", self._origin)

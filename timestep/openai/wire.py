@@ -1,12 +1,11 @@
 """The wire to one server that speaks chat completions."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from timestep import __version__
-from timestep.net.client import Client, over_aiohttp
+from timestep.net.client import Client
 from timestep.net.connection import Request
 from timestep.net.encoding import encode
 from timestep.net.exchange import Exchange
@@ -41,7 +40,7 @@ class ChatWire:
         self._client = Client(
             endpoint.base_url,
             Timeouts.of(endpoint.timeout),
-            partial(over_aiohttp, reach=endpoint.reach),
+            reach=endpoint.reach,
             max_concurrency=endpoint.max_concurrency,
             key_command=endpoint.key_command,
         )
@@ -52,7 +51,7 @@ class ChatWire:
         """Return who is asked for *model*, with *headers* beside the endpoint's own."""
         command = self.endpoint.key_command
         printed = () if command is None else command.printed
-        return Origin(model, self.host, (*self._secrets, *secrets_in(headers)), printed)
+        return Origin(model, self.host, (*self._secrets, *secrets_in(headers)), printed, self._url)
 
     def exchange(
         self,
@@ -66,7 +65,7 @@ class ChatWire:
         fields = {**self.endpoint.query, **query}
         url = f"{self._url}?{urlencode(fields, doseq=True)}" if fields else self._url
         request = Request("POST", url, {**self._headers, **own}, encode(body))
-        return self._client.exchange(request, Failures(origin, self._url), limited=True)
+        return self._client.exchange(request, Failures(origin), limited=True)
 
     def follow(self, error: OpenAIStatusError) -> bool:
         """Move to where *error* redirects, if that is on the same origin; False otherwise."""

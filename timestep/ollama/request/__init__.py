@@ -4,7 +4,7 @@ The steps, in their order:
 
 1. `options`: the model settings become fields, options and headers.
 2. `fetch`: remote images are fetched, where that is allowed; the only step that does I/O.
-3. `messages`: the input items become messages, with `images` for what they show.
+3. `messages`: the input items become messages, with `content` for what they show.
 4. `tools`: tools and handoffs become function tools. `parameters` narrows their schemas to what
    the server keeps, with `refs`, `merge` and `types`.
 5. `build`: all of it becomes one body, and the rules by which the answer is read. `grammar` and

@@ -37,11 +37,9 @@ Json = dict[str, Any]
 class Abilities:
     """What is known about the endpoint and the model."""
 
-    # As `/api/show` lists them; None when the server could not be asked.
-    capabilities: frozenset[str] | None = None
+    capabilities: frozenset[str] | None = None  # as `/api/show` lists them, if it could
     enforces_format: bool = True  # False for Ollama Cloud and MLX models, which ignore `format`
-    # The longest window of the model in tokens, where it is known.
-    context_length: int | None = None
+    context_length: int | None = None  # the longest window of the model in tokens, if known
 
     def lacks(self, capability: str) -> bool:
         """Return True when the model is known not to have *capability*."""
@@ -54,9 +52,7 @@ class ChatRequest(WireRequest):
 
     tools: tuple[FunctionTool, ...] = ()  # the functions the answer may call
     notes: tuple[str, ...] = ()  # what was left out by convention or changed, for the span
-    # The constraints that were left out of `format` because the server refused it, such as
-    # `"code: pattern"`.
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # constraints that the server refused, as `"code: pattern"`
 
     @property
     def traced(self) -> Json:
@@ -93,12 +89,10 @@ def build_request(
     fields: RequestFields,  # from `settings_to_fields`
     settings: ModelSettings,  # for `tool_choice` and `parallel_tool_calls`
     tools: list[FunctionTool],  # everything the agent offers, handoffs too
-    # The schema of a structured final answer, None or plain text for free text.
-    output: AgentOutputSchemaBase | None,
+    output: AgentOutputSchemaBase | None,  # of a final answer; None for free text
     abilities: Abilities,  # of the model and its endpoint
     emulate_tools: bool,  # describe the tools in words when the model has no tool support
-    # Makes the rules for reading the answer, of which the request decides some.
-    rules: Callable[..., Rules] = Rules,
+    rules: Callable[..., Rules] = Rules,  # of which the request decides some
 ) -> ChatRequest:
     """Return the request for one model call.
 

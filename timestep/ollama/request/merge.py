@@ -13,8 +13,7 @@ class Merging:
     """Merges the schemas of one document, and lists what it loses."""
 
     inline: Inliner  # opens the references of the document
-    # Paths and keywords that the result no longer enforces.
-    losses: list[str] = field(default_factory=list[str])
+    losses: list[str] = field(default_factory=list[str])  # no longer enforced
 
     def lose(self, path: str, keyword: str) -> None:
         """List *keyword* as no longer enforced."""

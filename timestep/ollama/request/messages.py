@@ -57,8 +57,7 @@ class Conversation:
 
 
 def build_conversation(
-    # Text, or Responses input items, oldest first; items of any other model are fine.
-    items: str | Sequence[Any],
+    items: str | Sequence[Any],  # oldest first; items of any other model are fine
     *,
     model: str,  # reasoning is replayed only when this model wrote it
     instructions: str | None = None,  # the system prompt

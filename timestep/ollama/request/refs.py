@@ -146,8 +146,7 @@ class References:
     """What the references of one document become."""
 
     definitions: dict[str, Any]  # the format's, filled as references are met
-    # The definitions that were referred to and are not converted yet, by name.
-    waiting: dict[str, Any] = field(default_factory=dict[str, Any])
+    waiting: dict[str, Any] = field(default_factory=dict[str, Any])  # not converted yet
     _names: dict[str, str] = field(default_factory=dict[str, str])
     _begins: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
 

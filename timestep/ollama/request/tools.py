@@ -29,11 +29,8 @@ class FunctionTool:
     description: str  # with what the schema cannot say to Ollama added in words
     source: Mapping[str, Any]  # the schema as the agent declared it
     wire: Schema  # the tool as it goes into the request
-    # What the server does not enforce of the schema, for the span; empty when it enforces
-    # everything.
-    note: str
-    # What was left out of the schema and deserves a warning, a phrase each.
-    ignored: tuple[str, ...] = ()
+    note: str  # what the server does not enforce of the schema, for the span
+    ignored: tuple[str, ...] = ()  # left out of the schema, and worth a warning
 
     def call_schema(self) -> Schema:
         """Return the schema of a call to this tool, written as one JSON object."""
