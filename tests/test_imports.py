@@ -1,5 +1,7 @@
 """What a statement must not import, by name: what is not imported costs nothing."""
 
+import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +71,27 @@ with FakeOllama() as fake:
 
     assert {"timestep.ollama.model", "timestep.net.http"} <= new
     assert not new & {"httpcore", "httpx", "ollama", "aiohttp_socks"}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the modules that the module at *path* imports, inside functions and for types too."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    found = (node for node in nodes if isinstance(node, ast.ImportFrom))
+    named = ((str(node.module), alias.name) for node in found for alias in node.names)
+    return {
+        inside if (inside := f"{module}.{name}") in MODULES else module for module, name in named
+    }
+
+
+PACKAGE = Path(timestep.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+
+
+def test_no_modules_import_each_other():
+    graph = {module: imports_of(path) for module, path in MODULES.items()}
+
+    assert graph["timestep.ollama.model"] >= {"timestep.ollama.wire", "timestep.answer.reply"}
+    graphlib.TopologicalSorter(graph).prepare()

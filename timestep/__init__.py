@@ -7,6 +7,8 @@ Names are imported on first use, so that ``import timestep`` costs nothing:
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from timestep.net.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from timestep.config.settings import Settings, load_settings
     from timestep.errors import (
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from timestep.ollama.model import OllamaModel
     from timestep.ollama.provider import OllamaModelProvider
     from timestep.registry import MultiModelProvider, MultiModelProviderMap, build_provider
-
-__version__ = "0.1.0"
 
 _HOME = {
     "FallbackModel": "timestep.fallback.model",

@@ -11,7 +11,7 @@ from tests.ollama.answers import call, chunk, last, ndjson, new_reply, request
 from timestep.answer.outcome import settle
 from timestep.answer.rules import Reading
 from timestep.errors import ModelOutputError
-from timestep.ollama.request.again import repair
+from timestep.ollama.request.repair import repair
 from timestep.ollama.request.tools import ToolConversion
 
 

@@ -17,10 +17,10 @@ from timestep.answer.rules import Reading, Repair
 from timestep.errors import UnsupportedInputError
 from timestep.net.encoding import encode
 from timestep.ollama.model_options import OllamaModelOptions
-from timestep.ollama.request.again import repair
 from timestep.ollama.request.build import Abilities, build_request
 from timestep.ollama.request.messages import build_conversation
 from timestep.ollama.request.options import settings_to_fields
+from timestep.ollama.request.repair import repair
 from timestep.ollama.request.tools import ToolConversion
 from timestep.testing import checks
 

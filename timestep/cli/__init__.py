@@ -11,7 +11,6 @@ from typing import cast
 
 import click
 
-from timestep import __version__
 from timestep.cli.batch import batch
 from timestep.cli.chat import chat
 from timestep.cli.check import check
@@ -27,6 +26,7 @@ from timestep.cli.run import run
 from timestep.cli.sessions import sessions
 from timestep.cli.terminal import is_colourful
 from timestep.cli.traces import traces
+from timestep.net.version import __version__
 
 
 @click.group(cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -20,26 +20,25 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from timestep.errors import TimestepError
 from timestep.net.connection import (
     Answer,
+    Connections,
     Request,
     Step,
     TransportError,
     as_cause,
     drop_frames,
 )
+from timestep.net.key_command import KeyCommand
 from timestep.net.limits import LONGEST_REFUSAL
 from timestep.net.places import Places
 from timestep.net.reasons import unforeseen
 from timestep.net.secrets import masker, secrets_in_url
-from timestep.net.timeouts import Watchdog
+from timestep.net.timeouts import Timeouts, Watchdog
 from timestep.net.wire_bytes import WireBytes
-
-if TYPE_CHECKING:
-    from timestep.net.client import Client
 
 _MOST_WAITING = 1_000_000
 """How many bytes wait for a slow reader. After that the socket is left to fill up."""
@@ -75,6 +74,21 @@ class Faults(Protocol):
         ...
 
 
+class Starter(Protocol):
+    """The client of an exchange."""
+
+    timeouts: Timeouts | None
+    key_command: KeyCommand | None
+
+    def begin(self, exchange: "Exchange") -> "asyncio.Task[None]":
+        """Start the task that owns *exchange*."""
+        ...
+
+    def connections(self) -> Connections:
+        """Return the connections of the running loop."""
+        ...
+
+
 State = Literal["new", "queued", "connecting", "fragile", "waiting", "answering", "closing", "over"]
 """Where an exchange is; the module's opening tells."""
 
@@ -87,7 +101,7 @@ class Exchange:
 
     def __init__(
         self,
-        client: "Client",  # starts the task, and opens the connections
+        client: Starter,  # starts the task, and opens the connections
         request: Request,  # sent when the first piece is asked for
         faults: Faults,  # makes the errors
         places: Places,  # the exchange waits for one of them, and keeps it until it is over

@@ -46,16 +46,16 @@ from timestep.ollama.render import (
     render_body,
     whole_prompt,
 )
-from timestep.ollama.request.again import (
+from timestep.ollama.request.build import Abilities, ChatRequest, build_request
+from timestep.ollama.request.content import remote_images
+from timestep.ollama.request.messages import build_conversation
+from timestep.ollama.request.options import settings_to_fields
+from timestep.ollama.request.repair import (
     is_refused_format,
     refused_format_error,
     repair,
     without_constraint,
 )
-from timestep.ollama.request.build import Abilities, ChatRequest, build_request
-from timestep.ollama.request.content import remote_images
-from timestep.ollama.request.messages import build_conversation
-from timestep.ollama.request.options import settings_to_fields
 from timestep.ollama.request.tools import ToolConversion
 from timestep.ollama.source import ChatSource
 from timestep.ollama.wire import Wire

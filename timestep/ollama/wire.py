@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from timestep import __version__
 from timestep.errors import OllamaError
 from timestep.net.client import Client
 from timestep.net.connection import Request, drop_frames
@@ -15,6 +14,7 @@ from timestep.net.origin import Origin
 from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority
+from timestep.net.version import __version__
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Failures, status_error

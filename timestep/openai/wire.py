@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from timestep import __version__
 from timestep.net.client import Client
 from timestep.net.connection import Request
 from timestep.net.encoding import encode
@@ -13,6 +12,7 @@ from timestep.net.origin import Origin
 from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority
+from timestep.net.version import __version__
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.errors import OpenAIStatusError
 from timestep.openai.failures import Failures

@@ -1,31 +1,17 @@
 """``timestep doctor``: find what is wrong, and the command that fixes it."""
 
-from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias
+from dataclasses import asdict
 
 import click
 
 from timestep.cli.context import Context, configuration_options
+from timestep.cli.doctor.findings import Finding
 from timestep.cli.options import timeout_option
 from timestep.cli.output import clean, json_option, print_aside, print_json
 from timestep.cli.terminal import width
 
 _COLORS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 _LABEL_WIDTH = 11
-
-Status: TypeAlias = Literal["ok", "note", "warning", "problem"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check."""
-
-    area: str  # what was checked, such as `"configuration"` or a server
-    # `"problem"` if something in the configuration cannot work, `"warning"` if it may not work as
-    # expected, `"note"` for information.
-    status: Status
-    text: str
-    fix: str = ""  # the command or the line of configuration that fixes it; empty if nothing does
 
 
 @click.command()

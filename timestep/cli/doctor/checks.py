@@ -4,7 +4,7 @@ import asyncio
 import os
 
 from timestep.cli.context import ConfigurationProblem, Context
-from timestep.cli.doctor import Finding, Status
+from timestep.cli.doctor.findings import Finding, Status
 from timestep.cli.doctor.servers import (
     Server,
     check_models,

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
-from timestep.cli.doctor import Finding, Status
+from timestep.cli.doctor.findings import Finding, Status
 from timestep.cli.inventory import Inventory, Offer, ollama_servers
 from timestep.cli.model_names import ConfiguredModel, same_model
 from timestep.config.kinds import KINDS, lists_models

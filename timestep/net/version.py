@@ -1,0 +1,3 @@
+"""The version of timestep, which its requests name."""
+
+__version__ = "0.1.0"
