@@ -18,6 +18,9 @@ _JSON = json.JSONDecoder(parse_constant=str)
 _NANOSECONDS = 1e9
 _TOO_LARGE = 2**63
 _MOST_DEPTH = 30
+_OF_MODELS = frozenset({"generation", "response"})
+_WITH_WORDS = _OF_MODELS | {"function", "custom", "guardrail", "handoff"}
+"""The kinds of steps that have an input or an output to search."""
 _NOT_TEXT = frozenset(
     {"id", "call_id", "tool_call_id", "type", "role", "status", "images", "logprobs", "object"}
 )
@@ -27,12 +30,14 @@ def with_columns(copied: SpanEnded) -> SpanEnded:
     """Return *copied* with the columns that its JSON tells; an event that has them stays as it is."""
     if not isinstance(copied, SpanCopied):
         return copied
+    if copied.kind not in _WITH_WORDS and copied.error is None:
+        return copied  # nothing to read
     content = mapping(parsed(copied.data))
     given = content.get("input")
     if "input" not in content and copied.exchanges:
         given = messages_of(copied.exchanges[-1].request)
     columns: dict[str, Any] = {"text": _search_text(copied, content, given)}
-    if copied.kind in {"generation", "response"}:
+    if copied.kind in _OF_MODELS:
         columns |= _numbers(copied.kind, content)
         columns["outcome"] = copied.outcome or ("cut" if _is_cut(content) else None)
         columns["question"] = encodable(question(given)) or None
@@ -70,10 +75,10 @@ def _is_cut(content: Mapping[str, Any]) -> bool:
 def _search_text(copied: SpanCopied, content: Mapping[str, Any], given: object) -> str:
     """Return what is new in a step. Earlier messages are left out, so a conversation is indexed once."""
     texts: list[str] = []
-    if copied.kind in {"generation", "response", "function", "custom", "guardrail", "handoff"}:
+    if copied.kind in _WITH_WORDS:
         texts += _texts(unanswered(given))
         texts += _texts(content.get("output"))
-    if copied.kind in {"function", "custom", "guardrail", "handoff"}:
+    if copied.kind in _WITH_WORDS - _OF_MODELS:
         texts.append(copied.name)
     if copied.kind == "custom":
         texts += _texts(content.get("data"))

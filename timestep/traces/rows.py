@@ -5,10 +5,10 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from timestep.traces.records import (
     Event,
-    Exchange,
     SpanEnded,
     SpanStarted,
     TraceEnded,
@@ -17,14 +17,10 @@ from timestep.traces.records import (
 from timestep.traces.text import one_line, plain_words
 from timestep.traces.transactions import transaction
 
-_INSERT_TRACE = (
-    "INSERT OR IGNORE INTO traces (trace_id, name, group_id, metadata, started_at) "
-    "VALUES (?, ?, ?, ?, ?)"
-)
-_INSERT_TRACE_END = "INSERT OR IGNORE INTO trace_ends (trace_id, ended_at) VALUES (?, ?)"
+_INSERT_TRACE = "INSERT OR IGNORE INTO traces (trace_id, name, group_id, metadata, started_at)"
+_INSERT_TRACE_END = "INSERT OR IGNORE INTO trace_ends (trace_id, ended_at)"
 _INSERT_SPAN = (
-    "INSERT OR IGNORE INTO spans (span_id, trace_id, parent_id, kind, name, started_at, question) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR IGNORE INTO spans (span_id, trace_id, parent_id, kind, name, started_at, question)"
 )
 _INSERT_SPAN_END = (
     "INSERT OR IGNORE INTO span_ends (span_id, trace_id, kind, name, ended_at, error, data, model, "
@@ -32,14 +28,14 @@ _INSERT_SPAN_END = (
     "output_seconds, context_length, total_seconds, cost, question, answer, outcome) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_INSERT_TEXT = "INSERT INTO texts (rowid, text) VALUES (?, ?)"
-_INSERT_BODY = "INSERT OR IGNORE INTO bodies (hash, body) VALUES (?, ?)"
-_INSERT_EXCHANGE = (
-    "INSERT INTO exchanges (span_end, url, status, request, response) VALUES (?, ?, ?, ?, ?)"
-)
+_INSERT_TEXT = "INSERT INTO texts (rowid, text)"
+_INSERT_BODY = "INSERT OR IGNORE INTO bodies (hash, body)"
+_INSERT_EXCHANGE = "INSERT INTO exchanges (span_end, url, status, request, response)"
 _SELECT_DELETED = "SELECT trace_id FROM deleted WHERE trace_id IN (SELECT value FROM json_each(?))"
 _INSERT_LOSS = "INSERT INTO losses (at, events, reason) VALUES (?, ?, ?)"
 _TEXT_COLUMN = SpanEnded._fields.index("text")
+_MOST_ROWS = 100
+"""How many rows one statement inserts."""
 _MOST_WORDS = 200
 """How many characters of a question and an answer a list shows at most."""
 _MOST_READ = 10 * _MOST_WORDS
@@ -93,48 +89,49 @@ def _insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
     deleted = {row[0] for row in connection.execute(_SELECT_DELETED, (ids,))}
     events = [event for event in events if event.trace_id not in deleted]
     starts = [event for event in events if isinstance(event, SpanStarted)]
-    traces = [event for event in events if isinstance(event, TraceStarted)]
-    connection.executemany(_INSERT_TRACE, traces)
+    _insert_rows(connection, _INSERT_TRACE, [e for e in events if isinstance(e, TraceStarted)])
     # A resumed run continues a trace whose start another process recorded, or none did.
     unnamed = {event.trace_id: event for event in reversed(starts)}
-    connection.executemany(
-        _INSERT_TRACE,
-        [(key, "Agent workflow", None, None, event.started_at) for key, event in unnamed.items()],
-    )
-    connection.executemany(
-        _INSERT_SPAN, [event._replace(question=_brief(event.question)) for event in starts]
-    )
+    names = [(key, "Agent workflow", None, None, e.started_at) for key, e in unnamed.items()]
+    _insert_rows(connection, _INSERT_TRACE, names)
+    spans = [(*event[:-1], _brief(event.question)) for event in starts]
+    _insert_rows(connection, _INSERT_SPAN, spans)
+    _insert_span_ends(connection, [event for event in events if isinstance(event, SpanEnded)])
+    _insert_rows(connection, _INSERT_TRACE_END, [e for e in events if isinstance(e, TraceEnded)])
+
+
+def _insert_span_ends(connection: sqlite3.Connection, events: Sequence[SpanEnded]) -> None:
+    texts: list[tuple[Any, ...]] = []
+    exchanges: list[tuple[Any, ...]] = []
+    bodies: dict[str, bytes] = {}
     for event in events:
-        if isinstance(event, SpanEnded):
-            _insert_span_end(connection, event)
-    ends = [event for event in events if isinstance(event, TraceEnded)]
-    connection.executemany(_INSERT_TRACE_END, ends)
+        *columns, question, answer, outcome, _ = event
+        del columns[_TEXT_COLUMN]
+        row = (*columns, _brief(question), _brief(answer), outcome)
+        cursor = connection.execute(_INSERT_SPAN_END, row)
+        if cursor.rowcount == 0:
+            continue  # the same end twice
+        if event.text:
+            texts.append((cursor.lastrowid, event.text))
+        for exchange in event.exchanges:
+            hashes = [hashlib.sha256(body).hexdigest() for body in exchange[2:]]
+            bodies |= zip(hashes, exchange[2:], strict=True)
+            exchanges.append((cursor.lastrowid, exchange.url, exchange.status, *hashes))
+    _insert_rows(connection, _INSERT_TEXT, texts)
+    _insert_rows(connection, _INSERT_BODY, list(bodies.items()))
+    _insert_rows(connection, _INSERT_EXCHANGE, exchanges)
 
 
-def _insert_span_end(connection: sqlite3.Connection, event: SpanEnded) -> None:
-    event = event._replace(question=_brief(event.question), answer=_brief(event.answer))
-    cursor = connection.execute(
-        _INSERT_SPAN_END, (*event[:_TEXT_COLUMN], *event[_TEXT_COLUMN + 1 : -1])
-    )
-    if cursor.rowcount == 0:
-        return  # the same end twice
-    row = cursor.lastrowid
-    if event.text:
-        connection.execute(_INSERT_TEXT, (row, event.text))
-    for exchange in event.exchanges:
-        _insert_exchange(connection, row, exchange)
+def _insert_rows(
+    connection: sqlite3.Connection, insert: str, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert *rows* with few statements: after each, this thread waits for those it let run."""
+    for at in range(0, len(rows), _MOST_ROWS):
+        some = rows[at : at + _MOST_ROWS]
+        marks = ", ".join([f"({', '.join('?' * len(some[0]))})"] * len(some))
+        connection.execute(f"{insert} VALUES {marks}", [value for row in some for value in row])
 
 
 def _brief(words: str | None) -> str | None:
     # Only now are they shortened: half a key looks like none.
     return words and one_line(plain_words(words[:_MOST_READ]), _MOST_WORDS)
-
-
-def _insert_exchange(
-    connection: sqlite3.Connection, span_end: int | None, exchange: Exchange
-) -> None:
-    hashes: list[str] = []
-    for body in (exchange.request, exchange.response):
-        hashes.append(hashlib.sha256(body).hexdigest())
-        connection.execute(_INSERT_BODY, (hashes[-1], body))
-    connection.execute(_INSERT_EXCHANGE, (span_end, exchange.url, exchange.status, *hashes))

@@ -80,7 +80,7 @@ CREATE INDEX span_ends_with_error ON span_ends (trace_id, model, ended_at)
     WHERE error IS NOT NULL;
 
 CREATE TABLE exchanges (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     span_end INTEGER NOT NULL,
     url TEXT NOT NULL,
     status INTEGER,
@@ -95,7 +95,7 @@ CREATE TABLE bodies (
 );
 
 CREATE TABLE losses (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     at REAL NOT NULL,
     events INTEGER NOT NULL,
     reason TEXT NOT NULL
