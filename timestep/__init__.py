@@ -7,8 +7,6 @@ Names are imported on first use, so that ``import timestep`` costs nothing:
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from timestep.net.version import __version__ as __version__
-
 if TYPE_CHECKING:
     from timestep.config.settings import Settings, load_settings
     from timestep.errors import (
@@ -34,11 +32,13 @@ if TYPE_CHECKING:
     from timestep.fallback.model import FallbackModel
     from timestep.net.chains import FallbackRules
     from timestep.net.secrets import configured_keys
+    from timestep.net.version import __version__ as __version__
     from timestep.ollama.model import OllamaModel
     from timestep.ollama.provider import OllamaModelProvider
     from timestep.registry import MultiModelProvider, MultiModelProviderMap, build_provider
 
 _HOME = {
+    "__version__": "timestep.net.version",
     "FallbackModel": "timestep.fallback.model",
     "FallbackRules": "timestep.net.chains",
     "MultiModelProvider": "timestep.registry",
@@ -84,7 +84,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in __dir__():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOME.get(name, "timestep.errors")), name)
     globals()[name] = value
