@@ -1,0 +1,45 @@
+"""``timestep traces search``: find steps by their words."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from timestep.cli.context import Context, pass_context
+from timestep.cli.traces.format import (
+    ago,
+    open_record,
+    short,
+)
+from timestep.cli.traces.table import WRAPPED, Column, json_options, limit_option, print_results
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@click.argument("words", metavar="TEXT...", nargs=-1, required=True)
+@limit_option
+@json_options
+@pass_context
+def search(
+    context: Context, *, words: tuple[str, ...], limit: int, as_json: bool, as_lines: bool
+) -> None:
+    """Find the steps that contain all words of TEXT, newest first."""
+    with open_record(context) as store:
+        hits = store.search(" ".join(words), limit=limit)
+    print_results(
+        hits,
+        _HIT_COLUMNS,
+        lambda hit: [short(hit.trace_id), ago(hit.ended_at), f"{hit.kind} {hit.name}", hit.excerpt],
+        as_json=as_json,
+        as_lines=as_lines,
+        otherwise=f"No step contains these words in {store.path}.",
+    )
+
+
+_HIT_COLUMNS = (
+    Column("id"),
+    Column("ago", is_figure=True, spare=1),
+    Column("step", least=12),
+    Column("text", least=WRAPPED, wraps=True),
+)
