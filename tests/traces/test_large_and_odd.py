@@ -42,6 +42,30 @@ def test_a_large_step_is_left_out_before_it_is_copied(content):
     assert (event.data, event.input_tokens) == ('{"type": "generation"}', 5)
 
 
+class Hostile:
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+RING = []
+RING.append(RING)
+
+
+@pytest.mark.parametrize("held", [Hostile(), RING, {"role": Hostile()}, [{"type": RING}]])
+def test_a_step_that_cannot_be_written_is_recorded_all_the_same(tmp_path, held):
+    with TraceStore(tmp_path / "traces.db") as store:
+        processor = TraceProcessor(store)
+        span = ended(input=[{"role": "user", "content": held}], output=[held])
+        processor.on_span_start(span)
+        processor.on_span_end(span)
+        assert store.flush(60)
+        [run] = store.traces()
+        [step] = store.get(run.trace_id).spans
+        assert (step.name, step.ended_at is not None) == ("m", True)
+        assert store.verify() == []
+        processor.shutdown()
+
+
 def test_a_step_of_many_small_texts_is_left_out_too():
     span = ended(input=[{"content": "x" * 10} for _ in range(50_000)])
 

@@ -17,7 +17,7 @@ from agents.tracing import (
     Trace,
     TranscriptionSpanData,
 )
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import to_json
 
 from timestep.net import wire_bytes
 from timestep.net.foreign import mapping
@@ -193,7 +193,10 @@ def _question(data: SpanData) -> str | None:
     """Return what the user said last, if *data* is of the first model call to answer it."""
     if not isinstance(data, GenerationSpanData | ResponseSpanData) or not data.input:
         return None
-    return encodable(question(data.input)) or None
+    try:
+        return encodable(question(data.input)) or None
+    except Exception:  # noqa: BLE001 - as in `_json`; the step itself must not be lost
+        return None
 
 
 def _name(data: SpanData) -> str:
@@ -217,10 +220,10 @@ def _json(value: Any) -> str:
     """Return *value* as JSON; what JSON cannot express becomes its ``repr``."""
     try:
         return to_json(value, fallback=repr, inf_nan_mode="strings", bytes_mode="base64").decode()
-    except (PydanticSerializationError, ValueError, RecursionError):
+    except Exception:  # noqa: BLE001 - as below
         try:
             return json.dumps(value, default=repr, skipkeys=True)
-        except (TypeError, ValueError, RecursionError):
+        except Exception:  # noqa: BLE001 - an application's object decides what its repr raises
             return json.dumps({"unreadable": type(value).__name__})
 
 
