@@ -31,15 +31,7 @@ from timestep.config.schema import (
     TracesSettings,
 )
 from timestep.config.sources.arguments import ArgumentsSource
-from timestep.config.sources.base import (
-    CONFIG_VARIABLE,
-    NamedPath,
-    entries_of,
-    named_path,
-    observed,
-    tables_of,
-    texts_of,
-)
+from timestep.config.sources.base import CONFIG_VARIABLE, NamedPath, named_path, observed, ours
 from timestep.config.sources.dotenv import DotenvSource, EnvFile
 from timestep.config.sources.secrets import SecretsSource, secrets_directories
 from timestep.config.sources.toml import TomlSource
@@ -48,6 +40,7 @@ from timestep.config.sources.variables import (
     VariablesSource,
     environment_variables,
     spell_alike,
+    texts_of,
 )
 from timestep.config.types import AliasName, Frozen, ProviderName, Target, freeze
 from timestep.net.chains import FallbackRules
@@ -156,8 +149,9 @@ class Settings(Frozen, BaseSettings):
             super().__init__(_build_sources=(sources, {}))
         except ValidationError as exc:
             problem = exc
-        entries = entries_of(sources)
-        places = Places(trace_origins(entries), tables_of(sources))
+        entries = [entry for source in ours(sources) for entry in source.entries]
+        tables = {path: place for each in ours(sources) for path, place in each.tables.items()}
+        places = Places(trace_origins(entries), tables)
         if split := find_split_name(entries, places):
             return split
         if problem is not None:

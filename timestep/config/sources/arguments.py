@@ -7,7 +7,13 @@ from typing import Any
 from pydantic_settings import BaseSettings
 
 from timestep.config.provenance import Entry, Origin, flatten
-from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, Source
+from timestep.config.sources.base import (
+    CONFIG_VARIABLE,
+    SECRETS_VARIABLE,
+    NamedPath,
+    Source,
+    expanded,
+)
 
 
 class ArgumentsSource(Source):
@@ -21,18 +27,11 @@ class ArgumentsSource(Source):
         config_file: str | os.PathLike[str] | None = None,
         secrets_dir: str | os.PathLike[str] | None = None,
     ) -> None:
+        super().__init__(settings_cls)
         origin = Origin("argument", "argument")
-        paths = {CONFIG_VARIABLE: config_file, SECRETS_VARIABLE: secrets_dir}
-        super().__init__(
-            settings_cls,
-            [Entry(path, value, origin) for path, value in flatten(values) if path],
-            {name: os.fspath(path) for name, path in paths.items() if path},
-        )
-
-    def place_of_text(self, variable: str) -> str:
-        """Return the argument that stands for *variable*."""
-        return _ARGUMENTS[variable]
-
-
-_ARGUMENTS = {CONFIG_VARIABLE: "config_file", SECRETS_VARIABLE: "_secrets_dir"}
-"""The arguments of ``Settings`` for the variables that say where to look."""
+        self.entries = [Entry(path, value, origin) for path, value in flatten(values) if path]
+        if config_file:
+            self.paths = {CONFIG_VARIABLE: NamedPath(expanded(config_file), "config_file")}
+        if secrets_dir:
+            named = NamedPath(expanded(secrets_dir), "_secrets_dir")
+            self.paths = {**self.paths, SECRETS_VARIABLE: named}

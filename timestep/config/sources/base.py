@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -20,21 +19,9 @@ SECRETS_VARIABLE = "TIMESTEP_SECRETS_DIR"
 class Source(PydanticBaseSettingsSource):
     """A source that knows where each of its values was written."""
 
+    entries: Sequence[Entry] = ()  # strongest first; those of decoded text are set by the call
     tables: Mapping[KeyPath, Origin] = MappingProxyType({})  # where a file has its tables
-
-    def __init__(
-        self,
-        settings_cls: type[BaseSettings],
-        entries: Sequence[Entry] = (),
-        texts: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(settings_cls)
-        self.entries = entries  # strongest first; those of decoded text are set by the call
-        self.texts = texts or {}  # the variables that this source gives, by name
-
-    def place_of_text(self, variable: str) -> str:
-        """Return what a message calls the *variable* of this source."""
-        return variable
+    paths: "Mapping[str, NamedPath]" = MappingProxyType({})  # by the variable that stands for it
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return the value of one field. The library asks for the whole tree instead."""
@@ -48,24 +35,9 @@ class Source(PydanticBaseSettingsSource):
         return f"{type(self).__name__}()"  # values may be secret
 
 
-def entries_of(sources: Iterable[object]) -> list[Entry]:
-    """Return the entries of all *sources*, in their order. Foreign ones have none."""
-    return [entry for source in sources if isinstance(source, Source) for entry in source.entries]
-
-
-def tables_of(sources: Iterable[object]) -> dict[KeyPath, Origin]:
-    """Return where files have their tables, by path."""
-    return {
-        path: origin
-        for source in sources
-        if isinstance(source, Source)
-        for path, origin in source.tables.items()
-    }
-
-
-def texts_of(sources: Iterable[object]) -> Mapping[str, str]:
-    """Return the variables of *sources*, which come strongest first. Foreign ones have none."""
-    return ChainMap(*(dict(source.texts) for source in sources if isinstance(source, Source)))
+def ours(sources: Iterable[object]) -> list[Source]:
+    """Return those of *sources* that are not foreign."""
+    return [source for source in sources if isinstance(source, Source)]
 
 
 class NamedPath(NamedTuple):
@@ -76,12 +48,8 @@ class NamedPath(NamedTuple):
 
 
 def named_path(variable: str, sources: Iterable[object]) -> NamedPath | None:
-    """Return the path in *variable*, in any case, of the first of *sources* that has it, or None."""
-    for source in (source for source in sources if isinstance(source, Source)):
-        for name, text in source.texts.items():
-            if name.upper() == variable and text.strip():
-                return NamedPath(expanded(text.strip()), source.place_of_text(name))
-    return None
+    """Return the path that *variable* stands for in the first of *sources* that has it, or None."""
+    return next((each.paths[variable] for each in ours(sources) if variable in each.paths), None)
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:

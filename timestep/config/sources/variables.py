@@ -16,7 +16,14 @@ from pydantic_settings import BaseSettings, InitSettingsSource, SettingsError
 
 from timestep.config.provenance import Entry, KeyPath, Origin, dotted, flatten, to_tree
 from timestep.config.shape import arms_at, field_at, is_table
-from timestep.config.sources.base import CONFIG_VARIABLE, SECRETS_VARIABLE, Source, entries_of
+from timestep.config.sources.base import (
+    CONFIG_VARIABLE,
+    SECRETS_VARIABLE,
+    NamedPath,
+    Source,
+    expanded,
+    ours,
+)
 
 PREFIX = "TIMESTEP_"
 CONTROL_VARIABLES: dict[str, KeyPath] = {
@@ -124,6 +131,12 @@ class Variable:
     text: str = field(repr=False)
     origin: Origin
 
+    @property
+    def place(self) -> str:
+        """What a message calls this variable."""
+        is_in_file = self.origin.kind == "dotenv"
+        return f"{self.name} ({self.origin})" if is_in_file else f"the {self.origin}"
+
 
 def environment_variables(environment: Mapping[str, str]) -> list[Variable]:
     """Return the variables of the process."""
@@ -159,7 +172,12 @@ class VariablesSource(Source):
             _check_name(settings_cls, variable)
         self.variables = [variable for variable in given if variable.text.strip()]
         self.spelling: Mapping[KeyPath, KeyPath] = {}  # see `spelling_of`
-        super().__init__(settings_cls, texts={v.name: v.text for v in reversed(self.variables)})
+        self.paths = {
+            variable.name.upper(): NamedPath(expanded(variable.text.strip()), variable.place)
+            for variable in reversed(self.variables)
+            if variable.name.upper() in CONTROL_VARIABLES
+        }
+        super().__init__(settings_cls)
 
     def __call__(self) -> dict[str, Any]:
         """Return the tree of settings."""
@@ -168,11 +186,6 @@ class VariablesSource(Source):
         ]
         _check_one_form(self.entries)
         return to_tree(reversed(self.entries))  # the strongest is written last
-
-    def place_of_text(self, variable: str) -> str:
-        """Return where the *variable* of this source is."""
-        origin = next(each.origin for each in self.variables if each.name == variable)
-        return f"{variable} ({origin})" if origin.kind == "dotenv" else f"the {origin}"
 
     def _ranked(self) -> list[tuple[Variable, KeyPath]]:
         ours = [(variable, variable_path(variable.name)) for variable in self.variables]
@@ -212,12 +225,22 @@ def _check_one_form(entries: Iterable[Entry]) -> None:
             )
 
 
+def texts_of(sources: Sequence[object]) -> dict[str, str]:
+    """Return the texts of the variables in *sources*, which come strongest first, by name."""
+    return {
+        variable.name: variable.text
+        for source in reversed(sources)
+        if isinstance(source, VariablesSource)
+        for variable in reversed(source.variables)
+    }
+
+
 def spell_alike(sources: Sequence[object]) -> None:
     """Let variables spell providers and aliases as the other *sources* do.
 
     A source that reads nothing before it is called comes too late for this.
     """
-    written = [entry.path for entry in entries_of(sources)]
+    written = [entry.path for source in ours(sources) for entry in source.entries]
     for source in sources:
         if isinstance(source, InitSettingsSource):  # JSON, TOML and YAML of the library
             written += [path for path, _ in flatten(source())]
