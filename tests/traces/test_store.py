@@ -354,8 +354,8 @@ def test_verify_says_what_is_wrong(store, record, statement, words):
 @pytest.mark.parametrize(
     ("setup", "words"),
     [
-        ("PRAGMA user_version = 99", "newer timestep"),
-        ("PRAGMA user_version = 7", "never released"),
+        ("PRAGMA user_version = 99", "comes from another timestep"),
+        ("PRAGMA user_version = 7", "comes from another timestep"),
         ("CREATE TABLE other (x)", "another program"),
         ("CREATE TABLE other (x); PRAGMA user_version = 1", "another program"),
         ("PRAGMA application_id = 5", "another program"),

@@ -101,7 +101,7 @@ def _named(struct: go.Struct, body: bytes) -> str:
     return name
 
 
-def _decode_keep_alive(value: Any, _: go.Place) -> None:
+def _decode_keep_alive(value: Any) -> None:
     kind = go.json_kind(value)
     if kind in _NO_DURATION:
         raise go.DecodeError(f"Unsupported type: '{_NO_DURATION[kind]}'")
@@ -116,7 +116,7 @@ def _decode_keep_alive(value: Any, _: go.Place) -> None:
         raise go.DecodeError(f"time: {problem} {json.dumps(value)}")
 
 
-def _decode_think(value: Any, _: go.Place) -> None:
+def _decode_think(value: Any) -> None:
     if isinstance(value, bool) or value in _THINK_VALUES:
         return
     allowed = '("high", "medium", "low", "max", true, or false)'
@@ -126,20 +126,20 @@ def _decode_think(value: Any, _: go.Place) -> None:
     raise go.DecodeError(f"think must be a boolean or string {allowed}")
 
 
-def _decode_ordered_map(value: Any, _: go.Place) -> None:
+def _decode_ordered_map(value: Any) -> None:
     if not isinstance(value, dict):
         raise go.DecodeError("Value looks like object, but can't find closing '}' symbol")
 
 
-def _decode_properties(value: Any, place: go.Place) -> None:
-    _decode_ordered_map(value, place)
+def _decode_properties(value: Any) -> None:
+    _decode_ordered_map(value)
     for schema in value.values():
-        go.decode(_PROPERTY, schema, place)
+        go.decode(_PROPERTY, schema)
 
 
-def _decode_property_type(value: Any, place: go.Place) -> None:
+def _decode_property_type(value: Any) -> None:
     if not isinstance(value, str):
-        go.decode(_STRINGS, value, place)
+        go.decode(_STRINGS, value)
 
 
 _STRINGS = go.Slice("string", "[]string")
@@ -151,7 +151,7 @@ _property_fields: dict[str, go.GoType] = {
     "properties": _decode_properties,
     "required": _STRINGS,
 }
-_PROPERTY = go.Struct("ToolProperty", _property_fields)
+_PROPERTY = go.Struct("ToolProperty", _property_fields, decodes_itself=True)
 _property_fields["anyOf"] = go.Slice(_PROPERTY, "[]api.ToolProperty")
 
 _PARAMETERS = go.Struct(

@@ -10,8 +10,7 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 _KINDS: dict[type, str] = {
     str: "string",
@@ -27,28 +26,19 @@ class DecodeError(Exception):
     """A value that does not decode; the text is Go's."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a value stands."""
+class MismatchError(DecodeError):
+    """A kind of JSON that does not fit a type of Go, such as ``"[]api.Message"``."""
 
-    struct: str = ""  # the innermost struct around it, without package; empty outside of any
-    path: tuple[str, ...] = ()  # the keys that lead to it
-    # Inside of a type that decodes itself, errors name the struct around that type.
-    is_fixed: bool = False
+    struct = ""  # the innermost struct around the value, without package; empty outside of any
+    path = ""  # the keys that lead to it
 
-    def inside(self, struct: str, key: str) -> Self:
-        """Return the place of *key* in *struct*."""
-        name = self.struct if self.is_fixed else struct
-        return type(self)(name, (*self.path, key), self.is_fixed)
+    def __init__(self, kind: str, go_type: str) -> None:
+        super().__init__(kind, go_type)
 
-    def fixed(self) -> Self:
-        """Return the same place, as a type that decodes itself sees it."""
-        return type(self)(self.struct, self.path, is_fixed=True)
-
-    def mismatch(self, kind: str, go_type: str) -> DecodeError:
-        """Return the error that a *kind* of JSON does not fit *go_type*, as ``"[]api.Message"``."""
-        where = f"struct field {self.struct}.{'.'.join(self.path)}" if self.struct else "value"
-        return DecodeError(f"json: cannot unmarshal {kind} into Go {where} of type {go_type}")
+    def __str__(self) -> str:
+        kind, go_type = self.args
+        where = f"struct field {self.struct}{self.path}" if self.struct else "value"
+        return f"json: cannot unmarshal {kind} into Go {where} of type {go_type}"
 
 
 class Slice(NamedTuple):
@@ -66,46 +56,51 @@ class Struct(NamedTuple):
     decodes_itself: bool = False
 
 
-GoType: TypeAlias = str | Slice | Struct | Callable[[Any, Place], None]
+GoType: TypeAlias = str | Slice | Struct | Callable[[Any], None]
 """A scalar by its name in Go, or a function for a type that decodes itself."""
 
 
-def decode(go_type: GoType, value: Any, place: Place = Place()) -> None:
-    """Check that *value*, which stands at *place*, fits *go_type*."""
+def decode(go_type: GoType, value: Any) -> None:
+    """Check that *value* fits *go_type*."""
     if value is None:
         return
     kind = json_kind(value)
     match go_type:
         case Struct():
-            _decode_struct(go_type, value, place)
+            _decode_struct(go_type, value)
         case Slice(item, name):
             if kind != "array":
-                raise place.mismatch(kind, name)
+                raise MismatchError(kind, name)
             for each in value:
-                decode(item, each, place)
+                decode(item, each)
         case "int" if kind == "number":
             if not isinstance(value, int):
-                raise place.mismatch(f"number {value}", "int")
+                raise MismatchError(f"number {value}", "int")
         case str():
             if go_type != "any" and kind != ("object" if go_type.startswith("map[") else go_type):
-                raise place.mismatch(kind, go_type)
+                raise MismatchError(kind, go_type)
         case _:
-            go_type(value, place.fixed())
+            go_type(value)
 
 
-def _decode_struct(struct: Struct, value: Any, place: Place) -> None:
+def _decode_struct(struct: Struct, value: Any) -> None:
     if not isinstance(value, dict):
-        raise place.mismatch(json_kind(value), f"api.{struct.name}")
-    around = place.fixed() if struct.decodes_itself else place
+        raise MismatchError(json_kind(value), f"api.{struct.name}")
     for key, item in cast("dict[str, Any]", value).items():
         if key in struct.fields:
-            decode(struct.fields[key], item, around.inside(struct.name, key))
+            try:
+                decode(struct.fields[key], item)
+            except MismatchError as error:
+                error.path = f".{key}{error.path}"
+                # The struct around a type that decodes itself is named.
+                error.struct = "" if struct.decodes_itself else error.struct or struct.name
+                raise
 
 
-def decode_base64(value: Any, place: Place) -> None:
+def decode_base64(value: Any) -> None:
     """Check that *value* is ``[]byte``: base64 in the standard alphabet, padded."""
     if not isinstance(value, str):
-        raise place.mismatch(json_kind(value), "api.ImageData")
+        raise MismatchError(json_kind(value), "api.ImageData")
     try:
         b64decode(value.translate({ord("\r"): None, ord("\n"): None}), validate=True)
     except ValueError:

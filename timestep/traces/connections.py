@@ -166,13 +166,8 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
     known = connection.execute("PRAGMA application_id").fetchone()[0]
     if known not in {0, APPLICATION_ID} or (known == 0 and tables):
         raise StoreError(f"{path} is another program's database. Set traces.path to another file.")
-    if (found := version(connection)) > VERSION:
+    if (found := version(connection)) not in {0, VERSION}:
         raise StoreError(
-            f"{path} comes from a newer timestep: its tables have version {found}, and this "
-            f"one reads version {VERSION}. Update timestep, or name another file in traces.path."
-        )
-    if 0 < found < VERSION:
-        raise StoreError(
-            f"{path} comes from a timestep that was never released. Move the file away, or name "
-            "another one in traces.path."
+            f"{path} comes from another timestep: its tables have version {found}, and this one "
+            f"reads version {VERSION}. Update timestep, or name another file in traces.path."
         )

@@ -162,25 +162,18 @@ def find_id(connection: sqlite3.Connection, start: str) -> list[str]:
 
 def load(connection: sqlite3.Connection, trace_id: str) -> Trace | None:
     """One run with all its spans, or None."""
-    row = connection.execute(
-        f"SELECT name, started_at, group_id, metadata, {_ENDED}, {_QUESTION}, {_OUTCOME} "  # noqa: S608 - built from constants
-        "FROM traces t WHERE trace_id = ?",
-        (trace_id,),
-    ).fetchone()
-    if row is None:
+    query = "SELECT metadata FROM traces WHERE trace_id = ?"
+    row, summary = (
+        connection.execute(query, (trace_id,)).fetchone(),
+        summarize(connection, trace_id),
+    )
+    if row is None or summary is None:
         return None
-    name, started, group, metadata, ended, question, outcome = row
-    values: dict[str, Any] = {
-        "trace_id": trace_id,
-        "name": name,
-        "started_at": started,
-        "ended_at": ended,
-        "group_id": group,
-        "metadata": _object(metadata),
-        "question": question,
-        "outcome": outcome,
-    }
-    return Trace(**_sound(Trace, values), spans=_spans(connection, "s.trace_id = ?", [trace_id]))
+    return Trace(
+        **{name: getattr(summary, name) for name in _TRACE_FIELDS},
+        metadata=_object(row[0]),
+        spans=_spans(connection, "s.trace_id = ?", [trace_id]),
+    )
 
 
 def body(connection: sqlite3.Connection, digest: str) -> bytes | None:
@@ -346,6 +339,7 @@ def _sound(record: type, values: dict[str, Any]) -> dict[str, Any]:
 
 _HIT_FIELDS = [field.name for field in fields(Hit)]
 _SUMMARY_FIELDS = [field.name for field in fields(Summary)]
+_TRACE_FIELDS = [field.name for field in fields(Trace) if field.name in _SUMMARY_FIELDS]
 _SPAN_FIELDS = [field.name for field in fields(Span) if field.name != "exchanges"]
 
 

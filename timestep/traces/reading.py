@@ -3,8 +3,7 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,7 +28,8 @@ class Reading:
 
     def run(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         """Return what *query* finds; in an empty store while there is no file."""
-        with self._using, self._readable() as connection:
+        with self._using:
+            connection = self._connect()
             try:
                 return query(connection)
             # A damaged file holds values of any type.
@@ -37,22 +37,19 @@ class Reading:
                 raise StoreError(
                     f"{self.path} cannot be read: {exc}. 'timestep traces verify' says more."
                 ) from exc
+            finally:
+                if not os.access(self.path.parent, os.W_OK):
+                    self._disconnect()  # it may have been opened as a file that never changes
 
-    @contextmanager
-    def _readable(self) -> Generator[sqlite3.Connection]:
-        """Yield the reading connection, or an empty store while there is no file."""
+    def _connect(self) -> sqlite3.Connection:
+        """Return the reading connection, or one to an empty store while there is no file."""
         if file_id(self.path) != self._opened:
             self._disconnect()
         if self._connection is None:
-            self._connection = connect_to_read(self.path)
-            self._opened = file_id(self.path)
-        if self._connection is not None:
-            yield self._connection
-            if not os.access(self.path.parent, os.W_OK):
-                self._disconnect()  # it may have been opened as a file that never changes
-            return
-        with closing(connect_empty()) as empty:
-            yield empty
+            found = connect_to_read(self.path)
+            self._opened = None if found is None else file_id(self.path)
+            self._connection = found or connect_empty()
+        return self._connection
 
     def close(self) -> None:
         """Let go of the file."""
