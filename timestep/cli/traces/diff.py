@@ -1,16 +1,11 @@
 """``timestep traces diff``: compare two runs."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from timestep.cli.completion import complete_trace
 from timestep.cli.context import Context, pass_context
 from timestep.cli.output import json_option, print_json
 from timestep.cli.traces.format import open_record
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

@@ -1,7 +1,6 @@
 """``timestep traces export``: write one run to a file, or send it to a receiver."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -10,9 +9,6 @@ from timestep.cli.context import Context, pass_context
 from timestep.cli.output import write_file
 from timestep.cli.traces.format import open_record
 from timestep.net.extras import install_hint
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

@@ -1,15 +1,11 @@
 """``timestep traces prune``: delete old runs."""
 
 import time
-from typing import TYPE_CHECKING
 
 import click
 
 from timestep.cli.context import Context, pass_context
 from timestep.cli.traces.format import DAY, open_record
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

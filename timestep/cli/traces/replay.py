@@ -1,15 +1,10 @@
 """``timestep traces replay``: run a recorded run again, and compare."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from timestep.cli.completion import complete_trace
 from timestep.cli.context import Context, pass_context
 from timestep.cli.options import model_option
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

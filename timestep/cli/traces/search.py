@@ -1,19 +1,10 @@
 """``timestep traces search``: find steps by their words."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from timestep.cli.context import Context, pass_context
-from timestep.cli.traces.format import (
-    ago,
-    open_record,
-    short,
-)
+from timestep.cli.traces.format import ago, open_record, short
 from timestep.cli.traces.table import WRAPPED, Column, json_options, limit_option, print_results
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

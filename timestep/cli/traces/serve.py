@@ -1,15 +1,10 @@
 """``timestep traces serve``: show runs in a browser."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from timestep.cli.context import Context, pass_context
 from timestep.cli.traces.format import open_record
 from timestep.net.extras import install_hint
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

@@ -6,11 +6,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from timestep.cli.context import Context, pass_context
-from timestep.cli.traces.format import (
-    DAY,
-    duration,
-    open_record,
-)
+from timestep.cli.traces.format import DAY, duration, open_record
 from timestep.cli.traces.table import Column, json_options, print_results
 from timestep.traces.statistics import By
 

@@ -1,14 +1,9 @@
 """``timestep traces verify``: check that the record is sound."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from timestep.cli.context import Context, pass_context
 from timestep.cli.traces.format import open_record
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
