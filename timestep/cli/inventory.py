@@ -5,6 +5,7 @@ Nothing of the SDK is imported unless a server cannot be asked: then its error s
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +18,7 @@ from timestep.factory.endpoints import ollama_endpoints, openai_endpoint
 from timestep.net.connection import CHECK_PROXY
 from timestep.net.foreign import entries, mapping
 from timestep.net.httpx_errors import httpx_error
-from timestep.net.names import strip_cloud_suffix, untagged
+from timestep.net.names import strip_cloud_suffix, tagged, untagged
 from timestep.net.proxies import ProxyError
 from timestep.net.tls import CertificateError
 from timestep.net.urls import authority
@@ -117,19 +118,14 @@ async def _ollama(server: OllamaServer, patience: float) -> Inventory:
     url = endpoint.base_url
     try:
         async with asyncio.timeout(patience):
-            offers, loaded = await _look(endpoint)
+            offers = await look(endpoint)
     except TimeoutError as exc:
         return Inventory(prefix, "ollama", url, problem=_problem(exc, url, patience))
     except Exception as exc:  # noqa: BLE001 - the client raises much; all of it is translated
         problem = _unreached(exc, endpoint) or _problem(_translated(exc, endpoint), url, patience)
         return Inventory(prefix, "ollama", url, problem=problem)
     rename = cloud_name if server.is_beside else str
-    named = [
-        replace(
-            offer, name=f"{prefix}/{rename(untagged(offer.name))}", loaded=loaded.get(offer.name)
-        )
-        for offer in offers
-    ]
+    named = [replace(each, name=f"{prefix}/{rename(untagged(each.name))}") for each in offers]
     return Inventory(prefix, "ollama", url, sorted(named, key=lambda offer: offer.name))
 
 
@@ -159,40 +155,38 @@ def _translated(error: Exception, endpoint: Endpoint) -> Exception:
         return exc
 
 
-async def _look(endpoint: Endpoint) -> tuple[list[Offer], dict[str, int]]:
-    """Return the models of a server by Ollama's names, and the context of those it has loaded."""
+async def look(endpoint: Endpoint, *names: str) -> list[Offer]:
+    """Return the models of an Ollama server, or only those called *names*, by Ollama's names."""
     async with connect(endpoint) as client:
-        listed, loaded = await asyncio.gather(
-            list_entries(client, "/api/tags"), _loaded(client, endpoint)
-        )
+        wanted = [{"model": name} for name in names]
+        listed = wanted or await list_entries(client, "/api/tags")
+        loaded: dict[str, int] = {}
+        with suppress(httpx.HTTPStatusError, ValueError):  # a proxy without this path
+            for each in [] if endpoint.is_cloud else await list_entries(client, "/api/ps"):
+                loaded[tagged(_name_of(each))] = _number(each.get("context_length")) or 0
         gate = asyncio.Semaphore(_AT_ONCE)
-        offers = await asyncio.gather(*(_offer(client, entry, gate) for entry in listed))
-    return offers, loaded
-
-
-async def _loaded(client: httpx.AsyncClient, endpoint: Endpoint) -> dict[str, int]:
-    """Return the tokens of context that are allocated, by model."""
-    if endpoint.is_cloud:
-        return {}
-    running = await list_entries(client, "/api/ps")
-    return {_name_of(entry): _number(entry.get("context_length")) or 0 for entry in running}
+        return await asyncio.gather(*(_offer(client, entry, gate, loaded) for entry in listed))
 
 
 async def _offer(
-    client: httpx.AsyncClient, entry: Mapping[str, Any], gate: asyncio.Semaphore
+    client: httpx.AsyncClient,
+    entry: Mapping[str, Any],
+    gate: asyncio.Semaphore,
+    loaded: Mapping[str, int],
 ) -> Offer:
     """Return one model, with what the server says about it."""
     name, size = _name_of(entry), _number(entry.get("size"))
+    now = loaded.get(tagged(name))
     try:
         async with gate:
             shown = await post(client, "/api/show", {"model": name})
     except (httpx.HTTPError, ValueError):
-        return Offer(name, size=size)
+        return Offer(name, size=size, loaded=now)
     able = shown.get("capabilities")
     capabilities = None if able is None else tuple(map(str, entries(able)))
     facts = mapping(shown.get("model_info"))
     length = _number(facts.get(f"{facts.get('general.architecture')}.context_length"))
-    return Offer(name, capabilities, length, size)
+    return Offer(name, capabilities, length, size, now)
 
 
 def _name_of(entry: Mapping[str, Any]) -> str:

@@ -1,11 +1,10 @@
 """The results of a check, and those of earlier checks, which are in the record of runs."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 Verdict = Literal["passed", "failed", "error"]
 
@@ -25,6 +24,7 @@ class Try:
     output_tokens: int | None = None
     first_token_seconds: float | None = None
     tokens_per_second: float | None = None
+    load_seconds: float | None = None
 
     @property
     def tokens(self) -> int | None:
@@ -32,11 +32,10 @@ class Try:
         return None if self.input_tokens is None else self.input_tokens + (self.output_tokens or 0)
 
 
-class _Figures(ABC):
+class _Figures(Protocol):
     """The figures of a result, over its parts."""
 
     @property
-    @abstractmethod
     def _parts(self) -> "Sequence[Try | TaskResult]": ...
 
     @property
@@ -149,18 +148,9 @@ class ModelResult(_Figures):
 
     def as_json(self) -> dict[str, Any]:
         """The result for programs."""
-        return {
-            "model": self.model,
-            "leads_to": self.leads_to,
+        return vars(self) | {
             "problem": self.problem or None,
-            "claimed": self.claimed,
             "seen": self.seen,
-            "context_length": self.context_length,
-            "window_configured": self.window_configured,
-            "window_real": self.window_real,
-            "load_seconds": self.load_seconds,
-            "is_greedy": self.is_greedy,
-            "has_seed": self.has_seed,
             "tasks_passed": self.passed,
             "tasks_tried": len(self.tried),
             "tokens_per_task": self.tokens,

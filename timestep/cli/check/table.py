@@ -1,8 +1,9 @@
 """The results for people: as text within a given width, and as one HTML page. Pure."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
+from typing import Any, TypeAlias
 
 from timestep.cli.check.results import ModelResult, TaskResult, ranked
 from timestep.cli.check.task import Task
@@ -10,13 +11,32 @@ from timestep.cli.output import clean
 from timestep.cli.traces.format import duration, short
 
 _NAMES = 28
-_FIGURES = (8, 9, 13, 8)
-_TASK_HEAD = ("passed", "tokens", "first token", "tok/s")
-_MODELS = (6, 8, 9, 13, 12, 13)
-_MODEL_HEAD = ("tasks", "tries", "tok/s", "first token", "load", "tokens/task")
 _NUMBER = 3
 _SCORE = 6
 _LEAST_WIDTH = 40
+
+
+def _known(show: Callable[[Any], str], value: float | None) -> str:
+    return "-" if value is None else show(value)
+
+
+_Figures: TypeAlias = Sequence[tuple[str, int, Callable[[Any], str]]]
+_COUNT, _SPEED = "{:,}".format, "{:,.1f}".format
+_OF_TASK: _Figures = (
+    ("passed", 8, lambda task: task.score),
+    ("tokens", 9, lambda task: _known(_COUNT, task.tokens)),
+    ("first token", 13, lambda task: _known(duration, task.first_token_seconds)),
+    ("tok/s", 8, lambda task: _known(_SPEED, task.tokens_per_second)),
+)
+"""The columns of a task: the heading, the width as text, and the cell."""
+_OF_MODEL: _Figures = (
+    ("tasks", 6, lambda model: f"{model.passed}/{len(model.tried)}"),
+    ("tries", 8, lambda model: f"{model.tries('passed')}/{model.tries()}"),
+    ("tok/s", 9, lambda model: _known(_SPEED, model.tokens_per_second)),
+    ("first token", 13, lambda model: _known(duration, model.first_token_seconds)),
+    ("load", 12, lambda model: _known(duration, model.load_seconds)),
+    ("tokens/task", 13, lambda model: _known(_COUNT, model.tokens)),
+)
 
 
 def model_lines(result: ModelResult, width: int) -> list[str]:
@@ -26,21 +46,26 @@ def model_lines(result: ModelResult, width: int) -> list[str]:
         lines += _wrapped(f"leads to {', then '.join(result.leads_to)}", 2, width)
     if result.problem:
         return [*lines, *_wrapped(f"cannot be tried: {result.problem}", 2, width), ""]
-    for label, text in facts(result):
+    for label, text in _facts(result):
         lines += _wrapped(text, 12, width, label=f"  {label}")
-    lines.append(f"  {'task':<{_NAMES}}{_cells(_TASK_HEAD, _FIGURES)}")
+    lines.append(f"  {'task':<{_NAMES}}{_head(_OF_TASK)}")
     for task in result.tasks:
-        lines += _task_lines(task, width)
+        lines.append(f"  {_task_name(task):<{_NAMES}}{_cells(_OF_TASK, task)}")
+        for kind, text in _remarks(task):
+            lines += [f"    {text}"] if kind == "command" else _wrapped(text, 4, width)
     return [*lines, ""]
 
 
 def comparison_lines(results: Sequence[ModelResult], width: int) -> list[str]:
     """Return all models in one table, the best first, and their tasks side by side."""
-    best = ranked(results)
-    lines = [f"{'':{_NUMBER}}{_cells(_MODEL_HEAD, _MODELS)}  model"]
-    for number, result in enumerate(best, 1):
-        lines += _model_row(number, result, width)
-    tried = [(number, result) for number, result in enumerate(best, 1) if not result.problem]
+    best = list(enumerate(ranked(results), 1))
+    lines = [f"{'':{_NUMBER}}{_head(_OF_MODEL)}  model"]
+    for number, result in best:
+        head = f"{number:<{_NUMBER}}{_cells(_OF_MODEL, None if result.problem else result)}  "
+        name, *more = textwrap.wrap(clean(result.model), max(width - len(head), 12)) or [""]
+        lines += [head + name, *(" " * len(head) + part for part in more)]
+        lines += _wrapped(result.problem, _NUMBER, width)
+    tried = [(number, result) for number, result in best if not result.problem]
     room = max(1, (width - _NAMES) // _SCORE)
     for start in range(0, len(tried), room):
         lines += ["", *_side_by_side(tried[start : start + room])]
@@ -56,7 +81,7 @@ def list_lines(tasks: Sequence[Task], width: int) -> list[str]:
     return lines
 
 
-def facts(result: ModelResult) -> Iterator[tuple[str, str]]:
+def _facts(result: ModelResult) -> Iterator[tuple[str, str]]:
     """Yield a label and a text for each fact about a model, besides its tasks."""
     claimed = "unknown" if result.claimed is None else ", ".join(result.claimed) or "nothing"
     yield "claimed", claimed
@@ -77,71 +102,23 @@ def facts(result: ModelResult) -> Iterator[tuple[str, str]]:
         yield "note", f"the server takes no {missing}, so that two checks may differ"
 
 
-def how_to_open(task: TaskResult) -> str:
-    """Return the command that shows the first try that did not pass; empty without one."""
-    problem = task.first_problem
-    if problem is None or problem.trace_id is None:
-        return ""
-    return f"timestep traces show {short(problem.trace_id)}"
-
-
-def task_figures(task: TaskResult) -> tuple[str, str, str, str]:
-    """Return the columns of a task."""
-    return (
-        task.score,
-        _number(task.tokens),
-        _time(task.first_token_seconds),
-        _speed(task.tokens_per_second),
-    )
-
-
-def model_figures(result: ModelResult) -> tuple[str, ...]:
-    """Return the columns of a model."""
-    return (
-        f"{result.passed}/{len(result.tried)}",
-        f"{result.tries('passed')}/{result.tries()}",
-        _speed(result.tokens_per_second),
-        _time(result.first_token_seconds),
-        _time(result.load_seconds),
-        _number(result.tokens),
-    )
-
-
-def _task_lines(task: TaskResult, width: int) -> list[str]:
-    figures = _cells(task_figures(task), _FIGURES)
-    lines = [f"  {_task_name(task):<{_NAMES}}{figures}"]
+def _remarks(task: TaskResult) -> Iterator[tuple[str, str]]:
+    """Yield what is said below a task: its kind, and the words."""
     if task.skipped:
-        return [*lines, *_wrapped(f"left out: {task.skipped}", 4, width)]
-    problem = task.first_problem
-    if problem is None:
-        return lines
-    label = "error" if problem.verdict == "error" else "failed"
-    lines += _wrapped(f"{label}: {problem.reason}", 4, width)
-    command = how_to_open(task)
-    return [*lines, f"    {command}"] if command else lines
-
-
-def _model_row(number: int, result: ModelResult, width: int) -> list[str]:
-    figures = ("-",) * len(_MODELS) if result.problem else model_figures(result)
-    head = f"{number:<{_NUMBER}}{_cells(figures, _MODELS)}  "
-    name, *more = textwrap.wrap(clean(result.model), max(width - len(head), 12)) or [""]
-    lines = [head + name, *(" " * len(head) + part for part in more)]
-    if result.problem:
-        lines += _wrapped(result.problem, _NUMBER, width)
-    return lines
+        yield "aside", f"left out: {task.skipped}"
+    elif (problem := task.first_problem) is not None:
+        yield problem.verdict, f"{problem.verdict}: {problem.reason}"
+        if problem.trace_id is not None:
+            yield "command", f"timestep traces show {short(problem.trace_id)}"
 
 
 def _side_by_side(results: Sequence[tuple[int, ModelResult]]) -> list[str]:
-    names = list(dict.fromkeys(_task_name(task) for _, result in results for task in result.tasks))
+    scores = [{_task_name(task): task.score for task in result.tasks} for _, result in results]
     lines = [f"{'task':<{_NAMES}}" + "".join(f"{number:>{_SCORE}}" for number, _ in results)]
-    for name in names:
-        scores = [_score(result, name) for _, result in results]
-        lines.append(f"{name:<{_NAMES}}" + "".join(f"{each:>{_SCORE}}" for each in scores))
+    for name in dict.fromkeys(name for each in scores for name in each):
+        cells = "".join(f"{each.get(name, ''):>{_SCORE}}" for each in scores)
+        lines.append(f"{name:<{_NAMES}}{cells}")
     return lines
-
-
-def _score(result: ModelResult, name: str) -> str:
-    return next((task.score for task in result.tasks if _task_name(task) == name), "")
 
 
 def _task_name(task: TaskResult) -> str:
@@ -149,8 +126,12 @@ def _task_name(task: TaskResult) -> str:
     return name if len(name) <= _NAMES else f"{name[: _NAMES - 1]}…"
 
 
-def _cells(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+def _head(figures: _Figures) -> str:
+    return "".join(f"{heading:>{width}}" for heading, width, _ in figures)
+
+
+def _cells(figures: _Figures, result: ModelResult | TaskResult | None) -> str:
+    return "".join(f"{cell(result) if result else '-':>{width}}" for _, width, cell in figures)
 
 
 def _wrapped(text: str, indent: int, width: int, *, label: str = "") -> list[str]:
@@ -161,18 +142,6 @@ def _wrapped(text: str, indent: int, width: int, *, label: str = "") -> list[str
         initial_indent=f"{label:<{indent}}",
         subsequent_indent=" " * indent,
     )
-
-
-def _number(value: int | None) -> str:
-    return "-" if value is None else f"{value:,}"
-
-
-def _time(seconds: float | None) -> str:
-    return "-" if seconds is None else duration(seconds)
-
-
-def _speed(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f}"
 
 
 _PAGE = """<!doctype html>
@@ -189,7 +158,7 @@ table {{ border-collapse: collapse; width: 100%; margin: 1rem 0; }}
 th, td {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #8886; vertical-align: top; }}
 td.figure, th.figure {{ text-align: right; white-space: nowrap; }}
 .passed {{ color: #17803d; }} .failed {{ color: #c22; }} .error {{ color: #a60; }}
-.aside {{ opacity: .75; }}
+.aside, .command {{ opacity: .75; }} .command {{ font-family: monospace; }}
 p, td {{ overflow-wrap: anywhere; }} td:first-child {{ min-width: 14rem; }}
 dt {{ font-weight: 600; float: left; width: 7rem; }} dd {{ margin-left: 7rem; }}
 </style>
@@ -202,8 +171,6 @@ dt {{ font-weight: 600; float: left; width: 7rem; }} dd {{ margin-left: 7rem; }}
 </body>
 </html>
 """
-_PAGE_MODELS = ("model", *_MODEL_HEAD)
-_PAGE_TASKS = ("task", *_TASK_HEAD)
 
 
 def page(results: Sequence[ModelResult], about: str) -> str:
@@ -211,54 +178,42 @@ def page(results: Sequence[ModelResult], about: str) -> str:
     best = ranked(results)
     return _PAGE.format(
         about=escape(about),
-        models=_table(_PAGE_MODELS, map(_page_row, best)),
-        details="\n".join(map(_section, best)),
+        models=_table("model", _OF_MODEL, map(_model_row, best)),
+        details="\n".join(_section(each) for each in best if not each.problem),
     )
 
 
-def _page_row(result: ModelResult) -> str:
+def _model_row(result: ModelResult) -> str:
+    name = f"<td>{escape(result.model)}</td>"
     if result.problem:
-        return (
-            f"<tr><td>{escape(result.model)}</td>"
-            f'<td class="error" colspan="{len(_PAGE_MODELS) - 1}">{escape(result.problem)}</td></tr>'
-        )
-    return f"<tr><td>{escape(result.model)}</td>{_figures(model_figures(result))}</tr>"
+        span = f'colspan="{len(_OF_MODEL)}"'
+        return f'<tr>{name}<td class="error" {span}>{escape(result.problem)}</td></tr>'
+    return f"<tr>{name}{_html_cells(_OF_MODEL, result)}</tr>"
 
 
 def _section(result: ModelResult) -> str:
-    if result.problem:
-        return ""
     known = "".join(
-        f"<dt>{escape(label)}</dt><dd>{escape(text)}</dd>" for label, text in facts(result)
+        f"<dt>{escape(label)}</dt><dd>{escape(text)}</dd>" for label, text in _facts(result)
     )
-    rows = map(_task_row, result.tasks)
-    return f"<h2>{escape(result.model)}</h2>\n<dl>{known}</dl>\n{_table(_PAGE_TASKS, rows)}"
+    tasks = _table("task", _OF_TASK, map(_task_row, result.tasks))
+    return f"<h2>{escape(result.model)}</h2>\n<dl>{known}</dl>\n{tasks}"
 
 
 def _task_row(task: TaskResult) -> str:
-    return f"<tr><td>{escape(task.name)}{_remarks(task)}</td>{_figures(task_figures(task))}</tr>"
+    remarks = "".join(
+        f'<br><span class="{kind}">{escape(text)}</span>' for kind, text in _remarks(task)
+    )
+    return f"<tr><td>{escape(task.name)}{remarks}</td>{_html_cells(_OF_TASK, task)}</tr>"
 
 
-def _remarks(task: TaskResult) -> str:
-    if task.skipped:
-        return f'<br><span class="aside">left out: {escape(task.skipped)}</span>'
-    problem = task.first_problem
-    if problem is None:
-        return ""
-    command = how_to_open(task)
-    opened = f'<br><code class="aside">{escape(command)}</code>' if command else ""
-    return f'<br><span class="{problem.verdict}">{escape(problem.reason)}</span>{opened}'
+def _html_cells(figures: _Figures, result: ModelResult | TaskResult) -> str:
+    return "".join(f'<td class="figure">{escape(cell(result))}</td>' for _, _, cell in figures)
 
 
-def _figures(figures: Iterable[str]) -> str:
-    return "".join(f'<td class="figure">{escape(figure)}</td>' for figure in figures)
-
-
-def _table(head: Sequence[str], rows: Iterable[str]) -> str:
-    first, *others = head
-    names = f"<th>{first}</th>" + "".join(f'<th class="figure">{name}</th>' for name in others)
+def _table(first: str, figures: _Figures, rows: Iterable[str]) -> str:
+    others = "".join(f'<th class="figure">{heading}</th>' for heading, _, _ in figures)
+    body = "\n".join(rows)
     return (
-        f"<table>\n<thead><tr>{names}</tr></thead>\n<tbody>\n"
-        + "\n".join(rows)
-        + "\n</tbody></table>"
+        f"<table>\n<thead><tr><th>{first}</th>{others}</tr></thead>\n<tbody>\n{body}\n"
+        "</tbody></table>"
     )

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import openai
 from agents import (
@@ -110,6 +111,8 @@ class Plan:
     repeat: int
     patience: float  # the most seconds that one try may take
     progress: Callable[[Callable[[], str]], None]  # called after each try, also one left out
+    # The id that the runs of one check share in the record.
+    group: str = field(default_factory=lambda: f"check-{uuid4().hex[:12]}")
 
 
 @dataclass(frozen=True)
@@ -118,40 +121,32 @@ class Stage:
 
     plan: Plan
     model: str
-    group: str  # the id that the runs of one check share in the record
     takes_temperature: bool = True
     takes_seed: bool = True
 
-    def settings(self, seed: int) -> ModelSettings:
-        """Return the settings of a try: greedy, if the server allows it."""
-        return ModelSettings(
+    def config(self, seed: int) -> RunConfig:
+        """Return the configuration of a try: greedy, if the server allows it."""
+        settings = ModelSettings(
             preserve_raw_usage=True,  # the server's own durations
             temperature=0.0 if self.takes_temperature else None,
             extra_args={"seed": seed} if self.takes_seed else None,
         )
+        return RunConfig(
+            model=self.model, model_provider=self.plan.provider, model_settings=settings
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A try, and the error that ended it."""
-
-    result: Try
-    error: Exception | None = None
-    load_seconds: float | None = None
-
-
-async def attempt(task: Task, stage: Stage, *, number: int, window: int | None) -> Outcome:
-    """Try *task* for the time *number*, which is the seed too."""
-    trace_id = gen_trace_id()
-    plan = stage.plan
-    config = RunConfig(
-        model=stage.model, model_provider=plan.provider, model_settings=stage.settings(number)
-    )
+async def attempt(
+    task: Task, stage: Stage, *, number: int, window: int | None
+) -> tuple[Try, Exception | None]:
+    """Try *task* for the time *number*, which is the seed too. Return the error that ended it too."""
+    trace_id, plan = gen_trace_id(), stage.plan
     about = {"model": stage.model, "task": task.name, "try": str(number)}
     seen = Observation()
     run = AgentRun(seen.take)
-    with trace(f"check {task.name}", trace_id, stage.group, about):
-        error = await _play(task, messages_for(task, window), run, seen, config, plan.patience)
+    with trace(f"check {task.name}", trace_id, plan.group, about):
+        messages, config = messages_for(task, window), stage.config(number)
+        error = await _play(task, messages, run, seen, config, plan.patience)
         on_span = plan.errors.take(trace_id)
         if error is not None and run.problem:  # an event ended the answer, and stands for an error
             error = on_span or ConnectionError(run.problem)
@@ -161,7 +156,7 @@ async def attempt(task: Task, stage: Stage, *, number: int, window: int | None) 
                 span.set_error(SpanError(message=reason, data=None))
     is_error = error is not None and not is_of_model(error)
     costs = run.costs
-    result = Try(
+    tried = Try(
         "passed" if reason is None else "error" if is_error else "failed",
         reason or "",
         trace_id if plan.settings.traces.enabled else None,
@@ -170,8 +165,9 @@ async def attempt(task: Task, stage: Stage, *, number: int, window: int | None) 
         costs.output_tokens,
         costs.first_token_seconds,
         costs.tokens_per_second,
+        costs.load_seconds,
     )
-    return Outcome(result, error, costs.load_seconds)
+    return tried, error
 
 
 async def _play(
