@@ -12,7 +12,7 @@ from types import ModuleType
 import httpx
 import pytest
 
-from timestep.cli.doctor.servers import Server, check_models, check_openai, check_server
+from timestep.cli.doctor.servers import Server, check_models, check_ollama, check_other
 from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import Inventory, Offer
 from timestep.cli.model_names import ConfiguredModel
@@ -393,15 +393,15 @@ def test_a_key_that_ollama_com_refuses_is_a_problem():
     url = "https://ollama.com"
     offers = [Offer("ollama/gpt-oss:120b-cloud")]
 
-    good, refused = check_server(
+    good, (status, _, fix) = check_ollama(
         Inventory("ollama", "ollama", url, offers),
-        Server("ollama", url, is_refused=True),
+        Server(is_refused=True),
         load_settings(),
         is_wanted=True,
     )
 
-    assert good.text == "It answers: 1 model, 0 loaded."
-    assert (refused.status, refused.fix) == ("problem", "export OLLAMA_API_KEY=…")
+    assert good == ("ok", "It answers: 1 model, 0 loaded.", "")
+    assert (status, fix) == ("problem", "export OLLAMA_API_KEY=…")
 
 
 @pytest.mark.parametrize(("offered", "status"), [("m:1-cloud", "ok"), ("n:1-cloud", "warning")])
@@ -410,11 +410,11 @@ def test_a_cloud_model_is_looked_for_where_there_is_a_key(monkeypatch, offered, 
     here = Inventory("ollama", "ollama", "http://localhost:11434")
     cloud = Inventory("ollama", "ollama", "https://ollama.com", [Offer(f"ollama/{offered}")])
 
-    [finding] = check_models(
+    [(found, *_)] = check_models(
         [ConfiguredModel(None, "ollama/m:1-cloud")], [here, cloud], load_settings()
     )
 
-    assert finding.status == status
+    assert found == status
 
 
 def test_a_gateway_whose_package_is_there_is_good(monkeypatch):
@@ -422,19 +422,19 @@ def test_a_gateway_whose_package_is_there_is_good(monkeypatch):
     module.__spec__ = ModuleSpec("any_llm", None)
     monkeypatch.setitem(sys.modules, "any_llm", module)
 
-    [finding] = check_openai(Inventory("x", "any-llm"), load_settings(), is_wanted=False)
+    [(status, *_)] = check_other(Inventory("x", "any-llm"), load_settings(), is_wanted=False)
 
-    assert finding.status == "ok"
+    assert status == "ok"
 
 
 def test_a_plug_in_is_left_to_itself():
-    [finding] = check_openai(
+    [(status, *_)] = check_other(
         Inventory("x", "own", problem="Models of kind own cannot be listed."),
         load_settings(),
         is_wanted=True,
     )
 
-    assert finding.status == "note"
+    assert status == "note"
 
 
 def test_a_proxy_that_catches_this_machine_is_told(findings, ollama, monkeypatch):

@@ -1,14 +1,17 @@
 """``timestep doctor``: find what is wrong, and the command that fixes it."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from timestep.cli.context import Context, configuration_options
-from timestep.cli.doctor.findings import Finding
 from timestep.cli.options import timeout_option
 from timestep.cli.output import clean, json_option, print_aside, print_json
 from timestep.cli.terminal import width
+
+if TYPE_CHECKING:
+    from timestep.cli.doctor.servers import Finding
 
 _COLORS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 _LABEL_WIDTH = 11
@@ -53,7 +56,7 @@ def doctor(
         raise click.exceptions.Exit(1)
 
 
-def _show(findings: list[Finding]) -> None:
+def _show(findings: "list[Finding]") -> None:
     area, indent = None, " " * _LABEL_WIDTH
     for finding in findings:
         if finding.area != area:
@@ -67,7 +70,7 @@ def _show(findings: list[Finding]) -> None:
             click.echo(indent + click.style(clean(finding.fix), bold=True))
 
 
-def _summary(findings: list[Finding]) -> str:
+def _summary(findings: "list[Finding]") -> str:
     counts = [
         f"{count} {status}{'' if count == 1 else 's'}"
         for status in ("problem", "warning", "note")

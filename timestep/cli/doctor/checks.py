@@ -2,27 +2,30 @@
 
 import asyncio
 import os
+from functools import partial
 
 from timestep.cli.context import ConfigurationProblem, Context
-from timestep.cli.doctor.findings import Finding, Status
 from timestep.cli.doctor.servers import (
+    Finding,
+    Found,
     Server,
+    Status,
     check_models,
-    check_openai,
+    check_ollama,
+    check_other,
     check_proxies,
-    check_server,
     visit,
 )
 from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import leads_to_a_model, take_inventory
 from timestep.cli.model_names import ConfiguredModel, configured_models
-from timestep.config.checks import Doubt, doubts_of_variable, find_doubts
+from timestep.config.checks import doubts_of_variable, find_doubts
 from timestep.config.kinds import lists_models
 from timestep.config.settings import Settings
 from timestep.routing import split_prefix, targets
 
-_CONFIGURATION = "configuration"
-_FIRST = Finding(_CONFIGURATION, "note", "Fix this first; then the servers and models are checked.")
+_configuration = partial(Finding, "configuration")
+_FIRST = _configuration("note", "Fix this first; then the servers and models are checked.")
 
 
 def examine(
@@ -39,33 +42,30 @@ def examine(
         context.check_provider()
         doubts = find_doubts(settings, env_file=context.env_file)
     except ConfigurationProblem as exc:
-        wrong = [Finding(_CONFIGURATION, "problem", line) for line in exc.message.splitlines()]
+        wrong = [_configuration("problem", line) for line in exc.message.splitlines()]
         misspelled = [doubt for name in os.environ for doubt in doubts_of_variable(name)]
-        return [*_findings(misspelled, "warning"), *wrong, _FIRST]
-    findings = _findings(doubts, "problem" if is_strict else "warning")
+        return [*(_configuration("warning", d.text, d.fix) for d in misspelled), *wrong, _FIRST]
     read = ", ".join(str(file.path) for file in files if file.is_read)
     words = f"Read {read} and the environment." if read else "Read the environment; no file."
-    findings.insert(0, Finding(_CONFIGURATION, "ok", words))
-    configured = configured_models(settings)
-    problems = {entry: _why_unusable(entry.model, context) for entry in configured}
-    findings += [
-        Finding(
-            _CONFIGURATION, "problem", f"{entry.label} = {entry.model} cannot be used: {problem}"
-        )
-        for entry, problem in problems.items()
-        if problem
+    doubtful: Status = "problem" if is_strict else "warning"
+    findings = [
+        _configuration("ok", words),
+        *(_configuration(doubtful, doubt.text, doubt.fix) for doubt in doubts),
     ]
+    configured, usable = configured_models(settings), list[ConfiguredModel]()
+    for entry in configured:
+        if problem := _why_unusable(entry.model, context):
+            words = f"{entry.label} = {entry.model} cannot be used: {problem}"
+            findings.append(_configuration("problem", words))
+        else:
+            usable.append(entry)
     if is_strict and any(finding.status == "problem" for finding in findings):
         return [*findings, _FIRST]
-    usable = [entry for entry in configured if not problems[entry]]
     if all(entry in usable for entry in configured if entry.alias is None):
-        findings += _tell_default(settings)
-    checks = _check_all(context, usable, patience, is_asking=is_asking)
-    return findings + run_without_waiting(checks)
-
-
-def _findings(doubts: list[Doubt], status: Status) -> list[Finding]:
-    return [Finding(_CONFIGURATION, status, doubt.text, doubt.fix) for doubt in doubts]
+        findings.append(_tell_default(settings))
+    return findings + run_without_waiting(
+        _check_all(context, usable, patience, is_asking=is_asking)
+    )
 
 
 def _why_unusable(name: str, context: Context) -> str:
@@ -87,21 +87,13 @@ def _why_unusable(name: str, context: Context) -> str:
     return ""
 
 
-def _tell_default(settings: Settings) -> list[Finding]:
+def _tell_default(settings: Settings) -> Finding:
     if settings.default_model is None:
-        return [
-            Finding(
-                _CONFIGURATION,
-                "note",
-                "There is no default model; every agent or command must name one.",
-                "export TIMESTEP_DEFAULT_MODEL=ollama/llama3.2",
-            )
-        ]
-    named = targets(settings.default_model)
-    models = settings.models_of(None)
+        words = "There is no default model; every agent or command must name one."
+        return _configuration("note", words, "export TIMESTEP_DEFAULT_MODEL=ollama/llama3.2")
+    named, models = targets(settings.default_model), settings.models_of(None)
     leads = f", which is {', then '.join(models)}" if named != models else ""
-    words = f"The default model is {', then '.join(named)}{leads}."
-    return [Finding(_CONFIGURATION, "ok", words)]
+    return _configuration("ok", f"The default model is {', then '.join(named)}{leads}.")
 
 
 async def _check_all(
@@ -111,29 +103,26 @@ async def _check_all(
     inventories, servers = await asyncio.gather(
         take_inventory(settings, patience=patience), visit(settings, patience)
     )
-    wanted = {entry.prefix for entry in configured}
-    by_url = {(server.prefix, server.url): server for server in servers}
-    findings: list[Finding] = []
-    for inventory in inventories:
-        server = by_url.get((inventory.prefix, inventory.url or ""), Server(inventory.prefix, ""))
-        is_wanted = inventory.prefix in wanted or inventory.prefix in settings.providers
-        if inventory.kind == "ollama":
-            findings += check_server(inventory, server, settings, is_wanted=is_wanted)
+    wanted = {*(entry.prefix for entry in configured), *settings.providers}
+    found: list[tuple[str, Found]] = []
+    for each in inventories:
+        is_wanted = each.prefix in wanted
+        area = f"{each.prefix or 'OpenAI'} {each.url or ''}".rstrip()
+        if each.kind == "ollama":
+            server = servers.get((each.prefix, each.url), Server())
+            found.append((area, check_ollama(each, server, settings, is_wanted=is_wanted)))
         else:
-            findings += check_openai(inventory, settings, is_wanted=is_wanted)
-    findings += check_models(configured, inventories, settings)
-    findings += check_proxies(servers)
+            found.append((area, check_other(each, settings, is_wanted=is_wanted)))
+    found.append(("models", check_models(configured, inventories, settings)))
+    found.append(("network", check_proxies(inventories)))
+    findings = [Finding(area, *said) for area, checked in found for said in checked]
     if is_asking:
         from timestep.cli.doctor.asking import ask, names_to_ask
 
         findings += await ask(context.build_provider(), names_to_ask(configured, inventories))
     if all(i.problem and not i.is_unlisted and lists_models(i.kind) for i in inventories):
-        findings.append(
-            Finding(
-                "models",
-                "problem",
-                "No model can be used yet: start Ollama, or set OPENAI_API_KEY. A demo needs neither.",
-                "timestep demo",
-            )
+        words = (
+            "No model can be used yet: start Ollama, or set OPENAI_API_KEY. A demo needs neither."
         )
-    return findings
+        findings.append(Finding("models", "problem", words, "timestep demo"))
+    return list(dict.fromkeys(findings))
