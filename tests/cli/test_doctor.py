@@ -12,7 +12,7 @@ from types import ModuleType
 import httpx
 import pytest
 
-from timestep.cli.doctor.servers import Server, check_models, check_ollama, check_other
+from timestep.cli.doctor.checks import Server, check_models, check_ollama, check_other
 from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import Inventory, Offer
 from timestep.cli.model_names import ConfiguredModel

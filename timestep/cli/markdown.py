@@ -9,21 +9,20 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import dropwhile
-from typing import Any
+from typing import Any, cast
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live_render import LiveRender
 from rich.markdown import (
     ListItem,
     Markdown,
-    MarkdownContext,
     MarkdownElement,
     TableElement,
     TextElement,
 )
-from rich.segment import Segment
+from rich.segment import Segment, SegmentLines
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
@@ -119,11 +118,14 @@ class MarkdownStream:
         blocks = split_blocks(self._rest)
         if not blocks or self._is_left or not self._console.is_terminal:
             return
-        height = self._console.height - _SPARE_LINES
+        parts = [part for block in blocks for part in ("", Block(block))]
+        shown = Group(*parts[0 if self._has_block else 1 :])
+        most = max(self._console.height - _SPARE_LINES, 1)
         with self._console:
             if self._drawn is not None:
                 self._console.control(self._drawn.position_cursor())
-            self._drawn = LiveRender(_Tail(blocks, height, begins=not self._has_block))
+            lines = self._console.render_lines(shown, pad=False)[-most:]
+            self._drawn = LiveRender(SegmentLines(lines, new_lines=True))
             self._console.print(self._drawn, end="")
 
     def _erase(self) -> None:
@@ -195,8 +197,7 @@ class Block(Markdown):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines of the block."""
         rendered = super().__rich_console__(console, options)
-        segments = (part for item in rendered for part in (_segments(console, item, options)))
-        lines = list(Segment.split_lines(segments))
+        lines = list(Segment.split_lines(console.render(Group(*cast("Any", rendered)), options)))
         while lines and _is_blank(lines[-1]):
             lines.pop()
         for line in dropwhile(_is_blank, lines):
@@ -206,12 +207,6 @@ class Block(Markdown):
 
 def _is_blank(line: list[Segment]) -> bool:
     return not any(segment.text.strip() for segment in line)
-
-
-def _segments(
-    console: Console, item: RenderableType | Segment, options: ConsoleOptions
-) -> Iterable[Segment]:
-    return [item] if isinstance(item, Segment) else console.render(item, options)
 
 
 def _stripped(line: list[Segment]) -> list[Segment]:
@@ -245,9 +240,6 @@ class _CodeBlock(MarkdownElement):
 
     def __init__(self, token: Token) -> None:
         self._code = _code(token)
-
-    def on_text(self, context: MarkdownContext, text: Any) -> None:
-        """Ignore the text: the token holds it."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._code
@@ -306,24 +298,3 @@ Block.elements = {
     "list_item_open": _ListItem,
     "table_open": _Table,
 }
-
-
-class _Tail:
-    """The last lines of *blocks*, as many as can be drawn over."""
-
-    def __init__(self, blocks: Sequence[list[Token]], height: int, *, begins: bool) -> None:
-        self._blocks = [Block(block) for block in blocks]
-        self._height = max(height, 1)
-        self._begins = begins
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines: list[list[Segment]] = [] if self._begins else [[]]
-        for number, block in enumerate(self._blocks):
-            if number:
-                lines.append([])
-            lines += console.render_lines(block, options, pad=False)
-        shown = lines[-self._height :]
-        for number, line in enumerate(shown):
-            yield from line
-            if number < len(shown) - 1:
-                yield Segment.line()

@@ -115,8 +115,7 @@ def _run(
 
     from timestep.cli.agent.setup import recorded
     from timestep.cli.check.results import keep_result
-    from timestep.cli.check.running import check_models
-    from timestep.cli.check.trying import Plan, SpanErrors
+    from timestep.cli.check.running import Plan, SpanErrors, check_models
     from timestep.cli.event_loop import impatient_runner
 
     settings, provider = context.settings, context.build_provider()

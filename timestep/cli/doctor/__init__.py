@@ -11,7 +11,7 @@ from timestep.cli.output import clean, json_option, print_aside, print_json
 from timestep.cli.terminal import width
 
 if TYPE_CHECKING:
-    from timestep.cli.doctor.servers import Finding
+    from timestep.cli.doctor.checks import Finding
 
 _COLORS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 _LABEL_WIDTH = 11

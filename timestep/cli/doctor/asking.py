@@ -7,7 +7,7 @@ from agents import Model, ModelSettings, ModelTracing, OpenAIResponsesModel
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 
 from timestep.answer.defaults import DefaultedModel
-from timestep.cli.doctor.servers import Finding
+from timestep.cli.doctor.checks import Finding
 from timestep.cli.errors import explain
 from timestep.cli.inventory import Inventory
 from timestep.cli.model_names import ConfiguredModel

@@ -1,28 +1,56 @@
-"""Runs every check, in the order in which the findings are shown."""
+"""Checks the configuration, the servers, and the models that it leads to."""
 
 import asyncio
 import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
+from typing import Any, Literal, TypeAlias
+from urllib.request import getproxies, proxy_bypass
 
 from timestep.cli.context import ConfigurationProblem, Context
-from timestep.cli.doctor.servers import (
-    Finding,
-    Found,
-    Server,
-    Status,
-    check_models,
-    check_ollama,
-    check_other,
-    check_proxies,
-    visit,
-)
 from timestep.cli.event_loop import run_without_waiting
-from timestep.cli.inventory import leads_to_a_model, take_inventory
-from timestep.cli.model_names import ConfiguredModel, configured_models
+from timestep.cli.inventory import (
+    Inventory,
+    Offer,
+    leads_to_a_model,
+    ollama_servers,
+    take_inventory,
+)
+from timestep.cli.model_names import ConfiguredModel, configured_models, same_model
 from timestep.config.checks import doubts_of_variable, find_doubts
-from timestep.config.kinds import lists_models
+from timestep.config.kinds import KINDS, lists_models
+from timestep.config.provenance import dotted
+from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
+from timestep.net.extras import install_command
+from timestep.net.foreign import mapping
+from timestep.net.names import is_cloud_name
+from timestep.net.urls import OLLAMA_CLOUD, is_loopback
+from timestep.ollama.about import connect
+from timestep.ollama.endpoint import Endpoint
 from timestep.routing import split_prefix, targets
+
+Status: TypeAlias = Literal["ok", "note", "warning", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check."""
+
+    area: str  # what was checked, such as `"configuration"` or a server
+    # `"problem"` if something in the configuration cannot work, `"warning"` if it may not work as
+    # expected, `"note"` for information.
+    status: Status
+    text: str
+    fix: str = ""  # the command or the line of configuration that fixes it; empty if nothing does
+
+
+Found: TypeAlias = Iterator[tuple[Status, str, str]]
+"""What was found in one area: the status, the text and the fix of each finding."""
 
 _configuration = partial(Finding, "configuration")
 _FIRST = _configuration("note", "Fix this first; then the servers and models are checked.")
@@ -126,3 +154,220 @@ async def _check_all(
         )
         findings.append(Finding("models", "problem", words, "timestep demo"))
     return list(dict.fromkeys(findings))
+
+
+# Source: ollama's release tags. Each fault is fixed in the release beside it.
+_FAULTS = (
+    ((0, 12, 4), "silently cuts a prompt that is too long"),
+    ((0, 12, 10), "gives tool calls no ids"),
+    ((0, 17, 4), "gives all tool calls of an answer the same index"),
+)
+_KEYS_PAGE = "https://ollama.com/settings/keys"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What an Ollama server says about itself. None means that it does not say."""
+
+    version: str | None = None
+    account: str | None = None
+    is_refused: bool = False  # whether it requires a key or a sign-in to name the account
+    signin_url: str | None = None  # the page to sign in at
+
+
+async def visit(settings: Settings, patience: float) -> dict[tuple[str, str | None], Server]:
+    """Ask every Ollama server about itself. Return the answers by prefix and URL."""
+    servers = ollama_servers(settings)
+    said = await asyncio.gather(*(_visit(each.endpoint, patience) for each in servers))
+    keys = [(each.prefix, each.endpoint.base_url) for each in servers]
+    return dict(zip(keys, said, strict=True))
+
+
+async def _visit(endpoint: Endpoint, patience: float) -> Server:
+    (_, about), (status, account) = await asyncio.gather(
+        _ask(endpoint, "GET", "/api/version", patience), _ask(endpoint, "POST", "/api/me", patience)
+    )
+    page = _text(account, "signin_url")
+    return Server(
+        _text(about, "version"),
+        _text(account, "name") or _text(account, "email"),
+        is_refused=status in {401, 403},
+        signin_url=page and endpoint.origin(None).clean(page),
+    )
+
+
+async def _ask(
+    endpoint: Endpoint, method: str, path: str, patience: float
+) -> tuple[int, Mapping[str, Any]]:
+    """Return the status and the JSON object that *endpoint* answers, if any."""
+    status = 0
+    with suppress(Exception):  # naming the error of a key's command imports the SDK
+        async with asyncio.timeout(patience), connect(endpoint) as client:
+            body = b"{}" if method == "POST" else None
+            answer = await client.request(method, path, content=body)
+            status = answer.status_code
+            return status, mapping(answer.json())
+    return status, {}
+
+
+def _text(answer: Mapping[str, Any], key: str) -> str | None:
+    value = answer.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def check_ollama(
+    inventory: Inventory, server: Server, settings: Settings, *, is_wanted: bool
+) -> Found:
+    """Yield the findings about one Ollama server."""
+    ollama, url = settings.ollama, inventory.url
+    is_ours = inventory.prefix == "ollama"
+    if inventory.problem:
+        is_named = is_ours and bool(ollama.base_url or ollama.host)
+        yield "problem" if is_wanted or is_named else "note", inventory.problem, ""
+        return
+    loaded = sum(offer.loaded is not None for offer in inventory.offers)
+    called = f"Ollama {server.version}" if server.version else "It answers"
+    yield "ok", f"{called}: {_models(inventory)}, {loaded} loaded.", ""
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", server.version or "")
+    number = tuple(map(int, found.groups())) if found else (0, 0, 0)
+    # 0.0.0 was built by hand; its age is unknown.
+    if faults := [fault for fixed_in, fault in _FAULTS if (0, 0, 0) < number < fixed_in]:
+        called += f" {'; it '.join(faults)}. timestep repairs what it can; update."
+        yield "warning", called, "https://ollama.com/download"
+    is_for_cloud = ollama.api_key is not None and settings.ollama_key_is_for_cloud_only
+    if is_ours and is_for_cloud and ollama.base_url is not None and url != OLLAMA_CLOUD:
+        text = f"OLLAMA_API_KEY is for ollama.com and is not sent to {url}."
+        yield "note", text, 'export TIMESTEP_OLLAMA__API_KEY="$OLLAMA_API_KEY"'
+    if server.account:
+        yield "ok", f"Signed in as {server.account}.", ""
+    elif server.is_refused and url == OLLAMA_CLOUD:
+        text = f"ollama.com refuses the key. {_KEYS_PAGE} makes a new one."
+        yield "problem", text, "export OLLAMA_API_KEY=…"
+    elif server.is_refused:
+        text = "Not signed in to ollama.com; only cloud models through this server need that."
+        yield "note", text, server.signin_url or "ollama signin"
+
+
+def check_other(inventory: Inventory, settings: Settings, *, is_wanted: bool) -> Found:
+    """Yield what there is to say about a provider that is not an Ollama."""
+    package = KINDS[inventory.kind].package if inventory.kind in KINDS else None
+    if package is not None and find_spec(package) is not None:
+        yield "ok", f"The package {package} is installed.", ""
+    elif package is not None:
+        text = f"The package {package} is not installed. In your clone of timestep:"
+        yield "problem", text, install_command(inventory.kind)
+    elif not inventory.problem:
+        yield "ok", f"It answers: {_models(inventory)}.", ""
+    elif inventory.is_unlisted:
+        text = f"{inventory.problem} If the base URL is right, a request says more."
+        yield "note", text, "timestep doctor --ask"
+    elif not lists_models(inventory.kind):
+        yield "note", inventory.problem, ""
+    else:
+        openai = settings.openai
+        is_known = bool(openai.api_key or openai.api_key_command or openai.base_url)
+        is_named = is_known and not inventory.prefix
+        fix = "" if is_known or inventory.prefix else "export OPENAI_API_KEY=…"
+        yield "problem" if is_wanted or is_named else "note", inventory.problem, fix
+
+
+def _models(inventory: Inventory) -> str:
+    count = len(inventory.offers)
+    return f"{count} model{'' if count == 1 else 's'}"
+
+
+def check_proxies(inventories: Iterable[Inventory]) -> Found:
+    """Warn about a proxy for requests to this machine, if an Ollama runs on it."""
+    proxies = getproxies()
+    names = [name for name in ("http", "all") if proxies.get(name)]
+    is_here = any(i.kind == "ollama" and is_loopback(i.url or "") for i in inventories)
+    if names and is_here and not (proxy_bypass("localhost") and proxy_bypass("127.0.0.1")):
+        variables = " and ".join(f"{name.upper()}_PROXY" for name in names)
+        text = (
+            f"{variables} would send requests to this machine through the proxy. timestep leaves "
+            "the proxy out for them; ollama, curl and others do not."
+        )
+        yield "warning", text, "export NO_PROXY=localhost,127.0.0.1,::1"
+
+
+def check_models(
+    configured: list[ConfiguredModel], inventories: list[Inventory], settings: Settings
+) -> Found:
+    """Yield the findings about each model in *configured*, once for each model."""
+    ollama = {inventory.prefix for inventory in inventories if inventory.kind == "ollama"}
+    for model, entry in {entry.model: entry for entry in configured}.items():
+        prefix, name = split_prefix(model)
+        labels = ", ".join(other.label for other in configured if other.model == model)
+        called = f"{model} ({labels})"
+        asked = [i for i in inventories if i.prefix == entry.prefix]
+        offers = [offer for inventory in asked for offer in inventory.offers]
+        offer = next((o for o in offers if same_model(model, o.name, ollama)), None)
+        table = settings.tables.get(prefix or "")
+        if prefix not in ollama or not isinstance(table, OllamaSettings):
+            yield from _check_listed(called, offer, asked)
+        elif is_cloud_name(name) and table.base_url is None:
+            if table.api_key is None and table.api_key_command is None:
+                text = f"{called} runs at ollama.com, which needs a key. {_KEYS_PAGE} makes one."
+                yield "problem", text, "export OLLAMA_API_KEY=…"
+            else:
+                yield from _check_listed(called, offer, [i for i in asked if i.url == OLLAMA_CLOUD])
+        elif offer is not None:
+            yield from _check_present(called, prefix or "", name, offer, table)
+        # ollama.com has other models; the local server answers for this one. Its problem is told.
+        elif not any(i.problem for i in asked if i.url != OLLAMA_CLOUD or table.base_url):
+            yield "problem", f"{called} is not pulled.", f"timestep pull {model}"
+
+
+def _check_listed(called: str, offer: Offer | None, asked: list[Inventory]) -> Found:
+    if offer is not None:
+        yield "ok", f"{called} is there.", ""
+    elif asked and not any(inventory.problem for inventory in asked):
+        text = f"{called} is not among the models that {asked[0].url} lists."
+        yield "warning", text, "timestep models"
+
+
+def _check_present(
+    called: str, prefix: str, name: str, offer: Offer, table: OllamaSettings
+) -> Found:
+    section = "ollama" if prefix == "ollama" else dotted(("providers", prefix))
+    able = offer.capabilities
+    has = ", ".join(what for what in able or () if what != "completion") or "text alone"
+    if able is not None and "completion" not in able:
+        yield "problem", f"{called} cannot chat; it has {has}.", "timestep models"
+        return
+    yield "ok", f"{called} has {has}.", ""
+    if able is not None and "tools" not in able and not table.tool_emulation:
+        text = f"{called} cannot call tools; take another model, or have tools described to it."
+        yield "warning", text, f"{section}.tool_emulation = true"
+    asked = table.options_of(name, prefix).get("num_ctx")
+    key = f"{section}.options.num_ctx"
+    if isinstance(asked, int):
+        yield from _check_asked_context(called, name, offer, asked, key)
+    elif offer.loaded is None:
+        text = (
+            f"No num_ctx is set for models of {prefix}: their server chooses the context, "
+            f"{_LITTLE:,} tokens on most machines."
+        )
+        yield "note", text, f"{key} = 16384"
+    elif 0 < offer.loaded <= _LITTLE:
+        text = f"{called} is loaded with {offer.loaded:,} tokens of context: little for agents."
+        yield "warning", text, f"{key} = {min(16384, offer.context_length or 16384)}"
+
+
+_LITTLE = 4096
+"""The tokens of context that Ollama allocates with less than 24 GB of memory."""
+
+
+def _check_asked_context(called: str, name: str, offer: Offer, asked: int, key: str) -> Found:
+    most, loaded = offer.context_length, offer.loaded
+    if most is not None and asked > most:
+        text = f"{called} takes {most:,} tokens at most; num_ctx asks for {asked:,}."
+        yield "warning", text, f"{key} = {most}"
+    elif loaded is not None and 0 < loaded < asked:
+        text = (
+            f"{called} is loaded with {loaded:,} tokens of context; num_ctx asks for {asked:,}. "
+            "The next request loads it again, or memory is short."
+        )
+        yield "warning", text, f"ollama stop {name}"
+    elif loaded is not None:
+        yield "ok", f"{called} is loaded with {loaded:,} tokens of context.", ""
