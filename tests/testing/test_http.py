@@ -1,3 +1,4 @@
+import asyncio
 import itertools
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timestep.testing import Request
-from timestep.testing.http import BadRequestError, Response, chunk, parse_request, whole
+from timestep.testing.http import BadRequestError, Response, chunk, read_request, whole
 
 FIXED = b"POST /api/chat?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\nX-A: 1\r\nx-a: 2\r\n\r\n{\r\n\r\n }"
 CHUNKED = (
@@ -15,13 +16,19 @@ CHUNKED = (
 BARE = b"GET / HTTP/1.1\r\n\r\n"
 
 
-def parsed(pieces):
-    buffer, requests = bytearray(), []
+async def parsed(pieces, number=1):
+    reader = asyncio.StreamReader()
+
+    async def read():
+        return [await read_request(reader) for _ in range(number)]
+
+    reading = asyncio.create_task(read())
     for piece in pieces:
-        buffer += piece
-        while (request := parse_request(buffer)) is not None:
-            requests.append(request)
-    assert not buffer
+        reader.feed_data(piece)
+        await asyncio.sleep(0)
+    reader.feed_eof()
+    requests = await reading
+    assert not await reader.read()
     return requests
 
 
@@ -30,7 +37,8 @@ def test_requests_are_the_same_however_the_bytes_arrive(cuts):
     data = FIXED + CHUNKED + BARE
     edges = [0, *sorted(cuts), len(data)]
 
-    requests = parsed(data[start:end] for start, end in itertools.pairwise(edges))
+    pieces = [data[start:end] for start, end in itertools.pairwise(edges)]
+    requests = asyncio.run(parsed(pieces, 3))
 
     assert requests == [
         Request(
@@ -58,7 +66,7 @@ def test_requests_are_the_same_however_the_bytes_arrive(cuts):
 )
 def test_what_is_no_request_is_refused(data):
     with pytest.raises(BadRequestError):
-        parse_request(bytearray(data))
+        asyncio.run(parsed([data]))
 
 
 @pytest.mark.parametrize(

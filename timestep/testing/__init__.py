@@ -19,7 +19,7 @@ from timestep.testing.errors import (
 )
 from timestep.testing.faults import Close, ErrorLine, Fault, NoDone, Reset, Split, Stall
 from timestep.testing.http import Request
-from timestep.testing.observed import Disconnect
+from timestep.testing.loopback import Disconnect
 from timestep.testing.openai.replies import ChatReply
 from timestep.testing.openai.server import FakeOpenAI
 from timestep.testing.recordings import Recording

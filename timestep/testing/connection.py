@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 from timestep.testing.faults import Cut, Stall
-from timestep.testing.http import BadRequestError, Request, Response, chunk, parse_request
+from timestep.testing.http import BadRequestError, Request, Response, chunk, read_request
 
 _BAD_REQUEST = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -26,24 +26,23 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._serve = serve  # cancelled when the client hangs up, as net/http does
         self._lost = lost  # called when nothing is served any more
-        self._buffer = bytearray()
-        self._task: asyncio.Task[None] | None = None
+        self._reader = asyncio.StreamReader()
         self._writable = asyncio.Event()
         self._writable.set()
         self.is_gone = False
         self.chunks_sent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start reading; small writes go out at once."""
+        """Begin to answer; small writes go out at once."""
         self._transport = cast("asyncio.Transport", transport)
         self._socket: socket.socket = transport.get_extra_info("socket")
         # asyncio sets it only on sockets that were made with the protocol's number.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._task = asyncio.get_running_loop().create_task(self._answer())
 
     def data_received(self, data: bytes) -> None:
         """Collect *data* until it is a request."""
-        self._buffer += data
-        self._next()
+        self._reader.feed_data(data)
 
     def eof_received(self) -> None:
         """Take a half-closed connection for a closed one."""
@@ -53,11 +52,8 @@ class Connection(asyncio.Protocol):
         """Stop the answer that is being written; then the connection is gone."""
         self._hang_up()
         self._writable.set()
-        if self._task is None:
-            # asyncio closes the socket right after this call.
-            asyncio.get_running_loop().call_soon(self._lost, self)
-        else:
-            self._task.add_done_callback(lambda _: self._lost(self))
+        # Not now: asyncio closes the socket right after this call.
+        self._task.add_done_callback(lambda _: self._lost(self))
 
     def pause_writing(self) -> None:
         """Wait: the client reads more slowly than the answer comes."""
@@ -69,8 +65,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the connection at once, and the answer that is being written."""
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
         self._transport.abort()
 
     async def send(self, response: Response) -> None:
@@ -110,25 +105,16 @@ class Connection(asyncio.Protocol):
 
     def _hang_up(self) -> None:
         self.is_gone = True
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
 
-    def _next(self) -> None:
-        if self._task is not None or self._transport.is_closing():
-            return
+    async def _answer(self) -> None:
+        """Answer one request after the other, until the connection is gone."""
+        is_last = False
         try:
-            request = parse_request(self._buffer)
+            while not is_last:
+                request = await read_request(self._reader)
+                await self._serve(self, request)
+                is_last = request.headers.get("connection", "").lower() == "close"
         except BadRequestError:
             self._transport.write(_BAD_REQUEST)
-            self._transport.close()
-            return
-        if request is not None:
-            self._task = asyncio.get_running_loop().create_task(self._exchange(request))
-
-    async def _exchange(self, request: Request) -> None:
-        await self._serve(self, request)
-        self._task = None
-        if request.headers.get("connection", "").lower() == "close":
-            self._transport.close()
-        else:
-            self._next()
+        self._transport.close()

@@ -1,5 +1,6 @@
-"""Just enough HTTP/1.1 to serve what an Ollama server serves: pure, no sockets."""
+"""Just enough HTTP/1.1 to serve what an Ollama server serves. No sockets."""
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -106,63 +107,43 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def parse_request(buffer: bytearray) -> Request | None:
-    """Return the first request in *buffer*, taken out of it; ``None`` while it is incomplete."""
-    end = buffer.find(b"\r\n\r\n")
-    if end < 0:
-        return None
-    method, target, headers = _parse_head(bytes(buffer[:end]).decode("latin-1"))
-    body_start = end + 4
-    if headers.get("transfer-encoding", "").lower() == "chunked":
-        body = _unchunk(buffer, body_start)
-    else:
-        body = _fixed(buffer, body_start, headers.get("content-length", "0"))
-    if body is None:
-        return None
-    data, after = body
-    del buffer[:after]
+async def read_request(reader: asyncio.StreamReader) -> Request:
+    """Return the next request that *reader* gets.
+
+    Raises:
+        BadRequestError: That is no request.
+    """
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, target, headers = _parse_head(head.decode("latin-1").removesuffix("\r\n\r\n"))
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            body = await _read_chunks(reader)
+        else:
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
+    except (ValueError, asyncio.LimitOverrunError) as exc:
+        raise BadRequestError(f"not a request: {exc}") from exc
     path, _, query = target.partition("?")
-    return Request(method, path, headers, data, query)
+    return Request(method, path, headers, body, query)
 
 
 def _parse_head(head: str) -> tuple[str, str, dict[str, str]]:
     request_line, *lines = head.split("\r\n")
-    try:
-        method, target, version = request_line.split(" ")
-    except ValueError:
-        raise BadRequestError(f"not a request line: {request_line!r}") from None
+    method, target, version = request_line.split(" ")
     if not version.startswith("HTTP/1."):
-        raise BadRequestError(f"not HTTP/1.1: {version!r}")
+        raise ValueError(f"not HTTP/1.1: {version!r}")
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon:
-            raise BadRequestError(f"not a header: {line!r}")
+            raise ValueError(f"not a header: {line!r}")
         name, value = name.strip().lower(), value.strip()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return method, target, headers
 
 
-def _fixed(buffer: bytearray, start: int, length: str) -> tuple[bytes, int] | None:
-    if not (length.isascii() and length.isdigit()):
-        raise BadRequestError(f"not a Content-Length: {length!r}")
-    end = start + int(length)
-    return (bytes(buffer[start:end]), end) if len(buffer) >= end else None
-
-
-def _unchunk(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
-    body = bytearray()
-    while (line_end := buffer.find(b"\r\n", start)) >= 0:
-        text = bytes(buffer[start:line_end]).partition(b";")[0]
-        try:
-            size = int(text, 16)
-        except ValueError:
-            raise BadRequestError(f"not a chunk size: {text!r}") from None
-        start = line_end + 2
-        if len(buffer) < start + size + 2:
-            return None
-        body += buffer[start : start + size]
-        start += size + 2
-        if size == 0:
-            return bytes(body), start
-    return None
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    body, size = b"", -1
+    while size:
+        size = int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16)
+        body += (await reader.readexactly(size + 2))[:size]
+    return body

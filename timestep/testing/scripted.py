@@ -11,8 +11,7 @@ from timestep.testing.connection import Connection
 from timestep.testing.errors import FakeServerError
 from timestep.testing.faults import Fault
 from timestep.testing.http import Request
-from timestep.testing.loopback import LoopbackServer
-from timestep.testing.observed import Disconnect
+from timestep.testing.loopback import Disconnect, LoopbackServer
 from timestep.testing.recordings import Recording
 from timestep.testing.routes import Queued, Routes
 
