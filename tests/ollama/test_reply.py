@@ -276,7 +276,7 @@ def test_held_text_is_shown_when_it_is_found_right():
     )
 
     assert reply.text.held == '{"a": 1}'
-    assert not reply.items.has_text
+    assert not reply.items.has_message
     reply.add_text(reply.text.held)
     reply.finish()
 

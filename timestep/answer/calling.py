@@ -1,8 +1,8 @@
 """One model call on any wire: send it, read and repair the answer, record it.
 
-The steps: `WireModel._prepare` makes the request; `_ask` sends it and feeds the reply; `settle` decides
-what the answer is, and may have it asked for again; the span records what happened. A wire's model
-supplies the abstract steps.
+The steps: `WireModel._prepare` makes the request; `_ask` sends it, and what comes in feeds the reply;
+`settle` decides what the answer is, and may have it asked for again; the span records what happened.
+A wire's model supplies the abstract steps.
 """
 
 import time
@@ -30,14 +30,17 @@ from openai.types.responses.response_prompt_param import ResponsePromptParam
 from timestep.answer.defaults import without_implicit
 from timestep.answer.events import Events
 from timestep.answer.ids import Ids
+from timestep.answer.incoming import Incoming
 from timestep.answer.outcome import is_empty, settle
 from timestep.answer.reply import Reply
 from timestep.answer.rules import Repair, WireRequest
 from timestep.answer.span import (
     GenerationSpan,
+    keep_bytes,
     open_span,
     record_answer,
     record_error,
+    record_host,
     record_request,
     recorded_errors,
 )
@@ -157,10 +160,8 @@ class WireModel(Model, ABC, Generic[RequestT]):
         """Return the model and server that error messages name."""
 
     @abstractmethod
-    def _ask(
-        self, request: RequestT, reply: Reply, call: ModelCall, span: GenerationSpan
-    ) -> AsyncGenerator[Events]:
-        """Send *request*, read the answer into *reply*, and yield its events as they come."""
+    def _ask(self, request: RequestT) -> Incoming:
+        """Return the answer to *request*, which is sent when the first piece is asked for."""
 
     @abstractmethod
     async def _instead(self, request: RequestT, error: TimestepError) -> RequestT:
@@ -224,9 +225,8 @@ class WireModel(Model, ABC, Generic[RequestT]):
         del model_settings  # a crash report shows variables, and extra_headers may hold a key
         run = _Run(call, self._span(call), is_streamed=False)
         with run.span, recorded_errors(run.span, tracing, "Error getting response"):
-            async with aclosing(self._events(run)) as batches:
-                async for _ in batches:
-                    pass
+            async for _ in self._events(run):  # to its end: nothing here can break it off
+                pass
             reply = run.answer()
             keeps_usage = call.settings.preserve_raw_usage is True
             return ModelResponse(
@@ -294,28 +294,33 @@ class WireModel(Model, ABC, Generic[RequestT]):
     async def _events(self, run: _Run) -> AsyncGenerator[Events]:
         """Yield batches of events as they arrive; the last one ends with the response's last event."""
         call, span = run.call, run.span
-        try:
-            request = await self._prepare(call)
-        except TimestepError as exc:
-            drop_frames(exc)  # they hold the headers
-            raise exc from exc.__cause__
-        reply = run.reply = Reply(
-            request.rules,
-            model=self.model,
-            created_at=time.time(),
-            ids=self._ids,
-            origin=self._origin(request),
-            is_streamed=run.is_streamed,
-        )
+        request = await self._begin(run)
+        reply = run.answer()
         while True:
             record_request(span, call.tracing, request)
+            answer = self._ask(request)
+            keep_bytes(span, call.tracing, answer.keep_bytes)
             try:
-                async with aclosing(self._ask(request, reply, call, span)) as batches:
-                    async for events in batches:
+                try:
+                    async for piece in answer:
+                        reply.origin = answer.origin
+                        reply.feed(answer.read(piece))
                         run.note_output()
-                        yield events
+                        if events := reply.take_events():
+                            yield events
+                        if reply.done:
+                            break
+                    else:
+                        reply.origin = answer.origin  # also of an answer without a piece
+                        reply.feed(answer.end())
+                except TimestepError as exc:
+                    reply.feed(answer.rescue(exc))
+                finally:
+                    await self._close(answer, run)
             except TimestepError as exc:
-                drop_frames(exc)  # they hold what the server said, which may repeat the key in it
+                # It holds what the server said, which may repeat the key in it; so do the frames.
+                piece = None
+                drop_frames(exc)
                 if reply.has_output:
                     raise exc from exc.__cause__
                 request = await self._instead(request, exc)
@@ -332,6 +337,29 @@ class WireModel(Model, ABC, Generic[RequestT]):
         run.record()
         self._note_answer(request, reply)
         yield reply.take_events()
+
+    async def _begin(self, run: _Run) -> RequestT:
+        """Return the request of *run*, whose reply begins."""
+        try:
+            request = await self._prepare(run.call)
+        except TimestepError as exc:
+            drop_frames(exc)  # they hold the headers
+            raise exc from exc.__cause__
+        run.reply = Reply(
+            request.rules,
+            model=self.model,
+            created_at=time.time(),
+            ids=self._ids,
+            origin=self._origin(request),
+            is_streamed=run.is_streamed,
+        )
+        return request
+
+    async def _close(self, answer: Incoming, run: _Run) -> None:
+        record_host(run.span, answer.host)
+        for phrase in answer.ignored:
+            self._warnings.once(phrase, f"sent {phrase}, which are ignored.")
+        await answer.aclose(finished=run.answer().done)
 
     def _span(self, call: ModelCall) -> GenerationSpan:
         return open_span(

@@ -48,6 +48,8 @@ class Items:
         is_streamed: bool,  # False if no events are needed
     ) -> None:
         self.output: list[ResponseOutputItem] = []
+        self.has_message = False
+        self.has_words = False  # a message has more than white space
         self._writer = EventWriter(
             new_id=ids.new, model=model, created_at=created_at, is_read=is_streamed
         )
@@ -66,23 +68,6 @@ class Items:
     def has_output(self) -> bool:
         """True once an item was shown."""
         return bool(self.output or self._kind)
-
-    @property
-    def has_text(self) -> bool:
-        """True once a message was opened."""
-        return self._kind == "message" or any(item.type == "message" for item in self.output)
-
-    @property
-    def has_words(self) -> bool:
-        """True when a message has more than white space."""
-        if self._kind == "message" and any(text.strip() for text in self._texts):
-            return True
-        return any(
-            part.type == "output_text" and part.text.strip()
-            for item in self.output
-            if item.type == "message"
-            for part in item.content
-        )
 
     @property
     def last_text(self) -> str:
@@ -136,12 +121,15 @@ class Items:
             logprobs = self._take_waiting()
             self._logprobs += logprobs
         self._texts.append(text)
+        if not self.has_words and text.strip():
+            self.has_words = True
         self._writer.text_delta(len(self.output), self._item_id, text, logprobs)
 
     def open_message(self) -> None:
         """Open a message without text."""
         self.close()
         self._kind = "message"
+        self.has_message = True
         self._item_id = self._ids.new("msg")
         self._writer.message_opened(len(self.output), self._item_id, self._data)
 
@@ -150,6 +138,7 @@ class Items:
         self.close()
         refusal = ResponseOutputRefusal(refusal=text, type="refusal")
         item = message_item(self._ids.new("msg"), [refusal], self._data)
+        self.has_message = True
         self._writer.refusal(len(self.output), item, text)
         self.output.append(item)
 

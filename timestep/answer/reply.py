@@ -166,7 +166,7 @@ class Reply:
         Args:
             raw_usage: Keep the provider's own figures as extra fields of the usage.
         """
-        if not self.items.has_text and not self.calls:
+        if not self.items.has_message and not self.calls:
             self.items.open_message()  # an empty answer is an answer
         self.items.finish(self.usage, raw_usage=raw_usage, cut_by=self.cut_by)
 

@@ -21,8 +21,10 @@ def sdk_usage(counts: Usage) -> agents.Usage:
         output_tokens=counts.output_tokens,
         total_tokens=counts.total_tokens,
     )
-    usage.input_tokens_details.cached_tokens = counts.cached_tokens
-    usage.output_tokens_details.reasoning_tokens = counts.reasoning_tokens
+    if counts.cached_tokens:
+        usage.input_tokens_details.cached_tokens = counts.cached_tokens
+    if counts.reasoning_tokens:
+        usage.output_tokens_details.reasoning_tokens = counts.reasoning_tokens
     return usage
 
 

@@ -89,8 +89,11 @@ class Client:
         context = Context() if self._opener is None else None
         task = asyncio.get_running_loop().create_task(exchange.own(), context=context)
         self.exchanges.add(exchange)
-        task.add_done_callback(lambda _: self.exchanges.discard(exchange))
         return task
+
+    def end(self, exchange: Exchange) -> None:
+        """Forget *exchange*, whose task has ended."""
+        self.exchanges.discard(exchange)
 
     def _open(self) -> Connections:
         connect = (self.timeouts or Timeouts()).connect

@@ -84,6 +84,10 @@ class Starter(Protocol):
         """Start the task that owns *exchange*."""
         ...
 
+    def end(self, exchange: "Exchange") -> None:
+        """Forget *exchange*, whose task has ended."""
+        ...
+
     def connections(self) -> Connections:
         """Return the connections of the running loop."""
         ...
@@ -164,6 +168,7 @@ class Exchange:
         """
         task = self._task
         if task is None or task.done():
+            self._client.end(self)  # a task that was cancelled before its first step did not
             return
         self._is_released = True
         if finished:
@@ -174,6 +179,7 @@ class Exchange:
         elif self._can_be_cancelled():
             self._cancel()
             await asyncio.wait([task])
+            self._client.end(self)
 
     async def own(self) -> None:
         """Own the exchange, from connect to close, in a task of its own."""
@@ -202,11 +208,13 @@ class Exchange:
             if self._error is not None:
                 drop_frames(self._error)
             self._watch.stop()
+            self._client.end(self)
             self._state = "over"
             self._pieces.wake()
 
     async def _run(self) -> None:
-        answer = await self._answer()
+        command = self._key_command
+        answer = await (self._send(self.request) if command is None else self._with_key_of(command))
         self._state = "answering"
         if self._kept is not None:
             self._kept.status = answer.status
@@ -221,10 +229,8 @@ class Exchange:
             self._state = "closing"
             await answer.aclose()
 
-    async def _answer(self) -> Answer:
-        """Send the request, once more with the next key when the server refused one of a command."""
-        if (command := self._key_command) is None:
-            return await self._send(self.request)
+    async def _with_key_of(self, command: KeyCommand) -> Answer:
+        """Send the request with the key of *command*, once more with the next one after a 401."""
         key = await command.key()
         answer = await self._send(_with_key(self.request, key))
         if answer.status != 401:  # noqa: PLR2004 - HTTP's own number
@@ -310,8 +316,8 @@ class _Pieces:
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque()
         self._waiting = 0
-        self._change = asyncio.Event()
-        self._room = asyncio.Event()
+        self._reader: asyncio.Future[None] | None = None  # done at a change, while the reader waits
+        self._owner: asyncio.Future[None] | None = None  # done when there is room, while it waits
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -342,19 +348,24 @@ class _Pieces:
 
     async def change(self) -> None:
         """Wait for bytes, or for the end."""
-        self._change.clear()
-        await self._change.wait()
+        self._reader = asyncio.get_running_loop().create_future()
+        await self._reader
 
     def wake(self) -> None:
         """End the wait for a change."""
-        self._change.set()
+        _finish(self._reader)
 
     async def room(self) -> None:
         """Wait until the reader has caught up."""
-        self._room.clear()
-        await self._room.wait()
+        self._owner = asyncio.get_running_loop().create_future()
+        await self._owner
 
     def make_room(self, *, everything: bool = False) -> None:
         """End the wait for room when there is some, or when the reader does not want *everything*."""
         if everything or self._waiting <= _MOST_WAITING:
-            self._room.set()
+            _finish(self._owner)
+
+
+def _finish(wait: asyncio.Future[None] | None) -> None:
+    if wait is not None and not wait.done():
+        wait.set_result(None)

@@ -4,7 +4,7 @@ aiohttp reads neither the environment nor ``~/.netrc`` here: `proxy_for` names t
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from io import BytesIO
 from ssl import SSLContext
@@ -111,10 +111,11 @@ class Session:
             raise _refused(response.status, self._proxy)
 
         async def aclose() -> None:
-            response.close()
+            if not response.closed:  # at the end of its body it closes by itself
+                response.close()
 
         packed = response.headers.get("content-encoding")
-        body_of = unpacked(_body(response), packed)
+        body_of = unpacked(_Body(response.content), packed)
         return Answer(response.status, response.headers, body_of, aclose)
 
     async def aclose(self) -> None:
@@ -159,14 +160,25 @@ def _through_proxy(
     return {"proxy": proxy.url, "proxy_headers": own or None}, {}
 
 
-async def _body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
-    try:
-        async for piece in response.content.iter_any():
-            yield piece
-    except TimeoutError as exc:
-        raise TransportError("idle", "the answer fell silent") from exc
-    except Exception as exc:
-        raise _error(exc, None) from exc
+class _Body:
+    """The pieces of a body as they arrive."""
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+
+    def __aiter__(self) -> "_Body":
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            piece = await self._content.readany()
+        except TimeoutError as exc:
+            raise TransportError("idle", "the answer fell silent") from exc
+        except Exception as exc:
+            raise _error(exc, None) from exc
+        if not piece:
+            raise StopAsyncIteration
+        return piece
 
 
 def _error(exc: Exception, proxy: Proxy | None) -> TransportError:

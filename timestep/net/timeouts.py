@@ -80,11 +80,10 @@ class Watchdog:
         expire: Called with the phase, once, from the event loop.
     """
 
-    _loop: asyncio.AbstractEventLoop
-
     def __init__(self, timeouts: Timeouts | None, expire: Callable[[str], None]) -> None:
         self._timeouts = timeouts
         self._expire = expire
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._heard = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._phase = "first_byte"
@@ -93,23 +92,23 @@ class Watchdog:
 
     def expect(self, phase: str, limit: float | None = None) -> None:
         """Start to wait in *phase*, by default for as long as the timeouts say."""
-        if limit is None:
-            limit = self._usual(phase)
+        if limit is None and (timeouts := self._timeouts) is not None:
+            limit = timeouts.first_byte if phase == "first_byte" else timeouts.idle
         self._phase, self.limit = phase, limit
         self._is_waiting = limit is not None
-        self._loop = asyncio.get_running_loop()
-        self._heard = self._loop.time()
-        if limit is not None:
-            self._ring_by(self._heard + limit)
+        if limit is None:
+            return
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        self._heard = loop.time()
+        if self._timer is None or self._timer.when() > self._heard + limit:
+            self._ring_by(self._heard + limit, loop)
 
     def touch(self) -> None:
         """Note a sign of life."""
-        if self._phase == "first_byte":
-            self.expect("idle")
-        elif self._is_waiting:
-            self._heard = self._loop.time()
+        if self._phase == "first_byte" or not self._is_waiting or self._loop is None:
+            self.expect("idle" if self._phase == "first_byte" else self._phase)
         else:
-            self.expect(self._phase)
+            self._heard = self._loop.time()
 
     def pause(self) -> None:
         """Stop waiting, until `touch` or `expect`."""
@@ -122,27 +121,20 @@ class Watchdog:
             self._timer.cancel()
             self._timer = None
 
-    def _usual(self, phase: str) -> float | None:
-        if self._timeouts is None:
-            return None
-        return self._timeouts.first_byte if phase == "first_byte" else self._timeouts.idle
-
-    def _ring_by(self, due: float) -> None:
-        """Set the timer, unless it rings before *due* anyway."""
+    def _ring_by(self, due: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Set the timer to *due*, or to what is due after the next piece if that is sooner."""
         if self._timer is not None:
-            if self._timer.when() <= due:
-                return
             self._timer.cancel()
-        if (idle := self._usual("idle")) is not None:
-            due = min(due, self._loop.time() + idle)
-        self._timer = self._loop.call_at(due, self._check)
+        idle = None if self._timeouts is None else self._timeouts.idle
+        soonest = due if idle is None else min(due, loop.time() + idle)
+        self._timer = loop.call_at(soonest, self._check, loop)
 
-    def _check(self) -> None:
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         if not self._is_waiting:
             return
         due = self._heard + (self.limit or 0.0)
-        if self._loop.time() < due:
-            self._ring_by(due)
+        if loop.time() < due:
+            self._ring_by(due, loop)
         else:
             self._expire(self._phase)

@@ -143,8 +143,8 @@ class _Answer(Chat):
     """The chunks of a foreign ``chat``, whether it streams or answers at once."""
 
     def __init__(self, pieces: AsyncGenerator[list[Any]], origin: Origin) -> None:
+        super().__init__(origin)
         self._pieces = pieces
-        self.origin = origin
 
     def __aiter__(self) -> AsyncIterator[list[Any]]:
         return self._pieces

@@ -112,14 +112,14 @@ class ChatLines:
     def _line(self, line: Any, chunks: list[Chunk]) -> None:
         if self._has_ended:
             return  # a foreign client's answer goes on
+        fields: dict[str, Any] = line
         if not isinstance(line, dict):
             raise strange(f"{type(line).__name__} instead of an object", self.origin)
-        fields = cast("dict[str, Any]", line)
-        message = fields.get("message")
+        message: Any = fields.get("message")
+        parts: dict[str, Any] = message
         if not isinstance(message, dict) or fields.get("error"):
             chunks.append(self._without_message(fields))
             return
-        parts = cast("dict[str, Any]", message)
         before = len(chunks)
         if logprobs := fields.get("logprobs"):
             chunks.append(TokenLogprobs(self._logprobs(logprobs)))

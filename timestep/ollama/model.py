@@ -1,6 +1,6 @@
 """`OllamaModel`: one Ollama model as the Agents SDK calls it."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
@@ -15,11 +15,9 @@ from agents import (
 )
 
 from timestep.answer.calling import ModelCall, WireModel
-from timestep.answer.events import Events
 from timestep.answer.ids import Ids
 from timestep.answer.reply import Reply
 from timestep.answer.rules import Repair, Rules
-from timestep.answer.span import GenerationSpan, keep_bytes, record_host
 from timestep.errors import (
     CapabilityError,
     ConfigurationError,
@@ -35,7 +33,6 @@ from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.endpoint import check_model_name
 from timestep.ollama.errors import THINK_LEVELS
 from timestep.ollama.foreign import chat_source
-from timestep.ollama.lines import ChatLines
 from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
 from timestep.ollama.overflow import advised
 from timestep.ollama.pool import Pool
@@ -57,7 +54,7 @@ from timestep.ollama.request.repair import (
     without_constraint,
 )
 from timestep.ollama.request.tools import ToolConversion
-from timestep.ollama.source import ChatSource
+from timestep.ollama.source import Chat, ChatSource
 from timestep.ollama.wire import Wire
 
 
@@ -158,34 +155,12 @@ class OllamaModel(WireModel[ChatRequest]):
         answer, origin = await self._source.ask("/api/chat", asked, request.headers)
         return read_rendered(answer, request.body, replace(origin, model=self.model))
 
-    async def _ask(
-        self, request: ChatRequest, reply: Reply, call: ModelCall, span: GenerationSpan
-    ) -> AsyncGenerator[Events]:
-        stream = self._source.chat(request.body, request.headers, self.model)
-        keep_bytes(span, call.tracing, stream.keep_bytes)
-        lines = ChatLines(stream.origin)
-        try:
-            async for piece in stream:
-                reply.origin = lines.origin = stream.origin
-                if isinstance(piece, bytes):
-                    reply.feed(lines.feed(piece))
-                else:
-                    reply.feed(lines.feed_parsed(piece))
-                yield reply.take_events()
-                if reply.done:
-                    break
-            reply.origin = lines.origin = stream.origin  # also of an answer without a piece
-            reply.feed(lines.end_of_body())
-        except OllamaError as exc:
-            stream.note_error(exc)
-            if isinstance(exc, CapabilityError):
-                self._catalogue.forget(self._served_as)
-            raise
-        finally:
-            record_host(span, stream.host)
-            await stream.aclose(finished=reply.done)
+    def _ask(self, request: ChatRequest) -> Chat:
+        return self._source.chat(request.body, request.headers, self.model)
 
     async def _instead(self, request: ChatRequest, error: TimestepError) -> ChatRequest:
+        if isinstance(error, CapabilityError):
+            self._catalogue.forget(self._served_as)
         if isinstance(error, OllamaError):
             other = self._without_level(request, error) or self._without_constraint(request, error)
             if other is not None:

@@ -9,11 +9,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from timestep.answer.chunks import Chunk
 from timestep.errors import (
     ModelNotFoundError,
     OllamaConnectionError,
     OllamaError,
     ServerBusyError,
+    TimestepError,
 )
 from timestep.net.encoding import encode
 from timestep.net.origin import Origin
@@ -91,17 +93,23 @@ class PoolStream(Chat):
         headers: Mapping[str, str],  # those beside the endpoint's own
         model: str,  # the name the caller used
     ) -> None:
-        self.origin = origin  # of the server that was asked last, once there is one
+        super().__init__(origin)  # later that of the server that was asked last
         self._request = (body, headers, model)
         self._visit = _Visit(hosts, str(body["model"]), _conversation(body))
         self._stream: WireChat | None = None
         self._kept: WireBytes | None = None
         self._has_begun = False
 
-    def note_error(self, error: OllamaError) -> None:
-        """Note *error*, which was raised here or found in the answer."""
-        if self._stream is not None and not self._stream.exchange.was_cut_off:
+    def rescue(self, error: TimestepError) -> list[Chunk]:
+        """Note *error*, which was raised here or found in the answer, and raise it."""
+        stream = self._stream
+        if (
+            isinstance(error, OllamaError)
+            and stream is not None
+            and not stream.exchange.was_cut_off
+        ):
             self._visit.note_error(error)
+        return super().rescue(error)
 
     def keep_bytes(self, kept: WireBytes) -> None:
         """Copy the bytes of the request, and of the answer that counts, to *kept*."""

@@ -1,13 +1,14 @@
 """Whatever runs a model's chats: a server, a pool or a given client."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from timestep.errors import OllamaError
+from timestep.answer.chunks import Chunk
+from timestep.answer.incoming import Incoming
 from timestep.net.origin import Origin
-from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
+from timestep.ollama.lines import ChatLines
 
 
 class ChatSource(ABC):
@@ -28,22 +29,20 @@ class ChatSource(ABC):
         return []
 
 
-class Chat(ABC):
-    """The pieces of one answer, bytes or parsed chunks, in order."""
+class Chat(Incoming):
+    """The answer to one chat, in bytes or in lines that a foreign client has parsed."""
 
-    origin: Origin  # who is asked, for error texts
-    host: str | None = None  # the scheme and authority of the server, where it is known
+    def __init__(self, origin: Origin, host: str | None = None) -> None:
+        super().__init__(origin, host)
+        self._lines = ChatLines(origin)
 
-    @abstractmethod
-    def __aiter__(self) -> AsyncIterator[bytes | list[Any]]:
-        """Iterate the pieces; raises errors of the tree."""
+    def read(self, piece: bytes | list[Any]) -> list[Chunk]:
+        """Return the chunks of the lines that *piece* completes."""
+        lines = self._lines
+        lines.origin = self.origin
+        return lines.feed(piece) if isinstance(piece, bytes) else lines.feed_parsed(piece)
 
-    @abstractmethod
-    async def aclose(self, *, finished: bool = False) -> None:
-        """Hang up, or let the rest of a *finished* body run out; safe to call twice."""
-
-    def keep_bytes(self, kept: WireBytes) -> None:  # noqa: B027 - only a wire has the bytes
-        """Put what goes over the wire into *kept* as well. Call it before iterating."""
-
-    def note_error(self, error: OllamaError) -> None:  # noqa: B027 - only a pool has a choice
-        """Hear of *error*, which the pieces turned out to be or which iterating raised."""
+    def end(self) -> list[Chunk]:
+        """Return the chunks of what is left when there are no more pieces."""
+        self._lines.origin = self.origin
+        return self._lines.end_of_body()

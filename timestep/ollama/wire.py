@@ -108,8 +108,9 @@ class Wire(ChatSource):
         *,
         limited: bool = False,
     ) -> "WireChat":
-        own = {name.lower(): value for name, value in headers.items()}  # none is sent twice
-        sent = {**self._headers, **own}
+        sent = self._headers
+        if headers:  # in lower case, so that none is sent twice
+            sent = {**sent, **{name.lower(): value for name, value in headers.items()}}
         request = Request(method, self.endpoint.base_url + path, sent, body)
         origin = self.origin(model, headers)
         exchange = self._client.exchange(request, Failures(origin), limited=limited)
@@ -131,14 +132,11 @@ async def _read_json(exchange: "WireChat") -> Any:
 
 
 class WireChat(Chat):
-    """One exchange with the server: iterate the pieces of its body, then close it.
-
-    Iterating raises errors of the tree.
-    """
+    """One exchange with the server."""
 
     def __init__(self, exchange: Exchange, origin: Origin) -> None:
+        super().__init__(origin, origin.host)
         self.exchange = exchange
-        self.origin, self.host = origin, origin.host
 
     def keep_bytes(self, kept: WireBytes) -> None:
         """Put the bytes of the request and of its answer into *kept* as well."""

@@ -3,18 +3,15 @@
 import asyncio
 import random
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents import ModelSettings
 
 from timestep.answer.calling import ModelCall, WireModel
-from timestep.answer.events import Events
 from timestep.answer.ids import ANY_CALL_ID, Ids
-from timestep.answer.reply import Reply
 from timestep.answer.rules import Reading, Repair, Rules, WireRequest
-from timestep.answer.span import GenerationSpan, keep_bytes, record_host
 from timestep.answer.told import told_output, told_repair, with_instructions
 from timestep.errors import TimestepError
 from timestep.errors.retry import retry_advice
@@ -29,8 +26,7 @@ from timestep.openai.errors import (
 )
 from timestep.openai.history import short_ids
 from timestep.openai.request import ChatBody, Json, added_fields, chat_body
-from timestep.openai.stream import ChatReader
-from timestep.openai.wire import ChatWire
+from timestep.openai.wire import ChatAnswer, ChatWire
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 """Seconds before a retry when the server names none, as in openai's own client."""
@@ -140,29 +136,8 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             repairs=options.repairs,
         )
 
-    async def _ask(
-        self, request: ChatRequest, reply: Reply, call: ModelCall, span: GenerationSpan
-    ) -> AsyncGenerator[Events]:
-        exchange = self._wire.exchange(request.body, request.headers, request.query, reply.origin)
-        keep_bytes(span, call.tracing, exchange.keep_bytes)
-        reader = ChatReader(reply.origin)
-        try:
-            async for piece in exchange:
-                if chunks := reader.feed(piece):
-                    reply.feed(chunks)
-                    yield reply.take_events()
-                    if reply.done:
-                        return
-            reply.feed(reader.end_of_body())
-        except TimestepError:
-            if not exchange.has_failed or reply.done or not reader.is_whole:
-                raise
-            reply.feed(reader.end_of_body())  # what broke is only the end of a whole answer
-        finally:
-            record_host(span, self._wire.host)
-            for phrase in reader.ignored:
-                self._warnings.once(phrase, f"sent {phrase}, which are ignored.")
-            await exchange.aclose(finished=reply.done)
+    def _ask(self, request: ChatRequest) -> ChatAnswer:
+        return self._wire.chat(request.body, request.headers, request.query, self.model)
 
     async def _instead(self, request: ChatRequest, error: TimestepError) -> ChatRequest:
         if (without := self._without_usage(request, error)) is not None:

@@ -1,9 +1,12 @@
 """The wire to one server that speaks chat completions."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from timestep.answer.chunks import Chunk
+from timestep.answer.incoming import Incoming
+from timestep.errors import TimestepError
 from timestep.net.client import Client
 from timestep.net.connection import Request
 from timestep.net.encoding import encode
@@ -13,9 +16,11 @@ from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority
 from timestep.net.version import __version__
+from timestep.net.wire_bytes import WireBytes
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.errors import OpenAIStatusError
 from timestep.openai.failures import Failures
+from timestep.openai.stream import ChatReader
 
 _HEADERS = {
     "accept": "text/event-stream, application/json",
@@ -53,19 +58,20 @@ class ChatWire:
         printed = () if command is None else command.printed
         return Origin(model, self.host, (*self._secrets, *secrets_in(headers)), printed, self._url)
 
-    def exchange(
+    def chat(
         self,
         body: Mapping[str, Any],
         headers: Mapping[str, str],
         query: Mapping[str, object],
-        origin: Origin,
-    ) -> Exchange:
+        model: str,
+    ) -> "ChatAnswer":
         """Return one exchange of ``POST /chat/completions``; nothing is sent before it is iterated."""
+        origin = self.origin(model, headers)
         own = {name.lower(): value for name, value in headers.items()}  # none is sent twice
         fields = {**self.endpoint.query, **query}
         url = f"{self._url}?{urlencode(fields, doseq=True)}" if fields else self._url
         request = Request("POST", url, {**self._headers, **own}, encode(body))
-        return self._client.exchange(request, Failures(origin), limited=True)
+        return ChatAnswer(self._client.exchange(request, Failures(origin), limited=True), origin)
 
     def follow(self, error: OpenAIStatusError) -> bool:
         """Move to where *error* redirects, if that is on the same origin; False otherwise."""
@@ -81,3 +87,42 @@ class ChatWire:
     async def aclose(self) -> None:
         """Hang up and close in the running loop; connections of others close with their loops."""
         await self._client.aclose()
+
+
+class ChatAnswer(Incoming):
+    """The answer to one request for a chat completion."""
+
+    def __init__(self, exchange: Exchange, origin: Origin) -> None:
+        super().__init__(origin, origin.host)
+        self._exchange = exchange
+        self._reader = ChatReader(origin)
+
+    @property
+    def ignored(self) -> Sequence[str]:
+        """What was left out of the answer so far, a phrase each."""
+        return self._reader.ignored
+
+    def keep_bytes(self, kept: WireBytes) -> None:
+        """Put what goes over the wire into *kept* as well."""
+        self._exchange.keep_bytes(kept)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._exchange
+
+    def read(self, piece: bytes) -> list[Chunk]:
+        """Return the chunks of the events that *piece* completes."""
+        return self._reader.feed(piece)
+
+    def end(self) -> list[Chunk]:
+        """Return the chunks of what is left when there are no more pieces."""
+        return self._reader.end_of_body()
+
+    def rescue(self, error: TimestepError) -> list[Chunk]:
+        """Return the last chunks if what broke is only the end of a whole answer."""
+        if self._exchange.has_failed and self._reader.is_whole:
+            return self._reader.end_of_body()
+        return super().rescue(error)
+
+    async def aclose(self, *, finished: bool = False) -> None:
+        """Hang up, or let the rest of a *finished* body run out; safe to call twice."""
+        await self._exchange.aclose(finished=finished)
