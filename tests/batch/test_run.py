@@ -10,7 +10,7 @@ from openai.types.responses import Response
 
 from timestep import MultiModelProvider, MultiModelProviderMap, OllamaModelProvider
 from timestep.batch import Defaults, Output, OutputError, read_values, run
-from timestep.batch.rate import Rate
+from timestep.batch.loop import Rate
 from timestep.testing import Stall
 
 

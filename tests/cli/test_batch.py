@@ -15,7 +15,7 @@ from openai.types.chat import ChatCompletion
 from timestep import load_settings
 from timestep.batch import Defaults, Result, read_values
 from timestep.batch.concurrency import concurrency_for
-from timestep.batch.rate import Rate
+from timestep.batch.loop import Rate
 from timestep.cli.batch.asking import Summary
 from timestep.cli.batch.source import read_rates
 from timestep.testing import Stall

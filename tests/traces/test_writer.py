@@ -476,7 +476,7 @@ def test_a_fork_that_outlives_its_parent_overwrites_nothing(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the writer is a thread
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no fork")
 def test_a_child_that_was_forked_while_the_store_is_in_use_records_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("timestep.traces.reading._FORK_SECONDS", 0.1)
+    monkeypatch.setattr("timestep.traces.reader._FORK_SECONDS", 0.1)
     path = tmp_path / "traces.db"
     with TraceStore(path) as store:
         store.write([])

@@ -17,8 +17,7 @@ from agents import Agent, ModelProvider
 
 from timestep.batch.answer import Asker, Result, failed
 from timestep.batch.lines import Line
-from timestep.batch.loop import CONCURRENCY, ask_all, written_prefix
-from timestep.batch.rate import Rate
+from timestep.batch.loop import CONCURRENCY, Rate, ask_all, written_prefix
 from timestep.errors import ConfigurationError, TimestepError
 from timestep.net.extras import install_hint
 

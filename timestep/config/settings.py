@@ -30,8 +30,14 @@ from timestep.config.schema import (
     Section,
     TracesSettings,
 )
-from timestep.config.sources.arguments import ArgumentsSource
-from timestep.config.sources.base import CONFIG_VARIABLE, NamedPath, named_path, observed, ours
+from timestep.config.sources.base import (
+    CONFIG_VARIABLE,
+    ArgumentsSource,
+    NamedPath,
+    named_path,
+    observed,
+    ours,
+)
 from timestep.config.sources.dotenv import DotenvSource, EnvFile
 from timestep.config.sources.secrets import SecretsSource, secrets_directories
 from timestep.config.sources.toml import TomlSource

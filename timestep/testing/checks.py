@@ -15,8 +15,7 @@ from typing import Any
 
 from timestep.net.flags import check_keep_alive
 from timestep.net.options import BOOLEANS, FLOATS, INTEGERS
-from timestep.testing import godecode as go
-from timestep.testing import gojson
+from timestep.testing import gojson as go
 from timestep.testing.errors import RefusedError
 from timestep.testing.grammar import GrammarError, check_grammar
 
@@ -60,7 +59,7 @@ def check_options(options: Mapping[str, Any]) -> None:
 def check_format(schema: Any) -> None:
     """Check that *schema* can be a ``format``, as a real server does when it generates."""
     if schema not in (None, "", "json") and not isinstance(schema, dict):
-        raw = json.dumps(gojson.dumps(schema).decode(), ensure_ascii=False)
+        raw = json.dumps(go.dumps(schema).decode(), ensure_ascii=False)
         raise RefusedError(
             500, f'invalid format: {raw}; expected "json" or a valid JSON Schema object'
         )

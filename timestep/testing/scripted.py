@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeAlias, Unpack
 
 from timestep.testing.answers import Answer, Computed, Failure, ReplyFields
-from timestep.testing.connection import Connection
 from timestep.testing.errors import FakeServerError
 from timestep.testing.faults import Fault
 from timestep.testing.http import Request
-from timestep.testing.loopback import Disconnect, LoopbackServer
+from timestep.testing.loopback import Connection, Disconnect, LoopbackServer
 from timestep.testing.recordings import Recording
 from timestep.testing.routes import Queued, Routes
 

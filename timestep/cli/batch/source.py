@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 
 from timestep.batch.lines import BadLine, Defaults, Line, read_file, read_lines
+from timestep.batch.loop import Rate
 from timestep.batch.output import Output
-from timestep.batch.rate import Rate
 
 _SHOWN = 10
 """How many lines a message names."""
