@@ -1,24 +1,52 @@
 """Finds settings that are valid one by one but not together."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pydantic import ValidationError
 
-from timestep.config.kinds import KINDS
+from timestep.config.kinds import KINDS, ProviderTable
 from timestep.config.problems import Places, refusal
 from timestep.config.provenance import Entry, KeyPath, Origin, dotted, quoted
-from timestep.config.schema import PluginProviderSettings, check_transport
+from timestep.config.schema import (
+    OllamaSettings,
+    OpenAISettings,
+    PluginProviderSettings,
+    check_transport,
+)
 from timestep.config.sources.variables import variable_name
 from timestep.net.names import twins
 from timestep.net.urls import is_ollama_cloud
 from timestep.routing import describe_ring, find_ring, targets
 
-if TYPE_CHECKING:
-    from timestep.config.settings import Settings
+
+class Checked(Protocol):
+    """Settings that are valid one by one."""
+
+    openai: OpenAISettings
+    ollama: OllamaSettings
+    providers: dict[str, ProviderTable]
+
+    @property
+    def targets(self) -> Mapping[str, str | Sequence[str]]:
+        """The models that each alias stands for."""
+        ...
+
+    @property
+    def ollama_key_is_for_cloud_only(self) -> bool:
+        """True when the key of `ollama` is for ollama.com only."""
+        ...
+
+    def place_of(self, path: KeyPath) -> Origin | None:
+        """Return where the key or the table at *path* is written."""
+        ...
+
+    def told(self, path: KeyPath, reason: str) -> str:
+        """Return *reason* with the key at *path* and its place."""
+        ...
 
 
-def find_conflict(settings: "Settings") -> ValidationError | None:
+def find_conflict(settings: Checked) -> ValidationError | None:
     """Return the error for the first thing that is wrong with *settings*, or None."""
     for rule in (_ring, _key_in_the_clear, _model_twice):
         if (found := rule(settings)) is not None:
@@ -27,12 +55,12 @@ def find_conflict(settings: "Settings") -> ValidationError | None:
     return None
 
 
-def _ring(settings: "Settings") -> tuple[KeyPath, str] | None:
+def _ring(settings: Checked) -> tuple[KeyPath, str] | None:
     ring = find_ring(settings.targets)
     return (("aliases", ring[0]), describe_ring(ring)) if ring else None
 
 
-def _key_in_the_clear(settings: "Settings") -> tuple[KeyPath, str] | None:
+def _key_in_the_clear(settings: Checked) -> tuple[KeyPath, str] | None:
     ollama = settings.ollama
     urls = targets(ollama.base_url) if ollama.base_url is not None else []
     if settings.ollama_key_is_for_cloud_only and not all(map(is_ollama_cloud, urls)):
@@ -44,7 +72,7 @@ def _key_in_the_clear(settings: "Settings") -> tuple[KeyPath, str] | None:
     return None
 
 
-def _model_twice(settings: "Settings") -> tuple[KeyPath, str] | None:
+def _model_twice(settings: Checked) -> tuple[KeyPath, str] | None:
     for path, tables in models_tables(settings):
         if same := twins(tables, path[-2]):
             first, second = ((*path, name) for name in same)
@@ -53,7 +81,7 @@ def _model_twice(settings: "Settings") -> tuple[KeyPath, str] | None:
     return None
 
 
-def models_tables(settings: "Settings") -> Iterator[tuple[KeyPath, Mapping[str, object]]]:
+def models_tables(settings: Checked) -> Iterator[tuple[KeyPath, Mapping[str, object]]]:
     """Yield the tables of *settings* that are by model name."""
     yield ("openai", "models"), settings.openai.models
     yield ("ollama", "models"), settings.ollama.models
