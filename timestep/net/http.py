@@ -13,7 +13,6 @@ from typing import Any
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
-from yarl import URL
 
 from timestep.errors import ConfigurationError
 from timestep.net.connection import Answer, Guard, Request, TransportError
@@ -94,7 +93,7 @@ class Session:
         try:
             response = await self._session.request(
                 request.method,
-                URL(request.url),
+                request.url,
                 headers=headers,
                 data=BytesIO(body) if len(body) > _IN_ONE_WRITE else body,
                 allow_redirects=False,
