@@ -99,7 +99,7 @@ def read_lines(path: Path, defaults: Defaults) -> Iterator[Line | BadLine]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, strict=True)  # a quote that never ends would take all rows
             for number, row in enumerate(rows, 2):
-                yield _read(number, row, defaults)
+                yield read_value(number, row, defaults)
         return
     with path.open("rb") as file:
         texts = iter(partial(file.readline, _LONGEST_LINE + 1), b"")
@@ -112,10 +112,10 @@ def read_lines(path: Path, defaults: Defaults) -> Iterator[Line | BadLine]:
 
 
 def read_values(
-    values: Iterable[Mapping[str, Any]], defaults: Defaults, *, first: int = 1
+    values: Iterable[Mapping[str, Any]], defaults: Defaults
 ) -> Iterator[Line | BadLine]:
-    """Yield *values* read as lines of an input; the first has the number *first*."""
-    return _unique(_read(number, value, defaults) for number, value in enumerate(values, first))
+    """Yield *values* read as lines of an input."""
+    return _unique(read_value(number, value, defaults) for number, value in enumerate(values, 1))
 
 
 def _unique(lines: Iterable[Line | BadLine]) -> Iterator[Line | BadLine]:
@@ -139,10 +139,11 @@ def _read_text(number: int, text: bytes, defaults: Defaults) -> Line | BadLine:
         return BadLine(number, "not JSON; write one JSON object on each line")
     if not isinstance(value, dict):
         return BadLine(number, "not a JSON object")
-    return _read(number, cast("Json", value), defaults)
+    return read_value(number, cast("Json", value), defaults)
 
 
-def _read(number: int, value: Mapping[str, Any], defaults: Defaults) -> Line | BadLine:
+def read_value(number: int, value: Mapping[str, Any], defaults: Defaults) -> Line | BadLine:
+    """Return *value* read as the line *number* of an input."""
     read = _openai_line if "body" in value else _short
     try:
         line = read(number, value, defaults)

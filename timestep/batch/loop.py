@@ -9,7 +9,7 @@ from typing import Any
 from agents import Agent, ModelProvider
 
 from timestep.batch.answer import Asker, Result
-from timestep.batch.lines import BadLine, Defaults, Line, read_values
+from timestep.batch.lines import BadLine, Defaults, Line, read_value
 from timestep.batch.question import BadLineError
 from timestep.routing import split_prefix
 
@@ -148,13 +148,8 @@ def _rate_of(line: Line, limits: dict[str, Rate], prefix_of: Callable[[str | Non
 
 def _lines(lines: Iterable[Line | Mapping[str, Any]]) -> Iterator[Line]:
     """Yield *lines*; mappings are read as lines of an input."""
-    numbers = itertools.count(1)
-    for line in lines:
-        number = next(numbers)
-        if isinstance(line, Line):
-            yield line
-            continue
-        for read in read_values([line], Defaults(), first=number):
-            if isinstance(read, BadLine):
-                raise BadLineError(f"line {read.number}: {read.reason}")
-            yield read
+    for number, line in enumerate(lines, 1):
+        read = line if isinstance(line, Line) else read_value(number, line, Defaults())
+        if isinstance(read, BadLine):
+            raise BadLineError(f"line {read.number}: {read.reason}")
+        yield read

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from timestep.config.kinds import KINDS, ProviderTable
+from timestep.config.kinds import ProviderTable
 from timestep.config.problems import Places, refusal
 from timestep.config.provenance import Entry, KeyPath, Origin, dotted, quoted
 from timestep.config.schema import (
@@ -95,27 +95,15 @@ def find_split_name(entries: Sequence[Entry], places: Places) -> ValidationError
 
     ``gpt-4.1`` without quotes is the key ``1`` in the table ``gpt-4``.
     """
-    kinds = {entry.path[1] for entry in entries if entry.path[::2] == ("providers", "kind")}
     for path, entry in ((entry.path, entry) for entry in entries):
-        if path[:1] == ("providers",) and path[1:2] and path[1] not in kinds:
-            start, end = 1, _end_of_provider(path)
-        else:
-            start = _start_of_name(path)
-            end = next(
-                (i for i in range(start + 1, len(path)) if not path[i][:1].isdigit()), len(path)
-            )
+        start = _start_of_name(path)
+        end = next((i for i in range(start + 1, len(path)) if not path[i][:1].isdigit()), len(path))
         if 0 < start < end - 1:
             table, name = path[:start], ".".join(path[start:end])
             place = places.of(path[:end]) or entry.origin
             how = _how_to_quote((*table, name), entry.origin, is_header=place != entry.origin)
             return refusal((*table, name), f"{dotted(table)}.{name} ({place}): {how}")
     return None
-
-
-def _end_of_provider(path: KeyPath) -> int:
-    """Return the index in *path* after the name of a provider."""
-    is_split = path[-1] == "kind" and not _FIELDS & {*path[1:-1]}
-    return len(path) - 1 if is_split else 2
 
 
 def _start_of_name(path: KeyPath) -> int:
@@ -141,6 +129,3 @@ def _how_to_quote(path: KeyPath, origin: Origin, *, is_header: bool) -> str:
         )
     form = f"[{dotted(table)}.{quoted(name)}]" if is_header else quoted(name)
     return f"a name with a dot needs quotes; write {form}"
-
-
-_FIELDS = {name for kind in KINDS.values() for name in kind.table.model_fields}

@@ -17,15 +17,8 @@ Json = dict[str, Any]
 
 def plain(value: Summary | Hit | Stats | Span) -> Json:
     """Return *value* as a JSON object, computed properties included."""
-    fields = asdict(value)
-    if isinstance(value, Summary):
-        fields["total_seconds"] = value.total_seconds
-        fields["title"] = value.title
-    if isinstance(value, Span):
-        fields["total_seconds"] = value.total_seconds
-        fields["tokens_per_second"] = value.tokens_per_second
-        fields["context_fill"] = value.context_fill
-    return fields
+    computed = ("total_seconds", "title", "tokens_per_second", "context_fill")
+    return asdict(value) | {name: getattr(value, name) for name in computed if hasattr(value, name)}
 
 
 def export_trace(trace: Trace, body: Callable[[str], bytes] | None = None) -> Json:

@@ -81,8 +81,13 @@ def otel_root(trace: Trace) -> ReadableSpan:
 
 def otel_span(span: Span, group_id: str | None = None) -> ReadableSpan:
     """Return a finished step of a run as a span."""
-    operation, kind, attributes = _describe(span)
-    attributes |= {"timestep.span.kind": span.kind, "gen_ai.conversation.id": group_id}
+    operation = _OPERATIONS.get(span.kind)
+    attributes = {
+        "gen_ai.operation.name": operation,
+        "timestep.span.kind": span.kind,
+        "gen_ai.conversation.id": group_id,
+        **_attributes(span),
+    }
     status = Status(StatusCode.UNSET)
     if span.error is not None:
         attributes["error.type"] = _error_type(span.error)
@@ -90,12 +95,12 @@ def otel_span(span: Span, group_id: str | None = None) -> ReadableSpan:
     is_root = span.span_id == span.trace_id
     ended_at = span.ended_at or span.started_at
     return ReadableSpan(
-        name=f"{operation} {attributes.get('gen_ai.request.model') or span.name}",
+        name=f"{operation or span.kind} {attributes.get('gen_ai.request.model') or span.name}",
         context=_context(span.trace_id, span.span_id),
         parent=None if is_root else _context(span.trace_id, span.parent_id or span.trace_id),
         resource=Resource.create({"service.name": "timestep"}),
         attributes={name: value for name, value in attributes.items() if value is not None},
-        kind=kind,
+        kind=SpanKind.CLIENT if span.is_model_call else SpanKind.INTERNAL,
         status=status,
         start_time=int(span.started_at * _NANOSECONDS),
         end_time=int(ended_at * _NANOSECONDS),
@@ -103,34 +108,33 @@ def otel_span(span: Span, group_id: str | None = None) -> ReadableSpan:
     )
 
 
-def _describe(span: Span) -> tuple[str, SpanKind, dict[str, Any]]:
+_OPERATIONS = {
+    "generation": "chat",
+    "response": "chat",
+    "function": "execute_tool",
+    "agent": "invoke_agent",
+    "workflow": "invoke_workflow",
+}
+
+
+def _attributes(span: Span) -> dict[str, Any]:
     match span.kind:
         case "generation" | "response":
-            return "chat", SpanKind.CLIENT, _model_call(span)
+            return _model_call(span)
         case "function":
-            attributes = {
-                "gen_ai.operation.name": "execute_tool",
+            return {
                 "gen_ai.tool.name": span.name,
                 "gen_ai.tool.type": "function",
                 "gen_ai.tool.call.arguments": _content(span.data.get("input")),
                 "gen_ai.tool.call.result": _content(span.data.get("output")),
             }
-            return "execute_tool", SpanKind.INTERNAL, attributes
         case "agent":
-            attributes = {
-                "gen_ai.operation.name": "invoke_agent",
-                "gen_ai.agent.name": span.name,
-            }
-            return "invoke_agent", SpanKind.INTERNAL, attributes
+            return {"gen_ai.agent.name": span.name}
         case "workflow":
-            metadata = {
-                f"timestep.metadata.{name}": value if isinstance(value, str) else one_line(value)
-                for name, value in span.data.items()
-            }
-            named = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.agent.name": span.name}
-            return "invoke_workflow", SpanKind.INTERNAL, {**named, **metadata}
+            metadata = {f"timestep.metadata.{k}": _content(v) for k, v in span.data.items()}
+            return {"gen_ai.agent.name": span.name, **metadata}
         case _:
-            return span.kind, SpanKind.INTERNAL, {}
+            return {}
 
 
 def _model_call(span: Span) -> dict[str, Any]:
@@ -141,7 +145,6 @@ def _model_call(span: Span) -> dict[str, Any]:
     name = str(config.get("model_name") or span.model)
     reason = _finish_reason(span, answer)
     return {
-        "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": _provider(span, config),
         "gen_ai.request.model": name,
         "gen_ai.response.model": None if span.error else name,

@@ -1,10 +1,12 @@
 """FakeOpenAI: a server that speaks OpenAI's API as a test scripts it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from timestep.net.foreign import entries, mapping
 from timestep.testing import http
 from timestep.testing.answers import Failure
 from timestep.testing.errors import RefusedError
@@ -34,8 +36,8 @@ class OpenAIEndpoints(Routes):
         self.answering = (chat, response)
         self.routes = {
             f"{path}/models": {"GET": self._models},
-            chat: {"POST": self._chat},
-            response: {"POST": self._response},
+            chat: {"POST": partial(self._answer, checks.check_chat)},
+            response: {"POST": partial(self._answer, checks.check_response)},
         }
 
     def shaped(self, failure: Failure) -> Failure:
@@ -69,21 +71,8 @@ class OpenAIEndpoints(Routes):
         ]
         return http.whole(200, http.JSON_TYPE, dumps({"object": "list", "data": data}))
 
-    def _chat(self, request: Request) -> Response:
-        chat = self._check(request, checks.check_chat, request.body)
-        self._check_model(chat)
-        last: Mapping[str, Any] = chat["messages"][-1]
-        asked = summary(chat["model"], last["role"], last.get("content"))
-        return self._scripted(request) or self._unasked(request, asked)
-
-    def _response(self, request: Request) -> Response:
-        asked = self._check(request, checks.check_response, request.body)
-        self._check_model(asked)
-        role, text = _last(asked["input"])
-        words = summary(asked["model"], role, text)
-        return self._scripted(request) or self._unasked(request, words)
-
-    def _check_model(self, asked: Mapping[str, Any]) -> None:
+    def _answer(self, check: Callable[[bytes], Mapping[str, Any]], request: Request) -> Response:
+        asked = self._check(request, check, request.body)
         name = asked["model"]
         if self.models and name not in self.models:
             raise checks.InvalidField(
@@ -91,15 +80,11 @@ class OpenAIEndpoints(Routes):
                 code="model_not_found",
                 status=404,
             )
-
-
-def _last(given: object) -> tuple[object, object]:
-    """The role and the text of the last item of a Responses request."""
-    if isinstance(given, str):
-        return "user", given
-    items = cast("list[Mapping[str, Any]]", given)
-    last: Mapping[str, Any] = items[-1] if items else {}
-    return last.get("role") or last.get("type"), last.get("content") or last.get("output")
+        given = asked.get("messages") or asked.get("input")
+        said = {"role": "user", "content": given}
+        last = mapping([said, *entries(given)][-1])
+        role, text = last.get("role") or last.get("type"), last.get("content") or last.get("output")
+        return self._scripted(request) or self._unasked(request, summary(name, role, text))
 
 
 class FakeOpenAI(ScriptedServer):
