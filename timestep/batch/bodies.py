@@ -283,6 +283,7 @@ def write_responses(
         isinstance(item, ResponseOutputMessage) and item.status == "incomplete"
         for item in response.output
     )
+    choice = question.settings.tool_choice or "auto"
     return {
         "id": answer_id,
         "object": "response",
@@ -293,7 +294,7 @@ def write_responses(
         "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
         "output": [item.model_dump(mode="json", exclude_unset=True) for item in response.output],
         "parallel_tool_calls": question.settings.parallel_tool_calls is not False,
-        "tool_choice": _written_choice(question),
+        "tool_choice": choice if choice in _CHOICES else {"type": "function", "name": choice},
         "tools": [
             {
                 "type": "function",
@@ -312,8 +313,3 @@ def write_responses(
             "total_tokens": response.usage.total_tokens,
         },
     }
-
-
-def _written_choice(question: Question) -> object:
-    choice = question.settings.tool_choice or "auto"
-    return choice if choice in _CHOICES else {"type": "function", "name": choice}

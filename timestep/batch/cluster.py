@@ -109,14 +109,11 @@ class _Worker:
         if self._ask is None:
             self._ask = Asker(*self._prepare(), self._retries)
         result = await self._ask(line)
-        return replace(result, error=_portable(result.error))
-
-
-def _portable(error: Exception | None) -> Exception | None:
-    """Return *error* in a form that can be pickled, which errors of others may not be."""
-    if error is None or isinstance(error, TimestepError):
-        return error
-    return TimestepError(f"{type(error).__name__}: {error}")
+        error = result.error
+        if error is None or isinstance(error, TimestepError):
+            return result
+        # The errors of others may not be picklable.
+        return replace(result, error=TimestepError(f"{type(error).__name__}: {error}"))
 
 
 def _ray() -> Any:

@@ -139,18 +139,14 @@ def _read(path: Path) -> dict[str, str]:
         whole = 0
         found: dict[str, str] = {}
         for number, text in enumerate(file, 1):
-            if not text.endswith(b"\n") and _is_torn(text):
+            # The beginning of a row, and not of a file that is no output.
+            begin = text.replace(b" ", b"")[: len(_BEGIN)]
+            if not text.endswith(b"\n") and _BEGIN.startswith(begin):
                 os.ftruncate(file.fileno(), whole)
                 break
             whole += len(text)
             found.update(_row(path, number, text))
         return found
-
-
-def _is_torn(text: bytes) -> bool:
-    """True when *text* is the beginning of a row, and not of a file that is no output."""
-    begin = text.replace(b" ", b"")[: len(_BEGIN)]
-    return _BEGIN.startswith(begin)
 
 
 def _row(path: Path, number: int, text: bytes) -> Iterator[tuple[str, str]]:

@@ -323,16 +323,12 @@ class AliasSettings(Section, frozen=True):
     """Settings for these models, named as in agents.ModelSettings. An agent's own settings win."""
 
 
-def _read_alias(value: object) -> object:
-    return value if tag_of(value) == ":table" else check_target(value)
-
-
 Alias: TypeAlias = Annotated[
     Annotated[Name, Tag(":name")]
     | Annotated[list[Name], Field(min_length=1), Tag(":list")]
     | Annotated[AliasSettings, Tag(":table")],
     Discriminator(tag_of),
-    BeforeValidator(_read_alias),
+    BeforeValidator(lambda value: value if tag_of(value) == ":table" else check_target(value)),
 ]
 
 

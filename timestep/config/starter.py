@@ -24,13 +24,12 @@ _WIDTH = 98
 
 def settings_template() -> str:
     """Return a TOML file with every setting, its description and an example, all commented out."""
-    return "\n".join([_HEADER, *_top_level(), *_sections(), *_providers()])
-
-
-def _top_level() -> Iterator[str]:
-    for name, field in Settings.model_fields.items():
-        if not any(map(is_table, arms(field.annotation))):
-            yield _key((name,), field)
+    top_level = (
+        _key((name,), field)
+        for name, field in Settings.model_fields.items()
+        if not any(map(is_table, arms(field.annotation)))
+    )
+    return "\n".join([_HEADER, *top_level, *_sections(), *_providers()])
 
 
 def _sections() -> Iterator[str]:
@@ -58,16 +57,16 @@ def _providers() -> Iterator[str]:
 
 def _section(path: KeyPath, description: str | None, model: type[BaseModel]) -> Iterator[str]:
     yield f"{_words(description or '')}#[{dotted(path)}]\n"
-    below = {name: field for name, field in model.model_fields.items() if _is_free_table(field)}
+    below = {
+        name: field
+        for name, field in model.model_fields.items()
+        if all(is_table(arm) and not is_model(arm) for arm in arms(field.annotation))
+    }
     for name, field in model.model_fields.items():
         if name not in below:
             yield _key((*path, name), field)
     for name, field in below.items():
         yield from _tables((*path, name), field)
-
-
-def _is_free_table(field: FieldInfo) -> bool:
-    return all(is_table(arm) and not is_model(arm) for arm in arms(field.annotation))
 
 
 def _tables(path: KeyPath, field: FieldInfo) -> Iterator[str]:

@@ -198,15 +198,12 @@ def check_template(model: Model, chat: Mapping[str, Any]) -> None:
     """Raise a `RefusedError` unless the template of *model* can render *chat*."""
     if model.system_messages == "one" and len(_systems(chat["messages"])) > 1:
         raise RefusedError(500, "template: :1:2: executing: System message must be the only one")
-    if model.needs_types and not all(map(_has_types, chat.get("tools") or ())):
+    properties = [p for tool in chat.get("tools") or () for p in properties_of(tool).values()]
+    if model.needs_types and not all(mapping(schema).get("type") for schema in properties):
         raise RefusedError(
             500,
             "template: :75:34: executing: error calling index: reflect: slice index out of range",
         )
-
-
-def _has_types(tool: Mapping[str, Any]) -> bool:
-    return all(mapping(schema).get("type") for schema in properties_of(tool).values())
 
 
 def properties_of(tool: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -54,7 +54,11 @@ def check_grammar(schema: Any) -> None:
         raise GrammarError(
             f"Field 'json_schema': \"json_schema\": JSON schema conversion failed:\n{problems}"
         )
-    if conversion.is_unparsable or _is_left_recursive(conversion.begins):
+    try:
+        TopologicalSorter(conversion.begins).prepare()
+    except CycleError as exc:  # a rule can begin with itself
+        raise _UnparsableError from exc
+    if conversion.is_unparsable:
         raise _UnparsableError
 
 
@@ -220,15 +224,6 @@ class _Conversion:
 
     def _unrecognized(self, schema: Any) -> None:
         self.problems.append(f"Unrecognized schema: {_dump(schema)}")
-
-
-def _is_left_recursive(begins: Mapping[str, set[str]]) -> bool:
-    """Return True when a rule can begin with itself."""
-    try:
-        TopologicalSorter(begins).prepare()
-    except CycleError:
-        return True
-    return False
 
 
 def _check_pattern(pattern: str) -> None:

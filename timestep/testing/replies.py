@@ -50,17 +50,15 @@ class Reply(Said):
             return Response(500, (("Content-Type", "application/json"),), [body], delay=self.delay)
         chunks = self._chunks(request.json, ticks)
         if not is_streamed:
-            return self._whole(chunks, with_calls=bool(request.json.get("tools")))
+            with_calls = bool(request.json.get("tools"))
+            return self.whole(
+                chunks,
+                lambda seen: gojson.dumps(aggregate(seen, with_calls=with_calls, ends=self.ends)),
+            )
         headers = (("Content-Type", http.NDJSON_TYPE),)
         lines = map(gojson.line, chunks)
         response = Response(200, headers, lines, None, self.delay, self.interval)
         return response.with_faults(self.faults)
-
-    def _whole(self, chunks: Iterator[Mapping[str, Any]], *, with_calls: bool) -> Response:
-        def fold(seen: Sequence[Mapping[str, Any]]) -> bytes:
-            return gojson.dumps(aggregate(seen, with_calls=with_calls, ends=self.ends))
-
-        return self.whole(chunks, fold)
 
     def _chunks(self, chat: Mapping[str, Any], ticks: Ticks) -> Iterator[Mapping[str, Any]]:
         chunks = self._messages(chat, ticks) if self.chunks is None else self.chunks

@@ -143,7 +143,10 @@ class Routes:
         except RefusedError as refused:
             return self._refused(refused)
         self.script.blame(UnexpectedRequest(f"{request} came, which this server does not answer"))
-        return self._not_allowed(route) if route else self._not_found(request)
+        if not route:
+            return self._not_found(request)
+        allowed = ("Allow", ", ".join(route))
+        return http.whole(405, http.TEXT_TYPE, b"405 method not allowed", allowed)
 
     def shaped(self, failure: Failure) -> Failure:
         """Return *failure* in the shape of this API."""
@@ -157,10 +160,6 @@ class Routes:
 
     def _unauthorized(self, request: Request) -> Response:
         return self._error(401, "unauthorized")
-
-    def _not_allowed(self, route: Mapping[str, Route]) -> Response:
-        allowed = ("Allow", ", ".join(route))
-        return http.whole(405, http.TEXT_TYPE, b"405 method not allowed", allowed)
 
     def _not_found(self, request: Request) -> Response:
         return http.whole(404, http.TEXT_TYPE, b"404 page not found")

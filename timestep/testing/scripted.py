@@ -99,7 +99,10 @@ class ScriptedServer(LoopbackServer):
             The recording, to compare with what the client made of it.
         """
         if not isinstance(recording, Recording):
-            recording = Recording.load(self._find(recording))
+            path = Path(recording)
+            if path.suffix != ".json" and self._recordings is not None:
+                path = self._recordings / f"{recording}.json"
+            recording = Recording.load(path)
         answer = recording.with_faults(several(fault))
         self._queue(answer, recording.request.path, model=model, times=times)
         return recording
@@ -172,12 +175,6 @@ class ScriptedServer(LoopbackServer):
             if connection.is_gone:
                 self._tell(self._disconnects.append, Disconnect(request, connection.chunks_sent))
             raise
-
-    def _find(self, recording: str | Path) -> Path:
-        path = Path(recording)
-        if path.suffix != ".json" and self._recordings is not None:
-            path = self._recordings / f"{recording}.json"
-        return path
 
 
 def several(fault: Faults) -> Sequence[Fault]:

@@ -128,7 +128,9 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
             version(connection)
         except sqlite3.OperationalError as exc:
             # Without a -wal file, the store can be read without the files SQLite keeps beside it.
-            if not exc.sqlite_errorname.startswith(_NOT_WRITABLE) or _has_wal(path):
+            wal = path.with_name(f"{path.name}-wal")
+            has_wal = wal.exists() and wal.stat().st_size > 0
+            if not exc.sqlite_errorname.startswith(_NOT_WRITABLE) or has_wal:
                 raise
         else:
             return connection
@@ -137,12 +139,6 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
 
 
 _NOT_WRITABLE = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_FULL")
-
-
-def _has_wal(path: Path) -> bool:
-    """Return True when part of the store is still in the -wal file."""
-    wal = path.with_name(f"{path.name}-wal")
-    return wal.exists() and wal.stat().st_size > 0
 
 
 def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:

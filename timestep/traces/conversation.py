@@ -97,8 +97,8 @@ def read_messages(value: Any, role: str = "user") -> list[Message]:
     messages: list[Message] = []
     for item in cast("list[Any]", value):
         for message in _read(item, role):
-            if messages and _continues(messages[-1], message):
-                messages[-1] = _joined(messages[-1], message)
+            if messages and (whole := _joined(messages[-1], message)):
+                messages[-1] = whole
             else:
                 messages.append(message)
     return messages
@@ -172,16 +172,13 @@ def _text(content: Any) -> tuple[str, int]:
     return "".join(texts), images
 
 
-def _continues(message: Message, following: Message) -> bool:
-    """Return True when *following* belongs to the same answer: thinking, then text, then calls."""
-    if (message.role, following.role) != ("assistant", "assistant"):
-        return False
-    if following.thinking:
-        return not (message.text or message.calls or message.thinking)
-    return not following.text or not (message.text or message.calls)
-
-
-def _joined(message: Message, following: Message) -> Message:
+def _joined(message: Message, following: Message) -> Message | None:
+    """Return both as one, if they are of the same answer: thinking, then text, then calls."""
+    has_ended = message.text or message.calls or (following.thinking and message.thinking)
+    if (message.role, following.role) != ("assistant", "assistant") or (
+        has_ended and (following.thinking or following.text)
+    ):
+        return None
     return message._replace(
         text=message.text + following.text,
         thinking=message.thinking + following.thinking,

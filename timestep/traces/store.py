@@ -54,7 +54,8 @@ class TraceStore(TraceReader):
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         super().__init__(path)
-        if retention_days is not None and not _is_duration(retention_days):
+        is_number = isinstance(retention_days, int | float) and retention_days is not True
+        if retention_days is not None and not (is_number and 0 < retention_days < math.inf):
             raise ValueError("retention_days is not a number of days; leave it out to keep all.")
         self._retention_days = retention_days
         self._redaction = Redaction(redact, secrets)
@@ -156,7 +157,3 @@ class TraceStore(TraceReader):
                 raise  # the writer tries again
             # That is no reason to lose what is to be written now.
             logger.exception("Old runs in %s cannot be deleted.", self.path)
-
-
-def _is_duration(days: object) -> bool:
-    return isinstance(days, int | float) and not isinstance(days, bool) and 0 < days < math.inf

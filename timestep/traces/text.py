@@ -24,11 +24,6 @@ def json_text(value: Any, *, indent: int | None = None, ensure_ascii: bool = Fal
         text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, allow_nan=False)
     except ValueError:
         text = json.dumps(_finite(value), ensure_ascii=ensure_ascii, indent=indent)
-    return shown_json(text)
-
-
-def shown_json(text: str) -> str:
-    """Return the JSON *text* with the characters escaped that a terminal acts on."""
     return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -99,11 +99,11 @@ def _details(error: BaseException) -> dict[str, str]:
 def _place(frames: Iterable[traceback.FrameSummary]) -> str:
     """Return the place of the last frame that is neither a library's nor ours."""
     found = list(frames)
-    own = [frame for frame in found if not _is_library(frame.filename)]
+    own = [
+        frame
+        for frame in found
+        if "site-packages" not in frame.filename and not frame.filename.startswith(_NOT_THE_USERS)
+    ]
     for frame in reversed(own or found):
         return f"{Path(frame.filename).name}:{frame.lineno}"
     return ""
-
-
-def _is_library(filename: str) -> bool:
-    return "site-packages" in filename or filename.startswith(_NOT_THE_USERS)

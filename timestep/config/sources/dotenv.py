@@ -68,10 +68,11 @@ class DotenvSource(VariablesSource):
 
     def _variables(self, settings_cls: type[BaseSettings], path: Path) -> list[Variable]:
         text = _text(path)
-        bindings = [
-            (binding, binding.original.line + _blank_lines(binding.original.string))
-            for binding in parse_stream(io.StringIO(text))
-        ]
+        bindings: list[tuple[Binding, int]] = []
+        for binding in parse_stream(io.StringIO(text)):
+            statement = binding.original.string
+            blank = statement[: len(statement) - len(statement.lstrip())].count("\n")
+            bindings.append((binding, binding.original.line + blank))
         for binding, line in bindings:
             if reason := _misread(settings_cls, binding):
                 raise SettingsError(f"{path}:{line}: {reason}")
@@ -119,7 +120,3 @@ def _misread(settings_cls: type[BaseSettings], binding: Binding) -> str | None:
     if not binding.error and binding.value is None and name == binding.key:
         return None  # a name alone, which Docker reads as a variable to pass on
     return not_set(name)
-
-
-def _blank_lines(statement: str) -> int:
-    return statement[: len(statement) - len(statement.lstrip())].count("\n")

@@ -71,7 +71,9 @@ class ChatReply(Said):
             return self._response(request, ticks, is_streamed=is_streamed)
         chunks = self._chunks(request.json, ticks)
         if not is_streamed:
-            return self.whole(chunks, self._folded)
+            return self.whole(
+                chunks, lambda seen: dumps(completion(seen if self.ends else seen[:-1]))
+            )
         return self._streamed(
             self._events(request.json, chunks), event(error_of(500, self.error_text))
         )
@@ -91,9 +93,6 @@ class ChatReply(Said):
             for fault in self.faults
         ]
         return response.with_faults(faults)
-
-    def _folded(self, seen: Sequence[Mapping[str, Any]]) -> bytes:
-        return dumps(completion(seen if self.ends else seen[:-1]))
 
     def _chunks(self, chat: Mapping[str, Any], ticks: Ticks) -> Iterator[Json]:
         head: Json = {
