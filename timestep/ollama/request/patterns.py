@@ -32,17 +32,28 @@ MAX_REPEATS = 1_500
 _LAST = 0x10FFFF
 # What a JSON text holds only in escaped form.
 _NOT_PLAIN: Ranges = [(0, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0x7F, 0x7F), (0xD800, 0xDFFF)]
-_DIGITS: Ranges = [(0x30, 0x39)]
-_WORD: Ranges = [(0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A)]
-_SPACE: Ranges = [(0x09, 0x0D), (0x20, 0x20)]
-_CLASSES = {"d": _DIGITS, "w": _WORD, "s": _SPACE}
+_CLASSES: dict[str, Ranges] = {
+    "d": [(0x30, 0x39)],
+    "w": [(0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A)],
+    "s": [(0x09, 0x0D), (0x20, 0x20)],
+}
 _CONTROLS = {"t": 0x09, "n": 0x0A, "v": 0x0B, "f": 0x0C, "r": 0x0D}
-_HEX_LENGTHS = {"x": 2, "u": 4, "U": 8}
 _SPECIAL = frozenset("^$.[](){}|*+?")
-_QUANTIFIERS = {"*": (0, None), "+": (1, None), "?": (0, 1)}
-_COUNTS = re.compile(r"\{(\d{1,9})(?:(,)(\d{1,9})?)?\}", re.ASCII)
-_GROUP = re.compile(r"\((?:\?:|\?P?<[A-Za-z_]\w*>)?(?!\?)", re.ASCII)
 _SET_OPERATORS = ("&&", "--", "~~", "||")
+
+_ESCAPE = r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)"
+_WHOLE = re.compile(r"(?:\^|\\A)(.*)(?:\$|\\[Zz])", re.DOTALL)
+_TOKEN = re.compile(
+    r"(?P<next>(?:\$|\\[Zz])\|(?:\^|\\A))"  # between two branches that are anchored
+    r"|(?P<open>\((?:\?:|\?P?<[A-Za-z_]\w*>)?(?!\?))"
+    r"|(?P<close>\))"
+    r"|(?P<bar>\|)"
+    rf"|\[(?!\^?\])(?P<hat>\^?)(?P<members>(?:{_ESCAPE}|[^\\\[\]])+)\]"
+    r"|(?P<repeat>(?:[*+?]|\{\d{1,9}(?:,(?:\d{1,9})?)?\})\??)(?![*+?{])"
+    rf"|(?P<one>{_ESCAPE}|[^\\^$\[\](){{}}|*+?])",
+    re.ASCII | re.DOTALL,
+)
+_MEMBER = re.compile(rf"({_ESCAPE}|[^\\])(?:-({_ESCAPE}|[^\\]))?", re.DOTALL)
 
 
 class _UnsayableError(Exception):
@@ -56,173 +67,90 @@ def to_grammar(pattern: str) -> str | None:
     The result never matches what *pattern* does not. It matches less where a text would need an
     escape in JSON, and where ``\d`` or ``\w`` mean more than ASCII.
     """
-    try:
-        return _Rewriter(pattern).whole()
-    except _UnsayableError:
+    whole = _WHOLE.fullmatch(pattern)
+    tokens = [] if whole is None else list(_TOKEN.finditer(whole[1]))
+    if whole is None or "".join(token[0] for token in tokens) != whole[1]:
         return None
+    try:
+        written = f"^{''.join(_rewritten(tokens))}$"
+        re.compile(written)  # else a bracket is open, or there is nothing to repeat
+    except (_UnsayableError, re.error, RecursionError):
+        return None
+    return written
 
 
-class _Rewriter:
-    """Reads one pattern from left to right and writes it in safe forms."""
-
-    def __init__(self, pattern: str) -> None:
-        self._text = pattern
-        self._at = 0
-        self._repeats = 0
-
-    def whole(self) -> str:
-        """Return the whole pattern: alternatives that are anchored at both ends."""
-        branches = [self._anchored()]
-        while self._take("|"):
-            branches.append(self._anchored())
-        if self._at < len(self._text):
-            raise _UnsayableError  # a bracket too many
-        return f"^{'|'.join(branches)}$"
-
-    def _anchored(self) -> str:
-        if not (self._take("^") or self._take(r"\A")):
+def _rewritten(tokens: list[re.Match[str]]) -> list[str]:
+    """Return each of *tokens* in a safe form."""
+    written: list[str] = []
+    depth = repeats = 0
+    for token in tokens:
+        kind, text = token.lastgroup, token[0]
+        match kind:
+            case "open":
+                depth, repeats, text = depth + 1, repeats + 1, "("
+            case "close":
+                depth -= 1
+            case "bar" | "next":
+                if (depth == 0) != (kind == "next"):
+                    raise _UnsayableError  # every branch has both anchors, and no group has any
+                text = "|"
+            case "repeat":
+                repeats += int((re.findall(r"\d+", text) or ["1"])[-1])
+                text = text.rstrip("?") or "?"  # lazy or not, the same texts match
+                if written[-1:] and written[-1][0] == "\\":  # llama.cpp joins it to its neighbours
+                    written[-1] = _written([(ord(written[-1][1]), ord(written[-1][1]))])
+            case "members":
+                text = _class(token["members"], is_negated=bool(token["hat"]))
+            case _:
+                text = _single(text)
+        if repeats > MAX_REPEATS:
             raise _UnsayableError
-        body = self._sequence()
-        if not (self._take("$") or self._take(r"\Z") or self._take(r"\z")):
-            raise _UnsayableError
-        return body
+        written.append(text)
+    return written
 
-    def _sequence(self) -> str:
-        """Return the items up to an anchor, a bar, a closing bracket or the end."""
-        items: list[str] = []
-        while self._at < len(self._text) and not self._is_end():
-            items.append(self._item())
-        return "".join(items)
 
-    def _is_end(self) -> bool:
-        rest = self._text[self._at : self._at + 2]
-        return rest[0] in "$|)" or rest in (r"\Z", r"\z")
+def _single(text: str) -> str:
+    """Return one character, escaped or not, or a class such as a dot."""
+    if text == ".":
+        return _written(_complement([]))
+    ranges = _ranges(text)
+    return _literal(ranges[0][0]) if _is_one(ranges) else _written(_plain(ranges))
 
-    def _item(self) -> str:
-        if self._text[self._at] == "(":
-            return self._group() + self._quantifier()
-        atom = _written(self._class()) if self._text[self._at] == "[" else self._single()
-        quantifier = self._quantifier()
-        # llama.cpp joins an escaped character to its neighbours.
-        if quantifier and len(atom) > 1 and not atom.startswith("["):
-            atom = _written([(ord(atom[-1]), ord(atom[-1]))])
-        return atom + quantifier
 
-    def _group(self) -> str:
-        opening = _GROUP.match(self._text, self._at)
-        if opening is None:
-            raise _UnsayableError  # it looks around, sets flags, or refers back
-        self._at = opening.end()
-        self._count(1)
-        branches = [self._sequence()]
-        while self._take("|"):
-            branches.append(self._sequence())
-        if not self._take(")"):
-            raise _UnsayableError
-        return f"({'|'.join(branches)})"
+def _class(members: str, *, is_negated: bool) -> str:
+    if any(sign in members for sign in _SET_OPERATORS):
+        raise _UnsayableError
+    ranges: Ranges = []
+    for first, last in _MEMBER.findall(members):
+        ranges += [(_code(first), _code(last))] if last else _ranges(first)
+    if any(last < first for first, last in ranges):
+        raise _UnsayableError
+    return _written(_complement(ranges) if is_negated else _plain(ranges))
 
-    def _single(self) -> str:
-        """Return one character, escaped or not, or a class such as a dot."""
-        character = self._next()
-        if character == ".":
-            return _written(_complement([]))
-        if character in _SPECIAL:
-            raise _UnsayableError
-        if character != "\\":
-            return _literal(ord(character))
-        ranges = self._escape()
-        first, last = ranges[0]
-        is_one = len(ranges) == 1 and first == last
-        return _literal(first) if is_one else _written(_plain(ranges))
 
-    def _escape(self) -> Ranges:
-        """Return what the escape behind a backslash stands for."""
-        letter = self._next()
-        if (ranges := _CLASSES.get(letter.lower())) is not None:
-            return ranges if letter.islower() else _complement(ranges)
-        if (control := _CONTROLS.get(letter)) is not None:
-            return [(control, control)]
-        if (length := _HEX_LENGTHS.get(letter)) is not None:
-            digits = self._text[self._at : self._at + length]
-            if not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", digits):
-                raise _UnsayableError
-            self._at += length
-            return [(int(digits, 16), int(digits, 16))]
-        if letter.isalnum():
-            raise _UnsayableError  # a boundary, a reference, a property of Unicode
-        return [(ord(letter), ord(letter))]
+def _code(text: str) -> int:
+    ranges = _ranges(text)
+    if not _is_one(ranges):
+        raise _UnsayableError
+    return ranges[0][0]
 
-    def _class(self) -> Ranges:
-        self._at += 1
-        is_negated = self._take("^")
-        if self._text.startswith("]", self._at):
-            raise _UnsayableError  # engines disagree on what it means here
-        ranges: Ranges = []
-        while not self._take("]"):
-            if self._text.startswith(_SET_OPERATORS, self._at):
-                raise _UnsayableError
-            ranges += self._member()
-        return _complement(ranges) if is_negated else _plain(ranges)
 
-    def _member(self) -> Ranges:
-        """Return one character, one range of characters, or a class inside of a class."""
-        lower = self._character()
-        follows = self._text[self._at : self._at + 2]
-        if len(lower) != 1 or lower[0][0] != lower[0][1] or follows[:1] != "-" or follows == "-]":
-            return lower
-        self._at += 1
-        upper = self._character()
-        if len(upper) != 1 or upper[0][0] != upper[0][1] or upper[0][0] < lower[0][0]:
-            raise _UnsayableError
-        return [(lower[0][0], upper[0][0])]
+def _is_one(ranges: Ranges) -> bool:
+    """Return True when *ranges* are one character."""
+    return len(ranges) == 1 and ranges[0][0] == ranges[0][1]
 
-    def _character(self) -> Ranges:
-        character = self._next()
-        if character == "[":
-            raise _UnsayableError
-        if character != "\\":
-            return [(ord(character), ord(character))]
-        if self._text.startswith("b", self._at):
-            raise _UnsayableError  # a backspace
-        return self._escape()
 
-    def _quantifier(self) -> str:
-        start = self._at
-        if counts := _COUNTS.match(self._text, start):
-            self._at = counts.end()
-            least = int(counts[1])
-            most = None if counts[2] and not counts[3] else int(counts[3] or counts[1])
-            self._count(least if most is None else most)
-            if most is not None and most < least:
-                raise _UnsayableError
-        elif self._at < len(self._text) and self._text[self._at] in _QUANTIFIERS:
-            self._at += 1
-            self._count(1)
-        else:
-            return ""
-        written = self._text[start : self._at]
-        self._take("?")  # lazy or not, the same texts match
-        if self._at < len(self._text) and self._text[self._at] in "*+?{":
-            raise _UnsayableError
-        return written
-
-    def _count(self, repeats: int) -> None:
-        self._repeats += repeats
-        if self._repeats > MAX_REPEATS:
-            raise _UnsayableError
-
-    def _next(self) -> str:
-        if self._at >= len(self._text):
-            raise _UnsayableError
-        self._at += 1
-        return self._text[self._at - 1]
-
-    def _take(self, text: str) -> bool:
-        """Step over *text* when it comes next."""
-        found = self._text.startswith(text, self._at)
-        if found:
-            self._at += len(text)
-        return found
+def _ranges(text: str) -> Ranges:
+    """Return what *text*, a character or an escape, stands for."""
+    if text[0] != "\\":
+        return [(ord(text), ord(text))]
+    letter, digits = text[1], text[2:]
+    if (ranges := _CLASSES.get(letter.lower())) is not None:
+        return ranges if letter.islower() else _complement(ranges)
+    if not digits and letter.isalnum() and letter not in _CONTROLS:
+        raise _UnsayableError  # a boundary, a reference, a property of Unicode
+    code = int(digits, 16) if digits else _CONTROLS.get(letter, ord(letter))
+    return [(code, code)]
 
 
 def _literal(code: int) -> str:
