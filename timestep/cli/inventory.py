@@ -58,6 +58,7 @@ class Inventory:
     offers: Sequence[Offer] = field(default=())  # its models, sorted by name
     problem: str | None = None  # why its models are unknown, and the next step
     is_unlisted: bool = False  # True when the server answers, and has no list of its models
+    endpoint: Endpoint | None = None  # that of an Ollama server
 
 
 def ollama_providers(provider: "MultiModelProvider") -> "dict[str, OllamaModelProvider]":
@@ -126,7 +127,8 @@ async def _ollama(server: OllamaServer, patience: float) -> Inventory:
         return Inventory(prefix, "ollama", url, problem=problem)
     rename = cloud_name if server.is_beside else str
     named = [replace(each, name=f"{prefix}/{rename(untagged(each.name))}") for each in offers]
-    return Inventory(prefix, "ollama", url, sorted(named, key=lambda offer: offer.name))
+    offers = sorted(named, key=lambda offer: offer.name)
+    return Inventory(prefix, "ollama", url, offers, endpoint=endpoint)
 
 
 def _unreached(error: Exception, endpoint: Endpoint) -> str:

@@ -23,7 +23,6 @@ class Listing:
         self.inventories = inventories
         self._configured = configured_models(settings)
         self._checks = last_results(settings.traces.file)
-        self._ollama = {each.prefix for each in inventories if each.kind == "ollama"}
 
     def keep(self, words: Sequence[str]) -> None:
         """Keep only the models that match all *words*."""
@@ -58,9 +57,9 @@ class Listing:
             asked = [each for each in self.inventories if each.prefix == entry.prefix]
             if any(each.problem for each in asked) or not asked:
                 continue
-            if any(self._leads_to(entry, offer) for each in asked for offer in each.offers):
+            if any(same_model(entry.model, offer.name) for each in asked for offer in each.offers):
                 continue
-            is_ollama = entry.prefix in self._ollama
+            is_ollama = any(each.kind == "ollama" for each in asked)
             if is_ollama and is_cloud_name(entry.model):
                 continue  # without a key, ollama.com is not asked
             step = f" 'timestep pull {entry.model}' loads it." if is_ollama else ""
@@ -113,15 +112,12 @@ class Listing:
         return all(word.lower() in text.lower() for word in words)
 
     def _names_of(self, offer: Offer) -> list[ConfiguredModel]:
-        return [entry for entry in self._configured if self._leads_to(entry, offer)]
-
-    def _leads_to(self, entry: ConfiguredModel, offer: Offer) -> bool:
-        return same_model(entry.model, offer.name, self._ollama)
+        return [entry for entry in self._configured if same_model(entry.model, offer.name)]
 
     def _check_of(self, offer: Offer) -> LastResult | None:
         """Return the last result of ``timestep check``."""
         results = self._checks.items()  # the newest comes first
-        return next((r for name, r in results if same_model(name, offer.name, self._ollama)), None)
+        return next((r for name, r in results if same_model(name, offer.name)), None)
 
 
 def _thousands(tokens: int) -> str:

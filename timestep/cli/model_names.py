@@ -1,7 +1,6 @@
 """The models that the configuration names, and the names that the shells complete."""
 
 import asyncio
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from timestep.cli.event_loop import run_without_waiting
@@ -40,18 +39,9 @@ def configured_models(settings: Settings) -> list[ConfiguredModel]:
     ]
 
 
-def same_model(one: str, other: str, ollama: Collection[str]) -> bool:
-    """Return whether two names lead to the same model. *ollama* are the prefixes of Ollama."""
-    return _canonical(one, ollama) == _canonical(other, ollama)
-
-
-def _canonical(name: str, ollama: Collection[str]) -> str:
-    prefix, rest = split_prefix(name)
-    if prefix == "openai" and prefix not in ollama:
-        return rest
-    if prefix not in ollama:
-        return name
-    return f"{prefix}/{tagged(rest)}"
+def same_model(one: str, other: str) -> bool:
+    """Return whether two names lead to the same model."""
+    return tagged(one.removeprefix("openai/")) == tagged(other.removeprefix("openai/"))
 
 
 _PATIENCE = 0.5
@@ -61,19 +51,17 @@ _PATIENCE = 0.5
 def model_names(settings: Settings) -> list[str]:
     """Return the default, the aliases, and the models of each Ollama server that answers at once."""
     names = targets(settings.default_model) if settings.default_model else []
-    servers = [
-        (prefix, url)
+    return list(dict.fromkeys([*names, *settings.aliases, *run_without_waiting(_served(settings))]))
+
+
+async def _served(settings: Settings) -> list[str]:
+    asked = [
+        _names(prefix, url)
         for prefix, table in settings.tables.items()
         if isinstance(table, OllamaSettings)
         for url in table.servers
     ]
-    served = run_without_waiting(_served(servers))
-    return list(dict.fromkeys([*names, *settings.aliases, *served]))
-
-
-async def _served(servers: list[tuple[str, str]]) -> list[str]:
-    found = await asyncio.gather(*(_names(prefix, url) for prefix, url in servers))
-    return sorted({name for names in found for name in names})
+    return sorted({name for names in await asyncio.gather(*asked) for name in names})
 
 
 async def _names(prefix: str, url: str) -> list[str]:

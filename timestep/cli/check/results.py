@@ -148,7 +148,8 @@ class ModelResult(_Figures):
 
     def as_json(self) -> dict[str, Any]:
         """The result for programs."""
-        return vars(self) | {
+        facts = {name: value for name, value in vars(self).items() if name != "tasks"}
+        return facts | {
             "problem": self.problem or None,
             "seen": self.seen,
             "tasks_passed": self.passed,

@@ -17,7 +17,6 @@ from timestep.cli.inventory import (
     Inventory,
     Offer,
     leads_to_a_model,
-    ollama_servers,
     take_inventory,
 )
 from timestep.cli.model_names import ConfiguredModel, configured_models, same_model
@@ -128,16 +127,14 @@ async def _check_all(
     context: Context, configured: list[ConfiguredModel], patience: float, *, is_asking: bool
 ) -> list[Finding]:
     settings = context.settings
-    inventories, servers = await asyncio.gather(
-        take_inventory(settings, patience=patience), visit(settings, patience)
-    )
+    inventories = await take_inventory(settings, patience=patience)
+    servers = await asyncio.gather(*(_visit(each.endpoint, patience) for each in inventories))
     wanted = {*(entry.prefix for entry in configured), *settings.providers}
     found: list[tuple[str, Found]] = []
-    for each in inventories:
+    for each, server in zip(inventories, servers, strict=True):
         is_wanted = each.prefix in wanted
         area = f"{each.prefix or 'OpenAI'} {each.url or ''}".rstrip()
         if each.kind == "ollama":
-            server = servers.get((each.prefix, each.url), Server())
             found.append((area, check_ollama(each, server, settings, is_wanted=is_wanted)))
         else:
             found.append((area, check_other(each, settings, is_wanted=is_wanted)))
@@ -175,15 +172,10 @@ class Server:
     signin_url: str | None = None  # the page to sign in at
 
 
-async def visit(settings: Settings, patience: float) -> dict[tuple[str, str | None], Server]:
-    """Ask every Ollama server about itself. Return the answers by prefix and URL."""
-    servers = ollama_servers(settings)
-    said = await asyncio.gather(*(_visit(each.endpoint, patience) for each in servers))
-    keys = [(each.prefix, each.endpoint.base_url) for each in servers]
-    return dict(zip(keys, said, strict=True))
-
-
-async def _visit(endpoint: Endpoint, patience: float) -> Server:
+async def _visit(endpoint: Endpoint | None, patience: float) -> Server:
+    """Ask an Ollama server about itself, if it is one that answers."""
+    if endpoint is None:
+        return Server()
     (_, about), (status, account) = await asyncio.gather(
         _ask(endpoint, "GET", "/api/version", patience), _ask(endpoint, "POST", "/api/me", patience)
     )
@@ -294,16 +286,15 @@ def check_models(
     configured: list[ConfiguredModel], inventories: list[Inventory], settings: Settings
 ) -> Found:
     """Yield the findings about each model in *configured*, once for each model."""
-    ollama = {inventory.prefix for inventory in inventories if inventory.kind == "ollama"}
     for model, entry in {entry.model: entry for entry in configured}.items():
         prefix, name = split_prefix(model)
         labels = ", ".join(other.label for other in configured if other.model == model)
         called = f"{model} ({labels})"
         asked = [i for i in inventories if i.prefix == entry.prefix]
         offers = [offer for inventory in asked for offer in inventory.offers]
-        offer = next((o for o in offers if same_model(model, o.name, ollama)), None)
+        offer = next((o for o in offers if same_model(model, o.name)), None)
         table = settings.tables.get(prefix or "")
-        if prefix not in ollama or not isinstance(table, OllamaSettings):
+        if not isinstance(table, OllamaSettings):
             yield from _check_listed(called, offer, asked)
         elif is_cloud_name(name) and table.base_url is None:
             if table.api_key is None and table.api_key_command is None:
