@@ -1,6 +1,5 @@
 """Errors as a command reports them: what happened and the next step, never a traceback."""
 
-import difflib
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from agents import (
     UserError,
 )
 
+from timestep.cli.output import did_you_mean
 from timestep.errors import UnknownModelError
 from timestep.fallback.reasons import reason_of
 from timestep.net.connection import CHECK_PROXY
@@ -84,8 +84,7 @@ def _explain_guardrail(name: str, said: object) -> str:
 
 
 def _explain_prefix(prefix: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(prefix, known, n=1)
-    hint = f" Did you mean {near[0]}/?" if near else ""
+    hint = did_you_mean(f"{prefix}/", [f"{each}/" for each in known])
     return (
         f"Unknown prefix: {prefix}. Known prefixes: {', '.join(known)}.{hint} 'timestep models' "
         f"lists the models; [providers.{prefix}] in timestep.toml adds another server."

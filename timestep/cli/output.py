@@ -1,5 +1,6 @@
 """Prints results: JSON for programs; rows, tables and asides for people."""
 
+import difflib
 import math
 import shutil
 import sys
@@ -157,6 +158,12 @@ def _wrapped(line: str, indent: str = "", below: str = "") -> str:
 def clean(text: str) -> str:
     """Return *text* on one line, without control characters."""
     return printable(" ".join(text.split()))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the one of the *known* names that is close to *name*, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def file_size(count: int) -> str:

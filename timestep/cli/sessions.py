@@ -9,19 +9,25 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import platformdirs
 
 from timestep.cli.output import clean, json_option, print_aside, print_json, print_rows
+from timestep.traces.conversation import question
 
 LAST = "last"
 """The conversation without a name of its own; the next one takes its place."""
 _MOST_WORDS = 40
-_QUESTIONS = """
-    SELECT session_id, message_data, created_at FROM agent_messages
-    WHERE json_extract(message_data, '$.role') = 'user' ORDER BY id
+_SESSIONS = """
+    SELECT DISTINCT session_id, COUNT(*) OVER own, FIRST_VALUE(message_data) OVER own,
+        LAST_VALUE(created_at) OVER own, MAX(id) OVER own AS newest
+    FROM agent_messages WHERE json_extract(message_data, '$.role') = 'user'
+    WINDOW own AS (
+        PARTITION BY session_id ORDER BY id
+        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+    )
+    ORDER BY newest DESC
 """
 
 
@@ -66,17 +72,23 @@ def sessions_file() -> Path:
 
 def kept_sessions() -> list[Session]:
     """Return the conversations, the one with the newest message first."""
-    found: dict[str, Session] = {}
-    for name, message, created_at in _questions():
-        asked_at = datetime.fromisoformat(created_at).replace(tzinfo=UTC).timestamp()
-        before = found.pop(name, None)
-        found[name] = Session(
+    path = sessions_file()
+    if not path.exists() or not path.stat().st_size:
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute(_SESSIONS).fetchall()
+    except sqlite3.Error as exc:
+        raise unusable(exc) from exc
+    return [
+        Session(
             name,
-            1 if before is None else before.messages + 1,
-            text_of(json.loads(message)) if before is None else before.first,
-            asked_at,
+            messages,
+            question([json.loads(first)]),
+            datetime.fromisoformat(asked_at).replace(tzinfo=UTC).timestamp(),
         )
-    return list(reversed(found.values()))
+        for name, messages, first, asked_at, _ in found
+    ]
 
 
 def last_session() -> str:
@@ -85,25 +97,6 @@ def last_session() -> str:
     if not found:
         raise click.ClickException("There is no conversation to continue.")
     return found[0].name
-
-
-def _questions() -> list[tuple[str, str, str]]:
-    path = sessions_file()
-    if not path.exists() or not path.stat().st_size:
-        return []
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-            return database.execute(_QUESTIONS).fetchall()
-    except sqlite3.Error as exc:
-        raise unusable(exc) from exc
-
-
-def text_of(item: Any) -> str:
-    """Return the text of a message."""
-    content = item.get("content")
-    if isinstance(content, str):
-        return content
-    return "".join(str(part.get("text", "")) for part in content or ())
 
 
 def unusable(error: Exception) -> click.ClickException:

@@ -1,7 +1,6 @@
 """The options of a command, made into an agent and the configuration of its runs."""
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from timestep.cli.agent.costs import Costs
 from timestep.cli.context import Context
+from timestep.cli.output import did_you_mean
 from timestep.cli.references import load_agent
 from timestep.cli.sessions import LAST, last_session
 from timestep.config.settings import Settings
@@ -148,8 +148,7 @@ def _put(given: dict[str, Any], name: str, text: str) -> None:
 def _hint(name: str) -> str:
     if name in OPTION_NAMES:
         return f" It is an Ollama option: write extra_args.{name}=VALUE."
-    near = difflib.get_close_matches(name, _NAMES, n=1)
-    return f" Did you mean {near[0]}?" if near else f" The settings are {', '.join(_NAMES)}."
+    return did_you_mean(name, _NAMES) or f" The settings are {', '.join(_NAMES)}."
 
 
 def _typed(name: str, value: Any) -> Any:

@@ -1,8 +1,8 @@
 """The slash commands of a chat, and the state they share with its loop."""
 
 import asyncio
-import difflib
 import json
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +15,20 @@ from timestep.cli.agent.conversation import Conversation
 from timestep.cli.agent.setup import RunSetup
 from timestep.cli.errors import explain
 from timestep.cli.inventory import list_openai, ollama_providers
-from timestep.cli.output import clean, print_aside, print_error, print_rows, write_file
-from timestep.cli.sessions import text_of
+from timestep.cli.output import (
+    clean,
+    did_you_mean,
+    print_aside,
+    print_error,
+    print_rows,
+    write_file,
+)
 from timestep.cli.terminal import printable
 from timestep.config.schema import AnyOpenAISettings
 from timestep.net.names import is_cloud_name
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.routing import split_prefix
-from timestep.traces.text import call_text
+from timestep.traces.conversation import question, read_messages
 
 _HELP = (
     'A line that ends in \\ continues on the next line; """ begins and ends a message of several '
@@ -68,9 +74,8 @@ def run_command(state: ChatState, line: str) -> str | None:
     known |= dict.fromkeys(_GOODBYES, _quit)
     if name in known:
         return known[name](state, argument.strip())
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean {near[0]}?" if near else "/help shows the commands."
-    state.refuse(f"There is no {name}. {hint}")
+    hint = did_you_mean(name, known) or " /help shows the commands."
+    state.refuse(f"There is no {name}.{hint}")
     return None
 
 
@@ -130,7 +135,7 @@ def _take_back(state: ChatState) -> str | None:
         taken, state.failed = state.failed, None
         return taken
     removed = state.loop.run(state.conversation.undo())
-    return None if removed is None else text_of(removed)
+    return None if removed is None else question([removed])
 
 
 def _clear(state: ChatState, argument: str) -> None:
@@ -158,7 +163,7 @@ def _save(state: ChatState, argument: str) -> None:
         state.refuse("There is nothing to save.")
         return
     is_json = argument.endswith(".json")
-    text = json.dumps(items, ensure_ascii=False, indent=2) if is_json else "".join(markdown(items))
+    text = json.dumps(items, ensure_ascii=False, indent=2) if is_json else "".join(_markdown(items))
     try:
         write_file(Path(argument).expanduser(), text, is_new=True)
     except click.ClickException as exc:
@@ -195,31 +200,23 @@ def print_exchange(items: Sequence[TResponseInputItem]) -> None:
 
 
 def _lines(items: Sequence[TResponseInputItem]) -> Iterator[str]:
-    for item in cast("Sequence[Any]", items):
-        match item.get("type", "message"):
-            case "message" if item["role"] == "user":
-                yield f"> {text_of(item)}"
-            case "message":
-                yield f"{text_of(item)}\n"
-            case "function_call":
-                yield f"tool     {clean(call_text(item['name'], item['arguments']))}"
-            case _:
-                pass  # results are long, and thinking is not part of what was said
+    """Yield what was said. Results are long, and thinking is not part of it."""
+    for message in read_messages(items):
+        if message.role == "user":
+            yield f"> {message.text}"
+        elif message.role == "assistant":
+            yield from [f"{message.text}\n"] if message.text else ()
+            yield from (f"tool     {clean(str(call))}" for call in message.calls)
 
 
-def markdown(items: Sequence[TResponseInputItem]) -> Iterator[str]:
+def _markdown(items: Sequence[TResponseInputItem]) -> Iterator[str]:
     """Yield *items* as pieces of a Markdown document."""
-    for item in cast("Sequence[Any]", items):
-        match item.get("type", "message"):
-            case "message":
-                yield f"## {_NAMES.get(item['role'], item['role'])}\n\n{text_of(item)}\n\n"
-            case "function_call":
-                yield f"    {clean(call_text(item['name'], item['arguments']))}\n\n"
-            case "function_call_output":
-                lines = str(item["output"]).splitlines()
-                yield "".join(f"    {line}\n" for line in lines) + "\n"
-            case _:
-                pass  # thinking is not part of what was said
+    for message in read_messages(items):
+        if message.role == "tool":
+            yield textwrap.indent(message.text, "    ", lambda _: True) + "\n\n"
+        elif message.text and (message.role in {*_NAMES, "system"}):
+            yield f"## {_NAMES.get(message.role, message.role)}\n\n{message.text}\n\n"
+        yield from (f"    {clean(str(call))}\n\n" for call in message.calls)
 
 
 _PATIENCE = 10.0
@@ -255,7 +252,5 @@ async def _check_openai(name: str, prefix: str, table: AnyOpenAISettings) -> Non
     plain = name.removeprefix("openai/")
     if not offered or plain in offered:
         return
-    near = difflib.get_close_matches(plain, offered, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
     # A list may be incomplete: some servers take names that they do not list.
-    print_aside(f"The server does not list {name}.{hint}")
+    print_aside(f"The server does not list {name}.{did_you_mean(plain, offered)}")

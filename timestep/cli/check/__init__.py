@@ -1,6 +1,5 @@
 """``timestep check``: find out which models can drive an agent."""
 
-import difflib
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import click
 from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, configuration_options
 from timestep.cli.options import timeout_option
-from timestep.cli.output import json_option, print_json, progress_bar, write_file
+from timestep.cli.output import did_you_mean, json_option, print_json, progress_bar, write_file
 
 if TYPE_CHECKING:
     from timestep.cli.check.results import ModelResult
@@ -194,9 +193,8 @@ def _chosen(
     tasks = [task for task in known if task.quick or not quick or paths]
     every = [task.name for task in known]
     for name in (name for name in (*names, *required) if name not in every):
-        near = difflib.get_close_matches(name, every, n=1)
-        hint = f"Did you mean {near[0]}?" if near else "'timestep check --list' shows the tasks."
-        raise click.UsageError(f"There is no task {name!r}. {hint}")
+        hint = did_you_mean(name, every) or " 'timestep check --list' shows the tasks."
+        raise click.UsageError(f"There is no task {name!r}.{hint}")
     if names:
         tasks = [task for task in known if task.name in names]
     for name in required:

@@ -1,6 +1,5 @@
 """The settings as a flat list of keys, and what there is to say about each."""
 
-import difflib
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from typing import Any
 
 import click
 
-from timestep.cli.output import clean
+from timestep.cli.output import clean, did_you_mean
 from timestep.cli.terminal import width
 from timestep.config.checks import hidden_hosts
 from timestep.config.provenance import (
@@ -94,8 +93,8 @@ def find_leaves(settings: Settings, key: str) -> list[Leaf]:
     if found:
         return found
     if not arms_at(type(settings), path):
-        near = difflib.get_close_matches(dotted(path), [dotted(leaf.path) for leaf in leaves], n=1)
-        hint = f" Did you mean {near[0]}?" if near else " 'timestep config show --all' lists them."
+        hint = did_you_mean(dotted(path), [dotted(leaf.path) for leaf in leaves])
+        hint = hint or " 'timestep config show --all' lists them."
         raise click.UsageError(f"There is no setting {clean(dotted(path))!r}.{hint}")
     unset = KeyOrigin(dotted(path), DEFAULT)
     return [Leaf(path, None, unset, _description(type(settings), path))]
