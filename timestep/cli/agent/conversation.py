@@ -1,10 +1,15 @@
 """The items of a conversation, which are kept on this machine under the name of a session."""
 
+import asyncio
 import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from agents import RunResultStreaming, SQLiteSession, ToolApprovalItem, TResponseInputItem
 
+from timestep.cli.agent.setup import RunSetup
+from timestep.cli.event_loop import impatient_runner
 from timestep.cli.sessions import LAST, sessions_file, unusable
 
 
@@ -75,7 +80,20 @@ def private_file(path: Path) -> Path:
     return path
 
 
-async def load_conversation(name: str | None, *, keeps_last: bool) -> Conversation:
+@contextmanager
+def conversing(setup: RunSetup) -> Generator[tuple[asyncio.Runner, Conversation]]:
+    """Yield an event loop and the conversation to continue. The provider is closed at the end."""
+    with impatient_runner() as loop:
+        keeps_last = setup.settings.traces.enabled
+        conversation = loop.run(_load(setup.session, keeps_last=keeps_last))
+        try:
+            yield loop, conversation
+        finally:
+            conversation.close()
+            loop.run(setup.provider.aclose())
+
+
+async def _load(name: str | None, *, keeps_last: bool) -> Conversation:
     """Return the conversation called *name*, or a new one, which *keeps_last* keeps as the last."""
     try:
         if name is not None:

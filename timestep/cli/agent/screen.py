@@ -1,6 +1,5 @@
 """Shows a run: its events as they arrive, and at the end the rest of the answer, the costs, the error."""
 
-import logging
 import sys
 import traceback
 from typing import Any
@@ -22,6 +21,7 @@ from timestep.cli.agent.run import (
 )
 from timestep.cli.errors import explain
 from timestep.cli.output import clean, print_aside, print_json
+from timestep.cli.streams import is_output_lost
 from timestep.cli.terminal import (
     Transcript,
     is_drawn_over,
@@ -140,28 +140,25 @@ class _AsWritten:
         self._last = ""
 
 
-def quiet_sdk() -> None:
-    """Keep the SDK from logging what the command reports itself."""
-    logging.getLogger("openai.agents").setLevel(logging.CRITICAL)
-
-
 def is_text(agent: Agent[Any]) -> bool:
     """Return whether *agent* answers with text, and not with a type of its own."""
     return agent.output_type is None or agent.output_type is str
 
 
-def explain_failure(run: AgentRun, error: Exception) -> str:
-    """Say why *run* has no answer, and the next step."""
+def explain_failure(run: AgentRun, error: Exception, *, is_verbose: bool) -> str:
+    """Return why *run* has no answer, and the next step. Print the traceback if *is_verbose*.
+
+    An *error* that means that nothing can be printed any more is raised again.
+    """
+    if is_output_lost(error):
+        raise error
+    if is_verbose:
+        click.echo(printable("".join(traceback.format_exception(error))), nl=False, err=True)
     if isinstance(error, click.ClickException):
         return error.message
     if isinstance(error, MaxTurnsExceeded):
         return f"{error}: the model keeps calling tools. Allow more with --max-turns."
     return run.problem or explain(error)
-
-
-def print_traceback(error: Exception) -> None:
-    """Print the traceback of *error* on stderr."""
-    click.echo(printable("".join(traceback.format_exception(error))), nl=False, err=True)
 
 
 def print_rest(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ def prepare(
     output: AgentOutputSchemaBase | None = None,
 ) -> RunSetup:
     """Return what the options say. *name* is that of the command, and of an agent without one."""
+    # The command reports itself what the SDK would log.
+    logging.getLogger("openai.agents").setLevel(logging.CRITICAL)
     provider = context.build_provider()
     agent: Agent[Any] = load_agent(reference) if reference else Agent(name=name)
     if instructions is not None:

@@ -8,42 +8,31 @@ import click
 from agents import TResponseInputItem
 
 from timestep.cli.agent.approval import Approver, run_to_answer, with_approval
-from timestep.cli.agent.conversation import load_conversation, new_items
+from timestep.cli.agent.conversation import conversing, new_items
 from timestep.cli.agent.run import AgentRun
 from timestep.cli.agent.screen import (
     Screen,
     explain_failure,
     is_text,
     print_rest,
-    print_traceback,
-    quiet_sdk,
 )
 from timestep.cli.agent.setup import RunSetup
 from timestep.cli.chat.commands import ChatState, QuitChat, print_exchange, run_command
-from timestep.cli.event_loop import impatient_runner
 from timestep.cli.input import UnendedMessageError, ask_decision, history, read_message
 from timestep.cli.output import print_aside
-from timestep.cli.streams import is_output_lost
 
 _PROMPT = "> "
 
 
 def chat_until_end(setup: RunSetup, *, approves: bool, shows_costs: bool, is_verbose: bool) -> None:
     """Answer the user's messages until the input ends. The provider of *setup* is closed then."""
-    quiet_sdk()
     if approves:
         setup = replace(setup, agent=with_approval(setup.agent))
     group = setup.config.group_id or f"chat_{uuid4().hex[:12]}"
     setup = replace(setup, config=replace(setup.config, group_id=group))
-    with impatient_runner() as loop, history():
-        keeps_last = setup.settings.traces.enabled
-        conversation = loop.run(load_conversation(setup.session, keeps_last=keeps_last))
+    with conversing(setup) as (loop, conversation), history():
         state = ChatState(loop, setup, conversation, shows_costs, is_verbose)
-        try:
-            _chat(state)
-        finally:
-            state.conversation.close()
-            loop.run(setup.provider.aclose())
+        _chat(state)
     if state.has_failed and not sys.stdin.isatty():
         raise click.exceptions.Exit(1)
 
@@ -100,14 +89,10 @@ def _answer(state: ChatState, message: str, approver: Approver) -> None:
             state.failed = None
             _keep(state, [question, {"role": "assistant", "content": run.text}])
         return
-    except Exception as exc:  # models of other packages raise anything
-        if is_output_lost(exc):
-            raise
+    except Exception as exc:  # noqa: BLE001 - models of other packages raise anything
         screen.end()
         state.failed = message
-        if state.is_verbose:
-            print_traceback(exc)
-        state.fail(explain_failure(run, exc))
+        state.fail(explain_failure(run, exc, is_verbose=state.is_verbose))
         return
     screen.end()
     print_rest(run, result, state.setup.agent, shows_costs=state.shows_costs)

@@ -8,7 +8,6 @@ import click
 from agents import Agent, Model, RunConfig, Runner
 from agents.items import ModelResponse, TResponseStreamEvent
 
-from timestep.cli.agent.screen import quiet_sdk
 from timestep.cli.agent.setup import prepare
 from timestep.cli.context import Context
 from timestep.cli.errors import explain
@@ -32,7 +31,6 @@ def render_prompt(
     Input guardrails do not run.
     """
     use_only([])
-    quiet_sdk()
     setup = prepare(
         context,
         name="timestep render",

@@ -9,21 +9,17 @@ from agents import Agent, TResponseInputItem
 from pydantic_core import to_jsonable_python
 
 from timestep.cli.agent.approval import Approver, run_to_answer
-from timestep.cli.agent.conversation import load_conversation, new_items
+from timestep.cli.agent.conversation import conversing, new_items
 from timestep.cli.agent.run import AgentRun, Event, as_json
 from timestep.cli.agent.screen import (
     Screen,
     explain_failure,
     is_text,
     print_rest,
-    print_traceback,
-    quiet_sdk,
 )
 from timestep.cli.agent.setup import RunSetup
-from timestep.cli.event_loop import impatient_runner
 from timestep.cli.input import Decision, ask_decision
 from timestep.cli.output import print_aside, print_json, print_lines
-from timestep.cli.streams import is_output_lost
 from timestep.cli.terminal import write_answer
 
 Form: TypeAlias = Literal["text", "json", "jsonl"]
@@ -39,7 +35,6 @@ def print_answer(
     is_verbose: bool,
 ) -> None:
     """Print the answer to *question* as it arrives. The provider of *setup* is closed then."""
-    quiet_sdk()
     screen = Screen(shows_text=is_text(setup.agent), is_verbose=is_verbose)
     stdout = sys.stdout  # agents run with another stdout
     shows: dict[Form, Callable[[Event], None] | None] = {
@@ -49,39 +44,29 @@ def print_answer(
     }
     model = setup.model_of(setup.agent)
     run = AgentRun(shows[form], model=model, timeout=timeout, interrupt=screen.interrupt)
-    with impatient_runner() as loop:
-        keeps_last = setup.settings.traces.enabled
-        conversation = loop.run(load_conversation(setup.session, keeps_last=keeps_last))
+    with conversing(setup) as (loop, conversation):
         try:
             items = [*conversation.items, question]
             result = run_to_answer(loop, setup, run, items, Approver(_decide))
             loop.run(conversation.extend([question, *new_items(result)]))
         except Exception as exc:  # models of other packages raise anything
-            if is_output_lost(exc):
-                raise
-            problem = explain_failure(run, exc)
-            if form == "text":
-                screen.end()
-                if run.text and not is_text(setup.agent):  # which was not shown
-                    write_answer(run.text if run.text.endswith("\n") else f"{run.text}\n")
-            else:
-                _print_value(_value(run, run.text, setup, setup.agent, problem), form)
-            if is_verbose:
-                print_traceback(exc)
+            screen.end()
+            problem = explain_failure(run, exc, is_verbose=is_verbose)
+            if form != "text":
+                _print_value(form, run, run.text, setup, setup.agent, problem)
+            elif run.text and not is_text(setup.agent):  # which was not shown
+                write_answer(run.text if run.text.endswith("\n") else f"{run.text}\n")
             raise click.ClickException(problem) from exc
         except KeyboardInterrupt:
             screen.end()
             raise
-        finally:
-            conversation.close()
-            loop.run(setup.provider.aclose())
     setup.price(run.costs, run.models)
     if form == "text":
         screen.end()
         print_rest(run, result, setup.agent, shows_costs=shows_costs)
     else:
         answer = to_jsonable_python(result.final_output)
-        _print_value(_value(run, answer, setup, result.last_agent, None), form)
+        _print_value(form, run, answer, setup, result.last_agent, None)
         if run.cut_by:
             print_aside(run.why_cut)
 
@@ -94,10 +79,10 @@ def _decide(call: str) -> Decision:
     )
 
 
-def _value(
-    run: AgentRun, answer: Any, setup: RunSetup, agent: Agent[Any], problem: str | None
-) -> dict[str, Any]:
-    return {
+def _print_value(
+    form: Form, run: AgentRun, answer: Any, setup: RunSetup, agent: Agent[Any], problem: str | None
+) -> None:
+    value = {
         "answer": answer,
         "thinking": run.thinking,
         "agent": agent.name,
@@ -109,9 +94,6 @@ def _value(
         "is_cut": bool(run.cut_by),
         "error": problem,
     }
-
-
-def _print_value(value: dict[str, Any], form: Form) -> None:
     if form == "json":
         print_json(value)
     else:
