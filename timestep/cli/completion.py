@@ -13,14 +13,14 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from timestep.cli.context import find_context
+from timestep.cli.context import Context
 from timestep.cli.output import clean
 
 if TYPE_CHECKING:
     from timestep.traces.reader import TraceReader
 
 FoundT = TypeVar("FoundT")
-_Values: TypeAlias = "list[str | CompletionItem[str]]"
+_Found: TypeAlias = "list[CompletionItem[str]]"
 _VARIABLE = "_TIMESTEP_COMPLETE"
 
 
@@ -40,62 +40,61 @@ def completion(ctx: click.Context, *, shell: str) -> None:
     click.echo(complete(ctx.find_root().command, {}, "timestep", _VARIABLE).source())
 
 
-def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> _Values:
-    """Return the models whose names begin with *incomplete*."""
+def _completing(find: Callable[[click.Context, click.Parameter], _Found]) -> Callable[..., _Found]:
+    """Return a click completion of the values that *find* returns; of none if it fails."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> _Found:
+        try:
+            found = find(ctx, param)
+        except click.ClickException:
+            return []
+        return [value for value in found if value.value.startswith(incomplete)]
+
+    return complete
+
+
+@_completing
+def complete_model(ctx: click.Context, param: click.Parameter) -> _Found:
+    """Return the names of models."""
     from timestep.cli.model_names import model_names
 
-    try:
-        names = model_names(find_context(ctx).settings)
-    except click.ClickException:
-        return []
-    return [name for name in names if name.startswith(incomplete)]
+    return list(map(CompletionItem, model_names(ctx.ensure_object(Context).settings)))
 
 
-def complete_session(ctx: click.Context, param: click.Parameter, incomplete: str) -> _Values:
-    """Return the kept conversations whose names begin with *incomplete*, newest first."""
+@_completing
+def complete_session(ctx: click.Context, param: click.Parameter) -> _Found:
+    """Return the kept conversations, newest first."""
     from timestep.cli.sessions import kept_sessions
 
-    try:
-        found = kept_sessions()
-    except click.ClickException:
-        return []
-    return [
-        CompletionItem(session.name, help=clean(session.first))
-        for session in found
-        if session.name.startswith(incomplete)
-    ]
+    return [CompletionItem(kept.name, help=clean(kept.first)) for kept in kept_sessions()]
 
 
-def complete_trace(ctx: click.Context, param: click.Parameter, incomplete: str) -> _Values:
-    """Return the recorded runs whose ids begin with *incomplete*, newest first."""
+@_completing
+def complete_trace(ctx: click.Context, param: click.Parameter) -> _Found:
+    """Return the ids of recorded runs, newest first."""
     from timestep.cli.traces.format import short
 
     runs = _of_record(ctx, lambda record: record.traces())
-    if runs is None:
-        return []
-    found = [CompletionItem(short(run.trace_id), help=clean(run.name)) for run in runs]
-    found.insert(0, CompletionItem("last"))
-    return [item for item in found if item.value.startswith(incomplete)]
+    found = [CompletionItem(short(run.trace_id), help=clean(run.name)) for run in runs or ()]
+    return [] if runs is None else [CompletionItem("last"), *found]
 
 
-def complete_recorded(ctx: click.Context, param: click.Parameter, incomplete: str) -> _Values:
-    """Return the recorded models, agents or tools, as *param* asks, that begin with *incomplete*."""
+@_completing
+def complete_recorded(ctx: click.Context, param: click.Parameter) -> _Found:
+    """Return the recorded models, agents or tools, as *param* asks."""
     values = _of_record(ctx, lambda record: record.values()) or {}
-    return [value for value in values.get(param.name or "", ()) if value.startswith(incomplete)]
+    return list(map(CompletionItem, values.get(param.name or "", ())))
 
 
 def _of_record(ctx: click.Context, read: "Callable[[TraceReader], FoundT]") -> "FoundT | None":
-    """Return what *read* finds in the record; None when it cannot be read."""
+    """Return what *read* finds in the record; None if there is none. A key press creates no file."""
     from timestep.cli.traces.format import open_record, record_file
 
-    context = find_context(ctx)
-    try:
-        if not record_file(context).exists():  # a key press creates no file
-            return None
-        with open_record(context) as record:
-            return read(record)
-    except click.ClickException:
+    context = ctx.ensure_object(Context)
+    if not record_file(context).exists():
         return None
+    with open_record(context) as record:
+        return read(record)
 
 
 class _ColonBash(BashComplete):

@@ -93,13 +93,6 @@ class Context:
             isinstance(alias, AliasSettings) for alias in aliases
         )
 
-    def check_provider(self) -> None:
-        """Check what `build_provider` would refuse, without the SDK if possible."""
-        if self.needs_sdk:
-            self.build_provider()
-        else:
-            self.check_endpoints()
-
     def check_endpoints(self) -> None:
         """Check the addresses and keys of the servers."""
         from timestep.factory.endpoints import check_endpoints
@@ -142,15 +135,10 @@ pass_context = click.make_pass_decorator(Context, ensure=True)
 """Give a command the `Context` as its first argument."""
 
 
-def find_context(ctx: click.Context) -> Context:
-    """Return the `Context` of *ctx*, or one with the defaults."""
-    return ctx.find_object(Context) or Context()
-
-
 def keep_option(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Keep the value of an option in the field of its name: an option's ``callback``."""
     if value is not None:
-        ctx.obj = replace(find_context(ctx), **{str(param.name): value})
+        ctx.obj = replace(ctx.ensure_object(Context), **{str(param.name): value})
 
 
 def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -24,10 +24,8 @@ timeout_option = partial(
 
 
 def _check_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not value.strip():
-        raise click.BadParameter("write a name that is not empty.")
-    if value is not None and not value.isprintable():
-        raise click.BadParameter("write a name that can be printed, in UTF-8.")
+    if value is not None and not (value.strip() and value.isprintable()):
+        raise click.BadParameter("write a name that is not empty and can be printed, in UTF-8.")
     return value
 
 

@@ -1,6 +1,6 @@
 """The cost of an answer: its tokens, and its seconds if the provider says them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from openai.types.responses import ResponseUsage
@@ -28,9 +28,9 @@ class Costs:
     load_seconds: float | None = None
     prompt_seconds: float | None = None
     output_seconds: float | None = None
-    cost: float | None = None  # in US dollars, as the server reports it, or as `price` found it
-    _cached_tokens: int = field(default=0, repr=False)
-    _timed_tokens: int = field(default=0, repr=False)
+    cost: float | None = None  # in US dollars, as the server reports it, or as `price_of` found it
+    cached_tokens: int = 0
+    _timed_tokens: int = 0
 
     def add(self, usage: ResponseUsage | None) -> None:
         """Count a model call."""
@@ -39,7 +39,7 @@ class Costs:
             return
         self.input_tokens = (self.input_tokens or 0) + usage.input_tokens
         self.output_tokens = (self.output_tokens or 0) + usage.output_tokens
-        self._cached_tokens += usage.input_tokens_details.cached_tokens
+        self.cached_tokens += usage.input_tokens_details.cached_tokens
         more: dict[str, Any] = usage.model_extra or {}
         if isinstance(cost := more.get("cost"), float):
             self.cost = (self.cost or 0.0) + cost
@@ -48,12 +48,6 @@ class Costs:
         self.output_seconds = _sum(self.output_seconds, more.get("eval_duration"))
         if more.get("eval_duration"):
             self._timed_tokens += usage.output_tokens
-
-    def price(self, name: str, settings: Settings) -> None:
-        """Look the cost up, if no server reported it and all calls went to the model *name*."""
-        if self.cost is None and self.input_tokens is not None:
-            counts = (self.input_tokens, self._cached_tokens, self.output_tokens or 0)
-            self.cost = price_of(name, settings, *counts)
 
     @property
     def tokens_per_second(self) -> float | None:

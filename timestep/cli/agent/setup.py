@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,7 +12,7 @@ import click
 from agents import Agent, AgentOutputSchemaBase, Model, ModelSettings, RunConfig
 from pydantic import TypeAdapter, ValidationError
 
-from timestep.cli.agent.costs import Costs
+from timestep.cli.agent.costs import Costs, price_of
 from timestep.cli.context import Context
 from timestep.cli.output import did_you_mean
 from timestep.cli.references import load_agent
@@ -38,11 +38,12 @@ class RunSetup:
     provider: MultiModelProvider
     session: str | None  # the name of the conversation to continue; None for a new one
 
-    def price(self, costs: Costs, used: Collection[str]) -> None:
+    def price(self, costs: Costs, used: set[str]) -> None:
         """Look up what the calls of the models *used* cost, if it is one model of a known server."""
-        name = self.model_of(self.agent)
-        if set(used) == {split_prefix(name)[1]}:
-            costs.price(name, self.settings)
+        name, read = self.model_of(self.agent), costs.input_tokens
+        if costs.cost is None and read is not None and used == {split_prefix(name)[1]}:
+            written = costs.output_tokens or 0
+            costs.cost = price_of(name, self.settings, read, costs.cached_tokens, written)
 
     def model_of(self, agent: Agent[Any]) -> str:
         """Return the name of the model that answers for *agent*, with aliases resolved."""

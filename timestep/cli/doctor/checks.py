@@ -66,7 +66,7 @@ def examine(
     try:
         files = context.source_files()
         settings = context.settings
-        context.check_provider()
+        context.build_provider() if context.needs_sdk else context.check_endpoints()
         doubts = find_doubts(settings, env_file=context.env_file)
     except ConfigurationProblem as exc:
         wrong = [_configuration("problem", line) for line in exc.message.splitlines()]

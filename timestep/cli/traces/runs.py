@@ -3,7 +3,6 @@
 import difflib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import click
 from rich.text import Text
@@ -13,7 +12,7 @@ from timestep.cli.output import clean, console, print_wrapped
 from timestep.cli.terminal import printable
 from timestep.cli.traces.format import ago, clock, duration, short, tokens
 from timestep.traces import Span, Trace, TraceStore
-from timestep.traces.conversation import Message, answered, asked, final_answer, question
+from timestep.traces.conversation import answered, asked, final_answer, question
 from timestep.traces.diff import Difference, compare
 from timestep.traces.summary import complaint, ending, headline, kind_of, measures, traceback_of
 from timestep.traces.text import one_line
@@ -30,26 +29,23 @@ _MOST_SHOWN = 600
 """How many characters of a question are shown, unless it is wanted in full."""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """How much is shown."""
+def print_run(trace: Trace, step: int | None, *, full: bool, verbose: bool) -> None:
+    """Print *trace*, or only the model call with the number *step*.
 
-    full: bool  # questions, answers and results are not shortened
-    verbose: bool  # tracebacks are shown
-
-
-def print_run(trace: Trace, shown: Shown, step: int | None) -> None:
-    """Print *trace*, or only the model call with the number *step*."""
+    With *full* questions, answers and results are not shortened, with *verbose* tracebacks are shown.
+    """
+    spans = trace.spans if step is None else chosen_calls(trace, step)
+    tree = _tree(trace, spans, full=full, verbose=verbose)
     if step is not None:
-        console().print(_tree(trace, chosen_calls(trace, step), shown))
+        console().print(tree)
         return
     first = next(
         (said for call in trace.model_calls if (said := question(call.data.get("input")))), ""
     )
     text = printable(first) or clean(trace.title)
-    is_long = len(text) > _MOST_SHOWN and not shown.full
+    is_long = len(text) > _MOST_SHOWN and not full
     _print(Text(f"{text[:_MOST_SHOWN]}…" if is_long else text, style="bold"))
-    console().print(_tree(trace, trace.spans, shown))
+    console().print(tree)
     if answer := final_answer(trace):
         _print(Text(f"\n{_ANSWERS.get(trace.outcome, 'Answer')}:", style="dim"))
         _print(Text(printable(answer)))
@@ -95,7 +91,7 @@ def print_raw(store: TraceStore, calls: list[Span]) -> None:
             sys.stdout.buffer.flush()
 
 
-def _tree(trace: Trace, spans: Sequence[Span], shown: Shown) -> Tree:
+def _tree(trace: Trace, spans: Sequence[Span], *, full: bool, verbose: bool) -> Tree:
     tree = Tree(_head(trace))
     branches: dict[str, Tree] = {}
     for _, span in trace.walk():
@@ -103,7 +99,7 @@ def _tree(trace: Trace, spans: Sequence[Span], shown: Shown) -> Tree:
             continue
         parent = branches.get(span.parent_id or "", tree)
         branches[span.span_id] = branch = parent.add(_label(span))
-        for line in _details(span, shown):
+        for line in _details(span, full=full, verbose=verbose):
             branch.add(line)
     return tree
 
@@ -135,40 +131,25 @@ def _label(span: Span) -> Text:
     return text
 
 
-def _details(span: Span, shown: Shown) -> list[Text]:
-    full = shown.full
-    if shown.verbose and (trace := traceback_of(span)):
+def _details(span: Span, *, full: bool, verbose: bool) -> list[Text]:
+    if verbose and (trace := traceback_of(span)):
         return [Text(printable(trace).rstrip())]
-
+    said: list[tuple[str, object]] = []
     if span.is_model_call:
-        said = [*(asked(span) if full else ()), *answered(span)]
-        return [line for message in said for line in _message_lines(message, full=full)]
-    if span.is_tool_call and span.data.get("output") is not None:
-        output = span.data["output"]
-        return [
-            _aside(
-                "→",
-                output if full and isinstance(output, str) else one_line(output, 120),
-                full=full,
-            )
-        ]
-    return []
+        for message in [*(asked(span) if full else ()), *answered(span)]:
+            said.append(("thinking", message.thinking))
+            said.append(("" if message.role == "assistant" else message.role, message.text))
+            said.append((message.role, message.images and f"{message.images} images"))
+            said += [("calls", str(call)) for call in message.calls]
+    elif span.is_tool_call:
+        said.append(("→", span.data.get("output")))
+    return [_aside(label, text, full=full) for label, text in said if text not in (None, "", 0)]
 
 
-def _message_lines(message: Message, *, full: bool) -> list[Text]:
-    lines = [_aside("thinking", message.thinking, full=full)] if message.thinking else []
-    if message.text:
-        lines.append(
-            _aside("" if message.role == "assistant" else message.role, message.text, full=full)
-        )
-    if message.images:
-        lines.append(_aside(message.role, f"{message.images} images", full=full))
-    return [*lines, *(_aside("calls", str(call), full=full) for call in message.calls)]
-
-
-def _aside(label: str, text: str, *, full: bool) -> Text:
+def _aside(label: str, said: object, *, full: bool) -> Text:
     line = Text(f"{label} " if label else "", style="dim")
-    line.append(printable(text) if full else clean(one_line(text, 120)))
+    is_whole = full and isinstance(said, str)
+    line.append(printable(str(said)) if is_whole else clean(one_line(said, 120)))
     return line
 
 

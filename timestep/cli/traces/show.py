@@ -29,7 +29,7 @@ def show(
     as_lines: bool,
 ) -> None:
     """Show one run: its question, what it did as a tree, and its answer."""
-    from timestep.cli.traces.runs import Shown, chosen_calls, print_raw, print_run
+    from timestep.cli.traces.runs import chosen_calls, print_raw, print_run
     from timestep.traces.export import export_lines, export_trace
 
     with open_record(context) as store:
@@ -41,4 +41,4 @@ def show(
         elif as_lines:
             print_lines(export_lines(trace))
         else:
-            print_run(trace, Shown(full, verbose), step)
+            print_run(trace, step, full=full, verbose=verbose)
