@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from timestep.cli.agent.run import ToolCall
 from timestep.cli.check.judge import Observation, judge, same
 from timestep.cli.check.results import last_results
 from timestep.cli.check.staging import agent_for, hide
@@ -17,6 +16,7 @@ from timestep.testing import Close, Reply, Stall
 from timestep.testing.answers import Failure
 from timestep.testing.openai.replies import ChatReply
 from timestep.traces import Filter, TraceStore
+from timestep.traces.conversation import Call
 
 ROOT = Path(__file__).parents[2]
 TASKS = builtin_tasks()
@@ -202,7 +202,7 @@ def test_values_are_the_same_when_their_types_are(expected, came, is_same):
 
 
 def seen(*groups, **others):
-    calls = [[ToolCall("", name, given) for name, given in group] for group in groups]
+    calls = [[Call(name, given) for name, given in group] for group in groups]
     return Observation(calls, **others)
 
 

@@ -1,13 +1,15 @@
 """Collects what a model did in one try of a task, and decides whether it is right. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any, cast
 
-from timestep.cli.agent.run import Event, Handoff, Text, Thinking, ToolCall, ToolResult
+from agents import TResponseInputItem
+
 from timestep.cli.check.task import Expectation, ExpectedCall, Words
+from timestep.traces.conversation import Call, Message, read_messages
 from timestep.traces.text import as_json, call_text, one_line
 
 _LONGEST = 160
@@ -23,38 +25,19 @@ class Observation:
     """What was seen."""
 
     # The tool calls in their order, those of one answer in one list.
-    calls: list[list[ToolCall]] = field(default_factory=list[list[ToolCall]])
+    calls: list[list[Call]] = field(default_factory=list[list[Call]])
     answers: list[str] = field(default_factory=list[str])  # the text that ended each turn
     thinking: bool = False
     agent: str = ""  # the agent that answered last; empty without a handoff
     output: Any = None  # the last answer as a JSON value, if the task has a schema
-    _text: str = ""
-    _is_calling: bool = False
 
-    def take(self, event: Event) -> None:
-        """Note *event*."""
-        match event:
-            case Text():
-                self._text += event.text
-            case Thinking():
-                self.thinking = self.thinking or bool(event.text.strip())
-            case ToolCall():
-                # Results come when the answer has ended: calls without one in between are of one.
-                if not self._is_calling:
-                    self.calls.append([])
-                self.calls[-1].append(event)
-                self._text, self._is_calling = "", True
-            case ToolResult():
-                self._text, self._is_calling = "", False
-            case Handoff():
-                self._text, self.agent = "", event.target
-            case _:
-                pass
-
-    def end_turn(self) -> None:
-        """Note that the answer of a turn is complete."""
-        self.answers.append(self._text)
-        self._text, self._is_calling = "", False
+    def add_turn(self, items: Sequence[TResponseInputItem]) -> None:
+        """Note the *items* that a turn added to the conversation."""
+        last = Message("assistant")
+        for last in read_messages(items):
+            self.calls += [list(last.calls)] if last.calls else []
+            self.thinking = self.thinking or bool(last.thinking.strip())
+        self.answers.append("" if last.calls else last.text)
 
 
 def judge(expected: Expectation, seen: Observation) -> str | None:
@@ -129,7 +112,7 @@ def _judge_calls(expected: Expectation, seen: Observation) -> Iterator[tuple[str
     yield f"{wanted}{' together in one answer' if is_together else ''}", _calls_text(seen)
 
 
-def _is_call(expected: ExpectedCall, came: ToolCall) -> bool:
+def _is_call(expected: ExpectedCall, came: Call) -> bool:
     if expected.name is not None and expected.name != came.name:
         return False
     return expected.arguments is None or same(expected.arguments, came.arguments)
@@ -141,11 +124,8 @@ def _expected_text(call: ExpectedCall) -> str:
 
 
 def _calls_text(seen: Observation) -> str:
-    groups = [
-        " and ".join(call_text(call.name, call.arguments) for call in group) for group in seen.calls
-    ]
-    if groups:
-        return ", then ".join(groups)
+    if seen.calls:
+        return ", then ".join(" and ".join(map(str, group)) for group in seen.calls)
     said = seen.answers[-1] if seen.answers else ""
     return f"no call, but {said!r}" if said.strip() else "no call"
 

@@ -15,6 +15,8 @@ import httpx
 import openai
 from agents import (
     AgentsException,
+    HandoffCallItem,
+    HandoffOutputItem,
     MaxTurnsExceeded,
     ModelBehaviorError,
     ModelSettings,
@@ -257,8 +259,7 @@ async def attempt(
     """Try *task* for the time *number*, which is the seed too. Return the error that ended it too."""
     trace_id, plan = gen_trace_id(), stage.plan
     about = {"model": stage.model, "task": task.name, "try": str(number)}
-    seen = Observation()
-    run = AgentRun(seen.take)
+    seen, run = Observation(), AgentRun(None)
     with trace(f"check {task.name}", trace_id, plan.group, about):
         messages, config = messages_for(task, window), stage.config(number)
         error = await _play(task, messages, run, seen, config, plan.patience)
@@ -294,7 +295,7 @@ async def _play(
     patience: float,
 ) -> Exception | None:
     """Play all turns of *task*. Return the error that ended it."""
-    agent = agent_for(task)
+    agent = first = agent_for(task)
     items: list[TResponseInputItem] = []
     limit = asyncio.timeout(patience)
     try:
@@ -302,7 +303,11 @@ async def _play(
             for message in messages:
                 with foreign_code():
                     result = await run.play(agent, [*items, message], config, task.max_turns)
-                seen.end_turn()
+                hidden = HandoffCallItem | HandoffOutputItem
+                seen.add_turn(
+                    [i.to_input_item() for i in result.new_items if not isinstance(i, hidden)]
+                )
+                seen.agent = "" if result.last_agent is first else result.last_agent.name
                 items, agent = result.to_input_list(), result.last_agent
                 seen.output = result.final_output
                 # Some servers count the tokens of thinking but do not show them.
