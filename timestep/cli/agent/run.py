@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, TypeAlias, cast
 
 import click
@@ -36,69 +35,13 @@ from timestep.traces.tool_failures import note_failure, read_failure
 _logger = logging.getLogger("timestep")
 
 
-@dataclass(frozen=True, slots=True)
-class Thinking:
-    """A piece of the model's thinking."""
+Event: TypeAlias = dict[str, Any]
+"""What happened, as ``--jsonl`` prints it.
 
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A piece of a message's text."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class MessageEnd:
-    """The end of a message."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A tool call by the model."""
-
-    id: str
-    name: str
-    arguments: Any
-
-
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """The result of a tool call."""
-
-    id: str
-    name: str
-    result: str
-
-
-@dataclass(frozen=True, slots=True)
-class ToolError:
-    """The exception that a tool raised. Its result, which the model gets, may say less."""
-
-    id: str
-    name: str
-    error: str
-    place: str
-    traceback: str
-
-
-@dataclass(frozen=True, slots=True)
-class Handoff:
-    """A handoff from one agent to another."""
-
-    source: str
-    target: str
-
-
-Event: TypeAlias = Thinking | Text | MessageEnd | ToolCall | ToolError | ToolResult | Handoff
-
-
-def as_json(event: Event) -> dict[str, Any]:
-    """Return *event* as a JSON object."""
-    name = re.sub(r"\B([A-Z])", r"_\1", type(event).__name__).lower()
-    return {"type": name, **asdict(event)}
+Its type is ``thinking`` or ``text`` (a piece of it), ``message_end``, ``tool_call``, ``tool_error``
+(the exception of a tool, whose result, which the model gets, may say less), ``tool_result`` or
+``handoff``.
+"""
 
 
 class AgentRun:
@@ -200,12 +143,12 @@ class AgentRun:
         match event.type:
             case "response.output_text.delta" | "response.refusal.delta":
                 self.text += event.delta
-                self._tell(Text(event.delta))
+                self._tell("text", text=event.delta)
             case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
                 self.thinking += event.delta
-                self._tell(Thinking(event.delta))
+                self._tell("thinking", text=event.delta)
             case "response.output_item.done" if event.item.type == "message":
-                self._tell(MessageEnd())
+                self._tell("message_end")
             case "response.completed":
                 self.models.add(str(event.response.model))
                 self.costs.add(event.response.usage)
@@ -224,16 +167,21 @@ class AgentRun:
     def _take_item(self, item: RunItem) -> None:
         match item:
             case ToolCallItem():
-                call = _read_call(item)
-                self.calls[call.id] = {"name": call.name, "arguments": call.arguments}
-                self._tell(call)
+                raw = item.raw_item
+                call_id = str(field_of(raw, "call_id") or field_of(raw, "id") or "")
+                # Tools that run at the provider have other fields, but always a type.
+                name = str(field_of(raw, "name") or field_of(raw, "type"))
+                call = {"name": name, "arguments": read_arguments(field_of(raw, "arguments"))}
+                self.calls[call_id] = call
+                self._tell("tool_call", id=call_id, **call)
             case ToolCallOutputItem():
                 call_id = str(field_of(item.raw_item, "call_id") or "")
                 called = self.calls.setdefault(call_id, {"name": "", "arguments": None})
-                called["result"] = str(item.output)
-                self._tell(ToolResult(call_id, called["name"], str(item.output)))
+                called["result"] = result = str(item.output)
+                self._tell("tool_result", id=call_id, name=called["name"], result=result)
             case HandoffOutputItem():
-                self._tell(Handoff(item.source_agent.name, item.target_agent.name))
+                source, target = item.source_agent.name, item.target_agent.name
+                self._tell("handoff", source=source, target=target)
             case _:
                 pass  # the raw events have brought it
 
@@ -246,7 +194,7 @@ class AgentRun:
                 args.call_id, {"name": args.tool_name, "arguments": None}
             )
             called["error"] = failure.error
-            self._tell(ToolError(args.call_id, args.tool_name, **asdict(failure)))
+            self._tell("tool_error", id=args.call_id, name=args.tool_name, **asdict(failure))
 
     def _take_warning(self, record: logging.LogRecord) -> bool:
         if getattr(record, "topic", "") != "cut":
@@ -254,28 +202,15 @@ class AgentRun:
         self.limit = str(getattr(record, "setting", ""))
         return False
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, kind: str, **facts: Any) -> None:
         if self.costs.first_token_seconds is None:
             self.costs.first_token_seconds = time.monotonic() - self._started
         if self._show is None:
             return
         self.spinner.stop()
-        self._show(event)
-        match event:
-            case Thinking() | Text():
-                pass  # the line goes on
-            case ToolCall():
-                self.spinner.wait_for(event.name)
-            case _:
-                self.spinner.wait_for(self._model)
-
-
-def _read_call(item: ToolCallItem) -> ToolCall:
-    raw = item.raw_item
-    call_id = field_of(raw, "call_id") or field_of(raw, "id") or ""
-    # Tools that run at the provider have other fields, but always a type.
-    name = field_of(raw, "name") or field_of(raw, "type")
-    return ToolCall(str(call_id), str(name), read_arguments(field_of(raw, "arguments")))
+        self._show({"type": kind, **facts})
+        if kind not in {"thinking", "text"}:  # whose line goes on
+            self.spinner.wait_for(facts["name"] if kind == "tool_call" else self._model)
 
 
 def field_of(raw: object, name: str) -> object:
