@@ -128,13 +128,9 @@ class Round:
         self.last_error = error
         if not isinstance(error, CapabilityError):  # the server may never have been asked
             self._asked += 1
-            self._rest(name)
+            self.rested[name] = self.clock() + (self.rules or FallbackRules()).cool_down
         self._report(_failure(name, reason, error, advice))
         return True
-
-    def _rest(self, name: str) -> None:
-        if self.rules is not None:
-            self.rested[name] = self.clock() + self.rules.cool_down
 
     def noted_response(self, response: ModelResponse) -> ModelResponse:
         """Return *response* with the earlier failures in its items and its usage."""

@@ -143,6 +143,9 @@ def trace_ended(trace: Trace) -> TraceEnded:
     return TraceEnded(encodable(trace.trace_id), time.time())
 
 
+_OF_RESPONSES = ("output", "status", "instructions", "tools")
+
+
 def _content(data: SpanData, *, with_input: bool) -> dict[str, Any]:
     """Return what *data* exports, and what it holds only for processors."""
     if isinstance(data, GenerationSpanData):
@@ -160,12 +163,9 @@ def _content(data: SpanData, *, with_input: bool) -> dict[str, Any]:
         return {
             **data.export(),
             "input": data.input,
-            "output": None if response is None else response.output,
+            **{name: getattr(response, name, None) for name in _OF_RESPONSES},
             "model": None if response is None else str(response.model),
-            "status": None if response is None else response.status,
-            "usage": data.usage or (None if response is None else response.usage),
-            "instructions": None if response is None else response.instructions,
-            "tools": None if response is None else response.tools,
+            "usage": data.usage or getattr(response, "usage", None),
         }
     if isinstance(data, TranscriptionSpanData | SpeechSpanData):
         exported = data.export()  # audio would only fill the disk
@@ -201,19 +201,13 @@ def _question(data: SpanData) -> str | None:
 
 def _name(data: SpanData) -> str:
     """Return the name of a step in a list."""
-    return encodable(_raw_name(data))
-
-
-def _raw_name(data: SpanData) -> str:
-    if isinstance(data, GenerationSpanData):
-        return data.model or "model"
-    if isinstance(data, ResponseSpanData):
-        return "model" if data.response is None else str(data.response.model)
+    of_call = data.response if isinstance(data, ResponseSpanData) else data
     for attribute in ("name", "to_agent", "server", "model"):
-        if isinstance(value := getattr(data, attribute, None), str) and value:
-            return value
-    turn = getattr(data, "turn", None)
-    return data.type if turn is None else str(turn)
+        if isinstance(value := getattr(of_call, attribute, None), str) and value:
+            return encodable(value)
+    if isinstance(data, GenerationSpanData | ResponseSpanData):
+        return "model"
+    return encodable(getattr(data, "turn", data.type))
 
 
 def _json(value: Any) -> str:

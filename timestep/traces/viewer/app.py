@@ -9,7 +9,8 @@ from typing import Any, cast, get_args
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -27,7 +28,7 @@ _JSON = "application/json"
 _MOST_RUNS = 1000
 _LOOK_SECONDS = 0.25
 _HOST = "127.0.0.1"
-_HOSTS = frozenset({"localhost", _HOST, "[::1]"})
+_HOSTS = ("localhost", _HOST, "[::1]", "::1")
 
 _HEADERS = {
     "content-security-policy": (
@@ -65,38 +66,24 @@ def build_app(store: TraceStore, *, is_over: Callable[[], bool] = lambda: False)
         Route("/api/events", _events(store, is_over)),
     ]
     app = Starlette(routes=routes)
-    app.add_middleware(_Guard)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS, www_redirect=False)
+    app.add_middleware(_SecurityHeaders)
     return app
 
 
-class _Guard:
-    """Refuses foreign hosts, and puts the security headers on every answer."""
+class _SecurityHeaders:
+    """Puts the security headers on every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
-        if _is_ours(Headers(scope=scope).get("host", "")):
-            await self._app(scope, receive, send_guarded)
-        else:
-            refusal = PlainTextResponse("This server is for this machine only.\n", 421)
-            await refusal(scope, receive, send_guarded)
-
-
-def _is_ours(host: str) -> bool:
-    name, colon, port = host.rpartition(":")
-    if not colon or not port.isdigit():
-        name = host
-    return name.lower() in _HOSTS
+        await self._app(scope, receive, send_guarded)
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]
