@@ -178,12 +178,9 @@ def read_tool_choice(body: Json) -> str | None:
 
 
 def settings_of(body: Json, names: Mapping[str, str], read: Collection[str]) -> ModelSettings:
-    """The settings in *body*.
+    """The settings in *body*: *names* says which `ModelSettings` a field means.
 
-    Args:
-        body: Its fields that are None count as left out.
-        names: The `ModelSettings` that a field means; other fields are sent as they are.
-        read: The fields that are no settings.
+    Fields that are None, or in *read*, are left out. Other fields are sent as they are.
     """
     given: Json = {}
     for field_name, value in body.items():

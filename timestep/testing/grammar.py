@@ -63,19 +63,13 @@ def check_grammar(schema: Any) -> None:
 
 
 class _Conversion:
-    """The converter's walk through one schema.
-
-    Attributes:
-        problems: What the converter says.
-        is_unparsable: True when the grammar's parser refuses what the converter writes.
-        begins: Which references the rule of a reference may begin with.
-    """
+    """The converter's walk through one schema."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
-        self.problems: list[str] = []
-        self.is_unparsable = False
-        self.begins: dict[str, set[str]] = {}
+        self.problems: list[str] = []  # what the converter says
+        self.is_unparsable = False  # True when the parser refuses what the converter writes
+        self.begins: dict[str, set[str]] = {}  # the references that the rule of one may begin with
 
     def find_refs(self, node: Any) -> None:
         """Look for references everywhere, in data too, as the converter does."""

@@ -112,12 +112,7 @@ _T = TypeVar("_T")
 
 
 class Routes:
-    """Answers requests from the script, or for the server itself.
-
-    Attributes:
-        script: Where the answers come from, and where problems go.
-        key: The key that every request must carry; ``None`` for none.
-    """
+    """Answers requests from the script, or for the server itself."""
 
     name: ClassVar[str]  # of the server, for messages
     # The paths on which a model answers: a request is checked before its answer is taken from
@@ -126,8 +121,8 @@ class Routes:
     routes: Mapping[str, Mapping[str, Route]]  # by path and method
 
     def __init__(self) -> None:
-        self.key: str | None = None
-        self.script = Script()
+        self.key: str | None = None  # that every request must carry
+        self.script = Script()  # where the answers come from, and where problems go
         self._ticks = Ticks()
 
     def respond(self, request: Request) -> Response:

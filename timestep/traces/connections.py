@@ -18,13 +18,9 @@ _READ_SECONDS = 5.0
 
 
 def connect(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
-    """Return a connection to the store at *path*, created if need be.
+    """Return a connection to the store at *path*, created if need be. Any thread may use it.
 
-    Any thread may use it.
-
-    Args:
-        path: The file.
-        busy_seconds: How long to wait for another process's transaction.
+    It waits *busy_seconds* for another process's transaction.
     """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,15 +22,9 @@ def plain(value: Summary | Hit | Stats | Span) -> Json:
 
 
 def export_trace(trace: Trace, body: Callable[[str], bytes] | None = None) -> Json:
-    """Return a whole run as a JSON object.
+    """Return a whole run as a JSON object, with its ``bodies`` by hash if *body* looks them up.
 
-    Args:
-        trace: The run.
-        body: Looks a body up by its hash; given, the bodies are in the export.
-
-    Returns:
-        The run's fields, ``spans`` in the order they began, and ``bodies``: hash to text, or to
-        ``{"base64": …}`` for bytes that are not UTF-8.
+    A body is a text, or ``{"base64": …}`` for bytes that are not UTF-8.
     """
     exported: Json = {
         "format": "timestep-trace-1",
@@ -68,13 +62,9 @@ def export_lines(trace: Trace, body: Callable[[str], bytes] | None = None) -> li
 
 
 def view_trace(trace: Trace) -> Json:
-    """Return a run for the page.
+    """Return a run for the page: what `export_trace` returns, and the ``conversation``.
 
-    Returns:
-        What `export_trace` returns, with more in ``spans``, which stand parents first: ``depth``,
-        ``headline``, and the ids of the ``agent`` and ``task`` around each. ``conversation`` has a
-        step per model call: its ``span_id`` and its ``messages``. A call in a message has
-        its ``text``, its ``result``, and the ``span_id`` of the tool.
+    The ``spans`` stand parents first. The conversation has a step for each call of a model.
     """
     tools = {call_id: span.span_id for call_id, span in tool_spans(trace).items()}
     answers = {call_id: message.text for call_id, message in results(trace).items()}

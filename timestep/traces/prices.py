@@ -16,12 +16,7 @@ def price(
 ) -> float | None:
     """Return what a call cost; None when the model, its host or their prices are not known.
 
-    Args:
-        model: The name that the server knows.
-        host: The scheme and authority of the server; None for OpenAI.
-        input_tokens: Of the prompt, those from the server's cache included.
-        output_tokens: Of the answer.
-        cached_tokens: Those of the prompt that came from the server's cache.
+    *host* is None for OpenAI. The *input_tokens* include the *cached_tokens*.
     """
     host = host or "https://api.openai.com"
     if not (input_tokens or output_tokens) or not _has_prices(model, host):

@@ -49,15 +49,10 @@ async def replay(
     model: str | None = None,
     most_calls: int | None = None,
 ) -> Replayed:
-    """Run *trace* again from its model call number *step* on.
+    """Run *trace* again from its model call number *step* on; the first one is 1.
 
-    Args:
-        trace: The recorded run.
-        provider: Of the models.
-        body: Looks up the stored requests, by hash.
-        step: The number of the model call to start from, from 1.
-        model: For every agent; the recorded names when None.
-        most_calls: Stop before the models are called once more than so often.
+    Every agent asks *model*, or its recorded one. The run stops before the models are called once more
+    than *most_calls*.
     """
     calls = trace.model_calls
     if not 1 <= step <= len(calls):

@@ -50,13 +50,8 @@ def write(
 ) -> list[str]:
     """Add *events*, and the counts of lost ones by reason, in one transaction.
 
-    An event that SQLite cannot store is counted as lost; the others are added all the same.
-
-    Returns:
-        A reason for each event that could not be written.
-
-    Raises:
-        sqlite3.Error: The database cannot be written; nothing was added.
+    An event that SQLite cannot store is counted as lost; the others are added all the same. Return
+    a reason for each event that is lost. When the database cannot be written, nothing was added.
     """
     try:
         _commit(connection, events, losses or {})

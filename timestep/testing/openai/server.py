@@ -18,20 +18,13 @@ from timestep.testing.scripted import ScriptedServer
 
 
 class OpenAIEndpoints(Routes):
-    """Answers requests from the script, or for the server itself.
-
-    Args:
-        path: In front of every path, such as ``/v1``.
-
-    Attributes:
-        models: The names of the models; while it is empty, every name is a model.
-    """
+    """Answers requests from the script, or for the server itself, at paths that begin with *path*."""
 
     name = "FakeOpenAI"
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        self.models: list[str] = []
+        self.models: list[str] = []  # while it is empty, every name is a model
         chat, response = f"{path}/chat/completions", f"{path}/responses"
         self.answering = (chat, response)
         self.routes = {

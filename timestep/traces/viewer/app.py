@@ -44,14 +44,10 @@ _HEADERS = {
 
 
 def build_app(store: TraceStore, *, is_over: Callable[[], bool] = lambda: False) -> Starlette:
-    """The viewer of *store* as an ASGI application.
+    """The viewer of *store* as an ASGI application; it lets go of live pages when it *is_over*.
 
     It answers only requests whose Host header names this machine's loopback, so that no page of
     the web can read runs through a name that resolves to 127.0.0.1.
-
-    Args:
-        store: What to show.
-        is_over: True once the server wants to end; live pages are let go then.
     """
     routes = [
         Route("/", _content(page.index, "text/html")),
