@@ -124,15 +124,12 @@ def _missing_reference(schema: Json) -> str:
         value = waiting.pop()
         fields = mapping(value)
         found: object = fields.get("$ref")
-        if isinstance(found, str) and _is_missing(schema, found):
+        if isinstance(found, str) and (
+            "://" in found or (found.startswith("#/") and resolve(schema, found) is None)
+        ):
             return found
         waiting += (*fields.values(), *entries(value))
     return ""
-
-
-def _is_missing(schema: Json, reference: str) -> bool:
-    is_pointer = reference.startswith("#/")
-    return "://" in reference or (is_pointer and resolve(schema, reference) is None)
 
 
 def read_tools(body: Json, *, nested: bool) -> tuple[FunctionTool, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from pydantic import Discriminator, Tag
 
@@ -21,6 +21,7 @@ from timestep.config.schema import (
     PluginProviderSettings,
     ProviderSettings,
 )
+from timestep.net.foreign import mapping
 
 PROVIDER_PLUGINS = "timestep.providers"
 """The entry-point group for more provider kinds.
@@ -91,11 +92,7 @@ def plugin_kinds() -> set[str]:
 
 
 def _tag_of_provider(table: object) -> str | None:
-    kind = (
-        cast("Mapping[str, object]", table).get("kind")
-        if isinstance(table, Mapping)
-        else getattr(table, "kind", None)
-    )
+    kind = mapping(table).get("kind", getattr(table, "kind", None))
     if not isinstance(kind, str):
         return None
     return ":plugin" if kind not in KINDS and kind in plugin_kinds() else f":{kind}"

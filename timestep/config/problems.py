@@ -16,7 +16,7 @@ from timestep.config.provenance import KeyOrigin, KeyPath, Origin, SourceKind, d
 from timestep.config.shape import arms_at, field_at, is_model, names_at
 from timestep.config.sources.variables import CONTROL_VARIABLES, variable_name
 from timestep.net.options import OPTION_NAMES, WrongEntryError
-from timestep.net.references import FIXES, Slip, UnreadError
+from timestep.net.references import FIXES, UnreadError
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,10 @@ def _explained(
     url = (*path, "base_url")
     origin = places.of(url if is_section and dotted(url) in places.origins else path)
     if isinstance(error, UnreadError):
-        reason = f"{error.reason}; {_how_to_read(error.slip, path, origin)}"
+        form = _FORMS.get(origin.kind) if origin and error.slip == "variable" else None
+        variable = origin.variable if origin and origin.variable else variable_name(path)
+        how = form.format(key=dotted(path[-1:]), variable=variable) if form else FIXES[error.slip]
+        reason = f"{error.reason}; {how}"
     else:
         reason = _reason(problem, path, model, kinds, origin)
     return path, told(path, origin, reason, model)
@@ -132,13 +135,6 @@ _FORMS: dict[SourceKind, str] = {
     "secrets": "the file holds the value itself, and nothing else",
 }
 """How to write the value of a variable, by the kind of source."""
-
-
-def _how_to_read(slip: Slip, path: KeyPath, origin: Origin | None) -> str:
-    """Return how to write the value at *path* instead of pointing at it."""
-    form = _FORMS.get(origin.kind) if origin and slip == "variable" else None
-    variable = origin.variable if origin and origin.variable else variable_name(path)
-    return form.format(key=dotted(path[-1:]), variable=variable) if form else FIXES[slip]
 
 
 def _path(problem: ErrorDetails) -> KeyPath:

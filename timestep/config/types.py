@@ -49,10 +49,6 @@ def _check_secret(key: object) -> SecretStr | None:
     return SecretStr(text) if text else None
 
 
-def _hide_headers(headers: dict[str, str]) -> dict[str, SecretStr]:
-    return {name: SecretStr(value) for name, value in headers.items()}
-
-
 _NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -84,12 +80,6 @@ def _check_path(path: Path) -> Path:
     except RuntimeError:
         raise ValueError("the home directory cannot be found; write the whole path") from None
     return path
-
-
-def _check_pool(urls: list[str]) -> list[str]:
-    """Return *urls* if they can share the requests. Each one is checked already."""
-    check_ollama_urls(urls)
-    return urls
 
 
 def _check_model(table: dict[str, Any]) -> dict[str, Any]:
@@ -152,14 +142,19 @@ ApiKey: TypeAlias = Annotated[SecretStr | None, BeforeValidator(_check_secret)]
 Headers: TypeAlias = Annotated[
     dict[str, str],
     BeforeValidator(check_headers),
-    PlainSerializer(_hide_headers, return_type=dict[str, SecretStr]),
+    PlainSerializer(
+        lambda headers: {name: SecretStr(value) for name, value in headers.items()},
+        return_type=dict[str, SecretStr],
+    ),
 ]
 ApiUrl: TypeAlias = Annotated[str, BeforeValidator(check_base_url)]
 WebsocketUrl: TypeAlias = Annotated[str, BeforeValidator(check_websocket_url)]
 OllamaUrl: TypeAlias = Annotated[str, BeforeValidator(partial(check_base_url, ollama=True))]
 OllamaUrls: TypeAlias = Annotated[
     Annotated[OllamaUrl, Tag(":name")]
-    | Annotated[list[OllamaUrl], Field(min_length=1), AfterValidator(_check_pool), Tag(":list")],
+    | Annotated[
+        list[OllamaUrl], Field(min_length=1), AfterValidator(check_ollama_urls), Tag(":list")
+    ],
     Discriminator(tag_of),
     BeforeValidator(split_commas),
 ]

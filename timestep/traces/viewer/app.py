@@ -54,7 +54,10 @@ def build_app(store: TraceStore, *, is_over: Callable[[], bool] = lambda: False)
         Route("/style.css", _content(page.style, "text/css")),
         Route("/app.js", _content(page.script, "text/javascript")),
         Route("/api/runs", _json(lambda request: _runs(store, request))),
-        Route("/api/runs/{name}", _json(lambda request: _run(store, request))),
+        Route(
+            "/api/runs/{name}",
+            _json(lambda request: view_trace(store.get(request.path_params["name"]))),
+        ),
         Route("/api/values", _json(lambda request: store.values())),
         Route("/api/stats", _json(lambda request: _stats(store, request))),
         Route("/api/diff", _json(lambda request: _diff(store, request))),
@@ -145,10 +148,6 @@ def _stats(store: TraceStore, request: Request) -> list[Any]:
     if by not in get_args(By):
         raise ValueError("by is one of model, agent, tool and day")
     return [plain(stats) for stats in store.stats(cast("By", by), since=float(since))]
-
-
-def _run(store: TraceStore, request: Request) -> Any:
-    return view_trace(store.get(request.path_params["name"]))
 
 
 def _diff(store: TraceStore, request: Request) -> Any:
