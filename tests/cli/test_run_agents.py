@@ -141,8 +141,8 @@ def test_the_model_and_the_instructions_of_the_command_line_win(invoke, fake_oll
     ("reference", "reason"),
     [
         ("desk", "does not name one agent"),
-        ("desk.py:nobody", "There is no 'nobody' in desk.py."),
-        ("desk.py:get_weather", "not an Agent"),
+        ("desk.py:nobody", "'desk.py:nobody' does not name one agent"),
+        ("desk.py:get_weather", "'desk.py:get_weather' does not name one agent"),
         ("missing.py:desk", "There is no file"),
     ],
 )

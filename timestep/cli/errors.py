@@ -29,8 +29,17 @@ def explain(error: Exception) -> str:
     match error:
         case UnknownModelError() if error.prefix and error.prefix not in error.known:
             return _explain_prefix(error.prefix, error.known)
+        case InputGuardrailTripwireTriggered() | OutputGuardrailTripwireTriggered():
+            result = error.guardrail_result
+            return _explain_guardrail(result.guardrail.get_name(), result.output.output_info)
+        case ToolInputGuardrailTripwireTriggered() | ToolOutputGuardrailTripwireTriggered():
+            return _explain_guardrail(error.guardrail.get_name(), error.output.output_info)
+        case UserError() if str(error).startswith(_OF_TOOL) and error.__cause__ is not None:
+            failure = read_failure(error.__cause__)
+            tool = str(error).removeprefix(_OF_TOOL).partition(":")[0]
+            return f"The tool {tool} raised {failure.error} ({failure.place})."
         case AgentsException():
-            return _explain_sdk(error)
+            return str(error)
         case openai.APIConnectionError():
             return _explain_unreached(str(error.request.url), error.__cause__ or error)
         case openai.APIStatusError():
@@ -58,21 +67,6 @@ def _explain_unreached(url: str, reason: BaseException) -> str:
     if proxy is None:
         return f"Cannot reach {authority(url)}: {reason}. Check the network and the base URL."
     return f"Cannot reach {authority(url)}: {reason} ({proxy.through}). {CHECK_PROXY}"
-
-
-def _explain_sdk(error: AgentsException) -> str:
-    match error:
-        case InputGuardrailTripwireTriggered() | OutputGuardrailTripwireTriggered():
-            result = error.guardrail_result
-            return _explain_guardrail(result.guardrail.get_name(), result.output.output_info)
-        case ToolInputGuardrailTripwireTriggered() | ToolOutputGuardrailTripwireTriggered():
-            return _explain_guardrail(error.guardrail.get_name(), error.output.output_info)
-        case UserError() if str(error).startswith(_OF_TOOL) and error.__cause__ is not None:
-            failure = read_failure(error.__cause__)
-            tool = str(error).removeprefix(_OF_TOOL).partition(":")[0]
-            return f"The tool {tool} raised {failure.error} ({failure.place})."
-        case _:
-            return str(error)
 
 
 _OF_TOOL = "Error running tool "

@@ -33,7 +33,13 @@ Decision: TypeAlias = Literal["yes", "no", "always"]
 
 def read_prompt(argument: str | None, files: Iterable[str] = ()) -> str:
     """Return *argument*, the text of *files* and what is piped in, as one prompt."""
-    parts = [_read_text(path) for path in files]
+    parts: list[str] = []
+    for path in files:
+        try:
+            parts.append(f"{path}:\n\n{read_file(path, '--file').decode()}")
+        except UnicodeDecodeError as exc:
+            words = f"--file {path}: not UTF-8 text. --image shows an image."
+            raise click.UsageError(words) from exc
     if argument is None and not parts and sys.stdin.isatty():
         raise click.UsageError("Missing argument 'PROMPT': write it, or pipe it in.")
     if argument is not None and argument != "-":
@@ -70,14 +76,6 @@ def read_file(path: str, option: str) -> bytes:
     if is_endless:
         raise click.UsageError(f"{option} {path}: a device, not a file.")
     return data
-
-
-def _read_text(path: str) -> str:
-    try:
-        text = read_file(path, "--file").decode()
-    except UnicodeDecodeError as exc:
-        raise click.UsageError(f"--file {path}: not UTF-8 text. --image shows an image.") from exc
-    return f"{path}:\n\n{text}"
 
 
 def read_line(prompt: str) -> str:

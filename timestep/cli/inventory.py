@@ -98,9 +98,16 @@ async def take_inventory(settings: Settings, *, patience: float) -> list[Invento
     for prefix, table in settings.providers.items():
         if isinstance(table, AnyOpenAISettings):
             asked.append(list_openai(prefix, table, patience))
-        elif not lists_models(table.kind):
-            asked.append(_unlisted(prefix, table.kind))
-    return await asyncio.gather(*asked)
+    found = await asyncio.gather(*asked)
+    return found + [
+        Inventory(
+            prefix,
+            table.kind,
+            problem=f"Models of kind {table.kind} cannot be listed; their names follow {prefix}/.",
+        )
+        for prefix, table in settings.providers.items()
+        if not lists_models(table.kind)
+    ]
 
 
 def leads_to_a_model(prefix: str | None, rest: str, settings: Settings) -> bool:
@@ -120,41 +127,13 @@ async def _ollama(server: OllamaServer, patience: float) -> Inventory:
     try:
         async with asyncio.timeout(patience):
             offers = await look(endpoint)
-    except TimeoutError as exc:
-        return Inventory(prefix, "ollama", url, problem=_problem(exc, url, patience))
     except Exception as exc:  # noqa: BLE001 - the client raises much; all of it is translated
-        problem = _unreached(exc, endpoint) or _problem(_translated(exc, endpoint), url, patience)
+        problem = _problem(exc, url, patience, endpoint)
         return Inventory(prefix, "ollama", url, problem=problem)
     rename = cloud_name if server.is_beside else str
     named = [replace(each, name=f"{prefix}/{rename(untagged(each.name))}") for each in offers]
     offers = sorted(named, key=lambda offer: offer.name)
     return Inventory(prefix, "ollama", url, offers, endpoint=endpoint)
-
-
-def _unreached(error: Exception, endpoint: Endpoint) -> str:
-    """Return the message if there is no connection; empty for any other *error*.
-
-    This failure is the usual one, so it does not wait for the SDK.
-    """
-    if not isinstance(error, httpx.ConnectError | httpx.ProxyError):
-        return ""
-    origin, found = endpoint.origin(None), httpx_error(error, httpx)
-    return unreached(origin.host, origin.clean(str(found)), is_proxied=bool(found.through))
-
-
-def _translated(error: Exception, endpoint: Endpoint) -> Exception:
-    """Return the error of our tree for *error*, which the client raised."""
-    if isinstance(error, ProxyError | CertificateError):
-        return error  # it names the variable or the file already
-    from timestep.errors import TimestepError
-
-    try:
-        from timestep.ollama.foreign_errors import Translated
-
-        with Translated(endpoint.origin(None)):
-            raise error
-    except TimestepError as exc:
-        return exc
 
 
 async def look(endpoint: Endpoint, *names: str) -> list[Offer]:
@@ -222,17 +201,14 @@ async def list_openai(prefix: str, table: AnyOpenAISettings, patience: float) ->
     return Inventory(prefix, "openai", url, sorted(offers, key=lambda offer: offer.name))
 
 
-async def _unlisted(prefix: str, kind: str) -> Inventory:
-    problem = f"Models of kind {kind} cannot be listed; their names follow {prefix}/."
-    return Inventory(prefix, kind, problem=problem)
-
-
-def _problem(error: Exception, url: str, patience: float) -> str:
+def _problem(error: Exception, url: str, patience: float, ollama: Endpoint | None = None) -> str:
     match error:
         case TimeoutError():
             return f"No answer from {url} within {patience:g} s. Is it the right address?"
-        case ProxyError() | CertificateError():
+        case ProxyError() | CertificateError():  # it names the variable or the file already
             return str(error)
+        case _ if ollama is not None:
+            return _ollama_problem(error, ollama)
         case ValueError():
             return f"{error}. Check the base URL; most end in /v1."
         case httpx.TransportError():
@@ -244,6 +220,23 @@ def _problem(error: Exception, url: str, patience: float) -> str:
             from timestep.cli.errors import explain
 
             return explain(error)
+
+
+def _ollama_problem(error: Exception, endpoint: Endpoint) -> str:
+    origin = endpoint.origin(None)
+    # The usual failure, no connection, does not wait for the SDK.
+    if isinstance(error, httpx.ConnectError | httpx.ProxyError):
+        found = httpx_error(error, httpx)
+        return unreached(origin.host, origin.clean(str(found)), is_proxied=bool(found.through))
+    from timestep.cli.errors import explain
+    from timestep.errors import TimestepError
+    from timestep.ollama.foreign_errors import Translated
+
+    try:
+        with Translated(origin):
+            raise error
+    except TimestepError as exc:
+        return explain(exc)
 
 
 def _number(value: Any) -> int | None:

@@ -68,23 +68,14 @@ class Listing:
     def as_json(self) -> list[dict[str, Any]]:
         """Return the providers for programs."""
         return [
-            {
-                "prefix": each.prefix,
-                "kind": each.kind,
-                "url": each.url,
-                "problem": each.problem,
-                "models": [self._offer_as_json(offer) for offer in each.offers],
-            }
+            {name: getattr(each, name) for name in ("prefix", "kind", "url", "problem")}
+            | {"models": [self._offer_as_json(offer) for offer in each.offers]}
             for each in self.inventories
         ]
 
     def _offer_as_json(self, offer: Offer) -> dict[str, Any]:
         names, check = self._names_of(offer), self._check_of(offer)
-        return {
-            "name": offer.name,
-            "capabilities": offer.capabilities,
-            "context_length": offer.context_length,
-            "size": offer.size,
+        return asdict(offer) | {
             "loaded": offer.loaded is not None,
             "loaded_context": offer.loaded,
             "default": any(entry.alias is None for entry in names),

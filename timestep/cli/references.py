@@ -68,7 +68,7 @@ def load_agent(reference: str) -> "Agent[Any]":
     """Return the agent that *reference* names. Without an attribute it is the only one there."""
     from agents import Agent
 
-    place, colon, attribute = reference.rpartition(":")
+    place, colon, _ = reference.rpartition(":")
     found = load_reference(reference, "an agent") if colon else None
     if isinstance(found, Agent):
         return cast("Agent[Any]", found)
@@ -77,12 +77,6 @@ def load_agent(reference: str) -> "Agent[Any]":
     there: dict[str, Agent[Any]] = {k: v for k, v in values.items() if isinstance(v, Agent)}
     if not colon and len({id(agent) for agent in there.values()}) == 1:
         return next(iter(there.values()))
-    if not colon:
-        what = f"{place!r} does not name one agent."
-    elif found is None:
-        what = f"There is no {attribute!r} in {place}."
-    else:
-        what = f"{attribute!r} in {place} is of type {type(found).__name__}, not an Agent."
     names = ", ".join(f"{place}:{name}" for name in there)
     told = f"The agents there: {names}." if there else f"There is no Agent in {place}."
-    raise click.UsageError(f"{what} {told}")
+    raise click.UsageError(f"{reference!r} does not name one agent. {told}")

@@ -13,8 +13,9 @@ from pathlib import Path
 import click
 import platformdirs
 
-from timestep.cli.output import clean, json_option, print_aside, print_json, print_rows
+from timestep.cli.output import json_option, print_aside, print_json, print_rows
 from timestep.traces.conversation import question
+from timestep.traces.text import one_line
 
 LAST = "last"
 """The conversation without a name of its own; the next one takes its place."""
@@ -49,20 +50,18 @@ def sessions(*, as_json: bool) -> None:
     if as_json:
         print_json([asdict(session) for session in found])
     elif found:
-        print_rows([_row(session) for session in found])
+        rows = [
+            [
+                each.name,
+                f"{each.messages} message{'' if each.messages == 1 else 's'}",
+                f"{datetime.fromtimestamp(each.asked_at).astimezone():%Y-%m-%d %H:%M}",
+                one_line(each.first, _MOST_WORDS),
+            ]
+            for each in found
+        ]
+        print_rows(rows)
     else:
         print_aside("No conversations. 'timestep run --session NAME' keeps one.")
-
-
-def _row(session: Session) -> list[str]:
-    first = clean(session.first)
-    asked = datetime.fromtimestamp(session.asked_at).astimezone()
-    return [
-        session.name,
-        f"{session.messages} message{'' if session.messages == 1 else 's'}",
-        f"{asked:%Y-%m-%d %H:%M}",
-        first if len(first) <= _MOST_WORDS else f"{first[: _MOST_WORDS - 1]}…",
-    ]
 
 
 def sessions_file() -> Path:

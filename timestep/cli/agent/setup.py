@@ -139,7 +139,10 @@ def parse_settings(pairs: Iterable[str]) -> ModelSettings:
 def _put(given: dict[str, Any], name: str, text: str) -> None:
     first, *below = name.split(".")
     if first not in _NAMES:
-        raise click.UsageError(f"--set {name}: unknown setting.{_hint(first)}")
+        is_option = first in OPTION_NAMES
+        hint = f" It is an Ollama option: write extra_args.{first}=VALUE." if is_option else ""
+        hint = hint or did_you_mean(first, _NAMES) or f" The settings are {', '.join(_NAMES)}."
+        raise click.UsageError(f"--set {name}: unknown setting.{hint}")
     table, key = given, first
     for step in below:
         inner = table.setdefault(key, {})
@@ -147,12 +150,6 @@ def _put(given: dict[str, Any], name: str, text: str) -> None:
             raise click.UsageError(f"--set {name}: {key} is set to a value already.")
         table, key = cast("dict[str, Any]", inner), step
     table[key] = text
-
-
-def _hint(name: str) -> str:
-    if name in OPTION_NAMES:
-        return f" It is an Ollama option: write extra_args.{name}=VALUE."
-    return did_you_mean(name, _NAMES) or f" The settings are {', '.join(_NAMES)}."
 
 
 def _typed(name: str, value: Any) -> Any:

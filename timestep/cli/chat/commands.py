@@ -26,7 +26,6 @@ from timestep.cli.output import (
 from timestep.cli.terminal import printable
 from timestep.config.schema import AnyOpenAISettings
 from timestep.net.names import is_cloud_name
-from timestep.ollama.provider import OllamaModelProvider
 from timestep.routing import split_prefix
 from timestep.traces.conversation import question, read_messages
 
@@ -229,28 +228,18 @@ async def check_model(setup: RunSetup) -> None:
     ollama = ollama_providers(setup.provider).get(prefix or "")
     table = setup.settings.tables.get(prefix or "openai")
     if ollama is not None:
-        await _check_ollama(ollama, rest)
+        if is_cloud_name(rest):
+            return  # a server knows those that were used there before
+        wire = ollama.wire(rest)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await wire.ask("/api/show", {"model": rest})
+        except TimeoutError:
+            url = wire.endpoint.base_url
+            print_aside(f"{url} did not say within {_PATIENCE:g} s if it has {rest}.")
     elif isinstance(table, AnyOpenAISettings):
-        await _check_openai(name, "" if prefix == "openai" else prefix or "", table)
-
-
-async def _check_ollama(provider: OllamaModelProvider, name: str) -> None:
-    if is_cloud_name(name):
-        return  # a server knows those that were used there before
-    wire = provider.wire(name)
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            await wire.ask("/api/show", {"model": name})
-    except TimeoutError:
-        print_aside(
-            f"{wire.endpoint.base_url} did not say within {_PATIENCE:g} s if it has {name}."
-        )
-
-
-async def _check_openai(name: str, prefix: str, table: AnyOpenAISettings) -> None:
-    offered = [offer.name for offer in (await list_openai(prefix, table, _PATIENCE)).offers]
-    plain = name.removeprefix("openai/")
-    if not offered or plain in offered:
-        return
-    # A list may be incomplete: some servers take names that they do not list.
-    print_aside(f"The server does not list {name}.{did_you_mean(plain, offered)}")
+        listed = await list_openai("" if prefix == "openai" else prefix or "", table, _PATIENCE)
+        offered, plain = [offer.name for offer in listed.offers], name.removeprefix("openai/")
+        # A list may be incomplete: some servers take names that they do not list.
+        if offered and plain not in offered:
+            print_aside(f"The server does not list {name}.{did_you_mean(plain, offered)}")

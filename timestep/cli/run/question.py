@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,14 @@ from agents import AgentOutputSchemaBase, TResponseInputItem
 from openai.types.responses import ResponseInputImageParam
 
 from timestep.cli.input import read_file
+
+_KINDS = {
+    "png": rb"\x89PNG\r\n\x1a\n",
+    "jpeg": rb"\xff\xd8\xff",
+    "gif": rb"GIF8[79]a",
+    "webp": rb"RIFF.{4}WEBP",
+}
+"""How the file of an image begins, whatever it is called."""
 
 
 def user_message(text: str, images: Sequence[str] = ()) -> TResponseInputItem:
@@ -26,23 +35,10 @@ def user_message(text: str, images: Sequence[str] = ()) -> TResponseInputItem:
 def data_url(path: str) -> str:
     """Return the image file at *path* as a URL."""
     data = read_file(path, "--image")
-    kind = _kind(data)
+    kind = next((kind for kind, head in _KINDS.items() if re.match(head, data, re.DOTALL)), None)
     if kind is None:
         raise click.UsageError(f"--image {path}: not a PNG, JPEG, GIF or WebP image.")
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _kind(data: bytes) -> str | None:
-    """Return the format that the first bytes show, whatever the file is called."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if data.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "gif"
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "webp"
-    return None
 
 
 def read_output_schema(path: str | None) -> AgentOutputSchemaBase | None:
