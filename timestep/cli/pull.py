@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ollama import ProgressResponse
 
     from timestep.config.settings import Settings
-    from timestep.errors import OllamaError, OllamaStatusError, OllamaStreamError
-    from timestep.net.origin import Origin
     from timestep.ollama.provider import OllamaModelProvider
     from timestep.ollama.wire import Wire
     from timestep.registry import MultiModelProvider
@@ -96,7 +94,7 @@ async def _pull(wire: "Wire", model: str) -> None:
 
 async def _steps(wire: "Wire", model: str) -> "AsyncGenerator[ProgressResponse]":
     """Have the server pull *model*. Layers interleave; closing the generator stops the server."""
-    from timestep.errors import OllamaStatusError, OllamaStreamError
+    from timestep.errors import ModelNotFoundError, OllamaStatusError, OllamaStreamError
     from timestep.ollama.foreign_errors import Translated
     from timestep.ollama.official import open_client
 
@@ -107,32 +105,23 @@ async def _steps(wire: "Wire", model: str) -> "AsyncGenerator[ProgressResponse]"
                 async for step in await client.pull(model, stream=True):
                     yield step
     except (OllamaStatusError, OllamaStreamError) as exc:
-        if exc.server_message:
-            raise _refusal(exc.server_message, exc, origin) from exc
+        said = exc.server_message
+        if said and "file does not exist" in said:
+            raise ModelNotFoundError(
+                f"No registry has {model!r}. https://ollama.com/search lists models; a tag such as "
+                "':4b' belongs to its model.",
+                status_code=404,
+                server_message=said,
+                **origin.where(),
+            ) from exc
+        if said and isinstance(exc, OllamaStreamError):
+            raise OllamaStreamError(
+                f"{origin.host} could not pull {model!r}: {said}. Pull again: what is loaded is "
+                "kept. The server's log says more.",
+                server_message=said,
+                **origin.where(),
+            ) from exc
         raise
-
-
-def _refusal(
-    said: str, error: "OllamaStatusError | OllamaStreamError", origin: "Origin"
-) -> "OllamaError":
-    from timestep.errors import ModelNotFoundError, OllamaStatusError, OllamaStreamError
-
-    if "file does not exist" in said:
-        return ModelNotFoundError(
-            f"No registry has {origin.model!r}. https://ollama.com/search lists models; a tag such "
-            "as ':4b' belongs to its model.",
-            status_code=404,
-            server_message=said,
-            **origin.where(),
-        )
-    if isinstance(error, OllamaStatusError):
-        return error
-    return OllamaStreamError(
-        f"{origin.host} could not pull {origin.model!r}: {said}. Pull again: what is loaded is "
-        "kept. The server's log says more.",
-        server_message=said,
-        **origin.where(),
-    )
 
 
 async def _draw(progress: "AsyncGenerator[ProgressResponse]") -> str:

@@ -159,7 +159,7 @@ def batch(
                     nullcontext() if cluster is None else redirect_stdout(sys.stderr),
                     _without_old_objects(),
                     impatient_runner() as loop,
-                    progress_bar(summary.waiting) as advance,
+                    progress_bar(len(lines) - output.done_before - output.failed_before) as advance,
                 ):
                     loop.run(write(results, output, summary, advance, max_errors))
             finally:

@@ -56,11 +56,6 @@ class Summary:
         tokens[2] += usage.output_tokens
 
     @property
-    def waiting(self) -> int:
-        """How many lines had no row when this run began."""
-        return self.lines - self.done_before - self.failed_before
-
-    @property
     def failed(self) -> int:
         """How many lines this run gave up."""
         return self.failures.total()
@@ -90,17 +85,11 @@ class Summary:
         seconds = max(time.monotonic() - self._started, 1e-9)
         lines = (self.answered + self.failed) / seconds
         speed = f"{lines:,.1f} lines/s, {self.output_tokens / seconds:,.0f} tokens/s"
-        return ", ".join([speed, *self._costs(), *self._failures()])
+        return ", ".join(filter(None, [speed, dollars(self.cost()), self._failures()]))
 
-    def _costs(self) -> list[str]:
-        cost = self.cost()
-        return [] if cost is None else [dollars(cost)]
-
-    def _failures(self) -> list[str]:
-        if not self.failed:
-            return []
+    def _failures(self) -> str:
         classes = ", ".join(f"{name} {count:,}" for name, count in self.failures.most_common())
-        return [f"{self.failed:,} failed ({classes})"]
+        return f"{self.failed:,} failed ({classes})" if classes else ""
 
     def as_json(self) -> dict[str, Any]:
         """The summary for programs."""
@@ -125,9 +114,8 @@ class Summary:
             parts.append(f"{self.done_before:,} done before")
         if self.failed_before:
             parts.append(f"{self.failed_before:,} failed before (--retry-errors asks them again)")
-        parts += self._failures()
-        parts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")
-        return "; ".join([*parts, *self._costs()])
+        used = f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out"
+        return "; ".join(filter(None, [*parts, self._failures(), used, dollars(self.cost())]))
 
 
 @dataclass(frozen=True)

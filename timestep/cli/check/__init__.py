@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from timestep.config.settings import Settings
 
 _REPEAT = 3
+_ABOUT = (
+    "not a benchmark. They show whether a model can drive an agent at all through this "
+    "configuration, not how well it does a job. Try your own tasks with --file."
+)
+"""What the results are worth."""
 
 
 @click.command()
@@ -132,7 +137,9 @@ def _report(results: "list[ModelResult]", output: Path | None, *, as_json: bool)
     from timestep.cli.check.table import comparison_lines, model_lines, page
     from timestep.cli.terminal import width
 
-    about = _about(results)
+    count = max(len(each.tasks) for each in results)
+    tasks = "1 small task is" if count == 1 else f"{count} small tasks are"
+    about = f"{tasks} {_ABOUT}" if count else ""
     if as_json:
         print_json({"about": about, "models": [each.as_json() for each in results]})
     else:
@@ -142,18 +149,6 @@ def _report(results: "list[ModelResult]", output: Path | None, *, as_json: bool)
         click.echo("\n".join([*lines, *textwrap.wrap(about, width())]))
     if output is not None:
         write_file(output, page(results, about))
-
-
-def _about(results: "list[ModelResult]") -> str:
-    """Return what the results are worth."""
-    count = max((len(each.tasks) for each in results), default=0)
-    if not count:
-        return ""
-    tasks = "1 small task is" if count == 1 else f"{count} small tasks are"
-    return (
-        f"{tasks} not a benchmark. They show whether a model can drive an agent at all through this "
-        "configuration, not how well it does a job. Try your own tasks with --file."
-    )
 
 
 def _list(tasks: "Sequence[Task]", *, as_json: bool) -> None:

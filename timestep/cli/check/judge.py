@@ -1,7 +1,7 @@
 """Collects what a model did in one try of a task, and decides whether it is right. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any, cast
@@ -78,24 +78,18 @@ def same(expected: Any, came: Any) -> bool:
             return isinstance(came, str) and _plain(expected) == _plain(came)
         case list():
             wanted, values = cast("list[Any]", expected), cast("list[Any]", came)
-            return (
-                isinstance(came, list)
-                and len(wanted) == len(values)
-                and all(map(same, wanted, values))
-            )
+            is_list = isinstance(came, list) and len(wanted) == len(values)
+            return is_list and all(map(same, wanted, values))
         case dict():
-            return isinstance(came, dict) and _same_object(
-                cast("dict[str, Any]", expected), cast("dict[str, Any]", came)
+            fields, found = cast("dict[str, Any]", expected), cast("dict[str, Any]", came)
+            return isinstance(came, dict) and all(
+                same(fields[name], found[name])
+                if name in found and name in fields
+                else name in found and found[name] in (None, "", [], {})
+                for name in {*fields, *found}
             )
         case _:
             return bool(expected == came)
-
-
-def _same_object(expected: Mapping[str, Any], came: Mapping[str, Any]) -> bool:
-    extra = [value for name, value in came.items() if name not in expected]
-    return all(
-        name in came and same(value, came[name]) for name, value in expected.items()
-    ) and all(value in (None, "", [], {}) for value in extra)
 
 
 def _judge_calls(expected: Expectation, seen: Observation) -> Iterator[tuple[str, str]]:
@@ -108,26 +102,23 @@ def _judge_calls(expected: Expectation, seen: Observation) -> Iterator[tuple[str
         orders = permutations(looked_at) if is_together else [looked_at]
         if any(all(map(_is_call, expected.calls, order)) for order in orders):
             return
-    wanted = ", ".join(map(_expected_text, expected.calls)) or "no call"
-    yield f"{wanted}{' together in one answer' if is_together else ''}", _calls_text(seen)
+    names = [
+        each.name or "any call"
+        if each.arguments is None
+        else call_text(each.name or "any call", each.arguments)
+        for each in expected.calls
+    ]
+    wanted = ", ".join(names) or "no call"
+    said = seen.answers[-1] if seen.answers else ""
+    groups = ", then ".join(" and ".join(map(str, group)) for group in seen.calls)
+    silent = f"no call, but {said!r}" if said.strip() else "no call"
+    yield f"{wanted}{' together in one answer' if is_together else ''}", groups or silent
 
 
 def _is_call(expected: ExpectedCall, came: Call) -> bool:
-    if expected.name is not None and expected.name != came.name:
-        return False
-    return expected.arguments is None or same(expected.arguments, came.arguments)
-
-
-def _expected_text(call: ExpectedCall) -> str:
-    name = call.name or "any call"
-    return name if call.arguments is None else call_text(name, call.arguments)
-
-
-def _calls_text(seen: Observation) -> str:
-    if seen.calls:
-        return ", then ".join(" and ".join(map(str, group)) for group in seen.calls)
-    said = seen.answers[-1] if seen.answers else ""
-    return f"no call, but {said!r}" if said.strip() else "no call"
+    return expected.name in (None, came.name) and (
+        expected.arguments is None or same(expected.arguments, came.arguments)
+    )
 
 
 def _judge_words(expected: Words, answer: str) -> Iterator[tuple[str, str]]:

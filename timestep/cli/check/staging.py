@@ -54,25 +54,21 @@ def haystack_tokens(task: Task, window: int | None) -> int:
 
 def _tool(tool: Tool) -> FunctionTool:
     async def call(context: ToolContext[Any], arguments: str) -> str:
-        return _result(tool, arguments)
+        try:
+            given: Any = json.loads(arguments or "{}")
+        except ValueError:
+            return "Error: the arguments are not JSON."
+        if not isinstance(given, dict):
+            return "Error: the arguments are not an object."
+        found = cast("dict[str, Any]", given)
+        for each in tool.results:
+            if all(same(value, found.get(name)) for name, value in each.when.items()):
+                return each.result
+        return "Error: nothing is known about this."
 
     return FunctionTool(
         tool.name, tool.description, tool.parameters, call, strict_json_schema=False
     )
-
-
-def _result(tool: Tool, arguments: str) -> str:
-    try:
-        given: Any = json.loads(arguments or "{}")
-    except ValueError:
-        return "Error: the arguments are not JSON."
-    if not isinstance(given, dict):
-        return "Error: the arguments are not an object."
-    found = cast("dict[str, Any]", given)
-    for each in tool.results:
-        if all(same(value, found.get(name)) for name, value in each.when.items()):
-            return each.result
-    return "Error: nothing is known about this."
 
 
 _CHARACTERS = 4
@@ -91,13 +87,10 @@ def hide(needle: str, tokens: int) -> str:
     sentences: list[str] = []
     length = 0
     while length < size:
-        sentences.append(_sentence(len(sentences)))
+        # The lists have different lengths, so that neighbours differ and nothing repeats soon.
+        places = enumerate((_WHO, _DOES, _WHAT, _WHEN), 1)
+        words = [part[(len(sentences) * at) % len(part)] for at, part in places]
+        sentences.append(f"{' '.join(words)}.")
         length += len(sentences[-1]) + 1
     before = int(len(sentences) * _PLACE)
     return " ".join([*sentences[:before], needle, *sentences[before:]])
-
-
-def _sentence(number: int) -> str:
-    parts = (_WHO, _DOES, _WHAT, _WHEN)
-    # The lists have different lengths, so that neighbours differ and nothing repeats soon.
-    return " ".join(part[(number * (at + 1)) % len(part)] for at, part in enumerate(parts)) + "."

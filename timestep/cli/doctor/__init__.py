@@ -49,7 +49,12 @@ def doctor(
         print_json([asdict(finding) for finding in findings])
     else:
         _show(findings)
-        click.echo(f"\n{_summary(findings)}", err=True)
+        counts = [
+            f"{count} {status}{'' if count == 1 else 's'}"
+            for status in ("problem", "warning", "note")
+            if (count := sum(finding.status == status for finding in findings))
+        ]
+        click.echo(f"\n{', '.join(counts) or 'All is well'}.", err=True)
         if not problems:
             print_aside("'timestep check' finds out whether the models can drive an agent.")
     if problems:
@@ -68,12 +73,3 @@ def _show(findings: "list[Finding]") -> None:
         if finding.fix:
             # Commands are never wrapped, so that they can be copied.
             click.echo(indent + click.style(clean(finding.fix), bold=True))
-
-
-def _summary(findings: "list[Finding]") -> str:
-    counts = [
-        f"{count} {status}{'' if count == 1 else 's'}"
-        for status in ("problem", "warning", "note")
-        if (count := sum(finding.status == status for finding in findings))
-    ]
-    return f"{', '.join(counts)}." if counts else "All is well."
