@@ -213,8 +213,8 @@ def properties_of(tool: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def rendered_messages(
-    model: Model, messages: Sequence[Mapping[str, Any] | None]
-) -> Sequence[Mapping[str, Any] | None]:
+    model: Model, messages: Sequence[Mapping[str, Any]]
+) -> Sequence[Mapping[str, Any]]:
     """Return those of *messages* that the renderer of *model* puts into the prompt."""
     if model.system_messages != "first":
         return messages
@@ -222,12 +222,9 @@ def rendered_messages(
     return [message for index, message in enumerate(messages) if index not in dropped]
 
 
-def _systems(messages: Sequence[Mapping[str, Any] | None]) -> list[int]:
-    return [
-        index
-        for index, message in enumerate(messages)
-        if str((message or {}).get("role")).lower() == "system"
-    ]
+def _systems(messages: Sequence[Mapping[str, Any]]) -> list[int]:
+    roles = [str(message.get("role")).lower() for message in messages]
+    return [index for index, role in enumerate(roles) if role == "system"]
 
 
 def check_capabilities(model: Model, chat: Mapping[str, Any]) -> None:
@@ -242,15 +239,15 @@ def check_capabilities(model: Model, chat: Mapping[str, Any]) -> None:
         raise RefusedError(400, f"{full(model.name)} does not support tools")
 
 
-def check_images(model: Model, messages: Sequence[Mapping[str, Any] | None]) -> None:
+def check_images(model: Model, messages: Sequence[Mapping[str, Any]]) -> None:
     """Raise a `RefusedError` unless *model* can see what *messages* show."""
     if "vision" not in model.capabilities and count_images(messages):
         raise RefusedError(500, _NO_VISION)
 
 
-def count_images(messages: Sequence[Mapping[str, Any] | None]) -> int:
+def count_images(messages: Sequence[Mapping[str, Any]]) -> int:
     """Return how many images there are in *messages*."""
-    return sum(len((message or {}).get("images") or ()) for message in messages)
+    return sum(len(message.get("images") or ()) for message in messages)
 
 
 def full(name: str) -> str:

@@ -66,7 +66,7 @@ class Endpoints(Routes):
     def _chat(self, request: Request) -> Response:
         chat = self._check(request, checks.check_chat, request.body)
         model = self.catalog.find(chat["model"])
-        messages: Sequence[Any] = chat.get("messages") or ()
+        messages: list[Any] = [message or {} for message in chat.get("messages") or ()]
         if not messages and chat.get("keep_alive") in (0, "0", "0s", "0m", "0h"):
             self.catalog.unload(model)
             return self._no_answer(chat, "unload")
@@ -77,13 +77,15 @@ class Endpoints(Routes):
         window = self.catalog.load(model, None if num_ctx is None else int(num_ctx))
         if not messages:
             return self._no_answer(chat, "load")
-        catalog.check_template(model, request.json)
+        chat = {**chat, "messages": messages}
+        catalog.check_template(model, chat)
         if chat.get("_debug_render_only"):
-            return self._rendered(model, request.json, window)
+            return self._rendered(model, chat, window)
         catalog.check_images(model, messages)
         self._check(request, checks.check_format, chat.get("format"))
         self._check(request, checks.check_schema, chat.get("format"))
-        return self._scripted(request) or self._unasked(request, _summary(chat))
+        words = summary(chat["model"], messages[-1].get("role"), messages[-1].get("content"))
+        return self._scripted(request) or self._unasked(request, words)
 
     def _no_answer(self, chat: Mapping[str, Any], done_reason: str) -> Response:
         message = {"role": "assistant", "content": ""}
@@ -107,41 +109,27 @@ def cut(chat: Mapping[str, Any], window: int) -> Mapping[str, Any]:
 
     System messages and the last message stay. A token is a word here. Source: server/prompt.go.
     """
-    messages: list[Mapping[str, Any] | None] = list(chat["messages"])
+    messages: list[Mapping[str, Any]] = list(chat["messages"])
     while len(render({**chat, "messages": messages}).split()) > window:
-        oldest = next(
-            (
-                index
-                for index, message in enumerate(messages[:-1])
-                if not message or message.get("role") != "system"
-            ),
-            None,
-        )
-        if oldest is None:
+        oldest = [i for i, message in enumerate(messages[:-1]) if message.get("role") != "system"]
+        if not oldest:
             break
-        del messages[oldest]
+        del messages[oldest[0]]
     return {**chat, "messages": messages}
 
 
 def render(chat: Mapping[str, Any]) -> str:
     """Return the prompt that a simple template makes of *chat*."""
     tools: Sequence[Any] = chat.get("tools") or ()
-    messages: Sequence[Mapping[str, Any] | None] = chat["messages"]
+    messages: Sequence[Mapping[str, Any]] = chat["messages"]
     blocks = [("tools", json.dumps(tools))] if tools else []
-    for message in messages:
-        said = message or {}
-        blocks.append((said.get("role", "").lower(), said.get("content") or ""))
+    blocks += [(each.get("role", "").lower(), each.get("content") or "") for each in messages]
     text = "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in blocks)
     return f"{text}<|im_start|>assistant\n"
 
 
 def _json(value: Any, status: int = 200) -> Response:
     return http.whole(status, http.JSON_TYPE, gojson.dumps(value))
-
-
-def _summary(chat: Mapping[str, Any]) -> str:
-    last: Mapping[str, Any] = chat["messages"][-1] or {}
-    return summary(chat["model"], last.get("role"), last.get("content"))
 
 
 class FakeOllama(ScriptedServer):

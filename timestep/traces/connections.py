@@ -79,14 +79,10 @@ def _explained(path: Path) -> Generator[None]:
     """Raise what goes wrong with the file at *path* as a `StoreError`."""
     try:
         yield
-    except (OSError, ValueError, sqlite3.OperationalError) as exc:  # ValueError: a null byte
+    except (OSError, ValueError, sqlite3.Error) as exc:  # ValueError: a null byte
         raise StoreError(
-            f"{path} cannot be opened: {exc}. Name a readable and writable file in traces.path."
-        ) from exc
-    except sqlite3.Error as exc:
-        raise StoreError(
-            f"{path} cannot be used as a trace store: {exc}. Move the file away, or set "
-            "traces.path to another one."
+            f"{path} cannot be used as a trace store: {exc}. Move the file away, or name a readable "
+            "and writable one in traces.path."
         ) from exc
 
 
