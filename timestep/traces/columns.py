@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from jiter import from_json
+
 from timestep.net.foreign import entries, mapping
 from timestep.traces.conversation import question, read_messages, unanswered
 from timestep.traces.prices import price
@@ -45,17 +47,21 @@ def with_columns(copied: SpanEnded) -> SpanEnded:
     return SpanEnded(*copied)._replace(**columns)
 
 
-def parsed(text: str) -> Any:
+def parsed(text: str | bytes) -> Any:
     """Return the value of the JSON *text*, or None. NaN is a text, for no other reader takes it."""
     try:
-        return _JSON.decode(text)
-    except (ValueError, TypeError, RecursionError):
+        return from_json(text if isinstance(text, bytes) else text.encode(), allow_inf_nan=False)
+    except ValueError:  # half a surrogate pair, bytes that are no text, NaN, or no JSON
+        pass
+    try:
+        return _JSON.decode(text if isinstance(text, str) else text.decode(errors="replace"))
+    except (ValueError, RecursionError):
         return None
 
 
 def messages_of(request: bytes | None) -> Any:
     """Return the messages in the body of a *request*: the input of its step is not stored twice."""
-    return mapping(parsed((request or b"").decode(errors="replace"))).get("messages")
+    return mapping(parsed(request or b"")).get("messages")
 
 
 def _answer(output: object) -> str | None:

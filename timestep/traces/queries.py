@@ -347,5 +347,5 @@ def _object(text: str | None) -> dict[str, Any] | None:
     """Return the stored JSON object *text*; what a damaged file has in its place is shown as text."""
     if text is None:
         return None
-    value = parsed(text)
+    value = parsed(str(text))
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {"unreadable": str(text)}

@@ -36,7 +36,7 @@ logger = logging.getLogger("timestep")
 QUEUE_BYTES = 64 * 2**20
 """How much may wait to be written. What does not fit is lost, and counted."""
 
-_GATHER_SECONDS = 0.1
+_GATHER_SECONDS = 0.15
 """How long events wait for others: a transaction costs more than what it writes."""
 
 _BUSY_SECONDS = 0.1
