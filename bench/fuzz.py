@@ -195,12 +195,12 @@ def completion() -> Target:
 
 def response() -> Target:
     """Answers of the Responses API are passed on to the SDK, or refused."""
-    import httpx2
     from openai import OpenAIError
     from openai._models import construct_type
     from openai.types.responses import ResponseStreamEvent
 
     from timestep.errors import TimestepError
+    from timestep.net.origin import Origin
     from timestep.openai.checked_answers import CheckedCompletion, CheckedResponse
 
     names = [
@@ -208,10 +208,10 @@ def response() -> Target:
         *("name", "arguments", "call_id", "choices", "delta", "incomplete_details", "text"),
     ]
     words = [*words_of("openai"), *names, "response.completed", "function_call", "message"]
-    sent = httpx2.Request("POST", "http://h/responses")
+    origin = Origin(None, "http://h")
 
     def target(draw: Draw) -> None:
-        answer = draw.one([CheckedResponse, CheckedCompletion])(sent, lambda text: text)
+        answer = draw.one([CheckedResponse, CheckedCompletion])(origin)
         event = {draw.one(names): draw.json(words, 4) for _ in range(draw.below(5))}
         event["type"] = draw.one(["response.completed", "response.output_item.done", "error"])
         body = json.dumps(draw.one([event, {"response": event}, draw.json(words)])).encode()

@@ -223,7 +223,7 @@ NOT_WHOLE = {
     "an error": (event({"type": "error", "message": "GPU lost"}), "GPU lost"),
     "another status": (response("response.completed", status="queued"), "queued"),
     "a failure": (response("response.failed", output=[]), "failed"),
-    "an end without an answer": (event({"type": "response.completed"}), "not an object"),
+    "an end without an answer": (event({"type": "response.completed"}), "not a JSON object"),
 }
 
 

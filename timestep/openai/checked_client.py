@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,25 +19,16 @@ from timestep.net.connection import TransportError, drop_frames
 from timestep.net.exchange import failure
 from timestep.net.httpx_errors import httpx_error
 from timestep.net.key_command import KeyCommand
-from timestep.net.limits import (
-    LONGEST,
-    LONGEST_REFUSAL,
-    LONGEST_WITH_IMAGES,
-    MOST_SAID,
-    has_too_many_values,
-)
+from timestep.net.limits import LONGEST, LONGEST_REFUSAL, LONGEST_WITH_IMAGES
 from timestep.net.logs import masked_logs, with_masked_logs
+from timestep.net.origin import Origin
 from timestep.net.places import Places
 from timestep.net.proxies import Proxy
 from timestep.net.reasons import WANTS_PASSWORD, proxy_refusal
-from timestep.net.secrets import masked_json, masker, secrets_in, secrets_in_url
+from timestep.net.secrets import masker, secrets_in
+from timestep.net.server_words import parse
 from timestep.net.unpacking import unpacked
-from timestep.openai.checked_answers import (
-    NOT_JSON,
-    CheckedCompletion,
-    CheckedResponse,
-    parsed,
-)
+from timestep.openai.checked_answers import CheckedCompletion, CheckedResponse
 from timestep.openai.failures import HAS_COMMAND, Failures, where
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 
@@ -111,7 +103,9 @@ class CheckedClient(httpx2.AsyncClient):
     async def _send(
         self, request: httpx2.Request, *, stream: bool, **options: Any
     ) -> httpx2.Response:
-        mask = self._mask(request)
+        known = where(request)
+        origin = replace(known, secrets=(*secrets_in(self._secret_headers), *known.secrets))
+        mask = masker(origin.secrets)
         request.headers["accept-encoding"] = "identity"  # what unpacks may unpack without end
         try:
             with masked_logs(mask):
@@ -123,7 +117,7 @@ class CheckedClient(httpx2.AsyncClient):
             found = httpx_error(exc, httpx2, through=self._through, silent="first_byte")
         else:
             try:
-                return await self._checked(response, mask, is_stream=stream)
+                return await self._checked(response, origin, is_stream=stream)
             except TransportError as exc:
                 await response.aclose()
                 found = exc
@@ -136,33 +130,26 @@ class CheckedClient(httpx2.AsyncClient):
         drop_frames(found)
         raise httpx2.TransportError(str(found), request=request) from found
 
-    def _mask(self, request: httpx2.Request) -> Callable[[str], str]:
-        """Return what takes the secrets of *request* out of a text; no frame that fails keeps them."""
-        headers = (*secrets_in(self._secret_headers), *secrets_in(request.headers))
-        return masker((*headers, *secrets_in_url(str(request.url))))
-
     async def _checked(
-        self, response: httpx2.Response, mask: Callable[[str], str], *, is_stream: bool
+        self, response: httpx2.Response, origin: Origin, *, is_stream: bool
     ) -> httpx2.Response:
-        request = response.request
-        path = request.url.path
-        answer = (CheckedCompletion if path.endswith("/chat/completions") else CheckedResponse)(
-            request, mask
-        )
+        path = response.request.url.path
+        is_chat = path.endswith("/chat/completions")
+        answer = (CheckedCompletion if is_chat else CheckedResponse)(origin)
         if response.status_code == WANTS_PASSWORD and self._through:
             raise TransportError("reach", proxy_refusal(WANTS_PASSWORD), through=self._through)
         if not response.is_success:
             return await _masked_refusal(response, answer)
-        is_model = path.endswith(("/responses", "/chat/completions"))
+        is_model = is_chat or path.endswith("/responses")
         if is_stream:
             shown = _events(response, answer) if is_model else _pieces(response, answer, LONGEST)
-            return _like(response, answer.mask, stream=_Told(response, shown))
+            return _like(response, origin, stream=_Told(response, shown, origin))
         pieces = [piece async for piece in _pieces(response, answer, LONGEST_WITH_IMAGES)]
         await response.aclose()
         body = b"".join(pieces)
         if is_model:
             body = await _apart(answer.check_whole, body)
-        return _like(response, answer.mask, content=body)
+        return _like(response, origin, content=body)
 
 
 class _Held(httpx2.AsyncByteStream):
@@ -186,8 +173,11 @@ class _Told(httpx2.AsyncByteStream):
     A second iteration goes on where the first stopped, as with a connection.
     """
 
-    def __init__(self, response: httpx2.Response, shown: AsyncIterator[bytes]) -> None:
+    def __init__(
+        self, response: httpx2.Response, shown: AsyncIterator[bytes], origin: Origin
+    ) -> None:
         self._response = response
+        self._origin = origin
         self._shown = shown
         self._pieces = self._told()
 
@@ -205,7 +195,7 @@ class _Told(httpx2.AsyncByteStream):
                         await asyncio.sleep(0)  # OpenAI's client reads it as it comes
                     yield event[at : at + _PIECE]
         except TransportError as exc:
-            error: Exception = failure(Failures(where(self._response.request)), exc)
+            error: Exception = failure(Failures(self._origin), exc)
         except Exception as exc:  # noqa: BLE001 - it is raised again
             error = exc
         else:
@@ -252,9 +242,9 @@ async def _pieces(
         raw, encoding = response.aiter_bytes(), None
     else:
         raw, encoding = response.aiter_raw(), response.headers.get("content-encoding")
-    size = 0
+    size, mask = 0, masker(answer.origin.secrets)
     try:
-        async for piece in unpacked(with_masked_logs(raw, answer.mask), encoding):
+        async for piece in unpacked(with_masked_logs(raw, mask), encoding):
             size += len(piece)
             if size > most:
                 break
@@ -282,12 +272,12 @@ async def _masked_refusal(response: httpx2.Response, answer: CheckedResponse) ->
         if len(body) > LONGEST_REFUSAL:
             break
     await response.aclose()
-    document = NOT_JSON if has_too_many_values(body, most=MOST_SAID) else parsed(body)
-    if document is NOT_JSON:
-        said = answer.mask(body.decode(errors="replace")).encode()
+    document = parse(bytes(body))
+    if document is None:
+        said = answer.origin.hide(body.decode(errors="replace")).encode()
     else:
-        said = json.dumps(masked_json(document, answer.mask)).encode()
-    return _like(response, answer.mask, content=said)
+        said = json.dumps(answer.origin.masked(document)).encode()
+    return _like(response, answer.origin, content=said)
 
 
 def _forget_secrets(request: httpx2.Request, mask: Callable[[str], str]) -> None:
@@ -299,8 +289,9 @@ def _forget_secrets(request: httpx2.Request, mask: Callable[[str], str]) -> None
         request.url = httpx2.URL(shown)
 
 
-def _like(response: httpx2.Response, mask: Callable[[str], str], **body: Any) -> httpx2.Response:
+def _like(response: httpx2.Response, origin: Origin, **body: Any) -> httpx2.Response:
     """Return a copy of *response* with masked headers and another body, which is not encoded."""
+    mask = masker(origin.secrets)
     encoded = {"content-encoding", "content-length", "transfer-encoding"}
     return httpx2.Response(
         response.status_code,

@@ -1,14 +1,16 @@
 """The errors of failed exchanges with servers that speak OpenAI's API. Pure."""
 
-from typing import Any
+from typing import Any, cast
 
 import httpx2
+from jiter import from_json
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from timestep.errors import BrokenAnswerError, TimestepError
 from timestep.net.connection import CHECK_PROXY, Answer, TransportError, as_cause
 from timestep.net.exchange import failure
 from timestep.net.httpx_errors import httpx_error
+from timestep.net.limits import MOST_VALUES, has_too_many_values
 from timestep.net.origin import Origin
 from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.urls import authority
@@ -79,6 +81,19 @@ def broken(what: str, origin: Origin) -> BrokenAnswerError:
         f"{origin.host} {what}. Try again; if it happens again, check base_url and the server's log.",
         host=origin.host,
     )
+
+
+def object_in(data: bytes, what: str, origin: Origin) -> dict[str, Any]:
+    """Return the JSON object *data*; *what* begins the error for something else."""
+    if has_too_many_values(data):
+        raise broken(f"sent JSON of more than {MOST_VALUES:,} values", origin)
+    try:
+        parsed = from_json(data)
+    except ValueError as exc:
+        raise broken(f"{what} that is not JSON, {origin.quote(data)}", origin) from exc
+    if not isinstance(parsed, dict):
+        raise broken(f"{what} that is not a JSON object", origin)
+    return cast("dict[str, Any]", parsed)
 
 
 def of_both_trees(exc: APIError) -> Exception:

@@ -6,16 +6,12 @@ of the two. What ends otherwise broke off.
 Source: the recordings in ``tests/wire-openai``.
 """
 
-from typing import Any, cast
-
-from jiter import from_json
-
 from timestep.answer.chunks import Chunk, Failure
 from timestep.errors import TimestepError
-from timestep.net.limits import LONGEST, MOST_VALUES, has_too_many_values
+from timestep.net.limits import LONGEST
 from timestep.net.origin import Origin
 from timestep.openai.completion import Completion
-from timestep.openai.failures import broken
+from timestep.openai.failures import broken, object_in
 from timestep.openai.refusals import is_error, said_error
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 
@@ -100,7 +96,7 @@ class ChatReader:
             return
         if not data:
             return
-        fields = self._object_in(data, "sent an event")
+        fields = object_in(data, "sent an event", self._origin)
         if is_error(fields, name):
             raise said_error(fields, self._origin)
         self._completion.add(fields, chunks)
@@ -108,7 +104,7 @@ class ChatReader:
     def _read_document(self, body: bytes) -> list[Chunk]:
         chunks: list[Chunk] = []
         try:
-            fields = self._object_in(body, "answered with something")
+            fields = object_in(body, "answered with something", self._origin)
             if is_error(fields):
                 raise said_error(fields, self._origin)
             self._completion.add(fields, chunks)
@@ -125,16 +121,3 @@ class ChatReader:
     def _end(self, chunks: list[Chunk]) -> None:
         self._has_ended = True
         self._completion.end(chunks)
-
-    def _object_in(self, data: bytes, what: str) -> dict[str, Any]:
-        """Return the JSON object *data*; *what* begins the error for something else."""
-        if has_too_many_values(data):
-            raise broken(f"sent JSON of more than {MOST_VALUES:,} values", self._origin)
-        try:
-            parsed = from_json(data)
-        except ValueError as exc:
-            what = f"{what} that is not JSON, {self._origin.quote(data)}"
-            raise broken(what, self._origin) from exc
-        if not isinstance(parsed, dict):
-            raise broken(f"{what} that is not a JSON object", self._origin)
-        return cast("dict[str, Any]", parsed)

@@ -22,8 +22,8 @@ from pydantic import ValidationError
 from timestep.answer.chunks import Call, Chunk
 from timestep.answer.defaults import DefaultedModel, ModelDefaults
 from timestep.answer.outcome import refuse_cut_calls
-from timestep.errors import BrokenAnswerError, UnsupportedInputError
-from timestep.net.connection import as_cause
+from timestep.errors import BrokenAnswerError, TimestepError, UnsupportedInputError
+from timestep.net.connection import as_cause, drop_frames
 from timestep.net.encoding import encode
 from timestep.net.exchange import failure
 from timestep.net.foreign import entries, mapping
@@ -139,6 +139,9 @@ async def _streamed(
         error: Exception = failure(Failures(origin), httpx_error(exc, httpx2))
     except _ODD as exc:
         error = _unreadable(exc, origin)
+    except TimestepError as exc:
+        drop_frames(exc)  # they hold what the server said
+        error = exc
     else:
         return
     finally:
