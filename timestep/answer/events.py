@@ -185,6 +185,8 @@ class EventWriter:
 
     def message_closed(self, index: int, item: ResponseOutputMessage, logprobs: Logprobs) -> None:
         """Close the text, its part and the message."""
+        if not self._is_read:
+            return
         part = item.content[0]
         text = part.text if isinstance(part, ResponseOutputText) else ""
         at = {"content_index": 0, "item_id": item.id, "output_index": index}
@@ -216,6 +218,8 @@ class EventWriter:
 
     def reasoning_closed(self, index: int, item: ResponseReasoningItem) -> None:
         """Close the thinking and the reasoning item."""
+        if not self._is_read:
+            return
         text = "".join(part.text for part in item.content or [])
         at = {"content_index": 0, "item_id": item.id, "output_index": index}
         self._write(responses.ResponseReasoningTextDoneEvent, **at, text=text)
