@@ -14,7 +14,7 @@ All are read in the same way, so that whole and streamed answers end in the same
 
 import ast
 import re
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import openai
 from agents import ModelBehaviorError
@@ -43,29 +43,20 @@ _NO_CHOICES = re.compile(
 
 
 class StreamFailureError(ModelBehaviorError):
-    """A stream that began with its failure.
-
-    Attributes:
-        code: OpenAI's name for the failure, such as ``"server_error"``.
-    """
+    """A stream that began with its failure."""
 
     def __init__(self, message: str, *, code: str = "") -> None:
         super().__init__(message)
-        self.code = code
-
-    @classmethod
-    def of(cls, code: str | None) -> Self:
-        """Return the error for a stream that failed with *code*."""
-        return cls(f"the answer began with the failure {code or ''!r}", code=code or "")
+        self.code = code  # OpenAI's name for the failure, such as `server_error`
 
 
 def failure_in(event: TResponseStreamEvent) -> StreamFailureError | None:
     """Return the failure that *event* reports, or None."""
-    if event.type == "error":
-        return StreamFailureError.of(event.code)
-    if event.type == "response.failed" and event.response.error is not None:
-        return StreamFailureError.of(event.response.error.code)
-    return None
+    failed = event.response.error if event.type == "response.failed" else event
+    if failed is None or event.type not in {"error", "response.failed"}:
+        return None
+    code = str(getattr(failed, "code", None) or "")
+    return StreamFailureError(f"the answer began with the failure {code!r}", code=code)
 
 
 def reason_of(error: Exception) -> FallbackReason | None:

@@ -11,6 +11,7 @@ Source: api/types.go, server/routes.go (ChatHandler) and types/model/name.go at 
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from timestep.net.flags import check_keep_alive
@@ -39,14 +40,12 @@ def check_chat(body: bytes) -> Mapping[str, Any]:
     return chat
 
 
-def check_show(body: bytes) -> str:
-    """Return the model's name in *body*, a request to ``/api/show``."""
-    return _named(_SHOW, body)
-
-
-def check_pull(body: bytes) -> str:
-    """Do the same for a request to ``/api/pull``."""
-    return _named(_PULL, body)
+def _check_named(struct: go.Struct, body: bytes) -> str:
+    """Return the model's name in *body*, a request for one model."""
+    request = _decoded(struct, body)
+    name: str = request.get("model") or request.get("name") or ""
+    check_model_name(name)
+    return name
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -91,13 +90,6 @@ def _decoded(struct: go.Struct, body: bytes) -> Mapping[str, Any]:
     except go.DecodeError as error:
         raise RefusedError(400, str(error)) from None
     return value or {}
-
-
-def _named(struct: go.Struct, body: bytes) -> str:
-    request = _decoded(struct, body)
-    name: str = request.get("model") or request.get("name") or ""
-    check_model_name(name)
-    return name
 
 
 def _decode_keep_alive(value: Any) -> None:
@@ -203,6 +195,7 @@ _CHAT = go.Struct(
 )
 _SHOW = go.Struct("ShowRequest", {"model": "string", "name": "string", "verbose": "bool"})
 _PULL = go.Struct("PullRequest", {"model": "string", "name": "string", "stream": "bool"})
+check_show, check_pull = partial(_check_named, _SHOW), partial(_check_named, _PULL)
 
 
 def _wanted(name: str, value: Any) -> str:

@@ -1,8 +1,8 @@
 """Differences between two recorded runs. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import NamedTuple
 
 from timestep.traces.conversation import answered, question
 from timestep.traces.records import Span, Trace
@@ -13,8 +13,7 @@ _STEPS = frozenset({"generation", "response", "function", "handoff", "guardrail"
 _LONG = 10_000
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """One thing that differs, as text. Times and tokens do not count as differences."""
 
     field: str
@@ -22,8 +21,7 @@ class Difference:
     right: str
 
 
-@dataclass(frozen=True)
-class StepPair:
+class StepPair(NamedTuple):
     """The same step in two runs; None where a run lacks it."""
 
     left: Span | None
@@ -88,12 +86,6 @@ def _key(span: Span) -> tuple[str, str]:
 
 def _pair(left: Span, right: Span) -> StepPair:
     ours, theirs = describe(left), describe(right)
-    return StepPair(
-        left,
-        right,
-        [
-            Difference(name, ours.get(name, ""), theirs.get(name, ""))
-            for name in dict.fromkeys((*ours, *theirs))
-            if ours.get(name, "") != theirs.get(name, "")
-        ],
-    )
+    names = dict.fromkeys((*ours, *theirs))
+    pairs = (Difference(name, ours.get(name, ""), theirs.get(name, "")) for name in names)
+    return StepPair(left, right, [pair for pair in pairs if pair.left != pair.right])

@@ -114,7 +114,7 @@ def view_diff(left: Trace, right: Trace) -> Json:
                 "left": None if pair.left is None else _step(pair.left),
                 "right": None if pair.right is None else _step(pair.right),
                 "same": pair.is_same,
-                "differences": [asdict(difference) for difference in pair.differences],
+                "differences": [difference._asdict() for difference in pair.differences],
             }
             for pair in pairs
         ],
