@@ -1,7 +1,6 @@
 """Values and calls as people read them. Pure."""
 
 import json
-import math
 import re
 from typing import Any, cast
 
@@ -23,20 +22,9 @@ def json_text(value: Any, *, indent: int | None = None, ensure_ascii: bool = Fal
     try:
         text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, allow_nan=False)
     except ValueError:
-        text = json.dumps(_finite(value), ensure_ascii=ensure_ascii, indent=indent)
+        value = json.loads(json.dumps(value), parse_constant=str)
+        text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
     return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case float() if not math.isfinite(value):
-            return str(value)
-        case list() | tuple():
-            return [_finite(each) for each in cast("list[Any]", value)]
-        case dict():
-            return {key: _finite(each) for key, each in cast("dict[Any, Any]", value).items()}
-        case _:
-            return value
 
 
 def as_json(value: Any) -> str:
