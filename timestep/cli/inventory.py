@@ -4,10 +4,10 @@ Nothing of the SDK is imported unless a server cannot be asked: then its error s
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -71,30 +71,18 @@ def ollama_providers(provider: "MultiModelProvider") -> "dict[str, OllamaModelPr
     }
 
 
-class OllamaServer(NamedTuple):
-    """An Ollama server that can be asked for its models."""
-
-    prefix: str
-    endpoint: Endpoint
-    is_beside: bool = False  # True for ollama.com beside another server; a suffix leads names there
-
-
-def ollama_servers(settings: Settings) -> list[OllamaServer]:
-    """Return every Ollama server of *settings*. ollama.com is one of them if there is a key."""
-    servers: list[OllamaServer] = []
-    for prefix, endpoints in ollama_endpoints(settings).items():
-        servers += [OllamaServer(prefix, each) for each in endpoints.pool or [endpoints.local]]
-        cloud = endpoints.cloud
-        has_key = "authorization" in cloud.headers or cloud.key_command is not None
-        if cloud is not endpoints.local and has_key:
-            servers.append(OllamaServer(prefix, cloud, is_beside=True))
-    return servers
-
-
 async def take_inventory(settings: Settings, *, patience: float) -> list[Inventory]:
-    """List the models of each server. Waits at most *patience* seconds for each."""
+    """List the models of each server. Waits at most *patience* seconds for each.
+
+    ollama.com is one of them if there is a key.
+    """
     asked: list[Awaitable[Inventory]] = [list_openai("", settings.openai, patience)]
-    asked += [_ollama(server, patience) for server in ollama_servers(settings)]
+    for prefix, endpoints in ollama_endpoints(settings).items():
+        local, cloud = endpoints.pool or [endpoints.local], endpoints.cloud
+        asked += [_ollama(prefix, each, patience) for each in local]
+        has_key = "authorization" in cloud.headers or cloud.key_command is not None
+        if has_key and cloud is not endpoints.local:
+            asked.append(_ollama(prefix, cloud, patience, rename=cloud_name))
     for prefix, table in settings.providers.items():
         if isinstance(table, AnyOpenAISettings):
             asked.append(list_openai(prefix, table, patience))
@@ -121,8 +109,9 @@ def cloud_name(name: str) -> str:
     return f"{name}{'-' if ':' in name else ':'}cloud"
 
 
-async def _ollama(server: OllamaServer, patience: float) -> Inventory:
-    prefix, endpoint = server.prefix, server.endpoint
+async def _ollama(
+    prefix: str, endpoint: Endpoint, patience: float, rename: Callable[[str], str] = str
+) -> Inventory:
     url = endpoint.base_url
     try:
         async with asyncio.timeout(patience):
@@ -130,7 +119,6 @@ async def _ollama(server: OllamaServer, patience: float) -> Inventory:
     except Exception as exc:  # noqa: BLE001 - the client raises much; all of it is translated
         problem = _problem(exc, url, patience, endpoint)
         return Inventory(prefix, "ollama", url, problem=problem)
-    rename = cloud_name if server.is_beside else str
     named = [replace(each, name=f"{prefix}/{rename(untagged(each.name))}") for each in offers]
     offers = sorted(named, key=lambda offer: offer.name)
     return Inventory(prefix, "ollama", url, offers, endpoint=endpoint)

@@ -46,14 +46,13 @@ class Spinner:
             self._what = ""
             self.erase()
 
-    def make_way(self, *, for_a_line: bool) -> None:
-        """Make way for other text. The line comes back soon if that is a whole line."""
+    def make_way(self, text: str) -> None:
+        """Make way for *text*. The line comes back soon if that ends a line."""
         if self._interrupt is not None:
             self._interrupt()
-        if for_a_line:
-            self.erase()
-        else:
-            self.stop()
+        if not text.endswith("\n"):
+            self._what = ""
+        self.erase()
 
     def erase(self) -> None:
         """Erase the line. It comes back."""
@@ -108,7 +107,7 @@ class _Guarded:
         """Write *text*. The spinner comes back only if that ends a line."""
         if not text:
             return self._file.write(text)
-        self._spinner.make_way(for_a_line=text.endswith("\n"))
+        self._spinner.make_way(text)
         return self._file.write(text)
 
     def __getattr__(self, name: str) -> Any:

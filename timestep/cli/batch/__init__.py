@@ -3,8 +3,7 @@
 import gc
 import sys
 from collections import defaultdict
-from collections.abc import Generator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,16 +152,17 @@ def batch(
                 rates=limits,
                 prefix_of=prefixes.__getitem__,
             )
+            gc.freeze()  # the objects of all imported packages, which outlive the batch
             try:
                 with (
                     # What Ray prints about its workers stays out of standard output.
                     nullcontext() if cluster is None else redirect_stdout(sys.stderr),
-                    _without_old_objects(),
                     impatient_runner() as loop,
                     progress_bar(len(lines) - output.done_before - output.failed_before) as advance,
                 ):
                     loop.run(write(results, output, summary, advance, max_errors))
             finally:
+                gc.unfreeze()
                 if as_json:
                     print_json(summary.as_json())
                 else:
@@ -174,13 +174,3 @@ def batch(
         )
     if summary.failed or summary.failed_before:
         raise click.exceptions.Exit(1)
-
-
-@contextmanager
-def _without_old_objects() -> Generator[None]:
-    """Keep the garbage collector from the objects of all imported packages, which outlive the batch."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()

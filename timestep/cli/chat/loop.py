@@ -87,7 +87,8 @@ def _answer(state: ChatState, message: str, approver: Approver) -> None:
         state.failed = message
         if run.text:
             state.failed = None
-            _keep(state, [question, {"role": "assistant", "content": run.text}])
+            partial: TResponseInputItem = {"role": "assistant", "content": run.text}
+            state.loop.run(state.conversation.extend([question, partial]))
         return
     except Exception as exc:  # noqa: BLE001 - models of other packages raise anything
         screen.end()
@@ -98,9 +99,5 @@ def _answer(state: ChatState, message: str, approver: Approver) -> None:
     print_rest(run, result, state.setup.agent, shows_costs=state.shows_costs)
     if sys.stderr.isatty():
         click.echo(err=True)
-    _keep(state, [question, *new_items(result)])
+    state.loop.run(state.conversation.extend([question, *new_items(result)]))
     state.setup = replace(state.setup, agent=result.last_agent)
-
-
-def _keep(state: ChatState, items: list[TResponseInputItem]) -> None:
-    state.loop.run(state.conversation.extend(items))

@@ -65,7 +65,6 @@ def list_runs(
     print_results(
         runs if as_json or as_lines else _by_session(runs),
         _RUN_COLUMNS,
-        _run_row,
         as_json=as_json,
         as_lines=as_lines,
         otherwise=nothing.format(store.path),
@@ -73,32 +72,22 @@ def list_runs(
 
 
 _RUN_COLUMNS = (
-    Column("id"),
-    Column("ago", is_figure=True, spare=1),
-    Column("question", least=10),
-    Column("session", least=7, spare=5),
-    Column("agent", least=5, spare=4),
-    Column("model", least=14, spare=2),
-    Column("outcome"),
-    Column("time", is_figure=True, spare=3),
-    Column("tokens", is_figure=True, spare=6),
-    Column("cost", is_figure=True, spare=7),
+    Column("id", lambda run: short(run.trace_id)[:_ID]),
+    Column("ago", lambda run: ago(run.started_at), is_figure=True, spare=1),
+    Column("question", lambda run: run.title, least=10),
+    Column("session", lambda run: run.group_id or "", least=7, spare=5),
+    Column("agent", lambda run: _first(run.agents), least=5, spare=4),
+    Column("model", lambda run: _first(run.models), least=14, spare=2),
+    Column("outcome", lambda run: run.outcome),
+    Column("time", lambda run: brief_duration(run.total_seconds), is_figure=True, spare=3),
+    Column(
+        "tokens",
+        lambda run: brief_count(run.input_tokens + run.output_tokens),
+        is_figure=True,
+        spare=6,
+    ),
+    Column("cost", lambda run: brief_cost(run.cost), is_figure=True, spare=7),
 )
-
-
-def _run_row(run: "Summary") -> list[str]:
-    return [
-        short(run.trace_id)[:_ID],
-        ago(run.started_at),
-        run.title,
-        run.group_id or "",
-        _first(run.agents),
-        _first(run.models),
-        run.outcome,
-        brief_duration(run.total_seconds),
-        brief_count(run.input_tokens + run.output_tokens),
-        brief_cost(run.cost),
-    ]
 
 
 def _by_session(runs: "Sequence[Summary]") -> "list[Summary]":

@@ -73,7 +73,7 @@ class RecordedModels(ModelProvider):
             broke = error.endswith("ConnectionError")
             for exchange in _answers(call):
                 is_last = exchange is call.exchanges[-1]
-                _serve(server, self._store, exchange, path, breaks=is_last and broke)
+                self._serve(server, exchange, path, breaks=is_last and broke)
         if all(exchange.status is None for exchange in exchanges):
             server.refuse()
         provider: ModelProvider = (
@@ -89,6 +89,29 @@ class RecordedModels(ModelProvider):
         model = self._models[calls[0].model] = provider.get_model(str(request["model"]))
         if isinstance(model, WireModel) and calls[0].model is not None:
             model.traced_as = calls[0].model
+
+    def _serve(
+        self, server: FakeOllama | FakeOpenAI, exchange: StoredExchange, path: str, *, breaks: bool
+    ) -> None:
+        request, body = self._store.body(exchange.request), self._store.body(exchange.response)
+        status = exchange.status or 500
+        streamed = "application/x-ndjson" if path == _OLLAMA_PATH else "text/event-stream"
+        kind = streamed if status < 400 else "application/json"  # noqa: PLR2004 - errors begin at 400
+        chunks = body.splitlines(keepends=True) or [b""]
+        server.replay(
+            Recording(
+                name=exchange.request,
+                request=Request("POST", path, {}, request),
+                status=status,
+                headers={"Content-Type": kind, "Transfer-Encoding": "chunked"},
+                body=body,
+                chunks=chunks,
+            ),
+            model=str(read_request(request).get("model")),
+            fault=Reset(len(chunks) if exchange.status else 0)
+            if breaks or exchange.status is None
+            else (),
+        )
 
 
 class _InOrder(Model):
@@ -134,32 +157,3 @@ def _answers(call: Span) -> list[StoredExchange]:
     """Return the exchanges of *call* without those whose request was sent again."""
     pairs = zip_longest(call.exchanges, call.exchanges[1:])
     return [each for each, then in pairs if then is None or then.request != each.request]
-
-
-def _serve(
-    server: FakeOllama | FakeOpenAI,
-    store: TraceStore,
-    exchange: StoredExchange,
-    path: str,
-    *,
-    breaks: bool,
-) -> None:
-    request, body = store.body(exchange.request), store.body(exchange.response)
-    status = exchange.status or 500
-    streamed = "application/x-ndjson" if path == _OLLAMA_PATH else "text/event-stream"
-    kind = streamed if status < 400 else "application/json"  # noqa: PLR2004 - errors begin at 400
-    chunks = body.splitlines(keepends=True) or [b""]
-    server.replay(
-        Recording(
-            name=exchange.request,
-            request=Request("POST", path, {}, request),
-            status=status,
-            headers={"Content-Type": kind, "Transfer-Encoding": "chunked"},
-            body=body,
-            chunks=chunks,
-        ),
-        model=str(read_request(request).get("model")),
-        fault=Reset(len(chunks) if exchange.status else 0)
-        if breaks or exchange.status is None
-        else (),
-    )

@@ -21,7 +21,6 @@ def search(
     print_results(
         hits,
         _HIT_COLUMNS,
-        lambda hit: [short(hit.trace_id), ago(hit.ended_at), f"{hit.kind} {hit.name}", hit.excerpt],
         as_json=as_json,
         as_lines=as_lines,
         otherwise=f"No step contains these words in {store.path}.",
@@ -29,8 +28,8 @@ def search(
 
 
 _HIT_COLUMNS = (
-    Column("id"),
-    Column("ago", is_figure=True, spare=1),
-    Column("step", least=12),
-    Column("text", least=WRAPPED, wraps=True),
+    Column("id", lambda hit: short(hit.trace_id)),
+    Column("ago", lambda hit: ago(hit.ended_at), is_figure=True, spare=1),
+    Column("step", lambda hit: f"{hit.kind} {hit.name}", least=12),
+    Column("text", lambda hit: hit.excerpt, least=WRAPPED, wraps=True),
 )

@@ -1,7 +1,9 @@
 """``timestep traces stats``: count the calls of models, agents, tools and days."""
 
 import time
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Callable
+from functools import partial
+from typing import get_args
 
 import click
 
@@ -9,9 +11,7 @@ from timestep.cli.context import Context, pass_context
 from timestep.cli.traces.format import DAY, duration, open_record
 from timestep.cli.traces.table import Column, json_options, print_results
 from timestep.traces.statistics import By
-
-if TYPE_CHECKING:
-    from timestep.traces import Stats
+from timestep.traces.summary import dollars
 
 
 @click.command()
@@ -34,41 +34,33 @@ def stats(context: Context, *, by: By, days: float | None, as_json: bool, as_lin
         found = store.stats(by, since=0.0 if days is None else time.time() - days * DAY)
     print_results(
         found,
-        [Column(by, wraps=True), *_FIGURES],
-        lambda stats: _stats_row(stats, has_tokens=by != "tool"),
+        [
+            Column(by, lambda stats: stats.name, wraps=True),
+            _figure("calls", lambda stats: str(stats.calls)),
+            _figure("errors", lambda stats: str(stats.errors), spare=2),
+            *(() if by == "tool" else _TOKENS),
+            *_TIMES,
+        ],
         as_json=as_json,
         as_lines=as_lines,
         otherwise=f"No {'tool' if by == 'tool' else 'model'} was called in {store.path}.",
     )
 
 
-_SPARES = {
-    "calls": 0,
-    "errors": 2,
-    "in": 6,
-    "out": 5,
-    "p50": 1,
-    "p90": 8,
-    "p99": 9,
-    "first": 7,
-    "tok/s": 3,
-    "cost": 4,
-}
-_FIGURES = [Column(name, is_figure=True, spare=spare) for name, spare in _SPARES.items()]
+def _known(show: Callable[[float], str], value: float | None) -> str:
+    return "" if value is None else show(value)
 
 
-def _stats_row(stats: "Stats", *, has_tokens: bool) -> list[str]:
-    from timestep.traces.summary import dollars
-
-    speed, first = stats.tokens_per_second, stats.first_token_seconds
-    return [
-        stats.name,
-        str(stats.calls),
-        str(stats.errors),
-        f"{stats.input_tokens:,}" if has_tokens else "",
-        f"{stats.output_tokens:,}" if has_tokens else "",
-        *(duration(seconds) for seconds in (stats.p50, stats.p90, stats.p99)),
-        "" if first is None else duration(first),
-        "" if speed is None else f"{speed:.1f}",
-        dollars(stats.cost),
-    ]
+_figure = partial(Column, is_figure=True)
+_TOKENS = (
+    _figure("in", lambda stats: f"{stats.input_tokens:,}", spare=6),
+    _figure("out", lambda stats: f"{stats.output_tokens:,}", spare=5),
+)
+_TIMES = (
+    _figure("p50", lambda stats: duration(stats.p50), spare=1),
+    _figure("p90", lambda stats: duration(stats.p90), spare=8),
+    _figure("p99", lambda stats: duration(stats.p99), spare=9),
+    _figure("first", lambda stats: _known(duration, stats.first_token_seconds), spare=7),
+    _figure("tok/s", lambda stats: _known("{:.1f}".format, stats.tokens_per_second), spare=3),
+    _figure("cost", lambda stats: dollars(stats.cost), spare=4),
+)

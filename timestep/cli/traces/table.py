@@ -23,6 +23,7 @@ class Column:
     """A column of a table."""
 
     name: str
+    cell: Callable[[Any], str]  # the text for a result
     is_figure: bool = False  # aligned to the right
     least: int | None = None  # the width that it may be shortened to; None if it never is
     spare: int = 0  # if shortening is not enough, the highest are left out first; 0 stays
@@ -51,7 +52,6 @@ def json_options(command: _Command) -> _Command:
 def print_results(
     results: Sequence[_Result],
     columns: Sequence[Column],
-    row: Callable[[_Result], Sequence[str]],
     *,
     as_json: bool,
     as_lines: bool,
@@ -66,7 +66,8 @@ def print_results(
         print_lines(plain(result) for result in results)
     elif results:
         is_red = [getattr(result, "outcome", "") == "failed" for result in results]
-        _print_table(columns, [[clean(cell) for cell in row(each)] for each in results], is_red)
+        rows = [[clean(column.cell(each)) for column in columns] for each in results]
+        _print_table(columns, rows, is_red)
     else:
         click.echo(otherwise, err=True)
 
