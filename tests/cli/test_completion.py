@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from timestep.cli import model_names
+from timestep.cli import inventory
 from timestep.testing import FakeOllama, Stall
 
 PATIENCE = 60.0
@@ -21,7 +21,7 @@ CONFIGURATION = 'default_model = "fast"\n[aliases]\nfast = "ollama/qwen3:4b"\n'
 def ollama(fake_ollama, monkeypatch):
     """A local server with three models."""
     monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
-    monkeypatch.setattr(model_names, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(inventory, "_KEY_PRESS", PATIENCE)
     Path("timestep.toml").write_text(CONFIGURATION)
     for name in ("llama3.2", "qwen3:4b", "qwen3:8b"):
         fake_ollama.add_model(name)
@@ -50,8 +50,8 @@ def bash(invoke, tmp_path):
     root = Path(__file__).parents[2]
     program.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(root)!r})\n"
-        "from timestep.cli import main, model_names\n"
-        f"model_names._PATIENCE = {PATIENCE}\n"
+        "from timestep.cli import inventory, main\n"
+        f"inventory._KEY_PRESS = {PATIENCE}\n"
         "main(prog_name='timestep')\n"
     )
     program.chmod(0o755)
@@ -203,7 +203,7 @@ def test_a_server_that_is_not_there_offers_nothing(fish, ollama):
 
 
 def test_a_server_that_stays_silent_is_not_waited_for(fish, ollama, monkeypatch):
-    monkeypatch.setattr(model_names, "_PATIENCE", 0.1)
+    monkeypatch.setattr(inventory, "_KEY_PRESS", 0.1)
     ollama.fail(200, body="", path="/api/tags", fault=Stall(), times=None)
 
     assert fish("timestep pull ") == ["fast"]

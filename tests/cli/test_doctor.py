@@ -14,8 +14,7 @@ import pytest
 
 from timestep.cli.doctor.checks import Server, check_models, check_ollama, check_other
 from timestep.cli.event_loop import run_without_waiting
-from timestep.cli.inventory import Inventory, Offer
-from timestep.cli.model_names import ConfiguredModel
+from timestep.cli.inventory import ConfiguredModel, Inventory, Offer
 from timestep.config.checks import doubts_of_variable
 from timestep.config.settings import load_settings
 from timestep.testing import FakeOllama, Stall

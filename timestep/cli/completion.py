@@ -56,7 +56,7 @@ def _completing(find: Callable[[click.Context, click.Parameter], _Found]) -> Cal
 @_completing
 def complete_model(ctx: click.Context, param: click.Parameter) -> _Found:
     """Return the names of models."""
-    from timestep.cli.model_names import model_names
+    from timestep.cli.inventory import model_names
 
     return list(map(CompletionItem, model_names(ctx.ensure_object(Context).settings)))
 

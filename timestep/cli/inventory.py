@@ -1,4 +1,4 @@
-"""Lists the models of every configured provider, all at once.
+"""The models that the configuration names, and those of every provider, asked all at once.
 
 Nothing of the SDK is imported unless a server cannot be asked: then its error says why.
 """
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from timestep.cli.event_loop import run_without_waiting
 from timestep.config.kinds import lists_models
-from timestep.config.schema import AnyOpenAISettings
+from timestep.config.schema import AnyOpenAISettings, OllamaSettings
 from timestep.config.settings import Settings
 from timestep.factory.endpoints import ollama_endpoints, openai_endpoint
 from timestep.net.connection import CHECK_PROXY
@@ -25,6 +26,7 @@ from timestep.net.urls import authority
 from timestep.ollama.about import connect, list_entries, post
 from timestep.ollama.endpoint import Endpoint, unreached
 from timestep.openai.listing import list_models
+from timestep.routing import split_prefix, targets
 
 if TYPE_CHECKING:
     from timestep.ollama.provider import OllamaModelProvider
@@ -229,3 +231,62 @@ def _ollama_problem(error: Exception, endpoint: Endpoint) -> str:
 
 def _number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredModel:
+    """A model that the configuration names."""
+
+    alias: str | None  # the alias that leads to it; None for the default model
+    model: str  # its name with the prefix, aliases resolved
+
+    @property
+    def prefix(self) -> str:
+        """The prefix that the model's server has; empty for OpenAI."""
+        prefix = split_prefix(self.model)[0] or ""
+        return "" if prefix == "openai" else prefix
+
+    @property
+    def label(self) -> str:
+        """The alias, or ``"default"``."""
+        return self.alias or "default"
+
+
+def configured_models(settings: Settings) -> list[ConfiguredModel]:
+    """Return the default model, then the aliases in their order. A chain gives several."""
+    return [
+        ConfiguredModel(alias[0] if alias else None, model)
+        for (_, *alias), model in settings.named_models()
+    ]
+
+
+def same_model(one: str, other: str) -> bool:
+    """Return whether two names lead to the same model."""
+    return tagged(one.removeprefix("openai/")) == tagged(other.removeprefix("openai/"))
+
+
+_KEY_PRESS = 0.5
+"""Seconds that all servers have together to complete a name."""
+
+
+def model_names(settings: Settings) -> list[str]:
+    """Return the default, the aliases, and the models of each Ollama server that answers at once."""
+    names = targets(settings.default_model) if settings.default_model else []
+    return list(dict.fromkeys([*names, *settings.aliases, *run_without_waiting(_served(settings))]))
+
+
+async def _served(settings: Settings) -> list[str]:
+    async def names(prefix: str, url: str) -> list[str]:
+        with suppress(Exception):  # completion shows no errors
+            async with asyncio.timeout(_KEY_PRESS), connect(Endpoint(url)) as client:
+                listed = map(_name_of, await list_entries(client, "/api/tags"))
+                return [f"{prefix}/{untagged(name)}" for name in listed if name]
+        return []
+
+    asked = [
+        names(prefix, url)
+        for prefix, table in settings.tables.items()
+        if isinstance(table, OllamaSettings)
+        for url in table.servers
+    ]
+    return sorted({name for found in await asyncio.gather(*asked) for name in found})

@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from timestep.cli.check.results import LastResult, last_results
-from timestep.cli.inventory import Inventory, Offer
-from timestep.cli.model_names import ConfiguredModel, configured_models, same_model
+from timestep.cli.inventory import ConfiguredModel, Inventory, Offer, configured_models, same_model
 from timestep.cli.output import clean, file_size, print_aside, print_rows
 from timestep.config.settings import Settings
 from timestep.net.names import is_cloud_name

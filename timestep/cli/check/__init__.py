@@ -165,7 +165,7 @@ def _list(tasks: "Sequence[Task]", *, as_json: bool) -> None:
 
 def _configured(settings: "Settings") -> list[str]:
     """Return the models that the configuration names."""
-    from timestep.cli.model_names import configured_models
+    from timestep.cli.inventory import configured_models
 
     names = [entry.model for entry in configured_models(settings)]
     if not names:

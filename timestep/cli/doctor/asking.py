@@ -9,8 +9,7 @@ from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from timestep.answer.defaults import DefaultedModel
 from timestep.cli.doctor.checks import Finding
 from timestep.cli.errors import explain
-from timestep.cli.inventory import Inventory
-from timestep.cli.model_names import ConfiguredModel
+from timestep.cli.inventory import ConfiguredModel, Inventory
 from timestep.openai.model import ChatCompletionsModel
 from timestep.registry import MultiModelProvider
 

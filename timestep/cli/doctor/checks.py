@@ -14,12 +14,14 @@ from urllib.request import getproxies, proxy_bypass
 from timestep.cli.context import ConfigurationProblem, Context
 from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import (
+    ConfiguredModel,
     Inventory,
     Offer,
+    configured_models,
     leads_to_a_model,
+    same_model,
     take_inventory,
 )
-from timestep.cli.model_names import ConfiguredModel, configured_models, same_model
 from timestep.config.checks import doubts_of_variable, find_doubts
 from timestep.config.kinds import KINDS, lists_models
 from timestep.config.provenance import dotted

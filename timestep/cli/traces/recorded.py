@@ -4,7 +4,7 @@ Each model has a test server of its own. Messages name the recorded server.
 """
 
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
@@ -132,18 +132,23 @@ class _InOrder(Model):
 
 
 class RecordedServersStore(TraceStore):
-    """A store that records the URLs of the recorded servers instead of the test servers'."""
+    """A store that records each text as *rename* returns it, with the recorded servers' URLs."""
 
     def __init__(
-        self, path: Path, models: RecordedModels, *, redact: Sequence[str], secrets: Iterable[str]
+        self,
+        path: Path,
+        rename: Callable[[str], str],
+        *,
+        redact: Sequence[str],
+        secrets: Iterable[str],
     ) -> None:
         super().__init__(path, redact=redact, secrets=secrets)
-        self._models = models
+        self._rename = rename
 
     def record(self, event: Event) -> None:
         """Have *event* written soon, as if the recorded servers had answered."""
         if isinstance(event, SpanEnded):
-            rename = self._models.as_recorded
+            rename = self._rename
             event = event._replace(
                 error=event.error and rename(event.error),
                 data=rename(event.data),

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 
@@ -46,22 +46,23 @@ def _run_again(
     context: Context, store: TraceStore, trace: Trace, step: int, model: str | None
 ) -> tuple[Replayed | None, str]:
     """Return the result of a replay, or why it failed. It is recorded in the file of *store*."""
-    secrets, redact = configured_keys(context.settings), context.settings.traces.redact
+    settings = context.settings
+    calls = _stored_calls(trace, step) if model is None else None
     with ExitStack() as stack:
         provider: ModelProvider
-        target: TraceStore
-        calls: list[Span] | None = None
-        if model is None:
-            calls = _stored_calls(trace, step)
+        rename: Callable[[str], str] = str
+        if calls is None:
+            provider = build_provider(settings)
+        else:
             try:
                 provider = recorded = RecordedModels(stack, store, calls)
             except UnsupportedInputError as exc:
                 raise click.ClickException(str(exc)) from exc
+            rename = recorded.as_recorded
             stack.enter_context(_without_advice())
-            target = RecordedServersStore(store.path, recorded, redact=redact, secrets=secrets)
-        else:
-            provider, recorded = build_provider(context.settings), None
-            target = TraceStore(store.path, redact=redact, secrets=secrets)
+        target = RecordedServersStore(
+            store.path, rename, redact=settings.traces.redact, secrets=configured_keys(settings)
+        )
         recorder = TraceProcessor(target)
         use_only([recorder])
         try:
@@ -77,7 +78,7 @@ def _run_again(
         except RecordEndsError:
             return Replayed(None, []), ""
         except AgentsException as exc:
-            return None, str(exc) if recorded is None else recorded.as_recorded(str(exc))
+            return None, rename(str(exc))
         finally:
             use_only([])
             recorder.force_flush()  # what is compared next is read from the file
