@@ -84,12 +84,17 @@ class Context:
     @cached_property
     def needs_sdk(self) -> bool:
         """Whether only building the provider checks the settings, as some names are the SDK's."""
-        from timestep.config.schema import AliasSettings
+        from timestep.config.schema import AliasSettings, AnyOpenAISettings, OllamaSettings
+
+        def has_model_settings(table: object) -> bool:
+            if isinstance(table, OllamaSettings):
+                return bool(table.settings) or any(table.settings_by_model.values())
+            return not isinstance(table, AnyOpenAISettings) or bool(table.settings or table.models)
 
         settings = self.settings
         tables = (settings.ollama, settings.openai, *settings.providers.values())
         aliases = settings.aliases.values()
-        return any(map(_has_model_settings, tables)) or any(
+        return any(map(has_model_settings, tables)) or any(
             isinstance(alias, AliasSettings) for alias in aliases
         )
 
@@ -120,15 +125,6 @@ def _check_file(option: str, path: str | None) -> None:
 
     if path:
         read_text(expanded(path), option)
-
-
-def _has_model_settings(table: object) -> bool:
-    """Return whether *table* has, or may have, model settings."""
-    from timestep.config.schema import AnyOpenAISettings, OllamaSettings
-
-    if isinstance(table, OllamaSettings):
-        return bool(table.settings) or any(table.settings_by_model.values())
-    return not isinstance(table, AnyOpenAISettings) or bool(table.settings or table.models)
 
 
 pass_context = click.make_pass_decorator(Context, ensure=True)

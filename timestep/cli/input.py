@@ -97,12 +97,7 @@ def read_message(prompt: str) -> str:
     r"""Return the next message.
 
     A message is one line. A ``\`` at the end of a line continues it; three quotes begin and end a
-    message of several lines.
-
-    Raises:
-        EOFError: The input has ended.
-        UnendedMessageError: The input ended before the closing quotes.
-        UsageError: The input is not text.
+    message of several lines. `EOFError` is the end of the input.
     """
     line = read_line(prompt)
     if line.startswith(_QUOTES):

@@ -19,7 +19,7 @@ from timestep.factory.endpoints import ollama_endpoints, openai_endpoint
 from timestep.net.connection import CHECK_PROXY
 from timestep.net.foreign import entries, mapping
 from timestep.net.httpx_errors import httpx_error
-from timestep.net.names import strip_cloud_suffix, tagged, untagged
+from timestep.net.names import tagged, untagged
 from timestep.net.proxies import ProxyError
 from timestep.net.tls import CertificateError
 from timestep.net.urls import authority
@@ -74,10 +74,7 @@ def ollama_providers(provider: "MultiModelProvider") -> "dict[str, OllamaModelPr
 
 
 async def take_inventory(settings: Settings, *, patience: float) -> list[Inventory]:
-    """List the models of each server. Waits at most *patience* seconds for each.
-
-    ollama.com is one of them if there is a key.
-    """
+    """List the models of each server, of ollama.com if there is a key. *patience* is for each."""
     asked: list[Awaitable[Inventory]] = [list_openai("", settings.openai, patience)]
     for prefix, endpoints in ollama_endpoints(settings).items():
         local, cloud = endpoints.pool or [endpoints.local], endpoints.cloud
@@ -98,12 +95,6 @@ async def take_inventory(settings: Settings, *, patience: float) -> list[Invento
         for prefix, table in settings.providers.items()
         if not lists_models(table.kind)
     ]
-
-
-def leads_to_a_model(prefix: str | None, rest: str, settings: Settings) -> bool:
-    """Return whether a name certainly leads to a model of OpenAI's API or of an Ollama server."""
-    is_known = prefix in {None, "openai", "ollama", *settings.providers}
-    return is_known and bool(strip_cloud_suffix(rest.strip()).strip("/"))
 
 
 def cloud_name(name: str) -> str:

@@ -86,14 +86,14 @@ class Spinner:
             frame = (frame + 1) % len(_FRAMES)
             with self._lock:
                 seconds = time.monotonic() - self._since
-                if self._what and seconds >= _PATIENCE:
-                    self._draw(f"{_FRAMES[frame]} waiting for {self._what}, {seconds:.0f} s")
-
-    def _draw(self, line: str) -> None:
-        line = printable(line)[: width() - 1]
-        self._file.write(_ERASE + (click.style(line, dim=True) if is_colourful() else line))
-        self._file.flush()
-        self._is_shown = True
+                if not self._what or seconds < _PATIENCE:
+                    continue
+                line = f"{_FRAMES[frame]} waiting for {self._what}, {seconds:.0f} s"
+                line = printable(line)[: width() - 1]
+                shown = click.style(line, dim=True) if is_colourful() else line
+                self._file.write(_ERASE + shown)
+                self._file.flush()
+                self._is_shown = True
 
 
 class _Guarded:

@@ -28,9 +28,7 @@ def is_output_lost(error: Exception) -> bool:
 def checked_output() -> Generator[None]:
     """Write everything that the block prints, including what Python still buffers at its end.
 
-    Raises:
-        SystemExit: With 1, when the output cannot be written. Standard error says why, except for
-            a closed pipe, whose reader does not want more.
+    Exits with 1 if it cannot be written, and says why, unless the reader of a pipe has left.
     """
     lost: OSError | None = None
     try:

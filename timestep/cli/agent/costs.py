@@ -80,18 +80,16 @@ class Costs:
 
     def __str__(self) -> str:
         """Return what is known, for people."""
-        parts: list[str] = []
-        if self.input_tokens is not None:
-            parts.append(f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out")
-        if self.cost is not None:
-            parts.append(dollars(self.cost))
-        if self.tokens_per_second is not None:
-            parts.append(f"{self.tokens_per_second:,.1f} tokens/s")
-        if self.load_seconds is not None:
-            parts.append(f"load {duration(self.load_seconds)}")
-        if self.first_token_seconds is not None:
-            parts.append(f"first token {duration(self.first_token_seconds)}")
-        return ", ".join(parts)
+        used, speed = self.input_tokens, self.tokens_per_second
+        load, first = self.load_seconds, self.first_token_seconds
+        parts = [
+            "" if used is None else f"{used:,} tokens in, {self.output_tokens:,} out",
+            dollars(self.cost),
+            "" if speed is None else f"{speed:,.1f} tokens/s",
+            "" if load is None else f"load {duration(load)}",
+            "" if first is None else f"first token {duration(first)}",
+        ]
+        return ", ".join(filter(None, parts))
 
 
 def price_of(name: str, settings: Settings, read: int, cached: int, written: int) -> float | None:

@@ -30,9 +30,7 @@ _LONGEST = 1000
 class Screen:
     """Shows a run: the answer as Markdown on a terminal, elsewhere as the model wrote it.
 
-    Args:
-        shows_text: False to leave the text out because it is printed in another form.
-        is_verbose: Show tracebacks, and long results in full.
+    Without *shows_text* the text is left out, because it is printed in another form.
     """
 
     def __init__(self, *, shows_text: bool = True, is_verbose: bool = False) -> None:

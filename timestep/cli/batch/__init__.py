@@ -5,6 +5,7 @@ import sys
 from collections import defaultdict
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -143,7 +144,7 @@ def batch(
                 context.settings if is_alone else None,
             )
             results = ask(
-                lines.waiting(output, limit),
+                islice((line for line in lines if not output.has(line)), limit),
                 lines.models,
                 prepare,
                 cluster,

@@ -7,7 +7,6 @@ import tempfile
 from array import array
 from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import islice
 from pathlib import Path
 
 import click
@@ -86,10 +85,6 @@ class Source:
                 self.has_changed = True
                 return
             yield line
-
-    def waiting(self, output: Output, limit: int | None) -> Iterator[Line]:
-        """Return the lines without a row in *output*, at most *limit* of them."""
-        return islice((line for line in self if not output.has(line)), limit)
 
     def refuse_changed(self, output: Output) -> None:
         """Refuse lines that changed after they got their row in *output*."""

@@ -90,7 +90,7 @@ def check(
         return
     if output is not None and not output.absolute().parent.is_dir():
         raise click.UsageError(f"--output {output}: there is no folder {output.parent}.")
-    from timestep.cli.check.results import ModelResult, missed
+    from timestep.cli.check.results import ModelResult
 
     results = [ModelResult(name) for name in dict.fromkeys(models or _configured(context.settings))]
     repeat = repeat or (1 if quick else _REPEAT)
@@ -98,7 +98,12 @@ def check(
         _run(context, results, tasks, repeat, timeout, is_kept=not names and not paths)
     finally:
         _report([each for each in results if each.tasks or each.problem], output, as_json=as_json)
-    lacking = missed(results, required)
+    lacking = [
+        (result.model, name)
+        for result in results
+        for name in required
+        if not any(task.name == name and task.is_passed for task in result.tasks)
+    ]
     for model, name in lacking:
         click.echo(f"{model} did not pass {name}, which is required.", err=True)
     if lacking or all(each.problem for each in results):

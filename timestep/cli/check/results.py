@@ -175,17 +175,6 @@ def ranked(results: Iterable[ModelResult]) -> list[ModelResult]:
     )
 
 
-def missed(results: Iterable[ModelResult], required: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the model and the task for each of the *required* tasks that a model did not pass."""
-    names = list(required)
-    return [
-        (each.model, name)
-        for each in results
-        for name in names
-        if not any(task.name == name and task.is_passed for task in each.tasks)
-    ]
-
-
 def _known(summary: Any, values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return summary(known) if known else None

@@ -132,10 +132,7 @@ _PATIENCE = 10.0
 async def check_models(
     results: Sequence[ModelResult], plan: Plan, *, done: Callable[[ModelResult], None] | None
 ) -> None:
-    """Try the tasks on each model and fill *results*, which are valid at any time.
-
-    *done* is called with each result that is complete.
-    """
+    """Try the tasks on each model and fill *results*. *done* is told each complete result."""
     for result in results:
         stage = await _prepare(result, plan)
         for task in plan.tasks:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from timestep.cli.agent.run import AgentRun, Event
 from timestep.cli.terminal import Transcript, width
 from timestep.config.settings import Settings, load_settings
-from timestep.registry import MultiModelProvider, build_provider
+from timestep.registry import build_provider
 from timestep.testing import FakeOllama, Reply
 from timestep.traces.sdk_processors import use_only
 from timestep.traces.text import call_text
@@ -140,7 +140,12 @@ def play() -> None:
         )
         _heading("The configuration, without the test server's address")
         click.echo(textwrap.indent(_CONFIGURATION.read_text(), "    ").rstrip())
-        asyncio.run(_play_scenes(settings, server))
+        interval = _READING_SPEED if sys.stdout.isatty() else 0.0
+        for number, scene in enumerate(SCENES, 1):
+            _heading(f"{number}. {scene.title}")
+            for reply in scene.replies:
+                server.reply(replace(reply, interval=interval))
+            asyncio.run(_play_scene(scene, settings))
         checked = (
             f"The test server read all {len(server.chats)} requests as strictly as Ollama does."
         )
@@ -148,22 +153,12 @@ def play() -> None:
     click.echo(f"\n{_CLOSING}", nl=False)
 
 
-async def _play_scenes(settings: Settings, server: FakeOllama) -> None:
-    provider = build_provider(settings)
-    interval = _READING_SPEED if sys.stdout.isatty() else 0.0
-    for number, scene in enumerate(SCENES, 1):
-        _heading(f"{number}. {scene.title}")
-        for reply in scene.replies:
-            server.reply(replace(reply, interval=interval))
-        await _play_scene(scene, provider, settings)
-    await provider.aclose()
-
-
 def _heading(text: str) -> None:
     click.echo("\n" + click.style(textwrap.fill(text, width()), bold=True) + "\n")
 
 
-async def _play_scene(scene: Scene, provider: MultiModelProvider, settings: Settings) -> None:
+async def _play_scene(scene: Scene, settings: Settings) -> None:
+    provider = build_provider(settings)
     transcript = Transcript(label_width=10, line_width=width)
     transcript.line("user", scene.prompt)
     _show_agent(scene.agent, transcript, settings)
@@ -171,6 +166,7 @@ async def _play_scene(scene: Scene, provider: MultiModelProvider, settings: Sett
     question: TResponseInputItem = {"role": "user", "content": scene.prompt}
     config = RunConfig(model_provider=provider)
     result = await run.play(scene.agent, [question], config, max_turns=10)
+    await provider.aclose()
     transcript.end()
     if not isinstance(result.final_output, str):
         transcript.line("object", repr(result.final_output))

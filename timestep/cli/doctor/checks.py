@@ -18,7 +18,6 @@ from timestep.cli.inventory import (
     Inventory,
     Offer,
     configured_models,
-    leads_to_a_model,
     same_model,
     take_inventory,
 )
@@ -29,7 +28,7 @@ from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.net.extras import install_command
 from timestep.net.foreign import mapping
-from timestep.net.names import is_cloud_name
+from timestep.net.names import is_cloud_name, strip_cloud_suffix
 from timestep.net.urls import OLLAMA_CLOUD, is_loopback
 from timestep.ollama.about import connect
 from timestep.ollama.endpoint import Endpoint
@@ -100,7 +99,9 @@ def examine(
 def _why_unusable(name: str, context: Context) -> str:
     """Say why *name* leads to no model. Empty if it does, or if its provider's check says it."""
     prefix, rest = split_prefix(name)
-    if not context.needs_sdk and leads_to_a_model(prefix, rest, context.settings):
+    told = {None, "openai", *context.settings.providers}
+    has_name = bool(strip_cloud_suffix(rest.strip()).strip("/"))
+    if not context.needs_sdk and has_name and prefix in {"ollama", *told}:
         return ""
     from timestep.cli.errors import explain
     from timestep.errors import ConfigurationError
@@ -108,9 +109,7 @@ def _why_unusable(name: str, context: Context) -> str:
     try:
         context.build_provider().get_model(name)
     except ConfigurationError as exc:
-        # A missing key or package.
-        is_told = prefix in {None, "openai", *context.settings.providers}
-        return "" if is_told else str(exc)
+        return "" if prefix in told else str(exc)  # a missing key or package
     except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything
         return explain(exc)
     return ""
