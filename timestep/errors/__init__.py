@@ -27,8 +27,8 @@ and rebuilt from its message alone.
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import InitVar, dataclass, field
+from typing import Any, Self
 
 from agents import AgentsException, ModelBehaviorError, UserError
 
@@ -141,6 +141,7 @@ class BrokenAnswerError(TimestepError):
         self.host = host
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class OllamaError(TimestepError):
     """Ollama, the connection to it, or its model failed.
 
@@ -149,16 +150,19 @@ class OllamaError(TimestepError):
         host: The scheme and authority of the endpoint, if known; never credentials.
     """
 
-    def __init__(self, message: str, *, model: str | None = None, host: str | None = None) -> None:
+    message: InitVar[str] = field(kw_only=False)
+    model: str | None = None
+    host: str | None = None
+
+    def __post_init__(self, message: str) -> None:
         super().__init__(message)
-        self.model = model
-        self.host = host
 
 
 class OllamaConnectionError(OllamaError):
     """The endpoint could not be reached, or the connection broke."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class OllamaTimeoutError(OllamaError):
     """The endpoint stayed silent for longer than the configured timeout.
 
@@ -168,14 +172,11 @@ class OllamaTimeoutError(OllamaError):
         seconds: The limit that was exceeded, if known.
     """
 
-    def __init__(
-        self, message: str, *, phase: str = "", seconds: float | None = None, **where: Any
-    ) -> None:
-        super().__init__(message, **where)
-        self.phase = phase
-        self.seconds = seconds
+    phase: str = ""
+    seconds: float | None = None
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class OllamaStatusError(OllamaError):
     """The endpoint refused the request.
 
@@ -186,31 +187,20 @@ class OllamaStatusError(OllamaError):
         retry_after: How many seconds the server asks to wait, if it says so.
     """
 
-    usual_status: ClassVar[int] = 0
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status_code: int | None = None,
-        headers: Mapping[str, str] | None = None,
-        server_message: str = "",
-        retry_after: float | None = None,
-        **where: Any,
-    ) -> None:
-        super().__init__(message, **where)
-        self.status_code = self.usual_status if status_code is None else status_code
-        self.headers = dict(headers or {})
-        self.server_message = server_message
-        self.retry_after = retry_after
+    status_code: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    server_message: str = ""
+    retry_after: float | None = None
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ModelNotFoundError(OllamaStatusError):
     """The endpoint does not have the model."""
 
-    usual_status = 404
+    status_code: int = 404
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class AuthenticationError(OllamaStatusError):
     """The endpoint wants a key, a sign-in or a subscription.
 
@@ -218,13 +208,11 @@ class AuthenticationError(OllamaStatusError):
         signin_url: Where to sign in, if the server says so.
     """
 
-    usual_status = 401
-
-    def __init__(self, message: str, *, signin_url: str | None = None, **status: Any) -> None:
-        super().__init__(message, **status)
-        self.signin_url = signin_url
+    status_code: int = 401
+    signin_url: str | None = None
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class RateLimitError(OllamaStatusError):
     """The caller sent too many requests, or used up its quota.
 
@@ -232,19 +220,18 @@ class RateLimitError(OllamaStatusError):
         is_quota: True if the quota is used up, so that another try soon is useless.
     """
 
-    usual_status = 429
-
-    def __init__(self, message: str, *, is_quota: bool = False, **status: Any) -> None:
-        super().__init__(message, **status)
-        self.is_quota = is_quota
+    status_code: int = 429
+    is_quota: bool = False
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ServerBusyError(OllamaStatusError):
     """The endpoint is overloaded or its queue is full; the same request may work shortly."""
 
-    usual_status = 503
+    status_code: int = 503
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class CapabilityError(OllamaStatusError):
     """The model cannot do what the request needs.
 
@@ -253,13 +240,11 @@ class CapabilityError(OllamaStatusError):
             that the server uses; empty if not known.
     """
 
-    usual_status = 400
-
-    def __init__(self, message: str, *, capability: str = "", **status: Any) -> None:
-        super().__init__(message, **status)
-        self.capability = capability
+    status_code: int = 400
+    capability: str = ""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ContextWindowExceededError(OllamaError):
     """The prompt does not fit the context window.
 
@@ -270,23 +255,13 @@ class ContextWindowExceededError(OllamaError):
         server_message: The server's own words.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        prompt_tokens: int | None = None,
-        context_length: int | None = None,
-        status_code: int | None = None,
-        server_message: str = "",
-        **where: Any,
-    ) -> None:
-        super().__init__(message, **where)
-        self.server_message = server_message
-        self.prompt_tokens = prompt_tokens
-        self.context_length = context_length
-        self.status_code = status_code
+    prompt_tokens: int | None = None
+    context_length: int | None = None
+    status_code: int | None = None
+    server_message: str = ""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class OllamaStreamError(OllamaError):
     """The answer broke off: an error line, an unreadable line, or an end without ``done``.
 
@@ -294,11 +269,10 @@ class OllamaStreamError(OllamaError):
         server_message: The server's own words, if it sent any.
     """
 
-    def __init__(self, message: str, *, server_message: str = "", **where: Any) -> None:
-        super().__init__(message, **where)
-        self.server_message = server_message
+    server_message: str = ""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ModelOutputError(OllamaError, ModelBehaviorError):
     """The model's answer cannot be used. Another try may do better.
 
@@ -308,16 +282,6 @@ class ModelOutputError(OllamaError, ModelBehaviorError):
         is_cut: True if the token limit cut the answer.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        server_message: str = "",
-        text: str = "",
-        is_cut: bool = False,
-        **where: Any,
-    ) -> None:
-        super().__init__(message, **where)
-        self.server_message = server_message
-        self.text = text
-        self.is_cut = is_cut
+    server_message: str = ""
+    text: str = ""
+    is_cut: bool = False

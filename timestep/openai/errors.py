@@ -8,7 +8,7 @@ Source: openai 3.57 ``_exceptions.py``.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx2
 import openai
@@ -32,8 +32,6 @@ _UNKNOWN_URL = "http://localhost"
 class _Refused(openai.APIStatusError):
     """A refusal, as openai's client shows it, without secrets."""
 
-    usual_status: ClassVar[int]
-
     def __init__(
         self,
         message: str,
@@ -44,13 +42,13 @@ class _Refused(openai.APIStatusError):
         body: object = None,
         **facts: Any,
     ) -> None:
-        status = self.usual_status if status_code is None else status_code
+        status = type(self).status_code if status_code is None else status_code
         text = "" if body is None else as_json(body)
         request = openai_request(url)
         response = httpx2.Response(status or 500, headers=headers, text=text, request=request)
         openai.APIStatusError.__init__(self, message, response=response, body=body)
         self.status_code = status
-        self.headers = dict(headers or {})
+        self.headers: Mapping[str, str] = dict(headers or {})
         for name, value in facts.items():
             setattr(self, name, value)
 
@@ -109,8 +107,6 @@ class OpenAIContextWindowExceededError(  # type: ignore[misc] # openai allows on
     _Refused, openai.BadRequestError, ContextWindowExceededError
 ):
     """The prompt does not fit the context window."""
-
-    usual_status = 400
 
 
 class OpenAIConnectionError(openai.APIConnectionError, OllamaConnectionError):
