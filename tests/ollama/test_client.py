@@ -1,5 +1,6 @@
 """The wire: what goes over it, and what becomes of everything that can go wrong there."""
 
+import asyncio
 import gzip
 import json
 import math
@@ -310,6 +311,25 @@ async def test_a_stream_ends_once_and_stays_ended(fake_ollama, wire):
     assert body.endswith(b"}\n")
     with pytest.raises(StopAsyncIteration):
         await anext(aiter(exchange))
+
+
+@pytest.mark.parametrize("turns", range(12))
+@pytest.mark.parametrize("by", ["its caller", "the end of the loop"])
+def test_a_chat_that_is_cancelled_in_any_turn_of_the_loop_is_forgotten(fake_ollama, by, turns):
+    fake_ollama.reply("hi", times=None)
+    model = OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
+
+    async def main():
+        asking = asyncio.create_task(whole(model))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if by == "its caller":
+            asking.cancel()
+            await asyncio.wait([asking])
+
+    asyncio.run(main())
+
+    assert not model._source._client.exchanges
 
 
 async def test_an_answer_that_is_no_ollamas_says_where_it_came_from(fake_ollama, transport):
