@@ -344,7 +344,7 @@ def _recorded(path: Path) -> tuple[bytes, list[tuple[str, str]]]:
     from agents import function_span, generation_span, set_trace_processors, trace
 
     from timestep.traces import TraceStore
-    from timestep.traces.processor import TraceProcessor
+    from timestep.traces.install import TraceProcessor
 
     kept = TraceStore(path)
     processor = TraceProcessor(kept)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from timestep.traces import TraceStore
 from timestep.traces.columns import with_columns
-from timestep.traces.processor import TraceProcessor
+from timestep.traces.install import TraceProcessor
 from timestep.traces.records import Exchange, SpanCopied
 
 NAMES = ("role", "type", "content", "output", "input", "status", "usage", "model", "messages")

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from timestep.traces import StoreError, TraceStore
 from timestep.traces.export import view_trace
 from timestep.traces.from_sdk import is_larger, span_ended
-from timestep.traces.processor import TraceProcessor
+from timestep.traces.install import TraceProcessor
 from timestep.traces.records import Exchange, SpanCut
 from timestep.traces.text import json_text
 from timestep.traces.viewer.app import build_app

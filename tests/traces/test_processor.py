@@ -325,7 +325,7 @@ with trace("mine"): pass
 
 def test_importing_changes_nothing():
     program = """
-import timestep.traces, timestep.traces.processor, timestep.net.wire_bytes
+import timestep.traces, timestep.traces.install, timestep.net.wire_bytes
 from agents.tracing import setup
 assert setup.GLOBAL_TRACE_PROVIDER is None
 assert timestep.net.wire_bytes.begin("x") is None

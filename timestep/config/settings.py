@@ -39,12 +39,13 @@ from timestep.config.sources.base import (
     ours,
 )
 from timestep.config.sources.dotenv import DotenvSource, EnvFile
-from timestep.config.sources.secrets import SecretsSource, secrets_directories
 from timestep.config.sources.toml import TomlSource
 from timestep.config.sources.variables import (
     SHORT_NAMES,
+    SecretsSource,
     VariablesSource,
     environment_variables,
+    secrets_directories,
     spell_alike,
     texts_of,
 )

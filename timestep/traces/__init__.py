@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from timestep.traces.errors import StoreError, UnknownTraceError
-    from timestep.traces.install import install, uninstall
-    from timestep.traces.processor import TraceProcessor
+    from timestep.traces.install import TraceProcessor, install, uninstall
     from timestep.traces.queries import Filter, Hit
     from timestep.traces.records import Exchange, Span, Summary, Trace
     from timestep.traces.statistics import Stats
@@ -25,7 +24,7 @@ _HOME = {
     "StoreError": "errors",
     "Summary": "records",
     "Trace": "records",
-    "TraceProcessor": "processor",
+    "TraceProcessor": "install",
     "TraceStore": "store",
     "UnknownTraceError": "errors",
     "install": "install",
