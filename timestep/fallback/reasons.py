@@ -1,15 +1,8 @@
 """Why another model may do better after an error. Pure.
 
 `timestep.errors.meaning` says it for timestep's own errors. This module adds the errors of OpenAI's
-client and of the SDK. Such a failure may arrive in four ways:
-
-- with an HTTP status, but a known code wins over it;
-- under status 200 in the body of a whole answer, which the SDK turns into the text of a
-  `ModelBehaviorError`;
-- as an event in a stream of the Responses API;
-- as an error object in a stream of chat completions, which is an `openai.APIError` without a status.
-
-All are read in the same way, so that whole and streamed answers end in the same way.
+client and of the SDK. They may also tell a failure under status 200: in the body of a whole answer, or in
+a stream, as an event of the Responses API or an `openai.APIError` without a status.
 """
 
 import ast

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeAlias, TypedDict, cast
+from typing import Any, Protocol, TypeAlias, TypedDict
 
 from timestep.testing import gojson, http
 from timestep.testing.faults import ErrorLine, Fault, NoDone
@@ -81,7 +81,7 @@ class Said:
         logprobs = iter(self.logprobs)
         for piece in _TOKEN.findall(self.text) if self.pieces is None else self.pieces:
             entry = next(logprobs, None)
-            yield piece, entry if entry is None or _is_list(entry) else [entry]
+            yield piece, entry if isinstance(entry, list | tuple | None) else [entry]
 
     def whole(
         self,
@@ -204,7 +204,3 @@ def _once_complete(
         seen.append(chunk)
         yield b""
     yield fold(seen)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(cast("object", value), str)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
+from timestep.net.foreign import mapping
 from timestep.testing import http
 from timestep.testing.answers import Answer, Failure, Said, Ticks
 from timestep.testing.errors import (
@@ -31,7 +32,7 @@ class Queued:
 
     def suits(self, request: Request) -> bool:
         """Return True when it may answer *request*."""
-        is_model = self.model is None or field_of(request, "model") == self.model
+        is_model = self.model is None or mapping(request.json).get("model") == self.model
         return is_model and request.path in self.paths
 
     def __str__(self) -> str:
@@ -86,12 +87,6 @@ class Script:
             problems.append(UnconsumedReplies(f"these answers were never asked for:{listed}"))
         if problems:
             raise type(problems[0])("\n".join(map(str, problems)))
-
-
-def field_of(request: Request, name: str) -> Any:
-    """Return the field *name* of the request's body; ``None`` without such a field."""
-    body: Any = request.json
-    return body.get(name) if hasattr(body, "get") else None
 
 
 def describe(answer: Answer) -> str:

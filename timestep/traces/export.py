@@ -111,8 +111,8 @@ def view_diff(left: Trace, right: Trace) -> Json:
         "same": ending(left) == ending(right) and all(pair.is_same for pair in pairs),
         "pairs": [
             {
-                "left": None if pair.left is None else _step(pair.left),
-                "right": None if pair.right is None else _step(pair.right),
+                "left": _step(pair.left),
+                "right": _step(pair.right),
                 "same": pair.is_same,
                 "differences": [difference._asdict() for difference in pair.differences],
             }
@@ -123,6 +123,7 @@ def view_diff(left: Trace, right: Trace) -> Json:
 
 def _totals(trace: Trace) -> Json:
     calls = trace.model_calls
+    costs = [call.cost for call in calls if call.cost is not None]
     return {
         "trace_id": trace.trace_id,
         "name": trace.name,
@@ -132,21 +133,24 @@ def _totals(trace: Trace) -> Json:
         "total_seconds": trace.total_seconds,
         "input_tokens": sum(call.input_tokens or 0 for call in calls),
         "output_tokens": sum(call.output_tokens or 0 for call in calls),
-        "cost": sum(costs)
-        if (costs := [call.cost for call in calls if call.cost is not None])
-        else None,
+        "cost": sum(costs) if costs else None,
     }
 
 
-def _step(span: Span) -> Json:
-    return {
-        "span_id": span.span_id,
-        "kind": span.kind,
-        "headline": headline(span),
-        "total_seconds": span.total_seconds,
-        "input_tokens": span.input_tokens,
-        "output_tokens": span.output_tokens,
-    }
+_MEASURES = ("total_seconds", "input_tokens", "output_tokens")
+
+
+def _step(span: Span | None) -> Json | None:
+    return (
+        None
+        if span is None
+        else {
+            "span_id": span.span_id,
+            "kind": span.kind,
+            "headline": headline(span),
+            **{name: getattr(span, name) for name in _MEASURES},
+        }
+    )
 
 
 def _readable(body: bytes) -> str | Json:
