@@ -178,7 +178,7 @@ async def test_without_a_truncate_argument_none_is_given():
         (ollama.ResponseError("CUDA error"), OllamaStreamError),
         (ConnectionError("refused"), OllamaConnectionError),
         (httpx.ConnectError("refused"), OllamaConnectionError),
-        (httpx.ReadTimeout(""), OllamaConnectionError),
+        (httpx.ReadTimeout(""), OllamaTimeoutError),
     ],
 )
 async def test_what_a_stand_in_raises_becomes_an_error_of_the_tree(raised, error):
@@ -334,7 +334,7 @@ async def test_what_a_stand_in_cannot_read_is_an_error_of_the_tree(fake_ollama, 
     client = Mine(host=fake_ollama.url)
     fake_ollama.fail(200, body=body)
 
-    with pytest.raises(OllamaStreamError, match="could not read its server's answer"):
+    with pytest.raises(OllamaStreamError, match="cannot be read"):
         await get(OllamaModel("m", client))
     await client.close()
 

@@ -17,15 +17,14 @@ from timestep.errors import (
 )
 from timestep.net.origin import Origin
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.foreign_errors import Translated
-from timestep.ollama.official import open_client
+from timestep.ollama.official import open_client, translated
 from timestep.testing import Close, FakeOllama, Stall
 
 KEY = "sk-very-secret-0123456789"
 
 
 async def ask(url, headers=None, *, asked="list", silence=60.0):
-    with Translated(Origin("m", url, (KEY,))):
+    with translated(Origin("m", url, (KEY,))):
         async with open_client(Endpoint(url, headers or {}), silence=silence) as client:
             match asked:
                 case "pull":

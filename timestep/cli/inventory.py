@@ -211,10 +211,10 @@ def _ollama_problem(error: Exception, endpoint: Endpoint) -> str:
         return unreached(origin.host, origin.clean(str(found)), is_proxied=bool(found.through))
     from timestep.cli.errors import explain
     from timestep.errors import TimestepError
-    from timestep.ollama.foreign_errors import Translated
+    from timestep.ollama.official import translated
 
     try:
-        with Translated(origin):
+        with translated(origin):
             raise error
     except TimestepError as exc:
         return explain(exc)

@@ -95,12 +95,11 @@ async def _pull(wire: "Wire", model: str) -> None:
 async def _steps(wire: "Wire", model: str) -> "AsyncGenerator[ProgressResponse]":
     """Have the server pull *model*. Layers interleave; closing the generator stops the server."""
     from timestep.errors import ModelNotFoundError, OllamaStatusError, OllamaStreamError
-    from timestep.ollama.foreign_errors import Translated
-    from timestep.ollama.official import open_client
+    from timestep.ollama.official import open_client, translated
 
     origin = wire.origin(model)
     try:
-        with Translated(origin):
+        with translated(origin):
             async with open_client(wire.endpoint, silence=_SILENCE) as client:
                 async for step in await client.pull(model, stream=True):
                     yield step

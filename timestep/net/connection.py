@@ -98,6 +98,31 @@ def as_cause(error: BaseException) -> TransportError:
     return kept
 
 
+class Translated:
+    """Raises what *error_of* makes of an exception in a ``with`` block; None lets it pass.
+
+    The exception is neither its cause nor its context: its words and frames may hold a key.
+    """
+
+    def __init__(self, error_of: Callable[[Exception], Exception | None]) -> None:
+        self._error_of = error_of
+
+    def __enter__(self) -> None:
+        """Begin to watch."""
+
+    def __exit__(self, kind: object, exc: BaseException | None, frames: object) -> None:
+        """Raise the error for *exc*."""
+        error = self._error_of(exc) if isinstance(exc, Exception) else None
+        if exc is None or error is None or error is exc:
+            return
+        cause = error.__cause__ or as_cause(exc)
+        del exc, frames
+        try:
+            raise error from cause
+        finally:
+            error.__context__ = None  # Python puts the exception there
+
+
 def _words(error: BaseException) -> str:
     kind = type(error)
     return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,7 +1,7 @@
 """What an Ollama server says about itself and its models, asked without importing the SDK.
 
 It is asked over httpx and not with `ollama.AsyncClient`, whose types take long to import.
-`timestep.ollama.foreign_errors` makes errors of the tree of what this raises.
+`timestep.ollama.official` makes errors of the tree of what this raises.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -24,12 +24,9 @@ async def connect(endpoint: Endpoint) -> AsyncGenerator[httpx.AsyncClient]:
         ConfigurationError: A command prints the key, and fails.
         ValueError: The proxy for it, or a file of certificates, cannot be used.
     """
-    headers = dict(endpoint.headers)
-    if endpoint.key_command is not None:
-        headers.setdefault("authorization", f"Bearer {await endpoint.key_command.key()}")
     async with httpx.AsyncClient(
         base_url=endpoint.base_url,
-        headers=headers,
+        headers=await endpoint.sent_headers(),
         timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
         **httpx_options(endpoint.base_url, endpoint.reach),
     ) as client:

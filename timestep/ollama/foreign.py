@@ -14,16 +14,11 @@ import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from timestep.errors import (
-    ConfigurationError,
-    OllamaConnectionError,
-    OllamaStreamError,
-    TimestepError,
-)
-from timestep.net.connection import as_cause
-from timestep.net.httpx_errors import httpx_error
+from timestep.errors import ConfigurationError, TimestepError
+from timestep.net.connection import Translated
 from timestep.net.logs import masked_logs
 from timestep.net.origin import Origin
 from timestep.net.secrets import masker, secrets_in
@@ -36,7 +31,6 @@ from timestep.ollama.wire import Wire
 
 if TYPE_CHECKING:
     import httpx
-    import ollama
 
 logger = logging.getLogger("timestep")
 
@@ -157,57 +151,23 @@ class _Answer(Chat):
 async def _chunks(
     client: Any, arguments: dict[str, Any], origin: Origin
 ) -> AsyncGenerator[list[Any]]:
-    try:
+    with Translated(partial(_error_of, origin=origin)):
         async with aclosing(_foreign_chunks(client, arguments, origin)) as chunks:
             async for chunk in chunks:
                 yield chunk
-    except Exception as exc:
-        error = _error_of(exc, origin)
-        if error is None:
-            raise
-    else:
-        return
-    raise error  # here, where nothing of the client's own error is behind it
 
 
 def _error_of(exc: Exception, origin: Origin) -> TimestepError | None:
     """Return the error of the tree for *exc*, which the client raised; None when it has a bug."""
-    import httpx  # noqa: PLC0415 - only an error needs it
+    from timestep.ollama.official import OF_A_SERVER, error_of  # noqa: PLC0415 - it imports ollama
 
-    if isinstance(exc, ConnectionError | httpx.HTTPError):
-        own = str(exc) if isinstance(exc, ConnectionError) else str(httpx_error(exc, httpx))
-        reason = origin.clean(own or type(exc).__name__)
-        error: TimestepError = OllamaConnectionError(
-            f"ollama_client could not reach its server: {reason}. Start it with 'ollama serve', or "
-            "check the client's host.",
-            **origin.where(),
-        )
-    elif isinstance(exc, _response_errors()):
-        from timestep.ollama.foreign_errors import error_of  # noqa: PLC0415 - it imports ollama
-
-        error = error_of(exc, origin)
-    elif isinstance(exc, ValueError):  # AsyncClient could not read a line
-        error = OllamaStreamError(
-            f"ollama_client could not read its server's answer: {origin.clean(str(exc))}. Is its "
-            "host an Ollama server?",
-            **origin.where(),
-        )
-    else:
-        return None
-    error.__cause__ = as_cause(exc)
-    return error
+    return error_of(exc, origin) if isinstance(exc, OF_A_SERVER) else None
 
 
 def _secrets_of(client: object) -> tuple[str, ...]:
     """Return what no error may repeat, as far as the headers of *client* can be seen."""
     headers = getattr(getattr(client, "_client", None), "headers", None)
     return secrets_in(cast("Mapping[str, str]", headers)) if isinstance(headers, Mapping) else ()
-
-
-def _response_errors() -> "tuple[type[ollama.ResponseError], ...]":
-    """Return the error for a refusal of ollama's client, when that was imported."""
-    known = sys.modules.get("ollama")
-    return () if known is None else (known.ResponseError,)
 
 
 async def _foreign_chunks(

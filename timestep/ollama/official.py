@@ -1,18 +1,39 @@
-"""`ollama.AsyncClient`, which pulls models; see `timestep.ollama.foreign_errors` for what it raises."""
+"""`ollama.AsyncClient`, which pulls models, and errors of timestep for what it raises.
 
+Source: ollama-python ``ollama/_client.py`` and ``_types.py`` (``ResponseError``), 0.6.3.
+"""
+
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import cast
+from functools import partial
+from typing import TypeVar, cast
 
 import httpx
 
+from timestep.errors import ConfigurationError, OllamaStreamError, TimestepError
+from timestep.net.connection import Translated, TransportError
+from timestep.net.exchange import failure
+from timestep.net.httpx_errors import httpx_error
 from timestep.net.httpx_options import httpx_options
 from timestep.net.limits import LONGEST
-from timestep.net.proxies import explained
+from timestep.net.origin import Origin
+from timestep.net.proxies import ProxyError, explained
+from timestep.net.reasons import reason_of
+from timestep.net.tls import CertificateError
 from timestep.ollama.endpoint import Endpoint
+from timestep.ollama.errors import Failures, line_error, status_error
 
-with explained("ollama"):  # it builds a client when it is imported
-    import ollama
+try:
+    with explained("ollama"):  # it builds a client when it is imported
+        import ollama
+except ProxyError as exc:
+    raise ConfigurationError(str(exc)) from exc
+
+E = TypeVar("E", bound=Exception)
+
+OF_A_SERVER = (ConnectionError, httpx.HTTPError, ollama.ResponseError, ValueError)
+"""What the client raises when it is not its own fault."""
 
 _CONNECT_SECONDS = 5.0
 
@@ -29,9 +50,7 @@ async def open_client(endpoint: Endpoint, *, silence: float) -> AsyncGenerator[o
         ConfigurationError: A command prints the key, and fails.
         ValueError: The proxy for it, or a file of certificates, cannot be used.
     """
-    headers = dict(endpoint.headers)
-    if endpoint.key_command is not None:
-        headers.setdefault("authorization", f"Bearer {await endpoint.key_command.key()}")
+    headers = await endpoint.sent_headers()
     client = ollama.AsyncClient(
         endpoint.base_url,
         headers=headers,
@@ -54,3 +73,49 @@ def _only_key(authorization: str | None) -> Callable[[httpx.Request], httpx.Requ
         return request
 
     return authorize
+
+
+def translated(origin: Origin) -> Translated:
+    """Raise the errors of the tree for what the client raises in a ``with`` block.
+
+    These are `OllamaError` when the server cannot be reached, refuses or answers something else,
+    and `ConfigurationError` when the proxy for it cannot be used.
+    """
+    return Translated(partial(error_of, origin=origin))
+
+
+def error_of(exc: Exception, origin: Origin) -> TimestepError:
+    """Return the error of the tree for *exc*, which the client raised."""
+    if isinstance(exc, TimestepError):
+        return exc
+    if isinstance(exc, ProxyError | CertificateError):
+        return ConfigurationError(str(exc))
+    refused = _cause(exc, httpx.HTTPStatusError)
+    if refused is not None:
+        answer = refused.response
+        return status_error(answer.status_code, answer.headers, answer.content, origin)
+    if isinstance(exc, ollama.ResponseError):
+        said = {"error": exc.error}
+        if exc.status_code < 0:  # an error in the middle of a stream
+            return line_error(said, origin)
+        return status_error(exc.status_code, {}, json.dumps(said).encode(), origin)
+    broken = _cause(exc, httpx.TransportError)
+    if broken is not None:
+        return failure(Failures(origin), httpx_error(broken, httpx))
+    if isinstance(exc, ConnectionError):
+        return failure(Failures(origin), TransportError("reach", reason_of(exc)))
+    # The client could not read the answer as JSON, or not as the answer it should be.
+    return OllamaStreamError(
+        f"{origin.host} sent an answer that cannot be read. Is it an Ollama server?",
+        **origin.where(),
+    )
+
+
+def _cause(exc: Exception, kind: type[E]) -> E | None:
+    """The first *kind* among *exc* and what it was raised for; the client hides causes."""
+    each: BaseException | None = exc
+    while each is not None:
+        if isinstance(each, kind):
+            return each
+        each = each.__cause__ or each.__context__
+    return None

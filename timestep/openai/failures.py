@@ -7,7 +7,7 @@ from jiter import from_json
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from timestep.errors import BrokenAnswerError, TimestepError
-from timestep.net.connection import CHECK_PROXY, Answer, TransportError, as_cause
+from timestep.net.connection import CHECK_PROXY, Answer, TransportError
 from timestep.net.exchange import failure
 from timestep.net.httpx_errors import httpx_error
 from timestep.net.limits import MOST_VALUES, has_too_many_values
@@ -124,15 +124,13 @@ def _failure(exc: APIConnectionError) -> TimestepError:
 
 def _refusal(exc: APIStatusError) -> TimestepError:
     answer = exc.response
-    error = status_error(
+    return status_error(
         answer.status_code,
         answer.headers,
         answer.content,
         where(exc.request),
         has_command=HAS_COMMAND in answer.extensions,
     )
-    error.__cause__ = as_cause(exc)
-    return error
 
 
 def where(request: httpx2.Request) -> Origin:

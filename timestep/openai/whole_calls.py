@@ -23,7 +23,7 @@ from timestep.answer.chunks import Call, Chunk
 from timestep.answer.defaults import DefaultedModel, ModelDefaults
 from timestep.answer.outcome import refuse_cut_calls
 from timestep.errors import BrokenAnswerError, TimestepError, UnsupportedInputError
-from timestep.net.connection import as_cause, drop_frames
+from timestep.net.connection import Translated, drop_frames
 from timestep.net.encoding import encode
 from timestep.net.exchange import failure
 from timestep.net.foreign import entries, mapping
@@ -87,16 +87,19 @@ def _origin(model: Any) -> Origin:
 async def _fetched(fetch: Callable[..., Any], origin: Origin, *call: Any, **state: Any) -> Any:
     """Return what *fetch* returns: an answer or its events, or a pair with a stream of chunks."""
     try:
-        answer = await fetch(*call, **state)
-    except APIError as exc:
-        error: Exception = of_both_trees(exc)
-    except _ODD as exc:
-        error = _unreadable(exc, origin) if _is_of_an_answer(exc) else _unsendable(exc, origin)
-    else:
+        with Translated(partial(_fetch_error, origin=origin)):
+            answer = await fetch(*call, **state)
         return _checked(answer, origin)
     finally:
         del call, state  # a crash report shows variables, and headers may hold a key
-    raise error from error.__cause__  # here, where what the SDK raised is not its context
+
+
+def _fetch_error(exc: Exception, origin: Origin) -> Exception | None:
+    if isinstance(exc, APIError):
+        return of_both_trees(exc)
+    if isinstance(exc, _ODD) and not _is_of_an_answer(exc):
+        return _unsendable(exc, origin)
+    return _answer_error(exc, origin)
 
 
 def _checked(answer: Any, origin: Origin) -> Any:
@@ -116,37 +119,32 @@ async def _answered(
     ask: Callable[..., Any], origin: Origin, *call: Any, **state: Any
 ) -> ModelResponse:
     try:
-        response: ModelResponse = await ask(*call, **state)
-    except _ODD as exc:
-        error = _unreadable(exc, origin)
-    else:
-        return response
+        with Translated(partial(_answer_error, origin=origin)):
+            return cast("ModelResponse", await ask(*call, **state))
     finally:
         del call, state  # as above
-    raise error from error.__cause__
 
 
 async def _streamed(
     ask: Callable[..., Any], origin: Origin, *call: Any, **state: Any
 ) -> AsyncIterator[TResponseStreamEvent]:
     try:
-        async with aclosing(ask(*call, **state)) as events:
-            async for event in events:
-                if event.type == "response.completed":
-                    refuse_half(event.response.model_dump(warnings=False), origin.host)
-                yield event
-    except httpx2.HTTPError as exc:  # openai's client lets it through in the middle of a stream
-        error: Exception = failure(Failures(origin), httpx_error(exc, httpx2))
-    except _ODD as exc:
-        error = _unreadable(exc, origin)
-    except TimestepError as exc:
-        drop_frames(exc)  # they hold what the server said
-        error = exc
-    else:
-        return
+        with Translated(partial(_answer_error, origin=origin)):
+            async with aclosing(ask(*call, **state)) as events:
+                async for event in events:
+                    if event.type == "response.completed":
+                        refuse_half(event.response.model_dump(warnings=False), origin.host)
+                    yield event
     finally:
         del call, state  # as above
-    raise error from error.__cause__
+
+
+def _answer_error(exc: Exception, origin: Origin) -> Exception | None:
+    if isinstance(exc, httpx2.HTTPError):  # openai's client lets it through in a stream
+        return failure(Failures(origin), httpx_error(exc, httpx2))
+    if isinstance(exc, TimestepError):
+        drop_frames(exc)  # they hold what the server said
+    return _unreadable(exc, origin) if isinstance(exc, _ODD) else None
 
 
 def _is_of_an_answer(exc: Exception) -> bool:
@@ -158,20 +156,16 @@ def _is_of_an_answer(exc: Exception) -> bool:
 
 def _unreadable(exc: Exception, origin: Origin) -> BrokenAnswerError:
     kind = "JSON" if isinstance(exc, JSONDecodeError) else "a piece of an answer"
-    error = broken(f"sent what is not {kind} ({type(exc).__name__})", origin)
-    error.__cause__ = as_cause(exc)  # *exc* may hold the answer, which may repeat a key
-    return error
+    return broken(f"sent what is not {kind} ({type(exc).__name__})", origin)
 
 
 def _unsendable(exc: Exception, origin: Origin) -> UnsupportedInputError:
     # The words of other errors may repeat a value.
     words = origin.clean(str(exc)) if isinstance(exc, TypeError) else type(exc).__name__
-    error = UnsupportedInputError(
+    return UnsupportedInputError(
         f"The request to {origin.host} cannot be written: {words}. Check the input, and extra_args "
         "and extra_body in the settings of the call."
     )
-    error.__cause__ = as_cause(exc)
-    return error
 
 
 class _Stream:
