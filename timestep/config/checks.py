@@ -103,12 +103,8 @@ def _unused(settings: Settings) -> Iterator[Doubt]:
         for where, given in options.items():
             for name in given:
                 if not_known := unknown_option(name):
-                    yield Doubt(
-                        settings.told(
-                            (*where, name),
-                            not_known if not_known.endswith("?") else f"{not_known}.",
-                        )
-                    )
+                    end = "" if not_known.endswith("?") else "."
+                    yield Doubt(settings.told((*where, name), f"{not_known}{end}"))
 
 
 def _versions(settings: Settings) -> Iterator[Doubt]:

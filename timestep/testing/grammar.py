@@ -38,9 +38,7 @@ class GrammarError(Exception):
     """A schema of which the server makes no grammar; the text is the server's."""
 
 
-class _UnparsableError(GrammarError):
-    def __init__(self) -> None:
-        super().__init__("Failed to initialize samplers: failed to parse grammar")
+_UNPARSABLE = "Failed to initialize samplers: failed to parse grammar"
 
 
 def check_grammar(schema: Any) -> None:
@@ -57,9 +55,9 @@ def check_grammar(schema: Any) -> None:
     try:
         TopologicalSorter(conversion.begins).prepare()
     except CycleError as exc:  # a rule can begin with itself
-        raise _UnparsableError from exc
+        raise GrammarError(_UNPARSABLE) from exc
     if conversion.is_unparsable:
-        raise _UnparsableError
+        raise GrammarError(_UNPARSABLE)
 
 
 class _Conversion:
@@ -185,10 +183,11 @@ class _Conversion:
         else:
             try:
                 _check_pattern(pattern[1:-1])
-            except _UnparsableError:
-                self.is_unparsable = True
             except GrammarError as error:
-                self.problems.append(str(error))
+                if str(error) == _UNPARSABLE:
+                    self.is_unparsable = True
+                else:
+                    self.problems.append(str(error))
 
     def _refer(self, ref: str, owner: str | None) -> None:
         if owner is not None:
@@ -225,14 +224,14 @@ def _check_pattern(pattern: str) -> None:
     before, depth = "", 0
     for part in _PART.findall(pattern):
         if part[0] in _NO_LITERAL - {"."} and _TORN.fullmatch(before):
-            raise _UnparsableError
+            raise GrammarError(_UNPARSABLE)
         _check_part(part, before)
         depth += (part[0] == "(") - (part == ")")
         if depth < 0:
             raise GrammarError("Unbalanced parentheses")
         before = part
     if depth:
-        raise _UnparsableError
+        raise GrammarError(_UNPARSABLE)
 
 
 def _check_part(part: str, before: str) -> None:
@@ -242,7 +241,7 @@ def _check_part(part: str, before: str) -> None:
         case "[":
             _check_class(part)
         case "\\" if not (_ESCAPE.fullmatch(part) or part[1:] in _ESCAPED_IN_PATTERN):
-            raise _UnparsableError
+            raise GrammarError(_UNPARSABLE)
         case "(" if part == "(?":
             raise GrammarError("FakeOllama: the real server would crash")
         case "]" | "}":
@@ -257,7 +256,7 @@ def _check_class(part: str) -> None:
         raise GrammarError("Unbalanced square brackets")
     inside = part[1:-1].removeprefix("^")
     if not inside or "\\" in _ESCAPE.sub("", inside):
-        raise _UnparsableError
+        raise GrammarError(_UNPARSABLE)
 
 
 def _check_quantifier(part: str, before: str) -> None:
@@ -276,7 +275,7 @@ def _check_quantifier(part: str, before: str) -> None:
     most = int(counts[-1]) if counts[-1] else None
     rules = least if most is None or most > _THRESHOLD else most
     if least > _THRESHOLD or rules >= _THRESHOLD:
-        raise _UnparsableError
+        raise GrammarError(_UNPARSABLE)
     if most is not None and most < least:
         raise GrammarError("FakeOllama: the real server would hang")
 

@@ -67,7 +67,9 @@ class DotenvSource(VariablesSource):
         return tree
 
     def _variables(self, settings_cls: type[BaseSettings], path: Path) -> list[Variable]:
-        text = _text(path)
+        # A directory called .env is usually a virtual environment.
+        is_missing = path == Path(".env") and (path.is_dir() or not os.path.lexists(path))
+        text = "" if is_missing else read_text(path, "env_file")
         bindings: list[tuple[Binding, int]] = []
         for binding in parse_stream(io.StringIO(text)):
             statement = binding.original.string
@@ -97,13 +99,6 @@ def _lost_reference(value: str, values: Mapping[str, str | None]) -> str | None:
     """Return the first NAME of a ``${NAME}`` in *value* that is not set, or None."""
     names = re.findall(r"\$\{([^}:]*)\}", value)
     return next((name for name in names if name not in os.environ and not values.get(name)), None)
-
-
-def _text(path: Path) -> str:
-    # A directory called .env is usually a virtual environment.
-    if path == Path(".env") and (path.is_dir() or not os.path.lexists(path)):
-        return ""
-    return read_text(path, "env_file")
 
 
 def _misread(settings_cls: type[BaseSettings], binding: Binding) -> str | None:

@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, cast
 
 import platformdirs
 from pydantic_settings import BaseSettings, SettingsError
@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsError
 from timestep.config.provenance import Entry, KeyPath, Origin, dotted, flatten, to_tree
 from timestep.config.sources.base import NamedPath, Source, is_set, lost, read_text
 from timestep.config.sources.variables import decode
+from timestep.net.foreign import mapping
 
 _TABLE = ("tool", "timestep")
 _PIECES = re.compile(
@@ -50,7 +51,9 @@ class TomlSource(Source):
             if is_found and not os.path.lexists(path):
                 continue
             text = read_text(path, setting)
-            settings = _inside(parse_toml(path, text), table)
+            settings: object = parse_toml(path, text)
+            for name in table:
+                settings = mapping(settings).get(name)
             if settings is not None:
                 self.file = path
                 lines = key_lines(text)
@@ -130,20 +133,13 @@ _REASONS = (
 """What is wrong, by the parser's message. That message repeats keys, and a key may be a secret."""
 
 
-def _inside(tree: object, table: KeyPath) -> object:
-    """Return what *table* of *tree* holds, or None."""
-    for name in table:
-        tree = tree.get(name) if _is_table(tree) else None
-    return tree
-
-
 def _entries(
     file: Path, table: KeyPath, settings: object, lines: Mapping[KeyPath, int]
 ) -> list[Entry]:
-    if not _is_table(settings):
+    if not isinstance(settings, dict):
         raise SettingsError(f"{file}: [{dotted(table)}] must be a table of settings")
     entries: list[Entry] = []
-    for path, value in flatten(settings):
+    for path, value in flatten(cast("dict[str, object]", settings)):
         if path:
             whole = (*table, *path)
             # The line of the key, or of the inline table that holds it.
@@ -188,7 +184,3 @@ def _written_keys(text: str) -> Iterator[tuple[int, str]]:
             key = (key + piece).strip()
         depth += (piece in "[{") - (piece in "]}")
         line += piece.count("\n")
-
-
-def _is_table(value: object) -> TypeGuard[dict[str, object]]:
-    return isinstance(value, dict)
