@@ -370,7 +370,7 @@ def test_a_file_that_holds_no_conversations_is_told(invoke, tmp_path):
     result = invoke("run", "Hi", *MODEL, "--session", "ann")
 
     assert result.exit_code == 1
-    assert "Move the file away" in result.stderr
+    assert "move it away to start over" in result.stderr
 
 
 def test_a_model_that_goes_on_calling_tools_is_stopped(invoke, fake_ollama):
@@ -647,6 +647,7 @@ def test_a_file_of_conversations_that_is_in_use_is_not_to_be_moved_away(
         result = invoke("sessions")
 
     assert result.exit_code == 1
-    assert "Free it, or name a folder that can be written in XDG_DATA_HOME." in " ".join(
-        result.stderr.split()
+    assert (
+        "Free the file, move it away to start over, or name a folder that can be written in XDG_DATA_HOME."
+        in " ".join(result.stderr.split())
     )

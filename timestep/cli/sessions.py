@@ -100,9 +100,7 @@ def last_session() -> str:
 
 def unusable(error: Exception) -> click.ClickException:
     """Return the error of a command for *error*, which the file of the conversations caused."""
-    said = f"The conversations in {sessions_file()} cannot be used: {error}."
-    if isinstance(error, OSError | sqlite3.OperationalError):  # locked, full, or read only
-        return click.ClickException(
-            f"{said} Free it, or name a folder that can be written in XDG_DATA_HOME."
-        )
-    return click.ClickException(f"{said} Move the file away to start over.")
+    return click.ClickException(
+        f"The conversations in {sessions_file()} cannot be used: {error}. Free the file, move it "
+        "away to start over, or name a folder that can be written in XDG_DATA_HOME."
+    )

@@ -109,13 +109,16 @@ class Summary:
 
     def __str__(self) -> str:
         """The summary for people."""
-        parts = [f"{self.answered:,} answered"]
-        if self.done_before:
-            parts.append(f"{self.done_before:,} done before")
-        if self.failed_before:
-            parts.append(f"{self.failed_before:,} failed before (--retry-errors asks them again)")
-        used = f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out"
-        return "; ".join(filter(None, [*parts, self._failures(), used, dollars(self.cost())]))
+        done, failed = self.done_before, self.failed_before
+        parts = [
+            f"{self.answered:,} answered",
+            f"{done:,} done before" if done else "",
+            f"{failed:,} failed before (--retry-errors asks them again)" if failed else "",
+            self._failures(),
+            f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out",
+            dollars(self.cost()),
+        ]
+        return "; ".join(filter(None, parts))
 
 
 @dataclass(frozen=True)

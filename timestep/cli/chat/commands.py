@@ -114,27 +114,25 @@ def _tools(state: ChatState, argument: str) -> None:
 
 
 def _undo(state: ChatState, argument: str) -> None:
-    taken = _take_back(state)
-    if taken is None:
-        state.refuse("There is nothing to take back.")
-    else:
+    taken = _take_back(state, "There is nothing to take back.")
+    if taken is not None:
         print_aside(f"Taken back: {taken}")
 
 
 def _retry(state: ChatState, argument: str) -> str | None:
-    taken = _take_back(state)
-    if taken is None:
-        state.refuse("There is no message to send again.")
-    return taken
+    return _take_back(state, "There is no message to send again.")
 
 
-def _take_back(state: ChatState) -> str | None:
+def _take_back(state: ChatState, otherwise: str) -> str | None:
     """Take the last message back and return it: the one that failed, or one of the conversation."""
     if state.failed is not None:
         taken, state.failed = state.failed, None
         return taken
     removed = state.loop.run(state.conversation.undo())
-    return None if removed is None else question([removed])
+    if removed is None:
+        state.refuse(otherwise)
+        return None
+    return question([removed])
 
 
 def _clear(state: ChatState, argument: str) -> None:
@@ -154,12 +152,9 @@ def _history(state: ChatState, argument: str) -> None:
 def _save(state: ChatState, argument: str) -> None:
     if argument[:1] in _QUOTES and argument.endswith(argument[0]):
         argument = argument[1:-1]  # quoted for its spaces, as in a shell
-    if not argument:
-        state.refuse("Name a file: /save FILE")
-        return
     items = state.conversation.items
-    if not items:
-        state.refuse("There is nothing to save.")
+    if not argument or not items:
+        state.refuse("There is nothing to save." if argument else "Name a file: /save FILE")
         return
     is_json = argument.endswith(".json")
     text = json.dumps(items, ensure_ascii=False, indent=2) if is_json else "".join(_markdown(items))

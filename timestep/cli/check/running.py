@@ -94,13 +94,8 @@ class Plan:
     # The id that the runs of one check share in the record.
     group: str = field(default_factory=lambda: f"check-{uuid4().hex[:12]}")
 
-
-@dataclass(frozen=True)
-class Stage:
-    """What the tries of one model share."""
-
-    plan: Plan
-    model: str
+    # Of one model: its name, and what its server takes.
+    model: str = ""
     takes_temperature: bool = True
     takes_seed: bool = True
 
@@ -111,9 +106,7 @@ class Stage:
             temperature=0.0 if self.takes_temperature else None,
             extra_args={"seed": seed} if self.takes_seed else None,
         )
-        return RunConfig(
-            model=self.model, model_provider=self.plan.provider, model_settings=settings
-        )
+        return RunConfig(model=self.model, model_provider=self.provider, model_settings=settings)
 
 
 _LONGEST = 400
@@ -134,49 +127,49 @@ async def check_models(
 ) -> None:
     """Try the tasks on each model and fill *results*. *done* is told each complete result."""
     for result in results:
-        stage = await _prepare(result, plan)
+        prepared = await _prepare(result, plan)
         for task in plan.tasks:
-            await _check_task(result, task, stage, plan)
+            await _check_task(result, task, prepared or plan)
         if done is not None:
             done(result)
 
 
-async def _prepare(result: ModelResult, plan: Plan) -> Stage | None:
-    """Return the stage for the model's server; None, with a problem in *result*, if it fails."""
+async def _prepare(result: ModelResult, plan: Plan) -> Plan | None:
+    """Return the plan for the model and its server; None, with a problem in *result*, if it fails."""
     try:
         plan.provider.get_model(result.model)
     except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything
         result.problem = explain(exc)
         return None
     result.leads_to = plan.settings.models_of(result.model)
-    stage, greeted = await _greet(Stage(plan, result.model))
+    plan, greeted = await _greet(replace(plan, model=result.model))
     if greeted.verdict == "error":
         result.problem = greeted.reason
         return None
     result.load_seconds = greeted.load_seconds
-    result.is_greedy, result.has_seed = stage.takes_temperature, stage.takes_seed
+    result.is_greedy, result.has_seed = plan.takes_temperature, plan.takes_seed
     with suppress(httpx.HTTPError, TimeoutError, ValueError):
         await _note_facts(result, plan.settings)
-    return stage
+    return plan
 
 
-async def _greet(stage: Stage) -> tuple[Stage, Try]:
+async def _greet(plan: Plan) -> tuple[Plan, Try]:
     """Greet the model; leave out the seed, the temperature, or both, if the server refuses them."""
     for seed, temperature in ((True, True), (False, True), (True, False), (False, False)):
-        stage = replace(stage, takes_seed=seed, takes_temperature=temperature)
-        greeted, error = await attempt(_GREETING, stage, number=1, window=None)
+        plan = replace(plan, takes_seed=seed, takes_temperature=temperature)
+        greeted, error = await attempt(_GREETING, plan, number=1, window=None)
         if error is None or not may_be_settings(error):
             break
-    return stage, greeted
+    return plan, greeted
 
 
-async def _check_task(result: ModelResult, task: Task, stage: Stage | None, plan: Plan) -> None:
+async def _check_task(result: ModelResult, task: Task, plan: Plan) -> None:
     of_task = TaskResult(task.name, task.shows, skipped=_why_skipped(task, result))
-    if stage is not None:
+    if not result.problem:
         result.tasks.append(of_task)
     for number in range(1, plan.repeat + 1):
-        if stage is not None and not of_task.skipped:
-            tried, error = await attempt(task, stage, number=number, window=result.window)
+        if not result.problem and not of_task.skipped:
+            tried, error = await attempt(task, plan, number=number, window=result.window)
             lacks_it = number == 1 and task.needs and task.needs not in (result.claimed or ())
             if lacks_it and error is not None and may_be_settings(error):
                 of_task.skipped = tried.reason
@@ -251,14 +244,14 @@ def may_be_settings(error: Exception) -> bool:
 
 
 async def attempt(
-    task: Task, stage: Stage, *, number: int, window: int | None
+    task: Task, plan: Plan, *, number: int, window: int | None
 ) -> tuple[Try, Exception | None]:
     """Try *task* for the time *number*, which is the seed too. Return the error that ended it too."""
-    trace_id, plan = gen_trace_id(), stage.plan
-    about = {"model": stage.model, "task": task.name, "try": str(number)}
+    trace_id = gen_trace_id()
+    about = {"model": plan.model, "task": task.name, "try": str(number)}
     seen, run = Observation(), AgentRun(None)
     with trace(f"check {task.name}", trace_id, plan.group, about):
-        messages, config = messages_for(task, window), stage.config(number)
+        messages, config = messages_for(task, window), plan.config(number)
         error = await _play(task, messages, run, seen, config, plan.patience)
         on_span = plan.errors.take(trace_id)
         if error is not None and run.problem:  # an event ended the answer, and stands for an error
