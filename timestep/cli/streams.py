@@ -1,9 +1,10 @@
 """The standard streams: opened when they are closed, and checked when the command ends."""
 
 import errno
+import logging
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 
@@ -72,3 +73,14 @@ def _flush() -> OSError | None:
 def foreign_code() -> AbstractContextManager[object]:
     """Send what agents and tools print in the block to stderr: stdout is for the answer."""
     return redirect_stdout(sys.stderr)
+
+
+@contextmanager
+def log_filter(is_kept: Callable[[logging.LogRecord], bool]) -> Generator[None]:
+    """Log only those warnings of the block that *is_kept* returns True for."""
+    logger = logging.getLogger("timestep")
+    logger.addFilter(is_kept)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_kept)

@@ -20,7 +20,7 @@ from timestep.cli.agent.run import AgentRun, field_of
 from timestep.cli.agent.setup import RunSetup
 from timestep.cli.input import Decision
 from timestep.cli.output import clean
-from timestep.cli.streams import foreign_code
+from timestep.cli.streams import foreign_code, log_filter
 from timestep.cli.terminal import unheard
 from timestep.traces.text import call_text
 
@@ -92,7 +92,7 @@ def run_to_answer(
     state: RunState[Any] | None = None
     while True:
         given = items if state is None else state
-        with unheard(), run.spinner.at_work(), foreign_code(), run.without_warning():
+        with unheard(), run.spinner.at_work(), foreign_code(), log_filter(run.take_warning):
             result = loop.run(run.play(setup.agent, given, setup.config, setup.max_turns))
         if not result.interruptions:
             return result

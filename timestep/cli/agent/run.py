@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, TypeAlias, cast
 
@@ -31,9 +30,6 @@ from timestep.cli.spinner import Spinner
 from timestep.errors import ModelOutputError
 from timestep.traces.text import read_arguments
 from timestep.traces.tool_failures import note_failure, read_failure
-
-_logger = logging.getLogger("timestep")
-
 
 Event: TypeAlias = dict[str, Any]
 """What happened, as ``--jsonl`` prints it.
@@ -88,15 +84,6 @@ class AgentRun:
         return f"The answer is not complete: {why}." + (
             f" Raise {self.limit}." if self.limit else ""
         )
-
-    @contextmanager
-    def without_warning(self) -> Generator[None]:
-        """Keep the warning about a cut answer out of the log: the command says it."""
-        _logger.addFilter(self._take_warning)
-        try:
-            yield
-        finally:
-            _logger.removeFilter(self._take_warning)
 
     async def play(
         self,
@@ -196,7 +183,8 @@ class AgentRun:
             called["error"] = failure.error
             self._tell("tool_error", id=args.call_id, name=args.tool_name, **asdict(failure))
 
-    def _take_warning(self, record: logging.LogRecord) -> bool:
+    def take_warning(self, record: logging.LogRecord) -> bool:
+        """Keep the warning about a cut answer out of the log: the command says it."""
         if getattr(record, "topic", "") != "cut":
             return True
         self.limit = str(getattr(record, "setting", ""))

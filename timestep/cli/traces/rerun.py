@@ -1,9 +1,8 @@
 """Runs a recorded run again, offline or with another model, and compares."""
 
 import asyncio
-import logging
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 
 import click
@@ -11,6 +10,7 @@ from agents import AgentsException, ModelProvider
 
 from timestep.cli.context import Context
 from timestep.cli.output import clean, print_json, print_wrapped
+from timestep.cli.streams import log_filter
 from timestep.cli.traces.format import open_record, short
 from timestep.cli.traces.recorded import RecordedModels, RecordedServersStore
 from timestep.cli.traces.runs import chosen_calls, print_comparison
@@ -59,7 +59,8 @@ def _run_again(
             except UnsupportedInputError as exc:
                 raise click.ClickException(str(exc)) from exc
             rename = recorded.as_recorded
-            stack.enter_context(_without_advice())
+            # Warnings about answers are no news, and advise on the next call.
+            stack.enter_context(log_filter(lambda record: not hasattr(record, "topic")))
         target = RecordedServersStore(
             store.path, rename, redact=settings.traces.redact, secrets=configured_keys(settings)
         )
@@ -83,21 +84,6 @@ def _run_again(
             use_only([])
             recorder.force_flush()  # what is compared next is read from the file
             recorder.shutdown()
-
-
-@contextmanager
-def _without_advice() -> Generator[None]:
-    """Keep warnings about answers out of the log: they are no news, and advise on the next call."""
-    logger = logging.getLogger("timestep")
-
-    def is_kept(record: logging.LogRecord) -> bool:
-        return not hasattr(record, "topic")
-
-    logger.addFilter(is_kept)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_kept)
 
 
 def _stored_calls(trace: Trace, step: int) -> list[Span]:
