@@ -74,8 +74,8 @@ class CheckedClient(httpx2.AsyncClient):
             if request.method == "POST":
                 await place.enter_async_context(self._places)
             response = await self._with_key(request, stream=stream, **options)
-            if not response.is_closed:
-                response.stream = _Held(response.stream, place.pop_all())
+            if isinstance(response.stream, _Told):
+                response.stream.place = place.pop_all()
             return response
 
     async def _with_key(
@@ -152,21 +152,6 @@ class CheckedClient(httpx2.AsyncClient):
         return _like(response, origin, content=body)
 
 
-class _Held(httpx2.AsyncByteStream):
-    """Wraps *stream*, and gives back its *place* at the server when it is closed."""
-
-    def __init__(self, stream: Any, place: AsyncExitStack) -> None:
-        self._stream = stream
-        self._place = place
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return aiter(self._stream)
-
-    async def aclose(self) -> None:
-        async with self._place:
-            await self._stream.aclose()
-
-
 class _Told(httpx2.AsyncByteStream):
     """What is *shown* of *response*, in small pieces; errors are of the tree.
 
@@ -180,12 +165,14 @@ class _Told(httpx2.AsyncByteStream):
         self._origin = origin
         self._shown = shown
         self._pieces = self._told()
+        self.place = AsyncExitStack()  # given back when this is closed
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._pieces
 
     async def aclose(self) -> None:
-        await self._response.aclose()
+        async with self.place:
+            await self._response.aclose()
 
     async def _told(self) -> AsyncIterator[bytes]:
         try:
@@ -238,13 +225,10 @@ async def _pieces(
     response: httpx2.Response, answer: CheckedResponse, most: int
 ) -> AsyncIterator[bytes]:
     """The body of *response*, unpacked."""
-    if response.is_stream_consumed:  # a transport of a test has read it
-        raw, encoding = response.aiter_bytes(), None
-    else:
-        raw, encoding = response.aiter_raw(), response.headers.get("content-encoding")
-    size, mask = 0, masker(answer.origin.secrets)
+    raw = with_masked_logs(response.aiter_raw(), masker(answer.origin.secrets))
+    size = 0
     try:
-        async for piece in unpacked(with_masked_logs(raw, mask), encoding):
+        async for piece in unpacked(raw, response.headers.get("content-encoding")):
             size += len(piece)
             if size > most:
                 break
