@@ -22,7 +22,6 @@ from timestep.errors import (
     CapabilityError,
     ConfigurationError,
     ContextWindowExceededError,
-    OllamaError,
     OllamaStatusError,
     TimestepError,
 )
@@ -159,45 +158,26 @@ class OllamaModel(WireModel[ChatRequest]):
         return self._source.chat(request.body, request.headers, self.model)
 
     async def _instead(self, request: ChatRequest, error: TimestepError) -> ChatRequest:
+        cause = error.__cause__
         if isinstance(error, CapabilityError):
             self._catalogue.forget(self._served_as)
-        if isinstance(error, OllamaError):
-            other = self._without_level(request, error) or self._without_constraint(request, error)
-            if other is not None:
-                return other
-        better = await self._advised(request, error)
-        raise better.with_traceback(None) from error.__cause__
+            if error.capability == THINK_LEVELS and isinstance(request.body.get("think"), str):
+                self._catalogue.note_no_levels(self._served_as)
+                return self._with_plain_think(request)
+        elif isinstance(error, OllamaStatusError) and is_refused_format(error):
+            if (relaxed := without_constraint(request, error)) is not None:
+                self._warnings.ignored(
+                    ["a constraint of the schema, which the server's grammar refused"]
+                )
+                return relaxed
+            error = refused_format_error(request, error)
+        elif isinstance(error, ContextWindowExceededError):
+            abilities = await self._catalogue.abilities(self._served_as, ask=True)
+            error = advised(error, request.body, abilities.context_length)
+        raise error.with_traceback(None) from cause
 
     def _repaired(self, request: ChatRequest, bad: Repair) -> ChatRequest:
         return repair(request, bad)
-
-    async def _advised(self, request: ChatRequest, error: TimestepError) -> TimestepError:
-        """Return *error*, or one whose advice fits the request and the model."""
-        if isinstance(error, OllamaStatusError) and is_refused_format(error):
-            return refused_format_error(request, error)
-        if not isinstance(error, ContextWindowExceededError):
-            return error
-        abilities = await self._catalogue.abilities(self._served_as, ask=True)
-        return advised(error, request.body, abilities.context_length)
-
-    def _without_constraint(self, request: ChatRequest, error: OllamaError) -> ChatRequest | None:
-        """Return *request* without the constraint that the server's grammar refused."""
-        if not isinstance(error, OllamaStatusError) or not is_refused_format(error):
-            return None
-        relaxed = without_constraint(request, error)
-        if relaxed is not None:
-            self._warnings.ignored(
-                ["a constraint of the schema, which the server's grammar refused"]
-            )
-        return relaxed
-
-    def _without_level(self, request: ChatRequest, error: OllamaError) -> ChatRequest | None:
-        """Return *request* with plain thinking when the server refused a level of it."""
-        is_refused = isinstance(error, CapabilityError) and error.capability == THINK_LEVELS
-        if not is_refused or not isinstance(request.body.get("think"), str):
-            return None
-        self._catalogue.note_no_levels(self._served_as)
-        return self._with_plain_think(request)
 
     def _with_plain_think(self, request: ChatRequest) -> ChatRequest:
         """Return *request* for a server that knows thinking only as on and off."""
@@ -228,11 +208,8 @@ class OllamaModel(WireModel[ChatRequest]):
             or applies_to(self.model, self._options.think_tags)
         )
         abilities = await self._catalogue.abilities(self._served_as, ask=needs)
-        if offers and not self._options.tool_emulation:
-            abilities = await self._catalogue.check(
-                self._served_as, abilities, "tools", asked=self.model
-            )
-        for need in sorted(conversation.media):
+        tools_needed = {"tools"} if offers and not self._options.tool_emulation else set[str]()
+        for need in [*tools_needed, *sorted(conversation.media)]:
             abilities = await self._catalogue.check(
                 self._served_as, abilities, need, asked=self.model
             )

@@ -58,13 +58,14 @@ MAX_INTEGER = 10**15
 _KNOWN_TYPES = frozenset({*ALL_TYPES, "integer"})
 _FORMATS = re.compile(r"uuid[1-5]?|date|time|date-time")
 _NAME_IN_CLASS = re.compile(r"[A-Za-z0-9_ $@:./-]*", re.ASCII)
-_LIMITS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _OF_TYPE = {
     "object": frozenset({"properties", "required", "additionalProperties"}),
     "array": frozenset({"items", "prefixItems", "minItems", "maxItems"}),
     "string": frozenset({"pattern", "format", "minLength", "maxLength"}),
-    "integer": _LIMITS,
+    "integer": frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}),
 }
+LIMITS = _OF_TYPE["string"] | _OF_TYPE["integer"] | {"minItems", "maxItems"}
+"""Keywords that say how long, how many or how much."""
 _READ: frozenset[str] = frozenset({"type"}).union(*_OF_TYPE.values())
 
 

@@ -1,7 +1,7 @@
 """References in a JSON schema: their targets in their place, or as definitions of a ``format``. Pure."""
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -46,7 +46,9 @@ _SUBSCHEMAS = frozenset(
         "unevaluatedProperties",
     }
 )  # fmt: skip - a table reads better in rows
-_SUBSCHEMA_MAPS = frozenset({"dependencies", "dependentSchemas", "patternProperties", "properties"})
+_SUBSCHEMA_MAPS = frozenset(
+    {"$defs", "dependencies", "dependentSchemas", "patternProperties", "properties"}
+)
 
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9-]+", re.ASCII)
 
@@ -111,14 +113,20 @@ class Inliner:
 
     def expand_keyword(self, key: str, value: Any) -> Any:
         """Return *value*, which stands under *key*, with every reference in it expanded."""
-        if key in _SUBSCHEMAS:
-            if isinstance(value, list):
-                return [self.expand(schema) for schema in cast("list[Any]", value)]
-            return self.expand(value)
-        if key in _SUBSCHEMA_MAPS and isinstance(value, Mapping):
-            named = cast("Mapping[str, Any]", value)
-            return {name: self.expand(schema) for name, schema in named.items()}
-        return value
+        return convert_below(key, value, lambda schema, _: self.expand(schema))
+
+
+def convert_below(key: str, value: Any, convert: Callable[[Any, str], Any]) -> Any:
+    """Return *value*, which stands under *key*, with each schema in it, and its place, converted."""
+    if key in _SUBSCHEMAS:
+        if isinstance(value, list):
+            parts = enumerate(cast("list[Any]", value))
+            return [convert(part, f"{key}[{index}]") for index, part in parts]
+        return convert(value, key)
+    if key in _SUBSCHEMA_MAPS and isinstance(value, Mapping):
+        named = cast("Mapping[str, Any]", value)
+        return {name: convert(part, str(name)) for name, part in named.items()}
+    return value
 
 
 def resolve(root: Any, ref: Any) -> Mapping[str, Any] | None:

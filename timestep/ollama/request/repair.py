@@ -13,11 +13,11 @@ from typing import Any, cast
 
 from timestep.answer.rules import Reading, Repair
 from timestep.answer.told import Message, told_output, told_repair, with_instructions
-from timestep.errors import OllamaError, OllamaStatusError
+from timestep.errors import OllamaStatusError
 from timestep.ollama.request.build import ChatRequest
-from timestep.ollama.request.grammar import to_format
+from timestep.ollama.request.grammar import LIMITS, to_format
 from timestep.ollama.request.merge import join_path
-from timestep.ollama.request.refs import Schema
+from timestep.ollama.request.refs import Schema, convert_below
 from timestep.ollama.request.tools import calls_format, calls_schema
 from timestep.ollama.request.types import ALL_TYPES
 
@@ -27,24 +27,7 @@ _REFUSED = re.compile(
 _UNRECOGNIZED = re.compile(r"Unrecognized schema: (\{.*\})")
 _PATTERN = re.compile(r"\bpattern\b|parenthes|brackets", re.IGNORECASE)
 _REFERENCE = re.compile(r"\bref\b")
-_LIMITS = frozenset(
-    {
-        "exclusiveMaximum",
-        "exclusiveMinimum",
-        "format",
-        "maxItems",
-        "maxLength",
-        "maximum",
-        "minItems",
-        "minLength",
-        "minimum",
-        "pattern",
-    }
-)  # fmt: skip - a table reads better in rows
 _SHOWN = 5
-_IN_LISTS = ("anyOf", "oneOf", "prefixItems")
-_IN_MAPS = ("properties", "$defs")
-_BELOW = ("items", "additionalProperties")
 
 
 def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
@@ -77,9 +60,9 @@ def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
     return replace(request, body=body, rules=again, left_out=())
 
 
-def is_refused_format(error: OllamaError) -> bool:
+def is_refused_format(error: OllamaStatusError) -> bool:
     """Return True when *error* says that the server could not make a grammar of the format."""
-    return isinstance(error, OllamaStatusError) and bool(_REFUSED.search(error.server_message))
+    return bool(_REFUSED.search(error.server_message))
 
 
 def without_constraint(request: ChatRequest, error: OllamaStatusError) -> ChatRequest | None:
@@ -130,22 +113,15 @@ def _relaxed(schema: Any, words: str, path: str, left_out: list[str]) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     node = cast("Schema", schema)
-    kept = {key: value for key, value in node.items() if not _is_meant(node, key, words)}
-    left_out += [f"{path or 'the root'}: {key}" for key in node if key not in kept]
-    for key, below in kept.items():
-        here = join_path(path, key)
-        if key in _IN_LISTS and isinstance(below, list):
-            kept[key] = [
-                _relaxed(part, words, f"{here}[{index}]", left_out)
-                for index, part in enumerate(cast("list[Any]", below))
-            ]
-        elif key in _IN_MAPS and isinstance(below, Mapping):
-            kept[key] = {
-                name: _relaxed(part, words, join_path(path, str(name)), left_out)
-                for name, part in cast("Schema", below).items()
-            }
-        elif key in _BELOW:
-            kept[key] = _relaxed(below, words, here, left_out)
+    meant = [key for key in node if _is_meant(node, key, words)]
+    left_out += [f"{path or 'the root'}: {key}" for key in meant]
+
+    def relax(part: Any, step: str) -> Any:
+        return _relaxed(part, words, join_path(path, step), left_out)
+
+    kept = {
+        key: convert_below(key, value, relax) for key, value in node.items() if key not in meant
+    }
     # The server takes an empty schema for that of an object.
     return kept or {"type": list(ALL_TYPES)}
 
@@ -157,7 +133,7 @@ def _is_meant(node: Schema, key: str, words: str) -> bool:
         return key == "pattern"
     if _REFERENCE.search(words):
         return key == "$ref"
-    return key in _LIMITS
+    return key in LIMITS
 
 
 def _parsed(text: str) -> Any:
