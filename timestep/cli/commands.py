@@ -39,16 +39,8 @@ class RootGroup(Group):
             except click.ClickException as exc:
                 _show(exc)
                 sys.exit(exc.exit_code)
-            except click.Abort:
-                sys.exit(1)
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo(err=True)
-            ctx.exit(INTERRUPTED)
+            except click.Abort as exc:
+                sys.exit(INTERRUPTED if isinstance(exc.__cause__, KeyboardInterrupt) else 1)
 
 
 def _show(error: click.ClickException) -> None:
