@@ -12,7 +12,7 @@ from timestep.cli.check.judge import Observation, judge, same
 from timestep.cli.check.results import last_results
 from timestep.cli.check.staging import agent_for, hide
 from timestep.cli.check.task import Expectation, builtin_tasks
-from timestep.testing import Close, Reply, Stall
+from timestep.testing import Close, FakeOllama, Reply, Stall
 from timestep.testing.answers import Failure
 from timestep.testing.openai.replies import ChatReply
 from timestep.traces import Filter, TraceStore
@@ -740,6 +740,19 @@ def test_a_configured_window_is_told_beside_the_real_one(invoke, server, monkeyp
     assert (found["window_configured"], found["window_real"]) == (99999, 40960)
     [prompt] = [chat for chat in server.chats if len(json.dumps(chat)) > 10_000]
     assert 40960 * 0.7 * 4 < len(json.dumps(prompt)) < 40960 * 4
+
+
+def test_facts_of_a_model_are_those_of_any_server_that_tells_them(invoke, server, monkeypatch):
+    with FakeOllama() as other:
+        monkeypatch.setenv("OLLAMA_BASE_URL", f"{server.url},{other.url}")
+        server.reply(perfect, times=None)
+        other.fail(500, "no facts", path="/api/show", times=None)
+        other.fail(500, "no facts", path="/api/ps", times=None)
+
+        found = checked(invoke, "ollama/m", "--task", "no-call", "--repeat", "1")["ollama/m"]
+
+    assert found["claimed"] == ["completion", "thinking", "tools", "vision"]
+    assert (found["context_length"], found["window_real"]) == (40960, 16384)
 
 
 # What is printed

@@ -16,6 +16,7 @@ from agents import (
     TResponseInputItem,
 )
 
+from timestep.cli.agent.conversation import Conversation, new_items
 from timestep.cli.agent.run import AgentRun, field_of
 from timestep.cli.agent.setup import RunSetup
 from timestep.cli.input import Decision
@@ -82,19 +83,20 @@ def run_to_answer(
     loop: asyncio.Runner,
     setup: RunSetup,
     run: AgentRun,
-    items: list[TResponseInputItem],
+    conversation: Conversation,
+    question: TResponseInputItem,
     approver: Approver,
 ) -> RunResultStreaming:
-    """Run the agent of *setup* on *items* until it answers, and ask *approver* on the way.
+    """Run the agent until it answers *question*, ask *approver* on the way, and keep both.
 
     The questions are asked outside the event loop; inside it, Ctrl-C would not end them.
     """
-    state: RunState[Any] | None = None
+    given: list[TResponseInputItem] | RunState[Any] = [*conversation.items, question]
     while True:
-        given = items if state is None else state
         with unheard(), run.spinner.at_work(), foreign_code(), log_filter(run.take_warning):
             result = loop.run(run.play(setup.agent, given, setup.config, setup.max_turns))
         if not result.interruptions:
+            loop.run(conversation.extend([question, *new_items(result)]))
             return result
-        state = result.to_state()
-        approver.settle(state, result.interruptions)
+        given = result.to_state()
+        approver.settle(given, result.interruptions)

@@ -8,7 +8,7 @@ import click
 from agents import TResponseInputItem
 
 from timestep.cli.agent.approval import Approver, run_to_answer, with_approval
-from timestep.cli.agent.conversation import conversing, new_items
+from timestep.cli.agent.conversation import conversing
 from timestep.cli.agent.run import AgentRun
 from timestep.cli.agent.screen import (
     Screen,
@@ -73,14 +73,13 @@ def _greet(state: ChatState) -> None:
 
 def _answer(state: ChatState, message: str, approver: Approver) -> None:
     question: TResponseInputItem = {"role": "user", "content": message}
-    items = [*state.conversation.items, question]
     screen = Screen(shows_text=is_text(state.setup.agent), is_verbose=state.is_verbose)
     run = AgentRun(
         screen.show, model=state.setup.model_of(state.setup.agent), interrupt=screen.interrupt
     )
     state.failed = None
     try:
-        result = run_to_answer(state.loop, state.setup, run, items, approver)
+        result = run_to_answer(state.loop, state.setup, run, state.conversation, question, approver)
     except KeyboardInterrupt:
         screen.end()
         click.echo("Stopped.", err=True)
@@ -99,5 +98,4 @@ def _answer(state: ChatState, message: str, approver: Approver) -> None:
     print_rest(run, result, state.setup.agent, shows_costs=state.shows_costs)
     if sys.stderr.isatty():
         click.echo(err=True)
-    state.loop.run(state.conversation.extend([question, *new_items(result)]))
     state.setup = replace(state.setup, agent=result.last_agent)

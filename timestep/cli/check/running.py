@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import openai
 from agents import (
     AgentsException,
@@ -148,8 +147,7 @@ async def _prepare(result: ModelResult, plan: Plan) -> Plan | None:
         return None
     result.load_seconds = greeted.load_seconds
     result.is_greedy, result.has_seed = plan.takes_temperature, plan.takes_seed
-    with suppress(httpx.HTTPError, TimeoutError, ValueError):
-        await _note_facts(result, plan.settings)
+    await _note_facts(result, plan.settings)
     return plan
 
 
@@ -201,12 +199,13 @@ async def _note_facts(result: ModelResult, settings: Settings) -> None:
         endpoints = ollama_endpoints(settings)[prefix or ""]
         routed, served_as = endpoints.route(name)
         for endpoint in endpoints.pool or [routed]:
-            async with asyncio.timeout(_PATIENCE):
-                [offer] = await look(endpoint, served_as)
-            if offer.capabilities is not None:
-                result.claimed = sorted(offer.capabilities)
-            result.context_length = offer.context_length
-            result.window_real = result.window_real or offer.loaded or None
+            with suppress(Exception):  # what a server does not say stays unknown
+                async with asyncio.timeout(_PATIENCE):
+                    [offer] = await look(endpoint, served_as)
+                if offer.capabilities is not None:
+                    result.claimed = sorted(offer.capabilities)
+                result.context_length = result.context_length or offer.context_length
+                result.window_real = result.window_real or offer.loaded or None
     elif isinstance(table, OpenAIProviderSettings):  # OpenAI's own list has no windows
         inventory = await list_openai(prefix or "", table, _PATIENCE)
         lengths = {offer.name: offer.context_length for offer in inventory.offers}

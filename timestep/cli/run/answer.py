@@ -9,7 +9,7 @@ from agents import Agent, TResponseInputItem
 from pydantic_core import to_jsonable_python
 
 from timestep.cli.agent.approval import Approver, run_to_answer
-from timestep.cli.agent.conversation import conversing, new_items
+from timestep.cli.agent.conversation import conversing
 from timestep.cli.agent.run import AgentRun, Event
 from timestep.cli.agent.screen import (
     Screen,
@@ -46,9 +46,7 @@ def print_answer(
     run = AgentRun(shows[form], model=model, timeout=timeout, interrupt=screen.interrupt)
     with conversing(setup) as (loop, conversation):
         try:
-            items = [*conversation.items, question]
-            result = run_to_answer(loop, setup, run, items, Approver(_decide))
-            loop.run(conversation.extend([question, *new_items(result)]))
+            result = run_to_answer(loop, setup, run, conversation, question, Approver(_decide))
         except Exception as exc:  # models of other packages raise anything
             screen.end()
             problem = explain_failure(run, exc, is_verbose=is_verbose)
