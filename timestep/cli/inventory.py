@@ -18,9 +18,9 @@ from timestep.config.settings import Settings
 from timestep.factory.endpoints import ollama_endpoints, openai_endpoint
 from timestep.net.connection import CHECK_PROXY
 from timestep.net.foreign import entries, mapping
-from timestep.net.httpx_errors import httpx_error
 from timestep.net.names import tagged, untagged
 from timestep.net.proxies import ProxyError
+from timestep.net.reasons import httpx_error
 from timestep.net.tls import CertificateError
 from timestep.net.urls import authority
 from timestep.ollama.about import connect, list_entries, post

@@ -232,29 +232,23 @@ def configured_keys(settings: object) -> list[str]:
     return list(dict.fromkeys(filter(is_secret, _keys_in(settings))))
 
 
-def _keys_in(value: object) -> Iterator[str]:
+def _keys_in(value: object, name: str = "") -> Iterator[str]:
+    """Yield the keys in *value*, which may be the field *name* of a pydantic model."""
     match value:
         case _Secret():
             yield from _texts_in(value.get_secret_value())
+        case Mapping() if name == "headers":
+            yield from secrets_in(cast("Mapping[str, str]", value))
         case Mapping():
             for below in cast("Mapping[str, object]", value).values():
                 yield from _keys_in(below)
-        case _:
-            for name in getattr(type(value), "model_fields", ()):  # of a pydantic model
-                below = getattr(value, name)
-                yield from _keys_of(name, below)
-            yield from _keys_in(getattr(value, "model_extra", None) or {})
-
-
-def _keys_of(name: str, value: object) -> Iterator[str]:
-    match name:
-        case "headers":
-            yield from secrets_in(cast("Mapping[str, str]", value))
-        case "base_url":
+        case _ if name == "base_url":
             for url in _texts_in(value):
                 yield from secrets_in_url(url)
         case _:
-            yield from _keys_in(value)
+            for each in getattr(type(value), "model_fields", ()):
+                yield from _keys_in(getattr(value, each), each)
+            yield from _keys_in(getattr(value, "model_extra", None) or {})
 
 
 def _texts_in(value: object) -> Iterator[str]:

@@ -24,6 +24,7 @@ from timestep.answer.defaults import ModelDefaults
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.extras import install_hint
 from timestep.net.key_command import KeyCommand
+from timestep.net.secrets import Unshown
 from timestep.openai.whole_calls import with_whole_calls
 
 _ADAPTERS = {
@@ -85,13 +86,6 @@ class GatewayProvider(ModelProvider):
         return adapter
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """A key, which no crash report shows with the variables of a frame."""
-
-    text: str = field(repr=False)
-
-
 class _KeyedModel(Model):
     """A gateway's model whose key a command prints, and prints again when the vendor refuses it."""
 
@@ -99,22 +93,22 @@ class _KeyedModel(Model):
         self.model = model
         self._made = made
         self._command = command
-        self._models: dict[_Key, Model] = {}
+        self._models: dict[Unshown[str], Model] = {}
         """By key: the model of the newest one, and that of the one before, which may be at work."""
 
-    async def _with_key(self) -> tuple[_Key, Model]:
-        key = _Key(await self._command.key())
+    async def _with_key(self) -> tuple[Unshown[str], Model]:
+        key = Unshown(await self._command.key())
         if (model := self._models.get(key)) is None:
-            model = self._models[key] = self._made(key.text)
+            model = self._models[key] = self._made(key.value)
             if len(self._models) > 2:  # noqa: PLR2004 - see above
                 await self._models.pop(next(iter(self._models))).close()
         return key, model
 
-    async def _with_next_key(self, key: _Key, exc: Exception) -> Model:
+    async def _with_next_key(self, key: Unshown[str], exc: Exception) -> Model:
         """Return the model with the key after *key*, if *exc* says that the vendor refused that one."""
         if getattr(exc, "status_code", None) != 401:  # noqa: PLR2004 - HTTP's own number
             raise exc
-        self._command.forget(key.text)
+        self._command.forget(key.value)
         return (await self._with_key())[1]
 
     async def get_response(self, *call: Any, **state: Any) -> ModelResponse:

@@ -27,8 +27,8 @@ from timestep.net.connection import Translated, drop_frames
 from timestep.net.encoding import encode
 from timestep.net.exchange import failure
 from timestep.net.foreign import entries, mapping
-from timestep.net.httpx_errors import httpx_error
 from timestep.net.origin import Origin
+from timestep.net.reasons import httpx_error
 from timestep.net.urls import authority
 from timestep.openai.completion import Completion
 from timestep.openai.failures import Failures, broken, of_both_trees

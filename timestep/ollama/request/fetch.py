@@ -16,8 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 import httpx
 
 from timestep.errors import UnsupportedInputError
-from timestep.net.httpx_errors import httpx_error
-from timestep.net.reasons import reason_of
+from timestep.net.reasons import httpx_error, reason_of
 
 Address = IPv4Address | IPv6Address
 

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-from timestep.ollama.request.merge import Merging, join_path
+from timestep.ollama.request.merge import ALL_TYPES, Merging, join_path, one_or_list, types_of
 from timestep.ollama.request.patterns import to_grammar
 from timestep.ollama.request.refs import (
     ANNOTATIONS,
@@ -44,7 +44,6 @@ from timestep.ollama.request.refs import (
     Schema,
     resolve,
 )
-from timestep.ollama.request.types import ALL_TYPES, one_or_list, types_of
 
 MAX_LENGTH = 1_900
 """The largest count of characters or items that is left to the grammar, which stops at 2,000."""
@@ -223,15 +222,20 @@ class _Conversion:
 
     def object(self, node: Schema, path: str) -> Schema:
         """Return the keywords of an object that the grammar takes."""
-        named = node.get("properties")
-        if isinstance(named, Mapping) and "$ref" in named:
+        said = node.get("properties")
+        named = cast("Mapping[str, Any]", said if isinstance(said, Mapping) else {})
+        if "$ref" in named:
             return {}  # taken for a reference
-        properties = self._properties(named, path)
+        properties = {
+            name: self.convert(schema, join_path(path, name), None)
+            for name, schema in named.items()
+            if schema is not False
+        }
         required = [name for name in _texts(node.get("required")) if name in properties]
         if len(properties) - len(required) > MAX_OPTIONAL:
             return {}
         converted: Schema = {}
-        if isinstance(named, Mapping):
+        if isinstance(said, Mapping):
             converted["properties"] = properties
         if required:
             converted["required"] = required
@@ -245,16 +249,6 @@ class _Conversion:
         elif others is False:
             converted["additionalProperties"] = False
         return converted
-
-    def _properties(self, properties: Any, path: str) -> dict[str, Schema]:
-        if not isinstance(properties, Mapping):
-            return {}
-        named = cast("Mapping[str, Any]", properties)
-        return {
-            name: self.convert(schema, join_path(path, name), None)
-            for name, schema in named.items()
-            if schema is not False
-        }
 
     def array(self, node: Schema, path: str) -> Schema:
         """Return the keywords of an array that the grammar takes."""

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from timestep.ollama.request.merge import Merging, as_json, join_path
+from timestep.ollama.request.merge import Merging, as_json, join_path, one_or_list, types_of
 from timestep.ollama.request.refs import (
     ANNOTATIONS,
     SILENT,
@@ -28,7 +28,6 @@ from timestep.ollama.request.refs import (
     Schema,
     resolve,
 )
-from timestep.ollama.request.types import one_or_list, types_of
 
 _NOTHING = "Nothing is valid here; leave it out."
 _WORDS = {

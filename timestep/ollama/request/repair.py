@@ -16,10 +16,9 @@ from timestep.answer.told import Message, told_output, told_repair, with_instruc
 from timestep.errors import OllamaStatusError
 from timestep.ollama.request.build import ChatRequest
 from timestep.ollama.request.grammar import LIMITS, to_format
-from timestep.ollama.request.merge import join_path
+from timestep.ollama.request.merge import ALL_TYPES, join_path
 from timestep.ollama.request.refs import Schema, convert_below
 from timestep.ollama.request.tools import calls_format, calls_schema
-from timestep.ollama.request.types import ALL_TYPES
 
 _REFUSED = re.compile(
     r"JSON schema conversion failed|failed to parse grammar|initialize samplers", re.IGNORECASE
