@@ -224,11 +224,7 @@ def is_of_model(error: Exception) -> bool:
     meaning = meaning_of(error)
     if meaning is not None:
         return meaning.fault == "model"
-    if isinstance(error, UserError):
-        return False
-    if isinstance(error, MaxTurnsExceeded | ModelBehaviorError):
-        return reason_of(error) is None
-    return False
+    return isinstance(error, MaxTurnsExceeded | ModelBehaviorError) and reason_of(error) is None
 
 
 def may_be_settings(error: Exception) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from timestep.cli.check.results import ModelResult, TaskResult, ranked
 from timestep.cli.check.task import Task
 from timestep.cli.output import clean
-from timestep.cli.traces.format import duration, short
+from timestep.cli.traces.format import duration, known, short
 
 _NAMES = 28
 _NUMBER = 3
@@ -16,26 +16,22 @@ _SCORE = 6
 _LEAST_WIDTH = 40
 
 
-def _known(show: Callable[[Any], str], value: float | None) -> str:
-    return "-" if value is None else show(value)
-
-
 _Figures: TypeAlias = Sequence[tuple[str, int, Callable[[Any], str]]]
 _COUNT, _SPEED = "{:,}".format, "{:,.1f}".format
 _OF_TASK: _Figures = (
     ("passed", 8, lambda task: task.score),
-    ("tokens", 9, lambda task: _known(_COUNT, task.tokens)),
-    ("first token", 13, lambda task: _known(duration, task.first_token_seconds)),
-    ("tok/s", 8, lambda task: _known(_SPEED, task.tokens_per_second)),
+    ("tokens", 9, lambda task: known(_COUNT, task.tokens, "-")),
+    ("first token", 13, lambda task: known(duration, task.first_token_seconds, "-")),
+    ("tok/s", 8, lambda task: known(_SPEED, task.tokens_per_second, "-")),
 )
 """The columns of a task: the heading, the width as text, and the cell."""
 _OF_MODEL: _Figures = (
     ("tasks", 6, lambda model: f"{model.passed}/{len(model.tried)}"),
     ("tries", 8, lambda model: f"{model.tries('passed')}/{model.tries()}"),
-    ("tok/s", 9, lambda model: _known(_SPEED, model.tokens_per_second)),
-    ("first token", 13, lambda model: _known(duration, model.first_token_seconds)),
-    ("load", 12, lambda model: _known(duration, model.load_seconds)),
-    ("tokens/task", 13, lambda model: _known(_COUNT, model.tokens)),
+    ("tok/s", 9, lambda model: known(_SPEED, model.tokens_per_second, "-")),
+    ("first token", 13, lambda model: known(duration, model.first_token_seconds, "-")),
+    ("load", 12, lambda model: known(duration, model.load_seconds, "-")),
+    ("tokens/task", 13, lambda model: known(_COUNT, model.tokens, "-")),
 )
 
 

@@ -2,10 +2,10 @@
 
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -78,6 +78,11 @@ def duration(seconds: float | None) -> str:
     if seconds < _MINUTE:
         return f"{seconds:.1f} s"
     return f"{int(seconds // _MINUTE)} min {seconds % _MINUTE:.0f} s"
+
+
+def known(show: Callable[[Any], str], value: float | None, otherwise: str = "") -> str:
+    """Return *value* as *show* puts it, or *otherwise* if it is None."""
+    return otherwise if value is None else show(value)
 
 
 def tokens(given: int | None, made: int | None) -> str:

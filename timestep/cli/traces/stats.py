@@ -1,14 +1,13 @@
 """``timestep traces stats``: count the calls of models, agents, tools and days."""
 
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import get_args
 
 import click
 
 from timestep.cli.context import Context, pass_context
-from timestep.cli.traces.format import DAY, duration, open_record
+from timestep.cli.traces.format import DAY, duration, known, open_record
 from timestep.cli.traces.table import Column, json_options, print_results
 from timestep.traces.statistics import By
 from timestep.traces.summary import dollars
@@ -47,10 +46,6 @@ def stats(context: Context, *, by: By, days: float | None, as_json: bool, as_lin
     )
 
 
-def _known(show: Callable[[float], str], value: float | None) -> str:
-    return "" if value is None else show(value)
-
-
 _figure = partial(Column, is_figure=True)
 _TOKENS = (
     _figure("in", lambda stats: f"{stats.input_tokens:,}", spare=6),
@@ -60,7 +55,7 @@ _TIMES = (
     _figure("p50", lambda stats: duration(stats.p50), spare=1),
     _figure("p90", lambda stats: duration(stats.p90), spare=8),
     _figure("p99", lambda stats: duration(stats.p99), spare=9),
-    _figure("first", lambda stats: _known(duration, stats.first_token_seconds), spare=7),
-    _figure("tok/s", lambda stats: _known("{:.1f}".format, stats.tokens_per_second), spare=3),
+    _figure("first", lambda stats: known(duration, stats.first_token_seconds), spare=7),
+    _figure("tok/s", lambda stats: known("{:.1f}".format, stats.tokens_per_second), spare=3),
     _figure("cost", lambda stats: dollars(stats.cost), spare=4),
 )
