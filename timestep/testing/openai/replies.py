@@ -65,7 +65,7 @@ class ChatReply(Said):
         """Return the response to *request*, on the wire and in the form that it asks for."""
         is_streamed = request.json.get("stream") is True
         if self.fails_at_once(is_streamed=is_streamed):
-            body = error_body(500, self.error_text)
+            body = dumps(error_of(500, self.error_text))
             return Response(500, (("Content-Type", http.JSON_TYPE),), [body], delay=self.delay)
         if request.path.endswith("/responses"):
             return self._response(request, ticks, is_streamed=is_streamed)
@@ -210,11 +210,6 @@ def error_of(
             **more,
         }
     }
-
-
-def error_body(status: int, message: object, **fields: Any) -> bytes:
-    """Return the bytes of :func:`error_of`."""
-    return dumps(error_of(status, message, **fields))
 
 
 _INVALID = "invalid_request_error"

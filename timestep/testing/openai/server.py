@@ -12,7 +12,7 @@ from timestep.testing.answers import Failure
 from timestep.testing.errors import RefusedError
 from timestep.testing.http import Request, Response
 from timestep.testing.openai import checks
-from timestep.testing.openai.replies import CREATED, ChatReply, dumps, error_body, error_of
+from timestep.testing.openai.replies import CREATED, ChatReply, dumps, error_of
 from timestep.testing.routes import Routes, summary
 from timestep.testing.scripted import ScriptedServer
 
@@ -41,7 +41,7 @@ class OpenAIEndpoints(Routes):
         return replace(failure, error=error, fields={})
 
     def _error(self, status: int, error: str, **fields: Any) -> Response:
-        return http.whole(status, http.JSON_TYPE, error_body(status, error, **fields))
+        return http.whole(status, http.JSON_TYPE, dumps(error_of(status, error, **fields)))
 
     def _refused(self, refused: RefusedError) -> Response:
         more: dict[str, Any] = {}
