@@ -1,6 +1,6 @@
 """The errors of failed exchanges with servers that speak OpenAI's API. Pure."""
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
 from jiter import from_json
@@ -16,6 +16,9 @@ from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.urls import authority
 from timestep.openai.errors import OpenAIConnectionError, OpenAITimeoutError
 from timestep.openai.refusals import status_error
+
+if TYPE_CHECKING:
+    import httpx
 
 HAS_COMMAND = "timestep.has_command"
 """The extension of a response whose key a command printed."""
@@ -133,7 +136,7 @@ def _refusal(exc: APIStatusError) -> TimestepError:
     )
 
 
-def where(request: httpx2.Request) -> Origin:
+def where(request: "httpx2.Request | httpx.Request") -> Origin:
     """Return the host that errors for *request* name."""
     url = str(request.url)
     secrets = (*secrets_in(request.headers), *secrets_in_url(url))

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 
 from timestep.net.httpx_options import httpx_options
-from timestep.net.origin import Origin
-from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.urls import authority
 from timestep.openai.endpoint import OpenAIEndpoint
 
@@ -26,7 +24,7 @@ async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
     async with httpx.AsyncClient(timeout=endpoint.timeout, **options) as client:
         answer = await _ask(client, endpoint)
     if not answer.is_success:
-        raise _refused(answer, endpoint)
+        raise _refused(answer)
     document: Any = answer.json()
     if isinstance(document, dict):
         document = cast("dict[str, Any]", document).get("data")
@@ -54,12 +52,11 @@ async def _ask(client: httpx.AsyncClient, endpoint: OpenAIEndpoint) -> httpx.Res
     return await client.get(url, params=endpoint.query, headers=sent)
 
 
-def _refused(answer: httpx.Response, endpoint: OpenAIEndpoint) -> "TimestepError":
-    from timestep.openai.refusals import status_error  # noqa: PLC0415 - it imports OpenAI's client
+def _refused(answer: httpx.Response) -> "TimestepError":
+    from timestep.openai.failures import where  # noqa: PLC0415 - it imports OpenAI's client
+    from timestep.openai.refusals import status_error  # noqa: PLC0415 - as above
 
-    secrets = (*secrets_in(answer.request.headers), *secrets_in_url(endpoint.base_url))
-    url = f"{endpoint.base_url}/models"
-    origin = Origin(None, authority(url), secrets, url=url)
+    origin = where(answer.request)
     return status_error(answer.status_code, answer.headers, answer.content, origin)
 
 

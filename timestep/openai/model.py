@@ -4,10 +4,9 @@ import asyncio
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from agents import ModelSettings
+from agents import AgentOutputSchemaBase, ModelSettings
 
 from timestep.answer.calling import ModelCall, WireModel
 from timestep.answer.ids import ANY_CALL_ID, Ids
@@ -38,7 +37,6 @@ class ChatRequest(WireRequest):
     """One request of ``POST /chat/completions`` and the rules for its answer."""
 
     query: Mapping[str, object]  # beside the endpoint's own
-    schema: Json = field(default_factory=dict[str, Any])  # of the answer or a call, for a repair
     retries: int = 0  # how many times it may be sent again after a failure that passes
 
 
@@ -77,6 +75,8 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
 
     async def _prepare(self, call: ModelCall) -> ChatRequest:
         self._warnings.ignored([f"{name} (the server keeps no state)" for name in call.state])
+        if call.output is not None and call.output.is_plain_text():
+            call = replace(call, output=None)
         endpoint, options = self._wire.endpoint, self._options
         made = chat_body(
             call,
@@ -86,8 +86,8 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         )
         self._warnings.ignored(made.ignored)
         body = {**added_fields(options.extra_body, call.settings), **made.body}
-        if call.output is not None and not call.output.is_plain_text():
-            body = self._with_format(body, call)
+        if call.output is not None:
+            body = self._with_format(body, call.output)
         if self._has_short_ids:
             body["messages"] = short_ids(body["messages"])
         return ChatRequest(
@@ -95,17 +95,16 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
             headers=made.headers,
             query=made.query,
             rules=self._rules(call, made),
-            schema=_schema(call, body),
             retries=options.max_retries if call.settings.retry is None and may_retry() else 0,
             ignored=made.ignored,
         )
 
-    def _with_format(self, body: Json, call: ModelCall) -> Json:
+    def _with_format(self, body: Json, output: AgentOutputSchemaBase) -> Json:
         """Return *body* with the typed answer asked for as the options say."""
         how = self._options.structured_output
-        if how == "json_schema" or call.output is None:
+        if how == "json_schema":
             return body
-        words = told_output(call.output)
+        words = told_output(output)
         body = {**body, "messages": with_instructions(body["messages"], words)}
         if how == "json_object":
             return {**body, "response_format": {"type": "json_object"}}
@@ -119,16 +118,13 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         if isinstance(choice, str) and choice in tools:
             tools = [choice]
         must_call = bool(tools) and choice is not None and choice not in {"auto", "none"}
-        output = call.output
-        if output is not None and output.is_plain_text():
-            output = None
         return Rules(
             reading=Reading.HELD if must_call else Reading.LIVE,
             tools=tuple(tools),
             must_call=must_call,
             one_call=settings.parallel_tool_calls is False,
             no_calls=choice == "none",
-            output=output,
+            output=call.output,
             call_ids=made.call_ids,
             text_calls=applies_to(self.model, options.text_calls),
             think_tags=applies_to(self.model, options.think_tags),
@@ -172,7 +168,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         messages = list(request.messages)
         if bad.answer:
             messages.append({"role": "assistant", "content": bad.answer})
-        words = told_repair(bad, request.rules.tools, request.schema)
+        words = told_repair(bad, request.rules.tools, _schema(request, bad))
         messages.append({"role": "user", "content": words})
         body = {**request.body, "messages": messages}
         if not bad.wants_call:
@@ -197,11 +193,11 @@ def _is_retried(error: TimestepError) -> bool:
 _TOOL_FIELDS = {"tools", "tool_choice", "parallel_tool_calls"}
 
 
-def _schema(call: ModelCall, body: Json) -> Json:
-    """The schema that a repair shows: of the answer, else of a call."""
-    if call.output is not None and not call.output.is_plain_text():
-        return call.output.json_schema()
-    tools = [tool["function"] for tool in body.get("tools", [])]
+def _schema(request: ChatRequest, bad: Repair) -> Json:
+    """The schema that a repair shows: of the answer, or of a call."""
+    if request.rules.output is not None and not bad.wants_call:
+        return request.rules.output.json_schema()
+    tools = [tool["function"] for tool in request.body.get("tools", [])]
     return {
         "anyOf": [
             {
