@@ -5,7 +5,7 @@ hold the event loop.
 """
 
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from timestep.net import limits
 from timestep.net.connection import TransportError
@@ -30,46 +30,28 @@ def unpacked(pieces: AsyncIterator[bytes], encoding: str | None) -> AsyncIterato
 async def _unpacked(pieces: AsyncIterator[bytes], name: str) -> AsyncGenerator[bytes]:
     if name not in _KNOWN:
         raise TransportError("exchange", PACKED)
-    body = _Packed(name)
+    unpacker, size = None, 0
     async for piece in pieces:
-        for part in body.feed(piece):
-            yield part
-    if not body.is_whole:
-        raise TransportError("exchange", HUNG_UP)
-
-
-class _Packed:
-    """What one compressed body unpacks to."""
-
-    def __init__(self, encoding: str) -> None:
-        self._encoding = encoding
-        self._unpacker = zlib.decompressobj(_GZIP)
-        self._has_begun = False
-        self._size = 0
-
-    @property
-    def is_whole(self) -> bool:
-        """True at the end of the body, and before its first byte."""
-        return self._unpacker.eof or not self._has_begun
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what *data* unpacks to, in pieces."""
-        if data and not self._has_begun:
-            self._has_begun = True
-            self._unpacker = zlib.decompressobj(self._format(data))
-        while data and not self._unpacker.eof:
+        packed = piece
+        if packed and unpacker is None:
+            unpacker = zlib.decompressobj(_format(name, packed[0]))
+        while packed and unpacker is not None and not unpacker.eof:
             try:
-                part = self._unpacker.decompress(data, _PIECE)
+                part = unpacker.decompress(packed, _PIECE)
             except zlib.error as exc:
                 raise TransportError("exchange", PACKED) from exc
-            data = self._unpacker.unconsumed_tail
-            self._size += len(part)
-            if self._size > limits.LONGEST:
+            packed = unpacker.unconsumed_tail
+            size += len(part)
+            if size > limits.LONGEST:
                 raise TransportError("exchange", ENDLESS)
             if part:
                 yield part
+    if unpacker is not None and not unpacker.eof:
+        raise TransportError("exchange", HUNG_UP)
 
-    def _format(self, data: bytes) -> int:
-        if self._encoding != "deflate":
-            return _GZIP
-        return _ZLIB if data[0] & 0x0F == _DEFLATED else _BARE  # some servers leave the head out
+
+def _format(encoding: str, first: int) -> int:
+    """Return zlib's number for the format of a body whose *first* byte is known."""
+    if encoding != "deflate":
+        return _GZIP
+    return _ZLIB if first & 0x0F == _DEFLATED else _BARE  # some servers leave the head out
