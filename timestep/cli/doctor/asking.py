@@ -2,18 +2,19 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 from agents import Model, ModelSettings, ModelTracing, OpenAIResponsesModel
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 
 from timestep.answer.defaults import DefaultedModel
-from timestep.cli.doctor.checks import Finding
 from timestep.cli.errors import explain
 from timestep.cli.inventory import ConfiguredModel, Inventory
 from timestep.openai.model import ChatCompletionsModel
 from timestep.registry import MultiModelProvider
 
-_AREA = "answers"
+_Answer: TypeAlias = tuple[Literal["ok", "problem"], str, str]
+"""Whether a model answered, the words, and nothing that fixes it."""
 _PATIENCE = 60.0
 """Seconds for an answer; a local model may have to be loaded first."""
 _SETTINGS = ModelSettings(max_tokens=16)  # the fewest that OpenAI takes
@@ -34,12 +35,12 @@ def names_to_ask(configured: Iterable[ConfiguredModel], found: Iterable[Inventor
     return names
 
 
-async def ask(provider: MultiModelProvider, names: Iterable[str]) -> list[Finding]:
+async def ask(provider: MultiModelProvider, names: Iterable[str]) -> list[_Answer]:
     """Return whether each of the models *names* answered, and over which API."""
     return await asyncio.gather(*(_ask(provider, name) for name in names))
 
 
-async def _ask(provider: MultiModelProvider, name: str) -> Finding:
+async def _ask(provider: MultiModelProvider, name: str) -> _Answer:
     try:
         model = provider.get_model(name)
         async with asyncio.timeout(_PATIENCE):
@@ -56,9 +57,9 @@ async def _ask(provider: MultiModelProvider, name: str) -> Finding:
                 prompt=None,
             )
     except TimeoutError:
-        return Finding(_AREA, "problem", f"{name} did not answer within {_PATIENCE:g} s.")
+        return ("problem", f"{name} did not answer within {_PATIENCE:g} s.", "")
     except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything
-        return Finding(_AREA, "problem", f"{name}: {explain(exc)}")
+        return ("problem", f"{name}: {explain(exc)}", "")
     asked = model.inmost if isinstance(model, DefaultedModel) else model
     over = next((words for kind, words in _APIS if isinstance(asked, kind)), "")
-    return Finding(_AREA, "ok", f"{name} answered{over}.")
+    return ("ok", f"{name} answered{over}.", "")

@@ -145,7 +145,8 @@ async def _check_all(
     if is_asking:
         from timestep.cli.doctor.asking import ask, names_to_ask
 
-        findings += await ask(context.build_provider(), names_to_ask(configured, inventories))
+        answers = await ask(context.build_provider(), names_to_ask(configured, inventories))
+        findings += [Finding("answers", *answer) for answer in answers]
     if all(i.problem and not i.is_unlisted and lists_models(i.kind) for i in inventories):
         words = (
             "No model can be used yet: start Ollama, or set OPENAI_API_KEY. A demo needs neither."
