@@ -94,6 +94,10 @@ REFUSED = {
         '[aliases.gpt-4.1]\nmodel = "ollama/x"\n',
         f'aliases.gpt-4.1 (timestep.toml:1): {QUOTES} [aliases."gpt-4.1"]',
     ),
+    "a provider": (
+        LAB.replace("lab", "my.lab"),
+        f'providers.my.lab (timestep.toml:1): {QUOTES} [providers."my.lab"]',
+    ),
 }  # fmt: skip
 
 

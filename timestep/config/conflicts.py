@@ -95,9 +95,12 @@ def find_split_name(entries: Sequence[Entry], places: Places) -> ValidationError
 
     ``gpt-4.1`` without quotes is the key ``1`` in the table ``gpt-4``.
     """
+    kinds = {entry.path[1] for entry in entries if entry.path[::2] == ("providers", "kind")}
     for path, entry in ((entry.path, entry) for entry in entries):
         start = _start_of_name(path)
         end = next((i for i in range(start + 1, len(path)) if not path[i][:1].isdigit()), len(path))
+        if path[::3] == ("providers", "kind") and path[1] not in kinds:
+            start, end = 1, 3  # as in [providers.my.lab]
         if 0 < start < end - 1:
             table, name = path[:start], ".".join(path[start:end])
             place = places.of(path[:end]) or entry.origin
