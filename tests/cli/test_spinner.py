@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from tests.cli.emulator import seen
+from timestep.cli.agent.run import Text
 from timestep.cli.agent.screen import Screen
 from timestep.cli.spinner import Spinner
 
@@ -64,7 +65,7 @@ def test_an_answer_ends_its_line_before_a_tool_prints(terminal, monkeypatch):
     screen = Screen()
     stderr = terminal()
     spinner = Spinner(screen.interrupt)
-    screen.show({"type": "text", "text": "Hi"})
+    screen.show(Text("Hi"))
     with spinner.at_work():
         sys.stderr.write("hello\n")
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias, cast
 
 import click
@@ -31,13 +32,70 @@ from timestep.errors import ModelOutputError
 from timestep.traces.text import read_arguments
 from timestep.traces.tool_failures import note_failure, read_failure
 
-Event: TypeAlias = dict[str, Any]
-"""What happened, as ``--jsonl`` prints it.
 
-Its type is ``thinking`` or ``text`` (a piece of it), ``message_end``, ``tool_call``, ``tool_error``
-(the exception of a tool, whose result, which the model gets, may say less), ``tool_result`` or
-``handoff``.
-"""
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """A piece of the model's thinking."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of a message's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEnd:
+    """The end of a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool call by the model."""
+
+    id: str
+    name: str
+    arguments: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The result of a tool call."""
+
+    id: str
+    name: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolError:
+    """The exception that a tool raised. Its result, which the model gets, may say less."""
+
+    id: str
+    name: str
+    error: str
+    place: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """A handoff from one agent to another."""
+
+    source: str
+    target: str
+
+
+Event: TypeAlias = Thinking | Text | MessageEnd | ToolCall | ToolError | ToolResult | Handoff
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """Return *event* as a JSON object."""
+    name = re.sub(r"\B([A-Z])", r"_\1", type(event).__name__).lower()
+    return {"type": name, **asdict(event)}
 
 
 class AgentRun:
@@ -130,12 +188,12 @@ class AgentRun:
         match event.type:
             case "response.output_text.delta" | "response.refusal.delta":
                 self.text += event.delta
-                self._tell("text", text=event.delta)
+                self._tell(Text(event.delta))
             case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
                 self.thinking += event.delta
-                self._tell("thinking", text=event.delta)
+                self._tell(Thinking(event.delta))
             case "response.output_item.done" if event.item.type == "message":
-                self._tell("message_end")
+                self._tell(MessageEnd())
             case "response.completed":
                 self.models.add(str(event.response.model))
                 self.costs.add(event.response.usage)
@@ -154,21 +212,16 @@ class AgentRun:
     def _take_item(self, item: RunItem) -> None:
         match item:
             case ToolCallItem():
-                raw = item.raw_item
-                call_id = str(field_of(raw, "call_id") or field_of(raw, "id") or "")
-                # Tools that run at the provider have other fields, but always a type.
-                name = str(field_of(raw, "name") or field_of(raw, "type"))
-                call = {"name": name, "arguments": read_arguments(field_of(raw, "arguments"))}
-                self.calls[call_id] = call
-                self._tell("tool_call", id=call_id, **call)
+                call = _read_call(item)
+                self.calls[call.id] = {"name": call.name, "arguments": call.arguments}
+                self._tell(call)
             case ToolCallOutputItem():
                 call_id = str(field_of(item.raw_item, "call_id") or "")
                 called = self.calls.setdefault(call_id, {"name": "", "arguments": None})
-                called["result"] = result = str(item.output)
-                self._tell("tool_result", id=call_id, name=called["name"], result=result)
+                called["result"] = str(item.output)
+                self._tell(ToolResult(call_id, called["name"], str(item.output)))
             case HandoffOutputItem():
-                source, target = item.source_agent.name, item.target_agent.name
-                self._tell("handoff", source=source, target=target)
+                self._tell(Handoff(item.source_agent.name, item.target_agent.name))
             case _:
                 pass  # the raw events have brought it
 
@@ -181,7 +234,7 @@ class AgentRun:
                 args.call_id, {"name": args.tool_name, "arguments": None}
             )
             called["error"] = failure.error
-            self._tell("tool_error", id=args.call_id, name=args.tool_name, **asdict(failure))
+            self._tell(ToolError(args.call_id, args.tool_name, **asdict(failure)))
 
     def take_warning(self, record: logging.LogRecord) -> bool:
         """Keep the warning about a cut answer out of the log: the command says it."""
@@ -190,15 +243,28 @@ class AgentRun:
         self.limit = str(getattr(record, "setting", ""))
         return False
 
-    def _tell(self, kind: str, **facts: Any) -> None:
+    def _tell(self, event: Event) -> None:
         if self.costs.first_token_seconds is None:
             self.costs.first_token_seconds = time.monotonic() - self._started
         if self._show is None:
             return
         self.spinner.stop()
-        self._show({"type": kind, **facts})
-        if kind not in {"thinking", "text"}:  # whose line goes on
-            self.spinner.wait_for(facts["name"] if kind == "tool_call" else self._model)
+        self._show(event)
+        match event:
+            case Thinking() | Text():
+                pass  # the line goes on
+            case ToolCall():
+                self.spinner.wait_for(event.name)
+            case _:
+                self.spinner.wait_for(self._model)
+
+
+def _read_call(item: ToolCallItem) -> ToolCall:
+    raw = item.raw_item
+    call_id = field_of(raw, "call_id") or field_of(raw, "id") or ""
+    # Tools that run at the provider have other fields, but always a type.
+    name = field_of(raw, "name") or field_of(raw, "type")
+    return ToolCall(str(call_id), str(name), read_arguments(field_of(raw, "arguments")))
 
 
 def field_of(raw: object, name: str) -> object:

@@ -8,7 +8,17 @@ import click
 from agents import Agent, MaxTurnsExceeded, RunResultStreaming
 from pydantic_core import to_jsonable_python
 
-from timestep.cli.agent.run import AgentRun, Event
+from timestep.cli.agent.run import (
+    AgentRun,
+    Event,
+    Handoff,
+    MessageEnd,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolError,
+    ToolResult,
+)
 from timestep.cli.errors import explain
 from timestep.cli.output import clean, print_aside, print_json
 from timestep.cli.streams import is_output_lost
@@ -49,27 +59,27 @@ class Screen:
     def show(self, event: Event) -> None:
         """Show *event*."""
         match event:
-            case {"type": "thinking", "text": text}:
+            case Thinking():
                 self._begin("thinking")
                 if sys.stderr.isatty():
-                    self._thoughts.write("", text, dim=True)
+                    self._thoughts.write("", event.text, dim=True)
                 else:
-                    write_aside(text)
-            case {"type": "text", "text": text} if self._shows_text:
+                    write_aside(event.text)
+            case Text() if self._shows_text:
                 self._begin("answer")
-                self._answer.feed(text)
-            case {"type": "message_end"} if self._shows_text:
+                self._answer.feed(event.text)
+            case MessageEnd() if self._shows_text:
                 self.end()
-            case {"type": "tool_call", "name": name, "arguments": arguments}:
-                self._aside("tool", clean(call_text(name, arguments)))
-            case {"type": "tool_result", "result": result}:
-                self._aside("result", result if self._is_verbose else _cut(result))
-            case {"type": "tool_error", "error": error, "place": place, "traceback": frames}:
-                self._aside("failed", f"{error} ({place})")
+            case ToolCall():
+                self._aside("tool", clean(call_text(event.name, event.arguments)))
+            case ToolResult():
+                self._aside("result", event.result if self._is_verbose else _cut(event.result))
+            case ToolError():
+                self._aside("failed", f"{event.error} ({event.place})")
                 if self._is_verbose:
-                    click.echo(printable(frames), nl=False, err=True)
-            case {"type": "handoff", "source": source, "target": target}:
-                self._aside("handoff", f"{source} to {target}")
+                    click.echo(printable(event.traceback), nl=False, err=True)
+            case Handoff():
+                self._aside("handoff", f"{event.source} to {event.target}")
             case _:
                 pass
 

@@ -12,7 +12,15 @@ import click
 from agents import Agent, RunConfig, TResponseInputItem, function_tool
 from pydantic import BaseModel
 
-from timestep.cli.agent.run import AgentRun, Event
+from timestep.cli.agent.run import (
+    AgentRun,
+    Event,
+    Handoff,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
 from timestep.cli.terminal import Transcript, width
 from timestep.config.settings import Settings, load_settings
 from timestep.registry import build_provider
@@ -186,16 +194,16 @@ def _show_agent(agent: Agent[Any], transcript: Transcript, settings: Settings) -
 
 def _show(event: Event, transcript: Transcript, settings: Settings) -> None:
     match event:
-        case {"type": "text", "text": text}:
-            transcript.write("answer", text)
-        case {"type": "thinking", "text": text}:
-            transcript.write("thinking", text, dim=True)
-        case {"type": "tool_call", "name": name, "arguments": arguments}:
-            transcript.line("call", call_text(name, arguments))
-        case {"type": "tool_result", "result": result}:
-            transcript.line("result", result)
-        case {"type": "handoff", "source": source, "target": target}:
-            transcript.line("handoff", f"{source} to {target}")
+        case Text():
+            transcript.write("answer", event.text)
+        case Thinking():
+            transcript.write("thinking", event.text, dim=True)
+        case ToolCall():
+            transcript.line("call", call_text(event.name, event.arguments))
+        case ToolResult():
+            transcript.line("result", event.result)
+        case Handoff():
+            transcript.line("handoff", f"{event.source} to {event.target}")
             _show_agent(_advisor, transcript, settings)
         case _:
             pass

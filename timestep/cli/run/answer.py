@@ -10,7 +10,7 @@ from pydantic_core import to_jsonable_python
 
 from timestep.cli.agent.approval import Approver, run_to_answer
 from timestep.cli.agent.conversation import conversing
-from timestep.cli.agent.run import AgentRun, Event
+from timestep.cli.agent.run import AgentRun, Event, as_json
 from timestep.cli.agent.screen import (
     Screen,
     explain_failure,
@@ -40,7 +40,7 @@ def print_answer(
     shows: dict[Form, Callable[[Event], None] | None] = {
         "text": screen.show,
         "json": None,
-        "jsonl": lambda event: print_lines([event], stdout),
+        "jsonl": lambda event: print_lines([as_json(event)], stdout),
     }
     model = setup.model_of(setup.agent)
     run = AgentRun(shows[form], model=model, timeout=timeout, interrupt=screen.interrupt)
