@@ -5,6 +5,7 @@ out first.
 """
 
 import json
+import re
 from typing import Any, cast
 
 from timestep.errors import BrokenAnswerError
@@ -16,6 +17,7 @@ from timestep.openai.sse import EventSplitter, ServerSentEvent
 from timestep.openai.whole_calls import refuse_half
 
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _UNFINISHED = ("queued", "in_progress", "cancelled")
 
 
@@ -60,7 +62,7 @@ class CheckedResponse:
                 raise self.broken("ended its stream before the answer")
             self._is_ended = self.is_whole = True
             return b"data: [DONE]\n\n"
-        event = object_in(data, "sent an event", self.origin)
+        event = self._object(data, "sent an event")
         if self._is_error(event, name):
             raise said_error(event, self.origin)
         if not self._note(event):
@@ -72,7 +74,7 @@ class CheckedResponse:
         """Return the answer that *events* end with: some servers stream unasked."""
         for name, data in events:
             if self.check_event(name, data) and self.is_whole:
-                last = object_in(data, "sent an event", self.origin)
+                last = self._object(data, "sent an event")
                 if last.get("type") == "error":
                     raise said_error(last, self.origin)
                 return json.dumps(last.get("response")).encode()
@@ -124,13 +126,18 @@ class CheckedResponse:
             texts += [each.get("text") for each in said if each.get("type") == "output_text"]
         elif kind == "message":
             texts.append(None)
-        if not all(isinstance(each, str) for each in texts):
+        # An item goes back with the next request, which half of a surrogate pair cannot.
+        if not all(isinstance(each, str) and not _HALF_PAIR.search(each) for each in texts):
             raise self.broken("sent an item that is not a piece of an answer")
 
     def _document(self, body: bytes) -> dict[str, Any]:
         if not body.strip():
             raise self.broken("answered with nothing")
-        return object_in(body, "answered with something", self.origin)
+        return self._object(body, "answered with something")
+
+    def _object(self, data: bytes, what: str) -> dict[str, Any]:
+        # A delta may hold half of a surrogate pair, which the next one completes.
+        return object_in(data, what, self.origin, json.loads)
 
     def _masked(self, document: object) -> bytes:
         return json.dumps(self.origin.masked(document)).encode()

@@ -1,5 +1,6 @@
 """The errors of failed exchanges with servers that speak OpenAI's API. Pure."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
@@ -19,6 +20,8 @@ from timestep.openai.refusals import status_error
 
 if TYPE_CHECKING:
     import httpx
+
+_NOT_JSON = object()
 
 HAS_COMMAND = "timestep.has_command"
 """The extension of a response whose key a command printed."""
@@ -86,14 +89,18 @@ def broken(what: str, origin: Origin) -> BrokenAnswerError:
     )
 
 
-def object_in(data: bytes, what: str, origin: Origin) -> dict[str, Any]:
-    """Return the JSON object *data*; *what* begins the error for something else."""
+def object_in(
+    data: bytes, what: str, origin: Origin, read: Callable[[bytes], Any] = from_json
+) -> dict[str, Any]:
+    """Return the JSON object *data*, by *read*; *what* begins the error for something else."""
     if has_too_many_values(data):
         raise broken(f"sent JSON of more than {MOST_VALUES:,} values", origin)
     try:
-        parsed = from_json(data)
-    except ValueError as exc:
-        raise broken(f"{what} that is not JSON, {origin.quote(data)}", origin) from exc
+        parsed = read(data)
+    except (ValueError, RecursionError):  # which may hold the text, so it is no context
+        parsed = _NOT_JSON
+    if parsed is _NOT_JSON:
+        raise broken(f"{what} that is not JSON, {origin.quote(data)}", origin)
     if not isinstance(parsed, dict):
         raise broken(f"{what} that is not a JSON object", origin)
     return cast("dict[str, Any]", parsed)
