@@ -7,7 +7,8 @@ is rewritten first (``$ref`` inlined, ``allOf`` folded, ``oneOf`` to ``anyOf``, 
 The parsers behind the server read an argument by the ``type`` of its property, or by those of the
 arms of an ``anyOf`` one level deep; without one it stays text. So every property gets its type:
 unions in unions are flattened, a missing type is derived, and the types of a union also stand
-beside it.
+beside it. The server keeps ``items`` as they come, so nothing is dropped in there; the types are
+the same.
 
 A narrowed schema may accept more than its source. It accepts less only where a keyword such as
 ``properties`` implies a type that the source left out.
@@ -20,9 +21,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from timestep.ollama.request.merge import Merging, as_json, join_path, one_or_list, types_of
+from timestep.ollama.request.merge import (
+    ALL_TYPES,
+    Merging,
+    as_json,
+    join_path,
+    one_or_list,
+    types_of,
+)
 from timestep.ollama.request.refs import (
     ANNOTATIONS,
+    DEFINITIONS,
     SILENT,
     Inliner,
     Schema,
@@ -45,6 +54,23 @@ _WORDS = {
     "prefixItems": "first items",
     "uniqueItems": "unique items",
 }
+
+# Keywords whose schemas are of values in the argument itself, so that their types help to read it.
+_TYPED = frozenset({"additionalProperties", "anyOf", "items", "prefixItems"})
+_TYPED_MAPS = frozenset({"patternProperties", "properties"})
+_READ_TOGETHER = frozenset(
+    {
+        "additionalProperties",
+        "contains",
+        "else",
+        "if",
+        "items",
+        "then",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+    }
+)
+"""Keywords that mean something else beside those of another part of an ``allOf``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +116,32 @@ class _Narrowing:
 
     merging: Merging
 
-    def narrow(self, schema: Any, path: str) -> Schema:
-        """Return *schema*, which stands at *path*, as the server keeps it, with its types."""
-        narrowed = self._mapping(schema, path)
-        if not path or "type" in narrowed:
-            return narrowed
-        return {"type": one_or_list(types_of(narrowed)), **narrowed}
+    @property
+    def _inline(self) -> Inliner:
+        return self.merging.inline
 
-    def _mapping(self, schema: Any, path: str) -> Schema:
+    def typed(self, schema: Any, path: str) -> Schema:
+        """Return *schema*, that of a property or of an arm, narrowed and with its types."""
+        narrowed = self.narrow(schema, path)
+        if "anyOf" in narrowed:
+            narrowed["anyOf"] = self._flat(narrowed["anyOf"], path)
+        if "type" not in narrowed:
+            narrowed = {"type": one_or_list(types_of(narrowed)), **narrowed}
+        return narrowed
+
+    def narrow(self, schema: Any, path: str) -> Schema:
+        """Return *schema*, which stands at *path*, as the server keeps it."""
         if not isinstance(schema, Mapping):
             return self._boolean(schema, path)
         source = cast("Mapping[str, Any]", schema)
-        inline = self.merging.inline
-        with inline.level():
-            cuts = inline.cuts
-            node = inline.open(source)
+        with self._inline.level():
+            cuts = self._inline.cuts
+            node = self._inline.open(source)
             if node is None:
                 return self._cut(source, path)
             node, clashes = self.merging.fold(node, path)
             words = [self._told(key, value, path) for key, value in clashes]
-            if inline.cuts > cuts:
+            if self._inline.cuts > cuts:
                 self.merging.lose(path, "$ref")
             # The server takes empty lists for missing ones.
             if any(node.get(key) == [] for key in ("anyOf", "enum", "type")):
@@ -119,8 +151,12 @@ class _Narrowing:
     def _cut(self, source: Mapping[str, Any], path: str) -> Schema:
         """Return a substitute for a schema that is nested too deep, and list it as a loss."""
         self.merging.lose(path, "$ref" if "$ref" in source else "size")
+        return self._nested(source)
+
+    def _nested(self, source: Mapping[str, Any]) -> Schema:
+        """Return a substitute for a schema that is nested too deep to be inlined."""
         ref = source.get("$ref", "")
-        target = resolve(self.merging.inline.root, ref) or {}
+        target = resolve(self._inline.root, ref) or {}
         known = {"type": target["type"]} if isinstance(target.get("type"), str) else {}
         name = str(ref).rpartition("/")[2].strip("#")
         return {**known, "description": f"{name or 'Anything'}, nested as above."}
@@ -145,7 +181,7 @@ class _Narrowing:
                 self.merging.lose(path, "anyOf")
                 words = f"{arm.get('description', '')} (one of: {as_json(inner)})".strip()
                 kept = {key: value for key, value in arm.items() if key != "anyOf"}
-                flat.append({**kept, "description": words})
+                flat.append(_with_type({**kept, "description": words}))
             else:
                 said = arm.get("description")
                 flat += [{"description": said, **part} if said else part for part in inner]
@@ -163,35 +199,89 @@ class _Narrowing:
         said = str(node.get("description") or "")
         if text := f"{said} ({'; '.join(words)})".strip() if words else said:
             narrowed["description"] = text
-        if path and not narrowed.keys() & {"type", "enum", "anyOf"}:
-            narrowed = {"type": one_or_list(types_of(node)), **narrowed}
-        return narrowed
+        is_told = not path or narrowed.keys() & {"type", "enum", "anyOf"}
+        return narrowed if is_told else _with_type(narrowed, types_of(node))
 
     def _kept(self, node: Schema, path: str) -> Schema:
         """Return the keywords of *node* that the server keeps, with what is in them narrowed."""
         kept: Schema = {key: node[key] for key in ("type", "enum", "required") if key in node}
         if "anyOf" in node:
-            arms = [
-                self.narrow(branch, join_path(path, f"anyOf[{index}]"))
+            kept["anyOf"] = [
+                self.typed(branch, join_path(path, f"anyOf[{index}]"))
                 for index, branch in enumerate(node["anyOf"])
             ]
-            kept["anyOf"] = self._flat(arms, path)
         if "properties" in node:
             kept["properties"] = {
-                name: self.narrow(schema, join_path(path, f"properties.{name}"))
+                name: self.typed(schema, join_path(path, f"properties.{name}"))
                 for name, schema in node["properties"].items()
             }
         # Beside "prefixItems", "items" are the other items; a list is how they were once written.
         if isinstance(node.get("items"), Mapping | bool) and "prefixItems" not in node:
-            kept["items"] = self.narrow(node["items"], join_path(path, "items"))
+            cuts = self._inline.cuts
+            kept["items"] = self._whole(node["items"], join_path(path, "items"))
+            if self._inline.cuts > cuts:
+                self.merging.lose(join_path(path, "items"), "$ref")
         return kept
 
+    def _whole(self, schema: Any, path: str) -> Any:
+        """Return *schema*, of which the server keeps everything, with its types."""
+        if not isinstance(schema, Mapping):
+            return False if schema is False else {}
+        source = cast("Mapping[str, Any]", schema)
+        with self._inline.level():
+            node = self._inline.open(source)
+            if node is None:
+                return self._nested(source)
+            has_parts = "allOf" in node
+            node, clashes = self.merging.fold(node, path)
+            if has_parts and node.keys() & _READ_TOGETHER:
+                self.merging.lose(path, "allOf")
+            if any(node.get(key) == [] for key in ("anyOf", "enum", "type")):
+                return False
+            whole = {
+                key: self._below(key, value, path)
+                for key, value in node.items()
+                if key not in DEFINITIONS
+            }
+            if clashes:
+                words = "; ".join(self._told(key, value, path) for key, value in clashes)
+                whole["description"] = f"{whole.get('description') or ''} ({words})".strip()
+        if "anyOf" in whole:
+            whole["anyOf"] = self._flat(list(map(_mapping, whole["anyOf"])), path)
+        return _with_type(whole)
+
+    def _below(self, key: str, value: Any, path: str) -> Any:
+        """Return *value*, which stands under *key* of a schema that the server keeps."""
+        here = join_path(path, key)
+        if key in _TYPED_MAPS and isinstance(value, Mapping):
+            named = cast("Mapping[str, Any]", value)
+            return {name: self._whole(each, join_path(here, name)) for name, each in named.items()}
+        if key in _TYPED and isinstance(value, list):
+            return [
+                self._whole(each, f"{here}[{index}]")
+                for index, each in enumerate(cast("list[Any]", value))
+            ]
+        return (
+            self._whole(value, here) if key in _TYPED else self._inline.expand_keyword(key, value)
+        )
+
     def _told(self, key: str, value: Any, path: str) -> str:
-        inline = self.merging.inline
-        cuts = inline.cuts
+        cuts = self._inline.cuts
         # A pattern is read by people and models; as JSON its backslashes would be doubled.
         is_plain = key == "pattern" and isinstance(value, str)
-        told = value if is_plain else as_json(inline.expand_keyword(key, value))
-        if inline.cuts > cuts:
+        told = value if is_plain else as_json(self._inline.expand_keyword(key, value))
+        if self._inline.cuts > cuts:
             self.merging.lose(join_path(path, key), "$ref")
         return f"{_WORDS.get(key, key)}: {told}"
+
+
+def _with_type(schema: Schema, implied: list[str] | None = None) -> Schema:
+    """Return *schema* with the types that its keywords imply, if it names none and they are not all."""
+    kinds = types_of(schema) if implied is None else implied
+    is_known = "type" in schema or kinds == list(ALL_TYPES)
+    return schema if is_known else {"type": one_or_list(kinds), **schema}
+
+
+def _mapping(schema: Any) -> Schema:
+    """Return *schema* as a mapping; False becomes the schema that nothing matches."""
+    return {"not": {}} if schema is False else schema
