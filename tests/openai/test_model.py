@@ -451,3 +451,58 @@ async def test_mistral_gets_call_ids_of_nine_letters_that_belong_together(
 )
 def test_only_mistral_gets_short_call_ids(host, is_short):
     assert OpenAIEndpoint(base_url=f"http://{host}/v1").wants_short_call_ids is is_short
+
+
+def move(openai_server, location):
+    """Have *openai_server* redirect what comes to the usual path."""
+
+    def answer(body):
+        [path] = [path for path, _, sent in list(openai_server.requests) if sent is body]
+        return (307, b"") if path == "/v1/chat/completions" else None
+
+    openai_server.answer_headers = {"Location": location}
+    openai_server.answers = answer
+
+
+@pytest.mark.parametrize("location", ["/v2/chat/completions", "other/completions"])
+async def test_a_redirect_is_followed_on_its_own_origin(model, openai_server, run, location):
+    move(openai_server, location)
+    subject = model()
+    for _ in range(2):  # the second call goes there at once
+        assert (await run(Agent("a"), run_config=config(subject))).final_output == "hello"
+
+    first, *moved = [path for path, _, _ in openai_server.requests]
+    assert first == "/v1/chat/completions"
+    assert [path.endswith(location) for path in moved] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("location", "requests"),
+    [
+        ("https://elsewhere.example/v1/chat/completions", 1),
+        ("http://[::1", 1),
+        ("http://127.0.0.1:99999/v1", 1),
+        ("", 1),
+        ("/v1/chat/completions", 6),  # a ring, which is followed a few times
+    ],
+)
+async def test_a_redirect_that_cannot_be_followed_is_an_error(
+    model, openai_server, run, location, requests
+):
+    openai_server.answer_headers = {"Location": location}
+    openai_server.body, openai_server.status = b"", 307
+
+    with pytest.raises(errors.TimestepError, match="307"):
+        await run(Agent("a"), run_config=config(model()))
+
+    assert len(openai_server.requests) == requests
+
+
+async def test_requests_that_are_redirected_at_once_are_all_answered(model, openai_server, run):
+    move(openai_server, "/v2/chat/completions")
+    subject = model()
+
+    asking = [run(Agent("a"), run_config=config(subject)) for _ in range(8)]
+    results = await asyncio.gather(*asking)
+
+    assert [result.final_output for result in results] == ["hello"] * 8

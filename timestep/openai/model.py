@@ -29,6 +29,8 @@ from timestep.openai.wire import ChatAnswer, ChatWire
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 """Seconds before a retry when the server names none, as in openai's own client."""
+_MOST_MOVES = 5
+"""How many redirects of the server a request follows."""
 _USAGE_REFUSED = re.compile(r"stream_options|include_usage", re.IGNORECASE)
 
 
@@ -38,6 +40,7 @@ class ChatRequest(WireRequest):
 
     query: Mapping[str, object]  # beside the endpoint's own
     retries: int = 0  # how many times it may be sent again after a failure that passes
+    moves: int = _MOST_MOVES  # how many more redirects it may follow
 
 
 class ChatCompletionsModel(WireModel[ChatRequest]):
@@ -138,8 +141,8 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
     async def _instead(self, request: ChatRequest, error: TimestepError) -> ChatRequest:
         if (without := self._without_usage(request, error)) is not None:
             return without
-        if isinstance(error, OpenAIStatusError) and self._wire.follow(error):
-            return request
+        if request.moves and isinstance(error, OpenAIStatusError) and self._wire.follow(error):
+            return replace(request, moves=request.moves - 1)
         advice = retry_advice(error)
         if request.retries and _is_retried(error) and advice is not None and advice.suggested:
             tried = self._options.max_retries - request.retries

@@ -78,10 +78,13 @@ class ChatWire:
         place = error.headers.get("location", "")
         if error.status_code not in _MOVED or not place:
             return False
-        moved = urljoin(self._url, place)
-        if authority(moved) != self.host or moved == self._url:
+        try:
+            moved = urljoin(self._url, place)
+            if authority(moved) != self.host:
+                return False
+        except ValueError:  # it is not a URL
             return False
-        self._url = urlsplit(moved)._replace(query="", fragment="").geturl()
+        self._url = urlsplit(self._url)._replace(path=urlsplit(moved).path).geturl()
         return True
 
     async def aclose(self) -> None:
