@@ -118,6 +118,14 @@ async def test_what_is_no_answer_is_an_error_of_our_tree(openai_server, run, use
 
 
 @APIS
+async def test_a_page_is_called_one(openai_server, run, use_responses):
+    openai_server.body = NO_ANSWERS["HTML"]
+
+    with pytest.raises(BrokenAnswerError, match="answered with a page of HTML"):
+        await ask(run, openai_server, use_responses=use_responses)
+
+
+@APIS
 @pytest.mark.parametrize("name", ["HTML", "nothing", "null", "an event that is half JSON"])
 async def test_a_chain_goes_on_after_what_is_no_answer_where_the_rules_say_so(
     openai_server, fake_ollama, run, use_responses, name

@@ -143,8 +143,8 @@ def test_the_default_model_is_rendered(invoke, fake_ollama, monkeypatch):
     [
         ("desk", 2, "The agents there: desk:billing, desk:support, "),
         ("desk:", 2, "write module:attribute"),
-        ("desk:number", 2, "'desk:number' does not name one agent. The agents there: desk:b"),
-        ("desk:absent", 2, "'desk:absent' does not name one agent. The agents there: desk:b"),
+        ("desk:number", 2, "'desk:number' is not the name of an agent. The agents there: desk:b"),
+        ("desk:absent", 2, "'desk:absent' is not the name of an agent. The agents there: desk:b"),
         ("absent:agent", 2, "There is no module 'absent' here."),
         ("absent.py:agent", 2, "There is no file 'absent.py'."),
         ("desk:broken", 1, "ZeroDivisionError in desk.py:"),

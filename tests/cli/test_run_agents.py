@@ -140,9 +140,9 @@ def test_the_model_and_the_instructions_of_the_command_line_win(invoke, fake_oll
 @pytest.mark.parametrize(
     ("reference", "reason"),
     [
-        ("desk", "does not name one agent"),
-        ("desk.py:nobody", "'desk.py:nobody' does not name one agent"),
-        ("desk.py:get_weather", "'desk.py:get_weather' does not name one agent"),
+        ("desk", "is not the name of an agent"),
+        ("desk.py:nobody", "'desk.py:nobody' is not the name of an agent"),
+        ("desk.py:get_weather", "'desk.py:get_weather' is not the name of an agent"),
         ("missing.py:desk", "There is no file"),
     ],
 )
@@ -370,7 +370,7 @@ def test_a_file_that_holds_no_conversations_is_told(invoke, tmp_path):
     result = invoke("run", "Hi", *MODEL, "--session", "ann")
 
     assert result.exit_code == 1
-    assert "move it away to start over" in result.stderr
+    assert "Move the file away to start over" in result.stderr
 
 
 def test_a_model_that_goes_on_calling_tools_is_stopped(invoke, fake_ollama):
@@ -648,6 +648,6 @@ def test_a_file_of_conversations_that_is_in_use_is_not_to_be_moved_away(
 
     assert result.exit_code == 1
     assert (
-        "Free the file, move it away to start over, or name a folder that can be written in XDG_DATA_HOME."
+        "Move the file away to start over, or name a folder that can be written in XDG_DATA_HOME."
         in " ".join(result.stderr.split())
     )

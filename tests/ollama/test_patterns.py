@@ -76,6 +76,7 @@ UNSAYABLE = {
     "many": f"^a{{{MAX_REPEATS + 1}}}$",
     "many together": "^" + "a{500}" * 4 + "$",
     "a backspace": r"^[\b]$",
+    "beyond the last character": r"^\U00110000$",
 }
 
 

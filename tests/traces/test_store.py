@@ -420,7 +420,7 @@ def test_a_record_that_may_not_be_written_can_be_read(foreign_directory):
         assert len(store.search("needle")) == 1
         assert len(store.stats()) == 1
         assert store.verify() == []
-        with pytest.raises(StoreError, match="writable"):
+        with pytest.raises(StoreError, match="readonly"):
             store.write([])
 
 

@@ -79,4 +79,4 @@ def load_agent(reference: str) -> "Agent[Any]":
         return next(iter(there.values()))
     names = ", ".join(f"{place}:{name}" for name in there)
     told = f"The agents there: {names}." if there else f"There is no Agent in {place}."
-    raise click.UsageError(f"{reference!r} does not name one agent. {told}")
+    raise click.UsageError(f"{reference!r} is not the name of an agent. {told}")

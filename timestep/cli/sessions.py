@@ -101,6 +101,6 @@ def last_session() -> str:
 def unusable(error: Exception) -> click.ClickException:
     """Return the error of a command for *error*, which the file of the conversations caused."""
     return click.ClickException(
-        f"The conversations in {sessions_file()} cannot be used: {error}. Free the file, move it "
-        "away to start over, or name a folder that can be written in XDG_DATA_HOME."
+        f"The conversations in {sessions_file()} cannot be used: {error}. Move the file away "
+        "to start over, or name a folder that can be written in XDG_DATA_HOME."
     )

@@ -110,7 +110,7 @@ class CheckedResponse:
         if status == "completed" and response.get("error"):
             raise said_error(response, self.origin)
         if not _are_objects(output) or not isinstance(response.get("id"), str | None):
-            raise self.broken("ended its answer with what is not an answer")
+            raise self.broken("answered with what is not an answer")
         for item in cast("list[dict[str, Any]]", output):
             self._check_item(item)
         refuse_half(response, self.origin.host)  # the SDK refuses it later, in other words

@@ -100,7 +100,9 @@ def object_in(
     except (ValueError, RecursionError):  # which may hold the text, so it is no context
         parsed = _NOT_JSON
     if parsed is _NOT_JSON:
-        raise broken(f"{what} that is not JSON, {origin.quote(data)}", origin)
+        is_page = data.lstrip().startswith(b"<")
+        found = f"{what} that is not JSON, {origin.quote(data)}"
+        raise broken("answered with a page of HTML" if is_page else found, origin)
     if not isinstance(parsed, dict):
         raise broken(f"{what} that is not a JSON object", origin)
     return cast("dict[str, Any]", parsed)

@@ -81,8 +81,8 @@ def _explained(path: Path) -> Generator[None]:
         yield
     except (OSError, ValueError, sqlite3.Error) as exc:  # ValueError: a null byte
         raise StoreError(
-            f"{path} cannot be used as a trace store: {exc}. Move the file away, or name a readable "
-            "and writable one in traces.path."
+            f"{path} cannot be used as a trace store: {exc}. Move the file away, or set "
+            "traces.path to another one."
         ) from exc
 
 

@@ -74,7 +74,7 @@ def to_grammar(pattern: str) -> str | None:
     try:
         written = f"^{''.join(_rewritten(tokens))}$"
         re.compile(written)  # else a bracket is open, or there is nothing to repeat
-    except (_UnsayableError, re.error, RecursionError):
+    except (_UnsayableError, ValueError, re.error, RecursionError):
         return None
     return written
 
