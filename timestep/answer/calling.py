@@ -36,13 +36,13 @@ from timestep.answer.reply import Reply
 from timestep.answer.rules import Repair, WireRequest
 from timestep.answer.span import (
     GenerationSpan,
+    RecordedErrors,
     keep_bytes,
     open_span,
     record_answer,
     record_error,
     record_host,
     record_request,
-    recorded_errors,
 )
 from timestep.answer.usage import sdk_usage
 from timestep.answer.warnings import Warnings
@@ -52,7 +52,7 @@ from timestep.net.connection import drop_frames
 from timestep.net.origin import Origin
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ModelCall:
     """The arguments of one model call."""
 
@@ -224,7 +224,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         )
         del model_settings  # a crash report shows variables, and extra_headers may hold a key
         run = _Run(call, self._span(call), is_streamed=False)
-        with run.span, recorded_errors(run.span, tracing, "Error getting response"):
+        with run.span, RecordedErrors(run.span, tracing, "Error getting response"):
             async for _ in self._events(run):  # to its end: nothing here can break it off
                 pass
             reply = run.answer()
@@ -276,7 +276,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         run.span.start(mark_as_current=False)
         message = "Error streaming response"
         try:
-            with recorded_errors(run.span, tracing, message):
+            with RecordedErrors(run.span, tracing, message):
                 async with aclosing(self._events(run)) as batches:
                     try:
                         async for events in batches:

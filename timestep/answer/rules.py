@@ -16,7 +16,7 @@ class Reading(Enum):
     EMULATED = "emulated"  # JSON: a call, or an object whose `answer` is shown as it arrives
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rules:
     """The rules for one answer."""
 
@@ -36,7 +36,7 @@ class Rules:
     is_repair: bool = False  # True if this is a repair
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class WireRequest:
     """What the requests of all wires have in common."""
 

@@ -1,8 +1,7 @@
 """Writes a model call onto its generation span."""
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -57,21 +56,34 @@ def open_span(
     )
 
 
-@contextmanager
-def recorded_errors(span: GenerationSpan, tracing: ModelTracing, message: str) -> Generator[None]:
-    """Record an error that leaves the block on *span*, and raise it."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        span.set_error(SpanError(message=message, data={"error": "cancelled"}))
-        raise
-    except GeneratorExit:
-        if span.span_data.usage is None:  # its reader may leave at the last event, not before
-            span.set_error(SpanError(message=message, data={"error": "abandoned"}))
-        raise
-    except Exception as exc:
-        record_error(span, tracing, message, exc)
-        raise
+class RecordedErrors:
+    """Records an error that leaves a ``with`` block on *span*, and lets it pass."""
+
+    def __init__(self, span: GenerationSpan, tracing: ModelTracing, message: str) -> None:
+        self._span = span
+        self._tracing = tracing
+        self._message = message
+
+    def __enter__(self) -> None:
+        """Begin to watch."""
+
+    def __exit__(self, kind: object, exc: BaseException | None, frames: object) -> None:
+        """Record *exc*, if there is one."""
+        match exc:
+            case None:
+                pass
+            case asyncio.CancelledError():
+                self._note("cancelled")
+            case GeneratorExit():
+                if self._span.span_data.usage is None:  # its reader may leave at the last event
+                    self._note("abandoned")
+            case Exception():
+                record_error(self._span, self._tracing, self._message, exc)
+            case _:
+                pass
+
+    def _note(self, how: str) -> None:
+        self._span.set_error(SpanError(message=self._message, data={"error": how}))
 
 
 def record_error(

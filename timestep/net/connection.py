@@ -23,7 +23,7 @@ class TransportError(Exception):
         self.through = through
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One HTTP request."""
 
@@ -33,7 +33,7 @@ class Request:
     body: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """A response whose body is still to come."""
 

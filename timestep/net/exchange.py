@@ -185,8 +185,11 @@ class Exchange:
         """Own the exchange, from connect to close, in a task of its own."""
         try:
             self._state = "queued"
-            async with self._places:
+            if self._places.count is None:
                 await self._run()
+            else:
+                async with self._places:
+                    await self._run()
         except asyncio.CancelledError:
             if self._expired is None:
                 self.was_cut_off = True

@@ -19,7 +19,7 @@ _SEARCHED = 1 << 20
 """How many bytes at the head of a line are searched for secrets before the line is quoted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Origin:
     """The model and the host that an error is about."""
 
