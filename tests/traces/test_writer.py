@@ -88,7 +88,7 @@ def test_a_file_that_cannot_be_written_never_raises_into_the_run(tmp_path, caplo
     assert any("8 events were lost" in problem for problem in store.verify())
     store.close()
     assert caplog.text.count("are not recorded") == 1
-    assert caplog.records[0].getMessage().endswith("in traces.path.")
+    assert caplog.records[0].getMessage().endswith("set traces.path to another one.")
 
 
 def test_an_event_that_cannot_be_written_takes_no_other_with_it(store, caplog):
