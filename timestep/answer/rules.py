@@ -36,7 +36,7 @@ class Rules:
     is_repair: bool = False  # True if this is a repair
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WireRequest:
     """What the requests of all wires have in common."""
 

@@ -34,7 +34,7 @@ _MOST_MOVES = 5
 _USAGE_REFUSED = re.compile(r"stream_options|include_usage", re.IGNORECASE)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest(WireRequest):
     """One request of ``POST /chat/completions`` and the rules for its answer."""
 

@@ -46,7 +46,7 @@ class Abilities:
         return self.capabilities is not None and capability not in self.capabilities
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest(WireRequest):
     """One request of ``POST /api/chat`` and the rules for its answer."""
 
