@@ -71,10 +71,17 @@ def describe_loss(count: int, reason: str) -> str:
 
 
 def _check_index(connection: sqlite3.Connection) -> None:
-    # SQLite counts this check as a write, and the file may not be writable: a copy is checked.
-    with closing(sqlite3.connect("")) as copy:
-        connection.backup(copy)
-        copy.execute("INSERT INTO texts (texts) VALUES ('integrity-check')")
+    check = "INSERT INTO texts (texts) VALUES ('integrity-check')"
+    connection.execute("PRAGMA busy_timeout = 1000")
+    try:
+        connection.execute(check)
+    except sqlite3.DatabaseError as exc:
+        if not exc.sqlite_errorname.startswith(("SQLITE_READONLY", "SQLITE_BUSY")):
+            raise
+        # SQLite counts this check as a write, so a file that cannot be written is checked in a copy.
+        with closing(sqlite3.connect("")) as copy:
+            connection.backup(copy)
+            copy.execute(check)
 
 
 def prune(connection: sqlite3.Connection, before: float) -> int:

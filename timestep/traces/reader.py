@@ -165,8 +165,9 @@ class _Reading:
                     f"{self.path} cannot be read: {exc}. 'timestep traces verify' says more."
                 ) from exc
             finally:
-                if not os.access(self.path.parent, os.W_OK):
-                    self._disconnect()  # it may have been opened as a file that never changes
+                # An empty store is not kept, nor what may be open as a file that never changes.
+                if self._opened is None or not os.access(self.path.parent, os.W_OK):
+                    self._disconnect()
 
     def _connect(self) -> sqlite3.Connection:
         """Return the reading connection, or one to an empty store while there is no file."""
