@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from timestep.config.provenance import DEFAULT, Origin, dotted
 from timestep.config.settings import Settings
-from timestep.config.sources.base import ArgumentsSource
+from timestep.config.sources.arguments import ArgumentsSource
 from timestep.config.sources.toml import key_lines
 from timestep.config.sources.variables import (
     SHORT_NAMES,

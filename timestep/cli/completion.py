@@ -41,7 +41,7 @@ def completion(ctx: click.Context, *, shell: str) -> None:
 
 
 def _completing(find: Callable[[click.Context, click.Parameter], _Found]) -> Callable[..., _Found]:
-    """Return a click completion of the values that *find* returns; of none if it fails."""
+    """Return a click completion of the values that *find* returns; no values if that fails."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> _Found:
         try:

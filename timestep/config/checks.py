@@ -17,12 +17,12 @@ from timestep.config.settings import Settings
 from timestep.config.shape import field_at
 from timestep.config.sources.base import SECRETS_VARIABLE
 from timestep.config.sources.dotenv import DotenvSource, EnvFile
+from timestep.config.sources.secrets import secrets_directories
 from timestep.config.sources.variables import (
     VariablesSource,
     environment_variables,
     is_ours,
     meant_variable,
-    secrets_directories,
     variable_name,
     variable_path,
 )

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from timestep.config.provenance import KeyPath
 from timestep.config.settings import Settings, customised
-from timestep.config.sources.base import CONFIG_VARIABLE, ArgumentsSource, named_path
+from timestep.config.sources.arguments import ArgumentsSource
+from timestep.config.sources.base import CONFIG_VARIABLE, named_path
 from timestep.config.sources.dotenv import DotenvSource, EnvFile
+from timestep.config.sources.secrets import secrets_directories
 from timestep.config.sources.toml import TomlSource, toml_places
 from timestep.config.sources.variables import (
     VariablesSource,
     environment_variables,
-    secrets_directories,
 )
 
 

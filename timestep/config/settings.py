@@ -30,22 +30,21 @@ from timestep.config.schema import (
     Section,
     TracesSettings,
 )
+from timestep.config.sources.arguments import ArgumentsSource
 from timestep.config.sources.base import (
     CONFIG_VARIABLE,
-    ArgumentsSource,
     NamedPath,
     named_path,
     observed,
     ours,
 )
 from timestep.config.sources.dotenv import DotenvSource, EnvFile
+from timestep.config.sources.secrets import SecretsSource, secrets_directories
 from timestep.config.sources.toml import TomlSource
 from timestep.config.sources.variables import (
     SHORT_NAMES,
-    SecretsSource,
     VariablesSource,
     environment_variables,
-    secrets_directories,
     spell_alike,
     texts_of,
 )

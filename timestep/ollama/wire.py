@@ -109,7 +109,7 @@ class Wire(ChatSource):
         limited: bool = False,
     ) -> "WireChat":
         sent = self._headers
-        if headers:  # in lower case, so that none is sent twice
+        if headers:  # in lower case, so that no header is sent twice
             sent = {**sent, **{name.lower(): value for name, value in headers.items()}}
         request = Request(method, self.endpoint.base_url + path, sent, body)
         origin = self.origin(model, headers)

@@ -1,4 +1,4 @@
-"""The base of our sources, the source for arguments, and what records foreign sources."""
+"""The base of our sources, and what records foreign sources."""
 
 import os
 import re
@@ -33,27 +33,6 @@ class Source(PydanticBaseSettingsSource):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"  # values may be secret
-
-
-class ArgumentsSource(Source):
-    """The keyword arguments of a call. Sections may be tables or models."""
-
-    def __init__(
-        self,
-        settings_cls: type[BaseSettings],
-        values: Mapping[str, Any],
-        *,
-        config_file: str | os.PathLike[str] | None = None,
-        secrets_dir: str | os.PathLike[str] | None = None,
-    ) -> None:
-        super().__init__(settings_cls)
-        origin = Origin("argument", "argument")
-        self.entries = [Entry(path, value, origin) for path, value in flatten(values) if path]
-        if config_file:
-            self.paths = {CONFIG_VARIABLE: NamedPath(expanded(config_file), "config_file")}
-        if secrets_dir:
-            named = NamedPath(expanded(secrets_dir), "_secrets_dir")
-            self.paths = {**self.paths, SECRETS_VARIABLE: named}
 
 
 def ours(sources: Iterable[object]) -> list[Source]:
