@@ -11,10 +11,7 @@ from timestep.config.sources.base import CONFIG_VARIABLE, named_path
 from timestep.config.sources.dotenv import DotenvSource, EnvFile
 from timestep.config.sources.secrets import secrets_directories
 from timestep.config.sources.toml import TomlSource, toml_places
-from timestep.config.sources.variables import (
-    VariablesSource,
-    environment_variables,
-)
+from timestep.config.sources.variables import VariablesSource, environment_variables
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,8 +208,8 @@ class OllamaModel(WireModel[ChatRequest]):
             or applies_to(self.model, self._options.think_tags)
         )
         abilities = await self._catalogue.abilities(self._served_as, ask=needs)
-        tools_needed = {"tools"} if offers and not self._options.tool_emulation else set[str]()
-        for need in [*tools_needed, *sorted(conversation.media)]:
+        needed = ["tools"] if offers and not self._options.tool_emulation else []
+        for need in (*needed, *sorted(conversation.media)):
             abilities = await self._catalogue.check(
                 self._served_as, abilities, need, asked=self.model
             )

@@ -67,7 +67,7 @@ class ChatWire:
     ) -> "ChatAnswer":
         """Return one exchange of ``POST /chat/completions``; nothing is sent before it is iterated."""
         origin = self.origin(model, headers)
-        own = {name.lower(): value for name, value in headers.items()}  # none is sent twice
+        own = {name.lower(): value for name, value in headers.items()}  # no header is sent twice
         fields = {**self.endpoint.query, **query}
         url = f"{self._url}?{urlencode(fields, doseq=True)}" if fields else self._url
         request = Request("POST", url, {**self._headers, **own}, encode(body))
