@@ -29,7 +29,7 @@ class _Use(NamedTuple):
 
 
 def settings_table() -> str:
-    """Return the settings that are no server's as a markdown table."""
+    """Return the settings outside the servers' tables as a Markdown table."""
     rows: list[str] = []
     for name, field in Settings.model_fields.items():
         if name in {"openai", "ollama", "providers"}:

@@ -155,9 +155,7 @@ async def test_an_error_in_the_place_of_an_answer_has_the_reason_it_says(
     fake_ollama.reply("from b")
 
     assert await ask_chain(run, openai_server, fake_ollama, use_responses, [reason]) == "from b"
-    with pytest.raises(
-        openai.APIError, match=error.get("message", "overloaded_error|says nothing")
-    ):
+    with pytest.raises(openai.APIError, match=error.get("message", "overloaded_error|no message")):
         await ask_chain(run, openai_server, fake_ollama, use_responses, ["connection"])
 
 
@@ -168,7 +166,7 @@ async def test_a_responses_stream_that_is_answered_with_a_whole_answer_is_an_err
     openai_server.body = json.dumps(RESPONSE).encode()
     await ask(whole, openai_server, use_responses=True)
 
-    with pytest.raises(BrokenAnswerError, match="not with the stream"):
+    with pytest.raises(BrokenAnswerError, match="instead of the stream"):
         await ask(streamed, openai_server, use_responses=True)
 
 

@@ -113,9 +113,7 @@ def check_alias_target(given: object) -> str | list[str]:
         return check_target(given)
     table = cast("Mapping[object, object]", given)
     if "model" not in table or table.keys() - {"model", "settings"}:
-        raise ValueError(
-            "the table of an alias has the key model, and settings where it needs them"
-        )
+        raise ValueError("the table of an alias has the key model and, if needed, settings")
     return check_target(table["model"])
 
 
@@ -123,7 +121,7 @@ def check_alias(name: object) -> str:
     """Return *name*, if it can be an alias."""
     if not isinstance(name, str) or not name or name != name.strip():
         raise ValueError(
-            'an alias has a name without spaces around it, as in fast = "ollama/qwen3:4b"'
+            'the name of an alias must not begin or end with a space, as in fast = "ollama/qwen3:4b"'
         )
     return name
 

@@ -148,7 +148,7 @@ CASES = {
     "a connection that broke": Case(
         calls_and_breaks,
         "failed: OllamaConnectionError: The connection to {url} broke: the server hung up before "
-        "its answer was complete. The server or a proxy between may have stopped; its log says more",
+        "its answer was complete. The server or a proxy in between may have stopped; its log says more",
         agent={"tools": [sunny]},
     ),
     "too many turns": Case(

@@ -188,7 +188,7 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
         ),
         ({"aliases": {"a": []}}, "aliases.a (argument): the list is empty; name at least 1 model"),
         ({"aliases": {"a": ["x", ""]}}, "aliases.a (argument): number 2 of the list is empty"),
-        ({"aliases": {"": "x"}}, "an alias has a name without spaces around it"),
+        ({"aliases": {"": "x"}}, "the name of an alias must not begin or end with a space"),
         (
             {"openai": {"base_url": "api.example.com/v1"}},
             (
@@ -259,11 +259,11 @@ QUOTES = 'text values need quotes, as in default_model = "ollama/llama3.2"'
         ("project = 2026-99-99\n", "timestep.toml:1", QUOTES),
         ('\n[openai\napi = "x"', "timestep.toml:2", "this is not a key with a value"),
         ("x = [\n", "timestep.toml", "it ends in the middle of a value or a table"),
-        ('x = "\n', "timestep.toml:1", "a text has no quote at its end"),
+        ('x = "\n', "timestep.toml:1", "a string has no closing quote"),
         ('x = """\n', "timestep.toml", "it ends in the middle"),
-        ('x = "C:\\Users"', "timestep.toml:1", "a text holds a \\ of its own; write"),
+        ('x = "C:\\Users"', "timestep.toml:1", "a string holds a single \\; write"),
         ("x: 3\n", "timestep.toml:1", "there is no = after a key"),
-        ("x = {a = 1\nb = 2}\n", "timestep.toml:1", "a bracket has no end"),
+        ("x = {a = 1\nb = 2}\n", "timestep.toml:1", "a bracket is not closed"),
         ("x = 1\nx = 2\n", "timestep.toml:2", TWICE),
         ("[x]\n[y]\n[x]\n", "timestep.toml:3", TWICE),
         ("x = 1\n[x.y]\n", "timestep.toml:2", TWICE),

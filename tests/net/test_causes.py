@@ -29,7 +29,7 @@ class Raising:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (LookupError(KEY), "LookupError was raised, which nothing here foresees"),
+        (LookupError(KEY), "LookupError was raised, which timestep did not expect"),
         (ImportError(KEY, name="h2"), "the package h2 cannot be imported"),
         (UnicodeError(KEY), "UnicodeError was raised"),
         (ExceptionGroup(KEY, [ValueError(KEY)]), "ExceptionGroup was raised"),

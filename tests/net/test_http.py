@@ -124,7 +124,7 @@ async def failure(opened, url):
         ),
         (
             response(b"not gzip", "Content-Encoding: gzip"),
-            "the answer is compressed in a way that cannot be undone",
+            "the answer is compressed in a way that cannot be unpacked",
         ),
     ],
     ids=["nothing", "no HTTP", "half a body", "half a chunk", "no gzip"],

@@ -188,7 +188,7 @@ async def test_a_model_that_was_missing_is_asked_for_again(fake_ollama, model, r
         await run(agent, "hi", run_config=QUIET)
     fake_ollama.add_model("m", capabilities=["completion"])
 
-    with pytest.raises(CapabilityError, match="On this server other can"):
+    with pytest.raises(CapabilityError, match="On this server these do: other"):
         await run(agent, "hi", run_config=QUIET)
 
 
@@ -262,7 +262,9 @@ async def test_at_most_five_models_are_named_sorted_and_without_latest(fake_olla
         fake_ollama.add_model(name, capabilities=["completion", "tools"])
     fake_ollama.add_model("m", capabilities=["completion"])
 
-    with pytest.raises(CapabilityError, match=r"On this server a, b, c, d, x and 2 more can\."):
+    with pytest.raises(
+        CapabilityError, match=r"On this server these do: a, b, c, d, x and 2 more\."
+    ):
         await run(Agent("a", model=model, tools=[noop]), "hi", run_config=QUIET)
 
 

@@ -54,7 +54,7 @@ HTML = (
         (405, b"405 method not allowed", errors.OllamaStatusError, "without /v1"),
         (429, b"", errors.RateLimitError, "too many requests"),
         (499, {"error": "request canceled"}, errors.OllamaStatusError, "request canceled"),
-        (500, b"", errors.OllamaStatusError, "answered 500: without a word"),
+        (500, b"", errors.OllamaStatusError, "answered 500: it gave no reason"),
         (500, {"error": "Internal Server Error (ref: 1)"}, errors.OllamaStatusError, "ref: 1"),
         (500, {"error": "Server overloaded (ref: 1)"}, errors.ServerBusyError, "in a moment"),
         (502, HTML, errors.ServerBusyError, "answered 502: 502 Bad Gateway 502 Bad Gateway cloud"),

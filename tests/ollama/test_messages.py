@@ -588,7 +588,7 @@ def test_lists_of_tools_are_noted_and_their_keys_stay_here(kind):
     conversation = build(user("q"), {"type": kind, "id": "x", "tools": tools})
 
     assert conversation.messages == [user("q")]
-    assert conversation.notes == (f"{kind} says nothing to the model",)
+    assert conversation.notes == (f"{kind} means nothing to the model",)
 
 
 def test_every_input_item_of_openai_has_a_way():

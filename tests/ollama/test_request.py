@@ -321,7 +321,7 @@ def test_a_model_without_tools_is_told_the_history_in_words():
 
     assert built.body["messages"] == TOLD
     assert built.rules.call_ids == {"call_1", "call_2"}
-    assert built.notes == ("calls and results are told in words: the model has no tool support",)
+    assert built.notes == ("calls and results are written as text: the model has no tool support",)
     assert request("hi", abilities=NO_TOOLS).notes == ()
     assert "tool_calls" in request(HISTORY).body["messages"][1]
 

@@ -147,12 +147,13 @@ def read_settings(where: str, table: Mapping[str, Any]) -> ModelSettings:
     known = ModelSettings.__dataclass_fields__.keys()
     for name in sorted(table.keys() - known):
         near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "agents.ModelSettings lists those there are"
+        hint = f"did you mean {near[0]}?" if near else "agents.ModelSettings lists the known ones"
         raise _wrong(f"{where}.{name}", f"unknown setting; {hint}")
     for name, value in table.items():
         if not is_finite(value):
             raise _wrong(
-                f"{where}.{name}", "holds nan or inf, which no request can say; write a number"
+                f"{where}.{name}",
+                "holds nan or inf, which a request cannot carry; write a finite number",
             )
     try:
         return _SETTINGS.validate_python(dict(table))

@@ -191,7 +191,7 @@ def _refuse_empty(reply: Reply) -> None:
         raise _error(
             reply,
             "gave an empty answer. It probably called a tool that does not exist, which the "
-            f"server swallows. {_TRY_AGAIN}",
+            f"server drops. {_TRY_AGAIN}",
         )
 
 
@@ -218,7 +218,7 @@ def _refuse_cut(reply: Reply) -> None:
 def _filtered(where: str, origin: Origin) -> ModelOutputError:
     return _origin_error(
         origin,
-        f"was stopped by the server's content filter {where}. Ask in other words, or another model.",
+        f"was stopped by the server's content filter {where}. Ask in other words, or ask another model.",
     )
 
 

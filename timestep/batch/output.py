@@ -139,7 +139,7 @@ def _read(path: Path) -> dict[str, str]:
         whole = 0
         found: dict[str, str] = {}
         for number, text in enumerate(file, 1):
-            # The beginning of a row, and not of a file that is no output.
+            # The beginning of a row, and not some other file.
             begin = text.replace(b" ", b"")[: len(_BEGIN)]
             if not text.endswith(b"\n") and _BEGIN.startswith(begin):
                 os.ftruncate(file.fileno(), whole)

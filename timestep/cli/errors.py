@@ -59,7 +59,7 @@ def explain(error: Exception) -> str:
 
 
 def _explain_unreached(url: str, reason: BaseException) -> str:
-    """Return what to tell of a connection of OpenAI's own client, which reads the proxy's variables."""
+    """Return what to tell about a failed connection of OpenAI's own client, which reads the proxy variables."""
     try:
         proxy = proxy_for(url, socks_package="socksio")
     except ProxyError as exc:

@@ -52,8 +52,8 @@ def find_doubts(settings: Settings, *, env_file: EnvFile = "") -> list[Doubt]:
         ),
         *(
             Doubt(
-                f"{path} is a directory, and no variable is read from it. A container makes one "
-                "if the file that it mounts is missing."
+                f"{path} is a directory, and no variable is read from it. A container gets "
+                "one if the file to mount is missing."
             )
             for path in dotenv.files
             if path.is_dir() and not (path / "pyvenv.cfg").exists()  # no virtual environment

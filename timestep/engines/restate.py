@@ -47,7 +47,7 @@ def run_config(
 
     Args:
         provider: Where the models come from.
-        options: How often, and how long, Restate repeats a call that failed in passing.
+        options: How often, and how long, Restate repeats a call that failed temporarily.
         others: More fields of `agents.RunConfig`.
     """
     return RunConfig(

@@ -123,7 +123,7 @@ def _told_by_model(error: Exception) -> Exception:
 def _broken_off(answer: object) -> Failure | None:
     """Return how a streamed *answer* broke off after its first words; None for a whole one.
 
-    The events tell no class. What breaks an answer off passes, or is rare.
+    The events tell no class. What breaks an answer off is temporary or rare.
     """
     last = cast("list[object]", answer)[-1:] if isinstance(answer, list) else []
     if not last or not isinstance(last[0], ResponseFailedEvent):

@@ -33,7 +33,7 @@ A second one lets a server and a proxy disagree about where the next request beg
 def check_headers(headers: object) -> dict[str, str]:
     """Return a copy of *headers*, if a request can carry all of them."""
     if not isinstance(headers, Mapping):
-        raise ValueError(f"headers are {type(headers).__name__}; write a table of texts by name")
+        raise ValueError(f"headers are {type(headers).__name__}; write a table of strings by name")
     given = cast("Mapping[object, object]", headers)
     return dict(_entry(name, value) for name, value in given.items())
 

@@ -115,7 +115,7 @@ def _wanted(name: str, value: Any) -> str | None:
     is_texts = isinstance(value, list | tuple) and all(
         isinstance(text, str) for text in cast("list[Any]", value)
     )
-    return None if is_texts else "a text or a list of texts"
+    return None if is_texts else "a string or a list of strings"
 
 
 def _is_number(value: Any, largest: float) -> bool:

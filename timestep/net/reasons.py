@@ -9,8 +9,8 @@ from timestep.net.connection import Phase, TransportError
 
 HUNG_UP = "the server hung up before its answer was complete"
 NO_HTTP = "the answer is not HTTP"
-PACKED = "the answer is compressed in a way that cannot be undone"
-ENDLESS = "its answer is compressed and unpacks to more than any answer has"
+PACKED = "the answer is compressed in a way that cannot be unpacked"
+ENDLESS = "its compressed answer unpacks to more than any answer needs"
 UNSENDABLE = "the request holds something that HTTP cannot carry"
 
 WANTS_PASSWORD = 407
@@ -47,7 +47,7 @@ def proxy_refusal(status: int | str) -> str:
 def unforeseen(error: BaseException) -> str:
     """Return the same for an *error* that need not be of the connection: it names itself."""
     told = _told(error) if isinstance(error, OSError | ImportError) else None
-    return told or f"{type(error).__qualname__} was raised, which nothing here foresees"
+    return told or f"{type(error).__qualname__} was raised, which timestep did not expect"
 
 
 def _inner(error: BaseException) -> BaseException | None:

@@ -28,7 +28,7 @@ _REASONS: dict[Slip, str] = {
 FIXES: dict[Slip, str] = {
     "variable": "give the value itself",
     "file": "give the value itself, or mount it as a file in TIMESTEP_SECRETS_DIR",
-    "url": "give the key itself; a URL belongs into base_url",
+    "url": "give the key itself; a URL belongs in base_url",
     "quotes": "leave out the quotes that belong to the text",
     "assignment": "leave out that name and the equals sign",
 }

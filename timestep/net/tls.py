@@ -46,8 +46,8 @@ def reach_for_httpx(base_url: str, reach: Reach) -> tuple[Proxy | None, SSLConte
     proxy = proxy_for(base_url, socks_package="socksio", chosen=reach.proxy)
     if proxy is not None and proxy.scheme == "socks4":
         raise ProxyError(
-            f"{proxy.name} names a SOCKS 4 proxy, which can carry requests to models over "
-            "timestep's own connections only, and not this one. Write socks5:// if the proxy speaks it."
+            f"{proxy.name} names a SOCKS 4 proxy, which works only for "
+            "timestep's own connections to models, not for this one. Write socks5:// if the proxy speaks it."
         )
     if base_url.startswith("https:"):
         return proxy, certificates(reach)

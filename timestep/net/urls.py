@@ -75,7 +75,7 @@ def check_ollama_urls(urls: object) -> list[str]:
     if len(known) > 1 and any(map(is_ollama_cloud, known)):
         raise ValueError(
             "ollama.com cannot share requests with other servers, because its models have other names; "
-            "leave it out, and make its model the next one of an alias that lists models"
+            "leave it out, and name its model in an alias that lists several models"
         )
     return known
 

@@ -92,7 +92,7 @@ class Catalogue:
             abilities = await self.abilities(model, ask=True)
             if not abilities.lacks(need):
                 return abilities
-        there = f" On this server {_some(others)} can." if others else ""
+        there = f" On this server these do: {_some(others)}." if others else ""
         emulate = (
             " Or set tool_emulation=True to have tools described in the prompt."
             if need == "tools"

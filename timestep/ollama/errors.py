@@ -139,7 +139,7 @@ def status_error(
             **facts,
         )
     hint = _hint(status, facts["headers"])
-    return OllamaStatusError(f"{at}: {said or 'without a word'}.{hint}", **facts)
+    return OllamaStatusError(f"{at}: {said or 'it gave no reason'}.{hint}", **facts)
 
 
 def line_error(document: Mapping[str, Any], origin: Origin) -> OllamaError:
@@ -282,8 +282,8 @@ class Failures:
                 text = unreached(host, reason, is_proxied=bool(exc.through))
             case _:
                 text = (
-                    f"The connection to {host} broke: {reason}. The server or a proxy between may "
-                    "have stopped; its log says more."
+                    f"The connection to {host} broke: {reason}. The server or a proxy in between "
+                    "may have stopped; its log says more."
                 )
         return OllamaConnectionError(text, **self._origin.where())
 

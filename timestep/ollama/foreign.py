@@ -74,7 +74,7 @@ def chat_source(client: object, timeouts: Timeouts | None = None) -> ChatSource:
         if sent and _is_astray(sent, base_url):
             logger.warning(
                 "OLLAMA_API_KEY is for ollama.com and is not sent to %s, although the ollama_client "
-                "took it along; to send a key there, use "
+                "picked it up; to send a key there, use "
                 "OllamaModelProvider(api_key=…, base_url=…) instead of a client.",
                 authority(base_url),
             )

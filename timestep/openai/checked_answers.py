@@ -50,7 +50,7 @@ class CheckedResponse:
         document = self._document(body)
         if is_error(document):
             return said_error(document, self.origin)
-        return self.broken("answered with JSON and not with the stream it was asked for")
+        return self.broken("answered with JSON instead of the stream it was asked for")
 
     def check_event(self, name: str, data: bytes) -> bytes:
         """Return what the SDK gets of the event *name* with *data*; nothing when it has none."""

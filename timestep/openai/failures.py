@@ -97,7 +97,7 @@ def object_in(
         raise broken(f"sent JSON of more than {MOST_VALUES:,} values", origin)
     try:
         parsed = read(data)
-    except (ValueError, RecursionError):  # which may hold the text, so it is no context
+    except (ValueError, RecursionError):  # it may hold the text, so it is not kept as the context
         parsed = _NOT_JSON
     if parsed is _NOT_JSON:
         is_page = data.lstrip().startswith(b"<")

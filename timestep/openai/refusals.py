@@ -87,7 +87,7 @@ def status_error(
         **origin.where(),
     }
     kind = _kind(document, said) or _kind_of_status(status)
-    what = f"{origin.host} answered {status}: {said or 'nothing'}."
+    what = f"{origin.host} answered {status}: {said or 'no message'}."
     return _error(kind, what, facts, said, has_command=has_command or bool(origin.printed))
 
 
@@ -114,7 +114,7 @@ def said_error(document: object, origin: Origin) -> TimestepError:
         **origin.where(),
     }
     kind = _kind(document, said) or _kind_of_status(status)
-    what = f"{origin.host} sent an error instead of its answer: {said or 'it says nothing'}."
+    what = f"{origin.host} sent an error instead of its answer: {said or 'no message'}."
     return _error(kind, what, facts, said, has_command=bool(origin.printed))
 
 

@@ -54,7 +54,7 @@ class EventSplitter:
         self._longest = longest
         self._begin: bytes | None = b""  # while these bytes may become a byte order mark
         self._is_unread = True
-        self.document: bytearray | None = None  # the body so far, if it is no stream of events
+        self.document: bytearray | None = None  # the body so far, if it is not a stream of events
         self._lines = LineSplitter()
         self._data: list[bytes] = []
         self._size = 0  # of the event so far

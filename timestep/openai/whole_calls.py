@@ -43,7 +43,7 @@ _HALF = ("in_progress", "incomplete")
 ModelT = TypeVar("ModelT", bound=Model)
 
 _NOT_SENT = {"timeout"}
-"""Arguments of openai's client that are no part of the body."""
+"""Arguments of openai's client that do not go into the body."""
 
 
 def with_whole_calls(model: ModelT) -> ModelT:

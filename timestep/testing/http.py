@@ -111,7 +111,7 @@ async def read_request(reader: asyncio.StreamReader) -> Request:
     """Return the next request that *reader* gets.
 
     Raises:
-        BadRequestError: That is no request.
+        BadRequestError: That is not a request.
     """
     try:
         head = await reader.readuntil(b"\r\n\r\n")

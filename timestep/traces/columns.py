@@ -51,7 +51,7 @@ def parsed(text: str | bytes) -> Any:
     """Return the value of the JSON *text*, or None. NaN is a text, for no other reader takes it."""
     try:
         return from_json(text if isinstance(text, bytes) else text.encode(), allow_inf_nan=False)
-    except ValueError:  # half a surrogate pair, bytes that are no text, NaN, or no JSON
+    except ValueError:  # half a surrogate pair, bytes that are not text, NaN, or not JSON
         pass
     try:
         return _JSON.decode(text if isinstance(text, str) else text.decode(errors="replace"))

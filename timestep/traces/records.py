@@ -208,7 +208,7 @@ class Span(_Timed):
 
     @property
     def arguments(self) -> Any:
-        """The arguments of a tool call: an object, or the text when it is no JSON."""
+        """The arguments of a tool call: an object, or the text when it is not JSON."""
         return read_arguments(self.data.get("input"))
 
 

@@ -259,7 +259,7 @@ def _texts(name: str, given: Iterable[str]) -> list[str]:
     """Return *given* as a list; a single text would be read letter by letter."""
     texts: list[Any] = [given] if isinstance(given, str) else list(given)
     if isinstance(given, str) or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"{name} is not a list of texts; write one, as in {name}=['...'].")
+        raise ValueError(f"{name} is not a list of strings; write one, as in {name}=['...'].")
     return texts
 
 

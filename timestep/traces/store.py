@@ -155,5 +155,5 @@ class TraceStore(TraceReader):
         except Exception as exc:
             if is_locked(exc):
                 raise  # the writer tries again
-            # That is no reason to lose what is to be written now.
+            # What is to be written now must not be lost for that.
             logger.exception("Old runs in %s cannot be deleted.", self.path)

@@ -85,7 +85,7 @@ def canonical_arguments(arguments: Any) -> str:
 
 
 def call_text(name: str, arguments: Any) -> str:
-    """Return a call as Python writes it: ``get_weather(city="Oslo")``; text that is no JSON stays."""
+    """Return a call as Python writes it: ``get_weather(city="Oslo")``; text that is not JSON stays."""
     given = read_arguments(arguments)
     if isinstance(given, dict):
         named = cast("dict[str, Any]", given).items()

@@ -90,7 +90,7 @@ def prepare(
         # Raw usage holds the server's own durations.
         model_settings=ModelSettings(preserve_raw_usage=True).resolve(parse_settings(settings)),
         workflow_name=name,
-        # Conversations without a name take turns at one session, so that is no group.
+        # Conversations without a name share one session, one after the other: their runs do not belong together.
         group_id=None if session == LAST else session,
     )
     return RunSetup(agent, config, max_turns, context.settings, provider, session)

@@ -163,7 +163,7 @@ def ask(
                 provider.get_model(name)
             except (ConfigurationError, UnknownModelError) as exc:
                 raise click.UsageError(
-                    f"Nothing was sent, because of\nline {number}: {exc}"
+                    f"Nothing was sent. This line is wrong:\nline {number}: {exc}"
                 ) from exc
         return run(lines, provider, agent=agent, **keywords)
     from timestep.batch.cluster import run_on_ray

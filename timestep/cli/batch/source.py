@@ -70,7 +70,7 @@ class Source:
             shown = [f"line {line.number}: {line.reason}" for line in bad[:_SHOWN]]
             if len(bad) > _SHOWN:
                 shown.append(f"and {len(bad) - _SHOWN:,} more")
-            raise click.UsageError("\n".join(["Nothing was sent, because of", *shown]))
+            raise click.UsageError("\n".join(["Nothing was sent. These lines are wrong:", *shown]))
 
     def __len__(self) -> int:
         """How many lines there are."""

@@ -231,7 +231,7 @@ async def check_model(setup: RunSetup) -> None:
                 await wire.ask("/api/show", {"model": rest})
         except TimeoutError:
             url = wire.endpoint.base_url
-            print_aside(f"{url} did not say within {_PATIENCE:g} s if it has {rest}.")
+            print_aside(f"{url} did not say within {_PATIENCE:g} s whether it has {rest}.")
     elif isinstance(table, AnyOpenAISettings):
         listed = await list_openai("" if prefix == "openai" else prefix or "", table, _PATIENCE)
         offered, plain = [offer.name for offer in listed.offers], name.removeprefix("openai/")

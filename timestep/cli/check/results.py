@@ -199,7 +199,7 @@ class LastResult:
 
 
 def keep_result(result: ModelResult) -> None:
-    """Record *result*, which is complete, as a run, unless something else than the model failed."""
+    """Record *result*, which is complete, as a run, unless something other than the model failed."""
     from agents import trace
 
     if result.problem or result.tries("error"):

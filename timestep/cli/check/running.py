@@ -241,7 +241,7 @@ def may_be_settings(error: Exception) -> bool:
 async def attempt(
     task: Task, plan: Plan, *, number: int, window: int | None
 ) -> tuple[Try, Exception | None]:
-    """Try *task* for the time *number*, which is the seed too. Return the error that ended it too."""
+    """Try *task*; *number* counts the tries and is the seed. Return the error that ended it as well."""
     trace_id = gen_trace_id()
     about = {"model": plan.model, "task": task.name, "try": str(number)}
     seen, run = Observation(), AgentRun(None)

@@ -26,7 +26,7 @@ def replay(context: Context, *, run: str, step: int, model: str | None, as_json:
 
     Without --model the stored answers are served again, offline and without any model. Tools do
     not run: they return their recorded results. Guardrails do not run either. The new run is
-    recorded too. The exit code is 1 if the replay fails otherwise than the recorded run.
+    recorded too. The exit code is 1 if the replay fails in another way than the recorded run.
     """
     from timestep.cli.traces.rerun import replay_run
 

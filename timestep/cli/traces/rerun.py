@@ -27,7 +27,7 @@ from timestep.traces.summary import Ending, ending
 
 
 def replay_run(context: Context, run: str, step: int, model: str | None, *, as_json: bool) -> bool:
-    """Replay *run* and print the comparison. Return True if it did not fail, or failed the same."""
+    """Replay *run* and print the comparison. Return True if it did not fail, or failed in the same way."""
     with open_record(context) as store:
         trace = store.get(run)
         if not trace.model_calls:

@@ -243,7 +243,7 @@ def _tell_calls(draft: _Draft) -> None:
     told = [_told(message) for message in draft.messages]
     if told != draft.messages:
         draft.messages = told
-        draft.notes.append("calls and results are told in words: the model has no tool support")
+        draft.notes.append("calls and results are written as text: the model has no tool support")
 
 
 def _told(message: Message) -> Message:

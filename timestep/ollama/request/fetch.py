@@ -47,8 +47,8 @@ async def fetch_images(
     """Return the bytes behind *urls*, by URL.
 
     Raises:
-        UnsupportedInputError: One cannot be had: its address is not allowed, it redirects, is no
-            image, too large or too slow. The message names it without query and credentials.
+        UnsupportedInputError: One cannot be fetched: its address is not allowed, or it redirects, is
+            not an image, is too large or too slow. The message names it without query and credentials.
     """
     if not urls:
         return {}

@@ -260,7 +260,7 @@ class _Builder:
         self.ignored.append(f"{item.get('type') or 'item_reference'} (only OpenAI can use it)")
 
     def listing(self, item: Item, index: int) -> None:
-        self.notes.append(f"{item.get('type')} says nothing to the model")
+        self.notes.append(f"{item.get('type')} means nothing to the model")
 
 
 def _tell_call(turn: Message, call: Message) -> None:
