@@ -7,11 +7,17 @@ import pytest
 from agents import Agent, ModelProvider, function_tool
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
+from pydantic import BaseModel
 
 from timestep import MultiModelProvider, MultiModelProviderMap, OllamaModelProvider
 from timestep.batch import Defaults, Output, OutputError, read_values, run
 from timestep.batch.loop import Rate
 from timestep.testing import Stall
+
+
+class City(BaseModel):
+    name: str
+    country: str
 
 
 @pytest.fixture
@@ -101,6 +107,20 @@ async def test_an_agent_answers_with_its_tools(fake_ollama, provider):
     [result] = await results(prompts(1), provider, agent=agent)
     assert result.text == "It is 8."
     assert fake_ollama.chats[1]["messages"][-1]["content"] == "8"
+
+
+async def test_a_typed_answer_of_an_agent_is_json(fake_ollama, provider):
+    fake_ollama.reply('{"name": "Łódź", "country": "Poland"}')
+    agent = Agent(name="a", output_type=City)
+    [result] = await results(prompts(1), provider, agent=agent)
+    assert json.loads(result.text) == {"name": "Łódź", "country": "Poland"}
+    assert "Łódź" in result.text
+
+
+async def test_a_cut_answer_of_an_agent_says_that_it_was_cut(fake_ollama, provider):
+    fake_ollama.reply("half of", done_reason="length")
+    [result] = await results(prompts(1), provider, agent=Agent(name="a"))
+    assert result.row["response"]["body"]["choices"][0]["finish_reason"] == "length"
 
 
 async def test_a_model_is_made_once_for_a_batch(fake_ollama, provider):

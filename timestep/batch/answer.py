@@ -27,6 +27,7 @@ from agents import (
     retry_policies,
 )
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
+from pydantic_core import to_json
 
 from timestep.batch.bodies import write_chat, write_responses
 from timestep.batch.lines import CHAT, Line
@@ -150,10 +151,15 @@ async def _run_agent(
         tracing_disabled=True,
     )
     result = await Runner.run(agent, question.input, run_config=config)
-    text = ResponseOutputText(annotations=[], text=str(result.final_output), type="output_text")
+    said = result.final_output
+    words = said if isinstance(said, str) else to_json(said, fallback=str).decode()
+    text = ResponseOutputText(annotations=[], text=words, type="output_text")
     message = ResponseOutputMessage(
         id="msg_final", content=[text], role="assistant", status="completed", type="message"
     )
+    for item in result.raw_responses[-1].output if result.raw_responses else ():
+        if isinstance(item, ResponseOutputMessage) and item.status == "incomplete":
+            message = item.model_copy(update={"content": [text]})  # it says what cut the answer
     usage = result.context_wrapper.usage
     return ModelResponse(output=[message], usage=usage, response_id=None)
 
