@@ -9,7 +9,12 @@ from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 from pydantic import BaseModel
 
-from timestep import MultiModelProvider, MultiModelProviderMap, OllamaModelProvider
+from timestep import (
+    ConfigurationError,
+    MultiModelProvider,
+    MultiModelProviderMap,
+    OllamaModelProvider,
+)
 from timestep.batch import Defaults, Output, OutputError, read_values, run
 from timestep.batch.loop import Rate
 from timestep.testing import Stall
@@ -121,6 +126,18 @@ async def test_a_cut_answer_of_an_agent_says_that_it_was_cut(fake_ollama, provid
     fake_ollama.reply("half of", done_reason="length")
     [result] = await results(prompts(1), provider, agent=Agent(name="a"))
     assert result.row["response"]["body"]["choices"][0]["finish_reason"] == "length"
+
+
+async def test_an_agent_that_waits_for_approval_has_failed(fake_ollama, provider):
+    @function_tool(needs_approval=True)
+    def delete(path: str) -> str:
+        """Delete *path*."""
+        raise AssertionError(path)
+
+    fake_ollama.reply(tool_calls=[("delete", {"path": "/"})])
+    [result] = await results(prompts(1), provider, agent=Agent(name="a", tools=[delete]))
+    assert isinstance(result.error, ConfigurationError)
+    assert "delete waits for approval, which nobody gives in a batch" in str(result.error)
 
 
 async def test_a_model_is_made_once_for_a_batch(fake_ollama, provider):

@@ -33,6 +33,7 @@ from timestep.batch.bodies import write_chat, write_responses
 from timestep.batch.lines import CHAT, Line
 from timestep.batch.output import row_id
 from timestep.batch.question import Json
+from timestep.errors import ConfigurationError
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 """Seconds before a retry when the server does not name any; each wait is twice the last."""
@@ -151,6 +152,11 @@ async def _run_agent(
         tracing_disabled=True,
     )
     result = await Runner.run(agent, question.input, run_config=config)
+    if result.interruptions:
+        names = " and ".join(str(each.name) for each in result.interruptions)
+        raise ConfigurationError(
+            f"{names} waits for approval, which nobody gives in a batch. Take needs_approval off."
+        )
     said = result.final_output
     words = said if isinstance(said, str) else to_json(said, fallback=str).decode()
     text = ResponseOutputText(annotations=[], text=words, type="output_text")
