@@ -140,6 +140,20 @@ async def test_an_agent_that_waits_for_approval_has_failed(fake_ollama, provider
     assert "delete waits for approval, which nobody gives in a batch" in str(result.error)
 
 
+@pytest.mark.parametrize("agent", [None, Agent(name="a")], ids=["a model", "an agent"])
+async def test_a_filtered_answer_says_that_a_filter_cut_it(fake_openai, agent):
+    fake_openai.reply("half of", finish_reason="content_filter", times=2)
+    server = {"kind": "openai", "base_url": fake_openai.base_url}
+    provider = MultiModelProvider.from_env(
+        env_file=None, providers={"lab": server}, default_model="lab/m"
+    )
+    body = {"input": "x"}
+    lines = [*prompts(1), {"custom_id": "r", "url": "/v1/responses", "body": body}]
+    chat, response = await results(lines, provider, agent=agent, concurrency=1)
+    assert chat.row["response"]["body"]["choices"][0]["finish_reason"] == "content_filter"
+    assert response.row["response"]["body"]["incomplete_details"] == {"reason": "content_filter"}
+
+
 async def test_a_model_is_made_once_for_a_batch(fake_ollama, provider):
     fake_ollama.reply(echo, times=None)
     made = Counter()

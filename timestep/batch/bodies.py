@@ -86,12 +86,11 @@ def write_chat(
     thinking: list[str] = []
     calls: list[Json] = []
     logprobs: list[Json] = []
-    cut = False
+    cut = _cut_by(response)
     refusal: str | None = None
     for item in response.output:
         match item:
             case ResponseOutputMessage():
-                cut = cut or item.status == "incomplete"
                 for part in item.content:
                     if part.type == "output_text":
                         texts.append(part.text)
@@ -114,7 +113,7 @@ def write_chat(
         message["reasoning"] = "\n".join(thinking)
     if calls:
         message["tool_calls"] = calls
-    reason = "length" if cut else "tool_calls" if calls else "stop"
+    reason = cut or ("tool_calls" if calls else "stop")
     return {
         "id": answer_id,
         "object": "chat.completion",
@@ -136,6 +135,15 @@ def write_chat(
             "completion_tokens_details": response.usage.output_tokens_details.model_dump(),
         },
     }
+
+
+def _cut_by(response: ModelResponse) -> str:
+    """What cut the answer, in the words of chat completions; empty if nothing did."""
+    for item in response.output:
+        if isinstance(item, ResponseOutputMessage) and item.status == "incomplete":
+            said = mapping(getattr(item, "provider_data", None)).get("finish_reason")
+            return "content_filter" if said == "content_filter" else "length"
+    return ""
 
 
 def _refuse_stream(body: Json) -> None:
@@ -279,10 +287,8 @@ def write_responses(
     response: ModelResponse, question: Question, *, answer_id: str, created: int
 ) -> Json:
     """Return the *response* to *question* as OpenAI's object."""
-    cut = any(
-        isinstance(item, ResponseOutputMessage) and item.status == "incomplete"
-        for item in response.output
-    )
+    cut = _cut_by(response)
+    why = "max_output_tokens" if cut == "length" else cut
     choice = question.settings.tool_choice or "auto"
     return {
         "id": answer_id,
@@ -291,7 +297,7 @@ def write_responses(
         "model": question.model or "",
         "status": "incomplete" if cut else "completed",
         "error": None,
-        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "incomplete_details": {"reason": why} if cut else None,
         "output": [item.model_dump(mode="json", exclude_unset=True) for item in response.output],
         "parallel_tool_calls": question.settings.parallel_tool_calls is not False,
         "tool_choice": choice if choice in _CHOICES else {"type": "function", "name": choice},
