@@ -47,6 +47,38 @@ def test_csv_is_read_by_its_columns(tmp_path):
     ]
 
 
+def test_a_column_of_csv_may_be_called_body(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("id,body\n1,Hi\n")
+    [line] = read_file(path, Defaults(column="body"))
+    assert line.question.input == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "reason"),
+    [
+        ("prompt\nHello, you\n", 2, "more columns than the header; quote a text that has a comma"),
+        ("question,to\nHi,x\nHo,y\n", 1, "column 'prompt' once; it has 'question', 'to'. --column"),
+        ("prompt;to\nHi;x\n", 1, "it has 'prompt;to'"),
+        ("prompt,prompt\nHi,Ho\n", 1, "it has 'prompt', 'prompt'"),
+    ],
+    ids=["a comma without quotes", "no such column", "semicolons", "the column twice"],
+)
+def test_csv_that_would_lose_text_is_refused(tmp_path, text, number, reason):
+    path = tmp_path / "in.csv"
+    path.write_text(text)
+    [bad] = read_file(path, Defaults())
+    assert bad.number == number
+    assert reason in bad.reason
+
+
+def test_empty_columns_at_the_end_of_a_row_of_csv_are_nothing(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("prompt\nHi,,\n")
+    [line] = read_file(path, Defaults())
+    assert line.question.input == "Hi"
+
+
 def test_blank_lines_of_a_file_are_skipped_and_counted(tmp_path):
     path = tmp_path / "in.jsonl"
     path.write_bytes(b"\n" + json.dumps(LINE).encode() + b"\r\n\n")

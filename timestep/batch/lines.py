@@ -9,7 +9,7 @@ Source: OpenAI's Batch API guide, "Prepare your batch file" (2026-11).
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
@@ -27,6 +27,8 @@ _READERS = {CHAT: read_chat, RESPONSES: read_responses}
 _KEY_LETTERS = 24
 _KEY_FORM = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 _LONGEST_LINE = 64 << 20
+_SHOWN = 20
+"""How many columns a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,7 @@ def read_lines(path: Path, defaults: Defaults) -> Iterator[Line | BadLine]:
     """The lines as `read_file` gives them, but with ids that may stand twice."""
     if path.suffix.lower() == ".csv":
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)  # a quote that never ends would take all rows
-            for number, row in enumerate(rows, 2):
-                yield read_value(number, row, defaults)
+            yield from _read_csv(file, defaults)
         return
     with path.open("rb") as file:
         texts = iter(partial(file.readline, _LONGEST_LINE + 1), b"")
@@ -109,6 +109,23 @@ def read_lines(path: Path, defaults: Defaults) -> Iterator[Line | BadLine]:
                 return  # its rest is not a line
             if text.strip():  # blank lines are skipped and counted
                 yield _read_text(number, text, defaults)
+
+
+def _read_csv(file: Iterable[str], defaults: Defaults) -> Iterator[Line | BadLine]:
+    rows = csv.DictReader(file, strict=True)  # a quote that never ends would take all rows
+    names = rows.fieldnames or ()
+    if names and list(names).count(defaults.column) != 1:
+        reason = (
+            f"the header has to have the column {defaults.column!r} once; it has "
+            f"{', '.join(map(repr, names[:_SHOWN]))}. --column names the one with the prompts"
+        )
+        yield BadLine(1, reason)
+        return
+    for number, row in enumerate(rows, 2):
+        if any(row.pop(None, ())):  # None: the key of what is too much
+            yield BadLine(number, "more columns than the header; quote a text that has a comma")
+        else:
+            yield _read(_short, number, row, defaults)
 
 
 def read_values(
@@ -144,7 +161,15 @@ def _read_text(number: int, text: bytes, defaults: Defaults) -> Line | BadLine:
 
 def read_value(number: int, value: Mapping[str, Any], defaults: Defaults) -> Line | BadLine:
     """Return *value* read as the line *number* of an input."""
-    read = _openai_line if "body" in value else _short
+    return _read(_openai_line if "body" in value else _short, number, value, defaults)
+
+
+def _read(
+    read: Callable[[int, Mapping[str, Any], Defaults], Line],
+    number: int,
+    value: Mapping[str, Any],
+    defaults: Defaults,
+) -> Line | BadLine:
     try:
         line = read(number, value, defaults)
         return line if defaults.agent is None else _for_agent(line, defaults.agent)
