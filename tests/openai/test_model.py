@@ -268,10 +268,11 @@ async def test_thinking_comes_before_the_answer(model, openai_server, run):
     assert message.content[0].text == "yes"
 
 
-async def test_a_refusal_of_the_model_is_told(model, openai_server, run):
+async def test_a_refusal_of_the_model_is_told(model, openai_server, run, caplog):
     openai_server.body = stream(chunk({"refusal": "I will not."}), chunk(finish="stop"))
     with pytest.raises(ModelRefusalError, match="I will not"):
         await run(Agent(name="a"), run_config=config(model()))
+    assert "empty answer" not in caplog.text
 
 
 async def sent_after_a_call(model, openai_server, run, *, delta=None, **more):

@@ -186,7 +186,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
                 f"{setting}.",
                 setting=setting,
             )
-        elif is_empty(reply):
+        elif is_empty(reply) and not reply.refusals:
             self._warnings.once("empty", "gave an empty answer: white space or thinking alone.")
 
     def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
