@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from timestep.errors import OllamaConnectionError, OllamaError
-from timestep.net.names import tagged
+from timestep.net.model_names import tagged
 from timestep.net.origin import Origin
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.host import Host, Stay
-from timestep.ollama.hosts import Hosts
+from timestep.ollama.host_choice import Hosts
 from timestep.ollama.pool import Pool
 
 _NETWORK = 0.001

@@ -26,7 +26,7 @@ from aiohttp import ClientSession, web
 from bench.pool import SCENARIOS, FormerHosts, Machine, Scenario, Server
 from timestep import OllamaModelProvider
 from timestep.errors import OllamaError
-from timestep.net.names import tagged
+from timestep.net.model_names import tagged
 
 HAPROXY = """\
 defaults

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from agents import Agent, ModelSettings, RunConfig
 
-from timestep.answer.defaults import ModelDefaults
+from timestep.answer.default_settings import ModelDefaults
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError
 from timestep.openai.endpoint import OpenAIEndpoint

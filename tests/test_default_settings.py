@@ -9,7 +9,7 @@ from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, RunConfig
 from openai import AsyncOpenAI
 from openai.types.shared import Reasoning
 
-from timestep.answer.defaults import ModelDefaults
+from timestep.answer.default_settings import ModelDefaults
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError
 from timestep.ollama.model import OllamaModel

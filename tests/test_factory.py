@@ -14,7 +14,7 @@ from agents import Agent, ModelProvider, ModelSettings, OpenAIResponsesModel, Ru
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.testing import ScriptedModel
 
-from timestep.answer.defaults import ModelDefaults
+from timestep.answer.default_settings import ModelDefaults
 from timestep.config import kinds
 from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings

@@ -15,8 +15,8 @@ from timestep.cli.errors import explain
 from timestep.config.settings import Settings
 from timestep.errors import AuthenticationError, ConfigurationError
 from timestep.net.key_command import KeyCommand
-from timestep.ollama.about import connect, list_entries
-from timestep.ollama.official import open_client
+from timestep.ollama.official_client import open_client
+from timestep.ollama.server_info import connect, list_entries
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.listing import list_models
 from timestep.registry import MultiModelProvider

@@ -16,10 +16,10 @@ from pydantic import BaseModel
 from tests.ollama.answers import call, chunk, last, ndjson
 from tests.steps import steps
 from timestep import OllamaModelProvider
-from timestep.answer import written
+from timestep.answer import from_text
 from timestep.answer.chunks import Failure, Text
-from timestep.answer.held import Held, ThinkTags
-from timestep.answer.written import Mismatch, read_calls
+from timestep.answer.from_text import Mismatch, read_calls
+from timestep.answer.held_text import Held, ThinkTags
 from timestep.errors import OllamaConnectionError, OllamaStreamError
 from timestep.net import limits
 from timestep.net.origin import Origin
@@ -237,8 +237,8 @@ def test_tags_that_are_never_closed_are_looked_for_once(monkeypatch, tag):
             looked_for.append(arguments)
             return closing.finditer(*arguments)
 
-    closing = written._STRING_OR_CLOSING_TAG
-    monkeypatch.setattr(written, "_STRING_OR_CLOSING_TAG", Counting())
+    closing = from_text._STRING_OR_CLOSING_TAG
+    monkeypatch.setattr(from_text, "_STRING_OR_CLOSING_TAG", Counting())
 
     with pytest.raises(Mismatch):
         read_calls(tag * 10_000, ["f"])
@@ -248,7 +248,7 @@ def test_tags_that_are_never_closed_are_looked_for_once(monkeypatch, tag):
 
 @pytest.mark.parametrize("text", ['"' + '\\"' * 1_000, '"' * 1_001, '"' + "a\\" * 1_000])
 def test_a_string_that_is_never_closed_is_read_once(text):
-    for pattern in (written._STRING_OR_CLOSING_TAG, written._STRING_OR_BRACKET):
+    for pattern in (from_text._STRING_OR_CLOSING_TAG, from_text._STRING_OR_BRACKET):
         found = list(pattern.finditer(text))
         assert "".join(each[0] for each in found) == text
 

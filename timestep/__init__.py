@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         UnsupportedInputError,
     )
     from timestep.fallback.model import FallbackModel
-    from timestep.net.chains import FallbackRules
+    from timestep.net.fallback_rules import FallbackRules
     from timestep.net.secrets import configured_keys
     from timestep.net.version import __version__ as __version__
     from timestep.ollama.model import OllamaModel
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _HOME = {
     "__version__": "timestep.net.version",
     "FallbackModel": "timestep.fallback.model",
-    "FallbackRules": "timestep.net.chains",
+    "FallbackRules": "timestep.net.fallback_rules",
     "MultiModelProvider": "timestep.registry",
     "MultiModelProviderMap": "timestep.registry",
     "OllamaModel": "timestep.ollama.model",

@@ -31,9 +31,9 @@ from agents.models.multi_provider import (
 )
 from openai import AsyncOpenAI, OpenAIError
 
-from timestep.answer.calling import WireModel
+from timestep.answer.call import WireModel
 from timestep.errors import ConfigurationError, TimestepError, UnknownModelError
-from timestep.net.chains import FallbackRules
+from timestep.net.fallback_rules import FallbackRules
 from timestep.net.forks import forget_in_children
 from timestep.net.unpicklable import Unpicklable
 from timestep.routing import (
@@ -362,7 +362,7 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         found = [self._alias_settings[name] for name in aliases if name in self._alias_settings]
         if not found:
             return model
-        from timestep.answer.defaults import DefaultedModel  # noqa: PLC0415 - few want it
+        from timestep.answer.default_settings import DefaultedModel  # noqa: PLC0415 - few want it
 
         return DefaultedModel(model, reduce(lambda outer, inner: inner.resolve(outer), found))
 
@@ -516,7 +516,7 @@ def _alias_settings(aliases: Aliases) -> dict[str, ModelSettings]:
     for alias, table in aliases.items():
         if not isinstance(table, Mapping) or (settings := table.get("settings")) is None:
             continue
-        from timestep.answer.defaults import read_settings  # noqa: PLC0415 - few want it
+        from timestep.answer.default_settings import read_settings  # noqa: PLC0415 - few want it
 
         if isinstance(settings, ModelSettings):
             found[alias] = settings
@@ -540,7 +540,7 @@ def _as_default(model: Model, name: str) -> Model:
     """
     if getattr(model, "knows_implicit_settings", False):
         return model
-    from timestep.answer.defaults import DefaultedModel  # noqa: PLC0415 - few want it
+    from timestep.answer.default_settings import DefaultedModel  # noqa: PLC0415 - few want it
 
     implicit = get_default_model_settings(name.removeprefix("openai/"))
     return DefaultedModel(model, ModelSettings(), implicit=implicit)

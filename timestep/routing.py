@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import NotRequired, TypedDict, cast
 
-from timestep.net.flags import split_commas
-from timestep.net.references import check_read
+from timestep.net.setting_values import split_commas
+from timestep.net.unresolved import check_read
 
 
 class AliasTable(TypedDict):

@@ -3,7 +3,7 @@
 import pytest
 from agents import ModelSettings
 
-from timestep.answer.calling import ModelCall
+from timestep.answer.call import ModelCall
 from timestep.ollama.request.messages import build_conversation
 from timestep.openai.request import chat_body
 

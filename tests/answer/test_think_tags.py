@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timestep.answer.held import ThinkTags
+from timestep.answer.held_text import ThinkTags
 
 
 def separated(pieces):

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from timestep.cli.inventory import cloud_name
-from timestep.net.names import strip_cloud_suffix
+from timestep.net.model_names import strip_cloud_suffix
 from timestep.testing import FakeOllama, Stall
 
 CONFIGURATION = """\

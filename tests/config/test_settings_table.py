@@ -4,7 +4,7 @@ from scripts.settings_table import server_tables, settings_table
 from timestep.config.kinds import KINDS
 from timestep.config.schema import OllamaSettings, OpenAISettings, TracesSettings
 from timestep.config.sources.variables import SHORT_NAMES
-from timestep.net.chains import FallbackRules
+from timestep.net.fallback_rules import FallbackRules
 
 
 def rows(text):

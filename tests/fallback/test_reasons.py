@@ -17,7 +17,7 @@ from timestep import (
 )
 from timestep.errors.meaning import FAILED, MEANINGS, STATUSES
 from timestep.fallback.reasons import reason_of
-from timestep.net.chains import FallbackReason
+from timestep.net.fallback_rules import FallbackReason
 from timestep.testing import Reset, Stall
 
 ELSEWHERE = {

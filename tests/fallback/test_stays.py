@@ -22,7 +22,7 @@ from timestep import (
     RateLimitError,
     UnsupportedInputError,
 )
-from timestep.net.chains import FallbackReason
+from timestep.net.fallback_rules import FallbackReason
 from timestep.testing import ErrorLine, FakeOpenAI, NoDone, Reset
 
 STAYS = [

@@ -12,7 +12,7 @@ import pytest
 
 from timestep.errors import ConfigurationError
 from timestep.net.connection import Request, TransportError
-from timestep.net.given import HttpxClient
+from timestep.net.given_client import HttpxClient
 from timestep.net.http import Session
 
 LINES = b'{"done": false}\n{"done": true}\n'

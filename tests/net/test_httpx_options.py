@@ -5,9 +5,9 @@ import gzip
 import httpx
 import pytest
 
+from timestep.net.failure_words import httpx_error
 from timestep.net.httpx_options import httpx_options
 from timestep.net.limits import LONGEST_JSON
-from timestep.net.reasons import httpx_error
 from timestep.net.tls import USUAL
 
 

@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from timestep.net.connection import TransportError
-from timestep.net.reasons import ENDLESS, HUNG_UP, PACKED
+from timestep.net.failure_words import ENDLESS, HUNG_UP, PACKED
 from timestep.net.unpacking import unpacked
 
 TEXT = b'{"message": "hi"}\n' * 20_000

@@ -18,7 +18,7 @@ def transport(request, monkeypatch):
 def _over_httpx(base_url, connect_timeout, reach):
     import httpx  # noqa: PLC0415 - as above
 
-    from timestep.net.given import HttpxClient  # noqa: PLC0415 - as above
+    from timestep.net.given_client import HttpxClient  # noqa: PLC0415 - as above
 
     limits = httpx.Limits(max_connections=None)
     client = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=connect_timeout), limits=limits)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from timestep.answer.held import AnswerText
+from timestep.answer.held_text import AnswerText
 
 
 def read(pieces):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from timestep.errors import ConfigurationError, TimestepError, UnknownModelError
 from timestep.net.headers import check_headers
-from timestep.net.names import is_cloud_name, strip_cloud_suffix
+from timestep.net.model_names import is_cloud_name, strip_cloud_suffix
 from timestep.ollama.endpoint import build_endpoints, check_model_name
 
 KEY = "secret-key"

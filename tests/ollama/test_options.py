@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from openai import Omit
 from openai.types.shared import Reasoning
 
-from timestep.answer.defaults import without_implicit
+from timestep.answer.default_settings import without_implicit
 from timestep.errors import UnsupportedInputError
 from timestep.net.encoding import encode
-from timestep.net.flags import check_keep_alive
-from timestep.net.options import check_options, unknown_options
+from timestep.net.ollama_options import check_options, unknown_options
+from timestep.net.setting_values import check_keep_alive
 from timestep.ollama.model_options import OllamaModelOptions
 from timestep.ollama.request.options import (
     THINK,

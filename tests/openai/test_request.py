@@ -11,7 +11,7 @@ from openai.types.shared import Reasoning
 from pydantic import BaseModel, Field
 
 from timestep import UnsupportedInputError
-from timestep.answer.calling import ModelCall
+from timestep.answer.call import ModelCall
 from timestep.openai.request import chat_body
 
 

@@ -7,9 +7,9 @@ from timestep.ollama.provider import OllamaModelProvider
 from timestep.traces import Span, Trace
 from timestep.traces.conversation import Call, Message
 from timestep.traces.diff import compare
-from timestep.traces.rebuilt import NOT_RECORDED, RecordedResults, input_items
-from timestep.traces.repeated import from_step
+from timestep.traces.rebuilt_agents import NOT_RECORDED, RecordedResults, input_items
 from timestep.traces.replay import replay
+from timestep.traces.replay_limits import from_step
 
 from .conftest import get_weather
 

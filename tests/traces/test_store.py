@@ -455,7 +455,7 @@ def test_a_path_that_cannot_be_made_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["redact", "secrets"])
 @pytest.mark.parametrize("given", ["sk-abc", ["sk-abc", 5], [None], [b"x"]])
 def test_what_is_no_list_of_texts_is_refused_and_not_taken_letter_by_letter(tmp_path, name, given):
-    with pytest.raises(ValueError, match=f"{name} is not a list of texts") as caught:
+    with pytest.raises(ValueError, match=f"{name} is not a list of strings") as caught:
         TraceStore(tmp_path / "x.db", **{name: given})
 
     assert "sk-abc" not in str(caught.value)

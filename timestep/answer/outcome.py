@@ -17,9 +17,7 @@ from typing import Any, cast
 from agents import AgentOutputSchemaBase
 
 from timestep.answer.chunks import Call
-from timestep.answer.reply import Reply
-from timestep.answer.rules import Repair, Rules
-from timestep.answer.written import (
+from timestep.answer.from_text import (
     Mismatch,
     begun_call,
     declared_name,
@@ -29,6 +27,8 @@ from timestep.answer.written import (
     read_json,
     read_output,
 )
+from timestep.answer.reply import Reply
+from timestep.answer.rules import Repair, Rules
 from timestep.errors import ModelOutputError
 from timestep.net.origin import Origin
 

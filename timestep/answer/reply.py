@@ -20,11 +20,11 @@ from timestep.answer.chunks import (
     Usage,
 )
 from timestep.answer.events import Events
-from timestep.answer.held import HeldText
+from timestep.answer.from_text import Mismatch, declared_name
+from timestep.answer.held_text import HeldText
 from timestep.answer.ids import Ids
 from timestep.answer.items import Items
 from timestep.answer.rules import Rules
-from timestep.answer.written import Mismatch, declared_name
 from timestep.errors import ModelOutputError
 from timestep.net.origin import Origin
 

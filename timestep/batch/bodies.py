@@ -25,7 +25,7 @@ from timestep.batch.question import (
     settings_of,
     text_or_none,
 )
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 
 _CHAT_SETTINGS = {
     "temperature": "temperature",

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 from agents import AgentOutputSchemaBase, FunctionTool, ModelBehaviorError, ModelSettings
 from jsonschema import exceptions, validators  # type: ignore[import-untyped,unused-ignore] # its types may be missing
 
-from timestep.net.foreign import entries, mapping
+from timestep.net.json_parts import entries, mapping
 from timestep.ollama.request.refs import resolve
 
 Json: TypeAlias = dict[str, Any]

@@ -72,7 +72,7 @@ class Context:
 
         if self.settings_reference is None:
             return Settings
-        from timestep.cli.references import load_reference
+        from timestep.cli.load import load_reference
 
         found = load_reference(self.settings_reference, "a settings class")
         if isinstance(found, type) and issubclass(found, Settings):

@@ -18,7 +18,7 @@ from timestep.cli.output import did_you_mean
 from timestep.errors import UnknownModelError
 from timestep.fallback.reasons import reason_of
 from timestep.net.connection import CHECK_PROXY
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 from timestep.net.proxies import ProxyError, proxy_for
 from timestep.net.urls import authority
 from timestep.traces.tool_failures import read_failure

@@ -17,14 +17,14 @@ from timestep.config.schema import AnyOpenAISettings, OllamaSettings
 from timestep.config.settings import Settings
 from timestep.factory.endpoints import ollama_endpoints, openai_endpoint
 from timestep.net.connection import CHECK_PROXY
-from timestep.net.foreign import entries, mapping
-from timestep.net.names import tagged, untagged
+from timestep.net.failure_words import httpx_error
+from timestep.net.json_parts import entries, mapping
+from timestep.net.model_names import tagged, untagged
 from timestep.net.proxies import ProxyError
-from timestep.net.reasons import httpx_error
 from timestep.net.tls import CertificateError
 from timestep.net.urls import authority
-from timestep.ollama.about import connect, list_entries, post
 from timestep.ollama.endpoint import Endpoint, unreached
+from timestep.ollama.server_info import connect, list_entries, post
 from timestep.openai.listing import list_models
 from timestep.routing import split_prefix, targets
 
@@ -211,7 +211,7 @@ def _ollama_problem(error: Exception, endpoint: Endpoint) -> str:
         return unreached(origin.host, origin.clean(str(found)), is_proxied=bool(found.through))
     from timestep.cli.errors import explain
     from timestep.errors import TimestepError
-    from timestep.ollama.official import translated
+    from timestep.ollama.official_client import translated
 
     try:
         with translated(origin):

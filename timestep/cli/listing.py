@@ -10,7 +10,7 @@ from timestep.cli.check.results import LastResult, last_results
 from timestep.cli.inventory import ConfiguredModel, Inventory, Offer, configured_models, same_model
 from timestep.cli.output import clean, file_size, print_aside, print_rows
 from timestep.config.settings import Settings
-from timestep.net.names import is_cloud_name
+from timestep.net.model_names import is_cloud_name
 
 _HIDDEN = {"completion"}  # every model has it
 

@@ -95,7 +95,7 @@ async def _pull(wire: "Wire", model: str) -> None:
 async def _steps(wire: "Wire", model: str) -> "AsyncGenerator[ProgressResponse]":
     """Have the server pull *model*. Layers interleave; closing the generator stops the server."""
     from timestep.errors import ModelNotFoundError, OllamaStatusError, OllamaStreamError
-    from timestep.ollama.official import open_client, translated
+    from timestep.ollama.official_client import open_client, translated
 
     origin = wire.origin(model)
     try:

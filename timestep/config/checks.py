@@ -26,7 +26,7 @@ from timestep.config.sources.variables import (
     variable_name,
     variable_path,
 )
-from timestep.net.options import unknown_option
+from timestep.net.ollama_options import unknown_option
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from timestep.config.schema import (
     check_transport,
 )
 from timestep.config.sources.variables import variable_name
-from timestep.net.names import twins
+from timestep.net.model_names import twins
 from timestep.net.urls import is_ollama_cloud
 from timestep.routing import describe_ring, find_ring, targets
 

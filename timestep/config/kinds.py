@@ -21,7 +21,7 @@ from timestep.config.schema import (
     PluginProviderSettings,
     ProviderSettings,
 )
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 
 PROVIDER_PLUGINS = "timestep.providers"
 """The entry-point group for more provider kinds.

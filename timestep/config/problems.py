@@ -15,8 +15,8 @@ from pydantic_settings import SettingsError
 from timestep.config.provenance import KeyOrigin, KeyPath, Origin, SourceKind, dotted, toml_value
 from timestep.config.shape import arms_at, field_at, is_model, names_at
 from timestep.config.sources.variables import CONTROL_VARIABLES, variable_name
-from timestep.net.options import OPTION_NAMES, WrongEntryError
-from timestep.net.references import FIXES, UnreadError
+from timestep.net.ollama_options import OPTION_NAMES, WrongEntryError
+from timestep.net.unresolved import FIXES, UnreadError
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,9 +47,9 @@ from timestep.config.types import (
     split_always,
     tag_of,
 )
-from timestep.net.chains import FallbackRules
-from timestep.net.flags import Overflow
-from timestep.net.names import by_model, tagged, with_short_names
+from timestep.net.fallback_rules import FallbackRules
+from timestep.net.model_names import by_model, tagged, with_short_names
+from timestep.net.setting_values import Overflow
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import LOCAL_OLLAMA, OPENAI_URL, check_secrets_transport
 from timestep.routing import check_target, targets

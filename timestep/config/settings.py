@@ -49,7 +49,7 @@ from timestep.config.sources.variables import (
     texts_of,
 )
 from timestep.config.types import AliasName, Frozen, ProviderName, Target, freeze
-from timestep.net.chains import FallbackRules
+from timestep.net.fallback_rules import FallbackRules
 from timestep.routing import chain, split_prefix
 
 

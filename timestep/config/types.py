@@ -21,7 +21,10 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from timestep.config.provenance import dotted
-from timestep.net.flags import (
+from timestep.net.headers import check_headers, check_key
+from timestep.net.ollama_options import WrongEntryError, check_options
+from timestep.net.proxies import parse_proxy
+from timestep.net.setting_values import (
     MOST_REPAIRS,
     check_concurrency,
     check_for_models,
@@ -30,11 +33,8 @@ from timestep.net.flags import (
     check_repairs,
     split_commas,
 )
-from timestep.net.headers import check_headers, check_key
-from timestep.net.options import WrongEntryError, check_options
-from timestep.net.proxies import parse_proxy
-from timestep.net.references import check_read
 from timestep.net.timeouts import Seconds as StrictSeconds
+from timestep.net.unresolved import check_read
 from timestep.net.urls import (
     check_base_url,
     check_ollama_urls,

@@ -31,7 +31,7 @@ from temporalio.worker import (
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from timestep.engines.attempts import Failure, failure_of, once
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 from timestep.net.retries import without_retries
 
 

@@ -27,7 +27,7 @@ from timestep.errors import (
     UnknownModelError,
     UnsupportedInputError,
 )
-from timestep.net.chains import FallbackReason
+from timestep.net.fallback_rules import FallbackReason
 
 Fault = Literal["caller", "host", "model"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast, get_type_hints
 from agents import ModelProvider, OpenAIProvider
 from pydantic import SecretStr
 
-from timestep.answer.defaults import ModelDefaults, SettingError, read_settings
+from timestep.answer.default_settings import ModelDefaults, SettingError, read_settings
 from timestep.config.kinds import KINDS, PROVIDER_PLUGINS
 from timestep.config.provenance import DEFAULT, KeyPath, dotted
 from timestep.config.schema import (
@@ -36,10 +36,10 @@ from timestep.factory.endpoints import (
     openai_endpoint,
     reveal,
 )
-from timestep.net.names import with_short_names
+from timestep.net.model_names import with_short_names
 from timestep.ollama.model_options import OllamaKeywords
 from timestep.ollama.provider import OllamaModelProvider
-from timestep.openai.default import DefaultOpenAIProvider, OpenAIChoices
+from timestep.openai.default_provider import DefaultOpenAIProvider, OpenAIChoices
 from timestep.openai.endpoint import ChatModelOptions
 from timestep.openai.gateways import GatewayProvider
 from timestep.openai.provider import OpenAICompatibleProvider

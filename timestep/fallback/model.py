@@ -21,7 +21,7 @@ from timestep.errors import AllModelsFailedError, ConfigurationError
 from timestep.errors.retry import retry_advice, within_bounds
 from timestep.fallback.reasons import failure_in
 from timestep.fallback.round import Round
-from timestep.net.chains import FallbackRules
+from timestep.net.fallback_rules import FallbackRules
 from timestep.net.secrets import Unshown
 
 logger = logging.getLogger("timestep")

@@ -14,7 +14,7 @@ from agents import ModelBehaviorError
 from agents.items import TResponseStreamEvent
 
 from timestep.errors.meaning import CODES, meaning_of, meaning_of_status, reason_of_code
-from timestep.net.chains import FallbackReason
+from timestep.net.fallback_rules import FallbackReason
 
 _FOREIGN: tuple[tuple[type[Exception], FallbackReason], ...] = (
     (openai.APITimeoutError, "timeout"),  # an APIConnectionError too, so it comes first

@@ -27,7 +27,7 @@ from timestep.errors import AllModelsFailedError, CapabilityError, Failure, Time
 from timestep.errors.meaning import meaning_of
 from timestep.errors.retry import within_bounds
 from timestep.fallback.reasons import StreamFailureError, reason_of
-from timestep.net.chains import FallbackRules
+from timestep.net.fallback_rules import FallbackRules
 from timestep.net.retries import without_retries
 
 logger = logging.getLogger("timestep")

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any
 
+from timestep.net.concurrency import Places
 from timestep.net.connection import Connections, Request
 from timestep.net.exchange import Exchange, Faults
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.key_command import KeyCommand
 from timestep.net.per_loop import PerLoop
-from timestep.net.places import Places
 from timestep.net.timeouts import Timeouts
 from timestep.net.tls import USUAL, Reach
 

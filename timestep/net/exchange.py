@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from timestep.errors import TimestepError
+from timestep.net.concurrency import Places
 from timestep.net.connection import (
     Answer,
     Connections,
@@ -32,10 +33,9 @@ from timestep.net.connection import (
     as_cause,
     drop_frames,
 )
+from timestep.net.failure_words import unforeseen
 from timestep.net.key_command import KeyCommand
 from timestep.net.limits import LONGEST_REFUSAL
-from timestep.net.places import Places
-from timestep.net.reasons import unforeseen
 from timestep.net.secrets import masker, secrets_in_url
 from timestep.net.timeouts import Timeouts, Watchdog
 from timestep.net.wire_bytes import WireBytes

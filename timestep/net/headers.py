@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import cast
 
-from timestep.net.options import WrongEntryError
-from timestep.net.references import UnreadError, check_read
+from timestep.net.ollama_options import WrongEntryError
+from timestep.net.unresolved import UnreadError, check_read
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OF_THE_CONNECTION = frozenset(

@@ -16,8 +16,7 @@ from aiohttp.tracing import Trace
 
 from timestep.errors import ConfigurationError
 from timestep.net.connection import Answer, Guard, Request, TransportError
-from timestep.net.proxies import Proxy, ProxyError, proxy_for
-from timestep.net.reasons import (
+from timestep.net.failure_words import (
     HUNG_UP,
     NO_HTTP,
     UNSENDABLE,
@@ -26,6 +25,7 @@ from timestep.net.reasons import (
     reason_of,
     unforeseen,
 )
+from timestep.net.proxies import Proxy, ProxyError, proxy_for
 from timestep.net.tls import USUAL, CertificateError, Reach, certificates
 from timestep.net.unpacking import unpacked
 

@@ -7,9 +7,9 @@ from typing import TypedDict, cast
 import httpx
 
 from timestep.net.connection import TransportError
+from timestep.net.failure_words import WANTS_PASSWORD, httpx_error, proxy_refusal
 from timestep.net.limits import LONGEST_JSON
 from timestep.net.proxies import Proxy
-from timestep.net.reasons import WANTS_PASSWORD, httpx_error, proxy_refusal
 from timestep.net.tls import Reach, reach_for_httpx
 from timestep.net.unpacking import unpacked
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from timestep.net import limits
 from timestep.net.connection import TransportError
-from timestep.net.reasons import ENDLESS, HUNG_UP, PACKED
+from timestep.net.failure_words import ENDLESS, HUNG_UP, PACKED
 
 _PIECE = 1 << 16
 _GZIP, _ZLIB, _BARE = 31, 15, -15  # zlib's own numbers

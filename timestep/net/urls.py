@@ -12,8 +12,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
-from timestep.net.flags import split_commas
-from timestep.net.references import check_read
+from timestep.net.setting_values import split_commas
+from timestep.net.unresolved import check_read
 
 logger = logging.getLogger("timestep")
 

@@ -16,8 +16,8 @@ from timestep.errors import (
     OllamaConnectionError,
     OllamaError,
 )
-from timestep.net.foreign import entries, mapping
-from timestep.net.names import is_cloud_name, tagged, untagged
+from timestep.net.json_parts import entries, mapping
+from timestep.net.model_names import is_cloud_name, tagged, untagged
 from timestep.ollama.pool import Pool
 from timestep.ollama.request.build import Abilities
 from timestep.ollama.source import ChatSource

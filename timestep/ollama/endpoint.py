@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from timestep.net.connection import CHECK_PROXY
 from timestep.net.headers import check_headers, check_key
 from timestep.net.key_command import KeyCommand
-from timestep.net.names import is_cloud_name, strip_cloud_suffix
+from timestep.net.model_names import is_cloud_name, strip_cloud_suffix
 from timestep.net.origin import Origin
 from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.tls import USUAL, Reach

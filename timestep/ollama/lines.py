@@ -21,7 +21,7 @@ from timestep.answer.chunks import (
 )
 from timestep.answer.logprobs import read_logprobs
 from timestep.errors import OllamaError, OllamaStreamError
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 from timestep.net.limits import (
     LONGEST_JSON,
     MOST_CALLS,

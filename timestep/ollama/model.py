@@ -14,7 +14,7 @@ from agents import (
     TResponseInputItem,
 )
 
-from timestep.answer.calling import ModelCall, WireModel
+from timestep.answer.call import ModelCall, WireModel
 from timestep.answer.ids import Ids
 from timestep.answer.reply import Reply
 from timestep.answer.rules import Repair, Rules
@@ -25,13 +25,13 @@ from timestep.errors import (
     OllamaStatusError,
     TimestepError,
 )
-from timestep.net.names import applies_to
+from timestep.net.model_names import applies_to
 from timestep.net.origin import Origin
 from timestep.net.urls import authority
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.endpoint import check_model_name
 from timestep.ollama.errors import THINK_LEVELS
-from timestep.ollama.foreign import chat_source
+from timestep.ollama.given_client import chat_source
 from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
 from timestep.ollama.overflow import advised
 from timestep.ollama.pool import Pool

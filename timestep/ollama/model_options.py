@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, TypedDict, Unpack, cast
 
 from timestep.errors import ConfigurationError, TimestepError, UnsupportedInputError
-from timestep.net.flags import (
+from timestep.net.model_names import twins
+from timestep.net.ollama_options import check_options
+from timestep.net.setting_values import (
     Overflow,
     check_flag,
     check_for_models,
@@ -19,8 +21,6 @@ from timestep.net.flags import (
     check_overflow,
     check_repairs,
 )
-from timestep.net.names import twins
-from timestep.net.options import check_options
 from timestep.net.timeouts import Timeouts
 
 _RULES: Mapping[str, Callable[[object], object]] = {

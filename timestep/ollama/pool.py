@@ -2,7 +2,7 @@
 
 A request goes to the best host. When that host cannot be reached or lacks the model, it goes to
 the next one, and when it is busy, to one more. Once an answer has begun, it stays where it is.
-`timestep.ollama.hosts` says which host is best.
+`timestep.ollama.host_choice` says which host is best.
 """
 
 import time
@@ -21,7 +21,7 @@ from timestep.net.encoding import encode
 from timestep.net.origin import Origin
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.host import Host, Stay
-from timestep.ollama.hosts import Hosts, is_unreachable
+from timestep.ollama.host_choice import Hosts, is_unreachable
 from timestep.ollama.source import Chat, ChatSource
 from timestep.ollama.wire import Wire, WireChat
 

@@ -6,16 +6,16 @@ from typing import Any, Unpack
 
 from agents import ModelProvider
 
-from timestep.answer.defaults import ModelDefaults
+from timestep.answer.default_settings import ModelDefaults
 from timestep.errors import ConfigurationError
-from timestep.net.flags import check_concurrency
 from timestep.net.forks import forget_in_children
 from timestep.net.key_command import KeyCommand
-from timestep.net.names import by_model, tagged
+from timestep.net.model_names import by_model, tagged
+from timestep.net.setting_values import check_concurrency
 from timestep.net.tls import USUAL, Reach
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.endpoint import Endpoint, build_endpoints, check_model_name
-from timestep.ollama.foreign import chat_source
+from timestep.ollama.given_client import chat_source
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.model_options import (
     OllamaKeywords,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 from timestep.net.origin import Origin
 
 

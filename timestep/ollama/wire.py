@@ -24,7 +24,7 @@ from timestep.ollama.source import Chat, ChatSource
 if TYPE_CHECKING:
     import httpx
 
-    from timestep.net.given import Given
+    from timestep.net.given_client import Given
 
 _HEADERS = {
     "accept": "*/*",
@@ -155,7 +155,7 @@ def _given(
 ) -> "Given":
     import httpx  # noqa: PLC0415 - only a given client needs it
 
-    from timestep.net.given import Given  # noqa: PLC0415 - as above
+    from timestep.net.given_client import Given  # noqa: PLC0415 - as above
 
     # The watchdog waits for bytes; the client only has to connect in time.
     limits = None if timeouts is None else httpx.Timeout(None, connect=timeouts.connect)

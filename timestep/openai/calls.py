@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from timestep.answer.chunks import Call
 from timestep.net.encoding import is_finite
-from timestep.net.foreign import WrongShape, mapping
+from timestep.net.json_parts import WrongShape, mapping
 from timestep.net.limits import MOST_CALLS
 
 _STRUCTURE = re.compile(r"""["\\{}\[\]]""")

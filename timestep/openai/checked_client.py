@@ -15,15 +15,15 @@ from typing import Any, TypeVar
 
 import httpx2
 
+from timestep.net.concurrency import Places
 from timestep.net.connection import TransportError, drop_frames
 from timestep.net.exchange import failure
+from timestep.net.failure_words import WANTS_PASSWORD, httpx_error, proxy_refusal
 from timestep.net.key_command import KeyCommand
 from timestep.net.limits import LONGEST, LONGEST_REFUSAL, LONGEST_WITH_IMAGES
 from timestep.net.logs import masked_logs, with_masked_logs
 from timestep.net.origin import Origin
-from timestep.net.places import Places
 from timestep.net.proxies import Proxy
-from timestep.net.reasons import WANTS_PASSWORD, httpx_error, proxy_refusal
 from timestep.net.secrets import masker, secrets_in
 from timestep.net.server_words import parse
 from timestep.net.unpacking import unpacked

@@ -13,7 +13,7 @@ from typing import Any, cast
 from timestep.answer.chunks import Chunk, End, Refusal, Text, Thinking, TokenLogprobs, Usage, count
 from timestep.answer.logprobs import read_logprobs
 from timestep.net.encoding import is_finite
-from timestep.net.foreign import WrongShape, mapping
+from timestep.net.json_parts import WrongShape, mapping
 from timestep.net.origin import Origin
 from timestep.openai.calls import PendingCalls
 from timestep.openai.failures import broken

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from timestep.net.flags import check_concurrency
 from timestep.net.headers import check_headers, check_key
 from timestep.net.key_command import KeyCommand
+from timestep.net.setting_values import check_concurrency
 from timestep.net.timeouts import check_seconds
 from timestep.net.tls import USUAL, Reach
 from timestep.net.urls import check_base_url, check_secrets_transport

@@ -10,9 +10,9 @@ from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 from timestep.errors import BrokenAnswerError, TimestepError
 from timestep.net.connection import CHECK_PROXY, Answer, TransportError
 from timestep.net.exchange import failure
+from timestep.net.failure_words import httpx_error
 from timestep.net.limits import MOST_VALUES, has_too_many_values
 from timestep.net.origin import Origin
-from timestep.net.reasons import httpx_error
 from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.urls import authority
 from timestep.openai.errors import OpenAIConnectionError, OpenAITimeoutError

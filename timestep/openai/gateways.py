@@ -20,7 +20,7 @@ from agents import (
 )
 from agents.items import TResponseStreamEvent
 
-from timestep.answer.defaults import ModelDefaults
+from timestep.answer.default_settings import ModelDefaults
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.extras import install_hint
 from timestep.net.key_command import KeyCommand

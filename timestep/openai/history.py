@@ -17,8 +17,7 @@ from typing import Any, TypeAlias, cast
 
 from pydantic import BaseModel
 
-from timestep.answer.items import REASONING_FIELD
-from timestep.answer.told import (
+from timestep.answer.history import (
     CALL_ALONE,
     RESULT_ALONE,
     Pairs,
@@ -27,6 +26,7 @@ from timestep.answer.told import (
     told_item,
     told_result,
 )
+from timestep.answer.items import REASONING_FIELD
 from timestep.errors import UnsupportedInputError
 
 Item: TypeAlias = dict[str, Any]

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 from agents import AgentOutputSchemaBase, ModelSettings
 
-from timestep.answer.calling import ModelCall, WireModel
+from timestep.answer.call import ModelCall, WireModel
+from timestep.answer.history import told_output, told_repair, with_instructions
 from timestep.answer.ids import ANY_CALL_ID, Ids
 from timestep.answer.rules import Reading, Repair, Rules, WireRequest
-from timestep.answer.told import told_output, told_repair, with_instructions
 from timestep.errors import TimestepError
 from timestep.errors.retry import retry_advice
-from timestep.net.names import applies_to
+from timestep.net.model_names import applies_to
 from timestep.net.origin import Origin
 from timestep.net.retries import may_retry
 from timestep.openai.endpoint import ChatModelOptions

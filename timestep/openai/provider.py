@@ -11,11 +11,11 @@ from typing import Any
 from agents import Model, OpenAIProvider
 from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, not_given
 
-from timestep.answer.defaults import ModelDefaults
+from timestep.answer.default_settings import ModelDefaults
 from timestep.errors import ConfigurationError, UnknownModelError
+from timestep.net.concurrency import Places
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.per_loop import PerLoop
-from timestep.net.places import Places
 from timestep.net.proxies import ProxyError
 from timestep.net.tls import CertificateError, reach_for_httpx
 from timestep.net.unpicklable import Unpicklable

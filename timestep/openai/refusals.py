@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from timestep.errors import ModelOutputError, TimestepError
 from timestep.errors.meaning import CODES
 from timestep.errors.retry import retry_after
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 from timestep.net.origin import Origin
 from timestep.net.secrets import without_private
 from timestep.net.server_words import parse, words_of_document, words_of_page

@@ -18,7 +18,7 @@ from agents.models.chatcmpl_converter import Converter
 from openai import Omit
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
-from timestep.answer.calling import ModelCall
+from timestep.answer.call import ModelCall
 from timestep.errors import UnsupportedInputError
 from timestep.openai.history import History
 

@@ -20,15 +20,15 @@ from openai import APIError, Omit
 from pydantic import ValidationError
 
 from timestep.answer.chunks import Call, Chunk
-from timestep.answer.defaults import DefaultedModel, ModelDefaults
+from timestep.answer.default_settings import DefaultedModel, ModelDefaults
 from timestep.answer.outcome import refuse_cut_calls
 from timestep.errors import BrokenAnswerError, TimestepError, UnsupportedInputError
 from timestep.net.connection import Translated, drop_frames
 from timestep.net.encoding import encode
 from timestep.net.exchange import failure
-from timestep.net.foreign import entries, mapping
+from timestep.net.failure_words import httpx_error
+from timestep.net.json_parts import entries, mapping
 from timestep.net.origin import Origin
-from timestep.net.reasons import httpx_error
 from timestep.net.urls import authority
 from timestep.openai.completion import Completion
 from timestep.openai.failures import Failures, broken, of_both_trees

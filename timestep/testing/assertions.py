@@ -9,7 +9,7 @@ assert_tool_called(store.get("last"), "get_weather", city="Oslo")
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 from timestep.traces.conversation import final_answer
 from timestep.traces.records import Span, Trace
 from timestep.traces.summary import headline

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict
 
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 from timestep.testing.errors import RefusedError
 
 SystemMessages: TypeAlias = Literal["all", "first", "one"]

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from timestep.net.flags import check_keep_alive
-from timestep.net.options import BOOLEANS, FLOATS, INTEGERS
+from timestep.net.ollama_options import BOOLEANS, FLOATS, INTEGERS
+from timestep.net.setting_values import check_keep_alive
 from timestep.testing import gojson as go
 from timestep.testing.errors import RefusedError
 from timestep.testing.grammar import GrammarError, check_grammar

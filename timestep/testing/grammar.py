@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, cast
 
-from timestep.net.foreign import entries, mapping
+from timestep.net.json_parts import entries, mapping
 
 _THRESHOLD = 2000
 _INT_DIGITS = 16

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from timestep.net.foreign import entries, mapping
+from timestep.net.json_parts import entries, mapping
 from timestep.testing import gojson, http
 from timestep.testing.answers import Said, Ticks, ToolCall
 from timestep.testing.catalog import properties_of

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 from timestep.testing import http
 from timestep.testing.answers import Answer, Failure, Said, Ticks
 from timestep.testing.errors import (

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from jiter import from_json
 
-from timestep.net.foreign import entries, mapping
+from timestep.net.json_parts import entries, mapping
 from timestep.traces.conversation import question, read_messages, unanswered
 from timestep.traces.prices import price
 from timestep.traces.records import SpanCopied, SpanEnded

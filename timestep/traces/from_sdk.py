@@ -20,7 +20,7 @@ from agents.tracing import (
 from pydantic_core import to_json
 
 from timestep.net import wire_bytes
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 from timestep.traces.columns import with_columns
 from timestep.traces.conversation import question
 from timestep.traces.records import (

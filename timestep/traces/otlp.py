@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 from timestep.net.version import __version__
 from timestep.traces.conversation import Message, answered, asked
 from timestep.traces.errors import StoreError

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, cast
 
-from timestep.net.flags import check_pattern
 from timestep.net.secrets import KEY_BOUNDARY, KEY_PATTERNS, OLLAMA_KEY, masker
+from timestep.net.setting_values import check_pattern
 from timestep.traces.columns import with_columns
 from timestep.traces.records import (
     Event,

@@ -1,6 +1,6 @@
 """Runs a recorded run again, from any of its model calls on.
 
-`timestep.traces.rebuilt` makes the agents, and `timestep.traces.repeated` says what of a run is done
+`timestep.traces.rebuilt_agents` makes the agents, and `timestep.traces.replay_limits` says what of a run is done
 again. Which models answer is the caller's choice, for example stored answers behind a test server, or
 another model.
 """
@@ -21,9 +21,9 @@ from agents import (
 
 from timestep.errors import UnsupportedInputError
 from timestep.traces.conversation import asked
-from timestep.traces.rebuilt import Body, RebuiltAgents, RecordedResults, input_items
+from timestep.traces.rebuilt_agents import Body, RebuiltAgents, RecordedResults, input_items
 from timestep.traces.records import Trace
-from timestep.traces.repeated import turns_left, was_streamed
+from timestep.traces.replay_limits import turns_left, was_streamed
 
 _LEAST_TURNS = 10
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 from timestep.traces.conversation import answered
 from timestep.traces.records import JsonObject, Span, Trace
 from timestep.traces.text import call_text, one_line

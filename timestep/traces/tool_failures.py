@@ -22,7 +22,7 @@ from agents import (
 )
 from agents.tracing import Span, SpanData, SpanError, get_current_span
 
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 
 _NOT_THE_USERS = (sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]), "<")
 

@@ -22,7 +22,7 @@ from tests.ollama.pool.servers import (
 )
 from tests.spans import Spans
 from timestep.net.wire_bytes import WireBytes
-from timestep.ollama import hosts as pools
+from timestep.ollama import host_choice as pools
 from timestep.testing import Stall
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.ollama.pool.servers import ask, chats
 from timestep import ConfigurationError, MultiModelProvider, OllamaModelProvider
 from timestep.config.settings import load_settings
-from timestep.net.places import Places
+from timestep.net.concurrency import Places
 from timestep.testing import Stall
 
 DOORS = {

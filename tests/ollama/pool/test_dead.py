@@ -23,7 +23,7 @@ from timestep import (
     OllamaConnectionError,
     ServerBusyError,
 )
-from timestep.ollama import hosts as pools
+from timestep.ollama import host_choice as pools
 from timestep.ollama.host import _FIRST_PAUSE
 from timestep.ollama.wire import Wire
 from timestep.testing import Reset, Stall

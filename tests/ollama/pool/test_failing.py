@@ -27,7 +27,7 @@ from timestep import (
     OllamaTimeoutError,
 )
 from timestep.net.timeouts import Timeouts
-from timestep.ollama import hosts as pools
+from timestep.ollama import host_choice as pools
 from timestep.ollama.host import _FIRST_PAUSE
 from timestep.ollama.model import OllamaModel
 from timestep.ollama.pool import Pool

@@ -18,7 +18,7 @@ from tests.ollama.pool.servers import (
 from timestep import (
     OllamaConnectionError,
 )
-from timestep.ollama import hosts as pools
+from timestep.ollama import host_choice as pools
 from timestep.testing import Stall
 
 

@@ -14,11 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from timestep.cli.agent.costs import Costs, price_of
 from timestep.cli.context import Context
+from timestep.cli.load import load_agent
 from timestep.cli.output import did_you_mean
-from timestep.cli.references import load_agent
 from timestep.cli.sessions import LAST, last_session
 from timestep.config.settings import Settings
-from timestep.net.options import OPTION_NAMES
+from timestep.net.ollama_options import OPTION_NAMES
 from timestep.net.secrets import configured_keys
 from timestep.registry import MultiModelProvider
 from timestep.routing import split_prefix

@@ -15,7 +15,7 @@ from agents import Agent
 from timestep.batch import Line, Output, OutputError, Result, run
 from timestep.cli.agent.costs import price_of
 from timestep.cli.context import ConfigurationProblem, Context
-from timestep.cli.references import load_agent
+from timestep.cli.load import load_agent
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.registry import MultiModelProvider

@@ -25,7 +25,7 @@ from timestep.cli.output import (
 )
 from timestep.cli.terminal import printable
 from timestep.config.schema import AnyOpenAISettings
-from timestep.net.names import is_cloud_name
+from timestep.net.model_names import is_cloud_name
 from timestep.routing import split_prefix
 from timestep.traces.conversation import question, read_messages
 

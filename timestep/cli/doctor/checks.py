@@ -27,11 +27,11 @@ from timestep.config.provenance import dotted
 from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.net.extras import install_command
-from timestep.net.foreign import mapping
-from timestep.net.names import is_cloud_name, strip_cloud_suffix
+from timestep.net.json_parts import mapping
+from timestep.net.model_names import is_cloud_name, strip_cloud_suffix
 from timestep.net.urls import OLLAMA_CLOUD, is_loopback
-from timestep.ollama.about import connect
 from timestep.ollama.endpoint import Endpoint
+from timestep.ollama.server_info import connect
 from timestep.routing import split_prefix, targets
 
 Status: TypeAlias = Literal["ok", "note", "warning", "problem"]

@@ -6,10 +6,10 @@ from timestep.cli.context import Context
 from timestep.cli.event_loop import run_without_waiting
 from timestep.config.schema import OllamaSettings
 from timestep.factory.endpoints import ollama_endpoints
-from timestep.net.options import unknown_options
-from timestep.ollama.about import connect, post
+from timestep.net.ollama_options import unknown_options
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.render import RenderedPrompt, may_be_refused, read_rendered, render_body
+from timestep.ollama.server_info import connect, post
 from timestep.routing import split_prefix
 
 

@@ -15,13 +15,13 @@ import click
 from agents import Model, ModelProvider, ModelResponse
 from agents.items import TResponseStreamEvent
 
-from timestep.answer.calling import WireModel
+from timestep.answer.call import WireModel
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai.endpoint import ChatModelOptions, OpenAIEndpoint
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.testing import FakeOllama, FakeOpenAI, Recording, Request, Reset
 from timestep.traces import Span, TraceStore
-from timestep.traces.rebuilt import read_request
+from timestep.traces.rebuilt_agents import read_request
 from timestep.traces.records import Event, SpanEnded, StoredExchange
 from timestep.traces.summary import error_details
 

@@ -19,9 +19,9 @@ from timestep.net.secrets import configured_keys
 from timestep.registry import build_provider
 from timestep.traces import Span, Trace, TraceProcessor, TraceStore
 from timestep.traces.export import view_diff
-from timestep.traces.repeated import from_step, limits, stored
 from timestep.traces.replay import RecordEndsError, Replayed
 from timestep.traces.replay import replay as run_again
+from timestep.traces.replay_limits import from_step, limits, stored
 from timestep.traces.sdk_processors import use_only
 from timestep.traces.summary import Ending, ending
 

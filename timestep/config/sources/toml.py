@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsError
 from timestep.config.provenance import Entry, KeyPath, Origin, dotted, flatten, to_tree
 from timestep.config.sources.base import NamedPath, Source, is_set, lost, read_text
 from timestep.config.sources.variables import decode
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 
 _TABLE = ("tool", "timestep")
 _PIECES = re.compile(

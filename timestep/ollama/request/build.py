@@ -10,14 +10,14 @@ from typing import Any
 
 from agents import AgentOutputSchemaBase, ModelSettings
 
-from timestep.answer.rules import Reading, Rules, WireRequest
-from timestep.answer.told import (
+from timestep.answer.history import (
     as_json,
     told_call,
     told_output,
     told_result,
     with_instructions,
 )
+from timestep.answer.rules import Reading, Rules, WireRequest
 from timestep.errors import UnsupportedInputError
 from timestep.ollama.request.grammar import FormatWriter, to_format
 from timestep.ollama.request.messages import Conversation, Message

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 import httpx
 
 from timestep.errors import UnsupportedInputError
-from timestep.net.reasons import httpx_error, reason_of
+from timestep.net.failure_words import httpx_error, reason_of
 
 Address = IPv4Address | IPv6Address
 

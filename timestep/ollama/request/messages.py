@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from timestep.answer.told import (
+from timestep.answer.history import (
     CALL_ALONE,
     RESULT_ALONE,
     Pairs,

@@ -11,9 +11,9 @@ from typing import Any, cast
 from agents import ModelSettings
 
 from timestep.errors import UnsupportedInputError
-from timestep.net.flags import check_keep_alive
 from timestep.net.headers import check_header
-from timestep.net.options import OPTION_NAMES, check_options, named_options, unknown_options
+from timestep.net.ollama_options import OPTION_NAMES, check_options, named_options, unknown_options
+from timestep.net.setting_values import check_keep_alive
 from timestep.ollama.model_options import OllamaModelOptions, refused
 
 Json = dict[str, Any]

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from timestep.answer.history import Message, told_output, told_repair, with_instructions
 from timestep.answer.rules import Reading, Repair
-from timestep.answer.told import Message, told_output, told_repair, with_instructions
 from timestep.errors import OllamaStatusError
 from timestep.ollama.request.build import ChatRequest
 from timestep.ollama.request.grammar import LIMITS, to_format

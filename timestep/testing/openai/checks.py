@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-from timestep.net.foreign import entries, mapping
+from timestep.net.json_parts import entries, mapping
 from timestep.testing.errors import RefusedError
 
 Json: TypeAlias = Mapping[str, Any]

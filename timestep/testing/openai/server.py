@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from timestep.net.foreign import entries, mapping
+from timestep.net.json_parts import entries, mapping
 from timestep.testing import http
 from timestep.testing.answers import Failure
 from timestep.testing.errors import RefusedError

@@ -20,7 +20,7 @@ from timestep import (
     OllamaTimeoutError,
     UnsupportedInputError,
 )
-from timestep.ollama.foreign import chat_source
+from timestep.ollama.given_client import chat_source
 from timestep.ollama.wire import Wire
 from timestep.testing import Stall
 

@@ -22,7 +22,7 @@ from agents.tracing import get_current_span
 from openai.types.shared import Reasoning
 
 from timestep.errors import UnsupportedInputError
-from timestep.net.foreign import entries, mapping
+from timestep.net.json_parts import entries, mapping
 from timestep.traces.conversation import Message, answered, asked, results, tool_spans
 from timestep.traces.records import JsonObject, Span, Trace
 from timestep.traces.summary import error_details

@@ -25,7 +25,7 @@ from agents.models import _openai_shared as shared  # pyright: ignore[reportPriv
 from agents.models import get_default_model
 from openai import AsyncOpenAI, not_given
 
-from timestep.answer.defaults import ModelDefaults
+from timestep.answer.default_settings import ModelDefaults
 from timestep.errors import ConfigurationError
 from timestep.net.urls import OPENAI_URL
 from timestep.openai.endpoint import ChatModelOptions, OpenAIEndpoint

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
+from timestep.answer.from_text import CALL_BEGINNINGS
 from timestep.answer.rules import Reading, Rules
-from timestep.answer.written import CALL_BEGINNINGS
 
 _OPENING = re.compile(r'\s*(?:```(?:json)?\s*)?\{\s*"answer"\s*:\s*"')
 _LONGEST_OPENING = 200

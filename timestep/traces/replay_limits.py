@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from timestep.net.foreign import mapping
+from timestep.net.json_parts import mapping
 from timestep.traces.records import Span, Trace
 from timestep.traces.summary import error_details
 

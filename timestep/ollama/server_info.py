@@ -1,7 +1,7 @@
 """What an Ollama server says about itself and its models, asked without importing the SDK.
 
 It is asked over httpx and not with `ollama.AsyncClient`, whose types take long to import.
-`timestep.ollama.official` makes errors of the tree of what this raises.
+`timestep.ollama.official_client` makes errors of the tree of what this raises.
 """
 
 from collections.abc import AsyncGenerator, Mapping

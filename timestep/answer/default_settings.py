@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from timestep.errors import ConfigurationError
 from timestep.net.encoding import is_finite
-from timestep.net.names import by_model, tagged
+from timestep.net.model_names import by_model, tagged
 
 
 def without_implicit(settings: ModelSettings) -> ModelSettings:
@@ -104,7 +104,7 @@ class ModelDefaults:
     """The default settings of a provider's models."""
 
     every: ModelSettings = field(default_factory=ModelSettings)  # for every model
-    # By model, as `timestep.net.names.tagged` spells it; they win over *every*.
+    # By model, as `timestep.net.model_names.tagged` spells it; they win over *every*.
     models: Mapping[str, ModelSettings] = field(default_factory=dict[str, ModelSettings])
     extra_body: Mapping[str, Any] = field(default_factory=dict[str, Any])
 

@@ -14,11 +14,11 @@ import httpx
 from timestep.errors import ConfigurationError, OllamaStreamError, TimestepError
 from timestep.net.connection import Translated, TransportError
 from timestep.net.exchange import failure
+from timestep.net.failure_words import httpx_error, reason_of
 from timestep.net.httpx_options import httpx_options
 from timestep.net.limits import LONGEST
 from timestep.net.origin import Origin
 from timestep.net.proxies import ProxyError, explained
-from timestep.net.reasons import httpx_error, reason_of
 from timestep.net.tls import CertificateError
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Failures, line_error, status_error

@@ -27,9 +27,9 @@ from timestep.errors import (
     ServerBusyError,
 )
 from timestep.errors.meaning import meaning_of
-from timestep.net.foreign import entries, mapping
 from timestep.net.forks import forget_in_children
-from timestep.net.names import tagged
+from timestep.net.json_parts import entries, mapping
+from timestep.net.model_names import tagged
 from timestep.ollama.host import Host, Stay
 from timestep.ollama.wire import Wire
 

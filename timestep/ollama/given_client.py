@@ -159,7 +159,7 @@ async def _chunks(
 
 def _error_of(exc: Exception, origin: Origin) -> TimestepError | None:
     """Return the error of the tree for *exc*, which the client raised; None when it has a bug."""
-    from timestep.ollama.official import OF_A_SERVER, error_of  # noqa: PLC0415 - it imports ollama
+    from timestep.ollama.official_client import OF_A_SERVER, error_of  # noqa: PLC0415 - it imports ollama
 
     return error_of(exc, origin) if isinstance(exc, OF_A_SERVER) else None
 

@@ -27,7 +27,7 @@ from agents import (
 from agents.items import TResponseStreamEvent
 from openai.types.responses.response_prompt_param import ResponsePromptParam
 
-from timestep.answer.defaults import without_implicit
+from timestep.answer.default_settings import without_implicit
 from timestep.answer.events import Events
 from timestep.answer.ids import Ids
 from timestep.answer.incoming import Incoming

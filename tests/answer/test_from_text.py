@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 
 from timestep.answer.chunks import Call
-from timestep.answer.written import (
+from timestep.answer.from_text import (
     Mismatch,
     begun_call,
     declared_name,

@@ -17,7 +17,7 @@ from timestep.errors import (
 )
 from timestep.net.origin import Origin
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.official import open_client, translated
+from timestep.ollama.official_client import open_client, translated
 from timestep.testing import Close, FakeOllama, Stall
 
 KEY = "sk-very-secret-0123456789"

@@ -15,8 +15,8 @@ from typing import Any, cast
 import httpx
 
 from timestep.net.connection import Answer, Connections, Guard, Request
+from timestep.net.failure_words import httpx_error
 from timestep.net.logs import mask_logs
-from timestep.net.reasons import httpx_error
 from timestep.net.secrets import masker, secrets_in, secrets_in_url
 from timestep.net.unpacking import unpacked
 
