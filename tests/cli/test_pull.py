@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from timestep.cli.output import file_size
+from timestep.cli.figures import file_size
 from timestep.testing import FakeOllama, Stall
 
 DIGEST = "sha256:dde5aa3fc5ffc17176b5e8bdc82f587b24b2678c6c66101bf7da77af9f7ccdff"

@@ -72,7 +72,7 @@ def complete_session(ctx: click.Context, param: click.Parameter) -> _Found:
 @_completing
 def complete_trace(ctx: click.Context, param: click.Parameter) -> _Found:
     """Return the ids of recorded runs, newest first."""
-    from timestep.cli.traces.format import short
+    from timestep.cli.traces.record import short
 
     runs = _of_record(ctx, lambda record: record.traces())
     found = [CompletionItem(short(run.trace_id), help=clean(run.name)) for run in runs or ()]
@@ -88,7 +88,7 @@ def complete_recorded(ctx: click.Context, param: click.Parameter) -> _Found:
 
 def _of_record(ctx: click.Context, read: "Callable[[TraceReader], FoundT]") -> "FoundT | None":
     """Return what *read* finds in the record; None if there is none. A key press creates no file."""
-    from timestep.cli.traces.format import open_record, record_file
+    from timestep.cli.traces.record import open_record, record_file
 
     context = ctx.ensure_object(Context)
     if not record_file(context).exists():

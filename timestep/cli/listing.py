@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from timestep.cli.check.results import LastResult, last_results
+from timestep.cli.figures import file_size, window_size
 from timestep.cli.inventory import ConfiguredModel, Inventory, Offer, configured_models, same_model
-from timestep.cli.output import clean, file_size, print_aside, print_rows
+from timestep.cli.output import clean, print_aside, print_rows
 from timestep.config.settings import Settings
 from timestep.net.model_names import is_cloud_name
 
@@ -85,13 +86,13 @@ class Listing:
     def _row(self, offer: Offer) -> list[str]:
         remarks = [entry.label for entry in self._names_of(offer)]
         if offer.loaded is not None:
-            remarks.append(f"loaded {_thousands(offer.loaded)}")
+            remarks.append(f"loaded {window_size(offer.loaded)}")
         if (check := self._check_of(offer)) is not None:
             remarks.append(str(check))
         return [
             offer.name,
             " ".join(able for able in offer.capabilities or () if able not in _HIDDEN),
-            "" if offer.context_length is None else _thousands(offer.context_length),
+            "" if offer.context_length is None else window_size(offer.context_length),
             "" if not offer.size else file_size(offer.size),
             ", ".join(remarks),
         ]
@@ -108,11 +109,3 @@ class Listing:
         """Return the last result of ``timestep check``."""
         results = self._checks.items()  # the newest comes first
         return next((r for name, r in results if same_model(name, offer.name)), None)
-
-
-def _thousands(tokens: int) -> str:
-    """Return *tokens* as models are advertised: 131,072 as 128k, 200,000 as 200k."""
-    for unit in (1024, 1000):
-        if tokens >= unit and tokens % unit == 0:
-            return f"{tokens // unit}k"
-    return f"{tokens:,}"

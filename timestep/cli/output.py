@@ -25,7 +25,6 @@ _NARROW = 20
 _USUAL = 80
 _LONGEST_FIRST = 28
 """The most columns that the first cell of a row on one line leaves for all others."""
-_THOUSAND = 1000
 
 
 def print_json(value: Any) -> None:
@@ -164,13 +163,3 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a sentence with the one of the *known* names that is close to *name*, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]}?" if near else ""
-
-
-def file_size(count: int) -> str:
-    """Return *count* bytes for people, in decimal units as Ollama shows them."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < _THOUSAND:
-            return f"{amount:.3g} {unit}"
-        amount /= _THOUSAND
-    return f"{amount:.3g} TB"

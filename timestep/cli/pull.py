@@ -10,7 +10,8 @@ import click
 
 from timestep.cli.completion import complete_model
 from timestep.cli.context import Context, configuration_options
-from timestep.cli.output import clean, file_size, json_option, print_json
+from timestep.cli.figures import file_size
+from timestep.cli.output import clean, json_option, print_json
 
 if TYPE_CHECKING:
     from ollama import ProgressResponse

@@ -5,7 +5,7 @@ from typing import Any
 
 from openai.types.responses import ResponseUsage
 
-from timestep.cli.traces.format import duration
+from timestep.cli.figures import duration
 from timestep.config.schema import AnyOpenAISettings
 from timestep.config.settings import Settings
 from timestep.routing import split_prefix

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 
 from timestep.cli.check.results import ModelResult, TaskResult, ranked
 from timestep.cli.check.task import Task
+from timestep.cli.figures import duration, known
 from timestep.cli.output import clean
-from timestep.cli.traces.format import duration, known, short
+from timestep.cli.traces.record import short
 
 _NAMES = 28
 _NUMBER = 3

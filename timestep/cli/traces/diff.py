@@ -5,7 +5,7 @@ import click
 from timestep.cli.completion import complete_trace
 from timestep.cli.context import Context, pass_context
 from timestep.cli.output import json_option, print_json
-from timestep.cli.traces.format import open_record
+from timestep.cli.traces.record import open_record
 
 
 @click.command()

@@ -7,15 +7,9 @@ import click
 
 from timestep.cli.completion import complete_recorded
 from timestep.cli.context import Context, pass_context
+from timestep.cli.figures import ago, brief_cost, brief_count, brief_duration
 from timestep.cli.options import model_option
-from timestep.cli.traces.format import (
-    ago,
-    brief_cost,
-    brief_count,
-    brief_duration,
-    open_record,
-    short,
-)
+from timestep.cli.traces.record import open_record, short
 from timestep.cli.traces.table import Column, json_options, limit_option, print_results
 from timestep.traces.records import OUTCOMES
 

@@ -5,7 +5,8 @@ import time
 import click
 
 from timestep.cli.context import Context, pass_context
-from timestep.cli.traces.format import DAY, open_record
+from timestep.cli.figures import DAY
+from timestep.cli.traces.record import open_record
 
 
 @click.command()

@@ -11,7 +11,7 @@ from agents import AgentsException, ModelProvider
 from timestep.cli.context import Context
 from timestep.cli.output import clean, print_json, print_wrapped
 from timestep.cli.streams import log_filter
-from timestep.cli.traces.format import open_record, short
+from timestep.cli.traces.record import open_record, short
 from timestep.cli.traces.recorded import RecordedModels, RecordedServersStore
 from timestep.cli.traces.runs import chosen_calls, print_comparison
 from timestep.errors import UnsupportedInputError

@@ -8,9 +8,10 @@ import click
 from rich.text import Text
 from rich.tree import Tree
 
+from timestep.cli.figures import ago, clock, duration, tokens
 from timestep.cli.output import clean, console, print_wrapped
 from timestep.cli.terminal import printable
-from timestep.cli.traces.format import ago, clock, duration, short, tokens
+from timestep.cli.traces.record import short
 from timestep.traces import Span, Trace, TraceStore
 from timestep.traces.conversation import answered, asked, final_answer, question
 from timestep.traces.diff import Difference, compare

@@ -3,7 +3,8 @@
 import click
 
 from timestep.cli.context import Context, pass_context
-from timestep.cli.traces.format import ago, open_record, short
+from timestep.cli.figures import ago
+from timestep.cli.traces.record import open_record, short
 from timestep.cli.traces.table import WRAPPED, Column, json_options, limit_option, print_results
 
 

@@ -7,7 +7,8 @@ from typing import get_args
 import click
 
 from timestep.cli.context import Context, pass_context
-from timestep.cli.traces.format import DAY, duration, known, open_record
+from timestep.cli.figures import DAY, duration, known
+from timestep.cli.traces.record import open_record
 from timestep.cli.traces.table import Column, json_options, print_results
 from timestep.traces.statistics import By
 from timestep.traces.summary import dollars

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from timestep.cli.context import Context, pass_context
+from timestep.cli.figures import clock, duration, tokens
 from timestep.cli.output import clean, print_lines
-from timestep.cli.traces.format import clock, duration, open_record, short, tokens
+from timestep.cli.traces.record import open_record, short
 
 if TYPE_CHECKING:
     from timestep.traces import Span

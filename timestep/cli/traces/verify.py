@@ -3,7 +3,7 @@
 import click
 
 from timestep.cli.context import Context, pass_context
-from timestep.cli.traces.format import open_record
+from timestep.cli.traces.record import open_record
 
 
 @click.command()

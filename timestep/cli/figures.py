@@ -1,20 +1,8 @@
-"""Opens the record of runs, and puts times, counts and ids into words."""
+"""Times, counts, sizes and costs in words."""
 
-import os
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
-
-from timestep.cli.context import Context
-from timestep.cli.output import clean
-
-if TYPE_CHECKING:
-    from timestep.traces import TraceStore
-
+from collections.abc import Callable
+from typing import Any
 
 DAY = 86_400.0
 _MINUTE = 60
@@ -23,11 +11,6 @@ _THOUSAND = 1000
 _MILLION = 1_000_000
 _CENT = 0.01
 _AGES = ((365 * DAY, "y"), (7 * DAY, "w"), (DAY, "d"), (_HOUR, "h"), (_MINUTE, "m"))
-
-
-def short(trace_id: str) -> str:
-    """Return the part of a trace id that people type."""
-    return clean(trace_id).removeprefix("trace_")[:10]
 
 
 def clock(at: float) -> str:
@@ -90,22 +73,19 @@ def tokens(given: int | None, made: int | None) -> str:
     return "" if given is None and made is None else f"{given or 0:,} → {made or 0:,} tokens"
 
 
-def record_file(context: Context) -> Path:
-    """Return the path of the record: that of ``--file``, or the configured one."""
-    return context.trace_file or context.settings.traces.file
+def file_size(count: int) -> str:
+    """Return *count* bytes for people, in decimal units as Ollama shows them."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < _THOUSAND:
+            return f"{amount:.3g} {unit}"
+        amount /= _THOUSAND
+    return f"{amount:.3g} TB"
 
 
-@contextmanager
-def open_record(context: Context) -> "Generator[TraceStore]":
-    """Open the record for the block."""
-    from timestep.traces import StoreError, TraceStore
-
-    path = record_file(context)
-    # A path that is too long exists nowhere, too.
-    if context.trace_file is not None and not os.path.exists(path):  # noqa: PTH110 - Path raises
-        raise click.UsageError(f"{path} does not exist; correct --file, or leave it out.")
-    try:
-        with TraceStore(path) as store:
-            yield store
-    except StoreError as exc:
-        raise click.ClickException(str(exc)) from exc
+def window_size(tokens: int) -> str:
+    """Return *tokens* as models are advertised: 131,072 as 128k, 200,000 as 200k."""
+    for unit in (1024, 1000):
+        if tokens >= unit and tokens % unit == 0:
+            return f"{tokens // unit}k"
+    return f"{tokens:,}"
