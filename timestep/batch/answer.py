@@ -155,7 +155,7 @@ async def _run_agent(
     if result.interruptions:
         names = " and ".join(str(each.name) for each in result.interruptions)
         raise ConfigurationError(
-            f"{names} waits for approval, which nobody gives in a batch. Take needs_approval off."
+            f"{names} needs approval, for which a batch cannot ask. Set needs_approval=False."
         )
     said = result.final_output
     words = said if isinstance(said, str) else to_json(said, fallback=str).decode()

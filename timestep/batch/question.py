@@ -216,4 +216,4 @@ def text_or_none(value: object, where: str) -> str | None:
     """Return *value*, which is text or None."""
     if value is None or isinstance(value, str):
         return value
-    raise BadLineError(f"{where} is not a text")
+    raise BadLineError(f"{where} is not text")
