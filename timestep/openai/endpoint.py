@@ -33,7 +33,7 @@ class OpenAIEndpoint:
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     query: Mapping[str, str] = field(default_factory=dict[str, str])  # fields of every URL
     timeout: float | None = None  # seconds; the client's own limits when None
-    max_retries: int = 2  # how many times the client sends a request again that failed in passing
+    max_retries: int = 2  # how many times the client repeats a request after a temporary failure
     max_concurrency: int | None = None  # requests at once from this provider; None for any number
     allow_insecure: bool = False  # let a key travel over plain http off this machine
     reach: Reach = USUAL  # the proxy and the certificates
@@ -94,7 +94,7 @@ class ChatModelOptions:
             of the models this is for.
         repairs: How many times a model is asked again when its answer is not the call or the JSON that
             was asked for.
-        max_retries: How many times a request that failed in passing is sent again, unless the
+        max_retries: How many times a request is repeated after a temporary failure, unless the
             settings of the call have a retry policy of their own.
         extra_body: Fields of every request; the settings of a call win.
     """

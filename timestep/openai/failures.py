@@ -122,7 +122,7 @@ def of_both_trees(exc: APIError) -> Exception:
             error = _failure(exc)
         case _:
             return exc
-    return error if isinstance(error, APIError) else exc  # as who asks catches openai's
+    return error if isinstance(error, APIError) else exc  # callers catch errors of openai
 
 
 def _failure(exc: APIConnectionError) -> TimestepError:
