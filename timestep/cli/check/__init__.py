@@ -81,8 +81,8 @@ def check(
     """Find out which models can drive an agent: what works, how often, and how fast.
 
     Each MODEL gets the same small tasks, through the same provider, settings and Runner that an
-    application uses. Code decides what is right, never another model. Without MODEL, the default
-    model and the aliases are tried. Ctrl-C keeps what is done.
+    application uses. Code decides what is right, never another model. Without MODEL, each model
+    that the default model and the aliases lead to is tried. Ctrl-C keeps what is done.
     """
     tasks = _chosen(paths, names, required, quick=quick)
     if is_list:
