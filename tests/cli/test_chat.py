@@ -4,8 +4,10 @@ import io
 import json
 from pathlib import Path
 
+import click
 import pytest
 
+from timestep.cli.input import read_line, read_message
 from timestep.testing import NoDone
 
 MODEL = ("--model", "ollama/llama3.2")
@@ -94,6 +96,19 @@ def test_what_is_no_text_is_refused(invoke):
 
     assert result.exit_code == 2
     assert "not UTF-8" in result.stderr
+
+
+def test_what_is_no_text_is_refused_in_every_locale(monkeypatch):
+    bytes_of_c = io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8", "surrogateescape")
+    monkeypatch.setattr("sys.stdin", bytes_of_c)
+    with pytest.raises(click.UsageError, match="not UTF-8"):
+        read_line("> ")
+
+
+def test_lines_may_end_as_on_windows(monkeypatch):
+    piped = io.TextIOWrapper(io.BytesIO(b"one \\\r\ntwo\r\n"), "utf-8", newline="\n")
+    monkeypatch.setattr("sys.stdin", piped)
+    assert read_message("> ") == "one \ntwo"
 
 
 def test_the_agent_and_the_settings_are_those_of_run(chat, fake_ollama):

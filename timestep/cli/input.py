@@ -86,11 +86,12 @@ def read_line(prompt: str) -> str:
         click.echo(prompt, nl=False, err=True)
     try:
         line = sys.stdin.readline()
-    except UnicodeDecodeError as exc:
+        line.encode()  # in the locale "C" Python reads what is not text as half surrogate pairs
+    except UnicodeError as exc:
         raise click.UsageError(_NOT_TEXT) from exc
     if not line:
         raise EOFError
-    return line.removesuffix("\n")
+    return line.removesuffix("\n").removesuffix("\r")
 
 
 def read_message(prompt: str) -> str:
