@@ -269,6 +269,11 @@ TOLD = {
         {},
         "aliases.a.settings.top_p (timestep.toml:3): Input should be",
     ),
+    "a table": (
+        '[ollama.settings]\nextra_headers = { x = "y" }\n',
+        {},
+        "ollama.settings.extra_headers (timestep.toml:2): write them as headers",
+    ),
     "below another": (
         "",
         {"TIMESTEP_OPENAI__SETTINGS__REASONING__EFFORT": "huge"},

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from timestep.answer.default_settings import ModelDefaults, SettingError, read_settings
 from timestep.config.kinds import KINDS, PROVIDER_PLUGINS
-from timestep.config.provenance import DEFAULT, KeyPath, dotted
+from timestep.config.provenance import KeyPath, dotted
 from timestep.config.schema import (
     AliasSettings,
     AnyOpenAISettings,
@@ -57,8 +57,13 @@ def name_places(settings: "Settings") -> Generator[None]:
     try:
         yield
     except SettingError as exc:
-        origin = settings.origin_of(exc.key).winner
-        if origin == DEFAULT:
+        here = (
+            each.winner
+            for key, each in settings.origins.items()
+            if key == exc.key or key.startswith(f"{exc.key}.")
+        )
+        origin = next(here, None)
+        if origin is None:
             raise
         told = str(exc).replace(exc.key, f"{exc.key} ({origin})", 1)
         raise ConfigurationError(told) from None
