@@ -398,6 +398,12 @@ def test_a_subclass_builds_itself():
     assert type(Ours.from_env()) is Ours
 
 
+def test_a_misspelled_alias_is_not_only_a_model_without_a_key():
+    provider = MultiModelProvider(aliases={"fast": "ollama/m", "smart": "ollama/n"})
+    with pytest.raises(ConfigurationError, match="Did you mean your alias 'fast'"):
+        provider.get_model("fats")
+
+
 def test_overrides_win(monkeypatch):
     monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "ollama/a")
 
