@@ -36,15 +36,14 @@ def test_an_imported_name_exists(module, name):
     assert hasattr(importlib.import_module(module), name)
 
 
-def test_no_private_name_of_the_sdk_is_imported():
+def test_only_these_private_names_of_the_sdk_are_imported():
     private = [
         f"{module}.{name}"
         for module, name in imported()
         if any(part.startswith("_") for part in (*module.split("."), name))
     ]
 
-    # What the application told the SDK, and whether the SDK repeats requests, have no public name.
-    # One module reads each; the test above says when a name has gone.
+    # CONTRIBUTING.md says why. The test above says when a name has gone.
     assert private == [
         "agents.models._openai_shared",
         "agents.models._retry_runtime.provider_managed_retries_disabled",
