@@ -210,6 +210,19 @@ def test_a_server_without_models_says_how_to_get_one(invoke, fake_ollama, monkey
     assert "'timestep pull llama3.2' loads one." in invoke("models").stdout
 
 
+def test_another_server_without_models_says_how_to_get_one(
+    invoke, fake_ollama, fake_openai, monkeypatch
+):
+    monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
+    Path("timestep.toml").write_text(
+        f'[providers.lab]\nkind = "ollama"\nbase_url = "{fake_ollama.url}"\n'
+        f'[providers.vllm]\nkind = "openai"\nbase_url = "{fake_openai.base_url}"\n'
+    )
+    shown = invoke("models").stdout
+    assert f"lab {fake_ollama.url}\n  No models. 'timestep pull lab/llama3.2' loads one." in shown
+    assert f"vllm {fake_openai.base_url}\n  The server lists no models." in shown
+
+
 def test_names_that_would_steer_a_terminal_are_cleaned(invoke, fake_ollama, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", fake_ollama.url)
     listed = {"models": [{"model": "\x1b[31m模型😀"}, {"model": "نموذج"}]}

@@ -47,8 +47,11 @@ class Listing:
                 print_aside(each.problem, indent="  ")
             elif each.offers:
                 print_rows([self._row(offer) for offer in each.offers], indent="  ", one_line=True)
+            elif each.kind == "ollama":
+                prefix = "" if each.prefix == "ollama" else f"{each.prefix}/"
+                click.echo(f"  No models. 'timestep pull {prefix}llama3.2' loads one.")
             else:
-                click.echo("  No models. 'timestep pull llama3.2' loads one.")
+                click.echo("  The server lists no models.")
             click.echo(err=bool(each.problem))
 
     def show_missing(self) -> None:
