@@ -37,6 +37,18 @@ def test_a_refusal_says_who_refused_and_the_next_step(error, status, next_step):
     assert next_step in text
 
 
+def test_an_error_of_litellm_names_no_host_that_was_not_asked():
+    exceptions = pytest.importorskip("litellm.exceptions")
+    error = exceptions.BadRequestError("LLM Provider NOT provided", model="m", llm_provider="")
+
+    text = explain(error)
+
+    assert text == (
+        "litellm.BadRequestError: LLM Provider NOT provided. The server refused the request; its "
+        "message says why."
+    )
+
+
 @pytest.mark.parametrize("body", [None, "a page", {"detail": "x"}])
 def test_a_refusal_without_a_message_is_told_in_the_client_s_words(body):
     assert "answered 429: Error code. " in explain(answered(openai.RateLimitError, 429, body))

@@ -46,7 +46,10 @@ def explain(error: Exception) -> str:
             host = authority(str(error.request.url))
             said = str(mapping(error.body).get("message") or error.message).rstrip(".")
             step = _STEPS.get(reason_of(error), _STEPS[None])
-            return f"{host} answered {error.status_code}: {said}. {step}"
+            # LiteLLM makes requests up, such as one to litellm.ai.
+            is_made_up = type(error).__module__.startswith("litellm.")
+            who = "" if is_made_up else f"{host} answered {error.status_code}: "
+            return f"{who}{said}. {step}"
         case openai.APIError():  # came instead of an answer, or in the middle of one
             host = authority(str(error.request.url))
             return f"{host} answered with an error: {error.message.rstrip('.')}."
