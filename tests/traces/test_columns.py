@@ -20,9 +20,8 @@ JSON = st.recursive(
 
 
 def copied(kind, data, request=b"{}"):
-    return SpanCopied(
-        "s", "t", kind, "n", 1.0, None, data, exchanges=(Exchange("u", 200, request, b""),)
-    )
+    at, exchange = "2026-01-01T00:00:00+00:00", Exchange("u", 200, request, b"")
+    return SpanCopied("s", "t", kind, "n", at, at, None, data, exchanges=(exchange,))
 
 
 @given(st.sampled_from(["generation", "response", "function", "custom"]), JSON, JSON)

@@ -71,5 +71,7 @@ def begin(span_id: str) -> WireBytes | None:
 
 def take(span_id: str) -> list[WireBytes]:
     """Return and forget the exchanges of the span *span_id*, oldest first."""
+    if span_id not in _kept:
+        return []
     with _lock:
         return _kept.pop(span_id, [])

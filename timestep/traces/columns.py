@@ -5,7 +5,9 @@ thread that writes.
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, cast
 
 from jiter import from_json
@@ -13,7 +15,7 @@ from jiter import from_json
 from timestep.net.json_parts import entries, mapping
 from timestep.traces.conversation import question, read_messages, unanswered
 from timestep.traces.prices import price
-from timestep.traces.records import SpanCopied, SpanEnded
+from timestep.traces.records import Copied, Event, SpanBegun, SpanCopied, SpanEnded, SpanStarted
 from timestep.traces.text import encodable
 
 _JSON = json.JSONDecoder(parse_constant=str)
@@ -28,12 +30,47 @@ _NOT_TEXT = frozenset(
 )
 
 
-def with_columns(copied: SpanEnded) -> SpanEnded:
-    """Return *copied* with the columns that its JSON tells; an event that has them stays as it is."""
-    if not isinstance(copied, SpanCopied):
-        return copied
-    if copied.kind not in _WITH_WORDS and copied.error is None:
-        return copied  # nothing to read
+def read(event: Event | Copied) -> Event:
+    """Return *event* as it is stored: what was copied from the SDK is read only now."""
+    if isinstance(event, SpanBegun):
+        span_id, trace_id, parent, kind, name, started_at, words = event
+        return SpanStarted(
+            encodable(span_id),
+            encodable(trace_id),
+            None if parent is None else encodable(parent),
+            kind,
+            encodable(name),
+            _unix(started_at),
+            None if words is None else encodable(words),
+        )
+    return with_columns(event) if isinstance(event, SpanCopied) else event
+
+
+def with_columns(copied: SpanCopied) -> SpanEnded:
+    """Return the end of the step *copied*, with the columns that its JSON tells."""
+    ended_at = _unix(copied.ended_at)
+    columns: dict[str, Any] = {"outcome": copied.outcome}
+    if copied.kind in _WITH_WORDS or copied.error is not None:
+        columns |= _columns(copied)
+    return SpanEnded(
+        encodable(copied.span_id),
+        encodable(copied.trace_id),
+        copied.kind,
+        encodable(copied.name),
+        ended_at,
+        copied.error,
+        copied.data,
+        total_seconds=ended_at - _unix(copied.started_at),
+        exchanges=copied.exchanges,
+        **columns,
+    )
+
+
+def _unix(iso: str | None) -> float:
+    return datetime.fromisoformat(iso).timestamp() if iso else time.time()
+
+
+def _columns(copied: SpanCopied) -> dict[str, Any]:
     content = mapping(parsed(copied.data))
     given = content.get("input")
     if "input" not in content and copied.exchanges:
@@ -44,7 +81,7 @@ def with_columns(copied: SpanEnded) -> SpanEnded:
         columns["outcome"] = copied.outcome or ("cut" if _is_cut(content) else None)
         columns["question"] = encodable(question(given)) or None
         columns["answer"] = _answer(content.get("output"))
-    return SpanEnded(*copied)._replace(**columns)
+    return columns
 
 
 def parsed(text: str | bytes) -> Any:

@@ -7,7 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from timestep.traces.records import EVENT_BYTES, Event, SpanCut, SpanEnded, SpanStarted
+from timestep.traces.records import (
+    EVENT_BYTES,
+    Copied,
+    Event,
+    Exchange,
+    SpanBegun,
+    SpanCopied,
+    SpanCut,
+    SpanEnded,
+    SpanStarted,
+    TraceEnded,
+    TraceStarted,
+)
 
 logger = logging.getLogger("timestep")
 
@@ -16,7 +28,7 @@ logger = logging.getLogger("timestep")
 class Batch:
     """What the writer takes from the queue at once: events, and lost ones by their reason."""
 
-    events: Sequence[Event]
+    events: Sequence[Event | Copied]
     losses: Counter[str]
 
 
@@ -34,8 +46,9 @@ class EventQueue:
     def __init__(self, most_bytes: int, name: str) -> None:
         self._most_bytes = most_bytes
         self._name = name
-        self._changed = threading.Condition()
-        self._events: list[Event] = []
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._events: list[Event | Copied] = []
         self._bytes = 0
         self._losses: Counter[str] = Counter()
         self._logged: set[str] = set()
@@ -47,29 +60,26 @@ class EventQueue:
 
     # For those who record. Messages are logged without the lock: a log handler may record, too.
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Event | Copied) -> None:
         """Add *event*, or count it as lost."""
-        with self._changed:
+        with self._lock:
             self._put(event)
         if self._not_logged:
             self._log()
 
-    def _put(self, event: Event) -> None:
+    def _put(self, event: Event | Copied) -> None:
         if self._refusal is not None:
             return self._lose(self._refusal)
         size = _size(event)
-        if isinstance(event, SpanEnded) and size > self._most_bytes:
-            event = SpanCut(*event._replace(data=_type_of(event), text="", exchanges=()))
-            size = _size(event)
-        if isinstance(event, SpanStarted) and self._bytes + size > self._most_bytes:
-            event = event._replace(question=None)  # only the step itself must not be lost
+        if self._bytes + size > self._most_bytes:
+            event = _shortened(event, is_too_large=size > self._most_bytes)
             size = _size(event)
         if isinstance(event, SpanCut):
             self._lose("a step is larger than the queue, so its content is left out")
         if self._bytes + size > self._most_bytes:
             return self._lose("the queue is full")
-        self._events.append(event)
         self._bytes += size
+        self._events.append(event)
         self._came += 1
         if len(self._events) == 1:
             self._changed.notify_all()
@@ -184,14 +194,25 @@ class EventQueue:
             )
 
 
-def _type_of(event: SpanEnded) -> str:
-    return json.dumps({"type": event.kind})
+def _shortened(event: Event | Copied, *, is_too_large: bool) -> Event | Copied:
+    """Return *event*, which does not fit, without what may be left out."""
+    if isinstance(event, SpanStarted | SpanBegun):
+        return event._replace(question=None)  # only the step itself must not be lost
+    if isinstance(event, SpanEnded) and is_too_large:
+        content = json.dumps({"type": event.kind})
+        return SpanCut(*event._replace(data=content, text="", exchanges=()))
+    return event
 
 
-def _size(event: Event) -> int:
-    if isinstance(event, SpanStarted):
-        return EVENT_BYTES + len(event.question or "")
-    if not isinstance(event, SpanEnded):
+def _size(event: Event | Copied) -> int:
+    if isinstance(event, SpanCopied):
+        return EVENT_BYTES + len(event.data) + _bytes_of(event.exchanges)
+    if isinstance(event, SpanEnded):
+        return EVENT_BYTES + len(event.data) + len(event.text) + _bytes_of(event.exchanges)
+    if isinstance(event, TraceStarted | TraceEnded):
         return EVENT_BYTES
-    bodies = sum(len(exchange.request) + len(exchange.response) for exchange in event.exchanges)
-    return EVENT_BYTES + len(event.data) + len(event.text) + bodies
+    return EVENT_BYTES + len(event.question or "")
+
+
+def _bytes_of(exchanges: Sequence[Exchange]) -> int:
+    return sum([len(exchange.request) + len(exchange.response) for exchange in exchanges])

@@ -5,7 +5,6 @@ import json
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, cast
 
 from agents.tracing import (
@@ -13,9 +12,7 @@ from agents.tracing import (
     ResponseSpanData,
     Span,
     SpanData,
-    SpeechSpanData,
     Trace,
-    TranscriptionSpanData,
 )
 from pydantic_core import to_json
 
@@ -26,9 +23,9 @@ from timestep.traces.conversation import question
 from timestep.traces.records import (
     EVENT_BYTES,
     Exchange,
+    SpanBegun,
     SpanCopied,
     SpanCut,
-    SpanStarted,
     TraceEnded,
     TraceStarted,
 )
@@ -39,17 +36,17 @@ _STOPPED = ({"error": "cancelled"}, {"error": "abandoned"})
 """What the data of an error says when nothing failed: the caller did not wait for the end."""
 
 
-def span_started(span: Span[Any]) -> SpanStarted:
+def span_started(span: Span[Any]) -> SpanBegun:
     """Return the start of *span*."""
     data: SpanData = span.span_data
-    return SpanStarted(
-        span_id=encodable(span.span_id),
-        trace_id=encodable(span.trace_id),
-        parent_id=None if span.parent_id is None else encodable(span.parent_id),
-        kind=data.type,
-        name=_name(data),
-        started_at=_seconds(span.started_at),
-        question=_question(data),
+    return SpanBegun(
+        span.span_id,
+        span.trace_id,
+        span.parent_id,
+        data.type,
+        _name(data),
+        span.started_at,
+        _question(data),
     )
 
 
@@ -60,7 +57,7 @@ def span_ended(span: Span[Any], *, most_bytes: int = sys.maxsize) -> SpanCopied 
     """
     kept = [each for each in wire_bytes.take(span.span_id) if each.request]
     content = _content(span.span_data, with_input=not kept)
-    size = EVENT_BYTES + sum(len(each.request) + sum(map(len, each.response)) for each in kept)
+    size = EVENT_BYTES + sum([len(each.request) + sum(map(len, each.response)) for each in kept])
     # An answer that was read from kept bytes is about as large as they are.
     if size > most_bytes or (not kept and is_larger(content, most_bytes)):
         return _cut(span, content)
@@ -68,12 +65,18 @@ def span_ended(span: Span[Any], *, most_bytes: int = sys.maxsize) -> SpanCopied 
     if size + len(written) > most_bytes:
         del written
         return _cut(span, content)
-    exchanges = tuple(
-        Exchange(each.url, each.status, each.request, b"".join(each.response)) for each in kept
-    )
     error = error_of(span)
-    copied = _copied(span, written)
-    return copied._replace(error=None if error is None else _json(error), exchanges=exchanges)
+    return _copied(
+        span,
+        written,
+        None if error is None else _json(error),
+        tuple(
+            [
+                Exchange(each.url, each.status, each.request, b"".join(each.response))
+                for each in kept
+            ]
+        ),
+    )
 
 
 def _cut(span: Span[Any], content: Mapping[str, Any]) -> SpanCut:
@@ -86,18 +89,21 @@ _SMALL = ("type", "model", "model_config", "usage", "status")
 """The members of a model call's content that fill columns."""
 
 
-def _copied(span: Span[Any], content: str) -> SpanCopied:
-    ended_at = _seconds(span.ended_at)
+def _copied(
+    span: Span[Any], content: str, error: str | None = None, exchanges: tuple[Exchange, ...] = ()
+) -> SpanCopied:
+    data: SpanData = span.span_data
     return SpanCopied(
-        span_id=encodable(span.span_id),
-        trace_id=encodable(span.trace_id),
-        kind=span.span_data.type,
-        name=_name(span.span_data),
-        ended_at=ended_at,
-        error=None,
-        data=content,
-        total_seconds=ended_at - _seconds(span.started_at),
-        outcome=_outcome(span),
+        span.span_id,
+        span.trace_id,
+        data.type,
+        _name(data),
+        span.started_at,
+        span.ended_at,
+        error,
+        content,
+        _outcome(span),
+        exchanges,
     )
 
 
@@ -110,9 +116,9 @@ def is_larger(value: object, most_bytes: int) -> bool:
     seen: set[int] = set()
     while left and size <= most_bytes:
         one = left.pop()
-        if isinstance(one, str | bytes):
+        if isinstance(one, (str, bytes)):
             size += len(one)
-        elif (inside := _inside(one)) and id(one) not in seen:
+        elif one is not None and (inside := _inside(one)) and id(one) not in seen:
             seen.add(id(one))
             size += 2 * len(inside)  # a digit and a comma, at least
             left += inside
@@ -122,7 +128,7 @@ def is_larger(value: object, most_bytes: int) -> bool:
 def _inside(value: object) -> Collection[object]:
     if isinstance(value, dict):
         return cast("dict[object, object]", value).values()
-    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
+    return cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else ()
 
 
 def trace_started(trace: Trace) -> TraceStarted:
@@ -148,34 +154,30 @@ _OF_RESPONSES = ("output", "status", "instructions", "tools")
 
 def _content(data: SpanData, *, with_input: bool) -> dict[str, Any]:
     """Return what *data* exports, and what it holds only for processors."""
-    if isinstance(data, GenerationSpanData):
+    kind, content = data.type, data.export()
+    # The kind is asked for first: to ask an abstract class takes long.
+    if kind == "generation" and isinstance(data, GenerationSpanData):
         config = mapping(data.model_config)
-        content = data.export()
         # The SDK lists all settings there are; those that were not made only cost.
         content["model_config"] = {
             name: value for name, value in config.items() if value is not None
         }
         if not with_input:
             del content["input"]  # the stored request holds it
-        return content
-    if isinstance(data, ResponseSpanData):
+    elif kind == "response" and isinstance(data, ResponseSpanData):
         response = data.response
-        return {
-            **data.export(),
+        content |= {
             "input": data.input,
             **{name: getattr(response, name, None) for name in _OF_RESPONSES},
             "model": None if response is None else str(response.model),
             "usage": data.usage or getattr(response, "usage", None),
         }
-    if isinstance(data, TranscriptionSpanData | SpeechSpanData):
-        exported = data.export()  # audio would only fill the disk
+    elif kind in {"transcription", "speech"}:  # audio would only fill the disk
         for side in ("input", "output"):
-            if isinstance(exported.get(side), dict):
-                exported[side] = {**exported[side], "data": "[audio]"}
-        return exported
-    content = data.export()
-    if content.get("type") == "custom" and data.type != "custom":
-        return {"type": data.type, **content["data"]}  # a task or a turn
+            if isinstance(content.get(side), dict):
+                content[side] = {**content[side], "data": "[audio]"}
+    elif kind != "custom" and content.get("type") == "custom":
+        return {"type": kind, **content["data"]}  # a task or a turn
     return content
 
 
@@ -191,23 +193,25 @@ def _outcome(span: Span[Any]) -> str | None:
 
 def _question(data: SpanData) -> str | None:
     """Return what the user said last, if *data* is of the first model call to answer it."""
-    if not isinstance(data, GenerationSpanData | ResponseSpanData) or not data.input:
+    if data.type not in _OF_MODELS or not (given := getattr(data, "input", None)):
         return None
     try:
-        return encodable(question(data.input)) or None
+        return question(given) or None
     except Exception:  # noqa: BLE001 - as in `_json`; the step itself must not be lost
         return None
 
 
+_OF_MODELS = frozenset({"generation", "response"})
+
+
 def _name(data: SpanData) -> str:
     """Return the name of a step in a list."""
-    of_call = data.response if isinstance(data, ResponseSpanData) else data
-    for attribute in ("name", "to_agent", "server", "model"):
+    kind = data.type
+    of_call = getattr(data, "response", None) if kind == "response" else data
+    for attribute in ("name", "model", "to_agent", "server"):
         if isinstance(value := getattr(of_call, attribute, None), str) and value:
-            return encodable(value)
-    if isinstance(data, GenerationSpanData | ResponseSpanData):
-        return "model"
-    return encodable(getattr(data, "turn", data.type))
+            return value
+    return "model" if kind in _OF_MODELS else str(getattr(data, "turn", kind))
 
 
 def _json(value: Any) -> str:
@@ -219,7 +223,3 @@ def _json(value: Any) -> str:
             return json.dumps(value, default=repr, skipkeys=True)
         except Exception:  # noqa: BLE001 - an application's object decides what its repr raises
             return json.dumps({"unreadable": type(value).__name__})
-
-
-def _seconds(iso: str | None) -> float:
-    return datetime.fromisoformat(iso).timestamp() if iso else time.time()

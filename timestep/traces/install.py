@@ -13,7 +13,7 @@ from timestep.errors import ConfigurationError
 from timestep.net import wire_bytes
 from timestep.net.extras import install_hint
 from timestep.traces.from_sdk import span_ended, span_started, trace_ended, trace_started
-from timestep.traces.records import Event
+from timestep.traces.records import Copied, Event
 from timestep.traces.sdk_processors import use_only
 from timestep.traces.store import TraceStore
 
@@ -30,6 +30,7 @@ class TraceProcessor(TracingProcessor):
     def __init__(self, store: TraceStore) -> None:
         self.store = store
         self._is_open = True
+        self._span_ended = partial(span_ended, most_bytes=store.queue_bytes)
         wire_bytes.keep()
 
     def on_trace_start(self, trace: Trace) -> None:
@@ -46,7 +47,7 @@ class TraceProcessor(TracingProcessor):
 
     def on_span_end(self, span: Span[Any]) -> None:
         """Record how a step ended."""
-        self._record(partial(span_ended, most_bytes=self.store.queue_bytes), span)
+        self._record(self._span_ended, span)
 
     def force_flush(self) -> None:
         """Wait until everything so far is in the file."""
@@ -59,7 +60,7 @@ class TraceProcessor(TracingProcessor):
             wire_bytes.stop()
             self.store.close(timeout)
 
-    def _record(self, copy: Callable[[Any], Event], what: Trace | Span[Any]) -> None:
+    def _record(self, copy: Callable[[Any], Event | Copied], what: Trace | Span[Any]) -> None:
         try:
             self.store.record(copy(what))
         except Exception as exc:  # noqa: BLE001 - recording must not break a run

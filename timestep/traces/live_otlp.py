@@ -13,10 +13,10 @@ from agents.tracing import Span as SdkSpan
 from agents.tracing import Trace as SdkTrace
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from timestep.traces.columns import with_columns
+from timestep.traces.columns import read
 from timestep.traces.from_sdk import span_ended, span_started, trace_started
 from timestep.traces.otlp import exporter, otel_root, otel_span
-from timestep.traces.records import Event, Span, SpanEnded, SpanStarted, Trace, TraceStarted
+from timestep.traces.records import Event, Span, SpanEnded, Trace, TraceStarted
 from timestep.traces.redaction import Redaction
 
 logger = logging.getLogger("timestep")
@@ -57,7 +57,7 @@ class OtlpProcessor(TracingProcessor):
         """Send a step."""
         with _reported():
             run = self._begun.get(span.trace_id)
-            record = self._record(span_started(span), span_ended(span))
+            record = self._record(read(span_started(span)), read(span_ended(span)))
             self._batch.on_end(otel_span(record, run and run.group_id))
 
     def force_flush(self) -> None:
@@ -68,8 +68,8 @@ class OtlpProcessor(TracingProcessor):
         """Send what waits, and end the thread."""
         self._batch.shutdown()  # type: ignore[no-untyped-call]  # OpenTelemetry's
 
-    def _record(self, began: SpanStarted, ended: SpanEnded) -> Span:
-        ended = self._clean(with_columns(ended)._replace(exchanges=()))
+    def _record(self, began: Event, ended: Event) -> Span:
+        ended = self._clean(cast("SpanEnded", ended)._replace(exchanges=()))
         known = {**began._asdict(), **ended._asdict()}
         known |= {"error": json.loads(ended.error or "null"), "data": json.loads(ended.data)}
         return Span(**{name: value for name, value in known.items() if name in _FIELDS})

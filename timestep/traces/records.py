@@ -78,12 +78,6 @@ class SpanEnded(NamedTuple):
     exchanges: "tuple[Exchange, ...]" = ()
 
 
-class SpanCopied(SpanEnded):
-    """The end of a step as it was copied; `timestep.traces.columns` reads the rest from its data."""
-
-    __slots__ = ()
-
-
 class SpanCut(SpanEnded):
     """The end of a step whose content is larger than the queue, and is left out."""
 
@@ -99,7 +93,36 @@ class Exchange(NamedTuple):
     response: bytes
 
 
+class SpanBegun(NamedTuple):
+    """The start of a step as the SDK says it; `timestep.traces.columns` makes a `SpanStarted` of it."""
+
+    span_id: str
+    trace_id: str
+    parent_id: str | None
+    kind: str
+    name: str
+    started_at: str | None  # in ISO 8601
+    question: str | None = None
+
+
+class SpanCopied(NamedTuple):
+    """The end of a step as it was copied; `timestep.traces.columns` makes a `SpanEnded` of it."""
+
+    span_id: str
+    trace_id: str
+    kind: str
+    name: str
+    started_at: str | None  # in ISO 8601
+    ended_at: str | None
+    error: str | None
+    data: str
+    outcome: str | None = None
+    exchanges: tuple[Exchange, ...] = ()
+
+
 Event = TraceStarted | TraceEnded | SpanStarted | SpanEnded
+Copied = SpanBegun | SpanCopied
+"""Events that are still to be read."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from typing import Any, cast
 
 from timestep.net.secrets import KEY_BOUNDARY, KEY_PATTERNS, OLLAMA_KEY, masker
 from timestep.net.setting_values import check_pattern
-from timestep.traces.columns import with_columns
+from timestep.traces.columns import read
 from timestep.traces.records import (
+    Copied,
     Event,
     Exchange,
     SpanEnded,
@@ -95,10 +96,10 @@ class Redaction:
             return events
         return [self._event(event) for event in events]
 
-    def each(self, events: Sequence[Event]) -> tuple[Sequence[Event], list[str]]:
+    def each(self, events: Sequence[Event | Copied]) -> tuple[Sequence[Event], list[str]]:
         """Return what to store of *events*, without those that cannot be read, and why not."""
         try:
-            return self.events(_read(events)), []
+            return self.events([read(event) for event in events]), []
         except Exception as exc:  # noqa: BLE001 - content may be anything
             if len(events) == 1:
                 return [], [f"{type(exc).__name__} while redacting"]
@@ -249,10 +250,6 @@ def _parse(line: str) -> Any:
         return json.loads(line)
     except ValueError:
         return _NoJson(line)
-
-
-def _read(events: Iterable[Event]) -> list[Event]:
-    return [with_columns(each) if isinstance(each, SpanEnded) else each for each in events]
 
 
 def _texts(name: str, given: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from timestep.traces.connections import connect
 from timestep.traces.errors import StoreError
 from timestep.traces.maintenance import describe_loss, problems, prune
 from timestep.traces.reader import TraceReader
-from timestep.traces.records import Event
+from timestep.traces.records import Copied, Event
 from timestep.traces.redaction import Redaction
 from timestep.traces.rows import write
 from timestep.traces.transactions import is_locked
@@ -65,7 +65,7 @@ class TraceStore(TraceReader):
         )
         hold_during_forks(self)
 
-    def record(self, event: Event) -> None:
+    def record(self, event: Event | Copied) -> None:
         """Have *event* written soon; never raises, never waits for another process.
 
         It is in the file within 200 ms, unless another process holds the file or the machine leaves

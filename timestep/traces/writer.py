@@ -26,7 +26,7 @@ from pathlib import Path
 from timestep.net.forks import keep_for_parent
 from timestep.traces.connections import connect, file_id
 from timestep.traces.event_queue import Batch, EventQueue
-from timestep.traces.records import Event
+from timestep.traces.records import Copied, Event
 from timestep.traces.redaction import Redaction
 from timestep.traces.rows import write
 from timestep.traces.transactions import is_locked
@@ -85,7 +85,7 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Event | Copied) -> None:
         """Have *event* written soon."""
         self._queue.put(event)
         if self._thread is None and not self._queue.refuses:

@@ -21,8 +21,9 @@ from timestep.openai.endpoint import ChatModelOptions, OpenAIEndpoint
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.testing import FakeOllama, FakeOpenAI, Recording, Request, Reset
 from timestep.traces import Span, TraceStore
+from timestep.traces.columns import read
 from timestep.traces.rebuilt_agents import read_request
-from timestep.traces.records import Event, SpanEnded, StoredExchange
+from timestep.traces.records import Copied, Event, SpanEnded, StoredExchange
 from timestep.traces.summary import error_details
 
 _OLLAMA_PATH = "/api/chat"
@@ -145,8 +146,9 @@ class RecordedServersStore(TraceStore):
         super().__init__(path, redact=redact, secrets=secrets)
         self._rename = rename
 
-    def record(self, event: Event) -> None:
+    def record(self, event: Event | Copied) -> None:
         """Have *event* written soon, as if the recorded servers had answered."""
+        event = read(event)
         if isinstance(event, SpanEnded):
             rename = self._rename
             event = event._replace(
