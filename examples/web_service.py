@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from agents import Agent, RunConfig, Runner
 from agents.result import RunResultStreaming
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -53,7 +54,10 @@ def config(request: Request) -> RunConfig:
 
 
 async def question(request: Request) -> str:
-    return str((await request.json())["question"])
+    try:
+        return str((await request.json())["question"])
+    except (KeyError, TypeError, ValueError) as exc:
+        raise HTTPException(400, 'Send JSON such as {"question": "Where is Oslo?"}') from exc
 
 
 async def ask(request: Request) -> Response:

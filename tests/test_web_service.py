@@ -67,6 +67,12 @@ def test_a_failure_of_openai_is_a_status(fake_openai, monkeypatch, path, status,
         assert client.post(path, json={"question": "?"}).status_code == expected
 
 
+@pytest.mark.parametrize("path", ["/ask", "/stream"])
+@pytest.mark.parametrize("body", [b"", b"no JSON", b"[]", b"5", b'{"q": 1}', b"\xff"])
+def test_a_request_without_a_question_is_the_client_s_mistake(client, path, body):
+    assert client.post(path, content=body).status_code == 400
+
+
 def test_a_server_that_is_down_is_a_status(client, fake_ollama):
     fake_ollama.refuse()
 
