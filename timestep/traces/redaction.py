@@ -2,8 +2,8 @@
 
 A batch of events goes through up to four states, and most batches stop at the first:
 
-1. **unseen**: one search over all its bytes, with JSON escapes undone and streamed texts joined,
-   says whether anything in it may have to be hidden. If not, the batch is stored as it is.
+1. **unseen**: a search over all its bytes, with JSON escapes undone and streamed texts joined, says
+   whether anything in it may have to be hidden. If not, the batch is stored as it is.
 2. **suspected**: each text and body is searched alone; those with nothing to hide stay as they are,
    byte for byte.
 3. **read**: a body with something to hide is read as JSON, line by line, because a key may be
@@ -91,7 +91,7 @@ class Redaction:
 
     def events(self, events: Sequence[Event]) -> Sequence[Event]:
         """Return *events* without what must not be stored, or the same ones if nothing must go."""
-        # One search over everything is cheap, and almost always enough.
+        # A search over everything is cheap, and almost always enough.
         if not self._may_hide_in(*_contents(events)):
             return events
         return [self._event(event) for event in events]
@@ -202,13 +202,17 @@ class Redaction:
             b"".join(_STREAMED[name].findall(stream))
             for stream in streams
             for name in (_STREAMED_BY_OLLAMA if stream.startswith(b"{") else _STREAMED_NAMES)
+            if name.encode() in stream
         ]
-        everything = b"\n".join([*contents, *streams, *joined])
-        if any(secret.encode(errors="replace") in everything for secret in self._secrets):
+        # Streams are long: all in one text, they would not fit into the processor's caches.
+        return any(map(self._may_hide, [b"\n".join([*contents, *joined]), *streams]))
+
+    def _may_hide(self, content: bytes) -> bool:
+        if any(secret.encode(errors="replace") in content for secret in self._secrets):
             return True
-        if self._may_be_escaped and b"\\" in everything:
+        if self._may_be_escaped and b"\\" in content:
             return True
-        suspects = _suspects(_unescaped(everything))
+        suspects = _suspects(_unescaped(content))
         return bool(suspects) and _may_hold_key(suspects.decode(errors="replace"))
 
     def _hides(self, values: list[Any]) -> bool:
