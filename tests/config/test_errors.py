@@ -211,6 +211,17 @@ def test_a_typing_error_in_a_variable_names_the_nearest_variable(monkeypatch, so
                 "set allow_insecure = true"
             ),
         ),
+        *(
+            (
+                {"openai": {**openai, "websocket_base_url": "ws://10.0.0.1/v1"}},
+                "openai (argument): an API key would go to http://10.0.0.1 unencrypted",
+            )
+            for openai in (
+                {"api_key": "k"},
+                {"api_key_command": ["printf", "k"]},
+                {"api_key": "k", "base_url": "https://api.openai.com/v1"},
+            )
+        ),
         (
             {"ollama": {"base_url": "http://10.0.0.1", "api_key": "k"}},
             "ollama.base_url (argument): an API key would go to http://10.0.0.1 unencrypted",

@@ -96,7 +96,8 @@ def check_transport(section: EndpointSettings) -> EndpointSettings:
     """Refuse a key, or an ``Authorization`` header, that would travel in the clear."""
     if not section.allow_insecure:
         has_key = section.api_key is not None or section.api_key_command is not None
-        has_key = has_key and section.base_url is not None
+        if isinstance(section, OllamaSettings) and section.base_url is None:
+            has_key = False  # it goes to ollama.com alone
         for url in _urls(section):
             check_secrets_transport(url, has_key=has_key, headers=section.headers)
     return section
