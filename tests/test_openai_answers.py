@@ -8,7 +8,14 @@ import traceback
 import httpx2
 import openai
 import pytest
-from agents import Agent, ModelBehaviorError, RunConfig, add_trace_processor, function_tool
+from agents import (
+    Agent,
+    ModelBehaviorError,
+    ModelSettings,
+    RunConfig,
+    add_trace_processor,
+    function_tool,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +36,7 @@ APIS = pytest.mark.parametrize("use_responses", [False, True], ids=["chat", "res
 CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 RESPONSE = {"id": "r", "object": "response", "created_at": 1, "model": "m", "output": []}
 RESPONSE |= {"tools": [], "tool_choice": "auto", "parallel_tool_calls": False}
-KEY, HEADER = "violet-otter/lamp", "quiet-sand"
+KEY, HEADER, QUERY = "violet-otter/lamp", "quiet-sand", "q-0123456789abcdef"
 
 
 def events(*documents):
@@ -50,10 +57,11 @@ def provider(server, *, use_responses=False, **endpoint):
     )
 
 
-async def ask(run, server, *, use_responses=False, tools=(), **endpoint):
+async def ask(run, server, *, use_responses=False, tools=(), model_settings=None, **endpoint):
     subject = provider(server, use_responses=use_responses, **endpoint)
     try:
-        agent = Agent("a", model="m", tools=list(tools))
+        settings = model_settings or ModelSettings()
+        agent = Agent("a", model="m", tools=list(tools), model_settings=settings)
         return (await run(agent, run_config=RunConfig(model_provider=subject))).final_output
     finally:
         await subject.aclose()
@@ -500,7 +508,7 @@ async def test_a_compressed_answer_is_read(openai_server, run, use_responses):
 # Secrets
 
 
-SAID = f"bad key Bearer {KEY} and {HEADER}"
+SAID = f"bad key Bearer {KEY} and {HEADER} and {QUERY} and c-{QUERY}"
 ERROR = {"message": SAID, "code": KEY, "type": "x", "param": [{HEADER: KEY}]}
 REPEATING = {
     "a refusal": (401, json.dumps({"error": ERROR})),
@@ -542,7 +550,13 @@ async def test_a_secret_the_server_repeats_is_in_no_error_and_no_span(
 
     with pytest.raises(Exception, match=r".") as caught:
         await ask(
-            run, openai_server, use_responses=use_responses, api_key=KEY, headers={"X-Key": HEADER}
+            run,
+            openai_server,
+            use_responses=use_responses,
+            api_key=KEY,
+            headers={"X-Key": HEADER},
+            query={"key": QUERY},
+            model_settings=ModelSettings(extra_query={"call-key": f"c-{QUERY}"}),
         )
 
     error = caught.value
@@ -563,7 +577,7 @@ async def test_a_secret_the_server_repeats_is_in_no_error_and_no_span(
         ]
         assert "***" in error.response.text
     assert spans.ended
-    assert not [text for text in told if "violet-otter" in text or HEADER in text]
+    assert not [text for text in told if "violet-otter" in text or HEADER in text or QUERY in text]
 
 
 async def pieces(text):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from timestep import Settings
+from timestep import Settings, load_settings
 from timestep.net.origin import Origin
 from timestep.net.secrets import (
     PLACEHOLDERS,
@@ -94,6 +94,18 @@ def test_a_key_in_a_url_is_secret(url, secrets):
 @pytest.mark.parametrize("urls", ["https://h/0123456789abcdef", ["https://h/0123456789abcdef/"]])
 def test_a_key_in_a_configured_url_is_a_configured_key(urls):
     assert configured_keys(Settings(ollama={"base_url": urls})) == ["0123456789abcdef"]
+
+
+def test_keys_in_queries_and_addresses_of_websockets_are_configured_keys():
+    tables = {
+        "openai": {"websocket_base_url": "wss://h/0123456789abcdef"},
+        "providers": {
+            "p": {"kind": "openai", "base_url": "https://p", "query": {"k": "é-23456789abcdef"}}
+        },
+    }
+
+    found = configured_keys(load_settings(env_file=None, environment={}, **tables))
+    assert found == ["0123456789abcdef", "%C3%A9-23456789abcdef", "é-23456789abcdef"]
 
 
 def test_the_longest_secret_is_masked_first():

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 T = TypeVar("T")
 
@@ -166,6 +166,11 @@ def secrets_in_url(url: str) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
 
 
+def secrets_in_query(query: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the values of *query* that may be a key, the longest first."""
+    return secrets_in_url(f"?{urlencode(query, doseq=True)}") if query else ()
+
+
 def is_secret(text: str, *, shortest: int = SHORTEST) -> bool:
     """Return whether *text*, which stands where a secret does, must be masked.
 
@@ -226,8 +231,9 @@ class _Secret(Protocol):
 def configured_keys(settings: object) -> list[str]:
     """Return every secret in *settings*, or a part of them, to keep it out of files and logs.
 
-    These are all keys, and the values of all headers but those that hold no secret by their
-    name, such as ``Accept``. A text of fewer than six characters is left out.
+    These are all keys, the parts of URLs and queries that may be one, and the values of all headers
+    but those that hold no secret by their name, such as ``Accept``. A text of fewer than six
+    characters is left out.
     """
     return list(dict.fromkeys(filter(is_secret, _keys_in(settings))))
 
@@ -239,10 +245,12 @@ def _keys_in(value: object, name: str = "") -> Iterator[str]:
             yield from _texts_in(value.get_secret_value())
         case Mapping() if name == "headers":
             yield from secrets_in(cast("Mapping[str, str]", value))
+        case Mapping() if name == "query":
+            yield from secrets_in_query(cast("Mapping[str, object]", value))
         case Mapping():
             for below in cast("Mapping[str, object]", value).values():
                 yield from _keys_in(below)
-        case _ if name == "base_url":
+        case _ if name.endswith("base_url"):
             for url in _texts_in(value):
                 yield from secrets_in_url(url)
         case _:

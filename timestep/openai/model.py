@@ -74,7 +74,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         return self._wire.host
 
     def _origin(self, request: ChatRequest) -> Origin:
-        return self._wire.origin(self.model, request.headers)
+        return self._wire.origin(self.model, request.headers, request.query)
 
     async def _prepare(self, call: ModelCall) -> ChatRequest:
         self._warnings.ignored([f"{name} (the server keeps no state)" for name in call.state])

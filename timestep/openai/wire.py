@@ -12,7 +12,7 @@ from timestep.net.connection import Request
 from timestep.net.encoding import encode
 from timestep.net.exchange import Exchange
 from timestep.net.origin import Origin
-from timestep.net.secrets import secrets_in, secrets_in_url
+from timestep.net.secrets import secrets_in, secrets_in_query, secrets_in_url
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import authority
 from timestep.net.version import __version__
@@ -40,7 +40,11 @@ class ChatWire:
         """The scheme and authority of the server."""
         sent = endpoint.sent_headers
         self._headers = {**_HEADERS, **{name.lower(): value for name, value in sent.items()}}
-        self._secrets = (*secrets_in(sent), *secrets_in_url(endpoint.base_url))
+        self._secrets = (
+            *secrets_in(sent),
+            *secrets_in_url(endpoint.base_url),
+            *secrets_in_query(endpoint.query),
+        )
         self._url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
         self._client = Client(
             endpoint.base_url,
@@ -52,11 +56,12 @@ class ChatWire:
         self.refuses_stream_options = False
         """True once the server refused to be asked for usage."""
 
-    def origin(self, model: str, headers: Mapping[str, str]) -> Origin:
-        """Return who is asked for *model*, with *headers* beside the endpoint's own."""
+    def origin(self, model: str, headers: Mapping[str, str], query: Mapping[str, object]) -> Origin:
+        """Return who is asked for *model*, with *headers* and *query* beside the endpoint's own."""
         command = self.endpoint.key_command
         printed = () if command is None else command.printed
-        return Origin(model, self.host, (*self._secrets, *secrets_in(headers)), printed, self._url)
+        secrets = (*self._secrets, *secrets_in(headers), *secrets_in_query(query))
+        return Origin(model, self.host, secrets, printed, self._url)
 
     def chat(
         self,
@@ -66,7 +71,7 @@ class ChatWire:
         model: str,
     ) -> "ChatAnswer":
         """Return one exchange of ``POST /chat/completions``; nothing is sent before it is iterated."""
-        origin = self.origin(model, headers)
+        origin = self.origin(model, headers, query)
         own = {name.lower(): value for name, value in headers.items()}  # no header is sent twice
         fields = {**self.endpoint.query, **query}
         url = f"{self._url}?{urlencode(fields, doseq=True)}" if fields else self._url
