@@ -388,8 +388,12 @@ def test_a_server_too_old_to_sign_in_has_nothing_to_say_about_it(findings, ollam
     assert not any("igned in" in text for _, text in findings())
 
 
-def test_a_key_that_ollama_com_refuses_is_a_problem():
-    url = "https://ollama.com"
+@pytest.mark.parametrize(
+    "url", ["https://ollama.com", "https://www.ollama.com", "https://ollama.com:443"]
+)
+def test_a_key_that_ollama_com_refuses_is_a_problem(monkeypatch, url):
+    monkeypatch.setenv("OLLAMA_API_KEY", "k")
+    monkeypatch.setenv("OLLAMA_BASE_URL", url)
     offers = [Offer("ollama/gpt-oss:120b-cloud")]
 
     good, (status, _, fix) = check_ollama(

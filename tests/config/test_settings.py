@@ -513,6 +513,7 @@ def test_settings_pickle_with_their_origins(monkeypatch):
 )
 def test_only_the_plain_variable_is_for_the_cloud_alone(monkeypatch, set_key, only):
     arguments = {}
+    monkeypatch.setenv("OLLAMA_BASE_URL", "https://gpu")
     match set_key:
         case ".env":
             write(".env", "OLLAMA_API_KEY=k")
@@ -526,7 +527,8 @@ def test_only_the_plain_variable_is_for_the_cloud_alone(monkeypatch, set_key, on
         case str():
             monkeypatch.setenv(set_key, "k")
 
-    assert Settings(**arguments).ollama_key_is_for_cloud_only is only
+    why = "OLLAMA_API_KEY is for ollama.com and is not sent to https://gpu" if only else ""
+    assert Settings(**arguments).why_ollama_key_is_withheld == why
 
 
 def test_the_cloud_key_beside_a_plain_http_server_is_fine(monkeypatch):

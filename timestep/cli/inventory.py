@@ -22,7 +22,7 @@ from timestep.net.json_parts import entries, mapping
 from timestep.net.model_names import tagged, untagged
 from timestep.net.proxies import ProxyError
 from timestep.net.tls import CertificateError
-from timestep.net.urls import authority
+from timestep.net.urls import authority, is_ollama_cloud
 from timestep.ollama.endpoint import Endpoint, unreached
 from timestep.ollama.server_info import connect, list_entries, post
 from timestep.openai.listing import list_models
@@ -61,6 +61,11 @@ class Inventory:
     problem: str | None = None  # why its models are unknown, and the next step
     is_unlisted: bool = False  # True when the server answers, and has no list of its models
     endpoint: Endpoint | None = None  # that of an Ollama server
+
+    @property
+    def is_cloud(self) -> bool:
+        """True for ollama.com."""
+        return is_ollama_cloud(self.url or "")
 
 
 def ollama_providers(provider: "MultiModelProvider") -> "dict[str, OllamaModelProvider]":

@@ -16,8 +16,7 @@ from timestep.config.schema import (
 )
 from timestep.config.sources.variables import variable_name
 from timestep.net.model_names import twins
-from timestep.net.urls import is_ollama_cloud
-from timestep.routing import describe_ring, find_ring, targets
+from timestep.routing import describe_ring, find_ring
 
 
 class Checked(Protocol):
@@ -33,8 +32,8 @@ class Checked(Protocol):
         ...
 
     @property
-    def ollama_key_is_for_cloud_only(self) -> bool:
-        """True when the key of `ollama` is for ollama.com only."""
+    def why_ollama_key_is_withheld(self) -> str:
+        """Why the key of `ollama` is not sent to its base URL; empty if it is."""
         ...
 
     def place_of(self, path: KeyPath) -> Origin | None:
@@ -62,9 +61,8 @@ def _ring(settings: Checked) -> tuple[KeyPath, str] | None:
 
 def _key_in_the_clear(settings: Checked) -> tuple[KeyPath, str] | None:
     ollama = settings.ollama
-    urls = targets(ollama.base_url) if ollama.base_url is not None else []
-    if settings.ollama_key_is_for_cloud_only and not all(map(is_ollama_cloud, urls)):
-        ollama = ollama.model_copy(update={"api_key": None})  # it will not be sent there
+    if settings.why_ollama_key_is_withheld:
+        ollama = ollama.model_copy(update={"api_key": None})
     try:
         check_transport(ollama)
     except ValueError as exc:

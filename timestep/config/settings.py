@@ -50,7 +50,8 @@ from timestep.config.sources.variables import (
 )
 from timestep.config.types import AliasName, Frozen, ProviderName, Target, freeze
 from timestep.net.fallback_rules import FallbackRules
-from timestep.routing import chain, split_prefix
+from timestep.net.urls import why_withheld
+from timestep.routing import chain, split_prefix, targets
 
 
 class Settings(Frozen, BaseSettings):
@@ -204,9 +205,11 @@ class Settings(Frozen, BaseSettings):
         return any(place.variable not in SHORT_NAMES for place in places)
 
     @property
-    def ollama_key_is_for_cloud_only(self) -> bool:
-        """True when the key of `ollama` is the plain ``OLLAMA_API_KEY``, for ollama.com only."""
-        return self.origin_of("ollama.api_key").winner.variable == "OLLAMA_API_KEY"
+    def why_ollama_key_is_withheld(self) -> str:
+        """Why the key of `ollama` is not sent to its base URL; empty if it is, or without a key."""
+        origin, url = self.origin_of("ollama.api_key").winner, self.ollama.base_url
+        is_plain = origin.variable == "OLLAMA_API_KEY"
+        return why_withheld(*targets(url)) if is_plain and url is not None else ""
 
     @property
     def tables(self) -> dict[str, Section]:

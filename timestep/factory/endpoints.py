@@ -17,10 +17,9 @@ from timestep.config.schema import (
 )
 from timestep.net.key_command import KeyCommand
 from timestep.net.tls import Reach
-from timestep.net.urls import OPENAI_URL, authority, is_ollama_cloud
+from timestep.net.urls import OPENAI_URL
 from timestep.ollama.endpoint import Endpoints, build_endpoints
 from timestep.openai.endpoint import OpenAIEndpoint
-from timestep.routing import targets
 
 if TYPE_CHECKING:
     from timestep.config.settings import Settings
@@ -96,18 +95,10 @@ def ollama_place(table: OllamaSettings, key: SecretStr | None) -> OllamaPlace:
 
 def ollama_key(settings: "Settings") -> SecretStr | None:
     """Return the key for ``[ollama]``: the environment's ``OLLAMA_API_KEY`` is for ollama.com alone."""
-    base_url = settings.ollama.base_url
-    if (
-        settings.ollama.api_key is None
-        or base_url is None
-        or all(map(is_ollama_cloud, targets(base_url)))
-        or not settings.ollama_key_is_for_cloud_only
-    ):
+    if not (why := settings.why_ollama_key_is_withheld):
         return settings.ollama.api_key
     logger.warning(
-        "OLLAMA_API_KEY is for ollama.com and is not sent to %s; to send a key there, set "
-        "TIMESTEP_OLLAMA__API_KEY, or api_key in [ollama]",
-        ", ".join(map(authority, targets(base_url))),
+        "%s; to send a key there, set TIMESTEP_OLLAMA__API_KEY, or api_key in [ollama]", why
     )
     return None
 

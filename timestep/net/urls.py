@@ -161,6 +161,13 @@ def is_ollama_cloud(url: str) -> bool:
     )
 
 
+def why_withheld(*urls: str) -> str:
+    """Return why the ``OLLAMA_API_KEY`` of the environment is not sent to *urls*; empty if it is."""
+    if all(map(is_ollama_cloud, urls)):
+        return ""
+    return f"OLLAMA_API_KEY is for ollama.com and is not sent to {', '.join(map(authority, urls))}"
+
+
 def check_secrets_transport(url: str, *, has_key: bool, headers: Mapping[str, str]) -> None:
     """Refuse a key, or an ``Authorization`` header, that would travel in the clear."""
     has_secret = has_key or any(name.lower() == "authorization" for name in headers)

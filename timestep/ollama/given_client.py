@@ -23,7 +23,7 @@ from timestep.net.logs import masked_logs
 from timestep.net.origin import Origin
 from timestep.net.secrets import masker, secrets_in
 from timestep.net.timeouts import Timeouts
-from timestep.net.urls import authority, is_ollama_cloud
+from timestep.net.urls import why_withheld
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.pool import Pool
 from timestep.ollama.source import Chat, ChatSource
@@ -71,12 +71,11 @@ def chat_source(client: object, timeouts: Timeouts | None = None) -> ChatSource:
     if http is not None:
         base_url = str(http.base_url).rstrip("/")
         sent = http.headers.get("authorization")
-        if sent and _is_astray(sent, base_url):
+        if sent and (why := _why_withheld(sent, base_url)):
             logger.warning(
-                "OLLAMA_API_KEY is for ollama.com and is not sent to %s, although the ollama_client "
-                "picked it up; to send a key there, use "
+                "%s, although the ollama_client picked it up; to send a key there, use "
                 "OllamaModelProvider(api_key=…, base_url=…) instead of a client.",
-                authority(base_url),
+                why,
             )
             return Wire(Endpoint(base_url), timeouts=timeouts, client=http, withheld=WITHHELD)
         endpoint = Endpoint(base_url, {"authorization": sent} if sent else {})
@@ -95,12 +94,11 @@ def chat_source(client: object, timeouts: Timeouts | None = None) -> ChatSource:
     return StandIn(client)
 
 
-def _is_astray(authorization: str, base_url: str) -> bool:
-    """True when ollama's client took the environment's key to a host it is not for."""
+def _why_withheld(authorization: str, base_url: str) -> str:
+    """Return why *authorization* is not sent, when ollama's client took it from the environment."""
     # Read only to recognise the key: the client takes it without being asked.
     key = os.environ.get("OLLAMA_API_KEY", "").strip()
-    is_borrowed = bool(key) and authorization == f"Bearer {key}"
-    return is_borrowed and not is_ollama_cloud(base_url)
+    return why_withheld(base_url) if key and authorization == f"Bearer {key}" else ""
 
 
 class StandIn(ChatSource):

@@ -29,7 +29,7 @@ from timestep.config.settings import Settings
 from timestep.net.extras import install_command
 from timestep.net.json_parts import mapping
 from timestep.net.model_names import is_cloud_name, strip_cloud_suffix
-from timestep.net.urls import OLLAMA_CLOUD, is_loopback
+from timestep.net.urls import is_loopback
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.server_info import connect
 from timestep.routing import split_prefix, targets
@@ -213,7 +213,7 @@ def check_ollama(
     inventory: Inventory, server: Server, settings: Settings, *, is_wanted: bool
 ) -> Found:
     """Yield the findings about one Ollama server."""
-    ollama, url = settings.ollama, inventory.url
+    ollama = settings.ollama
     is_ours = inventory.prefix == "ollama"
     if inventory.problem:
         is_named = is_ours and bool(ollama.base_url or ollama.host)
@@ -228,13 +228,11 @@ def check_ollama(
     if faults := [fault for fixed_in, fault in _FAULTS if (0, 0, 0) < number < fixed_in]:
         called += f" {'; it '.join(faults)}. timestep repairs what it can; update."
         yield "warning", called, "https://ollama.com/download"
-    is_for_cloud = ollama.api_key is not None and settings.ollama_key_is_for_cloud_only
-    if is_ours and is_for_cloud and ollama.base_url is not None and url != OLLAMA_CLOUD:
-        text = f"OLLAMA_API_KEY is for ollama.com and is not sent to {url}."
-        yield "note", text, 'export TIMESTEP_OLLAMA__API_KEY="$OLLAMA_API_KEY"'
+    if is_ours and (why := settings.why_ollama_key_is_withheld):
+        yield "note", f"{why}.", 'export TIMESTEP_OLLAMA__API_KEY="$OLLAMA_API_KEY"'
     if server.account:
         yield "ok", f"Signed in as {server.account}.", ""
-    elif server.is_refused and url == OLLAMA_CLOUD:
+    elif server.is_refused and inventory.is_cloud:
         text = f"ollama.com refuses the key. {_KEYS_PAGE} makes a new one."
         yield "problem", text, "export OLLAMA_API_KEY=…"
     elif server.is_refused:
@@ -303,11 +301,11 @@ def check_models(
                 text = f"{called} runs at ollama.com, which needs a key. {_KEYS_PAGE} makes one."
                 yield "problem", text, "export OLLAMA_API_KEY=…"
             else:
-                yield from _check_listed(called, offer, [i for i in asked if i.url == OLLAMA_CLOUD])
+                yield from _check_listed(called, offer, [i for i in asked if i.is_cloud])
         elif offer is not None:
             yield from _check_present(called, prefix or "", name, offer, table)
         # ollama.com has other models; the local server answers for this one. Its problem is told.
-        elif not any(i.problem for i in asked if i.url != OLLAMA_CLOUD or table.base_url):
+        elif not any(i.problem for i in asked if not i.is_cloud or table.base_url):
             yield "problem", f"{called} is not pulled.", f"timestep pull {model}"
 
 
