@@ -183,6 +183,10 @@ def schema(value):
         {"anyOf": [{"type": "null"}, {"$ref": "#/anyOf/0"}]},
         {"type": "object", "properties": {"next": {"$ref": "#"}}},
         {"properties": {"$ref": {"type": "string"}}},
+        {"const": {"$ref": "https://x/data"}},
+        {"$id": "https://x/s", "$ref": "https://x/s#/$defs/a", "$defs": {"a": {}}},
+        {"$id": "https://x/a/s", "items": {"$ref": "b"}, "$defs": {"b": {"$id": "b"}}},
+        {"items": {"$ref": "#a"}, "$defs": {"b": {"$anchor": "a"}}},
     ],
 )
 def test_a_ref_of_a_schema_that_leads_to_a_place_is_taken(value):
@@ -209,8 +213,15 @@ BAD = {
     "a schema with a $ref that leads nowhere": (schema({"$ref": "#/$defs/gone"}), "leads nowhere"),
     "a schema with a $ref below a list": (schema({"anyOf": [{"$ref": "#/anyOf/7"}]}), "nowhere"),
     "a schema elsewhere": (schema({"items": {"$ref": "http://h/s.json"}}), "leads nowhere"),
-    "a schema in another file": (schema({"$ref": "other.json"}), "cannot be followed"),
+    "a schema in another file": (schema({"$ref": "other.json"}), "leads nowhere"),
+    "a schema without the anchor": (schema({"properties": {"p": {"$ref": "#a"}}}), "nowhere"),
+    "a schema with a $ref into a number": (schema({"$ref": "#/x/y", "x": 5}), "leads nowhere"),
     "a schema that goes in a circle": (schema({"$ref": "#"}), "cannot be followed"),
+    "a schema with a circle below": (
+        schema({"items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"not": {"$ref": "#/$defs/a"}}}}),
+        "cannot be followed",
+    ),
+    "a schema of a dialect without a name": (schema({"$schema": 5}), "cannot be followed"),
     "an unknown format": (chat(response_format={"type": "yaml"}), "json_object"),
     "a hosted tool": (chat(tools=[{"type": "web_search"}]), "only functions"),
     "a server-side state": (

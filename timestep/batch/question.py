@@ -1,25 +1,15 @@
 """The question in one line of a batch, in the SDK's types. Pure."""
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NoReturn, TypeAlias, cast
 
-from agents import AgentOutputSchemaBase, FunctionTool, ModelBehaviorError, ModelSettings
-from jsonschema import exceptions, validators  # type: ignore[import-untyped,unused-ignore] # its types may be missing
+from agents import AgentOutputSchemaBase, FunctionTool, ModelSettings
 
+from timestep.answer.json_schema import JsonSchema, check_json_schema
 from timestep.net.json_parts import entries, mapping
-from timestep.ollama.request.refs import resolve
 
 Json: TypeAlias = dict[str, Any]
-
-_exceptions: Any = exceptions
-_validators: Any = validators
-"""Without types of their own."""
-
-_PROBES: tuple[object, ...] = (None, True, 0, "", [], {})
-"""One value of each type: a ``$ref`` that goes in a circle shows at the first."""
 
 _DEFAULT_SETTINGS = ModelSettings()
 """One for all lines, because to make it takes longer than to read the line."""
@@ -42,94 +32,22 @@ class Question:
     output: AgentOutputSchemaBase | None = None  # the schema of the answer; None for plain text
 
 
-class JsonSchema(AgentOutputSchemaBase):
-    """The type of an answer, as a JSON schema says it."""
-
-    def __init__(self, name: str, schema: Json, *, strict: bool) -> None:
-        self._name = name
-        self._schema = schema
-        self._strict = strict
-
-    @cached_property
-    def _validator(self) -> Any:
-        """Made where it is used, because it cannot be sent to another process."""
-        return _validators.validator_for(self._schema)(self._schema)
-
-    def is_plain_text(self) -> bool:
-        """False: the answer is JSON."""
-        return False
-
-    def name(self) -> str:
-        """The name of the schema."""
-        return self._name
-
-    def json_schema(self) -> Json:
-        """The schema."""
-        return self._schema
-
-    def is_strict_json_schema(self) -> bool:
-        """True when the schema keeps to OpenAI's strict dialect."""
-        return self._strict
-
-    def validate_json(self, json_str: str) -> Any:
-        """The value that *json_str* holds."""
-        try:
-            value: Any = json.loads(json_str)
-        except ValueError as exc:
-            raise ModelBehaviorError(f"The answer is not JSON: {exc}.") from exc
-        error = _exceptions.best_match(self._validator.iter_errors(value))
-        if error is not None:
-            raise ModelBehaviorError(
-                f"The answer does not match the schema at {error.json_path}: {error.message}."
-            )
-        return value
-
-
 def output_of(kind: object, described: object, where: str) -> JsonSchema | None:
     """The type of an answer in the format *kind*; *described* holds a schema and its name."""
     if kind is None or kind == "text":
         return None
     if kind == "json_object":
-        return JsonSchema("answer", {"type": "object"}, strict=False)
+        return JsonSchema("answer", {"type": "object"})
     spec = mapping(described)
-    schema: Any = spec.get("schema")
-    if kind != "json_schema" or not isinstance(schema, dict):
+    given = spec.get("schema")
+    if kind != "json_schema" or not isinstance(given, dict):
         raise BadLineError(f"{where}: write text, json_object, or json_schema with a schema")
-    return json_schema(
-        str(spec.get("name", "answer")), cast("Json", schema), strict=bool(spec.get("strict"))
-    )
-
-
-def json_schema(name: str, schema: Json, *, strict: bool) -> JsonSchema:
-    """The type of an answer that has to match *schema*."""
-    validator = _validators.validator_for(schema)
+    name, schema = str(spec.get("name", "answer")), cast("Json", given)
     try:
-        validator.check_schema(schema)
-    except _exceptions.SchemaError as exc:
-        raise BadLineError(f"the schema {name!r} is not a JSON schema: {exc.message}") from exc
-    if missing := _missing_reference(schema):
-        raise BadLineError(f"the schema {name!r} has the $ref {missing!r}, which leads nowhere")
-    try:
-        for probe in _PROBES:
-            _exceptions.best_match(validator(schema).iter_errors(probe))
-    except Exception as exc:  # the package wraps the errors of another one
-        raise BadLineError(f"the schema {name!r} has a $ref that cannot be followed") from exc
-    return JsonSchema(name, schema, strict=strict)
-
-
-def _missing_reference(schema: Json) -> str:
-    """Return a ``$ref`` whose place is not in *schema*; empty without one. Nothing is fetched."""
-    waiting: list[object] = [schema]
-    while waiting:
-        value = waiting.pop()
-        fields = mapping(value)
-        found: object = fields.get("$ref")
-        if isinstance(found, str) and (
-            "://" in found or (found.startswith("#/") and resolve(schema, found) is None)
-        ):
-            return found
-        waiting += (*fields.values(), *entries(value))
-    return ""
+        check_json_schema(name, schema)
+    except ValueError as exc:
+        raise BadLineError(str(exc)) from exc
+    return JsonSchema(name, schema, strict=bool(spec.get("strict")))
 
 
 def read_tools(body: Json, *, nested: bool) -> tuple[FunctionTool, ...]:

@@ -21,6 +21,7 @@ from agents import (
 from agents.tracing import get_current_span
 from openai.types.shared import Reasoning
 
+from timestep.answer.json_schema import JsonSchema
 from timestep.errors import UnsupportedInputError
 from timestep.net.json_parts import entries, mapping
 from timestep.traces.conversation import Message, answered, asked, results, tool_spans
@@ -236,26 +237,12 @@ def _output_type(request: Mapping[str, Any]) -> AgentOutputSchemaBase | None:
             pass
     if not isinstance(schema, dict) or request.get("tools"):
         return None  # beside tools a format forces a call
-    return _RecordedSchema(cast("dict[str, Any]", schema))
+    schema = cast("dict[str, Any]", schema)
+    return _RecordedSchema(str(schema.get("title") or "answer"), schema)
 
 
-class _RecordedSchema(AgentOutputSchemaBase):
-    """The shape of an answer, as its request asked for it."""
-
-    def __init__(self, schema: dict[str, Any]) -> None:
-        self._schema = schema
-
-    def is_plain_text(self) -> bool:
-        return False
-
-    def name(self) -> str:
-        return str(self._schema.get("title") or "answer")
-
-    def json_schema(self) -> dict[str, Any]:
-        return self._schema
-
-    def is_strict_json_schema(self) -> bool:
-        return False
+class _RecordedSchema(JsonSchema):
+    """The schema of a recorded request. Its run judged the answers, so any JSON is taken."""
 
     def validate_json(self, json_str: str) -> Any:
         return json.loads(json_str)

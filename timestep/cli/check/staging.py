@@ -7,7 +7,7 @@ from agents import Agent, FunctionTool, ModelSettings, TResponseInputItem
 from agents.tool_context import ToolContext
 from openai.types.shared import Reasoning
 
-from timestep.batch.question import JsonSchema
+from timestep.answer.json_schema import JsonSchema
 from timestep.cli.check.judge import same
 from timestep.cli.check.task import Task, Tool
 from timestep.cli.run.question import user_message
@@ -29,7 +29,7 @@ def agent_for(task: Task) -> Agent[Any]:
             Agent(each.name, instructions=each.instructions, handoff_description=each.description)
             for each in task.agents
         ],
-        output_type=None if schema is None else JsonSchema("answer", schema, strict=False),
+        output_type=None if schema is None else JsonSchema("answer", schema),
         model_settings=ModelSettings(tool_choice=task.tool_choice, reasoning=reasoning),
     )
 

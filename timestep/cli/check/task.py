@@ -161,15 +161,15 @@ def builtin_tasks() -> list[Task]:
 
 def read_task(path: Path) -> Task:
     """Return the task in the file at *path*."""
-    from timestep.batch.question import json_schema
+    from timestep.answer.json_schema import check_json_schema
 
     try:
         table = tomllib.loads(path.read_text("utf-8-sig"))
         task = Task.model_validate({"name": path.stem, **table})
         for tool in task.tools:
-            json_schema(tool.name, tool.parameters, strict=False)
+            check_json_schema(tool.name, tool.parameters)
         if task.output_schema is not None:
-            json_schema("output_schema", task.output_schema, strict=False)
+            check_json_schema("output_schema", task.output_schema)
     except OSError as exc:
         raise click.UsageError(f"{path} cannot be read: {exc.strerror}.") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:

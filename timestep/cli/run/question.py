@@ -45,7 +45,7 @@ def read_output_schema(path: str | None) -> AgentOutputSchemaBase | None:
     """Return the schema in the file at *path*, if there is one, as an output type for an agent."""
     if path is None:
         return None
-    from timestep.batch.question import BadLineError, json_schema
+    from timestep.answer.json_schema import JsonSchema, check_json_schema
 
     text = read_file(path, "--output-schema")
     try:
@@ -56,7 +56,9 @@ def read_output_schema(path: str | None) -> AgentOutputSchemaBase | None:
         raise click.UsageError(f"{path} is nested too deeply.") from exc
     if not isinstance(schema, dict):
         raise click.UsageError(f"{path} is not a JSON schema: it is not an object.")
+    schema = cast("dict[str, Any]", schema)
     try:
-        return json_schema(Path(path).name, cast("dict[str, Any]", schema), strict=False)
-    except BadLineError as exc:
+        check_json_schema(Path(path).name, schema)
+    except ValueError as exc:
         raise click.UsageError(f"{path}: {exc}.") from exc
+    return JsonSchema(Path(path).name, schema)
