@@ -31,10 +31,8 @@ def test_a_short_line_takes_what_it_lacks_from_the_defaults():
 
 
 def test_a_short_line_without_an_id_is_named_by_its_number():
-    assert [line.custom_id for line in read({"prompt": "a"}, {"prompt": "b"})] == [
-        "line-1",
-        "line-2",
-    ]
+    lines = read({"prompt": "a"}, {"id": "", "prompt": "b"}, {"id": None, "prompt": "c"})
+    assert [line.custom_id for line in lines] == ["line-1", "line-2", "line-3"]
 
 
 def test_csv_is_read_by_its_columns(tmp_path):

@@ -214,5 +214,5 @@ def _short(number: int, value: Mapping[str, Any], defaults: Defaults) -> Line:
     )
     schema = None if defaults.output is None else defaults.output.json_schema()
     asked = [prompt, question.model, question.instructions, schema]
-    custom_id = f"line-{number}" if given is None else str(given)
+    custom_id = f"line-{number}" if given in (None, "") else str(given)
     return Line(number, custom_id, CHAT, question, asked)
