@@ -12,11 +12,12 @@ from types import ModuleType
 import httpx
 import pytest
 
-from timestep.cli.doctor.checks import Server, check_models, check_ollama, check_other
+from timestep.cli.doctor.checks import check_models, check_ollama, check_other
 from timestep.cli.event_loop import run_without_waiting
 from timestep.cli.inventory import ConfiguredModel, Inventory, Offer
 from timestep.config.checks import doubts_of_variable
 from timestep.config.settings import load_settings
+from timestep.ollama.server_info import Server
 from timestep.testing import FakeOllama, Stall
 
 

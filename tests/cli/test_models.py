@@ -6,8 +6,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from timestep.cli.inventory import cloud_name
-from timestep.net.model_names import strip_cloud_suffix
 from timestep.testing import FakeOllama, Stall
 
 CONFIGURATION = """\
@@ -230,14 +228,6 @@ def test_names_that_would_steer_a_terminal_are_cleaned(invoke, fake_ollama, monk
     fake_ollama.fail(404, "none", path="/api/show", times=None)
 
     assert "  ollama/[31m模型😀\n" in invoke("models").stdout
-
-
-@pytest.mark.parametrize(
-    ("listed", "named"), [("gpt-oss:120b", "gpt-oss:120b-cloud"), ("kimi-k2", "kimi-k2:cloud")]
-)
-def test_models_of_ollama_com_get_names_that_lead_there(listed, named):
-    assert cloud_name(listed) == named
-    assert strip_cloud_suffix(named) == listed
 
 
 def test_a_wrong_configuration_ends_with_two(invoke):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from timestep.errors import ConfigurationError, TimestepError, UnknownModelError
 from timestep.net.headers import check_headers
-from timestep.net.model_names import is_cloud_name, strip_cloud_suffix
+from timestep.net.model_names import is_cloud_name, strip_cloud_suffix, with_cloud_suffix
 from timestep.ollama.endpoint import build_endpoints, check_model_name
 
 KEY = "secret-key"
@@ -37,6 +37,14 @@ def bearer(endpoint):
 def test_a_cloud_name_ends_in_cloud(name, is_cloud, bare):
     assert is_cloud_name(name) is is_cloud
     assert strip_cloud_suffix(name) == bare
+
+
+@pytest.mark.parametrize(
+    ("listed", "named"), [("gpt-oss:120b", "gpt-oss:120b-cloud"), ("kimi-k2", "kimi-k2:cloud")]
+)
+def test_models_of_ollama_com_get_names_that_lead_there(listed, named):
+    assert with_cloud_suffix(listed) == named
+    assert strip_cloud_suffix(named) == listed
 
 
 # Where a local and a cloud name go, under which name, and whether the key goes along.

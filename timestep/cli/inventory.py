@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -18,13 +18,13 @@ from timestep.config.settings import Settings
 from timestep.factory.endpoints import ollama_endpoints, openai_endpoint
 from timestep.net.connection import CHECK_PROXY
 from timestep.net.failure_words import httpx_error
-from timestep.net.json_parts import entries, mapping
-from timestep.net.model_names import tagged, untagged
+from timestep.net.model_names import tagged, untagged, with_cloud_suffix
 from timestep.net.proxies import ProxyError
 from timestep.net.tls import CertificateError
 from timestep.net.urls import authority, is_ollama_cloud
 from timestep.ollama.endpoint import Endpoint, unreached
 from timestep.ollama.server_info import connect, list_entries, post
+from timestep.ollama.shown import Listed, count, read_shown
 from timestep.openai.listing import list_models
 from timestep.routing import split_prefix, targets
 
@@ -86,7 +86,7 @@ async def take_inventory(settings: Settings, *, patience: float) -> list[Invento
         asked += [_ollama(prefix, each, patience) for each in local]
         has_key = "authorization" in cloud.headers or cloud.key_command is not None
         if has_key and cloud is not endpoints.local:
-            asked.append(_ollama(prefix, cloud, patience, rename=cloud_name))
+            asked.append(_ollama(prefix, cloud, patience, rename=with_cloud_suffix))
     for prefix, table in settings.providers.items():
         if isinstance(table, AnyOpenAISettings):
             asked.append(list_openai(prefix, table, patience))
@@ -100,11 +100,6 @@ async def take_inventory(settings: Settings, *, patience: float) -> list[Invento
         for prefix, table in settings.providers.items()
         if not lists_models(table.kind)
     ]
-
-
-def cloud_name(name: str) -> str:
-    """Return the name that leads to *name* at ollama.com, such as ``gpt-oss:120b-cloud``."""
-    return f"{name}{'-' if ':' in name else ':'}cloud"
 
 
 async def _ollama(
@@ -125,40 +120,29 @@ async def _ollama(
 async def look(endpoint: Endpoint, *names: str) -> list[Offer]:
     """Return the models of an Ollama server, or only those called *names*, by Ollama's names."""
     async with connect(endpoint) as client:
-        wanted = [{"model": name} for name in names]
-        listed = wanted or await list_entries(client, "/api/tags")
+        listed = [Listed(name) for name in names] or await list_entries(client, "/api/tags")
         loaded: dict[str, int] = {}
         with suppress(httpx.HTTPStatusError, ValueError):  # a proxy without this path
             for each in [] if endpoint.is_cloud else await list_entries(client, "/api/ps"):
-                loaded[tagged(_name_of(each))] = _number(each.get("context_length")) or 0
+                loaded[tagged(each.name)] = each.context_length or 0
         gate = asyncio.Semaphore(_AT_ONCE)
         return await asyncio.gather(*(_offer(client, entry, gate, loaded) for entry in listed))
 
 
 async def _offer(
     client: httpx.AsyncClient,
-    entry: Mapping[str, Any],
+    entry: Listed,
     gate: asyncio.Semaphore,
     loaded: Mapping[str, int],
 ) -> Offer:
     """Return one model, with what the server says about it."""
-    name, size = _name_of(entry), _number(entry.get("size"))
-    now = loaded.get(tagged(name))
+    offer = Offer(entry.name, size=entry.size, loaded=loaded.get(tagged(entry.name)))
     try:
         async with gate:
-            shown = await post(client, "/api/show", {"model": name})
+            shown = read_shown(await post(client, "/api/show", {"model": entry.name}))
     except (httpx.HTTPError, ValueError):
-        return Offer(name, size=size, loaded=now)
-    able = shown.get("capabilities")
-    capabilities = None if able is None else tuple(map(str, entries(able)))
-    facts = mapping(shown.get("model_info"))
-    length = _number(facts.get(f"{facts.get('general.architecture')}.context_length"))
-    return Offer(name, capabilities, length, size, now)
-
-
-def _name_of(entry: Mapping[str, Any]) -> str:
-    name = entry.get("model")
-    return name if isinstance(name, str) else ""
+        return offer
+    return replace(offer, capabilities=shown.capabilities, context_length=shown.context_length)
 
 
 async def list_openai(prefix: str, table: AnyOpenAISettings, patience: float) -> Inventory:
@@ -180,7 +164,7 @@ async def list_openai(prefix: str, table: AnyOpenAISettings, patience: float) ->
     offers = [
         Offer(
             f"{prefix}/{entry['id']}" if prefix else entry["id"],
-            context_length=next(filter(None, map(_number, map(entry.get, _CONTEXT_KEYS))), None),
+            context_length=next(filter(None, map(count, map(entry.get, _CONTEXT_KEYS))), None),
         )
         for entry in listed
     ]
@@ -223,10 +207,6 @@ def _ollama_problem(error: Exception, endpoint: Endpoint) -> str:
             raise error
     except TimestepError as exc:
         return explain(exc)
-
-
-def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +255,8 @@ async def _served(settings: Settings) -> list[str]:
     async def names(prefix: str, url: str) -> list[str]:
         with suppress(Exception):  # completion shows no errors
             async with asyncio.timeout(_KEY_PRESS), connect(Endpoint(url)) as client:
-                listed = map(_name_of, await list_entries(client, "/api/tags"))
-                return [f"{prefix}/{untagged(name)}" for name in listed if name]
+                listed = await list_entries(client, "/api/tags")
+                return [f"{prefix}/{untagged(model.name)}" for model in listed]
         return []
 
     asked = [

@@ -62,6 +62,11 @@ def strip_cloud_suffix(name: str) -> str:
     return name[: -len("-cloud")] if is_cloud_name(name) else name
 
 
+def with_cloud_suffix(name: str) -> str:
+    """Return the name that leads to *name* at ollama.com: ``gpt-oss:120b-cloud``."""
+    return f"{name}{'-' if ':' in name else ':'}cloud"
+
+
 def applies_to(model: str, wanted: bool | Sequence[str]) -> bool:
     """Return True when *wanted* is True or names *model*."""
     if isinstance(wanted, bool):

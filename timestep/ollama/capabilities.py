@@ -7,7 +7,7 @@ learns to think while this process runs goes unnoticed.
 """
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from timestep.errors import (
@@ -16,10 +16,10 @@ from timestep.errors import (
     OllamaConnectionError,
     OllamaError,
 )
-from timestep.net.json_parts import entries, mapping
 from timestep.net.model_names import is_cloud_name, tagged, untagged
 from timestep.ollama.pool import Pool
 from timestep.ollama.request.build import Abilities
+from timestep.ollama.shown import read_list, read_shown
 from timestep.ollama.source import ChatSource
 from timestep.ollama.wire import Wire
 
@@ -114,11 +114,8 @@ class Catalogue:
                 listed, _ = await self._source.ask("/api/tags")
         except (OllamaError, TimeoutError):
             return []
-        models = map(mapping, entries(mapping(listed).get("models")))
         return [
-            str(model.get("name"))
-            for model in models
-            if capability in entries(model.get("capabilities"))
+            model.name for model in read_list(listed) if capability in (model.capabilities or ())
         ]
 
 
@@ -129,19 +126,11 @@ def _some(names: list[str]) -> str:
     return ", ".join(short[:_MOST_NAMED]) + more
 
 
-def _read(shown: Any, enforces: bool) -> Abilities:
-    document = mapping(shown)
-    listed: Any = document.get("capabilities")
-    is_mlx = mapping(document.get("details")).get("format") == "safetensors"
-    is_remote = bool(document.get("remote_host") or document.get("remote_model"))
-    info = mapping(document.get("model_info"))
-    length = info.get(f"{info.get('general.architecture')}.context_length")
+def _read(document: object, enforces: bool) -> Abilities:
+    shown = read_shown(document)
+    able = shown.capabilities
     return Abilities(
-        # Servers before 0.6.4 list none, which says nothing about the model.
-        capabilities=frozenset(map(str, cast("list[Any]", listed)))
-        if isinstance(listed, list)
-        else None,
-        # MLX models ignore "format". Source: ollama x/mlxrunner/client.go, v0.33.0.
-        enforces_format=enforces and not is_mlx and not is_remote,
-        context_length=length if isinstance(length, int) and length > 0 else None,
+        capabilities=None if able is None else frozenset(able),
+        enforces_format=enforces and not shown.ignores_format,
+        context_length=shown.context_length,
     )

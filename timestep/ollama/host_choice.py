@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from threading import Lock
-from typing import Any
 from weakref import WeakKeyDictionary
 from zlib import crc32
 
@@ -28,9 +27,9 @@ from timestep.errors import (
 )
 from timestep.errors.meaning import meaning_of
 from timestep.net.forks import forget_in_children
-from timestep.net.json_parts import entries, mapping
 from timestep.net.model_names import tagged
 from timestep.ollama.host import Host, Stay
+from timestep.ollama.shown import read_list
 from timestep.ollama.wire import Wire
 
 _FRESH = 5.0
@@ -147,7 +146,8 @@ class Hosts:
                 with self._lock:
                     host.rest(self._clock())
         else:
-            host.loaded, host.deaths = _names(listed), 0
+            host.loaded = {tagged(model.name) for model in read_list(listed)}
+            host.deaths = 0
         host.seen = self._clock()
 
     def take(self, model: str, key: int | None, tried: Sequence[Host]) -> Stay | None:
@@ -250,9 +250,3 @@ def is_unreachable(error: OllamaError) -> bool:
     return isinstance(error, OllamaConnectionError) or (
         isinstance(error, OllamaTimeoutError) and error.phase == "connect"
     )
-
-
-def _names(listed: Any) -> set[str]:
-    """Return the full names of the models in an answer of ``/api/ps``."""
-    models = filter(None, map(mapping, entries(mapping(listed).get("models"))))
-    return {tagged(str(model.get("name"))) for model in models}

@@ -3,12 +3,11 @@
 import asyncio
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from urllib.request import getproxies, proxy_bypass
 
 from timestep.cli.context import ConfigurationProblem, Context
@@ -27,11 +26,9 @@ from timestep.config.provenance import dotted
 from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.net.extras import install_command
-from timestep.net.json_parts import mapping
 from timestep.net.model_names import is_cloud_name, strip_cloud_suffix
 from timestep.net.urls import is_loopback
-from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.server_info import connect
+from timestep.ollama.server_info import Server, visit
 from timestep.routing import split_prefix, targets
 
 Status: TypeAlias = Literal["ok", "note", "warning", "problem"]
@@ -129,7 +126,7 @@ async def _check_all(
 ) -> list[Finding]:
     settings = context.settings
     inventories = await take_inventory(settings, patience=patience)
-    servers = await asyncio.gather(*(_visit(each.endpoint, patience) for each in inventories))
+    servers = await asyncio.gather(*(_visit(each, patience) for each in inventories))
     wanted = {*(entry.prefix for entry in configured), *settings.providers}
     found: list[tuple[str, Found]] = []
     for each, server in zip(inventories, servers, strict=True):
@@ -155,6 +152,11 @@ async def _check_all(
     return list(dict.fromkeys(findings))
 
 
+async def _visit(inventory: Inventory, patience: float) -> Server:
+    """Ask an Ollama server about itself, if it is one that answers."""
+    return Server() if inventory.endpoint is None else await visit(inventory.endpoint, patience)
+
+
 # Source: ollama's release tags. Each fault is fixed in the release beside it.
 _FAULTS = (
     ((0, 12, 4), "silently cuts a prompt that is too long"),
@@ -162,51 +164,6 @@ _FAULTS = (
     ((0, 17, 4), "gives all tool calls of an answer the same index"),
 )
 _KEYS_PAGE = "https://ollama.com/settings/keys"
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """What an Ollama server says about itself. None means that it does not say."""
-
-    version: str | None = None
-    account: str | None = None
-    is_refused: bool = False  # whether it requires a key or a sign-in to name the account
-    signin_url: str | None = None  # the page to sign in at
-
-
-async def _visit(endpoint: Endpoint | None, patience: float) -> Server:
-    """Ask an Ollama server about itself, if it is one that answers."""
-    if endpoint is None:
-        return Server()
-    (_, about), (status, account) = await asyncio.gather(
-        _ask(endpoint, "GET", "/api/version", patience), _ask(endpoint, "POST", "/api/me", patience)
-    )
-    page = _text(account, "signin_url")
-    return Server(
-        _text(about, "version"),
-        _text(account, "name") or _text(account, "email"),
-        is_refused=status in {401, 403},
-        signin_url=page and endpoint.origin(None).clean(page),
-    )
-
-
-async def _ask(
-    endpoint: Endpoint, method: str, path: str, patience: float
-) -> tuple[int, Mapping[str, Any]]:
-    """Return the status and the JSON object that *endpoint* answers, if any."""
-    status = 0
-    with suppress(Exception):  # naming the error of a key's command imports the SDK
-        async with asyncio.timeout(patience), connect(endpoint) as client:
-            body = b"{}" if method == "POST" else None
-            answer = await client.request(method, path, content=body)
-            status = answer.status_code
-            return status, mapping(answer.json())
-    return status, {}
-
-
-def _text(answer: Mapping[str, Any], key: str) -> str | None:
-    value = answer.get(key)
-    return value if isinstance(value, str) and value else None
 
 
 def check_ollama(
