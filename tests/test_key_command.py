@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from agents import Agent, RunConfig
+from agents import Agent, ModelSettings, RunConfig
 
 from timestep.cli.errors import explain
 from timestep.config.settings import Settings
 from timestep.errors import AuthenticationError, ConfigurationError
+from timestep.factory.endpoints import ollama_endpoints, openai_endpoint
 from timestep.net.key_command import KeyCommand
 from timestep.ollama.official_client import open_client
 from timestep.ollama.server_info import connect, list_entries
@@ -160,17 +161,72 @@ async def test_without_a_base_url_the_command_is_for_the_cloud_alone(fake_ollama
     assert cloud.endpoint.key_command is not None
 
 
-async def test_the_commands_list_models_with_the_key(fake_ollama):
+async def test_the_commands_list_models_with_the_key_and_the_next_after_a_refusal(fake_ollama):
     provider = made_ollama("ollama/", [fake_ollama], COUNTING).provider_map.get_provider("ollama")
     endpoint = provider.wire().endpoint
     async with open_client(endpoint, silence=60.0) as client:
         await client.list()
+        fake_ollama.fail(401, "unauthorized", path="/api/tags")
+        await client.list()
 
+    fake_ollama.fail(401, "unauthorized", path="/api/tags")
     async with connect(endpoint) as client:
         await list_entries(client, "/api/tags")
 
     sent = [request.headers["authorization"] for request in fake_ollama.requests]
-    assert sent == ["Bearer key-1", "Bearer key-1"]
+    keys = ["key-1", "key-1", "key-2", "key-2", "key-3"]
+    assert sent == [f"Bearer {key}" for key in keys]
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+@pytest.mark.parametrize("key", [{"api_key": "sk-mine"}, {"api_key_command": printing(COUNTING)}])
+async def test_a_configured_authorization_wins_over_a_key_everywhere(
+    openai_server, fake_openai, fake_ollama, run, name, key
+):
+    own = {"headers": {name: "Token violet"}, "max_retries": 0, **key}
+    openai_server.answers = lambda _: None
+    for prefix, api in TABLES:
+        table = {"base_url": openai_server.base_url, "api": api, **own}
+        tables = {"providers": {"p": {"kind": "openai", **table}}} if prefix else {"openai": table}
+        settings = Settings(_env_file=None, **tables)
+        await asked(run, settings, f"{prefix}m")
+
+    fake_openai.add_model("m")
+    settings = Settings(_env_file=None, openai={"base_url": fake_openai.base_url, **own})
+    endpoint = openai_endpoint(settings.openai)
+    await list_models(endpoint)
+    assert endpoint.sent_headers == own["headers"]  # once
+
+    fake_ollama.reply("hi")
+    del own["max_retries"]
+    settings = Settings(_env_file=None, ollama={"base_url": fake_ollama.base_url, **own})
+    await asked(run, settings, "ollama/m")
+    async with connect(ollama_endpoints(settings)["ollama"].local) as client:
+        await list_entries(client, "/api/tags")
+
+    assert {*keys_in(openai_server)} == {"Token violet"}
+    requests = [*fake_openai.requests, *fake_ollama.requests]
+    assert {request.headers["authorization"] for request in requests} == {"Token violet"}
+    assert not Path("runs").exists()  # noqa: ASYNC240 - nothing else runs
+
+
+@pytest.mark.parametrize(("prefix", "api"), TABLES)
+async def test_the_authorization_of_a_call_wins_over_the_command(openai_server, run, prefix, api):
+    provider = made(prefix, openai_server.base_url, COUNTING, api=api)
+    settings = ModelSettings(extra_headers={"Authorization": "Token of-the-call"})
+    config = RunConfig(model_provider=provider, tracing_disabled=True, model_settings=settings)
+    await run(Agent(name="a", model=f"{prefix}m"), run_config=config)
+    await provider.aclose()
+
+    assert keys_in(openai_server) == ["Token of-the-call"]
+    assert not Path("runs").exists()  # noqa: ASYNC240 - nothing else runs
+
+
+async def asked(run, settings, model):
+    provider = MultiModelProvider.from_settings(settings)
+    config = RunConfig(model_provider=provider, tracing_disabled=True)
+    await run(Agent(name="a", model=model), run_config=config)
+    await provider.aclose()
 
 
 async def test_the_models_of_an_openai_api_are_listed_with_the_key_and_the_next_after_a_refusal(

@@ -69,6 +69,11 @@ def check_header(name: object, value: object) -> tuple[str, str]:
     return name, value
 
 
+def has_authorization(headers: Mapping[str, str]) -> bool:
+    """Return True if *headers* say who asks. Then no key, and none that a command prints, is sent."""
+    return any(name.lower() == "authorization" for name in headers)
+
+
 def check_key(key: object) -> str | None:
     """Return the API key without the space and line breaks around it; None if nothing is left."""
     if key is None:

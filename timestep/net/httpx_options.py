@@ -1,6 +1,6 @@
 """The options of an httpx client for one server; none from the environment."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from ssl import SSLContext
 from typing import TypedDict, cast
 
@@ -8,6 +8,7 @@ import httpx
 
 from timestep.net.connection import TransportError
 from timestep.net.failure_words import WANTS_PASSWORD, httpx_error, proxy_refusal
+from timestep.net.key_command import KeyCommand
 from timestep.net.limits import LONGEST_JSON
 from timestep.net.proxies import Proxy
 from timestep.net.tls import Reach, reach_for_httpx
@@ -18,17 +19,47 @@ class HttpxOptions(TypedDict):
     """Keyword arguments of `httpx.AsyncClient`."""
 
     transport: httpx.AsyncBaseTransport
+    auth: httpx.Auth | None
     follow_redirects: bool
     trust_env: bool
 
 
-def httpx_options(base_url: str, reach: Reach, *, most: int = LONGEST_JSON) -> HttpxOptions:
+def httpx_options(
+    base_url: str,
+    reach: Reach,
+    *,
+    key_command: KeyCommand | None = None,
+    most: int = LONGEST_JSON,
+) -> HttpxOptions:
     """Return the options of a client for the server at *base_url*. A redirect is not followed.
 
-    An answer may have *most* bytes, unpacked.
+    *key_command* prints the key of every request. An answer may have *most* bytes, unpacked.
     """
-    transport = _Transport(*reach_for_httpx(base_url, reach), most)
-    return HttpxOptions(transport=transport, follow_redirects=False, trust_env=False)
+    return HttpxOptions(
+        transport=_Transport(*reach_for_httpx(base_url, reach), most),
+        auth=None if key_command is None else _Key(key_command),
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+class _Key(httpx.Auth):
+    """Sends the key of *command*, and once more the next one when the server answers 401."""
+
+    def __init__(self, command: KeyCommand) -> None:
+        self._command = command
+
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Yield *request* with the key."""
+        key = await self._command.key()
+        request.headers["authorization"] = f"Bearer {key}"
+        response = yield request
+        if response.status_code == 401:  # noqa: PLR2004 - HTTP's own number
+            self._command.forget(key)
+            request.headers["authorization"] = f"Bearer {await self._command.key()}"
+            yield request
 
 
 class _Transport(httpx.AsyncHTTPTransport):

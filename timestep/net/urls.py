@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
+from timestep.net.headers import has_authorization
 from timestep.net.setting_values import split_commas
 from timestep.net.unresolved import check_read
 
@@ -170,7 +171,7 @@ def why_withheld(*urls: str) -> str:
 
 def check_secrets_transport(url: str, *, has_key: bool, headers: Mapping[str, str]) -> None:
     """Refuse a key, or an ``Authorization`` header, that would travel in the clear."""
-    has_secret = has_key or any(name.lower() == "authorization" for name in headers)
+    has_secret = has_key or has_authorization(headers)
     if has_secret and urlsplit(url).scheme != "https" and not is_loopback(url):
         raise ValueError(
             f"an API key would go to {authority(url)} unencrypted; use https://, or set "

@@ -48,13 +48,6 @@ class Endpoint:
         # ollama.com lists bare names; any other server knows a cloud model by its suffix.
         return strip_cloud_suffix(model) if self.is_cloud else model
 
-    async def sent_headers(self) -> dict[str, str]:
-        """Return the headers of a request, with the key that a command prints."""
-        headers = dict(self.headers)
-        if self.key_command is not None:
-            headers.setdefault("authorization", f"Bearer {await self.key_command.key()}")
-        return headers
-
     def origin(self, model: str | None) -> Origin:
         """Return who is asked for *model*."""
         secrets = (*secrets_in(self.headers), *secrets_in_url(self.base_url))
@@ -151,7 +144,7 @@ def _endpoint(
         check_secrets_transport(url, has_key=key is not None, headers=extra)
     headers = {name.lower(): value for name, value in extra.items()}
     if isinstance(key, KeyCommand):
-        return Endpoint(url, headers, reach, key)
+        return Endpoint(url, headers, reach, None if "authorization" in headers else key)
     if key:
         headers.setdefault("authorization", f"Bearer {key}")
     return Endpoint(url, headers, reach)

@@ -45,17 +45,19 @@ async def open_client(endpoint: Endpoint, *, silence: float) -> AsyncGenerator[o
         endpoint: The server. The client's own habit of sending ``OLLAMA_API_KEY`` to any host is off.
         silence: Seconds of silence before giving up.
 
+    A request raises `ConfigurationError` if a command prints the key, and fails.
+
     Raises:
-        ConfigurationError: A command prints the key, and fails.
         ValueError: The proxy for it, or a file of certificates, cannot be used.
     """
-    headers = await endpoint.sent_headers()
+    options = httpx_options(
+        endpoint.base_url, endpoint.reach, key_command=endpoint.key_command, most=LONGEST
+    )
     client = ollama.AsyncClient(
         endpoint.base_url,
-        headers=headers,
-        auth=_only_key(headers.get("authorization")),
+        headers=dict(endpoint.headers),
         timeout=httpx.Timeout(silence, connect=_CONNECT_SECONDS),
-        **httpx_options(endpoint.base_url, endpoint.reach, most=LONGEST),
+        **{**options, "auth": options["auth"] or _only_key(endpoint.headers.get("authorization"))},
     )
     try:
         yield client

@@ -24,15 +24,16 @@ _CONNECT_SECONDS = 5.0
 async def connect(endpoint: Endpoint) -> AsyncGenerator[httpx.AsyncClient]:
     """Open a client of *endpoint*, with its headers and its key; it is closed at the end.
 
+    A request raises `ConfigurationError` if a command prints the key, and fails.
+
     Raises:
-        ConfigurationError: A command prints the key, and fails.
         ValueError: The proxy for it, or a file of certificates, cannot be used.
     """
     async with httpx.AsyncClient(
         base_url=endpoint.base_url,
-        headers=await endpoint.sent_headers(),
+        headers=endpoint.headers,
         timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
-        **httpx_options(endpoint.base_url, endpoint.reach),
+        **httpx_options(endpoint.base_url, endpoint.reach, key_command=endpoint.key_command),
     ) as client:
         yield client
 

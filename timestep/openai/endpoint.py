@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from timestep.net.headers import check_headers, check_key
+from timestep.net.headers import check_headers, check_key, has_authorization
 from timestep.net.key_command import KeyCommand
 from timestep.net.setting_values import check_concurrency
 from timestep.net.timeouts import check_seconds
@@ -37,7 +37,8 @@ class OpenAIEndpoint:
     max_concurrency: int | None = None  # requests at once from this provider; None for any number
     allow_insecure: bool = False  # let a key travel over plain http off this machine
     reach: Reach = USUAL  # the proxy and the certificates
-    key_command: KeyCommand | None = None  # prints the key, instead of *api_key*
+    # Prints the key, instead of *api_key*; None if the headers say who asks.
+    key_command: KeyCommand | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -55,14 +56,17 @@ class OpenAIEndpoint:
             from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
 
             raise ConfigurationError(f"The endpoint of an OpenAI API: {exc}.") from exc
+        if has_authorization(self.headers):
+            checked["key_command"] = None
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     @property
     def sent_headers(self) -> dict[str, str]:
-        """The headers of every request: the key, and those that were configured."""
+        """The headers of every request: the key, and those that were configured, which win."""
+        has_key = self.api_key and not has_authorization(self.headers)
         own = {
-            "Authorization": f"Bearer {self.api_key}" if self.api_key else None,
+            "Authorization": f"Bearer {self.api_key}" if has_key else None,
             "OpenAI-Organization": self.organization,
             "OpenAI-Project": self.project,
         }

@@ -15,14 +15,14 @@ from timestep.openai.endpoint import OpenAIEndpoint
 if TYPE_CHECKING:
     from timestep.errors import TimestepError
 
-_UNAUTHORIZED = 401
-
 
 async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
     """Return what ``GET /models`` at *endpoint* answers: an ``id`` each, and what the server adds."""
-    options = httpx_options(endpoint.base_url, endpoint.reach)
+    options = httpx_options(endpoint.base_url, endpoint.reach, key_command=endpoint.key_command)
     async with httpx.AsyncClient(timeout=endpoint.timeout, **options) as client:
-        answer = await _ask(client, endpoint)
+        answer = await client.get(
+            f"{endpoint.base_url}/models", params=endpoint.query, headers=endpoint.sent_headers
+        )
     if not answer.is_success:
         raise _refused(answer)
     document: Any = answer.json()
@@ -34,22 +34,6 @@ async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
             f"{authority(endpoint.base_url)} answered with something other than a list of models"
         )
     return entries
-
-
-async def _ask(client: httpx.AsyncClient, endpoint: OpenAIEndpoint) -> httpx.Response:
-    """Return the answer. A key of a command that is refused is asked for again, once."""
-    url, command = f"{endpoint.base_url}/models", endpoint.key_command
-    headers = endpoint.sent_headers
-    if command is None:
-        return await client.get(url, params=endpoint.query, headers=headers)
-    key = await command.key()
-    sent = {"Authorization": f"Bearer {key}", **headers}
-    answer = await client.get(url, params=endpoint.query, headers=sent)
-    if answer.status_code != _UNAUTHORIZED:
-        return answer
-    command.forget(key)
-    sent = {"Authorization": f"Bearer {await command.key()}", **headers}
-    return await client.get(url, params=endpoint.query, headers=sent)
 
 
 def _refused(answer: httpx.Response) -> "TimestepError":

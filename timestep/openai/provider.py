@@ -19,7 +19,7 @@ from timestep.net.per_loop import PerLoop
 from timestep.net.proxies import ProxyError
 from timestep.net.tls import CertificateError, reach_for_httpx
 from timestep.net.unpicklable import Unpicklable
-from timestep.openai.checked_client import CheckedClient
+from timestep.openai.checked_client import NO_KEY, CheckedClient
 from timestep.openai.endpoint import ChatModelOptions, OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.whole_calls import with_defaults
@@ -57,7 +57,7 @@ def new_client(
     if not reuse_connections:
         headers["Connection"] = "close"
     client = AsyncOpenAI(
-        api_key=endpoint.api_key or "none",
+        api_key=NO_KEY if endpoint.key_command else endpoint.api_key or NO_KEY,
         base_url=endpoint.base_url,
         default_headers=headers,
         timeout=not_given if endpoint.timeout is None else endpoint.timeout,
