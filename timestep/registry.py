@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -36,6 +35,7 @@ from timestep.answer.call import WireModel
 from timestep.errors import ConfigurationError, TimestepError, UnknownModelError
 from timestep.net.fallback_rules import FallbackRules
 from timestep.net.forks import forget_in_children
+from timestep.net.nearest import nearest
 from timestep.net.unpicklable import Unpicklable
 from timestep.routing import (
     Aliases,
@@ -424,8 +424,8 @@ class MultiModelProvider(Unpicklable, MultiProvider):
                     "TIMESTEP_DEFAULT_MODEL, or default_model in timestep.toml, as in "
                     "'ollama/llama3.2'. For the SDK's own default, a model of OpenAI, set OPENAI_API_KEY."
                 ) from exc
-            near = get_close_matches(name, self._aliases, n=1)
-            hint = f" Did you mean your alias {near[0]!r}?" if near else ""
+            near = nearest(name, self._aliases)
+            hint = f" Did you mean your alias {near!r}?" if near else ""
             raise ConfigurationError(
                 f"{name!r} is a model of OpenAI, and its key is missing; "
                 "set OPENAI_API_KEY, or api_key in [openai]. A local model has a prefix, as "

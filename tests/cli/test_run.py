@@ -344,7 +344,7 @@ def test_an_unknown_prefix_names_the_known_ones(invoke):
 
     assert result.exit_code == 1
     assert "Unknown prefix: olama" in result.stderr
-    assert "Did you mean ollama/?" in result.stderr
+    assert "Did you mean 'ollama'?" in result.stderr
     assert "'timestep models'" in result.stderr
     assert "[providers.olama]" in result.stderr
     assert "MultiModelProviderMap" not in result.stderr

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any, cast
 
 from agents import Model, ModelResponse, ModelRetryAdvice, ModelRetryAdviceRequest, ModelSettings
@@ -12,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from timestep.errors import ConfigurationError
 from timestep.net.encoding import is_finite
 from timestep.net.model_names import by_model, tagged
+from timestep.net.nearest import nearest
 
 
 def without_implicit(settings: ModelSettings) -> ModelSettings:
@@ -146,8 +146,8 @@ def read_settings(where: str, table: Mapping[str, Any]) -> ModelSettings:
         raise _wrong(f"{where}.{name}", _ELSEWHERE[name])
     known = ModelSettings.__dataclass_fields__.keys()
     for name in sorted(table.keys() - known):
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "agents.ModelSettings lists the known ones"
+        near = nearest(name, known)
+        hint = f"did you mean {near}?" if near else "agents.ModelSettings lists the known ones"
         raise _wrong(f"{where}.{name}", f"unknown setting; {hint}")
     for name, value in table.items():
         if not is_finite(value):

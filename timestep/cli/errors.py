@@ -1,7 +1,6 @@
 """Errors as a command reports them: what happened and the next step, never a traceback."""
 
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 
 import openai
@@ -14,8 +13,7 @@ from agents import (
     UserError,
 )
 
-from timestep.cli.output import did_you_mean
-from timestep.errors import UnknownModelError
+from timestep.errors import UnknownModelError, unknown_prefix
 from timestep.fallback.reasons import reason_of
 from timestep.net.connection import CHECK_PROXY
 from timestep.net.json_parts import mapping
@@ -28,7 +26,10 @@ def explain(error: Exception) -> str:
     """Return what to tell a user about *error*, which a model or the Runner raised."""
     match error:
         case UnknownModelError() if error.prefix and error.prefix not in error.known:
-            return _explain_prefix(error.prefix, error.known)
+            return (
+                f"{unknown_prefix(error.prefix, error.known)} 'timestep models' lists the models; "
+                f"[providers.{error.prefix}] in timestep.toml adds another server."
+            )
         case InputGuardrailTripwireTriggered() | OutputGuardrailTripwireTriggered():
             result = error.guardrail_result
             return _explain_guardrail(result.guardrail.get_name(), result.output.output_info)
@@ -78,14 +79,6 @@ _OF_TOOL = "Error running tool "
 
 def _explain_guardrail(name: str, said: object) -> str:
     return f"The guardrail {name} stopped the run." + (f" It says: {said}" if said else "")
-
-
-def _explain_prefix(prefix: str, known: Sequence[str]) -> str:
-    hint = did_you_mean(f"{prefix}/", [f"{each}/" for each in known])
-    return (
-        f"Unknown prefix: {prefix}. Known prefixes: {', '.join(known)}.{hint} 'timestep models' "
-        f"lists the models; [providers.{prefix}] in timestep.toml adds another server."
-    )
 
 
 _STEPS: dict[str | None, str] = {

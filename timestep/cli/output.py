@@ -1,6 +1,5 @@
 """Prints results: JSON for programs; rows, tables and asides for people."""
 
-import difflib
 import math
 import shutil
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from timestep.cli.terminal import is_colourful, printable, width
+from timestep.net.nearest import nearest
 from timestep.traces.text import json_text
 
 if TYPE_CHECKING:
@@ -161,5 +161,5 @@ def clean(text: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a sentence with the one of the *known* names that is close to *name*, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {near[0]}?" if near else ""
+    near = nearest(name, known)
+    return f" Did you mean {near}?" if near else ""

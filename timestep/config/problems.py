@@ -1,6 +1,5 @@
 """Turns pydantic's errors into messages that say what to write. No message repeats a value."""
 
-import difflib
 import json
 import re
 import tomllib
@@ -15,6 +14,7 @@ from pydantic_settings import SettingsError
 from timestep.config.provenance import KeyOrigin, KeyPath, Origin, SourceKind, dotted, toml_value
 from timestep.config.shape import arms_at, field_at, is_model, names_at
 from timestep.config.sources.variables import CONTROL_VARIABLES, variable_name
+from timestep.net.nearest import nearest
 from timestep.net.ollama_options import OPTION_NAMES, WrongEntryError
 from timestep.net.unresolved import FIXES, UnreadError
 
@@ -165,8 +165,8 @@ def _reason(
             return f'needs a kind, as in kind = "openai"; known kinds: {", ".join(sorted(kinds))}'
         case "union_tag_invalid":
             kind = str(context["tag"]).strip("':")
-            near = difflib.get_close_matches(kind.lower(), kinds, n=1)
-            hint = f'. Did you mean "{near[0]}"?' if near else ""
+            near = nearest(kind, kinds)
+            hint = f'. Did you mean "{near}"?' if near else ""
             return f"unknown kind; known kinds: {', '.join(sorted(kinds))}{hint}"
         case "bool_type" | "bool_parsing":
             return "must be true or false"
@@ -209,10 +209,10 @@ def _suggestion(
             meant |= {path[0]: path for path in CONTROL_VARIABLES.values()}
     if "options" in names:  # an option of Ollama, one level too high
         meant |= {option: (*table, "options", option) for option in OPTION_NAMES}
-    near = difflib.get_close_matches(unknown.lower(), meant, n=1)
-    if not near:
+    near = nearest(unknown, meant)
+    if near is None:
         return f" Known here: {', '.join(names)}"
-    found = meant[near[0]]
+    found = meant[near]
     if variable and variable_name(path) in variable.upper():
         return f" Did you mean {variable.replace(variable_name(path), variable_name(found))}?"
     return f" Did you mean {dotted(found)}?"

@@ -25,12 +25,13 @@ happened, where, and the next step, and never holds a secret. Every error can be
 and rebuilt from its message alone.
 """
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Any, Self
 
 from agents import AgentsException, ModelBehaviorError, UserError
+
+from timestep.net.nearest import nearest
 
 
 def _restore(cls: type["TimestepError"], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
@@ -52,6 +53,13 @@ class ConfigurationError(TimestepError):
     """The configuration cannot be used; the message names the key, where it is, and the fix."""
 
 
+def unknown_prefix(prefix: str, known: Collection[str]) -> str:
+    """Return what is wrong with *prefix*, which is not among the *known* prefixes."""
+    near = nearest(prefix, known)
+    hint = f" Did you mean {near!r}?" if near else ""
+    return f"Unknown prefix: {prefix}. Known prefixes: {', '.join(sorted(known))}.{hint}"
+
+
 class UnknownModelError(TimestepError, UserError):
     """No provider has the model's name.
 
@@ -70,11 +78,8 @@ class UnknownModelError(TimestepError, UserError):
     @classmethod
     def for_prefix(cls, prefix: str, known: Collection[str]) -> Self:
         """Return the error for *prefix*, which is not among the *known* prefixes."""
-        near = difflib.get_close_matches(prefix, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         return cls(
-            f"Unknown prefix: {prefix}. Known prefixes: {', '.join(sorted(known))}.{hint} "
-            f"Add [providers.{prefix}] to the settings, or call "
+            f"{unknown_prefix(prefix, known)} Add [providers.{prefix}] to the settings, or call "
             "MultiModelProviderMap.add_provider().",
             prefix=prefix,
             known=known,

@@ -3,10 +3,11 @@
 Source: ollama ``api/types.go`` (``Options``, ``Runner``), v0.33.0.
 """
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
+
+from timestep.net.nearest import nearest
 
 INTEGERS = frozenset(
     {
@@ -81,8 +82,8 @@ def unknown_option(name: str) -> str:
     """Return why the option *name* has no effect; empty if Ollama knows it."""
     if name in OPTION_NAMES:
         return ""
-    near = difflib.get_close_matches(name.lower(), OPTION_NAMES, n=1)
-    return f"no option of Ollama; did you mean {near[0]!r}?" if near else "no option of Ollama"
+    near = nearest(name, OPTION_NAMES)
+    return f"no option of Ollama; did you mean {near!r}?" if near else "no option of Ollama"
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -4,7 +4,6 @@ The environment, ``.env`` and the secrets directory share these names. A name is
 the path of the key in upper case, with two underscores between its parts; or one of `SHORT_NAMES`.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ from timestep.config.sources.base import (
     expanded,
     ours,
 )
+from timestep.net.nearest import nearest
 
 PREFIX = "TIMESTEP_"
 CONTROL_VARIABLES: dict[str, KeyPath] = {
@@ -102,9 +102,9 @@ def meant_variable(name: str) -> str | None:
     if name in _OTHER_NAMES:
         return _OTHER_NAMES[name]
     head, _, tail = name.partition("_")
-    if tail and difflib.get_close_matches(head, [PREFIX.rstrip("_")], cutoff=_CLOSE):
+    if tail and nearest(head, [PREFIX.rstrip("_")], cutoff=_CLOSE):
         return PREFIX + tail
-    return next(iter(difflib.get_close_matches(name, SHORT_NAMES, n=1, cutoff=_CLOSE)), None)
+    return nearest(name, SHORT_NAMES, cutoff=_CLOSE)
 
 
 def spelling_of(written: Iterable[KeyPath]) -> dict[KeyPath, KeyPath]:
