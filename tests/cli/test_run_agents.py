@@ -434,6 +434,19 @@ def test_json_is_one_value_with_all_there_is(invoke, fake_ollama):
     assert 0 < timings["first_token_seconds"] <= timings["total_seconds"]
 
 
+@pytest.mark.parametrize(("words", "is_known"), [("Hi", False), ("It snows in Oslo.", True)])
+def test_the_speed_is_that_of_the_record(invoke, fake_ollama, words, is_known):
+    fake_ollama.reply(words)
+
+    said = json.loads(invoke("run", "Weather?", *MODEL, "--json").stdout)
+    run = json.loads(invoke("traces", "show", "last", "--json").stdout)
+
+    [recorded] = [step["tokens_per_second"] for step in run["spans"] if step["model"]]
+    told = said["timings"]["tokens_per_second"]
+    assert (told is not None, recorded is not None) == (is_known, is_known)
+    assert told == (recorded and round(recorded, 6))
+
+
 def test_json_lines_are_the_events_and_the_value(invoke, fake_ollama):
     fake_ollama.reply("I look.", tool_calls=[("get_weather", {"city": "Oslo"})])
     fake_ollama.reply("Snow.")

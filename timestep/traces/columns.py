@@ -154,9 +154,9 @@ def _numbers(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
         **{name: _count(usage.get(name)) for name in ("input_tokens", "output_tokens")},
         "cost": _cost(model, usage, config),
         "first_token_seconds": _number(config.get("first_token_seconds")),
-        "load_seconds": _as_seconds(durations.get("load_duration")),
-        "prompt_seconds": _as_seconds(durations.get("prompt_eval_duration")),
-        "output_seconds": _as_seconds(durations.get("eval_duration")),
+        "load_seconds": as_seconds(durations.get("load_duration")),
+        "prompt_seconds": as_seconds(durations.get("prompt_eval_duration")),
+        "output_seconds": as_seconds(durations.get("eval_duration")),
         "context_length": _count(config.get("context_length")),
     }
 
@@ -189,6 +189,7 @@ def _number(value: object) -> float | None:
     return value if type(value) is float else None if count is None else float(count)
 
 
-def _as_seconds(nanoseconds: object) -> float | None:
+def as_seconds(nanoseconds: object) -> float | None:
+    """Return a duration that a server sent, if it is one."""
     count = _count(nanoseconds)
     return None if count is None else count / _NANOSECONDS

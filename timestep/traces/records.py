@@ -1,6 +1,6 @@
 """The events that go into a trace store and the records that come out: plain data, no SDK, no SQL."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -9,11 +9,17 @@ from timestep.traces.text import read_arguments
 
 JsonObject = Mapping[str, Any]
 
-FEWEST_TIMED_TOKENS = 3
+_FEWEST_TIMED_TOKENS = 3
 """An answer of fewer tokens says nothing about the speed of its model."""
 
 OUTCOMES = ("ok", "failed", "cut", "cancelled", "replayed", "running")
 """How a run can stand: ``cut`` is its last answer, by the token limit; ``running`` has not ended."""
+
+
+def speed(calls: Iterable[tuple[int | None, float | None]]) -> float | None:
+    """Return the tokens per second of *calls*, which are tokens and seconds; None if unknown."""
+    timed = [(made, took) for made, took in calls if made and made >= _FEWEST_TIMED_TOKENS and took]
+    return sum(made for made, _ in timed) / sum(took for _, took in timed) if timed else None
 
 
 EVENT_BYTES = 500
@@ -203,9 +209,7 @@ class Span(_Timed):
 
         None when the server does not say, or for an answer of a token or two.
         """
-        if (self.output_tokens or 0) < FEWEST_TIMED_TOKENS or not self.output_seconds:
-            return None
-        return (self.output_tokens or 0) / self.output_seconds
+        return speed([(self.output_tokens, self.output_seconds)])
 
     @property
     def context_fill(self) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from timestep.traces.records import FEWEST_TIMED_TOKENS
+from timestep.traces.records import speed
 
 By = Literal["model", "agent", "tool", "day"]
 """What calls are grouped by: days are local; calls of tools are counted for ``tool``, else of models."""
@@ -96,12 +96,6 @@ def _stats_of(name: str, calls: list[tuple[Any, ...]]) -> Stats:
     )
     times = sorted(value for value in seconds if value is not None) or [0.0]
     waits = sorted(value for value in first_tokens if value is not None)
-    decoded = [
-        (tokens, took)
-        for tokens, took in zip(made, decoding, strict=True)
-        if tokens and tokens >= FEWEST_TIMED_TOKENS and took
-    ]
-    took = sum(took for _, took in decoded)
     return Stats(
         name=name,
         calls=len(calls),
@@ -112,6 +106,6 @@ def _stats_of(name: str, calls: list[tuple[Any, ...]]) -> Stats:
         p90=percentile(times, 90),
         p99=percentile(times, 99),
         first_token_seconds=percentile(waits, 50) if waits else None,
-        tokens_per_second=sum(tokens for tokens, _ in decoded) / took if took else None,
+        tokens_per_second=speed(zip(made, decoding, strict=True)),
         cost=sum(known) if (known := [cost for cost in costs if cost is not None]) else None,
     )

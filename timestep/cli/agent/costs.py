@@ -1,6 +1,6 @@
 """The cost of an answer: its tokens, and its seconds if the provider says them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from openai.types.responses import ResponseUsage
@@ -9,10 +9,10 @@ from timestep.cli.figures import duration
 from timestep.config.schema import AnyOpenAISettings
 from timestep.config.settings import Settings
 from timestep.routing import split_prefix
+from timestep.traces.columns import as_seconds
 from timestep.traces.prices import price
+from timestep.traces.records import speed
 from timestep.traces.summary import dollars
-
-_NANOSECONDS = 1e9
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Costs:
     output_seconds: float | None = None
     cost: float | None = None  # in US dollars, as the server reports it, or as `price_of` found it
     cached_tokens: int = 0
-    _timed_tokens: int = 0
+    _timed: list[tuple[int, float | None]] = field(default_factory=list[tuple[int, float | None]])
 
     def add(self, usage: ResponseUsage | None) -> None:
         """Count a model call."""
@@ -43,18 +43,18 @@ class Costs:
         more: dict[str, Any] = usage.model_extra or {}
         if isinstance(cost := more.get("cost"), float):
             self.cost = (self.cost or 0.0) + cost
-        self.load_seconds = _sum(self.load_seconds, more.get("load_duration"))
-        self.prompt_seconds = _sum(self.prompt_seconds, more.get("prompt_eval_duration"))
-        self.output_seconds = _sum(self.output_seconds, more.get("eval_duration"))
-        if more.get("eval_duration"):
-            self._timed_tokens += usage.output_tokens
+        output_seconds = as_seconds(more.get("eval_duration"))
+        self.load_seconds = _sum(self.load_seconds, as_seconds(more.get("load_duration")))
+        self.prompt_seconds = _sum(
+            self.prompt_seconds, as_seconds(more.get("prompt_eval_duration"))
+        )
+        self.output_seconds = _sum(self.output_seconds, output_seconds)
+        self._timed.append((usage.output_tokens, output_seconds))
 
     @property
     def tokens_per_second(self) -> float | None:
         """The speed of the model, by the provider's own clock."""
-        if not self.output_seconds:
-            return None
-        return self._timed_tokens / self.output_seconds
+        return speed(self._timed)
 
     def usage(self) -> dict[str, int] | None:
         """Return the tokens as JSON, or None if no provider counted them."""
@@ -103,7 +103,5 @@ def price_of(name: str, settings: Settings, read: int, cached: int, written: int
     )
 
 
-def _sum(seconds: float | None, nanoseconds: Any) -> float | None:
-    if not isinstance(nanoseconds, int):
-        return seconds
-    return (seconds or 0.0) + nanoseconds / _NANOSECONDS
+def _sum(seconds: float | None, more: float | None) -> float | None:
+    return seconds if more is None else (seconds or 0.0) + more
