@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import sys
 from itertools import pairwise
@@ -8,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timestep.cli.terminal import Transcript, printable, width, write_answer
+from timestep.net.origin import Origin
+from timestep.traces.text import json_text
 
 
 def written(capsys, *pieces, line_width=40):
@@ -100,6 +103,20 @@ def test_a_terminal_is_not_steered_by_what_a_model_writes(monkeypatch):
     write_answer("a\x1b[2Jb\x07\tc\r\n\x9b31md\u202e\u2066\n")
 
     assert sys.stdout.getvalue() == "a[2Jb\tc\n31md\n"
+
+
+@pytest.mark.parametrize(
+    "control",
+    "\0\b\v\r\x1b\x7f\x85\x9b\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069",
+    ids=ascii,
+)
+def test_what_a_terminal_acts_on_is_shown_nowhere(control):
+    text = f"a{control}b"
+
+    assert printable(text) == "ab"
+    assert Origin(None, "h").clean(text) == "a\ufffdb"
+    assert control not in json_text(text)
+    assert json.loads(json_text(text)) == text
 
 
 def test_a_pipe_gets_the_answer_as_it_is(capsys):

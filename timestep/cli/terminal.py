@@ -11,6 +11,8 @@ from typing import TextIO
 
 import click
 
+from timestep.net.controls import CONTROLS
+
 try:
     import termios
 except ImportError:  # not on Windows
@@ -18,9 +20,6 @@ except ImportError:  # not on Windows
 
 _MAX_WIDTH = 100
 _MIN_TEXT = 24
-# The characters that a terminal acts on instead of showing them, except line break and tab, and
-# those that change the direction of the text.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def width() -> int:
@@ -33,7 +32,7 @@ def width() -> int:
 
 def printable(text: str) -> str:
     """Return *text* without the control characters that a terminal acts on."""
-    return _CONTROLS.sub("", text)
+    return CONTROLS.sub("", text)
 
 
 def is_colourful() -> bool:

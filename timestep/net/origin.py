@@ -5,9 +5,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from timestep.net.controls import CONTROLS
 from timestep.net.secrets import masked_json, masker
 
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNPRINTABLE = re.compile(rf"{CONTROLS.pattern}|[\ud800-\udfff]")
 
 _SHOWN = 600
 """How many characters of the server's own words an error repeats."""

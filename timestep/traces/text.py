@@ -4,8 +4,7 @@ import json
 import re
 from typing import Any, cast
 
-_ACTED_ON = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""What a terminal acts on, or what changes the direction of text; JSON allows all of it raw."""
+from timestep.net.controls import CONTROLS
 
 
 def encodable(text: object) -> str:
@@ -24,7 +23,7 @@ def json_text(value: Any, *, indent: int | None = None, ensure_ascii: bool = Fal
     except ValueError:
         value = json.loads(json.dumps(value), parse_constant=str)
         text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
-    return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def as_json(value: Any) -> str:
