@@ -37,9 +37,9 @@ TOOL = {"type": "function", **FUNCTION}
         ({"tools": [{**TOOL, "parameters": "x"}]}, "body.tools[0].parameters is not an object"),
         ({"tool_choice": {"type": "web_search"}}, "body.tool_choice: write auto, required, none"),
         ({"text": {"format": {"type": "yaml"}}}, "body.text.format: write text, json_object"),
-        ({"temperature": "hot"}, "body.temperature has a value"),
-        ({"max_output_tokens": "x"}, "body.max_output_tokens has a value"),
-        ({"include": 5}, "body.include has a value"),
+        ({"temperature": "hot"}, "body.temperature: Input should be a valid number"),
+        ({"max_output_tokens": "x"}, "body.max_output_tokens: Input should be a valid integer"),
+        ({"include": 5}, "body.include: Input should be a valid list"),
     ],
 )
 def test_a_field_of_a_responses_body_that_cannot_be_asked_is_named(field, said):
@@ -65,8 +65,11 @@ def test_a_field_of_a_responses_body_that_cannot_be_asked_is_named(field, said):
             {"messages": [{"role": "tool", "tool_call_id": 5, "content": "x"}]},
             "body.messages[0].tool_call_id is not text",
         ),
-        ({"reasoning_effort": 5}, "body.reasoning_effort has a value"),
-        ({"max_completion_tokens": "x"}, "body.max_completion_tokens has a value"),
+        ({"reasoning_effort": 5}, "body.reasoning_effort: Input should be 'none'"),
+        (
+            {"max_completion_tokens": "x"},
+            "body.max_completion_tokens: Input should be a valid integer",
+        ),
     ],
 )
 def test_a_field_of_a_chat_body_that_cannot_be_asked_is_named(field, said):

@@ -1,17 +1,15 @@
 """Default settings of models, for what the caller leaves out."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from agents import Model, ModelResponse, ModelRetryAdvice, ModelRetryAdviceRequest, ModelSettings
 from agents.items import TResponseStreamEvent
-from pydantic import TypeAdapter, ValidationError
 
+from timestep.answer.model_settings import WrongSettingError, read_model_settings
 from timestep.errors import ConfigurationError
-from timestep.net.encoding import is_finite
 from timestep.net.model_names import by_model, tagged
-from timestep.net.nearest import nearest
 
 
 def without_implicit(settings: ModelSettings) -> ModelSettings:
@@ -122,14 +120,13 @@ class ModelDefaults:
         return model if settings == ModelSettings() else DefaultedModel(model, settings)
 
 
-_SETTINGS = TypeAdapter(ModelSettings)
 _ELSEWHERE = {
     # They may be secret, and these settings are shown.
     "extra_headers": "write them as headers of the provider",
     # The Runner reads it before a model is asked.
     "retry": "write it in the settings of an agent or of a run; nothing reads it here",
     # The Runner resets an agent's after the first call; a default would force a call every time.
-    "tool_choice": "write it in the settings of an agent or of a run; here it would never end",
+    "tool_choice": "write it in the settings of an agent or of a run; as a default it would force a tool call in every turn",
 }
 """Settings that cannot be defaults, with what to do instead."""
 
@@ -144,34 +141,10 @@ def read_settings(where: str, table: Mapping[str, Any]) -> ModelSettings:
     """Return the settings in *table*, which is at *where* in the configuration."""
     for name in table.keys() & _ELSEWHERE.keys():
         raise _wrong(f"{where}.{name}", _ELSEWHERE[name])
-    known = ModelSettings.__dataclass_fields__.keys()
-    for name in sorted(table.keys() - known):
-        near = nearest(name, known)
-        hint = f"did you mean {near}?" if near else "agents.ModelSettings lists the known ones"
-        raise _wrong(f"{where}.{name}", f"unknown setting; {hint}")
-    for name, value in table.items():
-        if not is_finite(value):
-            raise _wrong(
-                f"{where}.{name}",
-                "holds nan or inf, which a request cannot carry; write a finite number",
-            )
     try:
-        return _SETTINGS.validate_python(dict(table))
-    except ValidationError as exc:
-        wrong = exc.errors(include_url=False, include_input=False)[0]
-        raise _wrong(f"{where}.{_written(table, wrong['loc'])}", wrong["msg"]) from None
-
-
-def _written(table: Mapping[str, Any], loc: Sequence[int | str]) -> str:
-    """Return the part of *loc* that is a path in *table*; pydantic adds the types that it tried."""
-    parts: list[str] = []
-    value: object = table
-    for part in loc:
-        if not isinstance(value, Mapping) or part not in value:
-            break
-        parts.append(str(part))
-        value = cast("Mapping[Any, object]", value)[part]
-    return ".".join(parts)
+        return read_model_settings(table)
+    except WrongSettingError as exc:
+        raise _wrong(f"{where}.{exc.path}", str(exc)) from None
 
 
 def _wrong(key: str, said: str) -> SettingError:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 from agents import AgentOutputSchemaBase, FunctionTool, ModelSettings
 
 from timestep.answer.json_schema import JsonSchema, check_json_schema
+from timestep.answer.model_settings import WrongSettingError, read_model_settings
 from timestep.net.json_parts import entries, mapping
 
 Json: TypeAlias = dict[str, Any]
@@ -107,11 +108,12 @@ def settings_of(body: Json, names: Mapping[str, str], read: Collection[str]) -> 
         else:
             given[setting] = value
     try:
-        return ModelSettings(**given)
-    except (TypeError, ValueError) as exc:
-        wrong = str(getattr(exc, "errors", lambda: [{"loc": ["?"]}])()[0]["loc"][0])
-        shown = next((name for name in body if names.get(name) == wrong), wrong)
-        raise BadLineError(f"body.{shown} has a value that the setting does not take") from exc
+        return read_model_settings(given)
+    except WrongSettingError as exc:
+        first, _, below = exc.path.partition(".")
+        wrong = next((name for name in body if names.get(name) == first), first)
+        wrong = below if first in {"extra_args", "extra_body"} else wrong
+        raise BadLineError(f"body.{wrong}: {exc}") from exc
 
 
 def objects(value: object, where: str) -> list[Json]:

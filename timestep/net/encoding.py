@@ -20,7 +20,7 @@ def encode(body: Mapping[str, Any]) -> bytes:
             "surrogate pair or a value of an unknown type, or is nested too deep. Decode text with "
             "errors='replace', and pass plain JSON values."
         ) from exc
-    if (b"NaN" in text or b"Infinity" in text) and (found := _not_finite(body, "")) is not None:
+    if (b"NaN" in text or b"Infinity" in text) and (found := not_finite(body, "")) is not None:
         path, number = found
         said = "NaN" if math.isnan(number) else "infinite"
         raise UnsupportedInputError(
@@ -32,7 +32,7 @@ def encode(body: Mapping[str, Any]) -> bytes:
 
 def is_finite(value: Any) -> bool:
     """Return True when *value* holds neither NaN nor Infinity, which JSON cannot say."""
-    return _not_finite(value, "") is None
+    return not_finite(value, "") is None
 
 
 def _children(value: Any, path: str) -> list[tuple[str, Any]]:
@@ -45,12 +45,12 @@ def _children(value: Any, path: str) -> list[tuple[str, Any]]:
     return []
 
 
-def _not_finite(value: Any, path: str) -> tuple[str, float] | None:
-    """Return the first number in *value* that is NaN or infinite, behind its path."""
+def not_finite(value: Any, path: str) -> tuple[str, float] | None:
+    """Return the first number in *value*, which is at *path*, that is NaN or infinite, behind its path."""
     if isinstance(value, float) and not math.isfinite(value):
         return path, value
     below = _children(value, path)
-    return next((found for p, child in below if (found := _not_finite(child, p))), None)
+    return next((found for p, child in below if (found := not_finite(child, p))), None)
 
 
 def _unsendable(value: Any, path: str) -> str | None:

@@ -1,6 +1,5 @@
 """The options of a command, made into an agent and the configuration of its runs."""
 
-import dataclasses
 import json
 import logging
 from collections.abc import Generator, Iterable
@@ -10,15 +9,13 @@ from typing import Any, cast
 
 import click
 from agents import Agent, AgentOutputSchemaBase, Model, ModelSettings, RunConfig
-from pydantic import TypeAdapter, ValidationError
 
+from timestep.answer.model_settings import WrongSettingError, read_model_settings
 from timestep.cli.agent.costs import Costs, price_of
 from timestep.cli.context import Context
 from timestep.cli.load import load_agent
-from timestep.cli.output import did_you_mean
 from timestep.cli.sessions import LAST, last_session
 from timestep.config.settings import Settings
-from timestep.net.ollama_options import OPTION_NAMES
 from timestep.net.secrets import configured_keys
 from timestep.registry import MultiModelProvider
 from timestep.routing import split_prefix
@@ -120,10 +117,6 @@ def recorded(settings: Settings) -> Generator[None]:
         uninstall()
 
 
-_NAMES = [field.name for field in dataclasses.fields(ModelSettings)]
-_SETTINGS = TypeAdapter(ModelSettings)
-
-
 def parse_settings(pairs: Iterable[str]) -> ModelSettings:
     """Return the settings in *pairs* of ``NAME=VALUE``; dots lead into a setting."""
     given: dict[str, Any] = {}
@@ -138,11 +131,6 @@ def parse_settings(pairs: Iterable[str]) -> ModelSettings:
 
 def _put(given: dict[str, Any], name: str, text: str) -> None:
     first, *below = name.split(".")
-    if first not in _NAMES:
-        is_option = first in OPTION_NAMES
-        hint = f" It is an Ollama option: write extra_args.{first}=VALUE." if is_option else ""
-        hint = hint or did_you_mean(first, _NAMES) or f" The settings are {', '.join(_NAMES)}."
-        raise click.UsageError(f"--set {name}: unknown setting.{hint}")
     table, key = given, first
     for step in below:
         inner = table.setdefault(key, {})
@@ -154,14 +142,12 @@ def _put(given: dict[str, Any], name: str, text: str) -> None:
 
 def _typed(name: str, value: Any) -> Any:
     try:
-        settings = _SETTINGS.validate_python({name: _from_json(value)})
-    except ValidationError:
+        settings = read_model_settings({name: _from_json(value)})
+    except WrongSettingError:
         try:
-            settings = _SETTINGS.validate_python({name: value})
-        except ValidationError as exc:
-            error = exc.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in error["loc"])
-            raise click.UsageError(f"--set {place}: {error['msg']}.") from exc
+            settings = read_model_settings({name: value})
+        except WrongSettingError as exc:
+            raise click.UsageError(f"--set {exc.path}: {exc}") from exc
     return getattr(settings, name)
 
 
