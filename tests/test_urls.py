@@ -13,6 +13,7 @@ from timestep.net.urls import (
     is_loopback,
     is_ollama_cloud,
     parse_ollama_host,
+    without_secrets,
 )
 
 SECRET = "s3cr3t"
@@ -204,6 +205,27 @@ def test_only_this_machine_is_loopback(url, local):
 )
 def test_only_ollama_com_over_https_is_the_cloud(url, cloud):
     assert is_ollama_cloud(url) is cloud
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h:1/a/b", "https://h:1/a/b"),
+        ("https://h/@user/api", "https://h/@user/api"),
+        ("https://h/a?to=me@x", "https://h/a"),
+        (f"https://h?{SECRET}", "https://h"),
+        (f"https://h/#{SECRET}", "https://h/"),
+        (f"https://me:{SECRET}@h/a?{SECRET}", "https://h/a"),
+        (f"https://me:{SECRET}@{SECRET}@h/a", "https://h/a"),
+        (f"ws+unix://{SECRET}@h/a", "ws+unix://h/a"),
+        (f"//{SECRET}@h/a", "//h/a"),
+        (f"me:{SECRET}@h/a", "h/a"),
+        (f"/a/@user?{SECRET}", "/a/@user"),
+        ("elsewhere", "elsewhere"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url, shown):
+    assert without_secrets(url) == shown
 
 
 @pytest.mark.parametrize("url", ["https://example.com", "http://localhost:1", "http://[::1]"])

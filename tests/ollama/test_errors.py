@@ -248,7 +248,11 @@ def test_a_sign_in_page_is_shown(url, shown):
     ("location", "shown"),
     [
         ("https://ollama.com/api/chat", "redirects to https://ollama.com/api/chat"),
-        ("https://ann:pass@ollama.com/api/chat?token=secret", "redirects to ollama.com/api/chat,"),
+        (
+            "https://ann:pass@ollama.com/api/chat?token=secret",
+            "redirects to https://ollama.com/api/chat,",
+        ),
+        ("https://h/@user/api#secret", "redirects to https://h/@user/api,"),
         (None, "redirects to elsewhere"),
     ],
 )

@@ -142,6 +142,11 @@ def authority(url: str) -> str:
     return f"{parts.scheme}://{host}"
 
 
+def without_secrets(url: str) -> str:
+    """Return *url*, which may be any text, without its query, fragment and credentials."""
+    return re.sub(r"^((?:[^/]*//)?)[^/]*@", r"\1", re.split(r"[?#]", url, maxsplit=1)[0])
+
+
 @lru_cache(maxsize=256)
 def is_loopback(url: str) -> bool:
     """Return True if *url* names this machine."""

@@ -31,6 +31,7 @@ from timestep.net.connection import CHECK_PROXY, Answer, TransportError
 from timestep.net.origin import Origin
 from timestep.net.secrets import without_private
 from timestep.net.server_words import parse, words_of_document, words_of_page
+from timestep.net.urls import without_secrets
 from timestep.ollama.endpoint import unreached
 from timestep.ollama.overflow import is_overflow, overflow_error
 
@@ -229,7 +230,7 @@ def _rate_limit_error(refusal: _Refusal, at: str, facts: dict[str, Any]) -> Rate
 
 def _hint(status: int, headers: Mapping[str, str]) -> str:
     if 300 <= status < 400:  # noqa: PLR2004 - HTTP's redirects
-        target = headers.get("location", "elsewhere").split("?")[0].rpartition("@")[2]
+        target = without_secrets(headers.get("location", "elsewhere"))
         return (
             f" It redirects to {target}, and a POST follows no redirect: set base_url to the final "
             "address (often https:// instead of http://)."

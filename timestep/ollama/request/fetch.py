@@ -7,7 +7,6 @@ or proxy is used, and no redirect followed.
 """
 
 import asyncio
-import re
 import socket
 from collections.abc import Callable, Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -17,6 +16,7 @@ import httpx
 
 from timestep.errors import UnsupportedInputError
 from timestep.net.failure_words import httpx_error, reason_of
+from timestep.net.urls import without_secrets
 
 Address = IPv4Address | IPv6Address
 
@@ -152,8 +152,7 @@ async def _download(client: httpx.AsyncClient, target: httpx.URL, address: str) 
 
 
 def _refusal(url: str, reason: str) -> UnsupportedInputError:
-    shown = re.sub(r"^(\w+://)[^/]*@", r"\1", re.split(r"[?#]", url, maxsplit=1)[0])
     return UnsupportedInputError(
-        f"The remote image {shown!r} cannot be used: {reason}. Send its bytes as a data URL "
+        f"The remote image {without_secrets(url)!r} cannot be used: {reason}. Send its bytes as a data URL "
         "(data:image/png;base64,…) instead."
     )
