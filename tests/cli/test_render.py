@@ -1,10 +1,13 @@
 """``timestep render``: the exact prompt, and what did not make it there."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
 import pytest
+
+from timestep.ollama.model_options import OllamaModelOptions
 
 AGENT = """\
 from agents import Agent, ModelSettings, function_tool, input_guardrail
@@ -178,6 +181,42 @@ def test_a_plain_prompt_does_not_wait_for_the_sdk(imported_by):
 
     assert "timestep.ollama.render" in modules
     assert not modules & {"agents", "openai", "ollama"}
+
+
+SETTINGS = {
+    "options": "options = {num_ctx = 4096, seed = 1, top_k = 7}",
+    "keep_alive": "keep_alive = -1",
+    "timeout": "timeout = 60",
+    "on_context_overflow": 'on_context_overflow = "truncate"',
+    "strict_feature_validation": "strict_feature_validation = true",
+    "tool_emulation": "tool_emulation = true",
+    "allow_remote_images": "allow_remote_images = true",
+    "text_calls": "text_calls = true",
+    "think_tags": "think_tags = ['llama3.2']",
+    "repairs": "repairs = 3",
+    "models": "models.'llama3.2' = {num_ctx = 8192, settings = {temperature = 0.2}}",
+    "settings": "settings = {temperature = 0.5, max_tokens = 9, truncation = 'auto'}",
+}
+
+
+def test_the_table_has_every_setting_of_a_model():
+    assert {*SETTINGS} == {
+        *(field.name for field in dataclasses.fields(OllamaModelOptions)),
+        *("models", "settings"),
+    }
+
+
+@pytest.mark.parametrize("toml", SETTINGS.values(), ids=SETTINGS)
+def test_every_setting_acts_on_a_plain_prompt_as_on_an_agent_s(invoke, fake_ollama, toml):
+    Path("timestep.toml").write_text(f"[ollama]\n{toml}\n")
+    Path("plain.py").write_text('from agents import Agent\nplain = Agent(name="plain")\n')
+
+    for options in ([], ["-a", "plain.py"]):
+        result = invoke("render", "Hi", "-m", "fast", "-i", "Be brief.", *options)
+        assert result.exit_code == 0, result.output
+
+    plain, by_runner = fake_ollama.chats
+    assert plain == by_runner
 
 
 @pytest.mark.parametrize(
