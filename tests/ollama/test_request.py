@@ -13,7 +13,7 @@ from agents.model_settings import MCPToolChoice
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
-from timestep.answer.rules import Reading, Repair
+from timestep.answer.rules import Reading, Repair, Rules
 from timestep.errors import UnsupportedInputError
 from timestep.net.encoding import encode
 from timestep.ollama.model_options import OllamaModelOptions
@@ -74,6 +74,7 @@ def request(
         output=output,
         abilities=abilities or Abilities(),
         emulate_tools=emulate_tools,
+        rules=Rules(),
     )
     accepted(built)
     return built

@@ -250,6 +250,24 @@ async def test_a_required_call_that_did_not_come_is_asked_for_again(model, opena
     assert DELETED == ["a"]
 
 
+@pytest.mark.parametrize("tools", [[], [delete_files]])
+async def test_a_choice_that_is_not_offered_is_refused_before_anything_is_sent(
+    model, openai_server, run, tools
+):
+    offered = "delete_files" if tools else "none"
+    agent = Agent(name="a", tools=tools, model_settings=ModelSettings(tool_choice="delete_file"))
+    with pytest.raises(errors.UnsupportedInputError, match=rf"\(it offers: {offered}\)"):
+        await run(agent, run_config=config(model()))
+    assert openai_server.requests == []
+
+
+async def test_tools_of_the_server_stand_beside_those_of_the_agent(model, openai_server, run):
+    openai_server.body = stream(chunk({"content": "Hi"}), chunk(finish="stop"))
+    settings = ModelSettings(extra_body={"tools": [{"type": "web_search"}]})
+    result = await run(Agent(name="a", model_settings=settings), run_config=config(model()))
+    assert result.final_output == "Hi"
+
+
 async def test_calls_under_tool_choice_none_are_not_run(model, openai_server, run):
     openai_server.body = call('{"folder": "a"}')
     agent = Agent(name="a", tools=[delete_files], model_settings=ModelSettings(tool_choice="none"))

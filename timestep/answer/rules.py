@@ -1,11 +1,13 @@
 """The rules for reading an answer. The request sets them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from agents import AgentOutputSchemaBase
+from agents import AgentOutputSchemaBase, ModelSettings
+
+from timestep.errors import UnsupportedInputError
 
 
 class Reading(Enum):
@@ -34,6 +36,45 @@ class Rules:
     limits: str = "max_tokens"  # the settings that could limit it, for advice
     repairs: int = 1  # how many more times the model may be asked again
     is_repair: bool = False  # True if this is a repair
+
+    def chosen(self, settings: ModelSettings, offered: Sequence[str]) -> "Rules":
+        """Return these rules with what *settings* say about calls of the *offered* tools.
+
+        Raises:
+            UnsupportedInputError: ``tool_choice`` names no tool on offer.
+        """
+        choice = settings.tool_choice
+        if choice in (None, "auto", "required"):
+            tools = tuple(offered)
+        elif choice == "none":
+            tools = ()
+        elif isinstance(choice, str) and choice in offered:
+            tools = (choice,)
+        else:
+            raise UnsupportedInputError(
+                f"tool_choice is {choice!r}, which is not a function tool of the agent (it offers: "
+                f"{', '.join(offered) or 'none'}). Use one of them, 'auto', 'required' or 'none'."
+            )
+        must_call = choice not in (None, "auto") and bool(tools)
+        return replace(
+            self,
+            reading=Reading.HELD if must_call else self.reading,
+            tools=tools,
+            must_call=must_call,
+            one_call=settings.parallel_tool_calls is False,
+            no_calls=choice == "none",
+        )
+
+    def repaired(self, bad: "Repair") -> "Rules":
+        """Return the rules for the answer that is asked for instead of the *bad* one."""
+        return replace(
+            self,
+            reading=Reading.HELD,
+            must_call=bad.wants_call,
+            is_emulated=False,
+            repairs=self.repairs - 1,
+            is_repair=True,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

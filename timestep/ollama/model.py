@@ -1,8 +1,7 @@
 """`OllamaModel`: one Ollama model as the Agents SDK calls it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Unpack
 
 from agents import (
@@ -249,11 +248,10 @@ class OllamaModel(WireModel[ChatRequest]):
             )
 
 
-def _rules(model: str, options: OllamaModelOptions, abilities: Abilities) -> Callable[..., Rules]:
-    """Return what makes the rules for reading an answer, with those that *options* decide."""
+def _rules(model: str, options: OllamaModelOptions, abilities: Abilities) -> Rules:
+    """Return the rules for reading an answer that *options* and *abilities* decide."""
     thinks = "thinking" in (abilities.capabilities or ())
-    return partial(
-        Rules,
+    return Rules(
         text_calls=applies_to(model, options.text_calls),
         think_tags=not thinks and applies_to(model, options.think_tags),
         limits="max_tokens or num_ctx",

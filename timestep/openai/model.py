@@ -11,7 +11,7 @@ from agents import AgentOutputSchemaBase, ModelSettings
 from timestep.answer.call import ModelCall, WireModel
 from timestep.answer.history import told_output, told_repair, with_instructions
 from timestep.answer.ids import ANY_CALL_ID, Ids
-from timestep.answer.rules import Reading, Repair, Rules, WireRequest
+from timestep.answer.rules import Repair, Rules, WireRequest
 from timestep.errors import TimestepError
 from timestep.errors.retry import retry_advice
 from timestep.net.model_names import applies_to
@@ -116,24 +116,14 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
 
     def _rules(self, call: ModelCall, made: ChatBody) -> Rules:
         settings, options = call.settings, self._options
-        choice = settings.tool_choice
-        tools = [tool["function"]["name"] for tool in made.body.get("tools", [])]
-        if isinstance(choice, str) and choice in tools:
-            tools = [choice]
-        must_call = bool(tools) and choice is not None and choice not in {"auto", "none"}
         return Rules(
-            reading=Reading.HELD if must_call else Reading.LIVE,
-            tools=tuple(tools),
-            must_call=must_call,
-            one_call=settings.parallel_tool_calls is False,
-            no_calls=choice == "none",
             output=call.output,
             call_ids=made.call_ids,
             text_calls=applies_to(self.model, options.text_calls),
             think_tags=applies_to(self.model, options.think_tags),
             token_limit=f"max_tokens={settings.max_tokens}" if settings.max_tokens else "",
             repairs=options.repairs,
-        )
+        ).chosen(settings, [function["name"] for function in _functions(made.body)])
 
     def _ask(self, request: ChatRequest) -> ChatAnswer:
         return self._wire.chat(request.body, request.headers, request.query, self.model)
@@ -176,14 +166,7 @@ class ChatCompletionsModel(WireModel[ChatRequest]):
         body = {**request.body, "messages": messages}
         if not bad.wants_call:
             body = {name: value for name, value in body.items() if name not in _TOOL_FIELDS}
-        rules = replace(
-            request.rules,
-            reading=Reading.HELD,
-            must_call=bad.wants_call,
-            repairs=request.rules.repairs - 1,
-            is_repair=True,
-        )
-        return replace(request, body=body, rules=rules)
+        return replace(request, body=body, rules=request.rules.repaired(bad))
 
 
 def _is_retried(error: TimestepError) -> bool:
@@ -196,11 +179,15 @@ def _is_retried(error: TimestepError) -> bool:
 _TOOL_FIELDS = {"tools", "tool_choice", "parallel_tool_calls"}
 
 
+def _functions(body: Json) -> list[Json]:
+    """The functions on offer in *body*. The tools of a server, which ``extra_body`` adds, are others."""
+    return [tool["function"] for tool in body.get("tools", []) if "function" in tool]
+
+
 def _schema(request: ChatRequest, bad: Repair) -> Json:
     """The schema that a repair shows: of the answer, or of a call."""
     if request.rules.output is not None and not bad.wants_call:
         return request.rules.output.json_schema()
-    tools = [tool["function"] for tool in request.body.get("tools", [])]
     return {
         "anyOf": [
             {
@@ -211,6 +198,6 @@ def _schema(request: ChatRequest, bad: Repair) -> Json:
                 },
                 "required": ["name", "arguments"],
             }
-            for tool in tools
+            for tool in _functions(request.body)
         ]
     }

@@ -4,8 +4,7 @@ Ollama has no ``tool_choice``, and a ``format`` keeps models from calling tools.
 says by which rules its answer is read.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agents import AgentOutputSchemaBase, ModelSettings
@@ -18,7 +17,6 @@ from timestep.answer.history import (
     with_instructions,
 )
 from timestep.answer.rules import Reading, Rules, WireRequest
-from timestep.errors import UnsupportedInputError
 from timestep.ollama.request.grammar import FormatWriter, to_format
 from timestep.ollama.request.messages import Conversation, Message
 from timestep.ollama.request.options import RequestFields
@@ -27,7 +25,6 @@ from timestep.ollama.request.tools import (
     any_of,
     calls_format,
     describe_tools,
-    named,
 )
 
 Json = dict[str, Any]
@@ -92,7 +89,7 @@ def build_request(
     output: AgentOutputSchemaBase | None,  # of a final answer; None for free text
     abilities: Abilities,  # of the model and its endpoint
     emulate_tools: bool,  # describe the tools in words when the model has no tool support
-    rules: Callable[..., Rules] = Rules,  # of which the request decides some
+    rules: Rules,  # those of the model, of which the request decides the others
 ) -> ChatRequest:
     """Return the request for one model call.
 
@@ -101,7 +98,8 @@ def build_request(
     """
     if output is not None and output.is_plain_text():
         output = None
-    chosen = _chosen(tools, settings.tool_choice)
+    rules = rules.chosen(settings, [tool.name for tool in tools])
+    chosen = [tool for tool in tools if tool.name in rules.tools]
     draft = _Draft(
         body={"model": model, **fields.top_level},
         messages=conversation.messages,
@@ -113,7 +111,7 @@ def build_request(
         ],
         notes=list(conversation.notes),
         instructions=[],
-        must_call=settings.tool_choice not in (None, "auto", "none") and bool(tools),
+        must_call=rules.must_call,
     )
     if settings.tool_choice == "required" and not tools:
         draft.ignored.append("tool_choice='required' (the agent has no tools)")
@@ -135,12 +133,10 @@ def build_request(
     return ChatRequest(
         body=draft.body,
         headers=fields.headers,
-        rules=rules(
+        rules=replace(
+            rules,
             reading=draft.reading,
-            tools=tuple(tool.name for tool in draft.tools),
             must_call=draft.must_call,
-            one_call=settings.parallel_tool_calls is False,
-            no_calls=settings.tool_choice == "none",
             output=output,
             call_ids=conversation.call_ids,
             is_emulated=draft.is_emulated,
@@ -159,21 +155,6 @@ def _token_limit(settings: ModelSettings, fields: RequestFields) -> str:
         return ""
     name = "max_tokens" if settings.max_tokens == limit else "num_predict"
     return f"{name}={limit}"
-
-
-def _chosen(tools: list[FunctionTool], choice: Any) -> list[FunctionTool]:
-    """Return the tools that *choice* leaves on offer."""
-    if choice == "none":
-        return []
-    if choice in (None, "auto", "required"):
-        return tools
-    if isinstance(choice, str) and (tool := named(tools, choice)) is not None:
-        return [tool]
-    known = ", ".join(tool.name for tool in tools) or "none"
-    raise UnsupportedInputError(
-        f"tool_choice is {choice!r}, which is not a function tool of the agent (it offers: "
-        f"{known}). Use one of them, 'auto', 'required' or 'none'."
-    )
 
 
 def _drop_unusable_think(draft: _Draft, abilities: Abilities) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from timestep.answer.history import Message, told_output, told_repair, with_instructions
-from timestep.answer.rules import Reading, Repair
+from timestep.answer.rules import Repair
 from timestep.errors import OllamaStatusError
 from timestep.ollama.request.build import ChatRequest
 from timestep.ollama.request.grammar import LIMITS, to_format
@@ -48,15 +48,7 @@ def repair(request: ChatRequest, bad: Repair) -> ChatRequest:
         messages.append({"role": "assistant", "content": bad.answer})
     messages.append({"role": "user", "content": told_repair(bad, rules.tools, schema)})
     body |= {"messages": messages, "format": enforced.schema}
-    again = replace(
-        rules,
-        reading=Reading.HELD,
-        must_call=bad.wants_call,
-        is_emulated=False,
-        repairs=rules.repairs - 1,
-        is_repair=True,
-    )
-    return replace(request, body=body, rules=again, left_out=())
+    return replace(request, body=body, rules=rules.repaired(bad), left_out=())
 
 
 def is_refused_format(error: OllamaStatusError) -> bool:

@@ -5,7 +5,7 @@ Source: ollama ``api/types.go`` (``Tool``), v0.33.0.
 
 import json
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -84,11 +84,6 @@ class _Known:
     tool: weakref.ref[Any]
     state: tuple[Any, ...]
     converted: FunctionTool
-
-
-def named(tools: Iterable[FunctionTool], name: str) -> FunctionTool | None:
-    """Return the tool called *name*, or None."""
-    return next((tool for tool in tools if tool.name == name), None)
 
 
 def calls_schema(tools: Sequence[FunctionTool]) -> Schema:
