@@ -179,7 +179,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         """Warn about what may be wrong with an answer that is used anyway."""
         if reply.was_cut:
             limit = request.rules.token_limit or "its own limit or the context window"
-            setting = request.rules.token_limit.partition("=")[0] or request.rules.limits
+            setting = request.rules.limiting
             self._warnings.once(
                 "cut",
                 f"was cut at its token limit ({limit}), so its answer is incomplete; raise "

@@ -1,9 +1,8 @@
 """One answer as a sequence of chunks, from a wire's reader to the decoder.
 
-An answer is any number of `Text`, `Thinking`, `Refusal`, `TokenLogprobs` and `Call`
-chunks, then one `End`
-or one `Failure`; nothing after that counts. Text and thinking come once for every token, so chunks
-are plain slotted objects that cost next to nothing to make.
+An answer is any number of `Text`, `Thinking`, `Refusal`, `TokenLogprobs` and `Call` chunks, then one
+`End` or one `Failure`. What follows these is ignored. Each token brings a chunk, so chunks are plain
+objects with slots, which are cheap to make.
 """
 
 from collections.abc import Mapping
@@ -12,6 +11,9 @@ from typing import Any, TypeAlias
 
 _TOO_LARGE = 2**63
 """The first count that is too large. A server may send hundreds of digits, which no database holds."""
+
+INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""The finish reasons of an answer that was cut, with the Responses API's names for them."""
 
 Logprobs: TypeAlias = list[Mapping[str, Any]]
 """Tokens with their logprobs, each in the shape of openai's ``Logprob``."""

@@ -13,7 +13,7 @@ from openai.types.responses import (
     ResponseOutputRefusal,
 )
 
-from timestep.answer.chunks import Logprobs, Usage
+from timestep.answer.chunks import INCOMPLETE, Logprobs, Usage
 from timestep.answer.events import (
     Events,
     EventWriter,
@@ -29,10 +29,6 @@ REASONING_FIELD = "_chat_completions_reasoning_field"
 
 Source: openai-agents 0.24 ``models/reasoning_content_replay.py``.
 """
-
-
-_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-"""The Responses API's names for the two ways of cutting an answer."""
 
 
 class Items:
@@ -196,7 +192,7 @@ class Items:
         self.close("incomplete" if cut_by or error else "completed", **cut)
         if cut:
             self._mark_message(cut)
-        reason = _INCOMPLETE.get(cut_by, "")
+        reason = INCOMPLETE.get(cut_by, "")
         self._writer.ended(self.output, usage, cut_by=reason, raw_usage=raw_usage, error=error)
 
     def _mark_message(self, cut: dict[str, Any]) -> None:

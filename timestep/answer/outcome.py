@@ -233,7 +233,7 @@ def _cut_call(names: Sequence[object], origin: Origin, rules: Rules) -> ModelOut
     return _origin_error(
         origin,
         f"reached its token limit{_limit(rules)} when it called {called}. The call may be incomplete, so "
-        f"it was not run. {_raise_limit(rules)}.",
+        f"it was not run. Raise {rules.limiting}.",
         is_cut=True,
     )
 
@@ -242,16 +242,12 @@ def _cut(reply: Reply) -> ModelOutputError:
     return _error(
         reply,
         f"used up its token limit{_limit(reply.rules)} before it could give a usable answer; thinking "
-        f"counts too. {_raise_limit(reply.rules)}, or set reasoning.effort to 'none' or 'low'.",
+        f"counts too. Raise {reply.rules.limiting}, or set reasoning.effort to 'none' or 'low'.",
     )
 
 
 def _limit(rules: Rules) -> str:
     return f" ({rules.token_limit})" if rules.token_limit else ""
-
-
-def _raise_limit(rules: Rules) -> str:
-    return f"Raise {rules.token_limit.partition('=')[0] or rules.limits}"
 
 
 def _error(reply: Reply, said: str, *, text: str = "") -> ModelOutputError:

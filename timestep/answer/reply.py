@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from openai.types.responses import ResponseOutputItem
 
 from timestep.answer.chunks import (
+    INCOMPLETE,
     Call,
     Chunk,
     End,
@@ -104,7 +105,7 @@ class Reply:
     @property
     def cut_by(self) -> str:
         """``length`` or ``content_filter`` if one of them ended the answer; else empty."""
-        return (self.done_reason or "") if self.was_cut or self.was_filtered else ""
+        return self.done_reason if self.done_reason in INCOMPLETE else ""
 
     def take_events(self) -> Events:
         """Return the events since the last call."""

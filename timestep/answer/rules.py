@@ -37,6 +37,11 @@ class Rules:
     repairs: int = 1  # how many more times the model may be asked again
     is_repair: bool = False  # True if this is a repair
 
+    @property
+    def limiting(self) -> str:
+        """The setting to raise for a longer answer."""
+        return self.token_limit.partition("=")[0] or self.limits
+
     def chosen(self, settings: ModelSettings, offered: Sequence[str]) -> "Rules":
         """Return these rules with what *settings* say about calls of the *offered* tools.
 

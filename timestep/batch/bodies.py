@@ -13,6 +13,7 @@ from openai.types.responses import (
     ResponseReasoningItem,
 )
 
+from timestep.answer.chunks import INCOMPLETE
 from timestep.batch.question import (
     BadLineError,
     Json,
@@ -142,7 +143,7 @@ def _cut_by(response: ModelResponse) -> str:
     for item in response.output:
         if isinstance(item, ResponseOutputMessage) and item.status == "incomplete":
             said = mapping(getattr(item, "provider_data", None)).get("finish_reason")
-            return "content_filter" if said == "content_filter" else "length"
+            return said if said in INCOMPLETE else "length"
     return ""
 
 
@@ -288,7 +289,6 @@ def write_responses(
 ) -> Json:
     """Return the *response* to *question* as OpenAI's object."""
     cut = _cut_by(response)
-    why = "max_output_tokens" if cut == "length" else cut
     choice = question.settings.tool_choice or "auto"
     return {
         "id": answer_id,
@@ -297,7 +297,7 @@ def write_responses(
         "model": question.model or "",
         "status": "incomplete" if cut else "completed",
         "error": None,
-        "incomplete_details": {"reason": why} if cut else None,
+        "incomplete_details": {"reason": INCOMPLETE[cut]} if cut else None,
         "output": [item.model_dump(mode="json", exclude_unset=True) for item in response.output],
         "parallel_tool_calls": question.settings.parallel_tool_calls is not False,
         "tool_choice": choice if choice in _CHOICES else {"type": "function", "name": choice},

@@ -1,7 +1,7 @@
 """One answer of ``/chat/completions``, read into chunks. Pure.
 
-A body that is a document and no stream of events is read as one event. An answer ends at ``[DONE]`` behind a finish reason, or at the proper end of the HTTP body behind either
-of the two. What ends otherwise broke off.
+A body that is one JSON document is read as one event. An answer is whole if ``[DONE]`` follows its
+finish reason, or if the HTTP body ends properly after either of the two. Any other answer broke off.
 
 Source: the recordings in ``tests/wire-openai``.
 """

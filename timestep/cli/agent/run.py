@@ -26,6 +26,7 @@ from agents import (
 from agents.items import TResponseStreamEvent
 from openai.types.responses import Response
 
+from timestep.answer.chunks import INCOMPLETE
 from timestep.cli.agent.costs import Costs
 from timestep.cli.spinner import Spinner
 from timestep.errors import ModelOutputError
@@ -137,7 +138,7 @@ class AgentRun:
         """Why the answer is not complete, and the next step; empty if it was not cut."""
         if not self.cut_by:
             return ""
-        is_long = self.cut_by == "max_output_tokens"
+        is_long = self.cut_by == INCOMPLETE["length"]
         why = "the model reached its token limit" if is_long else self.cut_by
         return f"The answer is not complete: {why}." + (
             f" Raise {self.limit}." if self.limit else ""
@@ -175,7 +176,7 @@ class AgentRun:
                 f"No complete answer within {self._timeout:g} s. Allow more with --timeout."
             ) from exc
         except ModelOutputError as exc:
-            self.cut_by = self.cut_by or ("max_output_tokens" if exc.is_cut else "")
+            self.cut_by = self.cut_by or (INCOMPLETE["length"] if exc.is_cut else "")
             raise
         finally:
             self.costs.total_seconds = time.monotonic() - self._started
