@@ -6,6 +6,7 @@ import traceback
 
 import pytest
 
+from timestep.config.settings import load_settings
 from timestep.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -15,9 +16,12 @@ from timestep.errors import (
     OllamaStreamError,
     OllamaTimeoutError,
 )
+from timestep.factory.endpoints import ollama_endpoints
 from timestep.net.origin import Origin
+from timestep.ollama import OllamaModelProvider
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.official_client import open_client, translated
+from timestep.ollama.server_info import connect
 from timestep.testing import Close, FakeOllama, Stall
 
 KEY = "sk-very-secret-0123456789"
@@ -33,6 +37,22 @@ async def ask(url, headers=None, *, asked="list", silence=60.0):
                     return await client.show("m")
                 case _:
                     return await client.list()
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds"), [(None, 5), (9, 9), ({"connect": 7}, 7), ({"idle": 60}, 5)]
+)
+@pytest.mark.parametrize("url", [None, "http://gpu:1", ["http://a:1", "http://b:1"]])
+async def test_a_command_waits_for_a_connection_as_long_as_the_settings_say(limits, seconds, url):
+    settings = load_settings(ollama={"timeout": limits, "base_url": url})
+    endpoints = ollama_endpoints(settings)["ollama"]
+    provider = OllamaModelProvider(base_url=url, timeout=limits)
+    pulled = [wire.endpoint for wire in provider.wires("m")]
+
+    for endpoint in (*pulled, *endpoints.pool, endpoints.local, endpoints.cloud):
+        async with connect(endpoint) as http, open_client(endpoint, silence=60) as client:
+            assert http.timeout.connect == seconds
+            assert client._client.timeout.connect == seconds
 
 
 @pytest.mark.parametrize(

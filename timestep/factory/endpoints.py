@@ -16,6 +16,7 @@ from timestep.config.schema import (
     ServerSettings,
 )
 from timestep.net.key_command import KeyCommand
+from timestep.net.timeouts import Timeouts
 from timestep.net.tls import Reach
 from timestep.net.urls import OPENAI_URL
 from timestep.ollama.endpoint import Endpoints, build_endpoints
@@ -64,7 +65,8 @@ def ollama_endpoints(settings: "Settings") -> dict[str, Endpoints]:
         prefix: build_endpoints(
             **ollama_place(
                 table, ollama_key(settings) if table is settings.ollama else table.api_key
-            )
+            ),
+            timeouts=Timeouts.of(table.timeout),
         )
         for prefix, table in settings.tables.items()
         if isinstance(table, OllamaSettings)

@@ -8,6 +8,7 @@ everything.
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from timestep.net.connection import CHECK_PROXY
 from timestep.net.headers import check_headers, check_key
@@ -15,6 +16,7 @@ from timestep.net.key_command import KeyCommand
 from timestep.net.model_names import is_cloud_name, strip_cloud_suffix
 from timestep.net.origin import Origin
 from timestep.net.secrets import secrets_in, secrets_in_url
+from timestep.net.timeouts import Timeouts
 from timestep.net.tls import USUAL, Reach
 from timestep.net.urls import (
     LOCAL_OLLAMA,
@@ -37,6 +39,8 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     reach: Reach = USUAL  # its proxy and certificates
     key_command: KeyCommand | None = None  # prints the key, which is then not in the headers
+    # How long commands wait for a connection, as chats do.
+    connect_seconds: float | None = Timeouts().connect
 
     @property
     def is_cloud(self) -> bool:
@@ -83,6 +87,7 @@ def build_endpoints(
     headers: Mapping[str, str] | None = None,  # for *base_url*, else for the local endpoint
     allow_insecure: bool = False,  # lets a key travel over plain http off this machine
     reach: Reach = USUAL,  # the proxy and the certificates, for every server
+    timeouts: Timeouts | None = None,  # whose limit for a connection commands obey
 ) -> Endpoints:
     """Return the endpoints for a provider's configuration.
 
@@ -93,19 +98,21 @@ def build_endpoints(
         key = key_command or check_key(api_key)
     with _refusals("headers"):
         extra = check_headers({} if headers is None else headers)
+    seconds = (timeouts or Timeouts()).connect
+    build = partial(_endpoint, allow_insecure=allow_insecure, reach=reach, seconds=seconds)
     if base_url is not None:
         # Cloud names reach a configured base URL unchanged, unless it is ollama.com itself.
         with _refusals("base_url"):
             urls = check_ollama_urls(base_url)
-            endpoints = [_endpoint(url, key, extra, allow_insecure, reach) for url in urls]
+            endpoints = [build(url, key, extra) for url in urls]
         pool = tuple(endpoints) if len(endpoints) > 1 else ()
         return Endpoints(endpoints[0], endpoints[0], pool)
     with _refusals("local_url"):
         local = LOCAL_OLLAMA if local_url is None else parse_ollama_host(local_url)
         local_key = key if is_ollama_cloud(local) else None
         return Endpoints(
-            _endpoint(local, local_key, extra, allow_insecure, reach),
-            _endpoint(OLLAMA_CLOUD, key, {}, allow_insecure, reach),
+            build(local, local_key, extra),
+            build(OLLAMA_CLOUD, key, {}),
         )
 
 
@@ -137,17 +144,20 @@ def _endpoint(
     url: str,
     key: str | KeyCommand | None,
     extra: Mapping[str, str],
+    *,
     allow_insecure: bool,
     reach: Reach,
+    seconds: float | None,
 ) -> Endpoint:
     if not allow_insecure:
         check_secrets_transport(url, has_key=key is not None, headers=extra)
     headers = {name.lower(): value for name, value in extra.items()}
     if isinstance(key, KeyCommand):
-        return Endpoint(url, headers, reach, None if "authorization" in headers else key)
+        command = None if "authorization" in headers else key
+        return Endpoint(url, headers, reach, command, seconds)
     if key:
         headers.setdefault("authorization", f"Bearer {key}")
-    return Endpoint(url, headers, reach)
+    return Endpoint(url, headers, reach, connect_seconds=seconds)
 
 
 def unreached(host: str, reason: str, *, is_proxied: bool = False) -> str:

@@ -34,8 +34,6 @@ E = TypeVar("E", bound=Exception)
 OF_A_SERVER = (ConnectionError, httpx.HTTPError, ollama.ResponseError, ValueError)
 """What the client raises when it is not its own fault."""
 
-_CONNECT_SECONDS = 5.0
-
 
 @asynccontextmanager
 async def open_client(endpoint: Endpoint, *, silence: float) -> AsyncGenerator[ollama.AsyncClient]:
@@ -56,7 +54,7 @@ async def open_client(endpoint: Endpoint, *, silence: float) -> AsyncGenerator[o
     client = ollama.AsyncClient(
         endpoint.base_url,
         headers=dict(endpoint.headers),
-        timeout=httpx.Timeout(silence, connect=_CONNECT_SECONDS),
+        timeout=httpx.Timeout(silence, connect=endpoint.connect_seconds),
         **{**options, "auth": options["auth"] or _only_key(endpoint.headers.get("authorization"))},
     )
     try:

@@ -77,6 +77,7 @@ class OllamaModelProvider(ModelProvider):
                 "ollama_client brings its own address and key; leave out api_key, key_command, "
                 "base_url, local_url, headers, max_concurrency and reach, or leave out the client."
             )
+        self._options = OllamaModelOptions.of(**keywords)
         self._endpoints = build_endpoints(
             api_key=api_key,
             key_command=key_command,
@@ -85,8 +86,8 @@ class OllamaModelProvider(ModelProvider):
             headers=headers,
             allow_insecure=allow_insecure,
             reach=reach or USUAL,
+            timeouts=self._options.timeout,
         )
-        self._options = OllamaModelOptions.of(**keywords)
         with refused(ConfigurationError, "max_concurrency: "):
             self._max_concurrency = check_concurrency(max_concurrency)
         self._defaults = defaults or ModelDefaults()

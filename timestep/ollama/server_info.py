@@ -17,8 +17,6 @@ from timestep.net.json_parts import mapping
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.shown import Listed, read_list, text
 
-_CONNECT_SECONDS = 5.0
-
 
 @asynccontextmanager
 async def connect(endpoint: Endpoint) -> AsyncGenerator[httpx.AsyncClient]:
@@ -32,7 +30,7 @@ async def connect(endpoint: Endpoint) -> AsyncGenerator[httpx.AsyncClient]:
     async with httpx.AsyncClient(
         base_url=endpoint.base_url,
         headers=endpoint.headers,
-        timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
+        timeout=httpx.Timeout(None, connect=endpoint.connect_seconds),
         **httpx_options(endpoint.base_url, endpoint.reach, key_command=endpoint.key_command),
     ) as client:
         yield client
