@@ -16,7 +16,7 @@ from timestep import (
     RateLimitError,
     TimestepError,
 )
-from timestep.testing import Close, FakeOpenAI
+from timestep.testing import Close, FakeOpenAI, Recording, Request
 
 TABLES = {
     "ours": {"api": "chat_completions"},
@@ -187,6 +187,25 @@ async def test_a_connection_that_breaks_behind_the_answer_loses_nothing(whole_an
     with FakeOpenAI() as server:
         server.reply("hello", fault=Close(after=2))
         assert await ask(whole_and_streamed[1], server, table) == "hello"
+
+
+@pytest.mark.parametrize("adapter", ["timestep", "sdk"])
+@pytest.mark.parametrize("fault", [(), Close(after=2)], ids=["ends properly", "breaks"])
+async def test_done_without_a_finish_reason_is_an_end_only_if_the_body_ends_properly(
+    whole_and_streamed, adapter, fault
+):
+    pieces = [chunk(content="hello"), b"data: [DONE]\n\n"]
+    headers = {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
+    request = Request("POST", "/v1/chat/completions", {}, b"{}")
+    recording = Recording("done", request, 200, headers, b"".join(pieces), pieces)
+    table = {**TABLES["ours"], "adapter": adapter}
+    with FakeOpenAI(strict=False) as server:
+        server.replay(recording, model="m", fault=fault)
+        if fault:
+            with pytest.raises((TimestepError, ModelBehaviorError), match="broke"):
+                await ask(whole_and_streamed[1], server, table)
+        else:
+            assert await ask(whole_and_streamed[1], server, table) == "hello"
 
 
 async def test_a_choice_that_failed_is_an_error_with_the_sdk_s_model_too(

@@ -26,9 +26,9 @@ class CheckedResponse:
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin  # who answers, and what nothing may repeat
-        self.is_whole = False  # True once a stream may end
-        self._is_ended = False  # after its last event, nothing counts
-        self._may_be_done = False  # [DONE] alone would end it
+        self.is_whole = False  # True once a stream may end, even by a broken connection
+        self.is_ended = False  # after the last event nothing counts
+        self._may_be_done = False  # [DONE] alone would end it, if the body ends properly too
 
     def broken(self, what: str) -> BrokenAnswerError:
         """Return the error for a broken answer; *what* says how it is broken."""
@@ -55,13 +55,13 @@ class CheckedResponse:
     def check_event(self, name: str, data: bytes) -> bytes:
         """Return what the SDK gets of the event *name* with *data*; nothing when it has none."""
         data = data.strip()
-        if self._is_ended or not data:
+        if self.is_ended or not data:
             return b""
         if data.startswith(b"[DONE]"):
             if not (self.is_whole or self._may_be_done):
                 raise self.broken("ended its stream before the answer")
-            self._is_ended = self.is_whole = True
-            return b"data: [DONE]\n\n"
+            self.is_ended = True
+            return b"data: [DONE]\n\n" if self.is_whole else b""  # the SDK would not read on
         event = self._object(data, "sent an event")
         if self._is_error(event, name):
             raise said_error(event, self.origin)
@@ -99,7 +99,7 @@ class CheckedResponse:
                 event["type"] = kind = "response.failed"
             else:
                 self._check_end(response)
-        self._is_ended = self.is_whole = kind in _TERMINAL
+        self.is_ended = self.is_whole = kind in _TERMINAL
         return kind not in {"response.failed", "error"}
 
     def _check_end(self, response: dict[str, Any]) -> None:

@@ -205,7 +205,7 @@ async def _events(response: httpx2.Response, answer: CheckedResponse) -> AsyncIt
     except TransportError:
         if not answer.is_whole:  # else a connection that breaks loses nothing
             raise
-    if not answer.is_whole:
+    if not (answer.is_whole or answer.is_ended):
         raise answer.broken("answered with nothing" if is_empty else "broke off its answer")
 
 
