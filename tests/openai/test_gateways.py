@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import httpx
 import pytest
 from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, RunConfig
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, RateLimitError
 
 from tests.test_leaks import KEY, ask, walked
 from timestep.config.settings import Settings
@@ -124,3 +125,51 @@ async def test_no_key_is_in_a_variable_of_a_frame_of_ours(table, is_streamed, op
 def test_a_key_does_not_travel_in_the_clear(key):
     with pytest.raises(ValueError, match="https"):
         model_of("http://gpu.example/v1", **key)
+
+
+class GatewayError(RateLimitError):
+    """As LiteLLM's: of its own package, a class of openai's, with texts in many places."""
+
+    __module__ = "litellm.exceptions"
+
+
+def failing(key):
+    said = f"no quota for {key}"
+    request = httpx.Request("POST", f"https://h/{key}", headers={"Authorization": f"Bearer {key}"})
+    response = httpx.Response(429, headers={"X-Key": key}, text=said, request=request)
+    error = GatewayError(said, response=response, body={"error": {"message": said, key: [said]}})
+    error.llm_provider, error.litellm_debug_info = "openai", said
+    error.add_note(said)
+    error.__cause__ = RuntimeError(said)
+    error.__cause__.__context__ = ValueError(said)
+    return error
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"api_key": KEY},
+        {"headers": {"X-Key": KEY}},
+        {"api_key_command": [sys.executable, "-c", f"print({KEY!r})"]},
+    ],
+    ids=["key", "header", "command"],
+)
+async def test_a_key_that_a_gateway_s_error_repeats_is_hidden(table, is_streamed, monkeypatch):
+    async def fetch(*_, **__):
+        raise failing(KEY)
+
+    monkeypatch.setattr(StandIn, "_fetch_response", fetch)
+    model = model_of("http://127.0.0.1:9/v1", **{"api_key": "k", **table})
+    with pytest.raises(RateLimitError) as caught:
+        await ask(Agent("a", model=model), "hi", is_streamed=is_streamed)
+    await model.close()
+
+    error = caught.value
+    assert (type(error), str(error), error.status_code) == (GatewayError, "no quota for ***", 429)
+    assert error.body == {"error": {"message": "no quota for ***", "***": ["no quota for ***"]}}
+    assert error.response.headers["x-key"] == "***"
+    told = [str(vars(each)) + repr(each) for each in (error, error.__cause__)]
+    told += [str(error.response.text), str(error.request.url), str(error.request.headers)]
+    assert not [text for text in told if KEY in text]
+    assert not [where for where, text in walked(error) if KEY in text and "test_" not in where]

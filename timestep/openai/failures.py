@@ -1,6 +1,7 @@
 """The errors of failed exchanges with servers that speak OpenAI's API. Pure."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
@@ -8,12 +9,12 @@ from jiter import from_json
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from timestep.errors import BrokenAnswerError, TimestepError
-from timestep.net.connection import CHECK_PROXY, Answer, TransportError
+from timestep.net.connection import CHECK_PROXY, Answer, TransportError, drop_frames
 from timestep.net.exchange import failure
 from timestep.net.failure_words import httpx_error
 from timestep.net.limits import MOST_VALUES, has_too_many_values
 from timestep.net.origin import Origin
-from timestep.net.secrets import secrets_in, secrets_in_url
+from timestep.net.secrets import masked_json, secrets_in, secrets_in_url
 from timestep.net.urls import authority
 from timestep.openai.errors import OpenAIConnectionError, OpenAITimeoutError
 from timestep.openai.refusals import status_error
@@ -123,6 +124,37 @@ def of_both_trees(exc: APIError) -> Exception:
         case _:
             return exc
     return error if isinstance(error, APIError) else exc  # callers catch errors of openai
+
+
+def mask_error(error: BaseException, mask: Callable[[str], str]) -> None:
+    """Put *mask* on the texts that *error*, which another package made, and its causes hold.
+
+    Their frames are dropped, and so are the bodies of their responses.
+    """
+    drop_frames(error)
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.args = tuple(_masked(each, mask) for each in one.args)
+            vars(one).update({name: _masked(each, mask) for name, each in vars(one).items()})
+            waiting += [one.__cause__, one.__context__]
+
+
+def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+    if not type(value).__module__.startswith("httpx"):
+        return masked_json(value, mask)
+    if hasattr(value, "method"):
+        return type(value)(value.method, mask(str(value.url)))
+    if hasattr(value, "status_code"):
+        headers = {name: mask(text) for name, text in value.headers.items()}
+        request = None
+        with suppress(RuntimeError):  # some have none
+            request = _masked(value.request, mask)
+        return type(value)(value.status_code, headers=headers, request=request)
+    return mask(str(value))
 
 
 def _failure(exc: APIConnectionError) -> TimestepError:

@@ -24,7 +24,7 @@ from timestep.answer.default_settings import ModelDefaults
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.extras import install_hint
 from timestep.net.key_command import KeyCommand
-from timestep.net.secrets import Unshown
+from timestep.net.secrets import Unshown, secrets_in
 from timestep.openai.whole_calls import with_whole_calls
 
 _ADAPTERS = {
@@ -60,7 +60,8 @@ class GatewayProvider(ModelProvider):
 
         def made(api_key: str | None) -> Model:
             model: Model = adapter(model_name, base_url=self.base_url, api_key=api_key)
-            return with_whole_calls(model)
+            sent = {**self.headers, "authorization": api_key or ""}
+            return with_whole_calls(model, secrets_in(sent))
 
         command = self.key_command
         model = made(self.api_key) if command is None else _KeyedModel(model_name, made, command)

@@ -6,7 +6,7 @@ fails with when a setting or an answer has a shape that the SDK does not expect,
 provider's table says.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -31,7 +31,7 @@ from timestep.net.json_parts import entries, mapping
 from timestep.net.origin import Origin
 from timestep.net.urls import authority
 from timestep.openai.completion import Completion
-from timestep.openai.failures import Failures, broken, of_both_trees
+from timestep.openai.failures import Failures, broken, mask_error, of_both_trees
 from timestep.openai.request import added_fields, fields_of
 
 _FETCHES = ("_fetch_response", "_fetch_chat_response", "_fetch_responses_response")
@@ -46,7 +46,7 @@ _NOT_SENT = {"timeout"}
 """Arguments of openai's client that do not go into the body."""
 
 
-def with_whole_calls(model: ModelT) -> ModelT:
+def with_whole_calls(model: ModelT, secrets: Iterable[str] = ()) -> ModelT:
     """Return *model*, which now raises an error for an answer with a call that may be half.
 
     Besides what the SDK's model raises, it then raises:
@@ -57,11 +57,11 @@ def with_whole_calls(model: ModelT) -> ModelT:
     * `OpenAIServerBusyError`: the server says that it gave up.
     * `UnsupportedInputError`: the client cannot send what the request holds.
 
-    A model that is not the SDK's stays as it is.
+    No error shows *secrets*. A model that is not the SDK's stays as it is.
     """
     fetches = {name: fetch for name in _FETCHES if (fetch := getattr(model, name, None))}
     if fetches and fetches.keys().isdisjoint(own := vars(model)):
-        origin = _origin(model)
+        origin = _origin(model, tuple(secrets))
         own |= {name: partial(_fetched, fetch, origin) for name, fetch in fetches.items()}
         own["get_response"] = partial(_answered, model.get_response, origin)
         own["stream_response"] = partial(_streamed, model.stream_response, origin)
@@ -79,9 +79,9 @@ def refuse_half(response: Mapping[str, Any], host: str) -> None:
         refuse_cut_calls([call.get("name") for call in calls], reason, origin)
 
 
-def _origin(model: Any) -> Origin:
+def _origin(model: Any, secrets: tuple[str, ...]) -> Origin:
     url = getattr(getattr(model, "_client", model), "base_url", None)
-    return Origin(model.model, authority(str(url)) if url else "The server")
+    return Origin(model.model, authority(str(url)) if url else "The server", secrets)
 
 
 async def _fetched(fetch: Callable[..., Any], origin: Origin, *call: Any, **state: Any) -> Any:
@@ -144,6 +144,8 @@ def _answer_error(exc: Exception, origin: Origin) -> Exception | None:
         return failure(Failures(origin), httpx_error(exc, httpx2))
     if isinstance(exc, TimestepError):
         drop_frames(exc)  # they hold what the server said
+    elif origin.secrets:  # a gateway's error is its own
+        mask_error(exc, origin.hide)
     return _unreadable(exc, origin) if isinstance(exc, _ODD) else None
 
 
