@@ -190,7 +190,18 @@ def test_a_terminal_gets_a_bar_for_every_layer(fake_ollama, in_terminal, columns
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (2_019_377_376, "2.02 GB"), (5e12, "5 TB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1 MB"),
+        (999_999, "1 MB"),
+        (999_999_999, "1 GB"),
+        (2_019_377_376, "2.02 GB"),
+        (5e12, "5 TB"),
+        (2**63 - 1, "9.22 EB"),
+    ],
 )
 def test_sizes_are_shown_for_people(count, text):
     assert file_size(count) == text

@@ -36,6 +36,7 @@ async def wire(fake_ollama):
         (sized(True), None, None),
         (sized(0), None, None),
         (sized(-1), None, None),
+        (sized(10**400), None, None),
         (sized("4096"), None, None),
         ({"model_info": {"a.context_length": 4096}}, None, None),
         ({"model_info": "much"}, None, None),

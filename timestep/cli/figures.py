@@ -76,11 +76,11 @@ def tokens(given: int | None, made: int | None) -> str:
 def file_size(count: int) -> str:
     """Return *count* bytes for people, in decimal units as Ollama shows them."""
     amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < _THOUSAND:
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if amount < _THOUSAND - 0.5:  # more would be rounded to a thousand
             return f"{amount:.3g} {unit}"
         amount /= _THOUSAND
-    return f"{amount:.3g} TB"
+    return f"{amount:.3g} EB"
 
 
 def window_size(tokens: int) -> str:

@@ -59,8 +59,8 @@ def text(document: Mapping[str, Any], *names: str) -> str | None:
 
 
 def count(value: object) -> int | None:
-    """Return *value* if it counts something: true is no number, and 0 says nothing."""
-    return value if type(value) is int and value > 0 else None
+    """Return *value* if it counts something, as Go does: true is no number, and 0 says nothing."""
+    return value if type(value) is int and 0 < value < 2**63 else None
 
 
 def _capabilities(model: Mapping[str, Any]) -> tuple[str, ...] | None:
