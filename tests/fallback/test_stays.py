@@ -137,16 +137,17 @@ async def test_the_events_of_a_failed_try_are_not_shown(fake_ollama, second, pro
     assert len([name for name in types if name == "response.created"]) == 1
 
 
+@pytest.mark.parametrize("value", ["x_1", ""])
 @pytest.mark.parametrize("state", ["previous_response_id", "conversation_id"])
 async def test_state_that_a_server_keeps_stays_with_the_first(
-    openai_server, clock, second, run, state, monkeypatch
+    openai_server, clock, second, run, state, value, monkeypatch
 ):
     monkeypatch.setattr("openai._base_client.BaseClient._should_retry", lambda *_: False)
     openai_server.failure = (503, "busy")
     provider = chained(clock, a=openai(openai_server, use_responses=True), b=ollama(second))
 
     with pytest.raises(Exception, match="busy"):
-        await run(agent(provider), **{state: "x_1"})
+        await run(agent(provider), **{state: value})
 
     assert not second.requests
 

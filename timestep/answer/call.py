@@ -69,7 +69,7 @@ class ModelCall:
     @property
     def state(self) -> list[str]:
         """The names of the arguments that stand for state elsewhere."""
-        return [name for name, value in self.elsewhere.items() if value is not None]
+        return state_in(self.elsewhere)
 
 
 RequestT = TypeVar("RequestT", bound=WireRequest)
@@ -371,6 +371,11 @@ class WireModel(Model, ABC, Generic[RequestT]):
             host=self._host,
             implementation=self._implementation,
         )
+
+
+def state_in(given: Mapping[str, object]) -> list[str]:
+    """Return the names of the arguments in *given* that name state which only OpenAI's servers keep."""
+    return [name for name in elsewhere(None, None, None) if given.get(name) is not None]
 
 
 def elsewhere(

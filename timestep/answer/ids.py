@@ -15,9 +15,9 @@ ANY_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The call ids of other servers, which want them back unchanged."""
 
 
-def new_id(prefix: str, length: int = 24) -> str:
-    """Return a new id: *prefix*, ``_``, and *length* letters and digits."""
-    return f"{prefix}_{_random(length)}"
+def new_id(prefix: str) -> str:
+    """Return a new id: *prefix*, ``_``, and 24 letters and digits."""
+    return f"{prefix}_{_random(24)}"
 
 
 def new_completion_id() -> str:

@@ -171,14 +171,9 @@ class Reply:
             self.items.open_message()  # an empty answer is an answer
         self.items.finish(self.usage, raw_usage=raw_usage, cut_by=self.cut_by)
 
-    def fail(self, message: str, *, code: str = "server_error") -> None:
-        """Close the response as failed. What was shown stays in it.
-
-        Args:
-            message: What happened.
-            code: One of the Responses API's error codes.
-        """
-        error = {"code": code, "message": message}
+    def fail(self, message: str) -> None:
+        """Close the response as failed with *message*. What was shown stays in it."""
+        error = {"code": "server_error", "message": message}
         self.items.finish(self.usage, cut_by=self.cut_by, error=error)
 
     def _show(self, thinking: str, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from agents import AgentOutputSchemaBase, ModelSettings
 
 from timestep.errors import UnsupportedInputError
+from timestep.net.setting_values import REPAIRS
 
 
 class Reading(Enum):
@@ -34,7 +35,7 @@ class Rules:
     think_tags: bool = False  # True if `<think>…</think>` at the start of the text is thinking
     token_limit: str = ""  # the setting that limits it, such as `"max_tokens=100"`
     limits: str = "max_tokens"  # the settings that could limit it, for advice
-    repairs: int = 1  # how many more times the model may be asked again
+    repairs: int = REPAIRS  # how many more times the model may be asked again
     is_repair: bool = False  # True if this is a repair
 
     @property

@@ -25,12 +25,6 @@ def prefix_of(name: str | None, settings: Settings) -> str:
 
 
 def _places(prefix: str, settings: Settings) -> int:
-    table = _table(prefix, settings)
+    table = settings.tables.get(prefix)
     servers = len(table.servers) if isinstance(table, OllamaSettings) else 1
     return servers * (getattr(table, "max_concurrency", None) or CONCURRENCY)
-
-
-def _table(prefix: str, settings: Settings) -> object:
-    """Return the table that says what *prefix* is; None when it needs none."""
-    built_in = {"openai": settings.openai, "ollama": settings.ollama}
-    return settings.providers.get(prefix, built_in.get(prefix))

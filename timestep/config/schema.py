@@ -49,7 +49,7 @@ from timestep.config.types import (
 )
 from timestep.net.fallback_rules import FallbackRules
 from timestep.net.model_names import by_model, tagged, with_short_names
-from timestep.net.setting_values import Overflow
+from timestep.net.setting_values import REPAIRS, RETRIES, Overflow
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import LOCAL_OLLAMA, OPENAI_URL, check_secrets_transport
 from timestep.routing import check_target, targets
@@ -121,7 +121,7 @@ class ServerSettings(Section, frozen=True):
     """Treat an answer that is only the JSON of a tool call as that call: for every model, or for a list of models."""
     think_tags: ForModels = Field(default=False, examples=[["deepseek-r1"]])
     """Treat <think>…</think> at the start of an answer as thinking: for every model, or for a list of models."""
-    repairs: Repairs = 1
+    repairs: Repairs = REPAIRS
     """How many times a model is asked again when its answer is not the call or the JSON that was asked for."""
     ca_file: FilePath | None = Field(default=None, examples=["/etc/ssl/company.pem"])
     """A PEM file of certificates to trust in addition to the usual ones."""
@@ -140,7 +140,7 @@ class _OpenAIFields(EndpointSettings, frozen=True):
     """The project sent with every request."""
     timeout: Seconds | None = Field(default=None, examples=[120])
     """How many seconds to wait for the server. Without it, the client's own limits count."""
-    max_retries: Retries = 2
+    max_retries: Retries = RETRIES
     """How many times a request is sent again after a temporary failure."""
     query: dict[str, str] = Field(
         default_factory=dict, examples=[{"api-version": "2025-04-01-preview"}]

@@ -17,6 +17,7 @@ from agents import (
 )
 from agents.items import TResponseStreamEvent
 
+from timestep.answer.call import state_in
 from timestep.errors import AllModelsFailedError, ConfigurationError
 from timestep.errors.retry import retry_advice, within_bounds
 from timestep.fallback.reasons import failure_in
@@ -31,7 +32,6 @@ _SHOWS_NOTHING = {"response.created", "response.in_progress", "response.queued"}
 
 _OTHERS = ("tools", "output_schema", "handoffs", "tracing")
 """What a call has after its settings, in the SDK's order."""
-_STATE = ("previous_response_id", "conversation_id", "prompt")
 
 
 class FallbackModel(Model):
@@ -165,7 +165,7 @@ class FallbackModel(Model):
     def _begin(self, others: Sequence[Any], more: Mapping[str, Any]) -> Round:
         given = {**dict(zip(_OTHERS, others, strict=False)), **more}
         tracing: ModelTracing = given["tracing"]
-        if any(given.get(name) for name in _STATE):
+        if state_in(given):
             first = next(iter(self.models.items()))
             return Round(dict([first]), None, {}, self._clock, tracing)
         return Round(self.models, self.rules, self._rested, self._clock, tracing)

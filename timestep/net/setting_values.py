@@ -10,7 +10,9 @@ from typing import Literal, TypeAlias, cast, get_args
 
 Overflow: TypeAlias = Literal["error", "truncate"]
 """What happens to a prompt that does not fit the context window."""
-MOST_REPAIRS = 10
+REPAIRS, MOST_REPAIRS = 1, 10
+RETRIES = 2
+"""How many times a model is asked again, and a request is sent again, if nothing else is set."""
 
 _DURATION = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+", re.ASCII)
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)([a-zµμ]+)", re.ASCII)

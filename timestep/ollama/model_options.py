@@ -14,6 +14,7 @@ from timestep.errors import ConfigurationError, TimestepError, UnsupportedInputE
 from timestep.net.model_names import twins
 from timestep.net.ollama_options import check_options
 from timestep.net.setting_values import (
+    REPAIRS,
     Overflow,
     check_flag,
     check_for_models,
@@ -82,7 +83,7 @@ class OllamaModelOptions:
     allow_remote_images: bool = False
     text_calls: bool | Sequence[str] = False
     think_tags: bool | Sequence[str] = False
-    repairs: int = 1
+    repairs: int = REPAIRS
 
     @classmethod
     def of(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from timestep.net.headers import check_headers, check_key, has_authorization
 from timestep.net.key_command import KeyCommand
-from timestep.net.setting_values import check_concurrency
+from timestep.net.setting_values import REPAIRS, RETRIES, check_concurrency
 from timestep.net.timeouts import check_seconds
 from timestep.net.tls import USUAL, Reach
 from timestep.net.urls import check_base_url, check_secrets_transport
@@ -33,7 +33,9 @@ class OpenAIEndpoint:
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     query: Mapping[str, str] = field(default_factory=dict[str, str])  # fields of every URL
     timeout: float | None = None  # seconds; the client's own limits when None
-    max_retries: int = 2  # how many times the client repeats a request after a temporary failure
+    max_retries: int = (
+        RETRIES  # how many times the client repeats a request after a temporary failure
+    )
     max_concurrency: int | None = None  # requests at once from this provider; None for any number
     allow_insecure: bool = False  # let a key travel over plain http off this machine
     reach: Reach = USUAL  # the proxy and the certificates
@@ -108,6 +110,6 @@ class ChatModelOptions:
     strict_feature_validation: bool = False
     text_calls: bool | Sequence[str] = False
     think_tags: bool | Sequence[str] = False
-    repairs: int = 1
-    max_retries: int = 2
+    repairs: int = REPAIRS
+    max_retries: int = RETRIES
     extra_body: dict[str, Any] = field(default_factory=dict[str, Any])
