@@ -221,7 +221,7 @@ def test_prefix_modes_are_the_sdks():
 def test_no_name_is_the_default_with_its_prefix_and_case(default, kind, name):
     model = openai(default_model=default, aliases={"fast": "ollama/Llama"}).get_model(None)
 
-    assert isinstance(getattr(model, "inmost", model), kind)
+    assert isinstance(getattr(model, "unwrapped", model), kind)
     assert model.model == name
 
 

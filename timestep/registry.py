@@ -65,7 +65,7 @@ class MultiModelProviderMap(MultiProviderMap):
         self._spellings: dict[str, str] = {}
 
     def spell_alike(self, spellings: Mapping[str, str]) -> None:
-        """Answer to more prefixes: *spellings* are ours by theirs. A prefix of the map wins."""
+        """Answer to more prefixes. *spellings* maps another spelling to the prefix in the map."""
         self._spellings = dict(spellings)
 
     def has_prefix(self, prefix: str) -> bool:

@@ -33,7 +33,7 @@ class DefaultedModel(Model):
     Args:
         asked: The model.
         settings: The defaults.
-        implicit: Replaces the settings that the SDK gives an agent without a model.
+        implicit: Used instead of the settings that the SDK adds to an agent that names no model.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class DefaultedModel(Model):
         return str(getattr(self.asked, "model", ""))
 
     @property
-    def inmost(self) -> Model:
-        """The model that answers, without the defaults."""
-        return self.asked.inmost if isinstance(self.asked, DefaultedModel) else self.asked
+    def unwrapped(self) -> Model:
+        """The model inside all wrappers of default settings."""
+        return self.asked.unwrapped if isinstance(self.asked, DefaultedModel) else self.asked
 
     def _filled(self, own: ModelSettings) -> ModelSettings:
         if self._implicit is not None and (chosen := without_implicit(own)) is not own:

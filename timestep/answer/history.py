@@ -116,7 +116,7 @@ class Pairs(Generic[CallT]):
         return (call for calls in self._waiting.values() for call in calls)
 
     def called(self, call_id: str | None) -> str:
-        """Return the name of the called tool, for the text of a result alone."""
+        """Return the tool's name for a result whose call is missing."""
         return self.names.get(call_id or "", "an earlier call")
 
 

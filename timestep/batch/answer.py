@@ -66,7 +66,7 @@ class Result:
 
 
 class Asker:
-    """Asks lines, and returns what became of each.
+    """Sends each line to its model and returns the row to write.
 
     A failure that may pass is retried, after the wait that the server asks for. No failure of a
     model leaves it; it becomes the row's error.

@@ -21,7 +21,7 @@ _MINUTE = 60.0
 
 @dataclass(slots=True)
 class Rate:
-    """A limit that callers wait for.
+    """Delays callers so that requests and tokens stay under a rate a minute.
 
     Requests begin evenly over the minute. The tokens of an answer are known when it ends, so they are
     paid for afterwards: the next request begins when the debt is paid.

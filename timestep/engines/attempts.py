@@ -26,7 +26,10 @@ class Failure:
 
 
 def failure_of(error: Exception) -> Failure | None:
-    """Return what *error* means for the next attempt; None when it tells nothing about that."""
+    """Return what *error* means for the next attempt.
+
+    None for an error that is not in the table and not from openai's client.
+    """
     kind, meaning = kind_of(error), meaning_of(error)
     if kind is not None and meaning is not None:
         return Failure(kind.__name__, str(error), meaning.passes, meaning.wait)

@@ -13,7 +13,7 @@ from timestep.net.forks import forget_in_children
 
 
 class Places:
-    """*count* places at one server, or any number, for ``async with`` in any event loop and thread."""
+    """A semaphore of *count* places, unlimited for None, shared by all event loops and threads."""
 
     def __init__(self, count: int | None) -> None:
         self.count = count

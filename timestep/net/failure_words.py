@@ -45,7 +45,7 @@ def proxy_refusal(status: int | str) -> str:
 
 
 def unforeseen(error: BaseException) -> str:
-    """Return the same for an *error* that need not be of the connection: it names itself."""
+    """Say why *error* was raised. An error that is not about the connection is named by its class."""
     told = _told(error) if isinstance(error, OSError | ImportError) else None
     return told or f"{type(error).__qualname__} was raised, which timestep did not expect"
 

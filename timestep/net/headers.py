@@ -26,7 +26,7 @@ _OF_THE_CONNECTION = frozenset(
 )
 """Headers that say where a request ends, or that are meant for the next machine only.
 
-A second one lets a server and a proxy disagree about where the next request begins.
+A second such header allows request smuggling: server and proxy disagree where the request ends.
 """
 
 

@@ -32,7 +32,7 @@ class KeyCommand:
         self._key: str | None = None
         self._problem = ""  # of the latest run
         self._runs = 0
-        self.printed: deque[str] = deque(maxlen=8)  # the latest keys, for those who hide them
+        self.printed: deque[str] = deque(maxlen=8)  # the last eight keys, to mask them in logs and errors
         self._thread = _one_thread()
         forget_in_children(self)
 

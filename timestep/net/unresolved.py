@@ -35,7 +35,7 @@ FIXES: dict[Slip, str] = {
 
 
 class UnreadError(ValueError):
-    """Text stands where a value should, and points at the value."""
+    """A setting holds a reference to its value instead of the value."""
 
     name: str | None = None  # the entry of a table that it is the value of; None outside of tables
 
@@ -48,7 +48,7 @@ class UnreadError(ValueError):
 def check_read(text: str, what: str, *, but: Collection[Slip] = ()) -> None:
     """Refuse *text* that only points at a value. *what* names it, as in ``"the key"``.
 
-    It may be what *but* says all the same.
+    Slips in *but* are allowed.
     """
     for slip, pattern in _SLIPS:
         if slip not in but and re.fullmatch(pattern, text, re.DOTALL):

@@ -1,6 +1,6 @@
 """The provider of OpenAI's names, a drop-in for the one in `agents.MultiProvider`.
 
-Three may say where requests go and with which key. The first one that does wins:
+Where requests go, and with which key, comes from the first of these that says so:
 
 1. what was written for timestep: ``[openai]``, ``TIMESTEP_OPENAI__…``, arguments;
 2. what the application told the SDK in code, such as `agents.set_default_openai_client`;

@@ -106,7 +106,7 @@ class _KeyedModel(Model):
         return key, model
 
     async def _with_next_key(self, key: Unshown[str], exc: Exception) -> Model:
-        """Return the model with the key after *key*, if *exc* says that the vendor refused that one."""
+        """Run the key command again and return the model with the new key; raise *exc* if it is not a 401."""
         if getattr(exc, "status_code", None) != 401:  # noqa: PLR2004 - HTTP's own number
             raise exc
         self._command.forget(key.value)

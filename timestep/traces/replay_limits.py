@@ -35,7 +35,7 @@ def from_step(trace: Trace, step: int) -> Trace:
 
 
 def stored(calls: Sequence[Span]) -> list[Span]:
-    """Return the first of *calls*, as far as their stored answers can be served again."""
+    """Return the calls before the first one whose stored answer is not whole."""
     return list(takewhile(lambda call: not _interruption(call), calls))
 
 

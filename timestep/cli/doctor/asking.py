@@ -60,6 +60,6 @@ async def _ask(provider: MultiModelProvider, name: str) -> _Answer:
         return ("problem", f"{name} did not answer within {_PATIENCE:g} s.", "")
     except Exception as exc:  # noqa: BLE001 - providers of other packages raise anything
         return ("problem", f"{name}: {explain(exc)}", "")
-    asked = model.inmost if isinstance(model, DefaultedModel) else model
+    asked = model.unwrapped if isinstance(model, DefaultedModel) else model
     over = next((words for kind, words in _APIS if isinstance(asked, kind)), "")
     return ("ok", f"{name} answered{over}.", "")

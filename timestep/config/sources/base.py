@@ -60,8 +60,8 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path)
 
 
-def lost(name: str, form: str, step: str) -> str:
-    """Return what is wrong with a value that points, as *form* shows, at a variable without value."""
+def unset_reference(name: str, form: str, step: str) -> str:
+    """Return the message for a value that refers to an unset variable, as *form* shows."""
     if not re.fullmatch("[A-Z][A-Z0-9_]*", name):  # this may be a key: do not repeat it
         shown = form.format("…")
         return f"the variable that {shown} points at is not set; write the name of one that is"

@@ -12,7 +12,7 @@ from dotenv.parser import Binding, parse_stream
 from pydantic_settings import BaseSettings, SettingsError
 
 from timestep.config.provenance import Origin
-from timestep.config.sources.base import is_set, lost, read_text
+from timestep.config.sources.base import is_set, read_text, unset_reference
 from timestep.config.sources.variables import (
     PREFIX,
     SHORT_NAMES,
@@ -43,7 +43,7 @@ class DotenvSource(VariablesSource):
         files = [env_file] if isinstance(env_file, str | os.PathLike) else env_file or []
         self.files = [Path(file) for file in files]  # the weakest first
         self.without_value: list[Variable] = []  # names that stand alone, without an =
-        self._lost: list[tuple[Variable, str]] = []
+        self._unset: list[tuple[Variable, str]] = []
         super().__init__(
             settings_cls,
             [
@@ -56,13 +56,13 @@ class DotenvSource(VariablesSource):
     def __call__(self) -> dict[str, Any]:
         """Return the tree of settings."""
         tree = super().__call__()
-        for variable, name in self._lost:
+        for variable, name in self._unset:
             path = variable_path(variable.name)
             # A variable with a stronger name may set the key too.
             beside = any(e.path == path and e.origin != variable.origin for e in self.entries)
             if path is None or not (beside or is_set(path, self.current_state)):
                 step = f"set it, or write ${{{name}:-}} if it may be missing"
-                reason = lost(name, "${{{}}}", step)
+                reason = unset_reference(name, "${{{}}}", step)
                 raise SettingsError(f"{variable.name} ({variable.origin}): {reason}")
         return tree
 
@@ -90,12 +90,12 @@ class DotenvSource(VariablesSource):
                     continue
                 if binding.value is None:
                     self.without_value.append(found[binding.key])
-                elif name := _lost_reference(binding.value, values):
-                    self._lost.append((found[binding.key], name))
+                elif name := _unset_name(binding.value, values):
+                    self._unset.append((found[binding.key], name))
         return list(found.values())
 
 
-def _lost_reference(value: str, values: Mapping[str, str | None]) -> str | None:
+def _unset_name(value: str, values: Mapping[str, str | None]) -> str | None:
     """Return the first NAME of a ``${NAME}`` in *value* that is not set, or None."""
     names = re.findall(r"\$\{([^}:]*)\}", value)
     return next((name for name in names if name not in os.environ and not values.get(name)), None)

@@ -11,7 +11,7 @@ import platformdirs
 from pydantic_settings import BaseSettings, SettingsError
 
 from timestep.config.provenance import Entry, KeyPath, Origin, dotted, flatten, to_tree
-from timestep.config.sources.base import NamedPath, Source, is_set, lost, read_text
+from timestep.config.sources.base import NamedPath, Source, is_set, read_text, unset_reference
 from timestep.config.sources.variables import decode
 from timestep.net.json_parts import mapping
 
@@ -80,7 +80,7 @@ class TomlSource(Source):
         name = value.removeprefix("env:").strip()
         text = self._variables.get(name, "").strip()
         if not text:
-            reason = lost(name, "'env:{}'", "set it in the environment or in .env")
+            reason = unset_reference(name, "'env:{}'", "set it in the environment or in .env")
             raise SettingsError(f"{dotted(entry.path)} ({entry.origin}): {reason}")
         decoded = decode(self.settings_cls, entry.path, text, entry.origin)
         return Entry(entry.path, decoded, entry.origin)

@@ -90,7 +90,7 @@ def shown_name(settings_cls: type[BaseModel], name: str) -> str:
 
 
 def not_set(name: str) -> str:
-    """Return what is wrong with a statement that names the variable *name* and does not set it."""
+    """Return what is wrong with a line such as `export NAME`, which sets nothing."""
     return f"this does not set {name}; write NAME=VALUE, and end a quoted value with its quote"
 
 
