@@ -297,10 +297,14 @@ async def test_others_run_between_the_pieces_that_have_arrived(fake_ollama):
     assert all(later > earlier for earlier, later in itertools.pairwise(seen[1:]))
 
 
-@pytest.mark.parametrize("packed", [b"\n" * 1_000_000, b" " * 3_000_000])
-async def test_a_packed_answer_without_content_is_left(fake_ollama, packed, monkeypatch):
+@pytest.mark.parametrize(
+    "body", [b"\n" * 1_000_000, b" " * 3_000_000, b'{"message": {"content": ""}}\n' * 100_000]
+)
+@pytest.mark.parametrize("is_packed", [True, False], ids=["packed", "as it is"])
+async def test_an_answer_without_end_is_left(fake_ollama, body, is_packed, monkeypatch):
     monkeypatch.setattr(limits, "LONGEST", 2_000_000)
-    fake_ollama.fail(200, body=gzip.compress(packed), headers={"Content-Encoding": "gzip"})
+    headers = {"Content-Encoding": "gzip"} if is_packed else {}
+    fake_ollama.fail(200, body=gzip.compress(body) if is_packed else body, headers=headers)
     model = OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
 
     with pytest.raises((OllamaStreamError, OllamaConnectionError), match="more than"):

@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from timestep.net.connection import TransportError
-from timestep.net.failure_words import ENDLESS, HUNG_UP, PACKED
+from timestep.net.failure_words import HUNG_UP, PACKED
 from timestep.net.unpacking import unpacked
 
 TEXT = b'{"message": "hi"}\n' * 20_000
@@ -46,13 +46,6 @@ async def test_a_few_bytes_never_become_a_large_piece():
 
     assert max(map(len, pieces)) <= 1 << 16
     assert sum(map(len, pieces)) == 10_000_000
-
-
-async def test_nothing_unpacks_to_more_than_the_limit(monkeypatch):
-    monkeypatch.setattr("timestep.net.limits.LONGEST", 1_000_000)
-
-    with pytest.raises(TransportError, match=ENDLESS):
-        await pieces_of(gzip.compress(b"\n" * 1_100_000), "gzip")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from timestep.errors import TimestepError
+from timestep.net import limits
 from timestep.net.concurrency import Places
 from timestep.net.connection import (
     Answer,
@@ -33,9 +34,8 @@ from timestep.net.connection import (
     as_cause,
     drop_frames,
 )
-from timestep.net.failure_words import unforeseen
+from timestep.net.failure_words import TOO_LONG, unforeseen
 from timestep.net.key_command import KeyCommand
-from timestep.net.limits import LONGEST_REFUSAL
 from timestep.net.secrets import masker, secrets_in_url
 from timestep.net.timeouts import Timeouts, Watchdog
 from timestep.net.wire_bytes import WireBytes
@@ -221,11 +221,15 @@ class Exchange:
         self._state = "answering"
         if self._kept is not None:
             self._kept.status = answer.status
+        size = 0
         try:
             if answer.status // 100 != 2:  # noqa: PLR2004 - HTTP's own number
                 raise await self._refusal(answer)
             async for data in answer.body:
                 if not self._is_released:  # else a deadline runs, which talking does not move
+                    size += len(data)
+                    if size > limits.LONGEST:
+                        raise TransportError("exchange", TOO_LONG)
                     self._watch.touch()
                     await self._hand_over(data)
         finally:
@@ -254,7 +258,7 @@ class Exchange:
         async for data in answer.body:
             self._watch.touch()
             body += data
-            if len(body) > LONGEST_REFUSAL:
+            if len(body) > limits.LONGEST_REFUSAL:
                 break
         if self._kept is not None:
             self._kept.response.append(bytes(body))

@@ -6,11 +6,12 @@ import ssl
 from typing import Any, cast
 
 from timestep.net.connection import Phase, TransportError
+from timestep.net.limits import LONGEST
 
 HUNG_UP = "the server hung up before its answer was complete"
 NO_HTTP = "the answer is not HTTP"
 PACKED = "the answer is compressed in a way that cannot be unpacked"
-ENDLESS = "its compressed answer unpacks to more than any answer needs"
+TOO_LONG = f"its answer has more than {LONGEST:,} bytes"
 UNSENDABLE = "the request holds something that HTTP cannot carry"
 
 WANTS_PASSWORD = 407

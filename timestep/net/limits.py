@@ -4,8 +4,8 @@ Reading is linear in the bytes, but a few bytes can stand for many: packed ones,
 values without content. Whatever is beyond these limits is not an answer of a model.
 """
 
-LONGEST = 128 << 20
-"""How many bytes an answer may have, unpacked: more would fill the memory."""
+LONGEST = 256 << 20
+"""How many bytes an answer may have, unpacked. A million chunks are about half of it."""
 
 LONGEST_JSON = 6 << 20
 """How many bytes a line, an event or a document may have. It is read in one go, which takes about 3 ms

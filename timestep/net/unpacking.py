@@ -7,9 +7,8 @@ hold the event loop.
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from timestep.net import limits
 from timestep.net.connection import TransportError
-from timestep.net.failure_words import ENDLESS, HUNG_UP, PACKED
+from timestep.net.failure_words import HUNG_UP, PACKED
 
 _PIECE = 1 << 16
 _GZIP, _ZLIB, _BARE = 31, 15, -15  # zlib's own numbers
@@ -20,8 +19,7 @@ _DEFLATED = 8  # in the low half of the first byte of zlib's format
 def unpacked(pieces: AsyncIterator[bytes], encoding: str | None) -> AsyncIterator[bytes]:
     """Return *pieces* of a body as they are without a ``Content-Encoding``, else what they unpack to.
 
-    Iterating raises `TransportError` when they cannot be unpacked, or to more than `limits.LONGEST`
-    bytes.
+    Iterating raises `TransportError` when they cannot be unpacked. Whoever iterates counts the bytes.
     """
     name = (encoding or "identity").strip().lower()
     return pieces if name == "identity" else _unpacked(pieces, name)
@@ -30,7 +28,7 @@ def unpacked(pieces: AsyncIterator[bytes], encoding: str | None) -> AsyncIterato
 async def _unpacked(pieces: AsyncIterator[bytes], name: str) -> AsyncGenerator[bytes]:
     if name not in _KNOWN:
         raise TransportError("exchange", PACKED)
-    unpacker, size = None, 0
+    unpacker = None
     async for piece in pieces:
         packed = piece
         if packed and unpacker is None:
@@ -41,9 +39,6 @@ async def _unpacked(pieces: AsyncIterator[bytes], name: str) -> AsyncGenerator[b
             except zlib.error as exc:
                 raise TransportError("exchange", PACKED) from exc
             packed = unpacker.unconsumed_tail
-            size += len(part)
-            if size > limits.LONGEST:
-                raise TransportError("exchange", ENDLESS)
             if part:
                 yield part
     if unpacker is not None and not unpacker.eof:

@@ -8,7 +8,6 @@ Source: the recordings in ``tests/wire-openai``.
 
 from timestep.answer.chunks import Chunk, Failure
 from timestep.errors import TimestepError
-from timestep.net.limits import LONGEST
 from timestep.net.origin import Origin
 from timestep.openai.completion import Completion
 from timestep.openai.failures import broken, object_in
@@ -29,7 +28,6 @@ class ChatReader:
         self._events = EventSplitter()
         self._is_done = False  # [DONE] has come
         self._has_ended = False
-        self._size = 0
 
     @property
     def is_whole(self) -> bool:
@@ -43,9 +41,6 @@ class ChatReader:
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Return the chunks of the events that *data* completes."""
-        self._size += len(data)
-        if self._size > LONGEST:
-            return self._too_much(f"more than {LONGEST:,} bytes for one answer")
         chunks = self._read(self._events.feed(data))
         return [*chunks, *self._too_much(excess)] if (excess := self._events.excess) else chunks
 
