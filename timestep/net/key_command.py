@@ -32,7 +32,8 @@ class KeyCommand:
         self._key: str | None = None
         self._problem = ""  # of the latest run
         self._runs = 0
-        self.printed: deque[str] = deque(maxlen=8)  # the last eight keys, to mask them in logs and errors
+        # The last eight keys, to mask them in logs and errors.
+        self.printed: deque[str] = deque(maxlen=8)
         self._thread = _one_thread()
         forget_in_children(self)
 
