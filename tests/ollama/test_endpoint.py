@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from timestep.errors import ConfigurationError, TimestepError, UnknownModelError
 from timestep.net.headers import check_headers
 from timestep.net.model_names import is_cloud_name, strip_cloud_suffix, with_cloud_suffix
+from timestep.net.urls import is_loopback
 from timestep.ollama.endpoint import build_endpoints, check_model_name
 
 KEY = "secret-key"
@@ -137,7 +138,11 @@ def test_a_key_reaches_only_the_host_it_is_for(base_url, local_url, name, allow_
 
     if bearer(endpoint):
         assert endpoint.base_url == (base_url or CLOUD)
-        assert allow_insecure or endpoint.base_url.startswith("https:") or endpoint.is_loopback
+        assert (
+            allow_insecure
+            or endpoint.base_url.startswith("https:")
+            or is_loopback(endpoint.base_url)
+        )
 
 
 def test_a_key_in_the_clear_is_refused_and_not_repeated():

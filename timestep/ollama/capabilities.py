@@ -2,8 +2,8 @@
 
 An answer does not say which version of a model gave it, so what is remembered may be out of date
 after a pull. It is forgotten when the server refuses a request. Before a request is refused from
-memory, the server's list of models is asked, which the message needs anyway. Only a model that
-learns to think while this process runs goes unnoticed.
+memory, the server's list of models is asked, which the message needs anyway. One case goes
+unnoticed: a pull that adds thinking to a model while this process runs.
 """
 
 import asyncio
@@ -17,11 +17,9 @@ from timestep.errors import (
     OllamaError,
 )
 from timestep.net.model_names import is_cloud_name, tagged, untagged
-from timestep.ollama.pool import Pool
 from timestep.ollama.request.build import Abilities
 from timestep.ollama.shown import read_list, read_shown
 from timestep.ollama.source import ChatSource
-from timestep.ollama.wire import Wire
 
 _PATIENCE = 10.0
 """How many seconds a request waits to hear what its model can do."""
@@ -55,7 +53,7 @@ class Catalogue:
             return known
         # A local server hands names of cloud models on to ollama.com, which ignores "format".
         enforces = not (self._source.endpoint.is_cloud or is_cloud_name(model))
-        if not ask or not isinstance(self._source, Wire | Pool):
+        if not ask or not self._source.can_ask:
             return Abilities(enforces_format=enforces)
         async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             if (known := self._known.get(model)) is not None:
@@ -107,8 +105,6 @@ class Catalogue:
         )
 
     async def _models_with(self, capability: str) -> list[str]:
-        if not isinstance(self._source, Wire | Pool):
-            return []
         try:
             async with asyncio.timeout(_LIST_PATIENCE):
                 listed, _ = await self._source.ask("/api/tags")

@@ -24,7 +24,6 @@ from timestep.net.urls import (
     authority,
     check_ollama_urls,
     check_secrets_transport,
-    is_loopback,
     is_ollama_cloud,
     parse_ollama_host,
 )
@@ -57,11 +56,6 @@ class Endpoint:
         secrets = (*secrets_in(self.headers), *secrets_in_url(self.base_url))
         printed = () if self.key_command is None else self.key_command.printed
         return Origin(model, authority(self.base_url), secrets, printed)
-
-    @property
-    def is_loopback(self) -> bool:
-        """True for this machine, which is reached without a proxy."""
-        return is_loopback(self.base_url)
 
 
 @dataclass(frozen=True, slots=True)

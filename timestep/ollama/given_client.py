@@ -25,7 +25,6 @@ from timestep.net.secrets import masker, secrets_in
 from timestep.net.timeouts import Timeouts
 from timestep.net.urls import why_withheld
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.pool import Pool
 from timestep.ollama.source import Chat, ChatSource
 from timestep.ollama.wire import Wire
 
@@ -54,18 +53,18 @@ _CHAT_ARGUMENTS = frozenset(
 
 
 _NOTHING = object()
-_CUTS = ("truncate", True)  # which servers do anyway
+_CUTS = ("truncate", True)  # the one field that may be lost: servers truncate by default
 
 
 def chat_source(client: object, timeouts: Timeouts | None = None) -> ChatSource:
     """Return the chat source for *client*.
 
     Args:
-        client: A `Wire`, a `Pool` or a `StandIn`, an ``ollama.AsyncClient``, or an object with an
+        client: A `ChatSource`, an ``ollama.AsyncClient``, or an object with an
             async ``chat``.
         timeouts: For an ``AsyncClient``; None keeps its own.
     """
-    if isinstance(client, Wire | Pool | StandIn):
+    if isinstance(client, ChatSource):
         return client
     http = _connection_of(client)
     if http is not None:
@@ -103,6 +102,8 @@ def _why_withheld(authorization: str, base_url: str) -> str:
 
 class StandIn(ChatSource):
     """A foreign object whose ``chat(**kwargs)`` answers like ``AsyncClient``'s."""
+
+    can_ask = False
 
     def __init__(self, client: Any) -> None:
         self._client = client

@@ -19,7 +19,6 @@ from timestep.answer.reply import Reply
 from timestep.answer.rules import Repair, Rules
 from timestep.errors import (
     CapabilityError,
-    ConfigurationError,
     ContextWindowExceededError,
     OllamaStatusError,
     TimestepError,
@@ -33,7 +32,6 @@ from timestep.ollama.errors import THINK_LEVELS
 from timestep.ollama.given_client import chat_source
 from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
 from timestep.ollama.overflow import advised
-from timestep.ollama.pool import Pool
 from timestep.ollama.render import (
     RenderedPrompt,
     may_be_refused,
@@ -53,7 +51,6 @@ from timestep.ollama.request.repair import (
 )
 from timestep.ollama.request.tools import ToolConversion
 from timestep.ollama.source import Chat, ChatSource
-from timestep.ollama.wire import Wire
 
 
 class OllamaModel(WireModel[ChatRequest]):
@@ -135,11 +132,6 @@ class OllamaModel(WireModel[ChatRequest]):
             tracing,
             elsewhere,
         )
-        if not isinstance(self._source, Wire | Pool):
-            raise ConfigurationError(
-                "render() needs a direct connection, and your ollama_client has only its own chat(). "
-                "Pass base_url, or a plain ollama.AsyncClient."
-            )
         request = await self._prepare(call)
         cut = await self._rendered(request, truncate=True)
         if not may_be_refused(cut, request.body):
@@ -148,7 +140,6 @@ class OllamaModel(WireModel[ChatRequest]):
 
     async def _rendered(self, request: ChatRequest, *, truncate: bool) -> RenderedPrompt:
         """Return the prompt of *request* as the server renders it, cut or not."""
-        assert isinstance(self._source, Wire | Pool), "only these can ask"  # noqa: S101 - an invariant
         asked = render_body(request.body, truncate=truncate)
         answer, origin = await self._source.ask("/api/chat", asked, request.headers)
         return read_rendered(answer, request.body, replace(origin, model=self.model))

@@ -64,7 +64,7 @@ class Pool(ChatSource):
     async def ask(
         self, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] = {}
     ) -> tuple[Any, Origin]:
-        """Return what `Wire.ask` does, of the first server that answers."""
+        """Return the JSON that the first server answers, and which one it is."""
         visit = _Visit(self._hosts, str((body or {}).get("model") or ""), None)
         while True:
             host = await visit.next_host()

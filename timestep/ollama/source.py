@@ -1,4 +1,4 @@
-"""Whatever runs a model's chats: a server, a pool or a given client."""
+"""The interface of what answers chats: one server, a pool, or a client the caller passed."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from typing import Any
 
 from timestep.answer.chunks import Chunk
 from timestep.answer.incoming import Incoming
+from timestep.errors import ConfigurationError
 from timestep.net.origin import Origin
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.lines import ChatLines
@@ -15,10 +16,25 @@ class ChatSource(ABC):
     """Anything that can run a chat: a `Wire`, a pool of them, or a foreign client's stand-in."""
 
     endpoint: Endpoint  # where the requests go
+    can_ask = True  # whether it has more than the chats
 
     @abstractmethod
     def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "Chat":
         """Return one exchange of ``POST /api/chat``; nothing happens before it is iterated."""
+
+    async def ask(
+        self, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] = {}
+    ) -> tuple[Any, Origin]:
+        """Return the JSON that ``POST path`` answers to *body*, ``GET`` without one; and who answered.
+
+        Raises:
+            ConfigurationError: Only chats can be asked for.
+            OllamaError: The server cannot be reached, or answers something else.
+        """
+        raise ConfigurationError(
+            "render() needs a direct connection, and your ollama_client has only its own chat(). "
+            "Pass base_url, or a plain ollama.AsyncClient."
+        )
 
     @abstractmethod
     def origin(self, model: str | None, headers: Mapping[str, str] = {}) -> Origin:

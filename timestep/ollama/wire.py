@@ -63,11 +63,6 @@ class Wire(ChatSource):
             key_command=endpoint.key_command,
         )
 
-    @property
-    def timeouts(self) -> Timeouts | None:
-        """The limits of every request; None for those of a given client."""
-        return self._client.timeouts
-
     def chat(self, body: Mapping[str, Any], headers: Mapping[str, str], model: str) -> "WireChat":
         """Return one exchange of ``POST /api/chat``; nothing happens before it is iterated."""
         return self._exchange("POST", "/api/chat", encode(body), headers, model, limited=True)
@@ -75,11 +70,7 @@ class Wire(ChatSource):
     async def ask(
         self, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] = {}
     ) -> tuple[Any, Origin]:
-        """Return the JSON that ``POST path`` answers to *body*, ``GET`` without one; and who answered.
-
-        Raises:
-            OllamaError: The server cannot be reached, or answers something else.
-        """
+        """Return the JSON of an answer, and who gave it."""
         method, sent = ("GET", b"") if body is None else ("POST", encode(body))
         exchange = self._exchange(method, path, sent, headers, (body or {}).get("model"))
         try:

@@ -95,4 +95,4 @@ def test_a_provider_with_a_pool_is_copied(servers):
 def test_timeouts_are_those_of_the_provider(servers):
     provider = OllamaModelProvider(base_url=[s.url for s in servers], timeout=7)
 
-    assert {wire.timeouts for wire in provider.wires()} == {Timeouts.of(7)}
+    assert {wire._client.timeouts for wire in provider.wires()} == {Timeouts.of(7)}
