@@ -22,7 +22,7 @@ from timestep.errors import OllamaConnectionError, OllamaError
 from timestep.net.model_names import tagged
 from timestep.net.origin import Origin
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.host import Host, Stay
+from timestep.ollama.host import Host, RunningRequest
 from timestep.ollama.host_choice import Hosts
 from timestep.ollama.pool import Pool
 
@@ -221,9 +221,9 @@ class FormerHosts(Hosts):
 
         return min(living, key=rank)
 
-    def note_end(self, stay: Stay) -> None:
+    def note_end(self, request: RunningRequest) -> None:
         """Note that the host completed its answer."""
-        stay.host.failures, stay.host.rests = 0, -math.inf
+        request.host.failures, request.host.rests = 0, -math.inf
 
 
 Ask = Callable[[str, str], Coroutine[Any, Any, None]]

@@ -5,8 +5,8 @@ lists the hosts that need none: names and their subdomains, addresses, networks,
 without a port, or ``*``. This machine never needs one. Where the variables are unset, the proxy
 settings of macOS and Windows count. Nothing else is read: no ``~/.netrc``.
 
-This is the one place outside `timestep.config` that reads the environment: a proxy belongs to
-the machine that a program runs on, not to the program.
+They are read here and not in `timestep.config`: a proxy belongs to the machine that a program runs
+on, not to the program.
 """
 
 import os

@@ -20,8 +20,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 """How many seconds a dead host is left alone, and a resting one chosen last. Doubled each time."""
 
 _UNTRIED = 0.5
-"""What a request is expected to take where none was seen, in requests of the fastest host: it is
-worth a try."""
+"""How long a request is expected to take at a host that has answered none yet, as a part of what it
+takes at the fastest host. It is less than 1, so that such a host is tried."""
 
 _NEWEST = 0.3
 """The weight of the newest request in what requests take at a host."""
@@ -34,8 +34,8 @@ _SHORTEST = 0.001
 
 
 @dataclass(slots=True, eq=False)
-class Stay:
-    """One request at one host."""
+class RunningRequest:
+    """One request that is under way at a host."""
 
     host: "Host"  # where it is
     model: str  # by its full name; that of no model when any host will do
@@ -49,7 +49,8 @@ class Host:
     """One server, and what is known of it."""
 
     wire: Wire
-    stays: dict[Stay, None] = field(default_factory=dict[Stay, None])  # under way, oldest first
+    # Those under way, oldest first.
+    requests: dict[RunningRequest, None] = field(default_factory=dict[RunningRequest, None])
     # How many seconds requests took there lately, without loading; None before the first.
     took: float | None = None
     measured: float = 0.0  # when that was measured last
@@ -65,7 +66,7 @@ class Host:
     @property
     def in_flight(self) -> int:
         """How many requests are under way there."""
-        return len(self.stays)
+        return len(self.requests)
 
     def expected(self, model: str, fastest: float, now: float) -> float:
         """Return how many seconds a request should take when the *fastest* host's takes so many."""
@@ -75,7 +76,7 @@ class Host:
             age = (now - self.measured) / (_MEMORY * self.took)
             seconds = fastest + (self.took - fastest) * 2**-age
         # A request that is still under way tells before it ends.
-        oldest = next((stay for stay in self.stays if not stay.is_cold), None)
+        oldest = next((request for request in self.requests if not request.is_cold), None)
         return seconds if oldest is None else max(seconds, now - oldest.begun)
 
     def note_seconds(self, seconds: float, now: float) -> None:

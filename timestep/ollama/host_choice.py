@@ -28,7 +28,7 @@ from timestep.errors import (
 from timestep.errors.meaning import meaning_of
 from timestep.net.forks import forget_in_children
 from timestep.net.model_names import tagged
-from timestep.ollama.host import Host, Stay
+from timestep.ollama.host import Host, RunningRequest
 from timestep.ollama.shown import read_list
 from timestep.ollama.wire import Wire
 
@@ -45,8 +45,8 @@ _COLD_MODEL = 8.0
 """What loading the model costs before a load was seen, in requests of the fastest host."""
 
 _UNLOADED = 20.0
-"""What it costs besides where another model may have to go, in the same unit: the requests of that
-model have to end first, and the next one loads it again."""
+"""What loading the model costs in addition at a host that may have to unload another one, in the
+same unit. The requests for that other model have to end first, and the next one loads it again."""
 
 _COLD_PROMPT = 2.0
 """What reading the beginning of a conversation costs, in the same unit."""
@@ -55,7 +55,7 @@ _FAILED = 8.0
 """What each failure in a row costs a resting host, in the same unit."""
 
 _FREED = 0.3
-"""What the host is worth more where a request ended last, in the same unit: its place is free."""
+"""By how much the host where a request ended last is preferred, in the same unit: it has room."""
 
 _MOST_CONVERSATIONS = 10_000
 """How many conversations are remembered; older ones are forgotten."""
@@ -94,7 +94,7 @@ class Hosts:
         """Start over in a forked process: what is under way is the parent's."""
         for host in self._hosts:
             host.is_asked = False
-            host.stays.clear()
+            host.requests.clear()
         self._begin()
 
     def _begin(self) -> None:
@@ -150,10 +150,10 @@ class Hosts:
             host.deaths = 0
         host.seen = self._clock()
 
-    def take(self, model: str, key: int | None, tried: Sequence[Host]) -> Stay | None:
-        """Return a stay at the best host for *model* that was not *tried*.
+    def take(self, model: str, key: int | None, tried: Sequence[Host]) -> RunningRequest | None:
+        """Begin a request at the best host for *model* that was not *tried*; `leave` ends it.
 
-        End it with `leave`. None when every host was tried, or lacks the model.
+        None when every host was tried, or lacks the model.
         """
         now, name = self._clock(), tagged(model)
         with self._lock:
@@ -162,11 +162,11 @@ class Hosts:
             if not having and tried:
                 return None
             best = self._best(having or left, name, key, now)
-            stay = Stay(best, name, now, is_cold=name not in best.loaded)
-            best.stays[stay] = None
+            request = RunningRequest(best, name, now, is_cold=name not in best.loaded)
+            best.requests[request] = None
             if key is not None:
                 self._settle(key, best)
-            return stay
+            return request
 
     def _best(self, hosts: Sequence[Host], name: str, key: int | None, now: float) -> Host:
         living = [host for host in hosts if not host.deaths]
@@ -202,36 +202,36 @@ class Hosts:
         if len(self._homes) > _MOST_CONVERSATIONS:
             self._homes.popitem(last=False)
 
-    def leave(self, stay: Stay) -> None:
-        """Note that the request of *stay* is over."""
+    def leave(self, request: RunningRequest) -> None:
+        """Note that *request* is over."""
         with self._lock:
-            stay.host.stays.pop(stay, None)  # a fork has forgotten it
+            request.host.requests.pop(request, None)  # a fork has forgotten it
 
-    def note_answer(self, stay: Stay) -> None:
-        """Note that the host answers with the model of *stay*, which therefore is loaded."""
-        stay.waited = self._clock() - stay.begun
-        stay.host.deaths = 0
-        stay.host.loaded.add(stay.model)
+    def note_answer(self, request: RunningRequest) -> None:
+        """Note that the host answers *request*, so its model is loaded."""
+        request.waited = self._clock() - request.begun
+        request.host.deaths = 0
+        request.host.loaded.add(request.model)
 
-    def note_end(self, stay: Stay) -> None:
-        """Note that the host completed its answer to the request of *stay*, and what it took."""
-        host, now = stay.host, self._clock()
+    def note_end(self, request: RunningRequest) -> None:
+        """Note that the host completed its answer to *request*, and how long it took."""
+        host, now = request.host, self._clock()
         with self._lock:
             host.failures, host.rests = 0, -inf
             self._freed = host
-            waited = stay.waited or 0.0
-            if not stay.is_cold:
-                host.note_seconds(now - stay.begun, now)
+            waited = request.waited or 0.0
+            if not request.is_cold:
+                host.note_seconds(now - request.begun, now)
                 return
             self._load = waited if self._load is None else (self._load + waited) / 2
             if host.took is None:
-                host.note_seconds(now - stay.begun - waited, now)
+                host.note_seconds(now - request.begun - waited, now)
             for each in self._hosts:  # other processes load models too: see what is where now
                 each.seen = min(each.seen, now - _FRESH)
 
-    def note_error(self, stay: Stay, error: OllamaError) -> None:
-        """Note what *error* says about the host of *stay*."""
-        host, now = stay.host, self._clock()
+    def note_error(self, request: RunningRequest, error: OllamaError) -> None:
+        """Note what *error* says about the host of *request*."""
+        host, now = request.host, self._clock()
         with self._lock:
             if is_unreachable(error):
                 host.bury(now)
@@ -239,7 +239,7 @@ class Hosts:
                 # It is frozen, or loads a model: /api/ps tells, before the next request.
                 host.seen = -inf
             elif isinstance(error, ModelNotFoundError):
-                host.lacking[stay.model] = now + _LACKING
+                host.lacking[request.model] = now + _LACKING
             meaning = meaning_of(error)
             if meaning is not None and meaning.passes and meaning.fault == "host":
                 host.rest(now)  # another host may do better

@@ -20,7 +20,7 @@ from timestep.errors import (
 from timestep.net.encoding import encode
 from timestep.net.origin import Origin
 from timestep.net.wire_bytes import WireBytes
-from timestep.ollama.host import Host, Stay
+from timestep.ollama.host import Host, RunningRequest
 from timestep.ollama.host_choice import Hosts, is_unreachable
 from timestep.ollama.source import Chat, ChatSource
 from timestep.ollama.wire import Wire, WireChat
@@ -172,32 +172,32 @@ class _Visit:
         self._key = key
         self._tried: list[Host] = []
         self._errors: list[OllamaError] = []
-        self._stay: Stay | None = None
+        self._running: RunningRequest | None = None
 
     async def next_host(self) -> Host:
         """Return the next host, which counts the request until `leave`."""
         if not self._tried:
             await self._hosts.look()
-        self._stay = self._hosts.take(self._model, self._key, self._tried)
-        if self._stay is None:
+        self._running = self._hosts.take(self._model, self._key, self._tried)
+        if self._running is None:
             raise _all_failed(self._errors) from self._errors[-1]
-        self._tried.append(self._stay.host)
-        return self._stay.host
+        self._tried.append(self._running.host)
+        return self._running.host
 
     def note_answer(self) -> None:
         """Note that the current host answers."""
-        if self._stay is not None:
-            self._hosts.note_answer(self._stay)
+        if self._running is not None:
+            self._hosts.note_answer(self._running)
 
     def note_end(self) -> None:
         """Note that the current host completed its answer."""
-        if self._stay is not None:
-            self._hosts.note_end(self._stay)
+        if self._running is not None:
+            self._hosts.note_end(self._running)
 
     def note_error(self, error: OllamaError) -> None:
         """Note *error* of the current host."""
-        if self._stay is not None:
-            self._hosts.note_error(self._stay, error)
+        if self._running is not None:
+            self._hosts.note_error(self._running, error)
 
     def moves_on(self, error: OllamaError) -> bool:
         """Note *error* of the current host; return whether another host may be asked instead."""
@@ -211,9 +211,9 @@ class _Visit:
 
     def leave(self) -> None:
         """Note that the request is no longer with its host; safe to call twice."""
-        stay, self._stay = self._stay, None
-        if stay is not None:
-            self._hosts.leave(stay)
+        request, self._running = self._running, None
+        if request is not None:
+            self._hosts.leave(request)
 
 
 def _all_failed(errors: Sequence[OllamaError]) -> OllamaError:

@@ -1,7 +1,7 @@
 """The faults that can break an answer while it is sent.
 
 A fault turns the pieces of a body into the pieces that are sent: fewer, others, or with a
-:class:`Stall` or a :class:`Cut` among them. Faults are applied in the order they are given.
+`Stall` or a `Cut` among them. Faults are applied in the order they are given.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class Stall:
             raise TimeoutError(f"no answer reached the stall within {timeout:g} s")
 
     async def reached(self, timeout: float = PATIENCE) -> None:  # noqa: ASYNC109 - twin of the blocking one
-        """Like :meth:`wait_until_reached`, for tests that run in an event loop."""
+        """Like `wait_until_reached`, for tests that run in an event loop."""
         await asyncio.to_thread(self.wait_until_reached, timeout)
 
     async def pass_through(self) -> None:

@@ -181,7 +181,7 @@ class Observed:
         return self._disconnects[0]
 
     async def disconnected(self, timeout: float = PATIENCE) -> Disconnect:  # noqa: ASYNC109 - twin of the blocking one
-        """Like :meth:`wait_for_disconnect`, for tests that run in an event loop."""
+        """Like `wait_for_disconnect`, for tests that run in an event loop."""
         return await asyncio.to_thread(self.wait_for_disconnect, timeout)
 
     def _tell(self, note: Callable[[_Seen], None], seen: _Seen) -> None:
@@ -223,7 +223,7 @@ class LoopbackServer(Observed):
         asyncio.run_coroutine_threadsafe(self._close_port(), self._loop).result(PATIENCE)
 
     def accept(self) -> None:
-        """Listen on the same port again, after :meth:`refuse`."""
+        """Listen on the same port again, after `refuse`."""
         listener = socket.create_server(self._address, backlog=_BACKLOG)
         asyncio.run_coroutine_threadsafe(self._open_port(listener), self._loop).result(PATIENCE)
 

@@ -28,7 +28,7 @@ def fake_openai_recordings() -> Path | None:
 def fake_ollama(
     request: pytest.FixtureRequest, fake_ollama_recordings: Path | None
 ) -> Iterator["FakeOllama"]:
-    """Return a running :class:`~timestep.testing.FakeOllama`; what was not as scripted fails the test."""
+    """Return a running `FakeOllama`; what was not as scripted fails the test."""
     # Imported here: every pytest run of every project with timestep installed loads this module.
     from timestep.testing import FakeOllama  # noqa: PLC0415 - pytest loads this everywhere
 
@@ -40,7 +40,7 @@ def fake_ollama(
 def fake_openai(
     request: pytest.FixtureRequest, fake_openai_recordings: Path | None
 ) -> Iterator["FakeOpenAI"]:
-    """Return a running :class:`~timestep.testing.FakeOpenAI`; what was not as scripted fails the test."""
+    """Return a running `FakeOpenAI`; what was not as scripted fails the test."""
     from timestep.testing import FakeOpenAI  # noqa: PLC0415 - as above
 
     with FakeOpenAI(recordings=fake_openai_recordings) as fake, _strict_when_passed(request, fake):

@@ -60,11 +60,11 @@ class ScriptedServer(LoopbackServer):
         fault: Faults = (),
         **fields: Unpack[ReplyFields],
     ) -> None:
-        """Queue an answer of a model: :class:`Reply` of Ollama, :class:`ChatReply` of OpenAI's APIs.
+        """Queue an answer of a model: `Reply` of Ollama, `ChatReply` of OpenAI's APIs.
 
         Args:
             text: What the model says; or a prepared answer; or a function that takes the
-                :class:`Request` and returns either, run in the server's thread.
+                `Request` and returns either, run in the server's thread.
             model: Only for requests that name this model; ``None`` is for all.
             times: How many requests get this answer; ``None`` is for any number.
             fault: What goes wrong while it is sent: one of the faults, or several.

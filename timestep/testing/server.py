@@ -145,8 +145,8 @@ class FakeOllama(ScriptedServer):
             assert fake.chats[0]["messages"][-1]["content"] == "Hi"
 
     Args:
-        strict: Whether leaving the context raises what :meth:`verify` finds.
-        recordings: The directory in which :meth:`replay` looks names up.
+        strict: Whether leaving the context raises what `verify` finds.
+        recordings: The directory in which `replay` looks names up.
     """
 
     _kind = Reply
@@ -157,7 +157,7 @@ class FakeOllama(ScriptedServer):
 
     @property
     def base_url(self) -> str:
-        """The same as :attr:`url`."""
+        """The same as `url`."""
         return self.url
 
     def add_model(self, name: str, **fields: Unpack[ModelFields]) -> None:
@@ -168,7 +168,7 @@ class FakeOllama(ScriptedServer):
 
         Args:
             name: As in ``ollama list``; without a tag it is ``:latest``.
-            **fields: The other fields of :class:`Model`, such as ``capabilities`` and
+            **fields: The other fields of `Model`, such as ``capabilities`` and
                 ``context_length``.
         """
         self._endpoints.catalog.add(Model(name, **fields))

@@ -92,8 +92,8 @@ class FakeOpenAI(ScriptedServer):
             assert fake.chats[0]["messages"][-1]["content"] == "Hi"
 
     Args:
-        strict: Whether leaving the context raises what :meth:`verify` finds.
-        recordings: The directory in which :meth:`replay` looks names up.
+        strict: Whether leaving the context raises what `verify` finds.
+        recordings: The directory in which `replay` looks names up.
         path: Where the API begins, such as ``/v1``, ``/api/v1`` or an empty text.
     """
 
