@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+import httpx2
 import pytest
 from agents import (
     ModelBehaviorError,
@@ -12,12 +13,17 @@ from openai import APIError, APIStatusError
 from tests.fallback.chains import QUIET, agent, chained, ollama, openai, requests_of
 from timestep import (
     AllModelsFailedError,
+    CapabilityError,
     ModelNotFoundError,
     OllamaTimeoutError,
 )
+from timestep.cli.check.running import is_of_model
+from timestep.errors import Failure
 from timestep.errors.meaning import FAILED, MEANINGS, STATUSES
 from timestep.fallback.reasons import reason_of
 from timestep.net.fallback_rules import FallbackReason
+from timestep.net.origin import Origin
+from timestep.openai.refusals import status_error
 from timestep.testing import Reset, Stall
 
 ELSEWHERE = {
@@ -248,3 +254,38 @@ def test_a_failure_in_the_body_of_the_sdk_s_whole_answer_has_its_reason(payload,
     text = payload if isinstance(payload, str) else repr(payload)
 
     assert reason_of(ModelBehaviorError(NO_CHOICES + text)) == reason
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [
+        (500, "invalid_prompt", None),
+        (500, "ContextWindowExceededError", None),
+        (500, "CONTENT_FILTER", None),
+        (400, "timeout_error", "timeout"),
+        (504, "timeout_error", "timeout"),
+        (400, "overloaded_error", "busy"),
+        (400, "Rate_Limit_Exceeded", "rate_limit"),
+        (418, None, None),
+        (529, None, "busy"),
+    ],
+)
+def test_a_code_means_the_same_in_openai_s_error_and_in_ours(status, code, reason):
+    error = {"message": "no", "code": code}
+    response = httpx2.Response(
+        status, json={"error": error}, request=httpx2.Request("POST", "http://h")
+    )
+    theirs = APIStatusError("no", response=response, body=error)
+    ours = status_error(status, {}, response.content, Origin("m", "http://h"))
+
+    assert (reason_of(theirs), reason_of(ours)) == (reason, reason)
+
+
+def test_a_model_without_an_ability_of_any_name_is_to_blame_in_a_chain_too():
+    for ability in ("tools", "think levels", "insert"):
+        alone = CapabilityError("no", capability=ability)
+        chain = AllModelsFailedError([Failure("m", ability, "no")])
+        assert is_of_model(alone)
+        assert is_of_model(chain)
+    for reason in ("busy", "cooling_down", "attempts"):
+        assert not is_of_model(AllModelsFailedError([Failure("m", reason, "no")]))

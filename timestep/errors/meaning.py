@@ -30,6 +30,8 @@ from timestep.errors import (
 from timestep.net.fallback_rules import FallbackReason
 
 Fault = Literal["caller", "host", "model"]
+Kind = Literal["context", "model", "key", "quota", "rate", "busy", "timeout", "filter", "prompt"]
+"""What a failure is about, as the codes of servers tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ STATUSES: Mapping[int, Meaning] = {
 
 FAILED = Meaning("host", passes=True, reason="busy")
 
-CODES: Mapping[str, str] = {
+_CODES: Mapping[str, Kind] = {
     "context_length_exceeded": "context",
     "exceed_context_size_error": "context",
     "contextwindowexceedederror": "context",
@@ -110,9 +112,9 @@ CODES: Mapping[str, str] = {
     "content_policy_violation": "filter",
     "invalid_prompt": "prompt",
 }
-"""What servers that speak OpenAI's API call failures, and the kind of each."""
+"""The error codes of servers that speak OpenAI's API, with the kind of failure that each means."""
 
-_KINDS: Mapping[str, FallbackReason] = {
+_REASONS: Mapping[Kind, FallbackReason] = {
     "model": "not_found",
     "key": "authentication",
     "quota": "rate_limit",
@@ -120,7 +122,11 @@ _KINDS: Mapping[str, FallbackReason] = {
     "busy": "busy",
     "timeout": "timeout",
 }
-"""For the other kinds the caller has to act, even when the status says that the server failed."""
+"""Why another model may do better, by the kind of failure. Kinds that are missing need a change by the
+caller, even when the status says that the server failed."""
+
+BUSY_STATUSES = frozenset({502, 503, 504, 529})
+"""The HTTP statuses of a server that is overloaded, or of a proxy that cannot reach it."""
 
 
 def meaning_of(error: Exception) -> Meaning | None:
@@ -136,6 +142,9 @@ def meaning_of(error: Exception) -> Meaning | None:
             meaning = meaning_of_status(error.status_code)
         elif isinstance(error, RateLimitError) and error.is_quota:
             meaning = replace(meaning, passes=False)
+        if (code := kind_of_code(getattr(error, "code", None))) is not None:
+            reason = reason_of_kind(code)
+            meaning = _CALLER if reason is None else replace(meaning, reason=reason)
         meaning = replace(meaning, wait=error.retry_after)
     return meaning
 
@@ -156,9 +165,14 @@ def _of_chain(error: AllModelsFailedError) -> Meaning:
     return replace(MEANINGS[AllModelsFailedError], passes=bool(waits), wait=wait)
 
 
-def reason_of_code(code: str) -> FallbackReason | None:
-    """Return why another model may do better after a failure called *code*, one of `CODES`."""
-    return _KINDS.get(CODES[code])
+def kind_of_code(code: object) -> Kind | None:
+    """Return the kind of failure that the error code *code*, in any case, means; None if it is unknown."""
+    return _CODES.get(str(code).lower())
+
+
+def reason_of_kind(kind: Kind) -> FallbackReason | None:
+    """Return why another model may do better after a failure of *kind*; None if the caller must act."""
+    return _REASONS.get(kind)
 
 
 def meaning_of_status(status: int) -> Meaning:

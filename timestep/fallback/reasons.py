@@ -13,7 +13,7 @@ import openai
 from agents import ModelBehaviorError
 from agents.items import TResponseStreamEvent
 
-from timestep.errors.meaning import CODES, meaning_of, meaning_of_status, reason_of_code
+from timestep.errors.meaning import kind_of_code, meaning_of, meaning_of_status, reason_of_kind
 from timestep.net.fallback_rules import FallbackReason
 
 _FOREIGN: tuple[tuple[type[Exception], FallbackReason], ...] = (
@@ -61,8 +61,8 @@ def reason_of(error: Exception) -> FallbackReason | None:
             return reason
     match error:
         case openai.APIStatusError():
-            code = str(error.code)
-            return _of_words(code) if code in CODES else meaning_of_status(error.status_code).reason
+            kind = kind_of_code(error.code)
+            return reason_of_kind(kind) if kind else meaning_of_status(error.status_code).reason
         case openai.APIError():
             return _of_words(error.code, error.type)
         case StreamFailureError():
@@ -78,8 +78,8 @@ def _of_words(*words: object) -> FallbackReason | None:
     for word in map(str, words):
         if re.fullmatch(r"[45]\d\d", word):
             return meaning_of_status(int(word)).reason
-        if word in CODES:
-            return reason_of_code(word)
+        if (kind := kind_of_code(word)) is not None:
+            return reason_of_kind(kind)
     return None
 
 

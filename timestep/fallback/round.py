@@ -34,7 +34,8 @@ logger = logging.getLogger("timestep")
 
 _PASSING = {"busy", "connection", "rate_limit", "timeout"}
 """The reasons for which clients repeat a request."""
-_NOT_ASKED = {"attempts", "cooling_down"}
+NOT_ASKED = frozenset({"attempts", "cooling_down"})
+"""The reasons why a chain leaves out a model without asking it."""
 
 
 @dataclass
@@ -163,7 +164,7 @@ class Round:
         span = custom_span(name, data, disabled=self.tracing.is_disabled())
         span.start()
         span.finish()
-        if failure.reason not in _NOT_ASKED:
+        if failure.reason not in NOT_ASKED:
             logger.warning("%s did not answer: %s.", failure.model, failure.reason)
 
 

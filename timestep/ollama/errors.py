@@ -26,6 +26,7 @@ from timestep.errors import (
     RateLimitError,
     ServerBusyError,
 )
+from timestep.errors.meaning import BUSY_STATUSES
 from timestep.errors.retry import retry_after
 from timestep.net.connection import CHECK_PROXY, Answer, TransportError
 from timestep.net.origin import Origin
@@ -127,7 +128,7 @@ def status_error(
         return _authentication_error(refusal, at, facts)
     if status == 429:  # noqa: PLR2004 - HTTP's own number
         return _rate_limit_error(refusal, at, facts)
-    if status in {502, 503, 504, 529} or _BUSY.search(refusal.words):
+    if status in BUSY_STATUSES or _BUSY.search(refusal.words):
         return ServerBusyError(
             f"{at}: {said or 'it is overloaded'}. The same request may work in a moment; "
             "ModelSettings(retry=…) repeats it.",

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from timestep.errors import ModelOutputError, TimestepError
-from timestep.errors.meaning import CODES
+from timestep.errors.meaning import BUSY_STATUSES, Kind, kind_of_code
 from timestep.errors.retry import retry_after
 from timestep.net.json_parts import mapping
 from timestep.net.origin import Origin
@@ -138,24 +138,24 @@ def _status(code: object) -> int | None:
     return int(code) if re.fullmatch(r"[45]\d\d", str(code)) else None
 
 
-def _kind(document: object, said: str) -> str | None:
+def _kind(document: object, said: str) -> Kind | None:
     """Return the kind of failure, by the code, else the words, else the type."""
     error = mapping(_error_in(document))
     for name in ("code", "type"):
-        word = str(error.get(name) or "").lower()
-        if word in CODES and CODES[word] != "busy":
-            return CODES[word]
+        kind = kind_of_code(error.get(name))
+        if kind not in {None, "busy"}:
+            return kind
         if _CONTEXT.search(said):
             return "context"
-        if word in CODES:
-            return "busy"
+        if kind is not None:
+            return kind
         if (status := _status(error.get(name))) is not None:
             refuses = status not in {401, 403, 429}
             return "model" if refuses and _NO_MODEL.search(said) else _kind_of_status(status)
     return "model" if _NO_MODEL.search(said) else None
 
 
-def _kind_of_status(status: int) -> str:
+def _kind_of_status(status: int) -> Kind | None:
     match status:
         case 401 | 403:
             return "key"
@@ -163,14 +163,12 @@ def _kind_of_status(status: int) -> str:
             return "quota"
         case 429:
             return "rate"
-        case 502 | 503 | 504 | 529:
-            return "busy"
         case _:
-            return "other"
+            return "busy" if status in BUSY_STATUSES else None
 
 
 def _error(
-    kind: str, what: str, facts: dict[str, Any], said: str, *, has_command: bool
+    kind: Kind | None, what: str, facts: dict[str, Any], said: str, *, has_command: bool
 ) -> TimestepError:
     match kind:
         case "context":
@@ -201,7 +199,7 @@ def _error(
                 name: facts[name] for name in ("model", "host", "server_message")
             }
             return ModelOutputError(f"{what} Its content filter refused the request.", **where)
-        case _:
+        case "prompt" | None:
             status = facts["status_code"]
             usual = OpenAIStatusError if status < _FAILED else OpenAIInternalServerError
             return _BY_STATUS.get(status, usual)(f"{what} {_step(status, facts['url'])}", **facts)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 import openai
@@ -43,6 +43,8 @@ from timestep.errors import ModelOutputError
 from timestep.errors.meaning import meaning_of
 from timestep.factory.endpoints import ollama_endpoints
 from timestep.fallback.reasons import reason_of
+from timestep.fallback.round import NOT_ASKED
+from timestep.net.fallback_rules import FallbackReason
 from timestep.openai import errors as openai_errors
 from timestep.registry import MultiModelProvider
 from timestep.routing import split_prefix
@@ -213,14 +215,15 @@ async def _note_facts(result: ModelResult, settings: Settings) -> None:
 
 
 _REFUSALS = {400, 422}
-_ABILITIES = {"audio", "completion", "thinking", "tools", "vision"}
-"""Reasons of a chain that are about its models."""
+_OF_SERVERS = NOT_ASKED.union(get_args(FallbackReason))
+"""Reasons of a chain that are not about its models. The others name what a model cannot do."""
 
 
 def is_of_model(error: Exception) -> bool:
     """Return whether the model is to blame for *error*, not its server or the request."""
     if isinstance(error, errors.AllModelsFailedError):
-        return bool(error.failures) and all(each.reason in _ABILITIES for each in error.failures)
+        reasons = {each.reason for each in error.failures}
+        return bool(reasons) and reasons.isdisjoint(_OF_SERVERS)
     meaning = meaning_of(error)
     if meaning is not None:
         return meaning.fault == "model"
