@@ -148,6 +148,19 @@ def test_another_model_than_before_is_refused(invoke, server, tmp_path):
     assert len(server.chats) == 1
 
 
+def test_the_default_model_is_named_in_its_rows_and_another_default_is_refused(
+    invoke, server, tmp_path, monkeypatch
+):
+    server.reply(shout, times=None)
+    write(tmp_path, *prompts(1))
+    assert invoke("batch", "in.jsonl", "out.jsonl").exit_code == 0
+    [row] = rows(tmp_path / "out.jsonl")
+    assert row["response"]["body"]["model"] == "ollama/m"
+
+    monkeypatch.setenv("TIMESTEP_DEFAULT_MODEL", "ollama/other")
+    assert "have changed" in invoke("batch", "in.jsonl", "out.jsonl").stderr
+
+
 def answers_after(change):
     """An answer that calls *change* first, once."""
     changes = [change]

@@ -122,6 +122,8 @@ def batch(
 
     limits = read_rates(rates, token_rates)
     prepare = Prepare(replace(context), reference, Path.cwd())
+    if model is None and reference is None and isinstance(context.settings.default_model, str):
+        model = context.settings.default_model  # named in the rows, and compared on resume
     defaults = Defaults(model, instructions, read_output_schema(output_schema), column, reference)
     with explained(), readable(source) as path:
         lines = Source(path, defaults)
