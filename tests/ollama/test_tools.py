@@ -21,7 +21,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.request.tools import ToolConversion, describe_tools, named
+from timestep.ollama.request.tools import ToolConversion, describe_tools
 from timestep.testing.checks import check_chat
 
 
@@ -187,11 +187,8 @@ def test_a_call_is_described_by_the_tools_own_schema():
     assert converted.source is schema
 
 
-def test_tools_are_found_and_described():
+def test_tools_are_described():
     tools = convert(tool("f", "Does ü."), tool("g", "", {"properties": {"x": {"const": "ü"}}}))
-
-    assert named(tools, "g") is tools[1]
-    assert named(tools, "h") is None
     assert describe_tools(tools) == (
         '- f: Does ü.\n  arguments: {"type": "object", "properties": {}}\n'
         "- g: no description\n"
