@@ -129,6 +129,35 @@ def test_a_key_that_streams_in_pieces_is_never_kept(separators):
     assert texts(body) == [f"The key: {MASK} is it", "", "", ""]
 
 
+DELTAS = {
+    "details of reasoning": lambda text: {
+        "reasoning_details": [{"type": "reasoning.text", "text": text}]
+    },
+    "a summary": lambda text: {
+        "reasoning_details": [{"type": "reasoning.summary", "summary": text}]
+    },
+    "encrypted reasoning": lambda text: {"reasoning_details": [{"data": text}]},
+    "parts": lambda text: {"content": [{"type": "text", "text": text}]},
+    "parts that think": lambda text: {
+        "content": [{"type": "thinking", "thinking": [{"text": text}]}]
+    },
+    "a call": lambda text: {"tool_calls": [{"function": {"arguments": text}}]},
+    "a call of old": lambda text: {"function_call": {"arguments": text}},
+}
+
+
+@pytest.mark.parametrize("delta", DELTAS.values(), ids=DELTAS)
+def test_a_key_that_streams_in_pieces_of_a_chat_completion_is_never_kept(delta):
+    chunks = [
+        {"choices": [{"delta": delta(text)}]} for text in ("Well! ", "sk-abcd", "efghijkl", "mnopq")
+    ]
+    body = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
+
+    told = Redaction().body(body).decode()
+    assert "efghijkl" not in told
+    assert "Well! [redacted]" in told
+
+
 def test_a_key_that_streams_between_thoughts_is_never_kept():
     thought = stream("Well! ", name="thinking")
 

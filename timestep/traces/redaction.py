@@ -41,9 +41,12 @@ _OLLAMA_SIGN = re.compile(r"\.[A-Za-z0-9_-]{20}")
 _STREAMED_NAMES = (
     "arguments",
     "content",
+    "data",
     "reasoning",
     "reasoning_content",
     "refusal",
+    "summary",
+    "text",
     "thinking",
 )
 """The members of a chunk whose texts belong together, at Ollama and in chat completions."""
@@ -202,7 +205,7 @@ class Redaction:
             b"".join(_STREAMED[name].findall(stream))
             for stream in streams
             for name in (_STREAMED_BY_OLLAMA if stream.startswith(b"{") else _STREAMED_NAMES)
-            if name.encode() in stream
+            if f'"{name}"'.encode() in stream
         ]
         # Streams are long: all in one text, they would not fit into the processor's caches.
         return any(map(self._may_hide, [b"\n".join([*contents, *joined]), *streams]))
@@ -234,8 +237,13 @@ class Redaction:
         Only a text with something to hide is moved, because its parts cannot be redacted alone.
         """
         for name in _STREAMED_NAMES:
-            parts = [message for value in values for message in _messages(value) if name in message]
-            joined = "".join(part[name] for part in parts if isinstance(part[name], str))
+            parts = [
+                message
+                for value in values
+                for message in _messages(value)
+                if isinstance(message.get(name), str)
+            ]
+            joined = "".join(part[name] for part in parts)
             if len(parts) > 1 and self.text(joined) != joined:
                 for part in parts:
                     part[name] = ""
@@ -317,14 +325,20 @@ def _suspects(content: bytes) -> bytes:
 
 
 def _messages(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a chunk that hold streamed texts: a message, a delta, its calls."""
+    """Yield the objects of a chunk that hold streamed texts: a message, a delta, its parts and calls."""
     fields = _object(value)
     yield _object(fields.get("message"))
     for choice in _list(fields.get("choices")):
         delta = _object(_object(choice).get("delta"))
         yield delta
+        yield _object(delta.get("function_call"))
         for call in _list(delta.get("tool_calls")):
             yield _object(_object(call).get("function"))
+        for part in map(
+            _object, (*_list(delta.get("reasoning_details")), *_list(delta.get("content")))
+        ):
+            yield part
+            yield from map(_object, _list(part.get("thinking")))
 
 
 def _object(value: Any) -> dict[str, Any]:
