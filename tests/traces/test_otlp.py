@@ -145,7 +145,7 @@ def test_a_call_names_its_provider_and_the_model_as_the_server_knows_it(
     receiver, model, config, provider, name
 ):
     usage = {"input_tokens_details": {"cached_tokens": 7}}
-    error = {"message": "Error", "data": {"error": "RateLimitError: slow down"}}
+    error = {"message": "Error", "data": {"type": "RateLimitError", "error": "REDACTED"}}
     data = {"model_config": config, "usage": usage, "output": []}
     call = Span("a", "t", None, "generation", model, 1.0, 2.0, error, data, model)
 

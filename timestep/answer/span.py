@@ -89,9 +89,10 @@ class RecordedErrors:
 def record_error(
     span: GenerationSpan, tracing: ModelTracing, message: str, error: Exception
 ) -> None:
-    """Put *error* on *span*, with its message only if content may be kept."""
-    text = f"{type(error).__name__}: {error}" if tracing.include_data() else REDACTED
-    span.set_error(SpanError(message=message, data={"error": text}))
+    """Put the class of *error* on *span*, and its message if content may be kept."""
+    name = type(error).__name__
+    text = f"{name}: {error}" if tracing.include_data() else REDACTED
+    span.set_error(SpanError(message=message, data={"type": name, "error": text}))
 
 
 def record_request(span: GenerationSpan, tracing: ModelTracing, request: WireRequest) -> None:

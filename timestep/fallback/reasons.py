@@ -61,8 +61,9 @@ def reason_of(error: Exception) -> FallbackReason | None:
             return reason
     match error:
         case openai.APIStatusError():
-            kind = kind_of_code(error.code)
-            return reason_of_kind(kind) if kind else meaning_of_status(error.status_code).reason
+            if (said := kind_of_code(error.code)) is not None:
+                return reason_of_kind(said)
+            return meaning_of_status(error.status_code).reason
         case openai.APIError():
             return _of_words(error.code, error.type)
         case StreamFailureError():

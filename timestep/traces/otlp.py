@@ -24,6 +24,7 @@ from timestep.net.version import __version__
 from timestep.traces.conversation import Message, answered, asked
 from timestep.traces.errors import StoreError
 from timestep.traces.records import Span, Trace
+from timestep.traces.summary import error_type
 from timestep.traces.text import one_line
 
 _NANOSECONDS = 1_000_000_000
@@ -192,9 +193,7 @@ def _detail(span: Span, side: str, name: str) -> int | None:
 
 def _error_type(error: Mapping[str, Any]) -> str:
     """Return the class of an error, of which there are few, or what failed."""
-    said = str(mapping(error.get("data")).get("error") or "")
-    name, colon, _ = said.partition(":")
-    return name if colon and name.isidentifier() else str(error.get("message") or "_OTHER")
+    return error_type(error) or str(error.get("message") or "_OTHER")
 
 
 def _messages(messages: Iterable[Message], finish_reason: str | None = None) -> str | None:

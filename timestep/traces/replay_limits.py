@@ -6,7 +6,7 @@ from itertools import takewhile
 
 from timestep.net.json_parts import mapping
 from timestep.traces.records import Span, Trace
-from timestep.traces.summary import error_details
+from timestep.traces.summary import error_details, error_type
 
 _STREAM_FAILED = "Error streaming response"
 
@@ -77,8 +77,8 @@ def _interruption(call: Span) -> str:
         return "the end of a process"
     if call.outcome == "cancelled":
         return "a cancellation"
-    name, _, _ = str(error_details(call.error).get("error")).partition(":")
-    return "a timeout" if call.is_model_call and name.endswith("TimeoutError") else ""
+    is_timeout = error_type(call.error).endswith("TimeoutError")
+    return "a timeout" if call.is_model_call and is_timeout else ""
 
 
 def turns_left(trace: Trace, step: int) -> int | None:

@@ -87,6 +87,11 @@ def error_details(error: JsonObject | None) -> Mapping[str, object]:
     return mapping(mapping(error).get("data"))
 
 
+def error_type(error: JsonObject | None) -> str:
+    """Return the class of the error that a model call of timestep's ended in; empty if it is unknown."""
+    return str(error_details(error).get("type") or "")
+
+
 def traceback_of(span: Span) -> str:
     """Return the traceback of what a tool raised in *span*; empty when there is none."""
     found = error_details(span.error).get("traceback")

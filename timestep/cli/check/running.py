@@ -45,6 +45,7 @@ from timestep.factory.endpoints import ollama_endpoints
 from timestep.fallback.reasons import reason_of
 from timestep.fallback.round import NOT_ASKED
 from timestep.net.fallback_rules import FallbackReason
+from timestep.net.json_parts import mapping
 from timestep.openai import errors as openai_errors
 from timestep.registry import MultiModelProvider
 from timestep.routing import split_prefix
@@ -59,21 +60,19 @@ class SpanErrors(TracingProcessor):
     """
 
     def __init__(self) -> None:
-        self._errors: dict[str, str] = {}
+        self._errors: dict[str, Exception] = {}
 
     def take(self, trace_id: str) -> Exception | None:
         """Return the error of the trace *trace_id*, rebuilt, and forget it. None if unknown."""
-        name, _, message = self._errors.pop(trace_id, "").partition(": ")
-        kind: object = getattr(errors, name, None) or getattr(openai_errors, name, None)
-        if isinstance(kind, type) and issubclass(kind, AgentsException):
-            return kind(message)
-        return None
+        return self._errors.pop(trace_id, None)
 
     def on_span_end(self, span: Span[Any]) -> None:
         """Note the error of *span*."""
-        data = span.error["data"] if span.error else None
-        if span.span_data.type == "generation" and data and "error" in data:
-            self._errors[span.trace_id] = str(data["error"])
+        data = mapping(span.error["data"] if span.error else None)
+        name = str(data.get("type"))
+        kind: object = getattr(errors, name, None) or getattr(openai_errors, name, None)
+        if isinstance(kind, type) and issubclass(kind, AgentsException):
+            self._errors[span.trace_id] = kind(str(data.get("error")).removeprefix(f"{name}: "))
 
     def _ignore(self, *_: Any, **__: Any) -> None:
         pass

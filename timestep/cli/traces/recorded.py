@@ -24,7 +24,7 @@ from timestep.traces import Span, TraceStore
 from timestep.traces.columns import read
 from timestep.traces.rebuilt_agents import read_request
 from timestep.traces.records import Copied, Event, SpanEnded, StoredExchange
-from timestep.traces.summary import error_details
+from timestep.traces.summary import error_type
 
 _OLLAMA_PATH = "/api/chat"
 _CHAT_PATH = "/v1/chat/completions"
@@ -70,8 +70,7 @@ class RecordedModels(ModelProvider):
             server.url: urlsplit(url)._replace(path="", query="").geturl(),
         }
         for call in calls:
-            error, _, _ = str(error_details(call.error).get("error")).partition(":")
-            broke = error.endswith("ConnectionError")
+            broke = error_type(call.error).endswith("ConnectionError")
             for exchange in _answers(call):
                 is_last = exchange is call.exchanges[-1]
                 self._serve(server, exchange, path, breaks=is_last and broke)
