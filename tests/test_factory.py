@@ -25,8 +25,8 @@ from timestep.factory.providers import (
     build_default_openai,
     ollama_keywords,
 )
+from timestep.net.reach import Reach
 from timestep.net.timeouts import Timeouts
-from timestep.net.tls import Reach
 from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
 from timestep.openai.gateways import GatewayProvider
 from timestep.registry import MultiModelProvider, build_provider

@@ -13,8 +13,8 @@ from agents import Agent, RunConfig, Runner
 from timestep import OllamaModelProvider
 from timestep.config.settings import Settings
 from timestep.errors import ConfigurationError
-from timestep.net import tls
-from timestep.net.tls import Reach
+from timestep.net import reach
+from timestep.net.reach import Reach
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.registry import MultiModelProvider
@@ -179,7 +179,7 @@ async def test_this_machine_is_reached_without_the_proxy(table):
 @pytest.mark.parametrize("table", TABLES)
 async def test_ssl_cert_file_counts_on_this_machine(table, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", PEM)
-    monkeypatch.setattr(tls, "_loaded", tls._loaded.__wrapped__)
+    monkeypatch.setattr(reach, "_loaded", reach._loaded.__wrapped__)
     model, path, tables = TABLES[table]
     async with server(asking_for_a_certificate()) as (port, seen):
         await ask(made(tables, f"https://127.0.0.1:{port}"), model)

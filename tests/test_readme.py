@@ -5,6 +5,7 @@ That every link leads somewhere is checked by ``scripts/docs``, which builds the
 
 import importlib
 import json
+import pkgutil
 import re
 import shlex
 import tomllib
@@ -189,6 +190,12 @@ def test_every_file_a_page_names_exists(page):
     named = re.findall(r"`((?:timestep|tests|bench|examples)/[\w./-]+)`", page.read_text())
 
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_every_class_a_page_names_exists(page):
+    for name in re.findall(r"`(timestep\.[\w.]+\.[A-Z]\w+)", page.read_text()):
+        assert isinstance(pkgutil.resolve_name(name), type)
 
 
 def test_every_extra_is_on_the_page_about_installing():

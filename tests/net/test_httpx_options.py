@@ -8,7 +8,7 @@ import pytest
 from timestep.net.failure_words import httpx_error
 from timestep.net.httpx_options import httpx_options
 from timestep.net.limits import LONGEST_JSON
-from timestep.net.tls import USUAL
+from timestep.net.reach import USUAL
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])

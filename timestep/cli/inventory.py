@@ -20,7 +20,7 @@ from timestep.net.connection import CHECK_PROXY
 from timestep.net.failure_words import httpx_error
 from timestep.net.model_names import tagged, untagged, with_cloud_suffix
 from timestep.net.proxies import ProxyError
-from timestep.net.tls import CertificateError
+from timestep.net.reach import CertificateError
 from timestep.net.urls import authority, is_ollama_cloud
 from timestep.ollama.endpoint import Endpoint, unreached
 from timestep.ollama.server_info import connect, list_entries, post

@@ -16,8 +16,8 @@ from timestep.config.schema import (
     ServerSettings,
 )
 from timestep.net.key_command import KeyCommand
+from timestep.net.reach import Reach
 from timestep.net.timeouts import Timeouts
-from timestep.net.tls import Reach
 from timestep.net.urls import OPENAI_URL
 from timestep.ollama.endpoint import Endpoints, build_endpoints
 from timestep.openai.endpoint import OpenAIEndpoint

@@ -12,8 +12,8 @@ from timestep.net.exchange import Exchange, Faults
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.key_command import KeyCommand
 from timestep.net.per_loop import PerLoop
+from timestep.net.reach import USUAL, Reach
 from timestep.net.timeouts import Timeouts
-from timestep.net.tls import USUAL, Reach
 
 Opener = Callable[[str, float | None], Connections]
 """Makes connections of the running loop from a base URL and the limit for connecting."""

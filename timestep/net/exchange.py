@@ -37,7 +37,8 @@ from timestep.net.connection import (
 from timestep.net.failure_words import TOO_LONG, unforeseen
 from timestep.net.key_command import KeyCommand
 from timestep.net.secrets import masker, secrets_in_url
-from timestep.net.timeouts import Timeouts, Watchdog
+from timestep.net.timeouts import Timeouts
+from timestep.net.watchdog import Watchdog
 from timestep.net.wire_bytes import WireBytes
 
 _MOST_WAITING = 1_000_000

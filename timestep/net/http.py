@@ -26,7 +26,7 @@ from timestep.net.failure_words import (
     unforeseen,
 )
 from timestep.net.proxies import Proxy, ProxyError, proxy_for
-from timestep.net.tls import USUAL, CertificateError, Reach, certificates
+from timestep.net.reach import USUAL, CertificateError, Reach, certificates
 from timestep.net.unpacking import unpacked
 
 KEPT_SECONDS = 5.0

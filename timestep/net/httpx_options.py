@@ -11,7 +11,7 @@ from timestep.net.failure_words import WANTS_PASSWORD, httpx_error, proxy_refusa
 from timestep.net.key_command import KeyCommand
 from timestep.net.limits import LONGEST_JSON
 from timestep.net.proxies import Proxy
-from timestep.net.tls import Reach, reach_for_httpx
+from timestep.net.reach import Reach, reach_for_httpx
 from timestep.net.unpacking import unpacked
 
 

@@ -15,9 +15,9 @@ from timestep.net.headers import check_headers, check_key
 from timestep.net.key_command import KeyCommand
 from timestep.net.model_names import is_cloud_name, strip_cloud_suffix
 from timestep.net.origin import Origin
+from timestep.net.reach import USUAL, Reach
 from timestep.net.secrets import secrets_in, secrets_in_url
 from timestep.net.timeouts import Timeouts
-from timestep.net.tls import USUAL, Reach
 from timestep.net.urls import (
     LOCAL_OLLAMA,
     OLLAMA_CLOUD,

@@ -19,7 +19,7 @@ from timestep.net.httpx_options import httpx_options
 from timestep.net.limits import LONGEST
 from timestep.net.origin import Origin
 from timestep.net.proxies import ProxyError, explained
-from timestep.net.tls import CertificateError
+from timestep.net.reach import CertificateError
 from timestep.ollama.endpoint import Endpoint
 from timestep.ollama.errors import Failures, line_error, status_error
 

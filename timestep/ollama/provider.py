@@ -11,8 +11,8 @@ from timestep.errors import ConfigurationError
 from timestep.net.forks import forget_in_children
 from timestep.net.key_command import KeyCommand
 from timestep.net.model_names import by_model, tagged
+from timestep.net.reach import USUAL, Reach
 from timestep.net.setting_values import check_concurrency
-from timestep.net.tls import USUAL, Reach
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.endpoint import Endpoint, build_endpoints, check_model_name
 from timestep.ollama.given_client import chat_source

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from timestep.net.headers import check_headers, check_key, has_authorization
 from timestep.net.key_command import KeyCommand
+from timestep.net.reach import USUAL, Reach
 from timestep.net.setting_values import REPAIRS, RETRIES, check_concurrency
 from timestep.net.timeouts import check_seconds
-from timestep.net.tls import USUAL, Reach
 from timestep.net.urls import check_base_url, check_secrets_transport
 
 StructuredOutput = Literal["json_schema", "json_object", "prompt"]

@@ -17,7 +17,7 @@ from timestep.net.concurrency import Places
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.per_loop import PerLoop
 from timestep.net.proxies import ProxyError
-from timestep.net.tls import CertificateError, reach_for_httpx
+from timestep.net.reach import CertificateError, reach_for_httpx
 from timestep.net.unpicklable import Unpicklable
 from timestep.openai.checked_client import NO_KEY, CheckedClient
 from timestep.openai.endpoint import ChatModelOptions, OpenAIEndpoint

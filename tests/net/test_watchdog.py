@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from timestep.net.timeouts import Timeouts, Watchdog
+from timestep.net.timeouts import Timeouts
+from timestep.net.watchdog import Watchdog
 
 SOON = 0.02
 NEVER = 3600.0
