@@ -15,8 +15,9 @@ from tests.ollama.test_parity import CALLS, NAMED, STRUCTURED, asked, streamed, 
 from tests.openai import decoding as openai
 from timestep import OllamaModelProvider
 from timestep.errors.meaning import meaning_of
-from timestep.openai.endpoint import ChatModelOptions, OpenAIEndpoint
+from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
+from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.wire import ChatWire
 from timestep.testing import Close, ErrorLine, FakeOllama, NoDone, Reset, Split
 from timestep.testing.openai.replies import completion

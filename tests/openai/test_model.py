@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from tests.conftest import CHUNK, chat_stream
 from timestep import errors
-from timestep.openai.endpoint import ChatModelOptions, OpenAIEndpoint
+from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.errors import OpenAIConnectionError
 from timestep.openai.model import ChatCompletionsModel
+from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.wire import ChatWire
 
 

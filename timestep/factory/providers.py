@@ -40,8 +40,8 @@ from timestep.net.model_names import with_short_names
 from timestep.ollama.model_options import OllamaKeywords
 from timestep.ollama.provider import OllamaModelProvider
 from timestep.openai.default_provider import DefaultOpenAIProvider, OpenAIChoices
-from timestep.openai.endpoint import ChatModelOptions
 from timestep.openai.gateways import GatewayProvider
+from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.routing import Aliases, AliasTable
 

@@ -28,8 +28,9 @@ from openai import AsyncOpenAI, not_given
 from timestep.answer.default_settings import ModelDefaults
 from timestep.errors import ConfigurationError
 from timestep.net.urls import OPENAI_URL
-from timestep.openai.endpoint import ChatModelOptions, OpenAIEndpoint
+from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
+from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.openai.whole_calls import with_defaults
 

@@ -1,18 +1,15 @@
-"""Where a server that speaks OpenAI's API is, what every request to it carries, and how models are asked."""
+"""Where a server that speaks OpenAI's API is, and what every request to it carries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from timestep.net.headers import check_headers, check_key, has_authorization
 from timestep.net.key_command import KeyCommand
 from timestep.net.reach import USUAL, Reach
-from timestep.net.setting_values import REPAIRS, RETRIES, check_concurrency
+from timestep.net.setting_values import RETRIES, check_concurrency
 from timestep.net.timeouts import check_seconds
 from timestep.net.urls import check_base_url, check_secrets_transport
-
-StructuredOutput = Literal["json_schema", "json_object", "prompt"]
 
 
 def _checked_concurrency(value: object) -> int | None:
@@ -83,33 +80,3 @@ class OpenAIEndpoint:
     def wants_short_call_ids(self) -> bool:
         """True for Mistral, which takes call ids of nine letters and digits only."""
         return f".{urlsplit(self.base_url).hostname}".endswith(".mistral.ai")
-
-
-@dataclass(frozen=True, slots=True)
-class ChatModelOptions:
-    """How a model is asked.
-
-    Attributes:
-        structured_output: How a typed answer is asked for: by its schema, as any JSON object with the
-            schema in words, or in words alone. All three are checked, and asked for again when wrong.
-        include_usage: Ask for token counts.
-        strict_feature_validation: Raise for what would be ignored with a warning.
-        text_calls: Take an answer that is nothing but the JSON of a call for the call: True, or the
-            names of the models this is for.
-        think_tags: Take ``<think>…</think>`` at the head of an answer for thinking: True, or the names
-            of the models this is for.
-        repairs: How many times a model is asked again when its answer is not the call or the JSON that
-            was asked for.
-        max_retries: How many times a request is repeated after a temporary failure, unless the
-            settings of the call have a retry policy of their own.
-        extra_body: Fields of every request; the settings of a call win.
-    """
-
-    structured_output: StructuredOutput = "json_schema"
-    include_usage: bool = True
-    strict_feature_validation: bool = False
-    text_calls: bool | Sequence[str] = False
-    think_tags: bool | Sequence[str] = False
-    repairs: int = REPAIRS
-    max_retries: int = RETRIES
-    extra_body: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -17,13 +17,13 @@ from timestep.errors.retry import retry_advice
 from timestep.net.model_names import applies_to
 from timestep.net.origin import Origin
 from timestep.net.retries import may_retry
-from timestep.openai.endpoint import ChatModelOptions
 from timestep.openai.errors import (
     OpenAIConnectionError,
     OpenAIStatusError,
     OpenAITimeoutError,
 )
 from timestep.openai.history import short_ids
+from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.request import ChatBody, Json, added_fields, chat_body
 from timestep.openai.wire import ChatAnswer, ChatWire
 

@@ -20,8 +20,9 @@ from timestep.net.proxies import ProxyError
 from timestep.net.reach import CertificateError, reach_for_httpx
 from timestep.net.unpicklable import Unpicklable
 from timestep.openai.checked_client import NO_KEY, CheckedClient
-from timestep.openai.endpoint import ChatModelOptions, OpenAIEndpoint
+from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
+from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.whole_calls import with_defaults
 from timestep.openai.wire import ChatWire
 

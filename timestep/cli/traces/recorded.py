@@ -17,7 +17,8 @@ from agents.items import TResponseStreamEvent
 
 from timestep.answer.call import WireModel
 from timestep.ollama.provider import OllamaModelProvider
-from timestep.openai.endpoint import ChatModelOptions, OpenAIEndpoint
+from timestep.openai.endpoint import OpenAIEndpoint
+from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
 from timestep.testing import FakeOllama, FakeOpenAI, Recording, Request, Reset
 from timestep.traces import Span, TraceStore
