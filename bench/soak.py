@@ -54,7 +54,7 @@ from timestep.testing import (
     Split,
     Stall,
 )
-from timestep.testing.answers import Answer, Failure
+from timestep.testing.answers import Answer, StatusAnswer
 
 EXPECTED = (
     OllamaConnectionError,
@@ -83,7 +83,7 @@ def serve(rate: float, seed: int) -> None:
             return Reply(**reply)
         if dice.random() < 0.3:
             busy = {"Retry-After": "0.05"}
-            return Failure(*dice.choice([(503, "server busy", busy), (429, "too fast", busy)]))
+            return StatusAnswer(*dice.choice([(503, "server busy", busy), (429, "too fast", busy)]))
         after = dice.randrange(4)
         faults = [ErrorLine("runner died", after=after), NoDone(), Reset(after=after)]
         faults += [Close(after=after), Stall(after), Split(every=3)]

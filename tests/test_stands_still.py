@@ -17,7 +17,7 @@ from tests.ollama.answers import call, chunk, last, ndjson
 from tests.steps import steps
 from timestep import OllamaModelProvider
 from timestep.answer import from_text
-from timestep.answer.chunks import Failure, Text
+from timestep.answer.chunks import BrokenEnd, Text
 from timestep.answer.from_text import Mismatch, read_calls
 from timestep.answer.held_text import Held, ThinkTags
 from timestep.errors import OllamaConnectionError, OllamaStreamError
@@ -52,13 +52,13 @@ def read(reader, body):
     for at in range(0, len(body), PIECE):
         found = reader.feed(body[at : at + PIECE])
         chunks += found
-        if any(isinstance(each, Failure) for each in found):
+        if any(isinstance(each, BrokenEnd) for each in found):
             return chunks
     return [*chunks, *reader.end_of_body()]
 
 
 def failure(chunks):
-    (found,) = [str(each.error) for each in chunks if isinstance(each, Failure)]
+    (found,) = [str(each.error) for each in chunks if isinstance(each, BrokenEnd)]
     return found
 
 

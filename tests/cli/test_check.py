@@ -13,7 +13,7 @@ from timestep.cli.check.results import last_results
 from timestep.cli.check.staging import agent_for, hide
 from timestep.cli.check.task import Expectation, builtin_tasks
 from timestep.testing import Close, FakeOllama, Reply, Stall
-from timestep.testing.answers import Failure
+from timestep.testing.answers import StatusAnswer
 from timestep.testing.openai.replies import ChatReply
 from timestep.traces import Filter, TraceStore
 from timestep.traces.conversation import Call
@@ -557,7 +557,7 @@ def test_only_what_a_server_refuses_is_left_out(
 ):
     def answer(request):
         if refused & request.json.keys():
-            return Failure(400, {"message": "no"})
+            return StatusAnswer(400, {"message": "no"})
         return perfect_at_openai(request)
 
     fake_openai.reply(answer, times=None)
@@ -576,7 +576,7 @@ def test_only_what_a_server_refuses_is_left_out(
 
 def test_what_a_server_refuses_later_or_against_its_claim_is_an_error(invoke, server):
     def answer(request):
-        return perfect(request) if "think" not in request.json else Failure(400, "slot lost")
+        return perfect(request) if "think" not in request.json else StatusAnswer(400, "slot lost")
 
     server.reply(answer, times=None)
 
@@ -589,7 +589,7 @@ def test_what_a_server_refuses_later_or_against_its_claim_is_an_error(invoke, se
 def test_what_a_server_refuses_for_a_task_with_a_need_is_left_out(invoke, fake_openai, at_openai):
     def refuse_thinking(request):
         if "reasoning" in request.json or "reasoning_effort" in request.json:
-            return Failure(400, {"message": "this model does not reason"})
+            return StatusAnswer(400, {"message": "this model does not reason"})
         return perfect_at_openai(request)
 
     fake_openai.reply(refuse_thinking, times=None)

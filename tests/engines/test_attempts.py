@@ -19,7 +19,7 @@ from agents import (
 from openai import APIStatusError
 
 from timestep import MultiModelProvider, errors
-from timestep.engines.attempts import Failure, failure_of, once
+from timestep.engines.attempts import FailedAttempt, failure_of, once
 from timestep.engines.dbos import retry_policy
 from timestep.net.retries import without_retries
 
@@ -38,17 +38,17 @@ class Mine(errors.ServerBusyError):
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
-        (errors.AuthenticationError("x"), Failure("AuthenticationError", "x", passes=False)),
+        (errors.AuthenticationError("x"), FailedAttempt("AuthenticationError", "x", passes=False)),
         (
             Mine("x", retry_after=3.0),
-            Failure("ServerBusyError", "x", passes=True, wait=3.0),
+            FailedAttempt("ServerBusyError", "x", passes=True, wait=3.0),
         ),
         (
             errors.RateLimitError("x", is_quota=True, retry_after=3600.0),
-            Failure("RateLimitError", "x", passes=False, wait=3600.0),
+            FailedAttempt("RateLimitError", "x", passes=False, wait=3600.0),
         ),
-        (errors.ModelOutputError("x"), Failure("ModelOutputError", "x", passes=True)),
-        (UserError("x"), Failure("UserError", "x", passes=False)),
+        (errors.ModelOutputError("x"), FailedAttempt("ModelOutputError", "x", passes=True)),
+        (UserError("x"), FailedAttempt("UserError", "x", passes=False)),
         (MaxTurnsExceeded("x"), None),
         (ValueError("x"), None),
     ],

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from timestep.answer.chunks import Call, End, Failure, Refusal, Text, Thinking, TokenLogprobs
+from timestep.answer.chunks import BrokenEnd, Call, End, Refusal, Text, Thinking, TokenLogprobs
 from timestep.net.origin import Origin
 from timestep.openai.stream import ChatReader
 
@@ -38,7 +38,7 @@ def joined(chunks):
                 usage = chunk.usage
                 counts = [usage.input_tokens, usage.output_tokens, usage.cached_tokens]
                 found.append(["end", chunk.reason, counts])
-            case Failure():
+            case BrokenEnd():
                 found.append(["failure", type(chunk.error).__name__])
             case TokenLogprobs():
                 found.append(["logprobs", len(chunk.entries)])

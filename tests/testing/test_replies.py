@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timestep.testing import NoDone, Recording, Reply, Request
-from timestep.testing.answers import Computed, Failure, Ticks
+from timestep.testing.answers import Computed, StatusAnswer, Ticks
 from timestep.testing.replies import aggregate
 
 RECORDINGS = {
@@ -192,20 +192,20 @@ def test_times_and_ids_repeat_from_run_to_run_but_never_within_one():
 @pytest.mark.parametrize(
     ("failure", "content_type", "body"),
     [
-        (Failure(503, "busy"), "application/json; charset=utf-8", b'{"error":"busy"}'),
+        (StatusAnswer(503, "busy"), "application/json; charset=utf-8", b'{"error":"busy"}'),
         (
-            Failure(401, "unauthorized", fields={"signin_url": "u"}),
+            StatusAnswer(401, "unauthorized", fields={"signin_url": "u"}),
             "application/json; charset=utf-8",
             b'{"error":"unauthorized","signin_url":"u"}',
         ),
         (
-            Failure(400, {"message": "m"}),
+            StatusAnswer(400, {"message": "m"}),
             "application/json; charset=utf-8",
             b'{"error":{"message":"m"}}',
         ),
-        (Failure(403, body=""), "text/plain", b""),
-        (Failure(502, body="<p>", headers={"content-type": "text/html"}), "text/html", b"<p>"),
-        (Failure(500, body=b"\xff"), "text/plain", b"\xff"),
+        (StatusAnswer(403, body=""), "text/plain", b""),
+        (StatusAnswer(502, body="<p>", headers={"content-type": "text/html"}), "text/html", b"<p>"),
+        (StatusAnswer(500, body=b"\xff"), "text/plain", b"\xff"),
     ],
 )
 def test_a_failure_has_the_status_type_and_body_it_was_given(failure, content_type, body):
@@ -218,7 +218,7 @@ def test_a_failure_has_the_status_type_and_body_it_was_given(failure, content_ty
 
 def test_a_function_may_return_text_or_any_answer():
     text = Computed(lambda request: f"for {request.json['model']}", Reply)
-    failure = Computed(lambda request: Failure(418, "teapot"), Reply)
+    failure = Computed(lambda request: StatusAnswer(418, "teapot"), Reply)
 
     assert "".join(chunk["message"]["content"] for chunk in lines(text)) == "for m"
     assert failure.respond(ASKING, Ticks()).status == 418

@@ -1,7 +1,7 @@
 """One answer as a sequence of chunks, from a wire's reader to the decoder.
 
 An answer is any number of `Text`, `Thinking`, `Refusal`, `TokenLogprobs` and `Call` chunks, then one
-`End` or one `Failure`. What follows these is ignored. Each token brings a chunk, so chunks are plain
+`End` or one `BrokenEnd`. What follows these is ignored. Each token brings a chunk, so chunks are plain
 objects with slots, which are cheap to make.
 """
 
@@ -106,10 +106,10 @@ class End:
 
 
 @dataclass(slots=True)
-class Failure:
+class BrokenEnd:
     """The error to raise, because the answer went wrong here."""
 
     error: Exception
 
 
-Chunk: TypeAlias = Text | Thinking | Refusal | TokenLogprobs | Call | End | Failure
+Chunk: TypeAlias = Text | Thinking | Refusal | TokenLogprobs | Call | End | BrokenEnd

@@ -6,7 +6,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from timestep.config.kinds import ProviderTable
-from timestep.config.problems import Places, refusal
+from timestep.config.problems import KeyPlaces, refusal
 from timestep.config.provenance import Entry, KeyPath, Origin, dotted, quoted
 from timestep.config.schema import (
     OllamaSettings,
@@ -88,7 +88,7 @@ def models_tables(settings: Checked) -> Iterator[tuple[KeyPath, Mapping[str, obj
             yield ("providers", name, "models"), getattr(provider, "models", {})
 
 
-def find_split_name(entries: Sequence[Entry], places: Places) -> ValidationError | None:
+def find_split_name(entries: Sequence[Entry], places: KeyPlaces) -> ValidationError | None:
     """Return the error for a name without quotes that TOML split at its dot, or None.
 
     ``gpt-4.1`` without quotes is the key ``1`` in the table ``gpt-4``.

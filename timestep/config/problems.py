@@ -20,7 +20,7 @@ from timestep.net.unresolved import FIXES, UnreadError
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class KeyPlaces:
     """Where the user wrote each key."""
 
     # The origin of each key that is set, by dotted key.
@@ -43,7 +43,7 @@ class Places:
 
 
 def explain(
-    error: ValidationError, model: type[BaseModel], kinds: Collection[str], places: Places
+    error: ValidationError, model: type[BaseModel], kinds: Collection[str], places: KeyPlaces
 ) -> ValidationError:
     """Return *error* with messages that name the key, the place and the fix, and no input."""
     return _error(
@@ -107,7 +107,7 @@ def _error(problems: Iterable[tuple[KeyPath, str]]) -> ValidationError:
 
 
 def _explained(
-    problem: ErrorDetails, model: type[BaseModel], kinds: Collection[str], places: Places
+    problem: ErrorDetails, model: type[BaseModel], kinds: Collection[str], places: KeyPlaces
 ) -> tuple[KeyPath, str]:
     """Return the key of *problem*, and the whole message."""
     path, error = _path(problem), problem.get("ctx", {}).get("error")

@@ -19,7 +19,7 @@ from pydantic_settings import (
 
 from timestep.config.conflicts import find_conflict, find_split_name
 from timestep.config.kinds import KINDS, ProviderTable, plugin_kinds
-from timestep.config.problems import Places, explain, message_of, printable, told
+from timestep.config.problems import KeyPlaces, explain, message_of, printable, told
 from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, Origin, trace_origins
 from timestep.config.schema import (
     Alias,
@@ -105,7 +105,7 @@ class Settings(Frozen, BaseSettings):
     """The record of what agents did."""
 
     _frozen = field_validator("*")(freeze)
-    _places: Places = PrivateAttr(default_factory=Places)
+    _places: KeyPlaces = PrivateAttr(default_factory=KeyPlaces)
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class Settings(Frozen, BaseSettings):
             problem = exc
         entries = [entry for source in ours(sources) for entry in source.entries]
         tables = {path: place for each in ours(sources) for path, place in each.tables.items()}
-        places = Places(trace_origins(entries), tables)
+        places = KeyPlaces(trace_origins(entries), tables)
         if split := find_split_name(entries, places):
             return split
         if problem is not None:

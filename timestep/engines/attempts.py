@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from agents import ModelRetrySettings, ModelSettings, UserError
 from openai import APIStatusError
 
-from timestep.errors.meaning import kind_of, meaning_of, meaning_of_status
+from timestep.errors.meaning import class_in_table, meaning_of, meaning_of_status
 from timestep.errors.retry import retry_after
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedAttempt:
     """What an engine should know about a failed attempt."""
 
     # The class of timestep's error table, whatever the server speaks; for an error that is
@@ -25,19 +25,19 @@ class Failure:
     wait: float | None = None  # how many seconds the server asks to wait, if it says so
 
 
-def failure_of(error: Exception) -> Failure | None:
+def failure_of(error: Exception) -> FailedAttempt | None:
     """Return what *error* means for the next attempt.
 
     None for an error that is not in the table and not from openai's client.
     """
-    kind, meaning = kind_of(error), meaning_of(error)
+    kind, meaning = class_in_table(error), meaning_of(error)
     if kind is not None and meaning is not None:
-        return Failure(kind.__name__, str(error), meaning.passes, meaning.wait)
+        return FailedAttempt(kind.__name__, str(error), meaning.passes, meaning.wait)
     name = type(error).__name__
     if isinstance(error, APIStatusError):
-        return Failure(name, str(error), _passes(error), retry_after(error.response.headers))
+        return FailedAttempt(name, str(error), _passes(error), retry_after(error.response.headers))
     if isinstance(error, UserError):
-        return Failure(name, str(error), passes=False)
+        return FailedAttempt(name, str(error), passes=False)
     return None
 
 

@@ -30,7 +30,7 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from timestep.engines.attempts import Failure, failure_of, once
+from timestep.engines.attempts import FailedAttempt, failure_of, once
 from timestep.net.json_parts import mapping
 from timestep.net.retries import without_retries
 
@@ -95,7 +95,7 @@ def _without_frames(error: Exception) -> Exception:
     return error
 
 
-def _application_error(failure: Failure) -> ApplicationError:
+def _application_error(failure: FailedAttempt) -> ApplicationError:
     return ApplicationError(
         failure.message,
         type=failure.name,
@@ -120,7 +120,7 @@ def _told_by_model(error: Exception) -> Exception:
     return hidden if isinstance(hidden, APIStatusError) else error
 
 
-def _broken_off(answer: object) -> Failure | None:
+def _broken_off(answer: object) -> FailedAttempt | None:
     """Return how a streamed *answer* broke off after its first words; None for a whole one.
 
     The events tell no class. What breaks an answer off is temporary or rare.
@@ -130,4 +130,4 @@ def _broken_off(answer: object) -> Failure | None:
         return None
     error = last[0].response.error
     message = "The answer broke off." if error is None else error.message
-    return Failure("ModelBehaviorError", message, passes=True)
+    return FailedAttempt("ModelBehaviorError", message, passes=True)

@@ -131,7 +131,7 @@ BUSY_STATUSES = frozenset({502, 503, 504, 529})
 
 def meaning_of(error: Exception) -> Meaning | None:
     """Return what *error* means, or None if timestep did not raise it."""
-    kind = kind_of(error)
+    kind = class_in_table(error)
     if kind is None:
         return None
     if isinstance(error, AllModelsFailedError):
@@ -149,7 +149,7 @@ def meaning_of(error: Exception) -> Meaning | None:
     return meaning
 
 
-def kind_of(error: Exception) -> type[TimestepError] | None:
+def class_in_table(error: Exception) -> type[TimestepError] | None:
     """Return the class of *error* in the table, or None."""
     return next((kind for kind in type(error).__mro__ if kind in MEANINGS), None)
 

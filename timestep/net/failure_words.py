@@ -18,7 +18,7 @@ WANTS_PASSWORD = 407
 """HTTP's number for a proxy that asks for a user name and a password. No server answers it."""
 
 
-def reason_of(error: BaseException) -> str:
+def why_failed(error: BaseException) -> str:
     """Say why a connection failed with *error*; the first of its causes that tells is used."""
     return _told(error) or "the connection could not be made"
 
@@ -93,7 +93,7 @@ def httpx_error(
         return TransportError(silent, "the answer fell silent")
     if isinstance(exc, httpx.ConnectError | httpx.ProxyError):
         status = str(exc)[:3] if isinstance(exc, httpx.ProxyError) else ""
-        reason = proxy_refusal(status) if status.isdecimal() else reason_of(exc)
+        reason = proxy_refusal(status) if status.isdecimal() else why_failed(exc)
         return TransportError("reach", reason, through=through)
     if isinstance(exc, RuntimeError) and not isinstance(exc, httpx.StreamError):
         if "loop" in str(exc):
@@ -109,4 +109,4 @@ def _what_broke(exc: BaseException, httpx: Any) -> str:
         return HUNG_UP if is_early else NO_HTTP
     if isinstance(exc, httpx.InvalidURL | TypeError | ValueError):
         return UNSENDABLE
-    return reason_of(exc) if isinstance(exc, httpx.HTTPError) else unforeseen(exc)
+    return why_failed(exc) if isinstance(exc, httpx.HTTPError) else unforeseen(exc)

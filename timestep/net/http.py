@@ -22,8 +22,8 @@ from timestep.net.failure_words import (
     UNSENDABLE,
     WANTS_PASSWORD,
     proxy_refusal,
-    reason_of,
     unforeseen,
+    why_failed,
 )
 from timestep.net.proxies import Proxy, ProxyError, proxy_for
 from timestep.net.reach import USUAL, CertificateError, Reach, certificates
@@ -187,11 +187,11 @@ def _error(exc: Exception, proxy: Proxy | None) -> TransportError:
         case asyncio.TimeoutError():
             return TransportError("connect", "connecting took too long", through=_through(proxy))
         case aiohttp.ClientConnectorError() | aiohttp.ClientConnectorCertificateError():
-            return TransportError("reach", reason_of(exc), through=_through(proxy))
+            return TransportError("reach", why_failed(exc), through=_through(proxy))
         case aiohttp.ClientResponseError():
             return TransportError("exchange", NO_HTTP)
         case aiohttp.ClientOSError() if exc.errno:
-            return TransportError("exchange", reason_of(exc))
+            return TransportError("exchange", why_failed(exc))
         case aiohttp.ClientError():
             return TransportError("exchange", HUNG_UP)
         case TypeError() | ValueError():
@@ -199,7 +199,7 @@ def _error(exc: Exception, proxy: Proxy | None) -> TransportError:
         case RuntimeError() if "is closed" in str(exc):  # the session, or its event loop
             return TransportError("closed", "it is closed")
         case _ if proxy is not None and proxy.is_socks:
-            return TransportError("reach", reason_of(exc), through=proxy.through)
+            return TransportError("reach", why_failed(exc), through=proxy.through)
         case _:
             return TransportError("exchange", unforeseen(exc))
 

@@ -9,10 +9,10 @@ from typing import Any, cast
 from jiter import from_json
 
 from timestep.answer.chunks import (
+    BrokenEnd,
     Call,
     Chunk,
     End,
-    Failure,
     Text,
     Thinking,
     TokenLogprobs,
@@ -44,7 +44,7 @@ _NO_ANSWER = ("load", "unload")
 class ChatLines:
     """Reads one answer of ``/api/chat``.
 
-    A line that is an error, or not a line of an answer, becomes a `Failure`, so that the chunks
+    A line that is an error, or not a line of an answer, becomes a `BrokenEnd`, so that the chunks
     before it are not lost.
     """
 
@@ -64,7 +64,7 @@ class ChatLines:
         try:
             check_length("a line", self._lines.waiting, self.origin)
         except OllamaError as exc:
-            return [Failure(exc)]
+            return [BrokenEnd(exc)]
         return []
 
     def feed_parsed(self, lines: Iterable[Any]) -> list[Chunk]:
@@ -74,14 +74,14 @@ class ChatLines:
             for line in lines:
                 self._line(line, chunks)
         except OllamaError as exc:
-            chunks.append(Failure(exc))
+            chunks.append(BrokenEnd(exc))
         return chunks
 
     def end_of_body(self) -> list[Chunk]:
-        """Return the chunks of what follows the last newline; a `Failure` if the answer goes on."""
+        """Return the chunks of what follows the last newline; a `BrokenEnd` if the answer goes on."""
         chunks = self._read(self._lines.flush())
         if not self._has_ended:
-            chunks.append(Failure(self._broken_off()))
+            chunks.append(BrokenEnd(self._broken_off()))
         return chunks
 
     def _read(self, lines: list[bytes]) -> list[Chunk]:
@@ -106,7 +106,7 @@ class ChatLines:
                     ) from exc
                 self._line(parsed, chunks)
         except OllamaError as exc:
-            chunks.append(Failure(exc))
+            chunks.append(BrokenEnd(exc))
         return chunks
 
     def _line(self, line: Any, chunks: list[Chunk]) -> None:

@@ -14,7 +14,7 @@ import httpx
 from timestep.errors import ConfigurationError, OllamaStreamError, TimestepError
 from timestep.net.connection import Translated, TransportError
 from timestep.net.exchange import failure
-from timestep.net.failure_words import httpx_error, reason_of
+from timestep.net.failure_words import httpx_error, why_failed
 from timestep.net.httpx_options import httpx_options
 from timestep.net.limits import LONGEST
 from timestep.net.origin import Origin
@@ -102,7 +102,7 @@ def error_of(exc: Exception, origin: Origin) -> TimestepError:
     if broken is not None:
         return failure(Failures(origin), httpx_error(broken, httpx))
     if isinstance(exc, ConnectionError):
-        return failure(Failures(origin), TransportError("reach", reason_of(exc)))
+        return failure(Failures(origin), TransportError("reach", why_failed(exc)))
     # The client could not read the answer as JSON, or not as the answer it should be.
     return OllamaStreamError(
         f"{origin.host} sent an answer that cannot be read. Is it an Ollama server?",

@@ -6,7 +6,7 @@ finish reason, or if the HTTP body ends properly after either of the two. Any ot
 Source: the recordings in ``tests/wire-openai``.
 """
 
-from timestep.answer.chunks import Chunk, Failure
+from timestep.answer.chunks import BrokenEnd, Chunk
 from timestep.errors import TimestepError
 from timestep.net.origin import Origin
 from timestep.openai.completion import Completion
@@ -18,7 +18,7 @@ from timestep.openai.sse import EventSplitter, ServerSentEvent
 class ChatReader:
     """Reads one answer.
 
-    Something that is not part of an answer becomes a `Failure`, so that the chunks before it are not
+    Something that is not part of an answer becomes a `BrokenEnd`, so that the chunks before it are not
     lost.
     """
 
@@ -49,10 +49,10 @@ class ChatReader:
         if self._has_ended:
             return []
         self._has_ended = True
-        return [Failure(broken(f"sent {what}", self._origin))]
+        return [BrokenEnd(broken(f"sent {what}", self._origin))]
 
     def end_of_body(self) -> list[Chunk]:
-        """Return the chunks of what is left; a `Failure` if the answer is not whole."""
+        """Return the chunks of what is left; a `BrokenEnd` if the answer is not whole."""
         if self._has_ended:
             return []
         if self._events.document is not None:
@@ -67,7 +67,7 @@ class ChatReader:
                 raise broken(what, self._origin)
             self._end(chunks)
         except TimestepError as exc:
-            chunks.append(Failure(exc))
+            chunks.append(BrokenEnd(exc))
         return chunks
 
     def _read(self, events: list[ServerSentEvent]) -> list[Chunk]:
@@ -78,7 +78,7 @@ class ChatReader:
                     self._event(event, chunks)
         except TimestepError as exc:
             self._has_ended = True
-            chunks.append(Failure(exc))
+            chunks.append(BrokenEnd(exc))
         return chunks
 
     def _event(self, event: ServerSentEvent, chunks: list[Chunk]) -> None:
@@ -110,7 +110,7 @@ class ChatReader:
             self._end(chunks)
         except TimestepError as exc:
             self._has_ended = True
-            chunks.append(Failure(exc))
+            chunks.append(BrokenEnd(exc))
         return chunks
 
     def _end(self, chunks: list[Chunk]) -> None:

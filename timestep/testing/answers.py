@@ -151,7 +151,7 @@ class ReplyFields(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Failure:
+class StatusAnswer:
     """An answer that is not the model's: an error, a redirect, a page of a proxy."""
 
     status: int  # the HTTP status code

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from timestep.net.json_parts import mapping
 from timestep.testing import http
-from timestep.testing.answers import Answer, Failure, Said, Ticks
+from timestep.testing.answers import Answer, Said, StatusAnswer, Ticks
 from timestep.testing.errors import (
     FakeServerError,
     InvalidRequest,
@@ -94,7 +94,7 @@ def describe(answer: Answer) -> str:
     match answer:
         case Said():
             return f"reply {answer.text!r}"
-        case Failure():
+        case StatusAnswer():
             return f"status {answer.status}"
         case Recording():
             return f"recording {answer.name!r}"
@@ -138,7 +138,7 @@ class Routes:
         allowed = ("Allow", ", ".join(route))
         return http.whole(405, http.TEXT_TYPE, b"405 method not allowed", allowed)
 
-    def shaped(self, failure: Failure) -> Failure:
+    def shaped(self, failure: StatusAnswer) -> StatusAnswer:
         """Return *failure* in the shape of this API."""
         return failure
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeAlias, Unpack
 
-from timestep.testing.answers import Answer, Computed, Failure, ReplyFields
+from timestep.testing.answers import Answer, Computed, ReplyFields, StatusAnswer
 from timestep.testing.errors import FakeServerError
 from timestep.testing.faults import Fault
 from timestep.testing.http import Request
@@ -133,7 +133,7 @@ class ScriptedServer(LoopbackServer):
             fault: What else goes wrong while it is sent.
             **fields: Further fields of the error, such as ``signin_url`` or ``code``.
         """
-        failure = Failure(status, error, body, headers or {}, fields, several(fault))
+        failure = StatusAnswer(status, error, body, headers or {}, fields, several(fault))
         self._queue(self._routes.shaped(failure), path, model=model, times=times)
 
     def redirect(self, location: str, *, status: int = 307) -> None:

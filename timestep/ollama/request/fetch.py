@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 import httpx
 
 from timestep.errors import UnsupportedInputError
-from timestep.net.failure_words import httpx_error, reason_of
+from timestep.net.failure_words import httpx_error, why_failed
 from timestep.net.urls import without_secrets
 
 Address = IPv4Address | IPv6Address
@@ -97,7 +97,7 @@ async def _fetch(
         raise _refusal(url, "it is not a valid URL") from exc
     except (httpx.HTTPError, OSError) as exc:
         is_http = isinstance(exc, httpx.HTTPError)
-        reason = str(httpx_error(exc, httpx)) if is_http else reason_of(exc)
+        reason = str(httpx_error(exc, httpx)) if is_http else why_failed(exc)
         raise _refusal(url, reason) from exc
 
 

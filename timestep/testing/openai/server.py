@@ -8,7 +8,7 @@ from typing import Any
 
 from timestep.net.json_parts import entries, mapping
 from timestep.testing import http
-from timestep.testing.answers import Failure
+from timestep.testing.answers import StatusAnswer
 from timestep.testing.errors import RefusedError
 from timestep.testing.http import Request, Response
 from timestep.testing.openai import checks
@@ -33,7 +33,7 @@ class OpenAIEndpoints(Routes):
             response: {"POST": partial(self._answer, checks.check_response)},
         }
 
-    def shaped(self, failure: Failure) -> Failure:
+    def shaped(self, failure: StatusAnswer) -> StatusAnswer:
         """Return *failure* with ``{"error": {"message": error, ...}}``."""
         error = failure.error
         if isinstance(error, str):
