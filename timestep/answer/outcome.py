@@ -30,10 +30,10 @@ from timestep.answer.from_text import (
 from timestep.answer.reply import Reply
 from timestep.answer.rules import Repair, Rules
 from timestep.errors import ModelOutputError
+from timestep.errors.retry import TRY_AGAIN
 from timestep.net.origin import Origin
 
 _NO_LIMITS = Rules()
-_TRY_AGAIN = "Another try may do better: ModelSettings(retry=…) repeats it."
 
 
 def settle(reply: Reply) -> Repair | None:
@@ -134,7 +134,7 @@ def _settle_output(reply: Reply, output: AgentOutputSchemaBase) -> Repair | None
             raise _cut(reply) from exc
         if not text.strip():
             raise _error(
-                reply, f"gave an empty answer where {output.name()} is wanted. {_TRY_AGAIN}"
+                reply, f"gave an empty answer where {output.name()} is wanted. {TRY_AGAIN}"
             ) from None
         return _ask_again(reply, text, exc)
     if reply.text.holds or right != text:  # what was shown cannot be taken back
@@ -158,7 +158,7 @@ def _ask_again(reply: Reply, text: str, bad: Mismatch, *, wants_call: bool = Fal
     problem = reply.origin.clean(str(bad))
     if wants_call:
         names = " or ".join(map(repr, rules.tools))
-        said = f"did not call {names} in a way that can be read{again}: {problem}. {_TRY_AGAIN}"
+        said = f"did not call {names} in a way that can be read{again}: {problem}. {TRY_AGAIN}"
     else:
         name = rules.output.name() if rules.output is not None else "the output type"
         said = (
@@ -185,13 +185,13 @@ def _refuse_empty(reply: Reply) -> None:
         raise _cut(reply)
     if reply.rules.no_calls and reply.dropped_calls:
         raise _error(
-            reply, f"called a tool and said nothing, though tool_choice is 'none'. {_TRY_AGAIN}"
+            reply, f"called a tool and said nothing, though tool_choice is 'none'. {TRY_AGAIN}"
         )
     if reply.rules.tools:
         raise _error(
             reply,
             "gave an empty answer. It probably called a tool that does not exist, which the "
-            f"server drops. {_TRY_AGAIN}",
+            f"server drops. {TRY_AGAIN}",
         )
 
 

@@ -27,6 +27,7 @@ from timestep.answer.ids import Ids
 from timestep.answer.items import Items
 from timestep.answer.rules import Rules
 from timestep.errors import ModelOutputError
+from timestep.errors.retry import TRY_AGAIN
 from timestep.net.origin import Origin
 
 
@@ -217,7 +218,5 @@ def text_of_arguments(arguments: object) -> str:
 
 def _unusable(origin: Origin, call: str) -> ModelOutputError:
     return ModelOutputError(
-        f"{origin.model!r} called {origin.clean(call)}. Another try may do better: "
-        "ModelSettings(retry=…) repeats it.",
-        **origin.where(),
+        f"{origin.model!r} called {origin.clean(call)}. {TRY_AGAIN}", **origin.where()
     )

@@ -85,6 +85,11 @@ class UnknownModelError(TimestepError, UserError):
             known=known,
         )
 
+    @classmethod
+    def for_no_name(cls) -> Self:
+        """Return the error for a call that names no model, of a provider without a default."""
+        return cls("This provider has no default model; name one.")
+
 
 class UnsupportedInputError(TimestepError, UserError):
     """The request holds something that cannot be sent to the model; the message names it."""

@@ -20,6 +20,9 @@ from timestep.errors.meaning import meaning_of
 LONGEST_WAIT = 60.0
 """The longest ``Retry-After`` in seconds that a retry waits, as in OpenAI's own client."""
 
+TRY_AGAIN = "Another try may do better: ModelSettings(retry=…) repeats it."
+ASK_AGAIN = "The same request may work in a moment; ModelSettings(retry=…) repeats it."
+
 _OF_SERVERS = (OllamaError, BrokenAnswerError, AllModelsFailedError)
 
 

@@ -27,7 +27,7 @@ from timestep.errors import (
     ServerBusyError,
 )
 from timestep.errors.meaning import BUSY_STATUSES
-from timestep.errors.retry import retry_after
+from timestep.errors.retry import ASK_AGAIN, TRY_AGAIN, retry_after
 from timestep.net.connection import CHECK_PROXY, Answer, TransportError
 from timestep.net.origin import Origin
 from timestep.net.secrets import without_private
@@ -129,11 +129,7 @@ def status_error(
     if status == 429:  # noqa: PLR2004 - HTTP's own number
         return _rate_limit_error(refusal, at, facts)
     if status in BUSY_STATUSES or _BUSY.search(refusal.words):
-        return ServerBusyError(
-            f"{at}: {said or 'it is overloaded'}. The same request may work in a moment; "
-            "ModelSettings(retry=…) repeats it.",
-            **facts,
-        )
+        return ServerBusyError(f"{at}: {said or 'it is overloaded'}. {ASK_AGAIN}", **facts)
     if status == 404 and _NO_MODEL.search(refusal.words):  # noqa: PLR2004 - as above
         return ModelNotFoundError(
             f"{origin.host} has no model {origin.model!r}: {said}. Get it with "
@@ -164,8 +160,8 @@ def _by_words(refusal: _Refusal) -> OllamaError | None:
         return overflow_error(said, refusal.document, origin, refusal.status)
     if _MODEL_OUTPUT.search(words) or (refusal.is_late and _BAD_CALL.search(words)):
         return ModelOutputError(
-            f"{origin.model!r} wrote what {origin.host} could not use: {said}. Another try may do "
-            "better: ModelSettings(retry=…) repeats it; a higher max_tokens helps when it was cut.",
+            f"{origin.model!r} wrote what {origin.host} could not use: {said}. {TRY_AGAIN} "
+            "A higher max_tokens helps when it was cut.",
             server_message=said,
             **origin.where(),
         )

@@ -55,7 +55,7 @@ class GatewayProvider(ModelProvider):
             UnknownModelError: There is no name.
         """
         if not model_name:
-            raise UnknownModelError("This provider has no default model; name one.")
+            raise UnknownModelError.for_no_name()
         adapter = self._adapter()
 
         def made(api_key: str | None) -> Model:

@@ -141,7 +141,7 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
         endpoint = self._endpoint
         if self._options is not None:
             if not model_name:
-                raise UnknownModelError("This provider has no default model; name one.")
+                raise UnknownModelError.for_no_name()
             if (chat := self._chat_models.get(model_name)) is None:
                 settings = self._defaults.settings_of(model_name)
                 chat = self._chat_models[model_name] = ChatCompletionsModel(

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from timestep.errors import ModelOutputError, TimestepError
 from timestep.errors.meaning import BUSY_STATUSES, Kind, kind_of_code
-from timestep.errors.retry import retry_after
+from timestep.errors.retry import ASK_AGAIN, retry_after
 from timestep.net.json_parts import mapping
 from timestep.net.origin import Origin
 from timestep.net.secrets import without_private
@@ -192,8 +192,7 @@ def _error(
             step = "Wait, or ask for a higher limit there; ModelSettings(retry=…) repeats it."
             return OpenAIRateLimitError(f"{what} {step}", **facts)
         case "busy" | "timeout":
-            step = "The same request may work in a moment; ModelSettings(retry=…) repeats it."
-            return OpenAIServerBusyError(f"{what} {step}", **facts)
+            return OpenAIServerBusyError(f"{what} {ASK_AGAIN}", **facts)
         case "filter":
             where: dict[str, Any] = {
                 name: facts[name] for name in ("model", "host", "server_message")
