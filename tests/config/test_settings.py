@@ -33,6 +33,23 @@ def test_nothing_configured_is_a_valid_configuration():
     assert settings.default_model is None
 
 
+def test_a_prefix_has_the_table_of_its_own_kind():
+    url = "http://localhost:1/v1"
+    settings = Settings(
+        providers={
+            "ollama": {"kind": "openai", "base_url": url},
+            "lab": {"kind": "ollama", "base_url": url},
+            "claude": {"kind": "litellm"},
+        }
+    )
+
+    assert settings.openai_tables == {
+        "openai": settings.openai,
+        "ollama": settings.providers["ollama"],
+    }
+    assert settings.ollama_tables == {"lab": settings.providers["lab"]}
+
+
 @pytest.mark.parametrize("variable", ["TIMESTEP_DEFAULT_MODEL", "TIMESTEP_ALIASES__FAST"])
 @pytest.mark.parametrize(
     ("text", "expected"),

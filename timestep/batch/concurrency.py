@@ -3,7 +3,6 @@
 from collections.abc import Collection
 
 from timestep.batch.loop import CONCURRENCY
-from timestep.config.schema import OllamaSettings
 from timestep.config.settings import Settings
 from timestep.routing import split_prefix
 
@@ -25,6 +24,7 @@ def prefix_of(name: str | None, settings: Settings) -> str:
 
 
 def _places(prefix: str, settings: Settings) -> int:
-    table = settings.tables.get(prefix)
-    servers = len(table.servers) if isinstance(table, OllamaSettings) else 1
-    return servers * (getattr(table, "max_concurrency", None) or CONCURRENCY)
+    ollama = settings.ollama_tables.get(prefix)
+    table = ollama or settings.openai_tables.get(prefix)
+    places = (table and table.max_concurrency) or CONCURRENCY
+    return places * len(ollama.servers) if ollama else places

@@ -13,7 +13,7 @@ import httpx
 
 from timestep.cli.event_loop import run_without_waiting
 from timestep.config.kinds import lists_models
-from timestep.config.schema import AnyOpenAISettings, OllamaSettings
+from timestep.config.schema import AnyOpenAISettings
 from timestep.config.settings import Settings
 from timestep.factory.endpoints import ollama_endpoints, openai_endpoint
 from timestep.net.connection import CHECK_PROXY
@@ -261,8 +261,7 @@ async def _served(settings: Settings) -> list[str]:
 
     asked = [
         names(prefix, url)
-        for prefix, table in settings.tables.items()
-        if isinstance(table, OllamaSettings)
+        for prefix, table in settings.ollama_tables.items()
         for url in table.servers
     ]
     return sorted({name for found in await asyncio.gather(*asked) for name in found})

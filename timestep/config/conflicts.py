@@ -9,9 +9,9 @@ from timestep.config.kinds import ProviderTable
 from timestep.config.problems import KeyPlaces, refusal
 from timestep.config.provenance import Entry, KeyPath, Origin, dotted, quoted
 from timestep.config.schema import (
+    EndpointSettings,
     OllamaSettings,
     OpenAISettings,
-    PluginProviderSettings,
     check_transport,
 )
 from timestep.config.sources.variables import variable_name
@@ -84,8 +84,8 @@ def models_tables(settings: Checked) -> Iterator[tuple[KeyPath, Mapping[str, obj
     yield ("openai", "models"), settings.openai.models
     yield ("ollama", "models"), settings.ollama.models
     for name, provider in settings.providers.items():
-        if not isinstance(provider, PluginProviderSettings):
-            yield ("providers", name, "models"), getattr(provider, "models", {})
+        if isinstance(provider, EndpointSettings):
+            yield ("providers", name, "models"), provider.models
 
 
 def find_split_name(entries: Sequence[Entry], places: KeyPlaces) -> ValidationError | None:

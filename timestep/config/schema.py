@@ -107,7 +107,7 @@ def _urls(section: EndpointSettings) -> list[str]:
     """Return where *section* sends its headers."""
     if isinstance(section, OllamaSettings):
         return section.servers
-    websocket = getattr(section, "websocket_base_url", None)
+    websocket = section.websocket_base_url if isinstance(section, OpenAISettings) else None
     over_http = [f"http{websocket.removeprefix('ws')}"] if websocket else []
     return [*targets(section.base_url or OPENAI_URL), *over_http]
 

@@ -24,10 +24,10 @@ from timestep.config.provenance import DEFAULT, KeyOrigin, KeyPath, Origin, trac
 from timestep.config.schema import (
     Alias,
     AliasSettings,
+    AnyOpenAISettings,
     Fallback,
     OllamaSettings,
     OpenAISettings,
-    Section,
     TracesSettings,
 )
 from timestep.config.sources.arguments import ArgumentsSource
@@ -212,9 +212,16 @@ class Settings(Frozen, BaseSettings):
         return why_withheld(*targets(url)) if is_plain and url is not None else ""
 
     @property
-    def tables(self) -> dict[str, Section]:
-        """The table of each prefix. Names without a prefix belong to ``openai``."""
-        return {"openai": self.openai, "ollama": self.ollama, **self.providers}
+    def ollama_tables(self) -> dict[str, OllamaSettings]:
+        """The table of each prefix that belongs to an Ollama."""
+        tables = {"ollama": self.ollama, **self.providers}
+        return {name: each for name, each in tables.items() if isinstance(each, OllamaSettings)}
+
+    @property
+    def openai_tables(self) -> dict[str, AnyOpenAISettings]:
+        """The table of each prefix that belongs to an API like OpenAI's, and ``openai``."""
+        tables = {"openai": self.openai, **self.providers}
+        return {name: each for name, each in tables.items() if isinstance(each, AnyOpenAISettings)}
 
     @property
     def targets(self) -> dict[str, str | Sequence[str]]:

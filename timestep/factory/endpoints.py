@@ -68,8 +68,7 @@ def ollama_endpoints(settings: "Settings") -> dict[str, Endpoints]:
             ),
             timeouts=Timeouts.of(table.timeout),
         )
-        for prefix, table in settings.tables.items()
-        if isinstance(table, OllamaSettings)
+        for prefix, table in settings.ollama_tables.items()
     }
 
 

@@ -20,6 +20,7 @@ from timestep.config.schema import (
     AnyOpenAISettings,
     EndpointSettings,
     GatewaySettings,
+    LiteLLMProviderSettings,
     OllamaProviderSettings,
     OllamaSettings,
     OpenAIProviderSettings,
@@ -182,7 +183,7 @@ def _defaults(where: KeyPath, table: EndpointSettings) -> ModelDefaults:
             },
             where[-1],
         ),
-        getattr(table, "extra_body", {}),
+        table.extra_body if isinstance(table, AnyOpenAISettings) else {},
     )
 
 
@@ -233,7 +234,7 @@ def build_gateway(name: str, table: GatewaySettings) -> GatewayProvider:
         table.base_url,
         defaults,
         headers=table.headers,
-        api_version=getattr(table, "api_version", None),
+        api_version=table.api_version if isinstance(table, LiteLLMProviderSettings) else None,
         key_command=command,
     )
 

@@ -6,7 +6,6 @@ from typing import Any
 from openai.types.responses import ResponseUsage
 
 from timestep.cli.figures import duration
-from timestep.config.schema import AnyOpenAISettings
 from timestep.config.settings import Settings
 from timestep.routing import split_prefix
 from timestep.traces.columns import as_seconds
@@ -95,8 +94,8 @@ class Costs:
 def price_of(name: str, settings: Settings, read: int, cached: int, written: int) -> float | None:
     """Return the US dollars for so many tokens of the model *name*; None if nothing says it."""
     prefix, model = split_prefix(name)
-    table = settings.tables.get(prefix or "openai")
-    if not isinstance(table, AnyOpenAISettings):
+    table = settings.openai_tables.get(prefix or "openai")
+    if table is None:
         return None
     return price(
         model, table.base_url, input_tokens=read, output_tokens=written, cached_tokens=cached

@@ -24,7 +24,6 @@ from timestep.cli.output import (
     write_file,
 )
 from timestep.cli.terminal import printable
-from timestep.config.schema import AnyOpenAISettings
 from timestep.net.model_names import is_cloud_name
 from timestep.routing import split_prefix
 from timestep.traces.conversation import question, read_messages
@@ -221,7 +220,6 @@ async def check_model(setup: RunSetup) -> None:
     name = setup.model_of(setup.agent)
     prefix, rest = split_prefix(name)
     ollama = ollama_providers(setup.provider).get(prefix or "")
-    table = setup.settings.tables.get(prefix or "openai")
     if ollama is not None:
         if is_cloud_name(rest):
             return  # a server knows those that were used there before
@@ -232,7 +230,7 @@ async def check_model(setup: RunSetup) -> None:
         except TimeoutError:
             url = wire.endpoint.base_url
             print_aside(f"{url} did not say within {_PATIENCE:g} s whether it has {rest}.")
-    elif isinstance(table, AnyOpenAISettings):
+    elif (table := setup.settings.openai_tables.get(prefix or "openai")) is not None:
         listed = await list_openai("" if prefix == "openai" else prefix or "", table, _PATIENCE)
         offered, plain = [offer.name for offer in listed.offers], name.removeprefix("openai/")
         # A list may be incomplete: some servers take names that they do not list.

@@ -37,7 +37,7 @@ from timestep.cli.check.task import Expectation, Task
 from timestep.cli.errors import explain
 from timestep.cli.inventory import list_openai, look
 from timestep.cli.streams import foreign_code
-from timestep.config.schema import OllamaSettings, OpenAIProviderSettings
+from timestep.config.schema import OpenAIProviderSettings
 from timestep.config.settings import Settings
 from timestep.errors import ModelOutputError
 from timestep.errors.meaning import meaning_of
@@ -193,8 +193,7 @@ def _why_skipped(task: Task, result: ModelResult) -> str:
 async def _note_facts(result: ModelResult, settings: Settings) -> None:
     """Put what its servers say about a model into *result*. For a chain, about its first model."""
     prefix, name = split_prefix(result.leads_to[0])
-    table = settings.tables.get(prefix or "")
-    if isinstance(table, OllamaSettings):
+    if (table := settings.ollama_tables.get(prefix or "")) is not None:
         asked = table.options_of(name, prefix or "").get("num_ctx")
         result.window_configured = asked if isinstance(asked, int) else None
         endpoints = ollama_endpoints(settings)[prefix or ""]
@@ -207,8 +206,8 @@ async def _note_facts(result: ModelResult, settings: Settings) -> None:
                     result.claimed = sorted(offer.capabilities)
                 result.context_length = result.context_length or offer.context_length
                 result.window_real = result.window_real or offer.loaded or None
-    elif isinstance(table, OpenAIProviderSettings):  # OpenAI's own list has no windows
-        inventory = await list_openai(prefix or "", table, _PATIENCE)
+    elif isinstance(other := settings.providers.get(prefix or ""), OpenAIProviderSettings):
+        inventory = await list_openai(prefix or "", other, _PATIENCE)
         lengths = {offer.name: offer.context_length for offer in inventory.offers}
         result.context_length = lengths.get(result.leads_to[0])
 

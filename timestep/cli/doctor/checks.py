@@ -250,8 +250,8 @@ def check_models(
         asked = [i for i in inventories if i.prefix == entry.prefix]
         offers = [offer for inventory in asked for offer in inventory.offers]
         offer = next((o for o in offers if same_model(model, o.name)), None)
-        table = settings.tables.get(prefix or "")
-        if not isinstance(table, OllamaSettings):
+        table = settings.ollama_tables.get(prefix or "")
+        if table is None:
             yield from _check_listed(called, offer, asked)
         elif is_cloud_name(name) and table.base_url is None:
             if table.api_key is None and table.api_key_command is None:

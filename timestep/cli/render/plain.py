@@ -26,8 +26,8 @@ def render_plain(
     context.check_endpoints()
     names = context.settings.models_of(model)
     prefix, name = split_prefix(names[0]) if len(names) == 1 else (None, "")
-    table = context.settings.tables.get(prefix or "")
-    if not isinstance(table, OllamaSettings) or not name.strip() or name != name.strip():
+    table = context.settings.ollama_tables.get(prefix or "")
+    if table is None or not name.strip() or name != name.strip():
         return None
     endpoints = ollama_endpoints(context.settings)[prefix or ""]
     options = {k: v for k, v in table.options_of(name, prefix or "").items() if v is not None}
