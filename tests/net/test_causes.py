@@ -10,7 +10,7 @@ from timestep.net.client import Client
 from timestep.net.connection import Request, TransportError, as_cause, drop_frames
 from timestep.net.origin import Origin
 from timestep.net.timeouts import Timeouts
-from timestep.ollama.errors import Failures
+from timestep.ollama.errors import OllamaWireErrors
 
 KEY = "sk-marked-0123456789"
 
@@ -37,7 +37,9 @@ class Raising:
 )
 async def test_an_unforeseen_error_names_itself(error, words):
     client = Client("http://h", Timeouts(), opener=lambda *_: Raising(error))
-    exchange = client.exchange(Request("POST", "http://h", {}, b""), Failures(Origin("m", "h")))
+    exchange = client.exchange(
+        Request("POST", "http://h", {}, b""), OllamaWireErrors(Origin("m", "h"))
+    )
 
     with pytest.raises(OllamaConnectionError, match=words) as caught:
         await anext(exchange)
@@ -76,7 +78,9 @@ def test_frames_are_dropped_from_a_ring_of_causes():
 
 async def test_a_cancelled_reader_takes_nothing_with_it():
     client = Client("http://h", Timeouts(), opener=lambda *_: Raising(LookupError(KEY)))
-    exchange = client.exchange(Request("POST", "http://h", {}, b""), Failures(Origin("m", "h")))
+    exchange = client.exchange(
+        Request("POST", "http://h", {}, b""), OllamaWireErrors(Origin("m", "h"))
+    )
     reading = asyncio.ensure_future(anext(exchange))
     reading.cancel()
 

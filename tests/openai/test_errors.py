@@ -13,7 +13,7 @@ from timestep.errors.meaning import meaning_of
 from timestep.net.connection import TransportError
 from timestep.net.origin import Origin
 from timestep.openai import errors as openai_errors
-from timestep.openai.failures import Failures
+from timestep.openai.failures import OpenAIWireErrors
 from timestep.openai.refusals import said_error, status_error
 
 ORIGIN = Origin("m", "http://h", ("s3cret-key",), url=URL)
@@ -175,7 +175,7 @@ def test_no_secret_stands_in_an_error():
 
 
 def test_a_broken_connection_and_silence_are_of_both_trees():
-    faults = Failures(ORIGIN)
+    faults = OpenAIWireErrors(ORIGIN)
     failed = faults.failed(TransportError("reach", "refused with s3cret-key"))
     assert isinstance(failed, errors.OllamaConnectionError)
     assert isinstance(failed, openai.APIConnectionError)
@@ -184,13 +184,6 @@ def test_a_broken_connection_and_silence_are_of_both_trees():
     assert isinstance(silent, errors.OllamaTimeoutError)
     assert isinstance(silent, openai.APITimeoutError)
     assert (silent.phase, silent.seconds) == ("first_byte", 5.0)
-
-
-def test_a_connect_timeout_names_the_proxy_that_did_not_connect():
-    silent = Failures(ORIGIN).silent(
-        "connect", 5.0, through="through the proxy that HTTP_PROXY names"
-    )
-    assert "within 5 s (through the proxy that HTTP_PROXY names). Check the proxy" in str(silent)
 
 
 ALL = [

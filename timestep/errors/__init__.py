@@ -27,10 +27,11 @@ and rebuilt from its message alone.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from agents import AgentsException, ModelBehaviorError, UserError
 
+from timestep.net.connection import Silence
 from timestep.net.nearest import nearest
 
 
@@ -182,7 +183,7 @@ class OllamaTimeoutError(OllamaError):
         seconds: The limit that was exceeded, if known.
     """
 
-    phase: str = ""
+    phase: Silence | Literal[""] = ""
     seconds: float | None = None
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from timestep.net.concurrency import Places
 from timestep.net.connection import Connections, Request
-from timestep.net.exchange import Exchange, Faults
+from timestep.net.exchange import Exchange
 from timestep.net.forks import forget_in_children, keep_for_parent
 from timestep.net.key_command import KeyCommand
 from timestep.net.per_loop import PerLoop
 from timestep.net.reach import USUAL, Reach
 from timestep.net.timeouts import Timeouts
+from timestep.net.wire_errors import WireErrors
 
 Opener = Callable[[str, float | None], Connections]
 """Makes connections of the running loop from a base URL and the limit for connecting."""
@@ -58,13 +59,13 @@ class Client:
         self.exchanges: set[Exchange] = set()
         """The exchanges that are under way, in any loop."""
 
-    def exchange(self, request: Request, faults: Faults, *, limited: bool = False) -> Exchange:
+    def exchange(self, request: Request, errors: WireErrors, *, limited: bool = False) -> Exchange:
         """Return a new exchange; nothing is sent before it is iterated.
 
         A *limited* one waits for one of the ``max_concurrency`` places.
         """
         places = self._places if limited else self._any_number
-        return Exchange(self, request, faults, places)
+        return Exchange(self, request, errors, places)
 
     def connections(self) -> Connections:
         """Return the connections of the running loop, opened on first use."""

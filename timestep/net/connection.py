@@ -6,7 +6,13 @@ from typing import Literal, Protocol
 
 CHECK_PROXY = "Check the proxy, or list the server in NO_PROXY to go without it."
 
-Phase = Literal["connect", "reach", "first_byte", "idle", "closed", "exchange"]
+Silence = Literal["connect", "first_byte", "idle"]
+"""Where a server was silent for too long: ``"connect"`` when connecting took too long,
+``"first_byte"`` when no answer began, ``"idle"`` when the answer fell silent."""
+
+Phase = Silence | Literal["reach", "closed", "exchange"]
+"""Where a request failed: a silence, ``"reach"`` when no connection could be made, ``"closed"`` when
+the client cannot be used any more, ``"exchange"`` for everything else."""
 
 
 class TransportError(Exception):
@@ -14,9 +20,6 @@ class TransportError(Exception):
 
     def __init__(self, phase: Phase, reason: str, *, through: str = "") -> None:
         super().__init__(f"{reason} ({through})" if through else reason)
-        # `"connect"` when connecting took too long, `"reach"` when no connection could be made,
-        # `"first_byte"` when no answer began, `"idle"` when the answer fell silent, `"closed"` when
-        # the client cannot be used any more, `"exchange"` for everything else.
         self.phase: Phase = phase
         # Says which proxy the connection goes through, which may be what is missing; empty without
         # one.

@@ -29,6 +29,7 @@ from timestep.net.connection import (
     Answer,
     Connections,
     Request,
+    Silence,
     Step,
     TransportError,
     as_cause,
@@ -40,6 +41,7 @@ from timestep.net.secrets import masker, secrets_in_url
 from timestep.net.timeouts import Timeouts
 from timestep.net.watchdog import Watchdog
 from timestep.net.wire_bytes import WireBytes
+from timestep.net.wire_errors import WireErrors
 
 _MOST_WAITING = 1_000_000
 """How many bytes wait for a slow reader. After that the socket is left to fill up."""
@@ -50,29 +52,6 @@ garbage collector looks through the whole application for them."""
 
 _DRAIN_SECONDS = 0.5
 """How long the end of a finished body may take. After that its connection is given up."""
-
-
-class Faults(Protocol):
-    """Makes the errors of an exchange, in the words of the wire that owns it."""
-
-    def refused(self, answer: Answer, body: bytes) -> TimestepError:
-        """Return the error for an *answer* without success, with the start of its *body*."""
-        ...
-
-    def silent(self, phase: str, seconds: float | None, *, through: str = "") -> TimestepError:
-        """Return the error for silence in *phase*: ``connect``, ``first_byte`` or ``idle``.
-
-        *through* names the proxy that did not connect; it is empty without one.
-        """
-        ...
-
-    def failed(self, exc: TransportError) -> TimestepError:
-        """Return the error for a request that did not get through."""
-        ...
-
-    def cut_off(self) -> TimestepError:
-        """Return the error for an exchange whose provider or event loop was closed."""
-        ...
 
 
 class Starter(Protocol):
@@ -101,19 +80,19 @@ State = Literal["new", "queued", "connecting", "fragile", "waiting", "answering"
 class Exchange:
     """Iterate the pieces of the answer's body, then close it.
 
-    Iterating raises the errors that *faults* makes.
+    Iterating raises the errors that *errors* makes.
     """
 
     def __init__(
         self,
         client: Starter,  # starts the task, and opens the connections
         request: Request,  # sent when the first piece is asked for
-        faults: Faults,  # makes the errors
+        errors: WireErrors,  # makes the errors
         places: Places,  # the exchange waits for one of them, and keeps it until it is over
     ) -> None:
         self.request = request
         self._client = client
-        self._faults = faults
+        self._errors = errors
         self._places = places
         # Prints the key of a request without one, and the next key when the server answers 401; then
         # the request is sent once more.
@@ -124,7 +103,7 @@ class Exchange:
         self._error: BaseException | None = None
         self._is_released = False  # the reader has left
         self._watch = Watchdog(client.timeouts, self._expire)
-        self._expired: str | None = None
+        self._expired: Silence | None = None
         self._kept: WireBytes | None = None
         self.was_cut_off = False
         """True when its provider or its event loop was closed before it was over."""
@@ -194,17 +173,17 @@ class Exchange:
         except asyncio.CancelledError:
             if self._expired is None:
                 self.was_cut_off = True
-                self._error = self._faults.cut_off()
+                self._error = self._errors.cut_off()
                 raise
-            self._error = self._faults.silent(self._expired, self._watch.limit)
+            self._error = self._errors.silent(self._expired, self._watch.limit)
         except TimestepError as exc:
             self._error = exc
         except TransportError as exc:
             timeouts = self._client.timeouts
             limit = None if timeouts is None else timeouts.connect
-            self._error = failure(self._faults, exc, connect_seconds=limit)
+            self._error = self._errors.of(exc, connect_seconds=limit)
         except BaseException as exc:
-            self._error = self._faults.failed(TransportError("exchange", unforeseen(exc)))
+            self._error = self._errors.failed(TransportError("exchange", unforeseen(exc)))
             self._error.__cause__ = as_cause(exc)
             if isinstance(exc, KeyboardInterrupt | SystemExit):
                 raise  # they end the event loop
@@ -263,7 +242,7 @@ class Exchange:
                 break
         if self._kept is not None:
             self._kept.response.append(bytes(body))
-        return self._faults.refused(answer, bytes(body))
+        return self._errors.refused(answer, bytes(body))
 
     async def _hand_over(self, data: bytes) -> None:
         if self._kept is not None:
@@ -283,7 +262,7 @@ class Exchange:
         if self._is_released:
             self._cancel()
 
-    def _expire(self, phase: str) -> None:
+    def _expire(self, phase: Silence) -> None:
         """Give up: nothing was heard for too long in *phase*."""
         self._expired = phase
         self._cancel()
@@ -296,19 +275,6 @@ class Exchange:
         task = self._task
         if task is not None and self._can_be_cancelled() and not task.cancelling():
             task.cancel()
-
-
-def failure(
-    faults: Faults, exc: TransportError, *, connect_seconds: float | None = None
-) -> TimestepError:
-    """Return the error that *faults* has for *exc*."""
-    if exc.phase in {"connect", "first_byte", "idle"}:
-        limit = connect_seconds if exc.phase == "connect" else None
-        error = faults.silent(exc.phase, limit, through=exc.through)
-    else:
-        error = faults.failed(exc)
-    error.__cause__ = as_cause(exc)
-    return error
 
 
 _AUTHORIZATION = "authorization"

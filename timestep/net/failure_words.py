@@ -5,7 +5,7 @@ import socket
 import ssl
 from typing import Any, cast
 
-from timestep.net.connection import Phase, TransportError
+from timestep.net.connection import Silence, TransportError
 from timestep.net.limits import LONGEST
 
 HUNG_UP = "the server hung up before its answer was complete"
@@ -79,7 +79,7 @@ def _words(error: ssl.SSLError) -> str:
 
 
 def httpx_error(
-    exc: BaseException, httpx: Any, *, through: str = "", silent: Phase = "idle"
+    exc: BaseException, httpx: Any, *, through: str = "", silent: Silence = "idle"
 ) -> TransportError:
     """Return the error for *exc*, which *httpx* raised; the module may be httpx2.
 

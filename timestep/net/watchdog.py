@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from timestep.net.connection import Silence
 from timestep.net.timeouts import Timeouts
 
 
@@ -17,17 +18,17 @@ class Watchdog:
         expire: Called with the phase, once, from the event loop.
     """
 
-    def __init__(self, timeouts: Timeouts | None, expire: Callable[[str], None]) -> None:
+    def __init__(self, timeouts: Timeouts | None, expire: Callable[[Silence], None]) -> None:
         self._timeouts = timeouts
         self._expire = expire
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heard = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._phase = "first_byte"
+        self._phase: Silence = "first_byte"
         self._is_waiting = False
         self.limit: float | None = None
 
-    def expect(self, phase: str, limit: float | None = None) -> None:
+    def expect(self, phase: Silence, limit: float | None = None) -> None:
         """Start to wait in *phase*, by default for as long as the timeouts say."""
         if limit is None and (timeouts := self._timeouts) is not None:
             limit = timeouts.first_byte if phase == "first_byte" else timeouts.idle

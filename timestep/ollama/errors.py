@@ -28,11 +28,12 @@ from timestep.errors import (
 )
 from timestep.errors.meaning import BUSY_STATUSES
 from timestep.errors.retry import ASK_AGAIN, TRY_AGAIN, retry_after
-from timestep.net.connection import CHECK_PROXY, Answer, TransportError
+from timestep.net.connection import CHECK_PROXY, Answer, Silence, TransportError
 from timestep.net.origin import Origin
 from timestep.net.secrets import without_private
 from timestep.net.server_words import parse, words_of_document, words_of_page
 from timestep.net.urls import without_secrets
+from timestep.net.wire_errors import WireErrors
 from timestep.ollama.endpoint import unreached
 from timestep.ollama.overflow import is_overflow, overflow_error
 
@@ -237,58 +238,47 @@ def _hint(status: int, headers: Mapping[str, str]) -> str:
     return ""
 
 
-class Failures:
-    """Makes the errors of one exchange; see `timestep.net.exchange.Faults`."""
-
-    def __init__(self, origin: Origin) -> None:
-        self._origin = origin
+class OllamaWireErrors(WireErrors):
+    """The errors of one exchange with Ollama."""
 
     def refused(self, answer: Answer, body: bytes) -> OllamaError:
         """Return the error for an *answer* without success."""
         return status_error(answer.status, answer.headers, body, self._origin)
 
-    def silent(self, phase: str, seconds: float | None, *, through: str = "") -> OllamaTimeoutError:
-        """Return the error for silence in *phase*."""
-        host, limit = self._origin.host, f" within {seconds} s" if seconds else ""
-        step = (
-            f"{CHECK_PROXY} (timeout={{'connect': …}} waits longer.)"
-            if through
-            else "Is the server running and the address right? ('ollama serve' starts it; "
-            "timeout={'connect': …} waits longer.)"
-        )
-        text = {
-            "connect": f"No connection to {host}{limit}{through and f' ({through})'}. {step}",
-            "first_byte": f"{host} did not begin its answer{limit}. A large model may "
-            "still be loading: keep_alive keeps it loaded, timeout={'first_byte': …} waits longer.",
-            "idle": f"{host} fell silent in the middle of its answer"
-            f"{f' for {seconds} s' if seconds else ''}. timeout={{'idle': …}} waits longer.",
-        }[phase]
-        return OllamaTimeoutError(text, phase=phase, seconds=seconds, **self._origin.where())
+    def _step_after(self, phase: Silence, *, is_proxied: bool) -> str:
+        longer = f"timeout={{'{phase}': …}} waits longer."
+        match phase:
+            case "connect" if is_proxied:
+                return f"{CHECK_PROXY} ({longer})"
+            case "connect":
+                return (
+                    "Is the server running and the address right? ('ollama serve' starts it; "
+                    f"{longer})"
+                )
+            case "first_byte":
+                return f"A large model may still be loading: keep_alive keeps it loaded, {longer}"
+            case "idle":
+                return longer
 
-    def failed(self, exc: TransportError) -> OllamaConnectionError:
-        """Return the error for a request that did not get through."""
+    def _failure(self, exc: TransportError, reason: str) -> str:
         host = self._origin.host
-        reason = self._origin.clean(str(exc))
         match exc.phase:
             case "closed":
-                text = (
+                return (
                     f"The HTTP client for {host} cannot be used: {reason}. An ollama_client works "
                     "in one event loop and until it is closed; give base_url instead, and timestep "
                     "keeps a client for every loop."
                 )
             case "reach":
-                text = unreached(host, reason, is_proxied=bool(exc.through))
+                return unreached(host, reason, is_proxied=bool(exc.through))
             case _:
-                text = (
+                return (
                     f"The connection to {host} broke: {reason}. The server or a proxy in between "
                     "may have stopped; its log says more."
                 )
-        return OllamaConnectionError(text, **self._origin.where())
 
-    def cut_off(self) -> OllamaConnectionError:
-        """Return the error for an exchange whose provider or event loop was closed."""
-        return OllamaConnectionError(
-            f"The request to {self._origin.host} was cut off: its provider or its event loop was "
-            "closed. Close them when all runs are done.",
-            **self._origin.where(),
-        )
+    def _timeout(self, text: str, phase: Silence, seconds: float | None) -> OllamaTimeoutError:
+        return OllamaTimeoutError(text, phase=phase, seconds=seconds, **self._origin.where())
+
+    def _connection(self, text: str) -> OllamaConnectionError:
+        return OllamaConnectionError(text, **self._origin.where())

@@ -13,7 +13,6 @@ import httpx
 
 from timestep.errors import ConfigurationError, OllamaStreamError, TimestepError
 from timestep.net.connection import Translated, TransportError
-from timestep.net.exchange import failure
 from timestep.net.failure_words import httpx_error, why_failed
 from timestep.net.httpx_options import httpx_options
 from timestep.net.limits import LONGEST
@@ -21,7 +20,7 @@ from timestep.net.origin import Origin
 from timestep.net.proxies import ProxyError, explained
 from timestep.net.reach import CertificateError
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.errors import Failures, line_error, status_error
+from timestep.ollama.errors import OllamaWireErrors, line_error, status_error
 
 try:
     with explained("ollama"):  # it builds a client when it is imported
@@ -100,9 +99,9 @@ def error_of(exc: Exception, origin: Origin) -> TimestepError:
         return status_error(exc.status_code, {}, json.dumps(said).encode(), origin)
     broken = _cause(exc, httpx.TransportError)
     if broken is not None:
-        return failure(Failures(origin), httpx_error(broken, httpx))
+        return OllamaWireErrors(origin).of(httpx_error(broken, httpx))
     if isinstance(exc, ConnectionError):
-        return failure(Failures(origin), TransportError("reach", why_failed(exc)))
+        return OllamaWireErrors(origin).of(TransportError("reach", why_failed(exc)))
     # The client could not read the answer as JSON, or not as the answer it should be.
     return OllamaStreamError(
         f"{origin.host} sent an answer that cannot be read. Is it an Ollama server?",

@@ -17,7 +17,7 @@ from timestep.net.urls import authority
 from timestep.net.version import __version__
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.errors import Failures, status_error
+from timestep.ollama.errors import OllamaWireErrors, status_error
 from timestep.ollama.lines import check_length, check_values
 from timestep.ollama.source import Chat, ChatSource
 
@@ -104,7 +104,7 @@ class Wire(ChatSource):
             sent = {**sent, **{name.lower(): value for name, value in headers.items()}}
         request = Request(method, self.endpoint.base_url + path, sent, body)
         origin = self.origin(model, headers)
-        exchange = self._client.exchange(request, Failures(origin), limited=limited)
+        exchange = self._client.exchange(request, OllamaWireErrors(origin), limited=limited)
         return WireChat(exchange, origin)
 
 

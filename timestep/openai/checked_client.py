@@ -17,7 +17,6 @@ import httpx2
 
 from timestep.net.concurrency import Places
 from timestep.net.connection import TransportError, drop_frames
-from timestep.net.exchange import failure
 from timestep.net.failure_words import WANTS_PASSWORD, httpx_error, proxy_refusal
 from timestep.net.key_command import KeyCommand
 from timestep.net.limits import LONGEST, LONGEST_REFUSAL, LONGEST_WITH_IMAGES
@@ -28,7 +27,7 @@ from timestep.net.secrets import masker, secrets_in
 from timestep.net.server_words import parse
 from timestep.net.unpacking import unpacked
 from timestep.openai.checked_answers import CheckedCompletion, CheckedResponse
-from timestep.openai.failures import HAS_COMMAND, Failures, where
+from timestep.openai.failures import HAS_COMMAND, OpenAIWireErrors, where
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 
 T = TypeVar("T")
@@ -185,7 +184,7 @@ class _Told(httpx2.AsyncByteStream):
                         await asyncio.sleep(0)  # OpenAI's client reads it as it comes
                     yield event[at : at + _PIECE]
         except TransportError as exc:
-            error: Exception = failure(Failures(self._origin), exc)
+            error: Exception = OpenAIWireErrors(self._origin).of(exc)
         except Exception as exc:  # noqa: BLE001 - it is raised again
             error = exc
         else:

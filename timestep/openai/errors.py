@@ -8,7 +8,7 @@ Source: openai 3.57 ``_exceptions.py``.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 import openai
@@ -23,6 +23,7 @@ from timestep.errors import (
     RateLimitError,
     ServerBusyError,
 )
+from timestep.net.connection import Silence
 from timestep.net.server_words import as_json
 
 _UNKNOWN_URL = "http://localhost"
@@ -132,7 +133,7 @@ class OpenAITimeoutError(openai.APITimeoutError, OllamaTimeoutError):
         message: str,
         *,
         url: str = _UNKNOWN_URL,
-        phase: str = "",
+        phase: Silence | Literal[""] = "",
         seconds: float | None = None,
         model: str | None = None,
         host: str | None = None,

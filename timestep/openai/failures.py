@@ -9,13 +9,13 @@ from jiter import from_json
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from timestep.errors import BrokenAnswerError, TimestepError
-from timestep.net.connection import CHECK_PROXY, Answer, TransportError, drop_frames
-from timestep.net.exchange import failure
+from timestep.net.connection import CHECK_PROXY, Answer, Silence, TransportError, drop_frames
 from timestep.net.failure_words import httpx_error
 from timestep.net.limits import MOST_VALUES, has_too_many_values
 from timestep.net.origin import Origin
 from timestep.net.secrets import masked_json, secrets_in, secrets_in_url
 from timestep.net.urls import authority
+from timestep.net.wire_errors import WireErrors
 from timestep.openai.errors import OpenAIConnectionError, OpenAITimeoutError
 from timestep.openai.refusals import status_error
 
@@ -28,52 +28,34 @@ HAS_COMMAND = "timestep.has_command"
 """The extension of a response whose key a command printed."""
 
 
-class Failures:
-    """Makes the errors of one exchange; see `timestep.net.exchange.Faults`."""
-
-    def __init__(self, origin: Origin) -> None:
-        self._origin = origin
+class OpenAIWireErrors(WireErrors):
+    """The errors of one exchange with a server that speaks OpenAI's API."""
 
     def refused(self, answer: Answer, body: bytes) -> TimestepError:
         """Return the error for an *answer* whose status is not 2xx."""
         return status_error(answer.status, answer.headers, body, self._origin)
 
-    def silent(self, phase: str, seconds: float | None, *, through: str = "") -> OpenAITimeoutError:
-        """Return the error for silence in *phase*."""
+    def _step_after(self, phase: Silence, *, is_proxied: bool) -> str:
+        longer = "timeout in the table of the provider allows more seconds."
+        if phase != "connect":
+            return longer
+        return (
+            f"{CHECK_PROXY if is_proxied else 'Is the server running and base_url right?'} {longer}"
+        )
+
+    def _failure(self, exc: TransportError, reason: str) -> str:
         host = self._origin.host
-        limit = f" within {seconds:g} s" if seconds else ""
-        step = CHECK_PROXY if through else "Is the server running and base_url right?"
-        text = {
-            "connect": f"No connection to {host}{limit}{through and f' ({through})'}. {step}",
-            "first_byte": f"{host} did not begin its answer{limit}.",
-            "idle": f"{host} fell silent in the middle of its answer"
-            f"{f' for {seconds:g} s' if seconds else ''}.",
-        }[phase]
-        return OpenAITimeoutError(
-            f"{text} timeout in the table of the provider allows more seconds.",
-            phase=phase,
-            seconds=seconds,
-            **self._where(),
-        )
-
-    def failed(self, exc: TransportError) -> OpenAIConnectionError:
-        """Return the error for a request that did not get through."""
-        host, reason = self._origin.host, self._origin.clean(str(exc))
         if exc.through:
-            text = f"Cannot reach {host}: {reason}. {CHECK_PROXY}"
-        elif exc.phase == "reach":
-            text = f"Cannot reach {host}: {reason}. Check base_url, the server and the network."
-        else:
-            text = f"The connection to {host} broke: {reason}. The server's log may say more."
-        return OpenAIConnectionError(text, **self._where())
+            return f"Cannot reach {host}: {reason}. {CHECK_PROXY}"
+        if exc.phase == "reach":
+            return f"Cannot reach {host}: {reason}. Check base_url, the server and the network."
+        return f"The connection to {host} broke: {reason}. The server's log may say more."
 
-    def cut_off(self) -> OpenAIConnectionError:
-        """Return the error for an exchange whose provider or event loop was closed."""
-        return OpenAIConnectionError(
-            f"The request to {self._origin.host} was cut off: its provider or its event loop was "
-            "closed. Close them when all runs are done.",
-            **self._where(),
-        )
+    def _timeout(self, text: str, phase: Silence, seconds: float | None) -> OpenAITimeoutError:
+        return OpenAITimeoutError(text, phase=phase, seconds=seconds, **self._where())
+
+    def _connection(self, text: str) -> OpenAIConnectionError:
+        return OpenAIConnectionError(text, **self._where())
 
     def _where(self) -> dict[str, Any]:
         return {
@@ -163,7 +145,7 @@ def _failure(exc: APIConnectionError) -> TimestepError:
         found = TransportError("first_byte", "the server stayed silent")
     else:
         found = httpx_error(raised, httpx2, silent="first_byte")
-    return failure(Failures(where(exc.request)), found)
+    return OpenAIWireErrors(where(exc.request)).of(found)
 
 
 def _refusal(exc: APIStatusError) -> TimestepError:

@@ -25,13 +25,12 @@ from timestep.answer.outcome import refuse_cut_calls
 from timestep.errors import BrokenAnswerError, TimestepError, UnsupportedInputError
 from timestep.net.connection import Translated, drop_frames
 from timestep.net.encoding import encode
-from timestep.net.exchange import failure
 from timestep.net.failure_words import httpx_error
 from timestep.net.json_parts import entries, mapping
 from timestep.net.origin import Origin
 from timestep.net.urls import authority
 from timestep.openai.completion import Completion
-from timestep.openai.failures import Failures, broken, mask_error, of_both_trees
+from timestep.openai.failures import OpenAIWireErrors, broken, mask_error, of_both_trees
 from timestep.openai.request import added_fields, fields_of
 
 _FETCHES = ("_fetch_response", "_fetch_chat_response", "_fetch_responses_response")
@@ -141,7 +140,7 @@ async def _streamed(
 
 def _answer_error(exc: Exception, origin: Origin) -> Exception | None:
     if isinstance(exc, httpx2.HTTPError):  # openai's client lets it through in a stream
-        return failure(Failures(origin), httpx_error(exc, httpx2))
+        return OpenAIWireErrors(origin).of(httpx_error(exc, httpx2))
     if isinstance(exc, TimestepError):
         drop_frames(exc)  # they hold what the server said
     elif origin.secrets:  # a gateway's error is its own

@@ -19,7 +19,7 @@ from timestep.net.version import __version__
 from timestep.net.wire_bytes import WireBytes
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.errors import OpenAIStatusError
-from timestep.openai.failures import Failures
+from timestep.openai.failures import OpenAIWireErrors
 from timestep.openai.stream import ChatReader
 
 _HEADERS = {
@@ -76,7 +76,9 @@ class ChatWire:
         fields = {**self.endpoint.query, **query}
         url = f"{self._url}?{urlencode(fields, doseq=True)}" if fields else self._url
         request = Request("POST", url, {**self._headers, **own}, encode(body))
-        return ChatAnswer(self._client.exchange(request, Failures(origin), limited=True), origin)
+        return ChatAnswer(
+            self._client.exchange(request, OpenAIWireErrors(origin), limited=True), origin
+        )
 
     def follow(self, error: OpenAIStatusError) -> bool:
         """Move to where *error* redirects, if that is on the same origin; False otherwise."""
