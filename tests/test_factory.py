@@ -55,7 +55,7 @@ def ollama_arguments(monkeypatch, settings):
 
 def test_nothing_configured_needs_nothing():
     assert list(build_all(Settings())) == ["ollama"]
-    assert build_default_openai(Settings())
+    assert build_default_openai(Settings(), {})
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_nothing_configured_needs_nothing():
 def test_a_chosen_api_is_asked(api, model, openai):
     settings = Settings(openai={"api": api, "api_key": SECRET, **openai})
 
-    assert isinstance(build_default_openai(settings).get_model("gpt-4.1"), model)
+    assert isinstance(build_default_openai(settings, {}).get_model("gpt-4.1"), model)
 
 
 async def test_openai_settings_reach_the_wire(monkeypatch, openai_server):

@@ -34,9 +34,9 @@ def response_usage(counts: Usage, *, raw: bool) -> ResponseUsage:
     return ResponseUsage.model_validate(
         {
             "input_tokens": counts.input_tokens,
-            "input_tokens_details": zeroed(InputTokensDetails, cached_tokens=cached),
+            "input_tokens_details": _zeroed(InputTokensDetails, cached_tokens=cached),
             "output_tokens": counts.output_tokens,
-            "output_tokens_details": zeroed(OutputTokensDetails, reasoning_tokens=reasoning),
+            "output_tokens_details": _zeroed(OutputTokensDetails, reasoning_tokens=reasoning),
             "total_tokens": counts.total_tokens,
             **(counts.figures if raw else {}),
             **({} if counts.cost is None else {"cost": counts.cost}),
@@ -44,7 +44,7 @@ def response_usage(counts: Usage, *, raw: bool) -> ResponseUsage:
     )
 
 
-def zeroed(details: type[_Model], **counts: int) -> _Model:
+def _zeroed(details: type[_Model], **counts: int) -> _Model:
     """Return *details* with *counts*, and 0 for other counts that newer openai requires."""
     return details.model_validate({**_zeros(details), **counts})
 

@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import entry_points
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict, cast, get_type_hints
 
 from agents import ModelProvider, OpenAIProvider
@@ -115,9 +114,7 @@ def build_unconfigured(prefix: str) -> ModelProvider | None:
     return build(prefix, kind.table(kind=kind.name))
 
 
-def build_default_openai(
-    settings: "Settings", keywords: Mapping[str, Any] = MappingProxyType({})
-) -> OpenAIProvider:
+def build_default_openai(settings: "Settings", keywords: Mapping[str, Any]) -> OpenAIProvider:
     """Return the provider for names without a prefix: ``[openai]``, and *keywords* over it.
 
     The keywords are those of `MultiModelProvider` that begin with ``openai_``.

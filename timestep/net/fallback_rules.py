@@ -14,13 +14,6 @@ FallbackReason: TypeAlias = Literal[
 ]
 """Why a chain of models may go on to its next one."""
 
-USUAL_REASONS: tuple[FallbackReason, ...] = (
-    "connection",
-    "timeout",
-    "not_found",
-    "busy",
-    "rate_limit",
-)
 _REASONS: tuple[FallbackReason, ...] = get_args(FallbackReason)
 
 
@@ -41,7 +34,13 @@ class FallbackRules(BaseModel):
         extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
     )
 
-    on: Annotated[Sequence[FallbackReason], BeforeValidator(_check_reasons)] = USUAL_REASONS
+    on: Annotated[Sequence[FallbackReason], BeforeValidator(_check_reasons)] = (
+        "connection",
+        "timeout",
+        "not_found",
+        "busy",
+        "rate_limit",
+    )
     """The failures after which the next model is asked. broken and authentication count only when they are named."""
     attempts: Annotated[int, Field(ge=1, strict=True)] | None = Field(default=None, examples=[2])
     """How many models one call asks at most. Without it, all of the list."""

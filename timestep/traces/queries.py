@@ -232,17 +232,15 @@ def runs_after(connection: sqlite3.Connection, after: Cursor) -> tuple[list[str]
     return list(runs), now
 
 
-def spans_after(
-    connection: sqlite3.Connection, after: Cursor, *, limit: int = 500
-) -> tuple[list[Span], Cursor]:
-    """Return the spans that started or ended behind *after*, and the next cursor."""
+def spans_after(connection: sqlite3.Connection, after: Cursor) -> tuple[list[Span], Cursor]:
+    """Return the next spans that started or ended behind *after*, and the next cursor."""
     starts = connection.execute(
-        "SELECT id, id FROM spans WHERE id > ? ORDER BY id LIMIT ?", (after.spans, limit)
+        "SELECT id, id FROM spans WHERE id > ? ORDER BY id LIMIT 500", (after.spans,)
     ).fetchall()
     ends = connection.execute(
         "SELECT e.id, s.id FROM span_ends e LEFT JOIN spans s USING (trace_id, span_id) "
-        "WHERE e.id > ? ORDER BY e.id LIMIT ?",
-        (after.span_ends, limit),
+        "WHERE e.id > ? ORDER BY e.id LIMIT 500",
+        (after.span_ends,),
     ).fetchall()
     found = json.dumps([key for _, key in (*starts, *ends)])
     seen = after._replace(

@@ -1,10 +1,11 @@
 """The results of a check, and those of earlier checks, which are in the record of runs."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 Verdict = Literal["passed", "failed", "error"]
 
@@ -32,10 +33,11 @@ class Try:
         return None if self.input_tokens is None else self.input_tokens + (self.output_tokens or 0)
 
 
-class _Figures(Protocol):
+class _Figures(ABC):
     """The figures of a result, over its parts."""
 
     @property
+    @abstractmethod
     def _parts(self) -> "Sequence[Try | TaskResult]": ...
 
     @property

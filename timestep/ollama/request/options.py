@@ -6,6 +6,7 @@ openai-agents ``model_settings.py``, 0.24.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from agents import ModelSettings
@@ -40,17 +41,15 @@ _RENAMED = {"max_tokens": "num_predict", "max_completion_tokens": "num_predict"}
 _INJECTED = frozenset({"prompt_cache_key", "context_management"})
 
 
+@dataclass(slots=True)
 class RequestFields:
     """What the settings put into a request."""
 
-    __slots__ = ("extra_body", "headers", "ignored", "options", "top_level")
-
-    def __init__(self) -> None:
-        self.top_level: Json = {}  # fields beside `model` and `messages`
-        self.options: Json = {}  # the `options` object of the settings; `extra_body` wins over it
-        self.headers: dict[str, str] = {}  # extra request headers
-        self.extra_body: Json = {}  # merged over everything else
-        self.ignored: list[str] = []  # what Ollama has no place for, one phrase each
+    top_level: Json = field(default_factory=Json)  # fields beside `model` and `messages`
+    options: Json = field(default_factory=Json)  # of the settings; `extra_body` wins over them
+    headers: dict[str, str] = field(default_factory=dict[str, str])  # extra request headers
+    extra_body: Json = field(default_factory=Json)  # merged over everything else
+    ignored: list[str] = field(default_factory=list[str])  # what Ollama has no place for
 
 
 def settings_to_fields(settings: ModelSettings, model: OllamaModelOptions) -> RequestFields:
