@@ -24,8 +24,8 @@ from timestep.errors import OllamaConnectionError, OllamaStreamError
 from timestep.net import limits
 from timestep.net.origin import Origin
 from timestep.net.server_words import parse
-from timestep.ollama.errors import status_error
 from timestep.ollama.lines import ChatLines
+from timestep.ollama.server_errors import status_error
 from timestep.openai.stream import ChatReader
 
 ORIGIN = Origin("m", "http://h")

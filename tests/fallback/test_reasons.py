@@ -23,7 +23,7 @@ from timestep.errors.meaning import FAILED, MEANINGS, STATUSES
 from timestep.fallback.reasons import reason_of
 from timestep.net.fallback_rules import FallbackReason
 from timestep.net.origin import Origin
-from timestep.openai.refusals import status_error
+from timestep.openai.server_errors import status_error
 from timestep.testing import Reset, Stall
 
 ELSEWHERE = {

@@ -10,7 +10,7 @@ from timestep.net.client import Client
 from timestep.net.connection import Request, TransportError, as_cause, drop_frames
 from timestep.net.origin import Origin
 from timestep.net.timeouts import Timeouts
-from timestep.ollama.errors import OllamaWireErrors
+from timestep.ollama.wire_errors import OllamaWireErrors
 
 KEY = "sk-marked-0123456789"
 

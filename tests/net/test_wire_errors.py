@@ -3,8 +3,8 @@
 import pytest
 
 from timestep.net.origin import Origin
-from timestep.ollama.errors import OllamaWireErrors
-from timestep.openai.failures import OpenAIWireErrors
+from timestep.ollama.wire_errors import OllamaWireErrors
+from timestep.openai.wire_errors import OpenAIWireErrors
 
 WIRES = [OllamaWireErrors, OpenAIWireErrors]
 PROXY = "through the proxy that HTTP_PROXY names"

@@ -3,7 +3,7 @@
 import json
 
 from timestep.net.origin import Origin
-from timestep.ollama.errors import status_error
+from timestep.ollama.server_errors import status_error
 
 
 def refusal(status, body, headers=None, *, model="m", secrets=()):

@@ -9,7 +9,7 @@ from tests.ollama.refusals import refusal
 from timestep import errors
 from timestep.errors.meaning import Meaning, meaning_of
 from timestep.fallback.reasons import reason_of
-from timestep.ollama.errors import line_error
+from timestep.ollama.server_errors import line_error
 
 BAD_CALLS = [
     "error parsing tool call: raw='{\"a\":', err=unexpected end of JSON input",

@@ -12,7 +12,7 @@ from tests.ollama.refusals import refusal
 from timestep import errors
 from timestep.errors.retry import retry_advice
 from timestep.net.secrets import secrets_in
-from timestep.ollama.errors import line_error, status_error
+from timestep.ollama.server_errors import line_error, status_error
 
 HTML = (
     b"<!DOCTYPE html><html><head><title>502 Bad Gateway</title><style>h1 { color: red }</style>"

@@ -5,7 +5,7 @@ import pytest
 from tests.ollama.answers import ORIGIN
 from tests.ollama.refusals import refusal
 from timestep import errors
-from timestep.ollama.errors import line_error
+from timestep.ollama.server_errors import line_error
 
 LLAMA_SERVER = (
     '{"error":{"code":400,"message":"request (9412 tokens) exceeds the available context size '

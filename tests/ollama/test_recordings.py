@@ -15,7 +15,7 @@ from timestep import errors
 from timestep.errors.retry import retry_advice
 from timestep.net.lines import LineSplitter
 from timestep.net.origin import Origin
-from timestep.ollama.errors import status_error
+from timestep.ollama.server_errors import status_error
 
 CHATS = recordings("/api/chat", status=200)
 

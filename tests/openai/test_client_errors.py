@@ -10,7 +10,7 @@ from openai import AsyncOpenAI
 import timestep
 from timestep import MultiModelProvider
 from timestep.openai.errors import openai_request
-from timestep.openai.failures import of_both_trees
+from timestep.openai.wire_errors import of_both_trees
 from timestep.testing import Reset, Stall
 
 KEY = "sk-a-key-of-the-application"

@@ -13,8 +13,8 @@ from timestep.errors.meaning import meaning_of
 from timestep.net.connection import TransportError
 from timestep.net.origin import Origin
 from timestep.openai import errors as openai_errors
-from timestep.openai.failures import OpenAIWireErrors
-from timestep.openai.refusals import said_error, status_error
+from timestep.openai.server_errors import said_error, status_error
+from timestep.openai.wire_errors import OpenAIWireErrors
 
 ORIGIN = Origin("m", "http://h", ("s3cret-key",), url=URL)
 

@@ -12,8 +12,8 @@ from timestep.answer.logprobs import read_logprobs
 from timestep.answer.reply import text_of_arguments
 from timestep.errors import OllamaStreamError
 from timestep.net.origin import Origin
-from timestep.ollama.errors import line_error
 from timestep.ollama.lines import check_is_answer, is_end, read_usage
+from timestep.ollama.server_errors import line_error
 
 
 def to_chat_completion(response: object, *, model: str | None = None) -> ChatCompletion:

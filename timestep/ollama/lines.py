@@ -31,7 +31,7 @@ from timestep.net.limits import (
 )
 from timestep.net.lines import LineSplitter
 from timestep.net.origin import Origin
-from timestep.ollama.errors import line_error
+from timestep.ollama.server_errors import line_error
 
 DURATIONS = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
 """What the last line says about time, in nanoseconds."""

@@ -28,7 +28,6 @@ from timestep.net.origin import Origin
 from timestep.net.urls import authority
 from timestep.ollama.capabilities import Catalogue
 from timestep.ollama.endpoint import check_model_name
-from timestep.ollama.errors import THINK_LEVELS
 from timestep.ollama.given_client import chat_source
 from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
 from timestep.ollama.overflow import advised
@@ -50,6 +49,7 @@ from timestep.ollama.request.repair import (
     without_constraint,
 )
 from timestep.ollama.request.tools import ToolConversion
+from timestep.ollama.server_errors import THINK_LEVELS
 from timestep.ollama.source import Chat, ChatSource
 
 

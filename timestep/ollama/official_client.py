@@ -20,7 +20,8 @@ from timestep.net.origin import Origin
 from timestep.net.proxies import ProxyError, explained
 from timestep.net.reach import CertificateError
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.errors import OllamaWireErrors, line_error, status_error
+from timestep.ollama.server_errors import line_error, status_error
+from timestep.ollama.wire_errors import OllamaWireErrors
 
 try:
     with explained("ollama"):  # it builds a client when it is imported

@@ -17,9 +17,10 @@ from timestep.net.urls import authority
 from timestep.net.version import __version__
 from timestep.net.wire_bytes import WireBytes
 from timestep.ollama.endpoint import Endpoint
-from timestep.ollama.errors import OllamaWireErrors, status_error
 from timestep.ollama.lines import check_length, check_values
+from timestep.ollama.server_errors import status_error
 from timestep.ollama.source import Chat, ChatSource
+from timestep.ollama.wire_errors import OllamaWireErrors
 
 if TYPE_CHECKING:
     import httpx

@@ -11,10 +11,10 @@ from typing import Any, cast
 from timestep.errors import BrokenAnswerError
 from timestep.net.limits import LONGEST_WITH_IMAGES
 from timestep.net.origin import Origin
-from timestep.openai.failures import broken, object_in
-from timestep.openai.refusals import is_error, said_error
+from timestep.openai.server_errors import is_error, said_error
 from timestep.openai.sse import EventSplitter, ServerSentEvent
 from timestep.openai.whole_calls import refuse_half
+from timestep.openai.wire_errors import broken, object_in
 
 _TERMINAL = {"response.completed", "response.failed", "response.incomplete", "error"}
 _HALF_PAIR = re.compile("[\ud800-\udfff]")

@@ -27,8 +27,8 @@ from timestep.net.secrets import masker, secrets_in
 from timestep.net.server_words import parse
 from timestep.net.unpacking import unpacked
 from timestep.openai.checked_answers import CheckedCompletion, CheckedResponse
-from timestep.openai.failures import HAS_COMMAND, OpenAIWireErrors, where
 from timestep.openai.sse import EventSplitter, ServerSentEvent
+from timestep.openai.wire_errors import HAS_COMMAND, OpenAIWireErrors, where
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ from timestep.net.encoding import is_finite
 from timestep.net.json_parts import WrongShape, mapping
 from timestep.net.origin import Origin
 from timestep.openai.calls import PendingCalls
-from timestep.openai.failures import broken
-from timestep.openai.refusals import said_error
+from timestep.openai.server_errors import said_error
+from timestep.openai.wire_errors import broken
 
 _HUGE = 1e9
 """No call costs so many dollars; NaN and infinity are not costs either."""

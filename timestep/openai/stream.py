@@ -10,9 +10,9 @@ from timestep.answer.chunks import BrokenEnd, Chunk
 from timestep.errors import TimestepError
 from timestep.net.origin import Origin
 from timestep.openai.completion import Completion
-from timestep.openai.failures import broken, object_in
-from timestep.openai.refusals import is_error, said_error
+from timestep.openai.server_errors import is_error, said_error
 from timestep.openai.sse import EventSplitter, ServerSentEvent
+from timestep.openai.wire_errors import broken, object_in
 
 
 class ChatReader:

@@ -30,8 +30,8 @@ from timestep.net.json_parts import entries, mapping
 from timestep.net.origin import Origin
 from timestep.net.urls import authority
 from timestep.openai.completion import Completion
-from timestep.openai.failures import OpenAIWireErrors, broken, mask_error, of_both_trees
 from timestep.openai.request import added_fields, fields_of
+from timestep.openai.wire_errors import OpenAIWireErrors, broken, mask_error, of_both_trees
 
 _FETCHES = ("_fetch_response", "_fetch_chat_response", "_fetch_responses_response")
 _ODD = (AttributeError, LookupError, TypeError, ValueError)

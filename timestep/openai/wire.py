@@ -19,8 +19,8 @@ from timestep.net.version import __version__
 from timestep.net.wire_bytes import WireBytes
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.errors import OpenAIStatusError
-from timestep.openai.failures import OpenAIWireErrors
 from timestep.openai.stream import ChatReader
+from timestep.openai.wire_errors import OpenAIWireErrors
 
 _HEADERS = {
     "accept": "text/event-stream, application/json",

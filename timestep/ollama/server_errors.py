@@ -1,4 +1,4 @@
-"""Ollama's refusals and error lines as errors of the tree. Pure.
+"""What Ollama's refusals and error lines become: errors of the tree. Pure.
 
 A refusal is known by its words first, because servers give the same words with different statuses
 and in lines of an answer, then by its status. The words are compared as the server wrote them; the
@@ -18,23 +18,18 @@ from timestep.errors import (
     CapabilityError,
     ModelNotFoundError,
     ModelOutputError,
-    OllamaConnectionError,
     OllamaError,
     OllamaStatusError,
     OllamaStreamError,
-    OllamaTimeoutError,
     RateLimitError,
     ServerBusyError,
 )
 from timestep.errors.meaning import BUSY_STATUSES
 from timestep.errors.retry import ASK_AGAIN, TRY_AGAIN, retry_after
-from timestep.net.connection import CHECK_PROXY, Answer, Silence, TransportError
 from timestep.net.origin import Origin
 from timestep.net.secrets import without_private
 from timestep.net.server_words import parse, words_of_document, words_of_page
 from timestep.net.urls import without_secrets
-from timestep.net.wire_errors import WireErrors
-from timestep.ollama.endpoint import unreached
 from timestep.ollama.overflow import is_overflow, overflow_error
 
 THINK_LEVELS = "think levels"
@@ -236,49 +231,3 @@ def _hint(status: int, headers: Mapping[str, str]) -> str:
     if status in {404, 405}:
         return " Is base_url the root of an Ollama server, without /v1 or /api?"
     return ""
-
-
-class OllamaWireErrors(WireErrors):
-    """The errors of one exchange with Ollama."""
-
-    def refused(self, answer: Answer, body: bytes) -> OllamaError:
-        """Return the error for an *answer* without success."""
-        return status_error(answer.status, answer.headers, body, self._origin)
-
-    def _step_after(self, phase: Silence, *, is_proxied: bool) -> str:
-        longer = f"timeout={{'{phase}': …}} waits longer."
-        match phase:
-            case "connect" if is_proxied:
-                return f"{CHECK_PROXY} ({longer})"
-            case "connect":
-                return (
-                    "Is the server running and the address right? ('ollama serve' starts it; "
-                    f"{longer})"
-                )
-            case "first_byte":
-                return f"A large model may still be loading: keep_alive keeps it loaded, {longer}"
-            case "idle":
-                return longer
-
-    def _failure(self, exc: TransportError, reason: str) -> str:
-        host = self._origin.host
-        match exc.phase:
-            case "closed":
-                return (
-                    f"The HTTP client for {host} cannot be used: {reason}. An ollama_client works "
-                    "in one event loop and until it is closed; give base_url instead, and timestep "
-                    "keeps a client for every loop."
-                )
-            case "reach":
-                return unreached(host, reason, is_proxied=bool(exc.through))
-            case _:
-                return (
-                    f"The connection to {host} broke: {reason}. The server or a proxy in between "
-                    "may have stopped; its log says more."
-                )
-
-    def _timeout(self, text: str, phase: Silence, seconds: float | None) -> OllamaTimeoutError:
-        return OllamaTimeoutError(text, phase=phase, seconds=seconds, **self._origin.where())
-
-    def _connection(self, text: str) -> OllamaConnectionError:
-        return OllamaConnectionError(text, **self._origin.where())

@@ -1,4 +1,4 @@
-"""The errors of failed exchanges with servers that speak OpenAI's API. Pure."""
+"""What a failed exchange with a server that speaks OpenAI's API becomes: an error of both trees. Pure."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +17,7 @@ from timestep.net.secrets import masked_json, secrets_in, secrets_in_url
 from timestep.net.urls import authority
 from timestep.net.wire_errors import WireErrors
 from timestep.openai.errors import OpenAIConnectionError, OpenAITimeoutError
-from timestep.openai.refusals import status_error
+from timestep.openai.server_errors import status_error
 
 if TYPE_CHECKING:
     import httpx

@@ -1,4 +1,4 @@
-"""Turns the refusals of servers that speak OpenAI's API into errors. Pure.
+"""What the refusals of servers that speak OpenAI's API become: errors of both trees. Pure.
 
 A refusal is known by the code or type that the server names, then by its words, then by its status:
 gateways pass on the words of other servers under a status of their own.
