@@ -1,6 +1,5 @@
 """The worked examples of CONTRIBUTING.md name the files that the examples are really in."""
 
-import pkgutil
 import re
 import tomllib
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import timestep
 from timestep.config.kinds import KINDS
 from timestep.config.schema import OllamaSettings
+from timestep.factory.providers import build
 from timestep.ollama.model_options import OllamaKeywords, OllamaModelOptions
 
 PACKAGE = Path(timestep.__file__).parent
@@ -59,7 +59,8 @@ def test_a_setting_of_a_model_has_one_name_and_one_default(name):
 def test_a_kind_has_a_builder_a_table_and_an_extra(kind):
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-    assert callable(pkgutil.resolve_name(kind.build))
+    table = kind.table(kind=kind.name, base_url="http://localhost:1/v1")
+    assert type(build("lab", table)).__module__.startswith("timestep.")
     assert kind.table.__doc__
     assert {"base_url", "api_key", "kind"} <= set(kind.table.model_fields)
     assert kind.package is None or kind.name in extras["optional-dependencies"]

@@ -1,7 +1,7 @@
 """One record for each kind of provider. Everything that lists kinds reads them. Pure.
 
-A new kind is its table in `timestep.config.schema`, its record here, and the builder that the
-record names. The factory, the built-in prefixes, the starter file, the reference, ``doctor`` and
+A new kind is its table in `timestep.config.schema`, its record here, and its builder in
+`timestep.factory.providers`. The built-in prefixes, the starter file, the reference, ``doctor`` and
 the inventory need no edit.
 """
 
@@ -37,10 +37,6 @@ class Kind:
 
     name: str  # the value of `kind` in a table
     table: type[ProviderSettings]
-    # The builder, named as in an entry point. It takes the name of the provider and its
-    # table, and returns an `agents.ModelProvider`. It is imported on first use, because the
-    # settings must not import the SDK.
-    build: str
     example: str  # a prefix for the starter file
     # The package that it needs, or None. The extra of the kind's name installs it.
     package: str | None = None
@@ -53,28 +49,17 @@ class Kind:
         return required == {"kind"}
 
 
-_FACTORY = "timestep.factory.providers"
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            Kind("openai", OpenAIProviderSettings, f"{_FACTORY}:build_openai", "groq"),
-            Kind("ollama", OllamaProviderSettings, f"{_FACTORY}:build_ollama", "workstation"),
+            Kind("openai", OpenAIProviderSettings, "groq"),
+            Kind("ollama", OllamaProviderSettings, "workstation"),
             Kind(
-                "litellm",
-                LiteLLMProviderSettings,
-                f"{_FACTORY}:build_gateway",
-                "claude",
-                package="litellm",
-                lists_models=False,
+                "litellm", LiteLLMProviderSettings, "claude", package="litellm", lists_models=False
             ),
             Kind(
-                "any-llm",
-                AnyLLMProviderSettings,
-                f"{_FACTORY}:build_gateway",
-                "mistral",
-                package="any_llm",
-                lists_models=False,
+                "any-llm", AnyLLMProviderSettings, "mistral", package="any_llm", lists_models=False
             ),
         )
     }

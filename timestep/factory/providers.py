@@ -1,7 +1,6 @@
 """Turns settings into providers. Opens nothing."""
 
 import logging
-import pkgutil
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -99,11 +98,16 @@ def build_aliases(settings: "Settings") -> Aliases:
 
 
 def build(name: str, table: ProviderSettings) -> ModelProvider:
-    """Return the provider that ``[providers.NAME]`` describes, built as its kind says."""
-    kind = KINDS.get(table.kind)
-    if kind is None:
-        return build_plugin(name, cast("PluginProviderSettings", table))
-    return cast("ModelProvider", pkgutil.resolve_name(kind.build)(name, table))
+    """Return the provider that ``[providers.NAME]`` describes."""
+    match table:
+        case OpenAIProviderSettings():
+            return build_openai(name, table)
+        case OllamaProviderSettings():
+            return build_ollama(name, table)
+        case GatewaySettings():
+            return build_gateway(name, table)
+        case _:
+            return build_plugin(name, cast("PluginProviderSettings", table))
 
 
 def build_unconfigured(prefix: str) -> ModelProvider | None:
