@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from timestep.net.controls import CONTROLS
 from timestep.net.secrets import masked_json, masker
@@ -18,6 +18,13 @@ _QUOTED = 120
 
 _SEARCHED = 1 << 20
 """How many bytes at the head of a line are searched for secrets before the line is quoted."""
+
+
+class Where(TypedDict):
+    """The keywords that every error of the tree takes."""
+
+    model: str | None
+    host: str | None
 
 
 @dataclass(slots=True)
@@ -49,6 +56,6 @@ class Origin:
         """Return the JSON *document* without secrets."""
         return masked_json(document, self.hide)
 
-    def where(self) -> dict[str, Any]:
-        """Return the keywords that every error of the tree takes."""
+    def where(self) -> Where:
+        """Return them as the keywords of an error."""
         return {"model": self.model, "host": self.host}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from timestep.errors import ContextWindowExceededError
-from timestep.net.origin import Origin
+from timestep.net.origin import Origin, Where
 from timestep.net.server_words import as_json
 
 _WORDS = re.compile(
@@ -59,7 +59,7 @@ def advised(
 
 def _error(
     said: str,
-    where: Mapping[str, Any],
+    where: Where,
     status: int | None,
     prompt: int | None,
     window: int | None,

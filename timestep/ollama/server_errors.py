@@ -26,7 +26,7 @@ from timestep.errors import (
 )
 from timestep.errors.meaning import BUSY_STATUSES
 from timestep.errors.retry import ASK_AGAIN, TRY_AGAIN, retry_after
-from timestep.net.origin import Origin
+from timestep.net.origin import Origin, Where
 from timestep.net.secrets import without_private
 from timestep.net.server_words import parse, words_of_document, words_of_page
 from timestep.net.urls import without_secrets
@@ -76,6 +76,15 @@ _CAPABILITY_HINTS = {
 }
 
 
+class _StatusFacts(Where):
+    """What every error for a status takes."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    server_message: str
+    retry_after: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class _Refusal:
     """What a server answered: its words as they came, and as they may be shown."""
@@ -108,7 +117,7 @@ def status_error(
     refusal = _Refusal.of(parse(body), body.decode("utf-8", "replace"), origin, status)
     said = refusal.said
     lowered = {name.lower(): value for name, value in headers.items()}
-    facts: dict[str, Any] = {
+    facts: _StatusFacts = {
         "status_code": status,
         "headers": {name: origin.clean(value) for name, value in without_private(headers).items()},
         "server_message": said,
@@ -165,7 +174,7 @@ def _by_words(refusal: _Refusal) -> OllamaError | None:
 
 
 def _capability_error(
-    match: re.Match[str], said: str, facts: dict[str, Any], origin: Origin
+    match: re.Match[str], said: str, facts: _StatusFacts, origin: Origin
 ) -> CapabilityError:
     word = (match[1] or match[2] or match[3]).strip()
     capability = _CAPABILITIES.get(word, word)
@@ -182,7 +191,7 @@ def _capability_error(
     return CapabilityError(message, capability=capability, **facts)
 
 
-def _authentication_error(refusal: _Refusal, at: str, facts: dict[str, Any]) -> AuthenticationError:
+def _authentication_error(refusal: _Refusal, at: str, facts: _StatusFacts) -> AuthenticationError:
     document, words, said = refusal.document, refusal.words, refusal.said
     url = cast("Any", document).get("signin_url") if isinstance(document, Mapping) else None
     signin_url = refusal.origin.clean(url) if isinstance(url, str) else None
@@ -209,7 +218,7 @@ def _authentication_error(refusal: _Refusal, at: str, facts: dict[str, Any]) -> 
     )
 
 
-def _rate_limit_error(refusal: _Refusal, at: str, facts: dict[str, Any]) -> RateLimitError:
+def _rate_limit_error(refusal: _Refusal, at: str, facts: _StatusFacts) -> RateLimitError:
     is_quota = bool(_QUOTA.search(refusal.words))
     advice = (
         "The plan is used up; trying again soon is useless."

@@ -28,7 +28,7 @@ from timestep.net.server_words import parse
 from timestep.net.unpacking import unpacked
 from timestep.openai.checked_answers import CheckedCompletion, CheckedResponse
 from timestep.openai.sse import EventSplitter, ServerSentEvent
-from timestep.openai.wire_errors import HAS_COMMAND, OpenAIWireErrors, where
+from timestep.openai.wire_errors import HAS_COMMAND, OpenAIWireErrors, origin_of
 
 T = TypeVar("T")
 
@@ -105,7 +105,7 @@ class CheckedClient(httpx2.AsyncClient):
     async def _send(
         self, request: httpx2.Request, *, stream: bool, **options: Any
     ) -> httpx2.Response:
-        known = where(request)
+        known = origin_of(request)
         origin = replace(known, secrets=(*secrets_in(self._secret_headers), *known.secrets))
         mask = masker(origin.secrets)
         request.headers["accept-encoding"] = "identity"  # what unpacks may unpack without end

@@ -8,7 +8,7 @@ Source: openai 3.57 ``_exceptions.py``.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal, NotRequired, TypedDict, Unpack
 
 import httpx2
 import openai
@@ -24,10 +24,46 @@ from timestep.errors import (
     ServerBusyError,
 )
 from timestep.net.connection import Silence
+from timestep.net.origin import Origin, Where
 from timestep.net.server_words import as_json
 
 _UNKNOWN_URL = "http://localhost"
 """openai's classes want a request; an error that was rebuilt from its message has none."""
+
+
+class OpenAIWhere(Where):
+    """`Where`, and the URL of the request."""
+
+    url: str
+
+
+def where_at(origin: Origin) -> OpenAIWhere:
+    """Return the keywords for *origin* that every error here takes."""
+    return {"url": origin.hide(origin.url or origin.host), **origin.where()}
+
+
+class StatusFacts(OpenAIWhere):
+    """What an error for a status takes."""
+
+    status_code: int
+    body: object
+    server_message: str
+    headers: Mapping[str, str]
+    retry_after: NotRequired[float | None]  # a prompt that is too long has none
+    came_late: bool
+
+
+class _Attributes(TypedDict, total=False):
+    """What an error for a status keeps as it is."""
+
+    model: str | None
+    host: str | None
+    server_message: str
+    retry_after: float | None
+    came_late: bool
+    is_quota: bool
+    prompt_tokens: int | None
+    context_length: int | None
 
 
 class _Refused(openai.APIStatusError):
@@ -41,7 +77,7 @@ class _Refused(openai.APIStatusError):
         status_code: int | None = None,
         headers: Mapping[str, str] | None = None,
         body: object = None,
-        **facts: Any,
+        **kept: Unpack[_Attributes],
     ) -> None:
         status = type(self).status_code if status_code is None else status_code
         text = "" if body is None else as_json(body)
@@ -50,7 +86,7 @@ class _Refused(openai.APIStatusError):
         openai.APIStatusError.__init__(self, message, response=response, body=body)
         self.status_code = status
         self.headers: Mapping[str, str] = dict(headers or {})
-        for name, value in facts.items():
+        for name, value in kept.items():
             setattr(self, name, value)
 
 

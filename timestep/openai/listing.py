@@ -37,10 +37,10 @@ async def list_models(endpoint: OpenAIEndpoint) -> list[Mapping[str, Any]]:
 
 
 def _refused(answer: httpx.Response) -> "TimestepError":
-    from timestep.openai.server_errors import status_error  # noqa: PLC0415 - as above
-    from timestep.openai.wire_errors import where  # noqa: PLC0415 - it imports OpenAI's client
+    from timestep.openai.server_errors import status_error  # noqa: PLC0415 - it imports OpenAI's client
+    from timestep.openai.wire_errors import origin_of  # noqa: PLC0415 - as above
 
-    origin = where(answer.request)
+    origin = origin_of(answer.request)
     return status_error(answer.status_code, answer.headers, answer.content, origin)
 
 

@@ -31,6 +31,8 @@ from timestep.openai.errors import (
     OpenAIServerBusyError,
     OpenAIStatusError,
     OpenAIUnprocessableEntityError,
+    StatusFacts,
+    where_at,
 )
 
 _CONTEXT = re.compile(
@@ -77,14 +79,14 @@ def status_error(
         said = origin.clean(_words(origin.masked(document)))
     lowered = {name.lower(): value for name, value in headers.items()}
     waits = {"retry-after": lowered.get("llm_provider-retry-after", ""), **lowered}
-    facts: dict[str, Any] = {
-        "url": origin.hide(origin.url or origin.host),
+    facts: StatusFacts = {
         "status_code": status,
+        "came_late": False,
         "headers": {name: origin.clean(value) for name, value in without_private(lowered).items()},
         "body": said if document is None else _error_in(origin.masked(document)),
         "server_message": said,
         "retry_after": retry_after(waits),
-        **origin.where(),
+        **where_at(origin),
     }
     kind = _kind(document, said) or _kind_of_status(status)
     what = f"{origin.host} answered {status}: {said or 'no message'}."
@@ -105,13 +107,14 @@ def said_error(document: object, origin: Origin) -> TimestepError:
     error = mapping(_error_in(document))
     named = map(_status, (error.get("code"), error.get("status")))
     status = next((found for found in named if found), 0)
-    facts: dict[str, Any] = {
-        "url": origin.hide(origin.url or origin.host),
+    facts: StatusFacts = {
         "status_code": status,
         "came_late": True,
+        "headers": {},
+        "retry_after": None,
         "body": origin.masked(error) or said,
         "server_message": said,
-        **origin.where(),
+        **where_at(origin),
     }
     kind = _kind(document, said) or _kind_of_status(status)
     what = f"{origin.host} sent an error instead of its answer: {said or 'no message'}."
@@ -168,7 +171,7 @@ def _kind_of_status(status: int) -> Kind | None:
 
 
 def _error(
-    kind: Kind | None, what: str, facts: dict[str, Any], said: str, *, has_command: bool
+    kind: Kind | None, what: str, facts: StatusFacts, said: str, *, has_command: bool
 ) -> TimestepError:
     match kind:
         case "context":
@@ -194,10 +197,12 @@ def _error(
         case "busy" | "timeout":
             return OpenAIServerBusyError(f"{what} {ASK_AGAIN}", **facts)
         case "filter":
-            where: dict[str, Any] = {
-                name: facts[name] for name in ("model", "host", "server_message")
-            }
-            return ModelOutputError(f"{what} Its content filter refused the request.", **where)
+            return ModelOutputError(
+                f"{what} Its content filter refused the request.",
+                model=facts["model"],
+                host=facts["host"],
+                server_message=said,
+            )
         case "prompt" | None:
             status = facts["status_code"]
             usual = OpenAIStatusError if status < _FAILED else OpenAIInternalServerError
@@ -227,12 +232,13 @@ def _step(status: int, url: str) -> str:
     return "The server refused the request; its words say why."
 
 
-def _context_error(what: str, facts: dict[str, Any], said: str) -> OpenAIContextWindowExceededError:
+def _context_error(what: str, facts: StatusFacts, said: str) -> OpenAIContextWindowExceededError:
     error = mapping(_error_in(facts["body"]))
     window = error.get("n_ctx") or _number(_WINDOW.search(said))
     counts = [_number(match) for match in _TOKENS.finditer(said)]
     prompt = error.get("n_prompt_tokens") or next((n for n in counts if n and n != window), None)
-    known = {name: value for name, value in facts.items() if name != "retry_after"}
+    known = facts.copy()
+    known.pop("retry_after", None)
     return OpenAIContextWindowExceededError(
         f"{what} Shorten the history or ask a model with a larger window.",
         prompt_tokens=prompt if isinstance(prompt, int) else None,

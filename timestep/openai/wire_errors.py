@@ -16,7 +16,7 @@ from timestep.net.origin import Origin
 from timestep.net.secrets import masked_json, secrets_in, secrets_in_url
 from timestep.net.urls import authority
 from timestep.net.wire_errors import WireErrors
-from timestep.openai.errors import OpenAIConnectionError, OpenAITimeoutError
+from timestep.openai.errors import OpenAIConnectionError, OpenAITimeoutError, where_at
 from timestep.openai.server_errors import status_error
 
 if TYPE_CHECKING:
@@ -52,16 +52,10 @@ class OpenAIWireErrors(WireErrors):
         return f"The connection to {host} broke: {reason}. The server's log may say more."
 
     def _timeout(self, text: str, phase: Silence, seconds: float | None) -> OpenAITimeoutError:
-        return OpenAITimeoutError(text, phase=phase, seconds=seconds, **self._where())
+        return OpenAITimeoutError(text, phase=phase, seconds=seconds, **where_at(self._origin))
 
     def _connection(self, text: str) -> OpenAIConnectionError:
-        return OpenAIConnectionError(text, **self._where())
-
-    def _where(self) -> dict[str, Any]:
-        return {
-            "url": self._origin.hide(self._origin.url or self._origin.host),
-            **self._origin.where(),
-        }
+        return OpenAIConnectionError(text, **where_at(self._origin))
 
 
 def broken(what: str, origin: Origin) -> BrokenAnswerError:
@@ -145,7 +139,7 @@ def _failure(exc: APIConnectionError) -> TimestepError:
         found = TransportError("first_byte", "the server stayed silent")
     else:
         found = httpx_error(raised, httpx2, silent="first_byte")
-    return OpenAIWireErrors(where(exc.request)).of(found)
+    return OpenAIWireErrors(origin_of(exc.request)).of(found)
 
 
 def _refusal(exc: APIStatusError) -> TimestepError:
@@ -154,12 +148,12 @@ def _refusal(exc: APIStatusError) -> TimestepError:
         answer.status_code,
         answer.headers,
         answer.content,
-        where(exc.request),
+        origin_of(exc.request),
         has_command=HAS_COMMAND in answer.extensions,
     )
 
 
-def where(request: "httpx2.Request | httpx.Request") -> Origin:
+def origin_of(request: "httpx2.Request | httpx.Request") -> Origin:
     """Return the host that errors for *request* name."""
     url = str(request.url)
     secrets = (*secrets_in(request.headers), *secrets_in_url(url))
