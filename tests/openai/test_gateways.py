@@ -3,6 +3,7 @@
 LiteLLM is large and not installed here; the SDK's model stands in for the SDK's adapter of it.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,8 @@ from openai import AsyncOpenAI, RateLimitError
 
 from tests.test_leaks import KEY, ask, walked
 from timestep.config.settings import Settings
+from timestep.net.secrets import masker
+from timestep.openai.wire_errors import mask_error
 from timestep.registry import MultiModelProvider
 
 COUNTING = """
@@ -173,3 +176,72 @@ async def test_a_key_that_a_gateway_s_error_repeats_is_hidden(table, is_streamed
     told += [str(error.response.text), str(error.request.url), str(error.request.headers)]
     assert not [text for text in told if KEY in text]
     assert not [where for where, text in walked(error) if KEY in text and "test_" not in where]
+
+
+class HeldError(Exception):
+    """As any-llm's: the error of a vendor is an attribute of it."""
+
+
+def held(value):
+    error = HeldError("held")
+    error.held = value
+    return error
+
+
+def cyclic():
+    first, second = HeldError(KEY), HeldError(KEY)
+    first.__cause__, second.__cause__ = second, first
+    values = [KEY]
+    values.append(values)
+    first.held = values
+    return first
+
+
+class Shows:
+    def __repr__(self):
+        return f"Shows({KEY})"
+
+
+class CannotBeShown:
+    def __repr__(self):
+        raise ValueError(KEY)
+
+
+def refusal():
+    request = httpx.Request("POST", f"https://h/{KEY}")
+    headers = [(b"X-Key", b"\xff" + KEY.encode()), (b"x", b"Z\xfc")]
+    return httpx.Response(429, headers=headers, request=request)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        held(HeldError(KEY)),
+        held([{1: HeldError(KEY), None: KEY}]),
+        held(f"the key {KEY}".encode()),
+        held((KEY, {KEY})),
+        held(refusal()),
+        held([refusal()]),
+        held(Shows()),
+        held(CannotBeShown()),
+        HeldError(HeldError(KEY)),
+        HeldError({1: KEY}),
+        ExceptionGroup("group", [HeldError(KEY)]),
+        cyclic(),
+    ],
+)
+def test_a_key_is_hidden_wherever_an_error_holds_it_and_the_error_stays(error):
+    mask_error(error, masker([KEY]))
+
+    for each in (error, getattr(error, "held", None), error.__cause__, *error.args):
+        with contextlib.suppress(ValueError):
+            assert KEY not in f"{each!s} {each!r} {getattr(each, 'headers', '')!r}"
+    assert not [where for where, text in walked(error) if KEY in text]
+
+
+def test_what_shows_no_key_is_left_in_an_error_as_it_is():
+    kept = object()
+    error = held([kept, 5, None, True])
+    mask_error(error, masker([KEY]))
+
+    assert error.held == [kept, 5, None, True]

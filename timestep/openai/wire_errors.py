@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
@@ -9,11 +10,11 @@ from jiter import from_json
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from timestep.errors import BrokenAnswerError, TimestepError
-from timestep.net.connection import CHECK_PROXY, Answer, Silence, TransportError, drop_frames
+from timestep.net.connection import CHECK_PROXY, Answer, Silence, TransportError
 from timestep.net.failure_words import httpx_error
 from timestep.net.limits import MOST_VALUES, has_too_many_values
 from timestep.net.origin import Origin
-from timestep.net.secrets import masked_json, secrets_in, secrets_in_url
+from timestep.net.secrets import MASK, secrets_in, secrets_in_url
 from timestep.net.urls import authority
 from timestep.net.wire_errors import WireErrors
 from timestep.openai.errors import OpenAIConnectionError, OpenAITimeoutError, where_at
@@ -103,34 +104,63 @@ def of_both_trees(exc: APIError) -> Exception:
 
 
 def mask_error(error: BaseException, mask: Callable[[str], str]) -> None:
-    """Put *mask* on the texts that *error*, which another package made, and its causes hold.
+    """Put *mask* on the texts that *error*, which another package made, and the errors in it hold.
 
-    Their frames are dropped, and so are the bodies of their responses.
+    Their frames are dropped, and so are the bodies of their responses. What cannot be masked is left
+    out, because it may hold a key.
     """
-    drop_frames(error)
     seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
+    waiting: list[Any] = [error]
     while waiting:
         one = waiting.pop()
-        if one is not None and id(one) not in seen:
+        if isinstance(one, BaseException) and id(one) not in seen:
             seen.add(id(one))
-            one.args = tuple(_masked(each, mask) for each in one.args)
-            vars(one).update({name: _masked(each, mask) for name, each in vars(one).items()})
+            one.with_traceback(None)
             waiting += [one.__cause__, one.__context__]
+            with suppress(Exception):  # a class may refuse it
+                one.args = tuple(_masked(each, mask, waiting) for each in one.args)
+            for name, value in list(vars(one).items()):
+                vars(one)[name] = _masked(value, mask, waiting)
 
 
-def _masked(value: Any, mask: Callable[[str], str]) -> Any:
-    if not type(value).__module__.startswith("httpx"):
-        return masked_json(value, mask)
-    if hasattr(value, "method"):
-        return type(value)(value.method, mask(str(value.url)))
-    if hasattr(value, "status_code"):
-        headers = {name: mask(text) for name, text in value.headers.items()}
-        request = None
-        with suppress(RuntimeError):  # some have none
-            request = _masked(value.request, mask)
-        return type(value)(value.status_code, headers=headers, request=request)
-    return mask(str(value))
+def _masked(value: Any, mask: Callable[[str], str], errors: list[Any]) -> Any:
+    """Return *value* masked; the errors in it are put on *errors*."""
+    try:
+        return _masked_value(value, mask, errors)
+    except Exception:  # noqa: BLE001 - it may be anything, in itself too
+        return MASK
+
+
+def _masked_value(value: Any, mask: Callable[[str], str], errors: list[Any]) -> Any:
+    below = partial(_masked_value, mask=mask, errors=errors)
+    match value:
+        case BaseException():
+            errors.append(value)
+            return value
+        case str():
+            return mask(value)
+        case bytes() | bytearray():
+            text = value.decode(errors="surrogateescape")
+            return type(value)(mask(text).encode(errors="surrogateescape"))
+        case list() | tuple() | set() | frozenset():
+            parts = [below(each) for each in cast("list[Any]", value)]
+            return parts if isinstance(value, list) else tuple(parts)
+        case dict():
+            pairs = cast("dict[Any, Any]", value).items()
+            return {below(name): below(each) for name, each in pairs}
+        case _ if not type(value).__module__.startswith("httpx"):
+            shown = repr(value)
+            return value if mask(shown) == shown else mask(shown)
+        case _ if hasattr(value, "method"):
+            return type(value)(value.method, mask(str(value.url)))
+        case _ if hasattr(value, "status_code"):
+            headers = [(name, below(text)) for name, text in value.headers.raw]
+            request = None
+            with suppress(RuntimeError):  # some have none
+                request = below(value.request)
+            return type(value)(value.status_code, headers=headers, request=request)
+        case _:
+            return mask(str(value))
 
 
 def _failure(exc: APIConnectionError) -> TimestepError:
