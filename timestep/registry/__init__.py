@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -37,61 +37,14 @@ from timestep.net.fallback_rules import FallbackRules
 from timestep.net.forks import forget_in_children
 from timestep.net.nearest import nearest
 from timestep.net.unpicklable import Unpicklable
-from timestep.routing import (
-    Aliases,
-    check_alias,
-    check_alias_target,
-    check_prefix,
-    check_target,
-    describe_ring,
-    find_ring,
-    routes,
-    split_prefix,
-    targets,
-)
+from timestep.registry.aliases import alias_settings, checked_aliases, checked_default
+from timestep.registry.provider_map import MultiModelProviderMap
+from timestep.routing import Aliases, routes, split_prefix
 
 if TYPE_CHECKING:
     from timestep.config.settings import Settings
 
-
-class MultiModelProviderMap(MultiProviderMap):
-    """Providers by prefix; it starts empty.
-
-    A prefix is the part of a model name before the first slash.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # the SDK leaves it without types
-        self._spellings: dict[str, str] = {}
-
-    def spell_alike(self, spellings: Mapping[str, str]) -> None:
-        """Answer to more prefixes. *spellings* maps another spelling to the prefix in the map."""
-        self._spellings = dict(spellings)
-
-    def has_prefix(self, prefix: str) -> bool:
-        """Return True if a provider has *prefix*, or one that is spelled alike."""
-        return self.get_provider(prefix) is not None
-
-    def get_provider(self, prefix: str) -> ModelProvider | None:
-        """Return the provider of *prefix*, or of one that is spelled alike; None without one."""
-        found = super().get_provider(prefix)
-        return found or super().get_provider(self._spellings.get(prefix, prefix))
-
-    def add_provider(self, prefix: str, provider: ModelProvider) -> None:
-        """Give *prefix* to *provider*, instead of the one that had it.
-
-        Raises:
-            ConfigurationError: *prefix* is empty, or has a slash or a space.
-        """
-        super().add_provider(_checked(prefix), provider)
-
-    def set_mapping(self, mapping: dict[str, ModelProvider]) -> None:
-        """Replace all entries by a copy of *mapping*.
-
-        Raises:
-            ConfigurationError: A prefix is empty, or has a slash or a space.
-        """
-        super().set_mapping({_checked(prefix): provider for prefix, provider in mapping.items()})
+__all__ = ["MultiModelProvider", "MultiModelProviderMap", "build_provider"]
 
 
 class MultiModelProvider(Unpicklable, MultiProvider):
@@ -178,12 +131,10 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         )
         if openai_provider is not None:
             self.openai_provider = openai_provider
-        self._default_model = None if default_model is None else _default(default_model)
+        self._default_model = None if default_model is None else checked_default(default_model)
         given: Aliases = {} if aliases is None else aliases
-        self._aliases = _checked_aliases(given)
-        self._alias_settings = _alias_settings(given)
-        if ring := find_ring(self._aliases):
-            raise ConfigurationError(describe_ring(ring))
+        self._aliases = checked_aliases(given)
+        self._alias_settings = alias_settings(given)
         self._fallback = fallback or FallbackRules()
         self._clock = clock
         self._rested: dict[str, float] = {}  # by model, when its cool-down ends
@@ -483,56 +434,6 @@ def _refuse_in_workflow() -> None:
             "it in the worker and pass the provider to OpenAIAgentsPlugin(model_provider=...). In "
             "the workflow name the model, as in Agent(model='ollama/llama3.2')."
         )
-
-
-def _checked(prefix: str) -> str:
-    try:
-        return check_prefix(prefix)
-    except ValueError as exc:
-        raise ConfigurationError(f"{exc}.") from exc
-
-
-def _default(given: object) -> list[str]:
-    try:
-        return targets(check_target(given))
-    except ValueError as exc:
-        raise ConfigurationError(f"default_model: {exc}; or leave it out.") from exc
-
-
-def _checked_aliases(aliases: object) -> dict[str, list[str]]:
-    if not isinstance(aliases, Mapping):
-        raise ConfigurationError(
-            f"aliases are {type(aliases).__name__}; pass a dict of model names by alias."
-        )
-    checked: dict[str, list[str]] = {}
-    for alias, target in cast("Mapping[str, object]", aliases).items():
-        try:
-            checked[check_alias(alias)] = targets(check_alias_target(target))
-        except ValueError as exc:
-            raise ConfigurationError(f"The alias {alias!r}: {exc}.") from exc
-    return checked
-
-
-def _alias_settings(aliases: Aliases) -> dict[str, ModelSettings]:
-    """Return the settings of *aliases*, each already checked, by alias."""
-    found: dict[str, ModelSettings] = {}
-    for alias, table in aliases.items():
-        if not isinstance(table, Mapping) or (settings := table.get("settings")) is None:
-            continue
-        from timestep.answer.default_settings import read_settings  # noqa: PLC0415 - few want it
-
-        if isinstance(settings, ModelSettings):
-            found[alias] = settings
-        elif isinstance(settings, Mapping):
-            found[alias] = read_settings(
-                f"The alias {alias!r}: settings", cast("Mapping[str, Any]", settings)
-            )
-        else:
-            raise ConfigurationError(
-                f"The alias {alias!r}: settings are {type(settings).__name__}; pass "
-                "agents.ModelSettings."
-            )
-    return found
 
 
 def _as_default(model: Model, name: str) -> Model:
