@@ -20,6 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.spans import Spans
+from tests.test_leaks import WIRES, page, server
+from tests.test_leaks import ask as ask_model
 from timestep import (
     BrokenAnswerError,
     FallbackRules,
@@ -615,3 +617,44 @@ async def test_no_part_of_a_header_is_repeated(headers, said, shown, is_of_the_c
         response = await client.post(URL, headers=headers if is_of_the_call else {})
 
     assert response.text == shown
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("wire", ["chat completions", "the SDK's model", "responses"])
+async def test_headers_of_an_answer_need_not_be_ascii(wire, is_streamed):
+    refusal = page('{"error": {"message": "no"}}', status="401 No")
+    if wire == "responses":
+        last = {"type": "response.completed", "sequence_number": 1, "response": ANSWERED}
+        whole = page(events(last) if is_streamed else json.dumps(ANSWERED))
+    else:
+        choice = {"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}
+        message = {"role": "assistant", "content": "hi"}
+        answer = {**CHUNK, "choices": [choice]}
+        if not is_streamed:
+            answer |= {"object": "chat.completion", "choices": [{**choice, "message": message}]}
+        whole = page(events(answer) + DONE if is_streamed else json.dumps(answer))
+    for answer, error in [(whole, None), (refusal, openai.AuthenticationError)]:
+        region = "X-Region: Zürich".encode("latin-1")
+        async with server(answer.replace(b"\r\n", b"\r\n" + region + b"\r\n", 1)) as url:
+            agent = Agent("a", model=WIRES[wire](url))
+            if error is None:
+                assert (await ask_model(agent, "hi", is_streamed=is_streamed)).final_output == "hi"
+            else:
+                with pytest.raises(error):
+                    await ask_model(agent, "hi", is_streamed=is_streamed)
+
+
+ANSWERED = {
+    **RESPONSE,
+    "status": "completed",
+    "output": [
+        {
+            "type": "message",
+            "id": "m",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "hi", "annotations": []}],
+        }
+    ],
+}
+DONE = b"data: [DONE]\n\n"

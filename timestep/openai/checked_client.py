@@ -279,13 +279,14 @@ def _like(response: httpx2.Response, origin: Origin, **body: Any) -> httpx2.Resp
     """Return a copy of *response* with masked headers and another body, which is not encoded."""
     mask = masker(origin.secrets)
     encoded = {"content-encoding", "content-length", "transfer-encoding"}
+    headers = [
+        (name, mask(value))
+        for name, value in response.headers.multi_items()
+        if name.lower() not in encoded
+    ]
     return httpx2.Response(
         response.status_code,
-        headers=[
-            (name, mask(value))
-            for name, value in response.headers.multi_items()
-            if name.lower() not in encoded
-        ],
+        headers=httpx2.Headers(headers, encoding="utf-8"),  # servers need not keep to ASCII
         request=response.request,
         extensions=response.extensions,
         default_encoding=response.default_encoding,

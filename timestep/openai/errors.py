@@ -82,7 +82,8 @@ class _Refused(openai.APIStatusError):
         status = type(self).status_code if status_code is None else status_code
         text = "" if body is None else as_json(body)
         request = openai_request(url)
-        response = httpx2.Response(status or 500, headers=headers, text=text, request=request)
+        sent = httpx2.Headers(headers, encoding="utf-8")  # servers need not keep to ASCII
+        response = httpx2.Response(status or 500, headers=sent, text=text, request=request)
         openai.APIStatusError.__init__(self, message, response=response, body=body)
         self.status_code = status
         self.headers: Mapping[str, str] = dict(headers or {})
