@@ -128,22 +128,32 @@ def run_agents(url: str, runs: int, path: str) -> None:
 
     set_trace_processors([])
     asyncio.run(go(INSTANT, 10))
+
+    def recorded(model: str, count: int) -> float:
+        install(path)
+        running = asyncio.run(go(model, count))
+        start = time.process_time()
+        uninstall()
+        return running + time.process_time() - start
+
     spent: dict[str, tuple[float, float]] = {}
-    for model, count in ((INSTANT, runs), (PACED, min(runs, 30))):
-        bare, recorded = [], []
-        for _ in range(ROUNDS):
-            bare.append(asyncio.run(go(model, count)))
-            install(path)
-            spent_running = asyncio.run(go(model, count))
-            start = time.process_time()
-            uninstall()
-            recorded.append(spent_running + time.process_time() - start)
-        spent[model] = (statistics.median(bare) / count, statistics.median(recorded) / count)
+    for model, count in ((INSTANT, max(runs // 2, 1)), (PACED, min(runs, 30))):
+        pairs: list[tuple[float, float]] = []
+        for number in range(ROUNDS[model]):
+            if number % 2:  # by turns the first, so that a machine that slows down favours neither
+                pairs.append((asyncio.run(go(model, count)), recorded(model, count)))
+            else:
+                more = recorded(model, count)
+                pairs.append((asyncio.run(go(model, count)), more))
+        bare = statistics.median(each for each, _ in pairs)
+        # Neighbours are compared: over minutes a machine varies more than recording costs.
+        price = statistics.median(more - each for each, more in pairs)
+        spent[model] = (bare / count, (bare + price) / count)
     print(json.dumps(spent))
 
 
-ROUNDS = 9
 INSTANT, PACED = "instant", "paced"
+ROUNDS = {INSTANT: 20, PACED: 9}
 CHUNKS, INTERVAL = 300, 0.01
 """Of an answer with a pace: 100 tokens a second, which is quick for a model at home."""
 
@@ -168,7 +178,7 @@ def measure_price(directory: Path, runs: int) -> None:
         child = [sys.executable, "-m", "bench.traces", "--child", fake.url, str(runs), path]
         done = subprocess.run(child, capture_output=True, text=True, check=True)
     spent = json.loads(done.stdout)
-    print(f"CPU of a run of 2 model calls and 1 tool call, median of {ROUNDS} rounds:")
+    print("CPU of a run of 2 model calls and 1 tool call, medians of neighbouring rounds:")
     for model, what in (
         (INSTANT, "a server that answers at once"),
         (PACED, f"an answer of {CHUNKS} chunks, {INTERVAL * 1000:.0f} ms each"),
