@@ -210,6 +210,18 @@ async def test_a_configured_authorization_wins_over_a_key_everywhere(
     assert not Path("runs").exists()  # noqa: ASYNC240 - nothing else runs
 
 
+@pytest.mark.parametrize("key", [{}, {"api_key_command": printing(COUNTING)}])
+@pytest.mark.parametrize("api", ["responses", "chat_completions"])
+def test_openai_itself_needs_no_key_beside_a_configured_authorization(monkeypatch, api, key):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    own = {"api": api, "headers": {"authorization": "Token violet"}, **key}
+    lab = {"kind": "openai", "base_url": "https://api.openai.com/v1", **own}
+    settings = Settings(_env_file=None, openai=own, providers={"lab": lab})
+    provider = MultiModelProvider.from_settings(settings)
+
+    assert provider.get_model("gpt-4o").model == provider.get_model("lab/gpt-4o").model == "gpt-4o"
+
+
 @pytest.mark.parametrize(("prefix", "api"), TABLES)
 async def test_the_authorization_of_a_call_wins_over_the_command(openai_server, run, prefix, api):
     provider = made(prefix, openai_server.base_url, COUNTING, api=api)

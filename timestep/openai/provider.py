@@ -15,6 +15,7 @@ from timestep.answer.default_settings import ModelDefaults
 from timestep.errors import ConfigurationError, UnknownModelError
 from timestep.net.concurrency import Places
 from timestep.net.forks import forget_in_children, keep_for_parent
+from timestep.net.headers import has_authorization
 from timestep.net.per_loop import PerLoop
 from timestep.net.proxies import ProxyError
 from timestep.net.reach import CertificateError, reach_for_httpx
@@ -148,7 +149,8 @@ class OpenAICompatibleProvider(Unpicklable, OpenAIProvider):
                     model_name, self._wire, self._options, settings=settings
                 )
             return chat
-        if endpoint.is_openai and endpoint.api_key is None and endpoint.key_command is None:
+        has_key = endpoint.api_key or endpoint.key_command or has_authorization(endpoint.headers)
+        if endpoint.is_openai and not has_key:
             raise ConfigurationError(
                 f"{endpoint.base_url} needs an API key; set OPENAI_API_KEY, or api_key in the "
                 "provider's table"
