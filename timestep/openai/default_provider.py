@@ -32,7 +32,7 @@ from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
 from timestep.openai.provider import OpenAICompatibleProvider
-from timestep.openai.whole_calls import with_defaults
+from timestep.openai.sdk_models import with_defaults
 
 _WHERE = {"api_key", "api_key_command", "base_url", "organization", "project", "websocket_base_url"}
 """The settings that say which server is asked, and as whom."""

@@ -24,7 +24,7 @@ from timestep.openai.checked_client import NO_KEY, CheckedClient
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
-from timestep.openai.whole_calls import with_defaults
+from timestep.openai.sdk_models import with_defaults
 from timestep.openai.wire import ChatWire
 
 _SENT_BY_EVERY_CLIENT = {"accept", "content-type", "user-agent"}

@@ -2,35 +2,30 @@
 
 A model of the SDK forgets why an answer ended. One method of it sees the end, and that method is not
 public. This module is the only one that knows it. It also makes errors of timestep's of what such a model
-fails with when a setting or an answer has a shape that the SDK does not expect, and asks it with what a
-provider's table says.
+fails with when a setting or an answer has a shape that the SDK does not expect.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from functools import partial
 from json import JSONDecodeError
 from typing import Any, TypeVar, cast
 
 import httpx2
-from agents import Model, ModelResponse, ModelSettings
+from agents import Model, ModelResponse
 from agents.items import TResponseStreamEvent
-from openai import APIError, Omit
+from openai import APIError
 from pydantic import ValidationError
 
 from timestep.answer.chunks import Call, Chunk
-from timestep.answer.default_settings import DefaultedModel, ModelDefaults
 from timestep.answer.outcome import refuse_cut_calls
 from timestep.errors import BrokenAnswerError, TimestepError, UnsupportedInputError
 from timestep.net.connection import Translated, drop_frames
-from timestep.net.encoding import encode
 from timestep.net.failure_words import httpx_error
 from timestep.net.json_parts import entries, mapping
 from timestep.net.origin import Origin
 from timestep.net.urls import authority
 from timestep.openai.completion import Completion
-from timestep.openai.request import added_fields, fields_of
 from timestep.openai.wire_errors import OpenAIWireErrors, broken, mask_error, of_both_trees
 
 _FETCHES = ("_fetch_response", "_fetch_chat_response", "_fetch_responses_response")
@@ -40,9 +35,6 @@ _CALLS = ("function_call", "custom_tool_call")
 _HALF = ("in_progress", "incomplete")
 
 ModelT = TypeVar("ModelT", bound=Model)
-
-_NOT_SENT = {"timeout"}
-"""Arguments of openai's client that do not go into the body."""
 
 
 def with_whole_calls(model: ModelT, secrets: Iterable[str] = ()) -> ModelT:
@@ -226,41 +218,3 @@ class _Ends:
         if calls and is_stream and reason is None:
             raise broken("broke off its answer behind a call, which was not run", self._origin)
         refuse_cut_calls([call.name for call in calls], reason, self._origin)
-
-
-def with_defaults(model: Model, name: str | None, defaults: ModelDefaults) -> Model:
-    """Return the SDK's *model*, asked with *defaults* for *name*; *model* itself without any.
-
-    Either runs no half call.
-    """
-    model = with_whole_calls(model)
-    settings, extra_body = defaults.settings_of(name), defaults.extra_body
-    if settings == ModelSettings() and not extra_body:
-        return model
-    return _SdkModel(model, settings, extra_body)
-
-
-class _SdkModel(DefaultedModel):
-    """*asked*, with *settings* and fields of the body where a call leaves them out."""
-
-    def __init__(
-        self, asked: Model, settings: ModelSettings, extra_body: Mapping[str, Any]
-    ) -> None:
-        super().__init__(asked, settings)
-        self._extra_body = extra_body
-
-    def _filled(self, own: ModelSettings) -> ModelSettings:
-        settings = super()._filled(own)
-        extra = _sendable(settings.extra_body, "extra_body")
-        _sendable(settings.extra_args, "extra_args")
-        return replace(
-            settings, extra_body={**added_fields(self._extra_body, settings), **extra} or None
-        )
-
-
-def _sendable(value: object, name: str) -> Mapping[str, Any]:
-    """Return *value* of the setting *name*; an empty mapping for None."""
-    found = fields_of(value, name)
-    sent = {k: v for k, v in found.items() if k not in _NOT_SENT and not isinstance(v, Omit)}
-    encode({name: sent})
-    return found
