@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from openai import Omit
 from openai.types.shared import Reasoning
 
-from timestep.answer.default_settings import without_implicit
+from timestep.answer.defaulted_model import without_implicit
 from timestep.errors import UnsupportedInputError
 from timestep.net.encoding import encode
 from timestep.net.ollama_options import check_options, unknown_options

@@ -27,13 +27,13 @@ from agents import (
 from agents.items import TResponseStreamEvent
 from openai.types.responses.response_prompt_param import ResponsePromptParam
 
-from timestep.answer.default_settings import without_implicit
+from timestep.answer.defaulted_model import without_implicit
 from timestep.answer.events import Events
 from timestep.answer.ids import Ids
 from timestep.answer.incoming import Incoming
 from timestep.answer.outcome import is_empty, settle
 from timestep.answer.reply import Reply
-from timestep.answer.rules import Repair, WireRequest
+from timestep.answer.rules import Repair
 from timestep.answer.span import (
     GenerationSpan,
     RecordedErrors,
@@ -46,6 +46,7 @@ from timestep.answer.span import (
 )
 from timestep.answer.usage import sdk_usage
 from timestep.answer.warnings import Warnings
+from timestep.answer.wire_request import WireRequest
 from timestep.errors import TimestepError
 from timestep.errors.retry import retry_advice
 from timestep.net.connection import drop_frames

@@ -16,7 +16,7 @@ from agents import (
 from agents.tracing import SpanError
 
 from timestep.answer.reply import Reply
-from timestep.answer.rules import WireRequest
+from timestep.answer.wire_request import WireRequest
 from timestep.net import wire_bytes
 from timestep.net.wire_bytes import WireBytes
 

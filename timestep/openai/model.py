@@ -11,7 +11,8 @@ from agents import AgentOutputSchemaBase, ModelSettings
 from timestep.answer.call import ModelCall, WireModel
 from timestep.answer.history import told_output, told_repair, with_instructions
 from timestep.answer.ids import ANY_CALL_ID, Ids
-from timestep.answer.rules import Repair, Rules, WireRequest
+from timestep.answer.rules import Repair, Rules
+from timestep.answer.wire_request import WireRequest
 from timestep.errors import TimestepError
 from timestep.errors.retry import retry_advice
 from timestep.net.model_names import applies_to

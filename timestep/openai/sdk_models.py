@@ -7,7 +7,8 @@ from typing import Any
 from agents import Model, ModelSettings
 from openai import Omit
 
-from timestep.answer.default_settings import DefaultedModel, ModelDefaults
+from timestep.answer.default_settings import ModelDefaults
+from timestep.answer.defaulted_model import DefaultedModel
 from timestep.net.encoding import encode
 from timestep.openai.request import added_fields, fields_of
 from timestep.openai.whole_calls import with_whole_calls

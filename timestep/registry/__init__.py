@@ -314,7 +314,7 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         found = [self._alias_settings[name] for name in aliases if name in self._alias_settings]
         if not found:
             return model
-        from timestep.answer.default_settings import DefaultedModel  # noqa: PLC0415 - few want it
+        from timestep.answer.defaulted_model import DefaultedModel  # noqa: PLC0415 - few want it
 
         return DefaultedModel(model, reduce(lambda outer, inner: inner.resolve(outer), found))
 
@@ -444,7 +444,7 @@ def _as_default(model: Model, name: str) -> Model:
     """
     if getattr(model, "knows_implicit_settings", False):
         return model
-    from timestep.answer.default_settings import DefaultedModel  # noqa: PLC0415 - few want it
+    from timestep.answer.defaulted_model import DefaultedModel  # noqa: PLC0415 - few want it
 
     implicit = get_default_model_settings(name.removeprefix("openai/"))
     return DefaultedModel(model, ModelSettings(), implicit=implicit)

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from agents import Model, ModelSettings, ModelTracing, OpenAIResponsesModel
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 
-from timestep.answer.default_settings import DefaultedModel
+from timestep.answer.defaulted_model import DefaultedModel
 from timestep.cli.errors import explain
 from timestep.cli.inventory import ConfiguredModel, Inventory
 from timestep.openai.model import ChatCompletionsModel

@@ -16,7 +16,8 @@ from timestep.answer.history import (
     told_result,
     with_instructions,
 )
-from timestep.answer.rules import Reading, Rules, WireRequest
+from timestep.answer.rules import Reading, Rules
+from timestep.answer.wire_request import WireRequest
 from timestep.ollama.request.grammar import FormatWriter, to_format
 from timestep.ollama.request.messages import Conversation, Message
 from timestep.ollama.request.options import RequestFields
