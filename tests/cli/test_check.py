@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from timestep.cli.check.earlier import last_results
 from timestep.cli.check.judge import Observation, judge, same
-from timestep.cli.check.results import last_results
 from timestep.cli.check.staging import agent_for, hide
 from timestep.cli.check.task import Expectation, builtin_tasks
 from timestep.testing import Close, FakeOllama, Reply, Stall

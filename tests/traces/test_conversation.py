@@ -1,6 +1,7 @@
 import pytest
 
 from timestep.traces import Span, Trace
+from timestep.traces.calls import call_text
 from timestep.traces.conversation import (
     Call,
     Message,
@@ -12,7 +13,7 @@ from timestep.traces.conversation import (
     results,
     tool_spans,
 )
-from timestep.traces.text import call_text, one_line
+from timestep.traces.text import one_line
 
 CALL = Call("get", {"city": "Oslo"}, "c1")
 

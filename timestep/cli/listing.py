@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from timestep.cli.check.results import LastResult, last_results
+from timestep.cli.check.earlier import LastResult, last_results
 from timestep.cli.figures import file_size, window_size
 from timestep.cli.inventory import ConfiguredModel, Inventory, Offer, configured_models, same_model
 from timestep.cli.output import clean, print_aside, print_rows

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from timestep.net.json_parts import entries, mapping
+from timestep.traces.calls import call_text, canonical_arguments, read_arguments
 from timestep.traces.records import Span, Trace
-from timestep.traces.text import as_json, call_text, canonical_arguments, read_arguments
+from timestep.traces.text import as_json
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from timestep.traces.text import read_arguments
+from timestep.traces.calls import read_arguments
 
 JsonObject = Mapping[str, Any]
 

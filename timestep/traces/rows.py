@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from timestep.traces.markdown import plain_words
 from timestep.traces.records import (
     Event,
     SpanEnded,
@@ -14,7 +15,7 @@ from timestep.traces.records import (
     TraceEnded,
     TraceStarted,
 )
-from timestep.traces.text import one_line, plain_words
+from timestep.traces.text import one_line
 from timestep.traces.transactions import transaction
 
 _INSERT_TRACE = "INSERT OR IGNORE INTO traces (trace_id, name, group_id, metadata, started_at)"

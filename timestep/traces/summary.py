@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from timestep.net.json_parts import mapping
+from timestep.traces.calls import call_text
 from timestep.traces.conversation import answered
 from timestep.traces.records import JsonObject, Span, Trace
-from timestep.traces.text import call_text, one_line
+from timestep.traces.text import one_line
 
 
 def headline(span: Span) -> str:

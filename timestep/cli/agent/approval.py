@@ -23,7 +23,7 @@ from timestep.cli.input import Decision
 from timestep.cli.output import clean
 from timestep.cli.streams import foreign_code, log_filter
 from timestep.cli.terminal import unheard
-from timestep.traces.text import call_text
+from timestep.traces.calls import call_text
 
 
 class Approver:

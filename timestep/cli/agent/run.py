@@ -30,7 +30,7 @@ from timestep.answer.chunks import INCOMPLETE
 from timestep.cli.agent.costs import Costs
 from timestep.cli.spinner import Spinner
 from timestep.errors import ModelOutputError
-from timestep.traces.text import read_arguments
+from timestep.traces.calls import read_arguments
 from timestep.traces.tool_failures import note_failure, read_failure
 
 

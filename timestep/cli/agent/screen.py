@@ -30,7 +30,7 @@ from timestep.cli.terminal import (
     write_answer,
     write_aside,
 )
-from timestep.traces.text import call_text
+from timestep.traces.calls import call_text
 
 _LABELS = 9
 _LONGEST = 1000

@@ -123,7 +123,7 @@ def _run(
     from agents import add_trace_processor
 
     from timestep.cli.agent.setup import recorded
-    from timestep.cli.check.results import keep_result
+    from timestep.cli.check.earlier import keep_result
     from timestep.cli.check.running import Plan, SpanErrors, check_models
     from timestep.cli.event_loop import impatient_runner
 

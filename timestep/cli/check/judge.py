@@ -9,8 +9,9 @@ from typing import Any, cast
 from agents import TResponseInputItem
 
 from timestep.cli.check.task import Expectation, ExpectedCall, Words
+from timestep.traces.calls import call_text
 from timestep.traces.conversation import Call, Message, read_messages
-from timestep.traces.text import as_json, call_text, one_line
+from timestep.traces.text import as_json, one_line
 
 _LONGEST = 160
 _EMPHASIS = re.compile(r"[*_`]")

@@ -25,8 +25,8 @@ from timestep.cli.terminal import Transcript, width
 from timestep.config.settings import Settings, load_settings
 from timestep.registry import build_provider
 from timestep.testing import FakeOllama, Reply
+from timestep.traces.calls import call_text
 from timestep.traces.sdk_processors import use_only
-from timestep.traces.text import call_text
 
 _WEATHER = {"Oslo": "-3 C, snow", "Rome": "21 C, sunny"}
 
