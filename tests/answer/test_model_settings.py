@@ -7,6 +7,7 @@ import click
 import pytest
 
 from timestep.answer.default_settings import read_settings
+from timestep.answer.model_settings import WrongSettingError, read_model_settings
 from timestep.batch.bodies import read_chat
 from timestep.batch.question import BadLineError
 from timestep.cli.agent.setup import parse_settings
@@ -67,3 +68,10 @@ def test_an_unknown_name_gets_the_same_hint_at_every_door(door, name, hint):
 def test_a_field_that_only_the_server_knows_is_named_too():
     with pytest.raises(BadLineError, match=re.escape(f"body.penalties[1]: {NOT_FINITE}")):
         in_a_body("penalties", "[1, Infinity]")
+
+
+def test_a_number_that_is_not_finite_is_refused_in_fields_that_the_sdk_does_not_know():
+    with pytest.raises(WrongSettingError, match="finite") as caught:
+        read_model_settings({"reasoning": {"effort": "low", "budget": float("nan")}})
+
+    assert caught.value.path == "reasoning.budget"

@@ -35,8 +35,9 @@ def read_model_settings(table: Mapping[str, Any]) -> ModelSettings:
     except ValidationError as exc:
         wrong = exc.errors(include_url=False, include_input=False)[0]
         raise WrongSettingError(_written(table, wrong["loc"]), wrong["msg"]) from None
-    # Only now, because pydantic makes a number of the text "nan".
-    if (found := not_finite({name: getattr(settings, name) for name in table}, "")) is not None:
+    # Read too, because pydantic makes a number of the text "nan".
+    read = {name: getattr(settings, name) for name in table}
+    if (found := not_finite(table, "") or not_finite(read, "")) is not None:
         said = "holds nan or inf, which a request cannot carry; write a finite number"
         raise WrongSettingError(found[0], said)
     return settings
