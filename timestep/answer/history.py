@@ -1,12 +1,12 @@
 """Says in words to a model what a wire has no field for, and pairs calls with results. Pure."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from agents import AgentOutputSchemaBase
 
 from timestep.answer.rules import Repair
+from timestep.net.json_text import as_json
 
 Message: TypeAlias = dict[str, Any]
 
@@ -81,11 +81,6 @@ def with_instructions(messages: list[Message], words: str) -> list[Message]:
         content = f"{messages[0]['content']}\n\n{words}"
         return [{**messages[0], "content": content}, *messages[1:]]
     return [{"role": "system", "content": words}, *messages]
-
-
-def as_json(value: object) -> str:
-    """Return *value* as JSON. What JSON cannot express becomes text."""
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 class Pairs(Generic[CallT]):

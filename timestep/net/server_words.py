@@ -1,12 +1,12 @@
 """Finds the error message in a server's answer, in any format. Pure."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, cast
 
 import jiter
 
+from timestep.net.json_text import as_json, encodable
 from timestep.net.limits import MOST_SAID, has_too_many_values
 
 # An unclosed script runs to the end and a tag to the next one, so that no page takes long.
@@ -39,15 +39,9 @@ def words_of_document(document: Any) -> str:
         if not inner:
             break
         words = inner
-    return words.strip() if isinstance(words, str) else as_json(words)
+    return words.strip() if isinstance(words, str) else encodable(as_json(words))
 
 
 def words_of_page(text: str) -> str:
     """Return the words of a body that is not JSON, such as a proxy's page of HTML."""
     return " ".join(_TAGS.sub(" ", text).split())
-
-
-def as_json(value: Any) -> str:
-    """Return *value* as JSON; what JSON cannot say becomes text, and half a surrogate pair "?"."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text.encode(errors="replace").decode()

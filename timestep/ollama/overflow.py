@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from timestep.errors import ContextWindowExceededError
+from timestep.net.json_text import as_json
 from timestep.net.origin import Origin, Where
-from timestep.net.server_words import as_json
 
 _WORDS = re.compile(
     r"exceeds? the available context size"

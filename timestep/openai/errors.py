@@ -24,8 +24,8 @@ from timestep.errors import (
     ServerBusyError,
 )
 from timestep.net.connection import Silence
+from timestep.net.json_text import as_json, encodable
 from timestep.net.origin import Origin, Where
-from timestep.net.server_words import as_json
 
 _UNKNOWN_URL = "http://localhost"
 """openai's classes want a request; an error that was rebuilt from its message has none."""
@@ -80,7 +80,7 @@ class _Refused(openai.APIStatusError):
         **kept: Unpack[_Attributes],
     ) -> None:
         status = type(self).status_code if status_code is None else status_code
-        text = "" if body is None else as_json(body)
+        text = "" if body is None else encodable(as_json(body))
         request = openai_request(url)
         sent = httpx2.Headers(headers, encoding="utf-8")  # servers need not keep to ASCII
         response = httpx2.Response(status or 500, headers=sent, text=text, request=request)

@@ -21,13 +21,13 @@ from timestep.answer.history import (
     CALL_ALONE,
     RESULT_ALONE,
     Pairs,
-    as_json,
     told_alone,
     told_item,
     told_result,
 )
 from timestep.answer.items import REASONING_FIELD
 from timestep.errors import UnsupportedInputError
+from timestep.net.json_text import as_json
 
 Item: TypeAlias = dict[str, Any]
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any, cast
 
-from timestep.traces.text import as_json
+from timestep.net.json_text import as_json
 
 
 def read_arguments(arguments: Any) -> Any:

@@ -13,10 +13,10 @@ from typing import Any, cast
 from jiter import from_json
 
 from timestep.net.json_parts import entries, mapping
+from timestep.net.json_text import encodable
 from timestep.traces.conversation import question, read_messages, unanswered
 from timestep.traces.prices import price
 from timestep.traces.records import Copied, Event, SpanBegun, SpanCopied, SpanEnded, SpanStarted
-from timestep.traces.text import encodable
 
 _JSON = json.JSONDecoder(parse_constant=str)
 _NANOSECONDS = 1e9

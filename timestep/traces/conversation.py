@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from timestep.net.json_parts import entries, mapping
+from timestep.net.json_text import as_json
 from timestep.traces.calls import call_text, canonical_arguments, read_arguments
 from timestep.traces.records import Span, Trace
-from timestep.traces.text import as_json
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pydantic_core import to_json
 
 from timestep.net import wire_bytes
 from timestep.net.json_parts import mapping
+from timestep.net.json_text import encodable
 from timestep.traces.columns import with_columns
 from timestep.traces.conversation import question
 from timestep.traces.records import (
@@ -29,7 +30,6 @@ from timestep.traces.records import (
     TraceEnded,
     TraceStarted,
 )
-from timestep.traces.text import encodable
 from timestep.traces.tool_failures import error_of
 
 _STOPPED = ({"error": "cancelled"}, {"error": "abandoned"})

@@ -24,11 +24,11 @@ from openai.types.shared import Reasoning
 from timestep.answer.json_schema import JsonSchema
 from timestep.errors import UnsupportedInputError
 from timestep.net.json_parts import entries, mapping
+from timestep.net.json_text import as_json
 from timestep.traces.calls import call_text, canonical_arguments
 from timestep.traces.conversation import Message, answered, asked, results, tool_spans
 from timestep.traces.records import JsonObject, Span, Trace
 from timestep.traces.summary import error_details
-from timestep.traces.text import as_json
 from timestep.traces.tool_failures import repeat_error
 
 NOT_RECORDED = "This is a replay of a recorded run, and it has no result for this call."

@@ -4,12 +4,7 @@ import json
 from typing import Any
 
 from timestep.net.controls import CONTROLS
-
-
-def encodable(text: object) -> str:
-    """Return *text* with a question mark for each lone surrogate, which UTF-8 cannot hold."""
-    text = str(text)
-    return text if text.isascii() else text.encode(errors="replace").decode()
+from timestep.net.json_text import as_json
 
 
 def json_text(value: Any, *, indent: int | None = None, ensure_ascii: bool = False) -> str:
@@ -23,11 +18,6 @@ def json_text(value: Any, *, indent: int | None = None, ensure_ascii: bool = Fal
         value = json.loads(json.dumps(value), parse_constant=str)
         text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
     return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def as_json(value: Any) -> str:
-    """Return *value* as JSON with its letters unescaped; what JSON cannot say becomes its ``repr``."""
-    return json.dumps(value, ensure_ascii=False, default=repr)
 
 
 def one_line(value: Any, most: int = 200) -> str:

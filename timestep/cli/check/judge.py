@@ -9,9 +9,10 @@ from typing import Any, cast
 from agents import TResponseInputItem
 
 from timestep.cli.check.task import Expectation, ExpectedCall, Words
+from timestep.net.json_text import as_json
 from timestep.traces.calls import call_text
 from timestep.traces.conversation import Call, Message, read_messages
-from timestep.traces.text import as_json, one_line
+from timestep.traces.text import one_line
 
 _LONGEST = 160
 _EMPHASIS = re.compile(r"[*_`]")

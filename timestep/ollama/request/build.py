@@ -10,7 +10,6 @@ from typing import Any
 from agents import AgentOutputSchemaBase, ModelSettings
 
 from timestep.answer.history import (
-    as_json,
     told_call,
     told_output,
     told_result,
@@ -18,6 +17,7 @@ from timestep.answer.history import (
 )
 from timestep.answer.rules import Reading, Rules
 from timestep.answer.wire_request import WireRequest
+from timestep.net.json_text import as_json
 from timestep.ollama.request.grammar import FormatWriter, to_format
 from timestep.ollama.request.messages import Conversation, Message
 from timestep.ollama.request.options import RequestFields

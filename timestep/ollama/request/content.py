@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard, cast
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json
 
 from timestep.errors import UnsupportedInputError
+from timestep.net.json_text import as_json
 
 Item = Mapping[str, Any]
 Medium = tuple[str, str]
@@ -234,6 +234,6 @@ def _is_finite(value: Any) -> bool:
 def to_json(value: Any, where: str) -> str:
     """Return *value* as JSON text."""
     try:
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return as_json(value)
     except (TypeError, ValueError, RecursionError) as exc:
         raise UnsupportedInputError(f"{where} cannot be written as JSON: {exc}.") from exc

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from timestep.net.json_text import as_json
 from timestep.ollama.request.refs import ANNOTATIONS, Inliner, Schema
 
 ALL_TYPES = ("string", "number", "boolean", "object", "array", "null")
@@ -107,10 +108,10 @@ def join_path(path: str, step: str) -> str:
     return f"{path}.{step}" if path else step
 
 
-def as_json(value: Any) -> str:
-    """Return *value* as JSON text for people; never fails."""
+def shown(value: Any) -> str:
+    """Return *value* as JSON for people; never fails."""
     try:
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return as_json(value)
     except (TypeError, ValueError, RecursionError):  # not a schema at all: the request will not go
         return "…"
 
@@ -155,7 +156,7 @@ def _common_types(left: str | list[str], right: str | list[str]) -> str | list[s
 
 def _canonical(value: Any) -> str:
     """Return a text that is equal for values equal in JSON: ``1`` and ``1.0``, not ``true``."""
-    text = as_json(value)
+    text = shown(value)
     try:
         return json.dumps(json.loads(text, parse_float=_number), sort_keys=True)
     except (ValueError, RecursionError):  # not JSON: equal to nothing but itself

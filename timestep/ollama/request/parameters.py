@@ -24,9 +24,9 @@ from typing import Any, cast
 from timestep.ollama.request.merge import (
     ALL_TYPES,
     Merging,
-    as_json,
     join_path,
     one_or_list,
+    shown,
     types_of,
 )
 from timestep.ollama.request.refs import (
@@ -93,10 +93,10 @@ def narrow_parameters(schema: Any) -> ToolParameters:
     for key, said in (("anyOf", "Arguments match one of"), ("enum", "Arguments are one of")):
         if key in whole:
             merging.lose("", key)
-            notes.append(f"{said}: {as_json(whole[key])}")
+            notes.append(f"{said}: {shown(whole[key])}")
     if (kind := whole.get("type", "object")) != "object":
         merging.lose("", "type")
-        notes.append(f"Type of the arguments: {as_json(kind)}")
+        notes.append(f"Type of the arguments: {shown(kind)}")
     if text := whole.get("description"):
         notes.append(text)
     parameters: Schema = {"type": "object", "properties": whole.get("properties", {})}
@@ -179,7 +179,7 @@ class _Narrowing:
                 flat.append(arm)
             elif rest:  # both the union and these hold, which one level cannot say
                 self.merging.lose(path, "anyOf")
-                words = f"{arm.get('description', '')} (one of: {as_json(inner)})".strip()
+                words = f"{arm.get('description', '')} (one of: {shown(inner)})".strip()
                 kept = {key: value for key, value in arm.items() if key != "anyOf"}
                 flat.append(_with_type({**kept, "description": words}))
             else:
@@ -269,7 +269,7 @@ class _Narrowing:
         cuts = self._inline.cuts
         # A pattern is read by people and models; as JSON its backslashes would be doubled.
         is_plain = key == "pattern" and isinstance(value, str)
-        told = value if is_plain else as_json(self._inline.expand_keyword(key, value))
+        told = value if is_plain else shown(self._inline.expand_keyword(key, value))
         if self._inline.cuts > cuts:
             self.merging.lose(join_path(path, key), "$ref")
         return f"{_WORDS.get(key, key)}: {told}"
