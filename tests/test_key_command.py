@@ -223,6 +223,19 @@ def test_openai_itself_needs_no_key_beside_a_configured_authorization(monkeypatc
 
 
 @pytest.mark.parametrize(("prefix", "api"), TABLES)
+async def test_a_refused_authorization_of_a_call_is_not_blamed_on_the_command(
+    openai_server, run, prefix, api
+):
+    openai_server.answers = lambda _: (401, {"error": {"message": "no key of ours"}})
+    provider = made(prefix, openai_server.base_url, COUNTING, api=api)
+    settings = ModelSettings(extra_headers={"Authorization": "Token of-the-call"})
+    config = RunConfig(model_provider=provider, tracing_disabled=True, model_settings=settings)
+    with pytest.raises(AuthenticationError, match="Check api_key of this provider"):
+        await run(Agent(name="a", model=f"{prefix}m"), run_config=config)
+    await provider.aclose()
+
+
+@pytest.mark.parametrize(("prefix", "api"), TABLES)
 async def test_the_authorization_of_a_call_wins_over_the_command(openai_server, run, prefix, api):
     provider = made(prefix, openai_server.base_url, COUNTING, api=api)
     settings = ModelSettings(extra_headers={"Authorization": "Token of-the-call"})

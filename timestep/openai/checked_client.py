@@ -95,12 +95,13 @@ class CheckedClient(httpx2.AsyncClient):
         key = await command.key()
         request.headers["authorization"] = f"Bearer {key}"
         response = await self._send(request, stream=stream, **options)
-        if response.status_code != 401:  # noqa: PLR2004 - HTTP's own number
-            return response
-        await response.aclose()
-        command.forget(key)
-        again.headers["authorization"] = f"Bearer {await command.key()}"
-        return await self._send(again, stream=stream, **options)
+        if response.status_code == 401:  # noqa: PLR2004 - HTTP's own number
+            await response.aclose()
+            command.forget(key)
+            again.headers["authorization"] = f"Bearer {await command.key()}"
+            response = await self._send(again, stream=stream, **options)
+        response.extensions[HAS_COMMAND] = True
+        return response
 
     async def _send(
         self, request: httpx2.Request, *, stream: bool, **options: Any
@@ -113,8 +114,6 @@ class CheckedClient(httpx2.AsyncClient):
             with masked_logs(mask):
                 response = await super().send(request, stream=True, **options)
             response.extensions["reason_phrase"] = b""  # the server's own words
-            if self._key_command is not None:
-                response.extensions[HAS_COMMAND] = True
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is told
             found = httpx_error(exc, httpx2, through=self._through, silent="first_byte")
         else:
