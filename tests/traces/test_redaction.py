@@ -142,6 +142,7 @@ DELTAS = {
         "content": [{"type": "thinking", "thinking": [{"text": text}]}]
     },
     "a call": lambda text: {"tool_calls": [{"function": {"arguments": text}}]},
+    "a call of a custom tool": lambda text: {"tool_calls": [{"custom": {"input": text}}]},
     "a call of old": lambda text: {"function_call": {"arguments": text}},
 }
 

@@ -42,6 +42,7 @@ _STREAMED_NAMES = (
     "arguments",
     "content",
     "data",
+    "input",
     "reasoning",
     "reasoning_content",
     "refusal",
@@ -334,6 +335,7 @@ def _messages(value: Any) -> Iterator[dict[str, Any]]:
         yield _object(delta.get("function_call"))
         for call in _list(delta.get("tool_calls")):
             yield _object(_object(call).get("function"))
+            yield _object(_object(call).get("custom"))
         for part in map(
             _object, (*_list(delta.get("reasoning_details")), *_list(delta.get("content")))
         ):
