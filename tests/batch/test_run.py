@@ -137,7 +137,7 @@ async def test_an_agent_that_waits_for_approval_has_failed(fake_ollama, provider
     fake_ollama.reply(tool_calls=[("delete", {"path": "/"})])
     [result] = await results(prompts(1), provider, agent=Agent(name="a", tools=[delete]))
     assert isinstance(result.error, ConfigurationError)
-    assert "delete needs approval, for which a batch cannot ask" in str(result.error)
+    assert "A tool call needs approval, which a batch cannot ask for: delete." in str(result.error)
 
 
 @pytest.mark.parametrize("agent", [None, Agent(name="a")], ids=["a model", "an agent"])

@@ -38,7 +38,7 @@ def test_a_refusal_says_who_refused_and_the_next_step(error, status, next_step):
 
 
 def test_an_error_of_litellm_names_no_host_that_was_not_asked():
-    exceptions = pytest.importorskip("litellm.exceptions")
+    exceptions = pytest.importorskip("litellm.exceptions", reason="LiteLLM is an extra")
     error = exceptions.BadRequestError("LLM Provider NOT provided", model="m", llm_provider="")
 
     text = explain(error)

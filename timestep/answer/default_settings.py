@@ -22,7 +22,7 @@ class ModelDefaults:
     extra_body: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
-        """Spell the names alike."""
+        """Write every name in the same form."""
         object.__setattr__(self, "models", by_model(self.models))
 
     def settings_of(self, name: str | None) -> ModelSettings:

@@ -153,9 +153,10 @@ async def _run_agent(
     )
     result = await Runner.run(agent, question.input, run_config=config)
     if result.interruptions:
-        names = " and ".join(str(each.name) for each in result.interruptions)
+        names = ", ".join(str(each.name) for each in result.interruptions)
         raise ConfigurationError(
-            f"{names} needs approval, for which a batch cannot ask. Set needs_approval=False."
+            f"A tool call needs approval, which a batch cannot ask for: {names}. Set "
+            "needs_approval=False."
         )
     said = result.final_output
     words = said if isinstance(said, str) else to_json(said, fallback=str).decode()

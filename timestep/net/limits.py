@@ -1,7 +1,7 @@
 """Limits on how much a server may send. Pure.
 
 Reading is linear in the bytes, but a few bytes can stand for many: packed ones, empty lines, calls,
-values without content. Whatever is beyond these limits is not an answer of a model.
+values without content. A body beyond these limits is not an answer of a model.
 """
 
 LONGEST = 256 << 20

@@ -19,7 +19,7 @@ _DEFLATED = 8  # in the low half of the first byte of zlib's format
 def unpacked(pieces: AsyncIterator[bytes], encoding: str | None) -> AsyncIterator[bytes]:
     """Return *pieces* of a body as they are without a ``Content-Encoding``, else what they unpack to.
 
-    Iterating raises `TransportError` when they cannot be unpacked. Whoever iterates counts the bytes.
+    Iterating raises `TransportError` when they cannot be unpacked. The caller limits the bytes.
     """
     name = (encoding or "identity").strip().lower()
     return pieces if name == "identity" else _unpacked(pieces, name)

@@ -33,7 +33,7 @@ from timestep.openai.wire_errors import HAS_COMMAND, OpenAIWireErrors, origin_of
 T = TypeVar("T")
 
 NO_KEY = "none"
-"""What the SDK's client gets for a key where there is none; it insists on one."""
+"""The key of a client without one. OpenAI's client requires a key."""
 
 _PIECE = 1 << 20
 """How many bytes are read at once in the task of the event loop. More are read in a thread."""

@@ -30,9 +30,7 @@ class OpenAIEndpoint:
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     query: Mapping[str, str] = field(default_factory=dict[str, str])  # fields of every URL
     timeout: float | None = None  # seconds; the client's own limits when None
-    max_retries: int = (
-        RETRIES  # how many times the client repeats a request after a temporary failure
-    )
+    max_retries: int = RETRIES  # how many times a request that failed temporarily is sent again
     max_concurrency: int | None = None  # requests at once from this provider; None for any number
     allow_insecure: bool = False  # let a key travel over plain http off this machine
     reach: Reach = USUAL  # the proxy and the certificates

@@ -24,11 +24,11 @@ class MultiModelProviderMap(MultiProviderMap):
         self._spellings = dict(spellings)
 
     def has_prefix(self, prefix: str) -> bool:
-        """Return True if a provider has *prefix*, or one that is spelled alike."""
+        """Return True if a provider has *prefix*, in any of its spellings."""
         return self.get_provider(prefix) is not None
 
     def get_provider(self, prefix: str) -> ModelProvider | None:
-        """Return the provider of *prefix*, or of one that is spelled alike; None without one."""
+        """Return the provider of *prefix*, in any of its spellings; None without one."""
         found = super().get_provider(prefix)
         return found or super().get_provider(self._spellings.get(prefix, prefix))
 
