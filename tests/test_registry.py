@@ -455,11 +455,25 @@ def test_a_name_that_is_no_text_is_unknown(name):
         ({"aliases": {"a": None}}, "The alias 'a': it is NoneType; write a model's name"),
         ({"aliases": {"a": b"m"}}, "The alias 'a': it is bytes"),
         ({"aliases": 5}, "aliases are int; pass a dict"),
+        ({"provider_map": {"a": 1}}, "provider_map is dict; pass a MultiModelProviderMap"),
+        ({"openai_provider": 5}, "openai_provider is int, which has no get_model"),
+        ({"fallback": {"on": ["busy"]}}, "fallback: the rules of a chain of models are dict"),
     ],
 )
-def test_names_of_a_wrong_type_are_refused_with_what_to_write(arguments, said):
+def test_arguments_of_a_wrong_type_are_refused_with_what_to_write(arguments, said):
     with pytest.raises(ConfigurationError, match=said):
         MultiModelProvider(**arguments)
+
+
+def test_a_map_takes_only_providers():
+    providers = MultiModelProviderMap()
+    with pytest.raises(ConfigurationError, match="The provider of 'a' is int"):
+        providers.add_provider("a", 5)
+    with pytest.raises(ConfigurationError, match="The provider of 'b' is str"):
+        providers.set_mapping({"b": "ollama"})
+    with pytest.raises(ConfigurationError, match="The mapping is list"):
+        providers.set_mapping([])
+    assert providers.get_mapping() == {}
 
 
 class HybridError(asyncio.CancelledError, Exception):

@@ -22,7 +22,7 @@ from timestep.errors import AllModelsFailedError, ConfigurationError
 from timestep.errors.retry import retry_advice, within_bounds
 from timestep.fallback.reasons import failure_in
 from timestep.fallback.round import Round
-from timestep.net.fallback_rules import FallbackRules
+from timestep.net.fallback_rules import FallbackRules, check_rules
 from timestep.net.secrets import Unshown
 
 logger = logging.getLogger("timestep")
@@ -64,9 +64,12 @@ class FallbackModel(Model):
         rested: MutableMapping[str, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        _check(models, rules)
+        _check(models)
         self.models = dict(models)
-        self.rules = rules or FallbackRules()
+        try:
+            self.rules = check_rules(rules)
+        except ValueError as exc:
+            raise ConfigurationError(f"rules: {exc}.") from exc
         # One item is read or written at a time, which a dict does safely in any thread.
         self._rested: MutableMapping[str, float] = {} if rested is None else rested
         self._clock = clock
@@ -171,7 +174,7 @@ class FallbackModel(Model):
         return Round(self.models, self.rules, self._rested, self._clock, tracing)
 
 
-def _check(models: object, rules: object) -> None:
+def _check(models: object) -> None:
     """Refuse a chain that would fail when it is called."""
     if not isinstance(models, Mapping):
         raise ConfigurationError(
@@ -187,10 +190,6 @@ def _check(models: object, rules: object) -> None:
                 f"In a chain of models {name!r} is {type(model).__name__}, not an agents.Model; "
                 "provider.get_model(name) returns one."
             )
-    if not isinstance(rules, FallbackRules | None):
-        raise ConfigurationError(
-            f"The rules of a chain of models are {type(rules).__name__}; write FallbackRules(…)."
-        )
 
 
 async def _opening(

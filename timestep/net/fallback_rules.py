@@ -46,3 +46,16 @@ class FallbackRules(BaseModel):
     """How many models one call asks at most. Without it, all of the list."""
     cool_down: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)] = 30
     """For how many seconds a model that failed is skipped. 0 turns this off."""
+
+
+def check_rules(given: object) -> FallbackRules:
+    """Return the rules *given* to a chain; those by default for None.
+
+    Raises:
+        ValueError: They are something else.
+    """
+    if not isinstance(given, FallbackRules | None):
+        raise ValueError(
+            f"the rules of a chain of models are {type(given).__name__}; write FallbackRules(…)"
+        )
+    return given or FallbackRules()

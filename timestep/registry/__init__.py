@@ -37,8 +37,13 @@ from timestep.net.fallback_rules import FallbackRules
 from timestep.net.forks import forget_in_children
 from timestep.net.nearest import nearest
 from timestep.net.unpicklable import Unpicklable
-from timestep.registry.aliases import alias_settings, checked_aliases, checked_default
-from timestep.registry.provider_map import MultiModelProviderMap
+from timestep.registry.aliases import (
+    alias_settings,
+    checked_aliases,
+    checked_default,
+    checked_fallback,
+)
+from timestep.registry.provider_map import MultiModelProviderMap, checked_map, checked_provider
 from timestep.routing import Aliases, routes, split_prefix
 
 if TYPE_CHECKING:
@@ -84,7 +89,8 @@ class MultiModelProvider(Unpicklable, MultiProvider):
             the stream ends.
 
     Raises:
-        ConfigurationError: *default_model* or an alias is empty, or *aliases* form a ring.
+        ConfigurationError: *default_model* or an alias is empty, *aliases* form a ring, or an argument is
+            of a wrong type.
     """
 
     def __init__(
@@ -111,7 +117,7 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         fallback: FallbackRules | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._map = MultiModelProviderMap() if provider_map is None else provider_map
+        self._map = checked_map(provider_map)
         super().__init__(
             provider_map=self._map,
             openai_api_key=openai_api_key,
@@ -130,12 +136,13 @@ class MultiModelProvider(Unpicklable, MultiProvider):
             openai_buffer_streamed_tool_calls=openai_buffer_streamed_tool_calls,
         )
         if openai_provider is not None:
+            checked_provider(openai_provider, "openai_provider")
             self.openai_provider = openai_provider
         self._default_model = None if default_model is None else checked_default(default_model)
         given: Aliases = {} if aliases is None else aliases
         self._aliases = checked_aliases(given)
         self._alias_settings = alias_settings(given)
-        self._fallback = fallback or FallbackRules()
+        self._fallback = checked_fallback(fallback)
         self._clock = clock
         self._rested: dict[str, float] = {}  # by model, when its cool-down ends
         self._takes_unknown_prefixes = unknown_prefix_mode == "model_id"

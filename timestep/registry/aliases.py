@@ -1,4 +1,4 @@
-"""The rules for the default model and the aliases that a provider is given."""
+"""The rules for the default model, the aliases and the chains that a provider is given."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -6,6 +6,7 @@ from typing import Any, cast
 from agents import ModelSettings
 
 from timestep.errors import ConfigurationError
+from timestep.net.fallback_rules import FallbackRules, check_rules
 from timestep.routing import (
     Aliases,
     check_alias,
@@ -23,6 +24,14 @@ def checked_default(given: object) -> list[str]:
         return targets(check_target(given))
     except ValueError as exc:
         raise ConfigurationError(f"default_model: {exc}; or leave it out.") from exc
+
+
+def checked_fallback(given: object) -> FallbackRules:
+    """Return the rules *given* for chains; those by default for None."""
+    try:
+        return check_rules(given)
+    except ValueError as exc:
+        raise ConfigurationError(f"fallback: {exc}.") from exc
 
 
 def checked_aliases(aliases: object) -> dict[str, list[str]]:

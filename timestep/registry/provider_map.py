@@ -1,6 +1,7 @@
 """The providers by prefix."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from agents import ModelProvider
 from agents.models.multi_provider import MultiProviderMap
@@ -36,17 +37,28 @@ class MultiModelProviderMap(MultiProviderMap):
         """Give *prefix* to *provider*, instead of the one that had it.
 
         Raises:
-            ConfigurationError: *prefix* is empty, or has a slash or a space.
+            ConfigurationError: *prefix* is empty, or has a slash or a space; or *provider* is something
+                else.
         """
-        super().add_provider(_checked(prefix), provider)
+        prefix = _checked(prefix)
+        super().add_provider(prefix, checked_provider(provider, f"The provider of {prefix!r}"))
 
     def set_mapping(self, mapping: dict[str, ModelProvider]) -> None:
         """Replace all entries by a copy of *mapping*.
 
         Raises:
-            ConfigurationError: A prefix is empty, or has a slash or a space.
+            ConfigurationError: A prefix is empty, or has a slash or a space; or *mapping*, or a provider
+                in it, is something else.
         """
-        super().set_mapping({_checked(prefix): provider for prefix, provider in mapping.items()})
+        if not isinstance(mapping, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may have no types
+            raise ConfigurationError(
+                f"The mapping is {type(mapping).__name__}; pass a dict of providers by prefix."
+            )
+        checked = {
+            _checked(prefix): checked_provider(provider, f"The provider of {prefix!r}")
+            for prefix, provider in mapping.items()
+        }
+        super().set_mapping(checked)
 
 
 def _checked(prefix: str) -> str:
@@ -54,3 +66,22 @@ def _checked(prefix: str) -> str:
         return check_prefix(prefix)
     except ValueError as exc:
         raise ConfigurationError(f"{exc}.") from exc
+
+
+def checked_map(given: object) -> MultiProviderMap:
+    """Return the map of providers *given*; an empty one for None."""
+    if not isinstance(given, MultiProviderMap | None):
+        raise ConfigurationError(
+            f"provider_map is {type(given).__name__}; pass a MultiModelProviderMap, whose "
+            "add_provider(prefix, provider) fills it."
+        )
+    return MultiModelProviderMap() if given is None else given
+
+
+def checked_provider(given: object, what: str) -> ModelProvider:
+    """Return the provider *given*; *what* begins the error for something else."""
+    if not callable(getattr(given, "get_model", None)):
+        raise ConfigurationError(
+            f"{what} is {type(given).__name__}, which has no get_model(); pass an agents.ModelProvider."
+        )
+    return cast("ModelProvider", given)
