@@ -328,6 +328,13 @@ def test_what_a_model_lacks_is_told(findings, ollama, monkeypatch):
     assert "ollama.tool_emulation = true" in fixes(found, "warning").values()
 
 
+def test_no_window_is_told_that_an_old_server_does_not_say(findings, ollama):
+    Path("timestep.toml").write_text('[ollama.models."llama3.2"]\nnum_ctx = 8192\n')
+    ollama.fail(200, body='{"models": [{"name": "llama3.2:latest"}]}', path="/api/ps")
+
+    assert not [text for _, text in findings() if "tokens" in text]
+
+
 @pytest.mark.parametrize(
     ("asked", "loaded", "status", "words", "fix"),
     [

@@ -30,6 +30,17 @@ def ollama(fake_ollama, monkeypatch):
     return fake_ollama
 
 
+def test_the_window_of_a_loaded_model_is_left_out_when_an_old_server_does_not_say_it(
+    invoke, ollama
+):
+    ollama.fail(200, body='{"models": [{"name": "qwen3:4b"}]}', path="/api/ps", times=2)
+
+    assert "default, fast, loaded\n" in invoke("models").stdout
+    _, local = json.loads(invoke("models", "--json").stdout)
+    [told] = [model for model in local["models"] if model["name"] == "ollama/qwen3:4b"]
+    assert (told["loaded"], told["loaded_context"]) == (True, None)
+
+
 def test_models_are_listed_with_what_they_can_do(invoke, ollama):
     result = invoke("models")
 

@@ -46,7 +46,8 @@ class Offer:
     capabilities: tuple[str, ...] | None = None
     context_length: int | None = None  # the most tokens it takes, if known
     size: int | None = None  # in bytes, if known
-    # The tokens of context allocated for it now; None if it is not loaded.
+    # The tokens of context allocated for it now; None if it is not loaded, 0 if the server does not
+    # say how many, as before Ollama 0.10.
     loaded: int | None = None
 
 

@@ -80,7 +80,7 @@ class Listing:
         names, check = self._names_of(offer), self._check_of(offer)
         return asdict(offer) | {
             "loaded": offer.loaded is not None,
-            "loaded_context": offer.loaded,
+            "loaded_context": offer.loaded or None,
             "default": any(entry.alias is None for entry in names),
             "aliases": [entry.alias for entry in names if entry.alias is not None],
             "check": check and asdict(check),
@@ -89,7 +89,7 @@ class Listing:
     def _row(self, offer: Offer) -> list[str]:
         remarks = [entry.label for entry in self._names_of(offer)]
         if offer.loaded is not None:
-            remarks.append(f"loaded {window_size(offer.loaded)}")
+            remarks.append(f"loaded {window_size(offer.loaded)}" if offer.loaded else "loaded")
         if (check := self._check_of(offer)) is not None:
             remarks.append(str(check))
         return [

@@ -317,5 +317,5 @@ def _check_asked_context(called: str, name: str, offer: Offer, asked: int, key: 
             "The next request loads it again, or memory is short."
         )
         yield "warning", text, f"ollama stop {name}"
-    elif loaded is not None:
+    elif loaded:
         yield "ok", f"{called} is loaded with {loaded:,} tokens of context.", ""
