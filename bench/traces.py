@@ -136,8 +136,8 @@ def run_agents(url: str, runs: int, path: str) -> None:
         uninstall()
         return running + time.process_time() - start
 
-    spent: dict[str, tuple[float, float]] = {}
-    for model, count in ((INSTANT, max(runs // 2, 1)), (PACED, min(runs, 30))):
+    spent: dict[str, list[float]] = {}
+    for model, count in ((INSTANT, max(runs // 4, 1)), (PACED, min(runs, 30))):
         pairs: list[tuple[float, float]] = []
         for number in range(ROUNDS[model]):
             if number % 2:  # by turns the first, so that a machine that slows down favours neither
@@ -147,13 +147,13 @@ def run_agents(url: str, runs: int, path: str) -> None:
                 pairs.append((asyncio.run(go(model, count)), more))
         bare = statistics.median(each for each, _ in pairs)
         # Neighbours are compared: over minutes a machine varies more than recording costs.
-        price = statistics.median(more - each for each, more in pairs)
-        spent[model] = (bare / count, (bare + price) / count)
+        ratios = [more / each - 1 for each, more in pairs]
+        spent[model] = [bare / count, *statistics.quantiles(ratios, n=4)]
     print(json.dumps(spent))
 
 
 INSTANT, PACED = "instant", "paced"
-ROUNDS = {INSTANT: 20, PACED: 9}
+ROUNDS = {INSTANT: 40, PACED: 9}
 CHUNKS, INTERVAL = 300, 0.01
 """Of an answer with a pace: 100 tokens a second, which is quick for a model at home."""
 
@@ -183,15 +183,14 @@ def measure_price(directory: Path, runs: int) -> None:
         (INSTANT, "a server that answers at once"),
         (PACED, f"an answer of {CHUNKS} chunks, {INTERVAL * 1000:.0f} ms each"),
     ):
-        bare, recorded = (seconds * 1000 for seconds in spent[model])
-        more = recorded - bare
+        bare, low, ratio, high = spent[model]
         print(
-            f"  {what:<34} {bare:6.2f} ms bare, {recorded:6.2f} ms recorded: {more:+.2f} ms, "
-            f"{more / bare:+.1%}",
+            f"  {what:<34} {bare * 1000:6.2f} ms bare, {bare * ratio * 1000:+.2f} ms recorded: "
+            f"{ratio:+.1%} (half of the rounds {low:+.1%} to {high:+.1%})",
             end="",
         )
         seconds = CHUNKS * INTERVAL
-        print(f", {more / seconds / 1000:.2%} of its {seconds:g} s" if model == PACED else "")
+        print(f", {bare * ratio / seconds:.2%} of its {seconds:g} s" if model == PACED else "")
 
 
 def main() -> None:
