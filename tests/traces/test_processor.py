@@ -20,6 +20,7 @@ from agents.tracing import (
 from openai.types.responses import Response
 
 from timestep import OllamaModelProvider
+from timestep.answer.span import rename_span
 from timestep.net import wire_bytes
 from timestep.traces import TraceProcessor, TraceStore, install, uninstall
 
@@ -218,6 +219,17 @@ def test_a_call_of_the_responses_api_is_recorded_with_input_and_output(installed
     assert call.data["instructions"] == "Be kind."
     assert installed.search("bonjour")
     assert installed.search("salut")
+
+
+def test_a_call_of_the_responses_api_keeps_the_name_that_the_server_gives_its_model(installed):
+    with trace("t"), response_span() as span:
+        rename_span("lab/x")
+        span.span_data.response = Response.model_validate(RESPONSE)
+    installed.flush()
+
+    [call] = installed.get("last").model_calls
+    assert (call.name, call.model) == ("lab/x", "lab/x")
+    assert call.data["model_config"] == {"model_name": "gpt-x"}
 
 
 def test_a_usage_that_is_not_a_number_is_left_out(installed):

@@ -9,11 +9,12 @@ from agents import (
     GenerationSpanData,
     ModelSettings,
     ModelTracing,
+    ResponseSpanData,
     Span,
     TResponseInputItem,
     generation_span,
 )
-from agents.tracing import SpanError
+from agents.tracing import SpanError, get_current_span
 
 from timestep.answer.reply import Reply
 from timestep.answer.wire_request import WireRequest
@@ -54,6 +55,17 @@ def open_span(
         model=model,
         model_config=config,
     )
+
+
+def rename_span(name: str) -> None:
+    """Give the span of this call, which a model of the SDK opened, the application's *name* for it."""
+    span = get_current_span()
+    data: object = None if span is None else span.span_data
+    if isinstance(data, GenerationSpanData) and data.model != name:
+        data.model_config = {**(data.model_config or {}), "model_name": data.model}
+        data.model = name
+    elif isinstance(data, ResponseSpanData):
+        vars(data)["model"] = name  # the SDK's has only the name that the answer will say
 
 
 class RecordedErrors:

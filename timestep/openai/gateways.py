@@ -91,7 +91,7 @@ class _KeyedModel(Model):
     """A gateway's model whose key a command prints, and prints again when the vendor refuses it."""
 
     def __init__(self, model: str, made: Callable[..., Model], command: KeyCommand) -> None:
-        self.model = model
+        self.model = self.traced_as = model
         self._made = made
         self._command = command
         self._models: dict[Unshown[str], Model] = {}
@@ -101,6 +101,7 @@ class _KeyedModel(Model):
         key = Unshown(await self._command.key())
         if (model := self._models.get(key)) is None:
             model = self._models[key] = self._made(key.value)
+            vars(model)["traced_as"] = self.traced_as
             if len(self._models) > 2:  # noqa: PLR2004 - see above
                 await self._models.pop(next(iter(self._models))).close()
         return key, model

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from timestep.answer.chunks import Call, Chunk
 from timestep.answer.outcome import refuse_cut_calls
+from timestep.answer.span import rename_span
 from timestep.errors import BrokenAnswerError, TimestepError, UnsupportedInputError
 from timestep.net.connection import Translated, drop_frames
 from timestep.net.failure_words import httpx_error
@@ -48,12 +49,14 @@ def with_whole_calls(model: ModelT, secrets: Iterable[str] = ()) -> ModelT:
     * `OpenAIServerBusyError`: the server says that it gave up.
     * `UnsupportedInputError`: the client cannot send what the request holds.
 
-    No error shows *secrets*. A model that is not the SDK's stays as it is.
+    No error shows *secrets*. Traces call the model what its ``traced_as`` says. A model that is not
+    the SDK's stays as it is.
     """
     fetches = {name: fetch for name in _FETCHES if (fetch := getattr(model, name, None))}
     if fetches and fetches.keys().isdisjoint(own := vars(model)):
         origin = _origin(model, tuple(secrets))
-        own |= {name: partial(_fetched, fetch, origin) for name, fetch in fetches.items()}
+        own["traced_as"] = origin.model
+        own |= {name: partial(_fetched, fetch, own, origin) for name, fetch in fetches.items()}
         own["get_response"] = partial(_answered, model.get_response, origin)
         own["stream_response"] = partial(_streamed, model.stream_response, origin)
     return model
@@ -75,9 +78,12 @@ def _origin(model: Any, secrets: tuple[str, ...]) -> Origin:
     return Origin(model.model, authority(str(url)) if url else "The server", secrets)
 
 
-async def _fetched(fetch: Callable[..., Any], origin: Origin, *call: Any, **state: Any) -> Any:
+async def _fetched(
+    fetch: Callable[..., Any], own: Mapping[str, Any], origin: Origin, *call: Any, **state: Any
+) -> Any:
     """Return what *fetch* returns: an answer or its events, or a pair with a stream of chunks."""
     try:
+        rename_span(own["traced_as"])
         with Translated(partial(_fetch_error, origin=origin)):
             answer = await fetch(*call, **state)
         return _checked(answer, origin)

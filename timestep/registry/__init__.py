@@ -31,7 +31,6 @@ from agents.models.multi_provider import (
 )
 from openai import AsyncOpenAI, OpenAIError
 
-from timestep.answer.call import WireModel
 from timestep.errors import ConfigurationError, TimestepError, UnknownModelError
 from timestep.net.fallback_rules import FallbackRules
 from timestep.net.forks import forget_in_children
@@ -351,7 +350,7 @@ class MultiModelProvider(Unpicklable, MultiProvider):
             return self._from_sdk(name)
         if (built_in := self._built_in_provider(prefix)) is not None:
             return _traced(built_in.get_model(rest), name)
-        return super().get_model(name)
+        return self._from_sdk(name)
 
     async def aclose(self) -> None:
         """Close every provider once; an error does not keep the others from being closed.
@@ -374,7 +373,7 @@ class MultiModelProvider(Unpicklable, MultiProvider):
 
     def _from_sdk(self, name: str | None) -> Model:
         try:
-            return _whole(super().get_model(name))
+            model = _whole(super().get_model(name))
         except OpenAIError as exc:
             if name is None:
                 raise ConfigurationError(
@@ -389,6 +388,7 @@ class MultiModelProvider(Unpicklable, MultiProvider):
                 "set OPENAI_API_KEY, or api_key in [openai]. A local model has a prefix, as "
                 f"in 'ollama/llama3.2'.{hint}"
             ) from exc
+        return model if name is None else _traced(model, name)
 
     def _built_in_provider(self, prefix: str) -> ModelProvider | None:
         from timestep.factory.providers import build_unconfigured  # noqa: PLC0415 - see above
@@ -458,7 +458,8 @@ def _as_default(model: Model, name: str) -> Model:
 
 
 def _traced(model: Model, name: str) -> Model:
-    """Return *model*, which traces call *name*, if it is one of ours."""
-    if isinstance(model, WireModel):
-        cast("WireModel[Any]", model).traced_as = name
-    return cast("Model", model)
+    """Return *model*, which traces call *name*, unless it is an application's own."""
+    asked: Any = getattr(model, "unwrapped", model)  # without default settings
+    if hasattr(asked, "traced_as"):
+        asked.traced_as = name
+    return model

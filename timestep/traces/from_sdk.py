@@ -166,10 +166,13 @@ def _content(data: SpanData, *, with_input: bool) -> dict[str, Any]:
             del content["input"]  # the stored request holds it
     elif kind == "response" and isinstance(data, ResponseSpanData):
         response = data.response
+        served = None if response is None else str(response.model)
+        name = getattr(data, "model", None) or served  # the application's, see `rename_span`
         content |= {
             "input": data.input,
             **{name: getattr(response, name, None) for name in _OF_RESPONSES},
-            "model": None if response is None else str(response.model),
+            "model": name,
+            **({"model_config": {"model_name": served}} if served not in {name, None} else {}),
             "usage": data.usage or getattr(response, "usage", None),
         }
     elif kind in {"transcription", "speech"}:  # audio would only fill the disk
@@ -207,10 +210,10 @@ _OF_MODELS = frozenset({"generation", "response"})
 def _name(data: SpanData) -> str:
     """Return the name of a step in a list."""
     kind = data.type
-    of_call = getattr(data, "response", None) if kind == "response" else data
-    for attribute in ("name", "model", "to_agent", "server"):
-        if isinstance(value := getattr(of_call, attribute, None), str) and value:
-            return value
+    for owner in (data, getattr(data, "response", None)):
+        for attribute in ("name", "model", "to_agent", "server"):
+            if isinstance(value := getattr(owner, attribute, None), str) and value:
+                return value
     return "model" if kind in _OF_MODELS else str(getattr(data, "turn", kind))
 
 
