@@ -907,6 +907,9 @@ def test_wrong_options_are_told_before_anything_is_sent(arguments, words, invoke
 
 
 TOOL = '[[tools]]\nname = "a"\ndescription = ""\nresults = []\n'
+CITY = 'parameters = { type = "object", properties = { city = { type = "string" } } }\n'
+WHEN = TOOL.replace("[]", '[{ when = { town = "Oslo" }, result = "sunny" }]')
+AGENT = '[[agents]]\nname = "b"\ndescription = ""\ninstructions = ""\n'
 NO_CALL = "[expect]\ncalls = []\n"
 
 
@@ -925,6 +928,18 @@ NO_CALL = "[expect]\ncalls = []\n"
         ('[expect]\norder = "together"\n', "[expect] is empty"),
         ("[expect]\nanswer = {}\n", "[expect] is empty"),
         ('[expect]\ncalls = [{ name = "typo" }]\n', "call of 'typo', which is not among the tools"),
+        (
+            f'{AGENT}[expect]\ncalls = [{{ name = "transfer_to_b" }}]\n',
+            'not among the tools; for a handoff write agent = "NAME"',
+        ),
+        (
+            f'{TOOL}{CITY}[expect]\ncalls = [{{ name = "a", arguments = {{ citty = "Oslo" }} }}]\n',
+            "not a task: [expect] has the argument 'citty', which a does not take",
+        ),
+        (
+            f"{WHEN}{CITY}{NO_CALL}",
+            "a result has the argument 'town', which a does not take",
+        ),
         ('[expect]\nagent = "Absent"\n', "has the agent 'Absent', which is not in agents"),
         ("[expect]\noutput = 1\n", "has an output, which needs an output_schema"),
         ("output_schema = {}\n[expect]\noutput = 2024-01-01\n", "expect.output"),

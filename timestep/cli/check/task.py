@@ -21,6 +21,8 @@ from pydantic import (
 
 _LONGEST_HAYSTACK = 1_000_000
 _CHOICES = {"auto", "none", "required"}
+_MORE = ("additionalProperties", "patternProperties", "$ref", "allOf", "anyOf", "oneOf")
+"""Words of a JSON schema that may allow more than ``properties``."""
 
 
 _Name: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
@@ -47,6 +49,18 @@ class Tool(_Table):
     description: str
     parameters: _Object
     results: tuple[Result, ...]
+
+    def refuse_unknown(self, arguments: _Object, where: str) -> None:
+        """Refuse *arguments* that no call of the tool can have."""
+        known = self.parameters.get("properties")
+        may_have_more = any(self.parameters.get(word, False) is not False for word in _MORE)
+        if not isinstance(known, dict) or may_have_more:
+            return
+        for name in arguments:
+            if name not in known:
+                raise ValueError(
+                    f"{where} has the argument {name!r}, which {self.name} does not take"
+                )
 
 
 class Specialist(_Table):
@@ -127,19 +141,27 @@ class Task(_Table):
 
     @model_validator(mode="after")
     def _expects_what_can_come(self) -> Self:
-        tools = {tool.name for tool in self.tools}
+        tools = {tool.name: tool for tool in self.tools}
         agents = {agent.name for agent in self.agents}
-        called = [call.name for call in self.expect.calls or () if call.name is not None]
-        for name in called:
-            if name not in tools and not (agents and name.startswith("transfer_to_")):
-                raise ValueError(f"[expect] has a call of {name!r}, which is not among the tools")
+        for call in self.expect.calls or ():
+            if call.name is None:
+                continue
+            if call.name not in tools:
+                hint = '; for a handoff write agent = "NAME"' if agents else ""
+                raise ValueError(
+                    f"[expect] has a call of {call.name!r}, which is not among the tools{hint}"
+                )
+            tools[call.name].refuse_unknown(call.arguments or {}, "[expect]")
+        for tool in self.tools:
+            for each in tool.results:
+                tool.refuse_unknown(each.when, "a result")
         if self.expect.agent is not None and self.expect.agent not in agents:
             raise ValueError(
                 f"[expect] has the agent {self.expect.agent!r}, which is not in agents"
             )
         if "output" in self.expect.model_fields_set and self.output_schema is None:
             raise ValueError("[expect] has an output, which needs an output_schema")
-        if self.tool_choice is not None and self.tool_choice not in tools | _CHOICES:
+        if self.tool_choice is not None and self.tool_choice not in tools.keys() | _CHOICES:
             raise ValueError(f"tool_choice is {self.tool_choice!r}, which is not among the tools")
         return self
 
@@ -178,10 +200,14 @@ def read_task(path: Path) -> Task:
         raise click.UsageError(f"{path} is not a task: it is nested too deeply.") from exc
     except ValidationError as exc:
         problems = [
-            f"  {': '.join(filter(None, ('.'.join(map(str, error['loc'])), error['msg'])))}"
+            "  " + ": ".join(filter(None, (".".join(map(str, error["loc"])), _words(error["msg"]))))
             for error in exc.errors()
         ]
         raise click.UsageError("\n".join([f"{path} is not a task:", *problems])) from exc
     except ValueError as exc:
         raise click.UsageError(f"{path} is not a task: {exc}.") from exc
     return task
+
+
+def _words(message: str) -> str:
+    return message.removeprefix("Value error, ")  # pydantic's, before the words of a validator
