@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 import ollama
 import pytest
 from agents import Agent, ModelSettings, RunConfig, Runner, set_trace_processors
+from openai import AsyncOpenAI
 
 from timestep import MultiModelProvider, OllamaModel, OllamaModelProvider, Settings
 from timestep.errors import TimestepError
@@ -165,6 +166,15 @@ def given(client):
     return build
 
 
+def given_openai(*, use_responses):
+    def build(url):
+        client = AsyncOpenAI(api_key=KEY, base_url=url, max_retries=0)
+        provider = MultiModelProvider(openai_client=client, openai_use_responses=use_responses)
+        return provider.get_model("m")
+
+    return build
+
+
 WIRES = {
     "ollama": lambda url: OllamaModelProvider(KEY, url, timeout=5).get_model("m"),
     "a given client": given(ollama.AsyncClient),
@@ -172,6 +182,8 @@ WIRES = {
     "chat completions": kinds("openai", api="chat_completions"),
     "responses": kinds("openai", api="responses"),
     "the SDK's model": kinds("openai", api="chat_completions", adapter="sdk"),
+    "a given client of OpenAI": given_openai(use_responses=True),
+    "a given client of OpenAI, chat completions": given_openai(use_responses=False),
     "ollama, key in its path": lambda url: OllamaModelProvider(
         base_url=f"{url}/{KEY}", timeout=5
     ).get_model("m"),

@@ -6,11 +6,11 @@ import json
 import agents
 import pytest
 from agents import Agent, OpenAIChatCompletionsModel, RunConfig, function_tool
-from openai import AsyncOpenAI
+from openai import APIError, AsyncOpenAI
 from pydantic import ValidationError
 
 from timestep import MultiModelProvider, MultiModelProviderMap, Settings, errors
-from timestep.testing import FakeOpenAI
+from timestep.testing import ErrorLine, FakeOpenAI
 
 PAID, CLIENTS = [], []
 
@@ -109,6 +109,16 @@ async def test_a_stream_that_ends_behind_a_call_runs_nothing(server, asked, whol
     with pytest.raises(errors.BrokenAnswerError):
         await ask(whole_and_streamed[1], asked)
     assert PAID == []
+
+
+@pytest.mark.parametrize("provider", [sdk, given_client, by_hand, in_a_map])
+async def test_an_error_in_the_middle_of_a_stream_is_of_both_trees(
+    server, provider, whole_and_streamed
+):
+    server.reply("hello", fault=ErrorLine("The model crashed.", after=1))
+    with pytest.raises(errors.ServerBusyError, match=r"The model crashed\.") as caught:
+        await ask(whole_and_streamed[1], provider(server.base_url))
+    assert isinstance(caught.value, APIError)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from typing import TypeVar
+
+PieceT = TypeVar("PieceT")
 
 _PARTS = ("connection", "http11", "http2", "proxy", "socks")
 _LOGGERS = (
@@ -44,8 +47,8 @@ def mask_logs(mask: Callable[[str], str]) -> None:
 
 
 async def with_masked_logs(
-    pieces: AsyncIterator[bytes], mask: Callable[[str], str]
-) -> AsyncGenerator[bytes]:
+    pieces: AsyncIterator[PieceT], mask: Callable[[str], str]
+) -> AsyncGenerator[PieceT]:
     """Yield *pieces*, with *mask* on the same logs only while each is waited for."""
     while True:
         with masked_logs(mask):

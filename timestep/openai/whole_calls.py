@@ -7,6 +7,7 @@ fails with when a setting or an answer has a shape that the SDK does not expect.
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from json import JSONDecodeError
 from typing import Any, TypeVar, cast
@@ -24,7 +25,9 @@ from timestep.errors import BrokenAnswerError, TimestepError, UnsupportedInputEr
 from timestep.net.connection import Translated, drop_frames
 from timestep.net.failure_words import httpx_error
 from timestep.net.json_parts import entries, mapping
+from timestep.net.logs import masked_logs, with_masked_logs
 from timestep.net.origin import Origin
+from timestep.net.secrets import secrets_in
 from timestep.net.urls import authority
 from timestep.openai.completion import Completion
 from timestep.openai.wire_errors import OpenAIWireErrors, broken, mask_error, of_both_trees
@@ -34,6 +37,8 @@ _ODD = (AttributeError, LookupError, TypeError, ValueError)
 """What Python raises for a value of another shape."""
 _CALLS = ("function_call", "custom_tool_call")
 _HALF = ("in_progress", "incomplete")
+_FAILURES = ("error", "response.failed")
+"""The events that hold the words of a server that failed."""
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -49,16 +54,16 @@ def with_whole_calls(model: ModelT, secrets: Iterable[str] = ()) -> ModelT:
     * `OpenAIServerBusyError`: the server says that it gave up.
     * `UnsupportedInputError`: the client cannot send what the request holds.
 
-    No error shows *secrets*. Traces call the model what its ``traced_as`` says. A model that is not
+    No error shows *secrets*, or a key of the model's client. Traces call the model what its ``traced_as`` says. A model that is not
     the SDK's stays as it is.
     """
     fetches = {name: fetch for name in _FETCHES if (fetch := getattr(model, name, None))}
     if fetches and fetches.keys().isdisjoint(own := vars(model)):
         origin = _origin(model, tuple(secrets))
         own["traced_as"] = origin.model
-        own |= {name: partial(_fetched, fetch, own, origin) for name, fetch in fetches.items()}
-        own["get_response"] = partial(_answered, model.get_response, origin)
-        own["stream_response"] = partial(_streamed, model.stream_response, origin)
+        own |= {name: partial(_fetched, fetch, model, origin) for name, fetch in fetches.items()}
+        own["get_response"] = partial(_answered, model.get_response, model, origin)
+        own["stream_response"] = partial(_streamed, model.stream_response, model, origin)
     return model
 
 
@@ -78,25 +83,32 @@ def _origin(model: Any, secrets: tuple[str, ...]) -> Origin:
     return Origin(model.model, authority(str(url)) if url else "The server", secrets)
 
 
+def _with_keys(origin: Origin, model: Model) -> Origin:
+    """Return *origin* with the secrets of the client of *model*, which may be the application's."""
+    client = getattr(model, "_client", None)
+    headers = mapping(getattr(client, "default_headers", None))
+    sent = {**headers, "authorization": getattr(client, "api_key", None)}
+    keys = secrets_in({name: text for name, text in sent.items() if isinstance(text, str)})
+    return replace(origin, secrets=(*origin.secrets, *keys))
+
+
 async def _fetched(
-    fetch: Callable[..., Any], own: Mapping[str, Any], origin: Origin, *call: Any, **state: Any
+    fetch: Callable[..., Any], model: Model, origin: Origin, *call: Any, **state: Any
 ) -> Any:
     """Return what *fetch* returns: an answer or its events, or a pair with a stream of chunks."""
     try:
-        rename_span(own["traced_as"])
-        with Translated(partial(_fetch_error, origin=origin)):
+        rename_span(vars(model)["traced_as"])
+        with Translated(partial(_fetch_error, model=model, origin=origin)):
             answer = await fetch(*call, **state)
         return _checked(answer, origin)
     finally:
         del call, state  # a crash report shows variables, and headers may hold a key
 
 
-def _fetch_error(exc: Exception, origin: Origin) -> Exception | None:
-    if isinstance(exc, APIError):
-        return of_both_trees(exc)
+def _fetch_error(exc: Exception, model: Model, origin: Origin) -> Exception | None:
     if isinstance(exc, _ODD) and not _is_of_an_answer(exc):
         return _unsendable(exc, origin)
-    return _answer_error(exc, origin)
+    return _answer_error(exc, model, origin)
 
 
 def _checked(answer: Any, origin: Origin) -> Any:
@@ -113,36 +125,50 @@ def _checked(answer: Any, origin: Origin) -> Any:
 
 
 async def _answered(
-    ask: Callable[..., Any], origin: Origin, *call: Any, **state: Any
+    ask: Callable[..., Any], model: Model, origin: Origin, *call: Any, **state: Any
 ) -> ModelResponse:
     try:
-        with Translated(partial(_answer_error, origin=origin)):
+        hide = _with_keys(origin, model).hide
+        with masked_logs(hide), Translated(partial(_answer_error, model=model, origin=origin)):
             return cast("ModelResponse", await ask(*call, **state))
     finally:
         del call, state  # as above
 
 
 async def _streamed(
-    ask: Callable[..., Any], origin: Origin, *call: Any, **state: Any
+    ask: Callable[..., Any], model: Model, origin: Origin, *call: Any, **state: Any
 ) -> AsyncIterator[TResponseStreamEvent]:
     try:
-        with Translated(partial(_answer_error, origin=origin)):
-            async with aclosing(ask(*call, **state)) as events:
+        hide = _with_keys(origin, model).hide
+        with Translated(partial(_answer_error, model=model, origin=origin)):
+            async with (
+                aclosing(ask(*call, **state)) as unmasked,
+                aclosing(with_masked_logs(unmasked, hide)) as events,
+            ):
                 async for event in events:
                     if event.type == "response.completed":
                         refuse_half(event.response.model_dump(warnings=False), origin.host)
-                    yield event
+                    is_failure = event.type in _FAILURES
+                    yield _masked(event, _with_keys(origin, model)) if is_failure else event
     finally:
         del call, state  # as above
 
 
-def _answer_error(exc: Exception, origin: Origin) -> Exception | None:
+def _masked(event: TResponseStreamEvent, origin: Origin) -> TResponseStreamEvent:
+    said = event.to_dict()
+    masked = cast("dict[str, Any]", origin.masked(said))
+    return event if masked == said else type(event).construct(**masked)
+
+
+def _answer_error(exc: Exception, model: Model, origin: Origin) -> Exception | None:
+    if isinstance(exc, APIError) and (error := of_both_trees(exc)) is not exc:
+        return error
     if isinstance(exc, httpx2.HTTPError):  # openai's client lets it through in a stream
         return OpenAIWireErrors(origin).of(httpx_error(exc, httpx2))
     if isinstance(exc, TimestepError):
         drop_frames(exc)  # they hold what the server said
-    elif origin.secrets:  # a gateway's error is its own
-        mask_error(exc, origin.hide)
+    elif (known := _with_keys(origin, model)).secrets:  # it may be a gateway's own, or openai's
+        mask_error(exc, known.hide)
     return _unreadable(exc, origin) if isinstance(exc, _ODD) else None
 
 

@@ -18,12 +18,14 @@ from timestep.net.secrets import MASK, secrets_in, secrets_in_url
 from timestep.net.urls import authority
 from timestep.net.wire_errors import WireErrors
 from timestep.openai.errors import OpenAIConnectionError, OpenAITimeoutError, where_at
-from timestep.openai.server_errors import status_error
+from timestep.openai.server_errors import said_error, status_error
 
 if TYPE_CHECKING:
     import httpx
 
 _NOT_JSON = object()
+_OF_THE_BODY = (b"content-encoding", b"content-length", b"transfer-encoding")
+"""Headers that do not fit a body once it was read and masked."""
 
 HAS_COMMAND = "timestep.has_command"
 """The extension of a response whose key a command printed."""
@@ -98,6 +100,8 @@ def of_both_trees(exc: APIError) -> Exception:
             error = _refusal(exc)
         case APIConnectionError():
             error = _failure(exc)
+        case _ if exc.body:  # in the middle of a stream
+            error = said_error(exc.body, origin_of(exc.request))
         case _:
             return exc
     return error if isinstance(error, APIError) else exc  # callers catch errors of openai
@@ -106,8 +110,7 @@ def of_both_trees(exc: APIError) -> Exception:
 def mask_error(error: BaseException, mask: Callable[[str], str]) -> None:
     """Put *mask* on the texts that *error*, which another package made, and the errors in it hold.
 
-    Their frames are dropped, and so are the bodies of their responses. What cannot be masked is left
-    out, because it may hold a key.
+    Their frames are dropped. What cannot be masked is left out, because it may hold a key.
     """
     seen: set[int] = set()
     waiting: list[Any] = [error]
@@ -154,11 +157,17 @@ def _masked_value(value: Any, mask: Callable[[str], str], errors: list[Any]) -> 
         case _ if hasattr(value, "method"):
             return type(value)(value.method, mask(str(value.url)))
         case _ if hasattr(value, "status_code"):
-            headers = [(name, below(text)) for name, text in value.headers.raw]
-            request = None
+            headers = [
+                (name, below(text))
+                for name, text in value.headers.raw
+                if name.lower() not in _OF_THE_BODY
+            ]
+            request = content = None
             with suppress(RuntimeError):  # some have none
                 request = below(value.request)
-            return type(value)(value.status_code, headers=headers, request=request)
+            with suppress(RuntimeError):  # it was not read
+                content = below(value.content)
+            return type(value)(value.status_code, headers=headers, content=content, request=request)
         case _:
             return mask(str(value))
 
