@@ -7,9 +7,9 @@ import pytest
 from agents import Agent, OpenAIChatCompletionsModel, RunConfig, Runner
 from openai import AsyncOpenAI
 
-from timestep import MultiModelProvider
+from timestep import MultiModelProvider, MultiModelProviderMap, OllamaModelProvider
 from timestep.errors import TimestepError
-from timestep.testing import FakeOpenAI
+from timestep.testing import FakeOllama, FakeOpenAI
 
 
 @pytest.fixture
@@ -91,3 +91,28 @@ async def test_a_call_that_failed_has_the_prefix_too(provider, server, installed
     installed.flush()
     [call] = installed.get("last").model_calls
     assert (call.name, call.model) == (asked, asked)
+
+
+async def test_two_names_of_one_model_keep_their_own(server, installed):
+    server.reply("hello", times=None)
+    key = {"base_url": server.base_url, "api_key": "a-key-of-a-test", "api": "chat_completions"}
+    openai = MultiModelProvider.from_env(
+        env_file=None, openai={**key, "settings": {"temperature": 0}}
+    )
+    with FakeOllama(strict=False) as ollama:
+        ollama.reply("hello", times=None)
+        shared, provider_map = OllamaModelProvider(base_url=ollama.url), MultiModelProviderMap()
+        provider_map.add_provider("day", shared)
+        provider_map.add_provider("night", shared)
+        mapped = MultiModelProvider(provider_map=provider_map)
+        asked = [(openai, "m"), (openai, "openai/m"), (mapped, "day/m"), (mapped, "night/m")]
+        models = [provider.get_model(name) for provider, name in asked]
+
+        for model in (*models, shared.get_model("m")):
+            await Runner.run(Agent(name="a", model=model), "hi")
+
+        await mapped.aclose()
+    await openai.aclose()
+    installed.flush()
+    named = [installed.get(run.trace_id).model_calls[0].model for run in installed.traces()]
+    assert sorted(named) == ["day/m", "m", "m", "night/m", "openai/m"]

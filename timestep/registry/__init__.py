@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -31,6 +32,7 @@ from agents.models.multi_provider import (
 )
 from openai import AsyncOpenAI, OpenAIError
 
+from timestep.answer.call import WireModel
 from timestep.errors import ConfigurationError, TimestepError, UnknownModelError
 from timestep.net.fallback_rules import FallbackRules
 from timestep.net.forks import forget_in_children
@@ -458,8 +460,19 @@ def _as_default(model: Model, name: str) -> Model:
 
 
 def _traced(model: Model, name: str) -> Model:
-    """Return *model*, which traces call *name*, unless it is an application's own."""
-    asked: Any = getattr(model, "unwrapped", model)  # without default settings
-    if hasattr(asked, "traced_as"):
-        asked.traced_as = name
+    """Return *model*, which traces call *name*, unless it is an application's own.
+
+    A model of ours is copied, because its provider gives the same one for other names.
+    """
+    from timestep.answer.defaulted_model import DefaultedModel  # noqa: PLC0415 - few want it
+
+    if isinstance(model, DefaultedModel):
+        if (asked := _traced(model.asked, name)) is not model.asked:
+            model = copy(model)
+            model.asked = asked
+        return model
+    if isinstance(model, WireModel):
+        model = copy(cast("Model", model))
+    if hasattr(model, "traced_as"):
+        vars(model)["traced_as"] = name
     return model
