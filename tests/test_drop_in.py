@@ -14,6 +14,7 @@ from agents import Agent, MultiProvider, RunConfig, Runner
 from agents.models import _openai_shared, openai_provider
 from websockets.sync.server import serve
 
+from timestep.openai import default_provider
 from timestep.registry import MultiModelProvider
 
 SENT = (
@@ -251,6 +252,19 @@ async def test_three_runs_open_one_connection_that_is_closed(monkeypatch, openai
     await ask(provider, runs=3)
     assert openai_server.connections == 1
     await provider.aclose()
+
+
+async def test_one_provider_of_openai_itself_serves_event_loop_after_event_loop(
+    monkeypatch, openai_server
+):
+    monkeypatch.setattr(default_provider, "OPENAI_URL", openai_server.base_url)
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk")
+    provider = MultiModelProvider.from_env()
+    for _ in range(3):
+        await asyncio.to_thread(asyncio.run, ask(provider))
+
+    assert len(openai_server.requests) == 3
 
 
 @dataclass

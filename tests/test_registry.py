@@ -536,7 +536,10 @@ def test_an_argument_that_nothing_takes_is_refused():
         {"openai_use_responses": False},
         {"openai_use_responses_websocket": True},
         {"openai_strict_feature_validation": True},
-        {"openai_websocket_base_url": "ws://127.0.0.1:9/v1"},
+        {
+            "openai_websocket_base_url": "ws://127.0.0.1:9/v1",
+            "openai_use_responses_websocket": True,
+        },
         {"openai_agent_registration": {"harness_id": "h"}},
         {"openai_responses_websocket_options": {"ping_interval": 1.0}},
         {"openai_buffer_streamed_tool_calls": True},
@@ -551,7 +554,10 @@ def test_every_keyword_means_in_from_env_what_it_means_to_the_sdk(keywords, monk
 
     assert isinstance(one, type(other))
     assert ours.openai_provider.agent_registration == theirs.openai_provider.agent_registration
-    for name in ("api_key", "organization", "project", "websocket_base_url", "base_url"):
+    for name in ("api_key", "websocket_base_url", "base_url"):
         assert getattr(one._client, name) == getattr(other._client, name)
+    for name in ("OpenAI-Organization", "OpenAI-Project"):
+        sent = [model._client.default_headers.get(name) for model in (one, other)]
+        assert len({text if isinstance(text, str) else None for text in sent}) == 1
     for name in ("_strict_feature_validation", "_buffer_streamed_tool_calls", "_websocket_options"):
         assert getattr(one, name, None) == getattr(other, name, None)

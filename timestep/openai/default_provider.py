@@ -125,7 +125,7 @@ class DefaultOpenAIProvider(OpenAIProvider):
             endpoint = replace(endpoint, api_key=key)
         if self._choices.use_responses and self._choices.use_websocket:
             return self._of_the_sdk(openai_client=self._websocket_client(endpoint))
-        if _is_plain(endpoint) and (self._choices.use_responses or endpoint.api_key is None):
+        if _is_plain(endpoint) and endpoint.api_key is None:
             return self._of_the_sdk(
                 api_key=endpoint.api_key,
                 base_url=endpoint.base_url,
