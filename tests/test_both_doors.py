@@ -208,6 +208,19 @@ def test_a_key_goes_in_the_clear_through_no_door(table, is_taken):
         ({"headers": {"X A": "1"}}, False),
         ({"headers": {"Transfer-Encoding": "chunked"}}, False),
         *(({"base_url": url}, False) for url in ("gpu/v1", "ftp://gpu", "http://u:p@gpu", 5, b"x")),
+        *(
+            ({name: value}, is_taken)
+            for name in ("organization", "project")
+            for value, is_taken in (
+                *(("org-1", True), (" org-1 ", True), ("a b", True), ("", False), (" ", False)),
+                *(("a\nb", False), ("ü", False), ("a\0b", False), ("env:X", False)),
+                *((5, False), (True, False), (["o"], False)),
+            )
+        ),
+        *(({"max_retries": value}, True) for value in (0, 100)),
+        *(({"max_retries": value}, False) for value in (-1, 101, 1.5, True, "many", [1])),
+        ({"query": {"api-version": "1"}}, True),
+        *(({"query": value}, False) for value in ({"a": 1}, {"a": None}, "a=1", [])),
         ({"base_url": CLEAR}, True),
         ({"base_url": CLEAR, "api_key": KEY}, False),
         ({"base_url": CLEAR, "headers": {"authorization": KEY}}, False),

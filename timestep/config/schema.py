@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from timestep.config.types import (
+    Account,
     ApiKey,
     ApiUrl,
     ClientCert,
@@ -134,9 +135,9 @@ class ServerSettings(Section, frozen=True):
 class _OpenAIFields(EndpointSettings, frozen=True):
     base_url: ApiUrl | None = Field(default=None, examples=[OPENAI_URL])
     """The base URL of the API. Without it, OpenAI's own."""
-    organization: Name | None = Field(default=None, examples=["org-example"])
+    organization: Account | None = Field(default=None, examples=["org-example"])
     """The organization sent with every request."""
-    project: Name | None = Field(default=None, examples=["proj_example"])
+    project: Account | None = Field(default=None, examples=["proj_example"])
     """The project sent with every request."""
     timeout: Seconds | None = Field(default=None, examples=[120])
     """How many seconds to wait for the server. Without it, the client's own limits count."""

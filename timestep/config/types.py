@@ -21,16 +21,18 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from timestep.config.provenance import dotted
-from timestep.net.headers import check_headers, check_key
+from timestep.net.headers import check_account, check_headers, check_key
 from timestep.net.ollama_options import WrongEntryError, check_options
 from timestep.net.proxies import parse_proxy
 from timestep.net.setting_values import (
     MOST_REPAIRS,
+    MOST_RETRIES,
     check_concurrency,
     check_for_models,
     check_keep_alive,
     check_pattern,
     check_repairs,
+    check_retries,
     split_commas,
 )
 from timestep.net.timeouts import Seconds as StrictSeconds
@@ -137,6 +139,7 @@ Seconds: TypeAlias = Annotated[StrictSeconds, BeforeValidator(read_number)]
 Name: TypeAlias = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_check_name)
 ]
+Account: TypeAlias = Annotated[Name, AfterValidator(check_account)]
 ApiKey: TypeAlias = Annotated[SecretStr | None, BeforeValidator(_check_secret)]
 # Header values are often keys; they stay plain text for use and are masked when printed.
 Headers: TypeAlias = Annotated[
@@ -164,7 +167,9 @@ Repairs: TypeAlias = Annotated[
 Concurrency: TypeAlias = Annotated[
     int, Field(ge=1), BeforeValidator(check_concurrency), BeforeValidator(read_number)
 ]
-Retries: TypeAlias = Annotated[int, Field(ge=0, le=100), BeforeValidator(read_number)]
+Retries: TypeAlias = Annotated[
+    int, Field(ge=0, le=MOST_RETRIES), BeforeValidator(check_retries), BeforeValidator(read_number)
+]
 # For all models, for none, or for those that are named.
 ForModels: TypeAlias = Annotated[
     Annotated[bool, Tag(":name")] | Annotated[list[Name], Tag(":list")],

@@ -69,6 +69,27 @@ def check_header(name: object, value: object) -> tuple[str, str]:
     return name, value
 
 
+def check_account(name: object) -> str:
+    """Return the *name* of an organization or a project, which a header carries, without spaces around it."""
+    if not isinstance(name, str):
+        raise ValueError(f"it is {type(name).__name__}, not text")
+    text = name.strip()
+    check_read(text, "it", but={"url"})
+    if not text or not _is_printable_ascii(text):
+        raise ValueError("it is empty, or holds a line break or a character that is not ASCII")
+    return text
+
+
+def check_query(query: object) -> dict[str, str]:
+    """Return a copy of *query*, if it holds text by name."""
+    if not isinstance(query, Mapping):
+        raise ValueError(f"it is {type(query).__name__}; write a table of strings by name")
+    given = cast("Mapping[object, object]", query)
+    if not all(isinstance(text, str) for pair in given.items() for text in pair):
+        raise ValueError("its names and values must be text")
+    return dict(cast("Mapping[str, str]", query))
+
+
 def has_authorization(headers: Mapping[str, str]) -> bool:
     """Return True if *headers* say who asks. Then no key, and none that a command prints, is sent."""
     return any(name.lower() == "authorization" for name in headers)

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, cast, get_args
 Overflow: TypeAlias = Literal["error", "truncate"]
 """What happens to a prompt that does not fit the context window."""
 REPAIRS, MOST_REPAIRS = 1, 10
-RETRIES = 2
+RETRIES, MOST_RETRIES = 2, 100
 """How many times a model is asked again, and a request is sent again, if nothing else is set."""
 
 _DURATION = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+", re.ASCII)
@@ -54,6 +54,13 @@ def check_repairs(value: object) -> int:
     """Return *value*, if it is how many times a model may be asked again for one answer."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_REPAIRS:
         raise ValueError(f"write a whole number from 0 to {MOST_REPAIRS}")
+    return value
+
+
+def check_retries(value: object) -> int:
+    """Return *value*, if it is how many times a request may be sent again."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_RETRIES:
+        raise ValueError(f"write a whole number from 0 to {MOST_RETRIES}")
     return value
 
 

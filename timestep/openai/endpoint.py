@@ -1,22 +1,37 @@
 """Where a server that speaks OpenAI's API is, and what every request to it carries."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from timestep.net.headers import check_headers, check_key, has_authorization
+from timestep.net.headers import (
+    check_account,
+    check_headers,
+    check_key,
+    check_query,
+    has_authorization,
+)
 from timestep.net.key_command import KeyCommand
 from timestep.net.reach import USUAL, Reach
-from timestep.net.setting_values import RETRIES, check_concurrency
+from timestep.net.setting_values import RETRIES, check_concurrency, check_retries
 from timestep.net.timeouts import check_seconds
 from timestep.net.urls import check_base_url, check_secrets_transport
 
+_RULES: Mapping[str, Callable[[object], object]] = {
+    "organization": lambda name: None if name is None else check_account(name),
+    "project": lambda name: None if name is None else check_account(name),
+    "query": check_query,
+    "max_retries": check_retries,
+    "max_concurrency": check_concurrency,
+}
+"""The rules whose errors do not name what they are about."""
 
-def _checked_concurrency(value: object) -> int | None:
+
+def _checked(name: str, value: object) -> object:
     try:
-        return check_concurrency(value)
+        return _RULES[name](value)
     except ValueError as exc:
-        raise ValueError(f"max_concurrency: {exc}") from None
+        raise ValueError(f"{name}: {exc}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +58,7 @@ class OpenAIEndpoint:
                 "base_url": check_base_url(self.base_url),
                 "api_key": check_key(self.api_key),
                 "headers": check_headers(self.headers),
-                "max_concurrency": _checked_concurrency(self.max_concurrency),
+                **{name: _checked(name, getattr(self, name)) for name in _RULES},
                 "timeout": None if self.timeout is None else check_seconds(self.timeout),
             }
             if not self.allow_insecure:
