@@ -116,3 +116,20 @@ async def test_two_names_of_one_model_keep_their_own(server, installed):
     installed.flush()
     named = [installed.get(run.trace_id).model_calls[0].model for run in installed.traces()]
     assert sorted(named) == ["day/m", "m", "m", "night/m", "openai/m"]
+
+
+@pytest.mark.parametrize("keeps_words", [True, False])
+@pytest.mark.parametrize("asked", ["responses/gpt-4.1", "openai/gpt-4.1"])
+async def test_a_call_of_the_responses_api_tells_its_server_and_is_not_priced_as_openai_s(
+    provider, server, installed, asked, keeps_words
+):
+    server.reply("hello")
+    config = RunConfig(model_provider=provider, trace_include_sensitive_data=keeps_words)
+
+    await Runner.run(Agent(name="a", model=asked), "hi", run_config=config)
+
+    installed.flush()
+    [call] = installed.get("last").model_calls
+    host = server.base_url.removesuffix("/v1")
+    assert call.data["model_config"] == {"model_name": "gpt-4.1", "base_url": host}
+    assert call.cost is None

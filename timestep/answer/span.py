@@ -57,15 +57,24 @@ def open_span(
     )
 
 
-def rename_span(name: str) -> None:
-    """Give the span of this call, which a model of the SDK opened, the application's *name* for it."""
+def rename_span(name: str, served_as: str | None = None, host: str | None = None) -> None:
+    """Give the span of this call, which a model of the SDK opened, the application's *name* for it.
+
+    Args:
+        name: The application's name for the model.
+        served_as: The server's name for it.
+        host: The scheme and authority of the server, if known.
+    """
     span = get_current_span()
     data: object = None if span is None else span.span_data
     if isinstance(data, GenerationSpanData) and data.model != name:
         data.model_config = {**(data.model_config or {}), "model_name": data.model}
         data.model = name
     elif isinstance(data, ResponseSpanData):
-        vars(data)["model"] = name  # the SDK's has only the name that the answer will say
+        # The SDK's has only the name that the answer will say, and no server.
+        config = {"model_name": served_as, "base_url": host}
+        kept = {key: value for key, value in config.items() if value is not None}
+        vars(data).update(model=name, model_config=kept)
 
 
 class RecordedErrors:

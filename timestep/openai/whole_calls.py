@@ -97,7 +97,8 @@ async def _fetched(
 ) -> Any:
     """Return what *fetch* returns: an answer or its events, or a pair with a stream of chunks."""
     try:
-        rename_span(vars(model)["traced_as"])
+        host = origin.host if "://" in origin.host else None
+        rename_span(vars(model)["traced_as"], origin.model, host)
         with Translated(partial(_fetch_error, model=model, origin=origin)):
             answer = await fetch(*call, **state)
         return _checked(answer, origin)

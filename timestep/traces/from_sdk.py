@@ -168,11 +168,14 @@ def _content(data: SpanData, *, with_input: bool) -> dict[str, Any]:
         response = data.response
         served = None if response is None else str(response.model)
         name = getattr(data, "model", None) or served  # the application's, see `rename_span`
+        config = dict(mapping(getattr(data, "model_config", None)))
+        if served not in {name, None}:
+            config["model_name"] = served
         content |= {
             "input": data.input,
             **{name: getattr(response, name, None) for name in _OF_RESPONSES},
             "model": name,
-            **({"model_config": {"model_name": served}} if served not in {name, None} else {}),
+            **({"model_config": config} if config else {}),
             "usage": data.usage or getattr(response, "usage", None),
         }
     elif kind in {"transcription", "speech"}:  # audio would only fill the disk
