@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from agents import Agent, RunConfig, Runner
+from pydantic import ValidationError
 
 from timestep import OllamaModelProvider
 from timestep.config.settings import Settings
@@ -208,10 +209,16 @@ async def test_a_file_that_cannot_be_used_is_named(table, key):
     ids=["ollama", "openai", "code"],
 )
 def test_what_is_no_proxy_is_refused_without_its_value(make):
-    with pytest.raises(ValueError, match="proxy") as caught:
+    with pytest.raises((ValidationError, ConfigurationError), match="proxy") as caught:
         make("http://me:kestrel9@")
 
     assert "kestrel9" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", [5, ["http://p"], b"http://p", "", "ftp://p"])
+def test_code_that_names_no_proxy_gets_an_error_of_the_tree(proxy):
+    with pytest.raises(ConfigurationError, match=r"^proxy "):
+        Reach(proxy=proxy)
 
 
 def test_a_proxy_is_hidden_where_settings_and_endpoints_are_shown():

@@ -18,8 +18,15 @@ class Reach:
     proxy: str | None = field(default=None, repr=False)  # a URL, instead of the variables
 
     def __post_init__(self) -> None:
-        if self.proxy is not None:
-            parse_proxy("proxy", self.proxy)
+        proxy: object = self.proxy
+        if proxy is None:
+            return
+        try:
+            parse_proxy("proxy", proxy if isinstance(proxy, str) else "")
+        except ProxyError as exc:
+            from timestep.errors import ConfigurationError  # noqa: PLC0415 - it loads the SDK
+
+            raise ConfigurationError(str(exc)) from exc
 
 
 USUAL = Reach()
