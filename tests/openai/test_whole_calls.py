@@ -5,12 +5,13 @@ import json
 
 import agents
 import pytest
-from agents import Agent, OpenAIChatCompletionsModel, RunConfig, function_tool
+from agents import Agent, OpenAIChatCompletionsModel, RunConfig, Runner, function_tool
 from openai import APIError, AsyncOpenAI
 from pydantic import ValidationError
 
 from timestep import MultiModelProvider, MultiModelProviderMap, Settings, errors
-from timestep.testing import ErrorLine, FakeOpenAI
+from timestep.testing import ErrorLine, FakeOpenAI, NoDone
+from timestep.traces import install, uninstall
 
 PAID, CLIENTS = [], []
 
@@ -62,6 +63,18 @@ def in_a_map(url):
     providers = MultiModelProviderMap()
     providers.add_provider("a", by_hand(url)[0].openai_provider)
     return MultiModelProvider(provider_map=providers), "a/m"
+
+
+def given_client_responses(url):
+    client = AsyncOpenAI(api_key="k", base_url=url, max_retries=0)
+    CLIENTS.append(client)
+    return MultiModelProvider.from_env(openai_client=client, openai_use_responses=True), "m"
+
+
+def by_hand_responses(url):
+    client = AsyncOpenAI(api_key="k", base_url=url, max_retries=0)
+    CLIENTS.append(client)
+    return MultiModelProvider(openai_client=client, openai_use_responses=True), "m"
 
 
 @pytest.fixture(params=[own, sdk, given_client, by_hand, in_a_map])
@@ -193,6 +206,28 @@ async def test_a_chain_goes_on_after_half_a_call(server, adapter, whole_and_stre
     )
     assert (await ask(whole_and_streamed[0], (provider, None))).final_output == "from the second"
     assert PAID == []
+
+
+@pytest.mark.parametrize("build", [by_hand_responses, given_client_responses])
+async def test_a_response_that_breaks_off_is_a_broken_answer_and_recorded_as_failed(
+    server, build, tmp_path
+):
+    provider, model = build(server.base_url)
+    server.reply("one two three", fault=NoDone())
+    store = install(tmp_path / "traces.db")
+
+    run = Runner.run_streamed(
+        Agent(name="a", model=model), "hi", run_config=RunConfig(model_provider=provider)
+    )
+    with pytest.raises(errors.BrokenAnswerError, match="broke off its answer"):
+        async for _ in run.stream_events():
+            pass
+    await CLIENTS.pop().close()
+
+    uninstall()
+    with store:
+        [recorded] = store.traces()
+        assert recorded.outcome == "failed"
 
 
 def test_openai_itself_is_asked_through_the_sdks_model_which_is_held_once(monkeypatch):

@@ -37,6 +37,8 @@ _ODD = (AttributeError, LookupError, TypeError, ValueError)
 """What Python raises for a value of another shape."""
 _CALLS = ("function_call", "custom_tool_call")
 _HALF = ("in_progress", "incomplete")
+_LAST = ("response.completed", "response.failed", "response.incomplete", "error", "response.error")
+"""The events that end a stream of the Responses API."""
 _FAILURES = ("error", "response.failed")
 """The events that hold the words of a server that failed."""
 
@@ -50,7 +52,7 @@ def with_whole_calls(model: ModelT, secrets: Iterable[str] = ()) -> ModelT:
 
     * `ModelOutputError`: the answer was cut, and has a call.
     * `BrokenAnswerError`: the answer has a call, and no end; or it cannot be read; or a stream has no
-      choice, as when a server sends a document instead.
+      choice, as when a server sends a document instead; or a stream of the Responses API breaks off.
     * `OpenAIServerBusyError`: the server says that it gave up.
     * `UnsupportedInputError`: the client cannot send what the request holds.
 
@@ -122,6 +124,8 @@ def _checked(answer: Any, origin: Origin) -> Any:
         ends = _Ends(origin)
         ends.note(answer)
         ends.check()
+    elif hasattr(answer, "__aiter__"):
+        return _Events(answer, origin)
     return answer
 
 
@@ -211,6 +215,30 @@ class _Stream:
             self._ends.note(chunk)
             yield chunk
         self._ends.check(is_stream=True, is_empty=is_empty)
+
+
+class _Events:
+    """Wraps *events* of the Responses API: to break off before the last one is an error."""
+
+    def __init__(self, events: Any, origin: Origin) -> None:
+        self._stream = events
+        self._events = aiter(events)
+        self._origin = origin
+        self._has_ended = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __aiter__(self) -> "_Events":
+        return self
+
+    async def __anext__(self) -> Any:
+        async for event in self._events:
+            self._has_ended = self._has_ended or getattr(event, "type", None) in _LAST
+            return event
+        if not self._has_ended:
+            raise broken("broke off its answer", self._origin)
+        raise StopAsyncIteration
 
 
 class _Ends:
