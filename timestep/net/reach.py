@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cache
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
+from typing import cast
 
 from timestep.net.proxies import Proxy, ProxyError, parse_proxy, proxy_for
 
@@ -18,7 +19,7 @@ class Reach:
     proxy: str | None = field(default=None, repr=False)  # a URL, instead of the variables
 
     def __post_init__(self) -> None:
-        proxy: object = self.proxy
+        proxy = cast("object", self.proxy)
         if proxy is None:
             return
         try:
