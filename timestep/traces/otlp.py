@@ -21,6 +21,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from timestep.net.json_parts import mapping
 from timestep.net.version import __version__
+from timestep.routing import split_prefix
 from timestep.traces.conversation import Message, answered, asked
 from timestep.traces.errors import StoreError
 from timestep.traces.records import Span, Trace
@@ -172,8 +173,8 @@ def _provider(span: Span, config: Mapping[str, Any]) -> str:
     """Return who serves a model: Ollama, the prefix of its name, or OpenAI."""
     if config.get("model_impl") == "timestep.ollama":
         return "ollama"
-    prefix, slash, _ = (span.model or "").partition("/")
-    return prefix if slash else "openai"
+    prefix, _ = split_prefix(span.model or "")
+    return "openai" if prefix is None else prefix
 
 
 def _finish_reason(span: Span, answer: Sequence[Message]) -> str | None:
