@@ -1,6 +1,7 @@
 """What is secret in headers and texts, and what is left in the clear."""
 
 import json
+from base64 import b64encode
 
 import pytest
 from hypothesis import assume, given
@@ -63,7 +64,12 @@ def test_every_part_of_a_header_is_secret(name, value, secrets):
 
 @given(
     st.text("abcdefghijklmnopqrstuvwxyz0123456789-_.~", min_size=6, max_size=40),
-    st.sampled_from(["{}", "k={}", "a=b; k={}; c=d", "x {}", "Token {}", 'k="{}"', "{}, y"]),
+    st.sampled_from(
+        [
+            *("{}", "k={}", "a=b; k={}; c=d", "x {}", "Token {}", 'k="{}"', "{}, y", "ann:{}"),
+            *("a=b={}", "k={}&c=d", "x|{}", "'{}'", "<{}>", '{{"k":"{}","c":1}}', "k: ['{}']"),
+        ]
+    ),
     st.sampled_from(["X-Api-Key", "Cookie", "Authorization", "x-anything"]),
 )
 def test_no_part_of_six_characters_is_ever_repeated(part, shape, name):
@@ -72,6 +78,14 @@ def test_no_part_of_six_characters_is_ever_repeated(part, shape, name):
     masked = masker(secrets_in({name: value}))
 
     assert part not in masked(f"{part} and {value}")
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Proxy-Authorization"])
+def test_the_password_in_basic_credentials_is_secret(name):
+    value = f"Basic {b64encode(b'ann:s3cret:12345').decode()}"
+
+    assert "s3cret:12345" in secrets_in({name: value})
+    assert secrets_in({name: "Basic none"}) == ()
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ whatever looks like a key of a well-known service, which patterns find.
 
 A header's value is secret as a whole and in each of its parts, because a server may repeat only
 one of them: ``Cookie: session=SECRET; theme=dark`` makes ``session=SECRET`` and ``SECRET`` secret.
+So is the password in ``Basic …``, which a server may have decoded.
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
@@ -56,7 +58,9 @@ PLACEHOLDERS = frozenset({"lm-studio", "not-needed", "ollama"})
 
 _SHORTEST_IN_URL = 16
 _WORDS = re.compile(r"[a-z]{1,12}(?:[-_.][a-z]{1,12})*")
-_SEPARATORS = re.compile(r"[\s;,]+")
+_SEPARATORS = re.compile(r"[\s;,|&]+")
+_NAME_ENDS = re.compile("[=:]")
+_BRACKETS = "\"'<>()[]{}"
 
 KEY_BOUNDARY = r"(?:\b|(?<=\\[nrt]))"
 """Where a key begins. JSON may hold it behind ``\\n``, whose letter ``n`` belongs to no word."""
@@ -129,7 +133,7 @@ def _secrets_of(name: str, value: str) -> Iterator[str]:
     shortest = SHORTEST
     if name.endswith("authorization"):
         shortest = SHORTEST_KEY
-    for part in _parts(_without_scheme(value)):
+    for part in (*_parts(_without_scheme(value)), _password_in(value)):
         if is_secret(part, shortest=shortest):
             yield part
 
@@ -144,11 +148,23 @@ def _without_scheme(value: str) -> str:
 
 
 def _parts(value: str) -> Iterator[str]:
-    """Yield *value*, each of its words, and of ``name=word`` the word as well."""
+    """Yield *value*, each of its words, and of ``name=word`` and ``name:word`` the word as well."""
     yield value.strip()
     for word in _SEPARATORS.split(value):
-        yield word.strip('"')
-        yield word.partition("=")[2].strip('"')
+        parts = _NAME_ENDS.split(word)
+        for part in (word, word.partition("=")[2], *parts):
+            yield part.strip(_BRACKETS)
+
+
+def _password_in(value: str) -> str:
+    """Return the password in the credentials ``Basic …``; empty for any other *value*."""
+    scheme, _, credentials = value.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return b64decode(credentials.strip()).decode().partition(":")[2]
+    except ValueError:  # it is not base64, or no text
+        return ""
 
 
 def secrets_in_url(url: str) -> tuple[str, ...]:
