@@ -340,7 +340,7 @@ class WireModel(Model, ABC, Generic[RequestT]):
         yield reply.take_events()
 
     async def _begin(self, run: _Run) -> RequestT:
-        """Return the request of *run*, whose reply begins."""
+        """Prepare the request of *run*, and begin its reply. Return the request."""
         try:
             request = await self._prepare(run.call)
         except TimestepError as exc:

@@ -116,5 +116,5 @@ class Pairs(Generic[CallT]):
 
 
 def told_alone(name: str, arguments: object) -> str:
-    """Return a call without a result in words."""
+    """Return in words a call that has no result."""
     return f"[Call without a result: {told_call(name, arguments)}]"

@@ -49,7 +49,7 @@ class Result:
     Attributes:
         line: What was asked.
         row: OpenAI's output line, ready for the file.
-        text: The words of the answer; empty when it failed, or is nothing but calls.
+        text: The words of the answer; empty when it failed, or when the answer is only tool calls.
         error: Why it was given up; None when it was answered.
         usage: Of all its model calls.
         attempts: How often it was asked.

@@ -116,7 +116,7 @@ class _ColonBash(BashComplete):
         return words, typed
 
     def format_completion(self, item: "CompletionItem[str]") -> str:
-        """Return *item* without the part that bash takes for earlier words."""
+        """Return *item* without its beginning up to a colon, which bash keeps as a word of its own."""
         return f"{item.type},{item.value.removeprefix(self._head)}"
 
 

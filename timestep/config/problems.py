@@ -29,7 +29,7 @@ class KeyPlaces:
     tables: Mapping[KeyPath, Origin] = field(default_factory=dict[KeyPath, Origin])
 
     def of(self, path: KeyPath) -> Origin | None:
-        """Return where the key at *path* is, or its table, or a key below it, or a table around it."""
+        """Return where the key at *path* is written. Else where its table, a key below it or a table around it is."""
         if (exact := self.origins.get(dotted(path))) is not None:
             return exact.winner
         if path in self.tables:

@@ -1,7 +1,7 @@
 """How many requests a server gets at once; the others wait their turn.
 
-A caller waits in its own event loop. Places go to those who wait in the order in which they came, in
-whatever loop or thread they are. A caller that is cancelled while it waits gives up its turn.
+A caller waits in its own event loop. The first to come is the first to get a place, across all loops
+and threads. A caller that is cancelled while it waits gives up its turn.
 """
 
 import asyncio

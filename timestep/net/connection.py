@@ -104,7 +104,8 @@ def as_cause(error: BaseException) -> TransportError:
 class Translated:
     """Raises what *error_of* makes of an exception in a ``with`` block; None lets it pass.
 
-    The exception is neither its cause nor its context: its words and frames may hold a key.
+    The new exception has no cause and no context, because the words and frames of the old one may
+    hold a key.
     """
 
     def __init__(self, error_of: Callable[[Exception], Exception | None]) -> None:

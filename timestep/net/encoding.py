@@ -46,7 +46,7 @@ def _children(value: Any, path: str) -> list[tuple[str, Any]]:
 
 
 def not_finite(value: Any, path: str) -> tuple[str, float] | None:
-    """Return the first number in *value*, which is at *path*, that is NaN or infinite, behind its path."""
+    """Return the path and the value of the first NaN or infinite number in *value*, which is at *path*."""
     if isinstance(value, float) and not math.isfinite(value):
         return path, value
     below = _children(value, path)

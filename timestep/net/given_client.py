@@ -1,8 +1,8 @@
 """Requests over an httpx client that somebody gave us, with its headers, proxies and hooks.
 
-It belongs to the event loop that uses it first. Another loop gets a client built alike, when the
-given one holds nothing but a base URL and headers, which can be told from outside. Otherwise the
-given one is used there too, and says itself why that fails.
+It belongs to the event loop that uses it first. If it has only a base URL and headers, another loop
+gets a new client with the same ones. Otherwise the other loop uses the given client too, and the
+error of that client says why it fails.
 """
 
 import asyncio

@@ -247,9 +247,9 @@ class _Secret(Protocol):
 def configured_keys(settings: object) -> list[str]:
     """Return every secret in *settings*, or a part of them, to keep it out of files and logs.
 
-    These are all keys, the parts of URLs and queries that may be one, and the values of all headers
-    but those that hold no secret by their name, such as ``Accept``. A text of fewer than six
-    characters is left out.
+    These are all keys, the parts of URLs and queries that may be a key, and the values of headers.
+    Headers that never hold a secret, such as ``Accept``, and texts of fewer than six characters are
+    left out.
     """
     return list(dict.fromkeys(filter(is_secret, _keys_in(settings))))
 

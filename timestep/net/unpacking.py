@@ -1,7 +1,7 @@
 """The body of an answer that is compressed, although no request asks for that. Pure.
 
-It is unpacked in small pieces, so that a few bytes that stand for many neither fill the memory nor
-hold the event loop.
+A few compressed bytes can become very many. So the body is unpacked in small pieces, which fill
+little memory and do not block the event loop.
 """
 
 import zlib

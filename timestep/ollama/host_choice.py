@@ -1,10 +1,11 @@
 """Chooses one of several Ollama servers for a request, by what is known about each.
 
-Among living hosts (see `timestep.ollama.host`) a request goes where it should take the fewest
-seconds: what requests took there lately, for each one that is under way, and what the host would
-have to load, which is the model and the beginning of the conversation. Requests of other processes
-are seen in what ours took. Hosts that cost the same are taken in an order that begins elsewhere in
-each process, so that processes which know nothing yet do not all go to one.
+A request goes to the living host (see `timestep.ollama.host`) that should need the fewest seconds
+for it. The estimate is the time that requests took there lately, once for each request that is
+running there, plus the time to load what the host does not have: the model, and the beginning of
+the conversation. Requests of other processes count because they make ours slower. Hosts with the
+same estimate are taken in order. Each process begins at a different host, so that new processes do
+not all choose the same one.
 """
 
 import asyncio

@@ -66,10 +66,10 @@ class OllamaModelOptions:
         strict_feature_validation: Raise for what would be ignored with a warning.
         tool_emulation: Describe tools in the prompt to models without tool support.
         allow_remote_images: Fetch http(s) images from public addresses.
-        text_calls: Take an answer that is nothing but the JSON of a call for the call: True, or
-            the names of the models this is for.
-        think_tags: Take ``<think>…</think>`` at the head of an answer for thinking: True, or the
-            names of the models this is for. Models that the server lists as thinking are left out.
+        text_calls: Treat an answer that is only the JSON of a tool call as that call: True for
+            every model, or a list of models.
+        think_tags: Treat ``<think>…</think>`` at the start of an answer as thinking: True for
+            every model that the server does not list as thinking, or a list of models.
         repairs: How many times a model is asked again when its answer is not the call or the JSON
             that was asked for.
     """

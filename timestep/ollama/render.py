@@ -21,8 +21,8 @@ class RenderedPrompt:
     Attributes:
         text: Exactly what the model would read.
         image_count: How many images go with it.
-        cut: The messages whose content is not in it, or would have to be left out for the rest to
-            fit, oldest first, as ``"role: beginning…"``.
+        cut: The messages that the server left out, or would have to leave out to make the rest fit.
+            The oldest comes first. Each is shown as ``"role: beginning…"``.
         tools: The names of the offered tools that are in it.
         missing_tools: The names of those that are not.
         is_refused: True when the prompt does not fit and the server was told not to cut it, so a
@@ -43,7 +43,7 @@ def render_body(body: Mapping[str, Any], *, truncate: bool) -> dict[str, Any]:
 
 
 def may_be_refused(prompt: RenderedPrompt, body: Mapping[str, Any]) -> bool:
-    """Return True when *prompt*, which the server could cut, lacks what it must not cut."""
+    """Return True when a message was cut from *prompt* that a cutting server would have kept."""
     # A server that cuts keeps the system messages and the last one.
     kept = {_begin(message) for message in body["messages"] if message["role"] == "system"}
     kept |= {_begin(message) for message in body["messages"][-1:]}

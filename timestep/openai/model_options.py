@@ -18,10 +18,10 @@ class ChatModelOptions:
             schema in words, or in words alone. All three are checked, and asked for again when wrong.
         include_usage: Ask for token counts.
         strict_feature_validation: Raise for what would be ignored with a warning.
-        text_calls: Take an answer that is nothing but the JSON of a call for the call: True, or the
-            names of the models this is for.
-        think_tags: Take ``<think>…</think>`` at the head of an answer for thinking: True, or the names
-            of the models this is for.
+        text_calls: Treat an answer that is only the JSON of a tool call as that call: True for every
+            model, or a list of models.
+        think_tags: Treat ``<think>…</think>`` at the start of an answer as thinking: True for every
+            model, or a list of models.
         repairs: How many times a model is asked again when its answer is not the call or the JSON that
             was asked for.
         max_retries: How many times a request is repeated after a temporary failure, unless the

@@ -1,8 +1,8 @@
 """Holds the SDK's models to the rules for a wire of ours: they would run half a call.
 
 A model of the SDK forgets why an answer ended. One method of it sees the end, and that method is not
-public. This module is the only one that knows it. It also makes errors of timestep's of what such a model
-fails with when a setting or an answer has a shape that the SDK does not expect.
+public. This module is the only one that knows it. When a setting or an answer has a shape that the SDK
+does not expect, such a model raises errors of Python. This module turns them into errors of timestep.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping

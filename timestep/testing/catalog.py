@@ -54,9 +54,9 @@ class Model:
         size: In bytes.
         parameters: The Modelfile's parameters.
         system: The Modelfile's system prompt.
-        system_messages: What the renderer does with more than one system message: it takes
-            ``"all"``, drops all but the ``"first"`` as cogito's and olmo3's do, or is refused with
-            a 500 when there is not ``"one"``, as qwen3.8's on 0.32.13.
+        system_messages: What the renderer does with several system messages. ``"all"``: it takes
+            them all. ``"first"``: it drops all except the first, as for cogito and olmo3.
+            ``"one"``: the server answers 500 unless there is exactly one, as for qwen3.8 on 0.32.13.
         think_levels: Whether ``think`` may be a level; before 0.17.7 only gpt-oss took one.
         needs_types: Whether the template fails for a property without a type, as old ones of
             gpt-oss do.

@@ -152,9 +152,9 @@ class EventQueue:
         return bool(self._losses) and self._is_urgent
 
     def settle(self, lost: Iterable[str] = ()) -> None:
-        """Note that the batch is in the file, but for events whose reasons are *lost*.
+        """Note that the batch is in the file. *lost* has the reason for each event that is not.
 
-        The file counts those, too; here they are logged.
+        The file counts the lost events. This logs them.
         """
         with self._changed:
             self._not_logged += lost

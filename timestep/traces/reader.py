@@ -154,7 +154,7 @@ class _Reading:
         hold_during_forks(self)
 
     def run(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Return what *query* finds; in an empty store while there is no file."""
+        """Return what *query* finds. Without a file it runs on an empty store."""
         with self._using:
             connection = self._connect()
             try:
@@ -165,7 +165,7 @@ class _Reading:
                     f"{self.path} cannot be read: {exc}. 'timestep traces verify' says more."
                 ) from exc
             finally:
-                # An empty store is not kept, nor what may be open as a file that never changes.
+                # Close an empty store, and a file that was perhaps opened as one that never changes.
                 if self._opened is None or not os.access(self.path.parent, os.W_OK):
                     self._disconnect()
 

@@ -346,7 +346,7 @@ def _counts(node: Schema, least: str, most: str) -> Schema:
 
 
 def _has_ref(value: Any) -> bool:
-    """Return True when data in *value* looks like a reference, for which the server takes it."""
+    """Return True when *value* has a key ``$ref``. The server treats it as a reference, even in data."""
     if isinstance(value, Mapping):
         mapping = cast("Mapping[str, Any]", value)
         return "$ref" in mapping or any(map(_has_ref, mapping.values()))

@@ -189,7 +189,7 @@ class References:
         return next(n for i in range(1, len(taken) + 2) if (n := f"{name}-{i}") not in taken)
 
     def _may_begin(self, name: str, other: str) -> bool:
-        """Return True when *name* is *other*, or begins with it, whatever stands between."""
+        """Return True when *name* is *other*, or leads to it through any number of references."""
         seen: set[str] = set()
         waiting = [name]
         while waiting:

@@ -1,7 +1,7 @@
 """Refuses requests that a server of OpenAI's API refuses before a model sees them.
 
-Fields that OpenAI does not know are let pass, as vLLM, llama.cpp, OpenRouter and others do, which
-have fields of their own.
+Fields that OpenAI does not know are accepted, because vLLM, llama.cpp, OpenRouter and others have
+fields of their own.
 
 Source: the answers of api.openai.com; openai 3.57 ``types/chat/completion_create_params.py`` and
 ``types/responses/response_create_params.py``.
