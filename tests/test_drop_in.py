@@ -322,6 +322,23 @@ async def test_a_told_websocket_is_used_as_the_sdk_does(
     assert openai_server.requests == []
 
 
+async def test_a_websocket_needs_no_key_beside_a_configured_authorization(
+    monkeypatch, websocket_server
+):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    provider = MultiModelProvider.from_env(
+        openai={
+            "base_url": websocket_server.base_url.replace("ws", "http", 1),
+            "headers": {"Authorization": "Bearer of-a-gateway"},
+        },
+        openai_use_responses_websocket=True,
+    )
+    await ask(provider)
+    await provider.aclose()
+
+    assert [sent["authorization"] for sent in websocket_server.headers] == ["Bearer of-a-gateway"]
+
+
 async def test_one_websocket_serves_all_runs_and_is_closed(monkeypatch, websocket_server):
     monkeypatch.setenv("OPENAI_BASE_URL", websocket_server.base_url.replace("ws", "http", 1))
     monkeypatch.setenv("OPENAI_API_KEY", "sk")

@@ -27,7 +27,9 @@ from openai import AsyncOpenAI, not_given
 
 from timestep.answer.default_settings import ModelDefaults
 from timestep.errors import ConfigurationError
+from timestep.net.headers import has_authorization
 from timestep.net.urls import OPENAI_URL
+from timestep.openai.checked_client import NO_KEY
 from timestep.openai.endpoint import OpenAIEndpoint
 from timestep.openai.model import ChatCompletionsModel
 from timestep.openai.model_options import ChatModelOptions
@@ -171,7 +173,7 @@ class DefaultOpenAIProvider(OpenAIProvider):
                 "websocket transport out."
             )
         return AsyncOpenAI(
-            api_key=endpoint.api_key,
+            api_key=endpoint.api_key or (NO_KEY if has_authorization(endpoint.headers) else None),
             base_url=endpoint.base_url,
             websocket_base_url=self._choices.websocket_base_url,
             organization=endpoint.organization,
