@@ -430,3 +430,20 @@ async def test_time_limits_that_are_given_replace_those_of_a_client(fake_ollama)
     await client.close()
 
     assert text_of(response) == "hi"
+
+
+async def test_a_client_of_another_loop_that_runs_is_refused_and_not_waited_for(fake_ollama):
+    fake_ollama.reply("hello", times=None)
+    async with ollama.AsyncClient(fake_ollama.url, timeout=30) as client:
+        provider = OllamaModelProvider(ollama_client=client)
+        config = RunConfig(model_provider=provider, tracing_disabled=True)
+        agent = Agent(name="a", model="m")
+        await Runner.run(agent, "hi", run_config=config)
+
+        def elsewhere():
+            with pytest.raises(OllamaConnectionError, match="belongs to another event loop"):
+                asyncio.run(Runner.run(agent, "hi", run_config=config))
+
+        await asyncio.gather(*(asyncio.to_thread(elsewhere) for _ in range(3)))
+        assert (await Runner.run(agent, "hi", run_config=config)).final_output == "hello"
+    assert len(fake_ollama.chats) == 2

@@ -12,6 +12,7 @@ HUNG_UP = "the server hung up before its answer was complete"
 NO_HTTP = "the answer is not HTTP"
 PACKED = "the answer is compressed in a way that cannot be unpacked"
 TOO_LONG = f"its answer has more than {LONGEST:,} bytes"
+OTHER_LOOP = "it belongs to another event loop"
 UNSENDABLE = "the request holds something that HTTP cannot carry"
 
 WANTS_PASSWORD = 407
@@ -97,7 +98,7 @@ def httpx_error(
         return TransportError("reach", reason, through=through)
     if isinstance(exc, RuntimeError) and not isinstance(exc, httpx.StreamError):
         if "loop" in str(exc):
-            return TransportError("closed", "it belongs to another event loop")
+            return TransportError("closed", OTHER_LOOP)
         if "closed" in str(exc):
             return TransportError("closed", "it is closed")
     return TransportError("exchange", _what_broke(exc, httpx))

@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import httpx
 
-from timestep.net.connection import Answer, Connections, Guard, Request
-from timestep.net.failure_words import httpx_error
+from timestep.net.connection import Answer, Connections, Guard, Request, TransportError
+from timestep.net.failure_words import OTHER_LOOP, httpx_error
 from timestep.net.logs import mask_logs
 from timestep.net.secrets import masker, secrets_in, secrets_in_url
 from timestep.net.unpacking import unpacked
@@ -48,8 +48,11 @@ class Given:
         loop = asyncio.get_running_loop()
         if self._home is None:
             self._home = weakref.ref(loop)
-        if self._home() is not loop and (alike := _built_alike(self._client)) is not None:
-            return HttpxClient(alike, self._timeout, self._withheld, is_own=True)
+        if (home := self._home()) is not loop:
+            if (alike := _built_alike(self._client)) is not None:
+                return HttpxClient(alike, self._timeout, self._withheld, is_own=True)
+            if home is not None and home.is_running():  # its pool would make both loops wait
+                raise TransportError("closed", OTHER_LOOP)
         return HttpxClient(self._client, self._timeout, self._withheld)
 
 
