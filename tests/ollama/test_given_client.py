@@ -20,6 +20,8 @@ from timestep import (
     OllamaTimeoutError,
     UnsupportedInputError,
 )
+from timestep.net.connection import TransportError
+from timestep.net.given_client import Given
 from timestep.ollama.given_client import chat_source
 from timestep.ollama.wire import Wire
 from timestep.testing import Stall
@@ -447,3 +449,16 @@ async def test_a_client_of_another_loop_that_runs_is_refused_and_not_waited_for(
         await asyncio.gather(*(asyncio.to_thread(elsewhere) for _ in range(3)))
         assert (await Runner.run(agent, "hi", run_config=config)).final_output == "hello"
     assert len(fake_ollama.chats) == 2
+
+
+async def test_the_loop_that_comes_next_gets_the_client_of_a_loop_that_ended():
+    async with httpx.AsyncClient(timeout=30) as client:
+        given = Given(client)
+
+        async def opened():
+            return given("http://127.0.0.1", None)
+
+        await asyncio.to_thread(asyncio.run, opened())
+        await opened()
+        with pytest.raises(TransportError, match="another event loop"):
+            await asyncio.to_thread(asyncio.run, opened())

@@ -7,6 +7,7 @@ error of that client says why it fails.
 
 import asyncio
 import ssl
+import threading
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from timestep.net.unpacking import unpacked
 # Steps of a request in the words of httpcore; one on a kept connection skips the first.
 _CONNECTING = frozenset({"connect_tcp.started", "connect_unix_socket.started", "start_tls.started"})
 _CONNECTED = "send_request_headers.started"
+_LOCK = threading.Lock()  # held while a given client finds its event loop
 
 
 class Given:
@@ -45,15 +47,23 @@ class Given:
 
     def __call__(self, base_url: str, connect_timeout: float | None) -> Connections:
         """Return connections of the running loop."""
-        loop = asyncio.get_running_loop()
-        if self._home is None:
-            self._home = weakref.ref(loop)
-        if (home := self._home()) is not loop:
+        if not self._is_home():
             if (alike := _built_alike(self._client)) is not None:
                 return HttpxClient(alike, self._timeout, self._withheld, is_own=True)
-            if home is not None and home.is_running():  # its pool would make both loops wait
+            if not self._is_home(takes_over=True):  # its pool would make both loops wait
                 raise TransportError("closed", OTHER_LOOP)
         return HttpxClient(self._client, self._timeout, self._withheld)
+
+    def _is_home(self, *, takes_over: bool = False) -> bool:
+        """Return True in the loop that the client belongs to, or *takes_over* from one that ended."""
+        loop = asyncio.get_running_loop()
+        with _LOCK:
+            home = None if self._home is None else self._home()
+            has_ended = home is None or not home.is_running()
+            if self._home is None or (takes_over and has_ended):
+                self._home = weakref.ref(loop)
+                return True
+        return home is loop
 
 
 class HttpxClient:
