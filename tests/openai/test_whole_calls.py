@@ -1,5 +1,6 @@
 """Half a call is never run: by the SDK's own model for chat completions, and by ours."""
 
+import asyncio
 import functools
 import json
 
@@ -228,6 +229,24 @@ async def test_a_response_that_breaks_off_is_a_broken_answer_and_recorded_as_fai
     with store:
         [recorded] = store.traces()
         assert recorded.outcome == "failed"
+
+
+@pytest.mark.parametrize("build", [by_hand, by_hand_responses])
+def test_a_client_of_another_event_loop_is_an_error_of_ours(server, build):
+    server.reply("hello", times=None)
+    provider, model = build(server.base_url)
+    client, first_loop = CLIENTS.pop(), asyncio.new_event_loop()
+    config = RunConfig(model_provider=provider, tracing_disabled=True)
+
+    async def run():
+        return await Runner.run(Agent(name="a", model=model), "hi", run_config=config)
+
+    first_loop.run_until_complete(run())
+    with pytest.raises(errors.OllamaConnectionError, match="belongs to another event loop"):
+        asyncio.run(run())
+
+    first_loop.run_until_complete(client.close())
+    first_loop.close()
 
 
 def test_openai_itself_is_asked_through_the_sdks_model_which_is_held_once(monkeypatch):

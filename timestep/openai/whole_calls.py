@@ -168,13 +168,19 @@ def _masked(event: TResponseStreamEvent, origin: Origin) -> TResponseStreamEvent
 def _answer_error(exc: Exception, model: Model, origin: Origin) -> Exception | None:
     if isinstance(exc, APIError) and (error := of_both_trees(exc)) is not exc:
         return error
-    if isinstance(exc, httpx2.HTTPError):  # openai's client lets it through in a stream
+    # openai's client lets the first through in a stream, and the second always.
+    if isinstance(exc, httpx2.HTTPError) or _is_of_another_loop(exc):
         return OpenAIWireErrors(origin).of(httpx_error(exc, httpx2))
     if isinstance(exc, TimestepError):
         drop_frames(exc)  # they hold what the server said
     elif (known := _with_keys(origin, model)).secrets:  # it may be a gateway's own, or openai's
         mask_error(exc, known.hide)
     return _unreadable(exc, origin) if isinstance(exc, _ODD) else None
+
+
+def _is_of_another_loop(exc: Exception) -> bool:
+    """True for what asyncio raises for a client whose connections belong to another event loop."""
+    return type(exc) is RuntimeError and "event loop" in str(exc).lower()
 
 
 def _is_of_an_answer(exc: Exception) -> bool:

@@ -52,6 +52,11 @@ class OpenAIWireErrors(WireErrors):
             return f"Cannot reach {host}: {reason}. {CHECK_PROXY}"
         if exc.phase == "reach":
             return f"Cannot reach {host}: {reason}. Check base_url, the server and the network."
+        if exc.phase == "closed":
+            return (
+                f"The HTTP client for {host} cannot be used: {reason}. A client from your code works in "
+                "one event loop; with MultiModelProvider.from_env(), timestep keeps one for every loop."
+            )
         return f"The connection to {host} broke: {reason}. The server's log may say more."
 
     def _timeout(self, text: str, phase: Silence, seconds: float | None) -> OpenAITimeoutError:
