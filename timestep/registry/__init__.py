@@ -69,7 +69,8 @@ class MultiModelProvider(Unpicklable, MultiProvider):
         fallback: When such a list goes on to its next model.
         clock: Counts the seconds of a cool-down.
         openai_provider: The provider for OpenAI's names. The ``openai_*`` arguments below build one
-            when it is not given; they mean what they mean to `agents.MultiProvider`.
+            when it is not given; they mean what they mean to `agents.MultiProvider`. It is the SDK's
+            own, whose client belongs to one event loop; that of `from_env` serves them all.
         openai_api_key: OpenAI's key; the SDK's default key when unset, then ``OPENAI_API_KEY``.
         openai_base_url: Where OpenAI's API is; ``OPENAI_BASE_URL`` when unset.
         openai_client: A ready client instead of a key and a base URL.
