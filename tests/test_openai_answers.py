@@ -32,7 +32,6 @@ from timestep import (
 )
 from timestep.openai.checked_client import CheckedClient
 from timestep.openai.endpoint import OpenAIEndpoint
-from timestep.openai.errors import OpenAIConnectionError
 from timestep.openai.provider import OpenAICompatibleProvider
 
 APIS = pytest.mark.parametrize("use_responses", [False, True], ids=["chat", "responses"])
@@ -418,8 +417,7 @@ async def test_an_answer_that_unpacks_without_end_is_left(
     openai_server.body = gzip.compress(b": " * 1_000_000)
     openai_server.answer_headers = {"Content-Encoding": "gzip"}
 
-    words = "sent more than 1,000,000 bytes" if use_responses else "its answer has more than"
-    with pytest.raises((BrokenAnswerError, OpenAIConnectionError), match=words):
+    with pytest.raises(BrokenAnswerError, match=r"sent more than [\d,]+ bytes for one answer\."):
         await ask(run, openai_server, use_responses=use_responses)
 
 

@@ -25,4 +25,4 @@ async def test_an_answer_is_read_to_its_limit(fake_ollama, pack, excess):
         with pytest.raises(httpx.ReadError) as caught:
             await client.get(f"{fake_ollama.url}/api/tags")
 
-    assert str(httpx_error(caught.value, httpx)) == "its answer has more than 6,291,456 bytes"
+    assert str(httpx_error(caught.value, httpx)) == "sent more than 6,291,456 bytes for one answer"

@@ -21,6 +21,7 @@ from timestep.errors import (
     OllamaTimeoutError,
     UnsupportedInputError,
 )
+from timestep.net import limits
 from timestep.net.encoding import encode
 from timestep.net.timeouts import Timeouts
 from timestep.ollama import lines
@@ -245,6 +246,17 @@ async def test_an_error_page_that_breaks_off_is_an_error_of_the_tree(fake_ollama
     model = OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
 
     with pytest.raises(OllamaConnectionError, match="broke"):
+        await whole(model)
+
+
+async def test_an_answer_without_end_is_left_and_says_what_limits_it(
+    fake_ollama, transport, monkeypatch
+):
+    monkeypatch.setattr(limits, "LONGEST", 100_000)
+    fake_ollama.reply(pieces=["x" * 1_000] * 1_000)
+    model = OllamaModelProvider(base_url=fake_ollama.url).get_model("m")
+
+    with pytest.raises(OllamaStreamError, match=r"sent more than .* max_tokens limits"):
         await whole(model)
 
 

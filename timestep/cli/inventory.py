@@ -186,7 +186,8 @@ def _problem(error: Exception, url: str, patience: float, ollama: Endpoint | Non
             found = httpx_error(error, httpx)
             step = CHECK_PROXY if found.through else "Check the network and the base URL."
             what = "Cannot reach" if found.phase == "reach" else "Cannot read the models of"
-            return f"{what} {authority(url)}: {found}. {step}"
+            why = f"it {found}" if found.phase == "length" else found
+            return f"{what} {authority(url)}: {why}. {step}"
         case _:
             from timestep.cli.errors import explain
 

@@ -10,9 +10,10 @@ Silence = Literal["connect", "first_byte", "idle"]
 """Where a server was silent for too long: ``"connect"`` when connecting took too long,
 ``"first_byte"`` when no answer began, ``"idle"`` when the answer fell silent."""
 
-Phase = Silence | Literal["reach", "closed", "exchange"]
+Phase = Silence | Literal["reach", "closed", "length", "exchange"]
 """Where a request failed: a silence, ``"reach"`` when no connection could be made, ``"closed"`` when
-the client cannot be used any more, ``"exchange"`` for everything else."""
+the client cannot be used any more, ``"length"`` when the answer is too long, ``"exchange"`` for
+everything else."""
 
 
 class TransportError(Exception):

@@ -35,7 +35,7 @@ from timestep.net.connection import (
     as_cause,
     drop_frames,
 )
-from timestep.net.failure_words import TOO_LONG, unforeseen
+from timestep.net.failure_words import too_long, unforeseen
 from timestep.net.key_command import KeyCommand
 from timestep.net.secrets import masker, secrets_in_url
 from timestep.net.timeouts import Timeouts
@@ -209,7 +209,7 @@ class Exchange:
                 if not self._is_released:  # else a deadline runs, which talking does not move
                     size += len(data)
                     if size > limits.LONGEST:
-                        raise TransportError("exchange", TOO_LONG)
+                        raise TransportError("length", too_long())
                     self._watch.touch()
                     await self._hand_over(data)
         finally:

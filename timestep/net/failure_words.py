@@ -11,12 +11,16 @@ from timestep.net.limits import LONGEST
 HUNG_UP = "the server hung up before its answer was complete"
 NO_HTTP = "the answer is not HTTP"
 PACKED = "the answer is compressed in a way that cannot be unpacked"
-TOO_LONG = f"its answer has more than {LONGEST:,} bytes"
 OTHER_LOOP = "it belongs to another event loop"
 UNSENDABLE = "the request holds something that HTTP cannot carry"
 
 WANTS_PASSWORD = 407
 """HTTP's number for a proxy that asks for a user name and a password. No server answers it."""
+
+
+def too_long(most: int = LONGEST) -> str:
+    """Say that an answer has more than *most* bytes."""
+    return f"sent more than {most:,} bytes for one answer"
 
 
 def why_failed(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from typing import TypedDict, cast
 import httpx
 
 from timestep.net.connection import TransportError
-from timestep.net.failure_words import WANTS_PASSWORD, httpx_error, proxy_refusal
+from timestep.net.failure_words import WANTS_PASSWORD, httpx_error, proxy_refusal, too_long
 from timestep.net.key_command import KeyCommand
 from timestep.net.limits import LONGEST_JSON
 from timestep.net.proxies import Proxy
@@ -117,7 +117,7 @@ class _Limited(httpx.AsyncByteStream):
                 yield piece
             else:
                 return
-            found = TransportError("exchange", f"its answer has more than {self._most:,} bytes")
+            found = TransportError("length", too_long(self._most))
         except TransportError as exc:
             found = exc
         raise httpx.ReadError(str(found)) from found

@@ -25,6 +25,8 @@ class WireErrors(ABC):
                 error = self.silent("connect", connect_seconds, through=exc.through)
             case "first_byte" | "idle" as phase:
                 error = self.silent(phase, None)
+            case "length":
+                error = self.endless(str(exc))
             case _:
                 error = self.failed(exc)
         error.__cause__ = as_cause(exc)
@@ -50,6 +52,10 @@ class WireErrors(ABC):
     def failed(self, exc: TransportError) -> OllamaConnectionError:
         """Return the error for a request that did not get through."""
         return self._connection(self._failure(exc, self._origin.clean(str(exc))))
+
+    @abstractmethod
+    def endless(self, what: str) -> TimestepError:
+        """Return the error for an answer that is too long; *what* says how long, after the host."""
 
     def cut_off(self) -> OllamaConnectionError:
         """Return the error for an exchange whose provider or event loop was closed."""

@@ -1,6 +1,11 @@
 """What a failed exchange with Ollama becomes: an error of the tree. Pure."""
 
-from timestep.errors import OllamaConnectionError, OllamaError, OllamaTimeoutError
+from timestep.errors import (
+    OllamaConnectionError,
+    OllamaError,
+    OllamaStreamError,
+    OllamaTimeoutError,
+)
 from timestep.net.connection import CHECK_PROXY, Answer, Silence, TransportError
 from timestep.net.wire_errors import WireErrors
 from timestep.ollama.endpoint import unreached
@@ -13,6 +18,14 @@ class OllamaWireErrors(WireErrors):
     def refused(self, answer: Answer, body: bytes) -> OllamaError:
         """Return the error for an *answer* without success."""
         return status_error(answer.status, answer.headers, body, self._origin)
+
+    def endless(self, what: str) -> OllamaStreamError:
+        """Return the error for an answer that is too long."""
+        return OllamaStreamError(
+            f"{self._origin.host} {what}. max_tokens limits the answer of a model. If this was none, "
+            "is base_url the root of an Ollama server?",
+            **self._origin.where(),
+        )
 
     def _step_after(self, phase: Silence, *, is_proxied: bool) -> str:
         longer = f"timeout={{'{phase}': …}} waits longer."

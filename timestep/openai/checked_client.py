@@ -17,7 +17,7 @@ import httpx2
 
 from timestep.net.concurrency import Places
 from timestep.net.connection import TransportError, drop_frames
-from timestep.net.failure_words import WANTS_PASSWORD, httpx_error, proxy_refusal
+from timestep.net.failure_words import WANTS_PASSWORD, httpx_error, proxy_refusal, too_long
 from timestep.net.key_command import KeyCommand
 from timestep.net.limits import LONGEST, LONGEST_REFUSAL, LONGEST_WITH_IMAGES
 from timestep.net.logs import masked_logs, with_masked_logs
@@ -236,7 +236,7 @@ async def _pieces(
             yield piece
         else:
             return
-        error: Exception = answer.broken(f"sent more than {most:,} bytes for one answer")
+        error: Exception = answer.broken(too_long(most))
     except TransportError as exc:
         error = answer.broken(f"broke off its answer: {exc}")
     except Exception as exc:  # noqa: BLE001 - whatever it is, it is told

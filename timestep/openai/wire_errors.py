@@ -38,6 +38,10 @@ class OpenAIWireErrors(WireErrors):
         """Return the error for an *answer* whose status is not 2xx."""
         return status_error(answer.status, answer.headers, body, self._origin)
 
+    def endless(self, what: str) -> BrokenAnswerError:
+        """Return the error for an answer that is too long."""
+        return broken(what, self._origin)
+
     def _step_after(self, phase: Silence, *, is_proxied: bool) -> str:
         longer = "timeout in the table of the provider allows more seconds."
         if phase != "connect":
