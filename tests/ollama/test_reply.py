@@ -85,6 +85,10 @@ def test_lines_do_not_depend_on_pieces(pieces):
         (b'{"message":{"tool_calls":{"a":1}}}', "tool_calls that are not a list"),
         (b'{"message":{"tool_calls":"f"}}', "tool_calls that are not a list"),
         (b'{"message":{"tool_calls":[5]}}', "a tool call without a function"),
+        (
+            b'{"message":{"tool_calls":[{"function":{"name":"f","args":{"a":1}}}]}}',
+            "a tool call whose arguments are under another key",
+        ),
         (b'{"message":{"tool_calls":[{"function":"f"}]}}', "a tool call without a function"),
         (b'{"message":{"content":"a"},"logprobs":5}', "logprobs that are not a list of tokens"),
         (b'{"message":{"content":"a"},"logprobs":[5]}', "logprobs that are not a list of tokens"),
@@ -112,6 +116,13 @@ def test_a_line_that_is_no_chunk_is_refused(line, said):
 def test_a_call_without_a_name_is_a_model_s_mistake(function):
     with pytest.raises(errors.ModelOutputError, match="without naming it"):
         answer(chunk(calls=[{"function": function}]), last())
+
+
+def test_parameters_is_a_spelling_of_arguments():
+    call = {"function": {"name": "f", "parameters": {"a": 1}}}
+    [item] = answer(chunk(calls=[call]), last()).output
+
+    assert (item.name, json.loads(item.arguments)) == ("f", {"a": 1})
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN"])

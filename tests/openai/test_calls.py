@@ -44,6 +44,7 @@ def test_calls_without_an_id_or_an_index_end_where_their_json_ends(values, size)
         ([piece(index=1, id="a"), piece(id="a", arguments="{}")], [("a", "f", "{}")]),
         ([piece(id="a"), piece(id="b"), piece(None, "{}")], [("a", "f", ""), ("b", "f", "{}")]),
         ([piece(id=5), piece(5, "{}")], [(None, "f", ""), (None, None, "{}")]),
+        ([{"function": {"name": "f", "parameters": '{"a": 1}'}}], [(None, "f", '{"a": 1}')]),
         ([piece(arguments={"a": 1}), piece()], [(None, "f", {"a": 1}), (None, "f", "")]),
     ],
 )

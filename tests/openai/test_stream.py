@@ -357,6 +357,10 @@ def test_what_is_not_an_answer_is_a_failure(body, error):
         (event({"content": [{"type": "text", "text": 5}]}), "sent content that is not text"),
         (event({"reasoning": 5}), "sent reasoning that is not text"),
         (event({"tool_calls": "f()"}), "sent tool_calls that are not a list"),
+        (
+            event({"tool_calls": [{"function": {"name": "f", "args": '{"a": 1}'}}]}),
+            "sent a tool call whose arguments are under another key",
+        ),
         (event(finish="abort"), "the answer ended with finish_reason 'abort'"),
         (
             b'data: {"choices": [{"delta": {}, "logprobs": {"content": [5]}}]}\n\n',

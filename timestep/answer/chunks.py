@@ -9,11 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from timestep.net.json_parts import WrongShape
+
 _TOO_LARGE = 2**63
 """The first count that is too large. A server may send hundreds of digits, which no database holds."""
 
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """The finish reasons of an answer that was cut, with the Responses API's names for them."""
+
+SPELLINGS = ("arguments", "parameters")
+"""The keys of a call's arguments. Llama's own template asks for the second."""
 
 Logprobs: TypeAlias = list[Mapping[str, Any]]
 """Tokens with their logprobs, each in the shape of openai's ``Logprob``."""
@@ -113,3 +118,19 @@ class BrokenEnd:
 
 
 Chunk: TypeAlias = Text | Thinking | Refusal | TokenLogprobs | Call | End | BrokenEnd
+
+
+def arguments_of(function: Mapping[str, Any]) -> object:
+    """Return the arguments of the *function* of a call, or None.
+
+    Raises:
+        WrongShape: They stand under another key. Without them the tool would run with its defaults.
+    """
+    for spelling in SPELLINGS:
+        if (arguments := function.get(spelling)) is not None:
+            return arguments
+    for key, value in function.items():
+        is_json = isinstance(value, str) and key != "name" and value.lstrip().startswith("{")
+        if is_json or isinstance(value, dict):
+            raise WrongShape("a tool call whose arguments are under another key")
+    return None

@@ -12,11 +12,10 @@ from agents.exceptions import ModelBehaviorError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from timestep.answer.chunks import Call
+from timestep.answer.chunks import SPELLINGS, Call
 from timestep.net.limits import MOST_CALLS
 
 _SHOWN_PROBLEMS = 5
-_SPELLINGS = {"arguments", "parameters"}  # Llama's own template asks for the second
 _SEPARATORS = " \t\r\n;"
 _TAGS = r"(tool_?call|function_call|tools)"
 _OPENING_TAG = re.compile(rf"[\s;]*<\|?{_TAGS}\|?>")
@@ -143,9 +142,7 @@ def _call(value: Any, tools: Collection[str]) -> Call:
 def _wrapped_call(fields: dict[str, Any], function: dict[str, Any], tools: Collection[str]) -> Call:
     """Return the call in *fields*, which have the form of OpenAI's chat completions."""
     texts = {
-        key: _arguments_in(function[key])
-        for key in _SPELLINGS & function.keys()
-        if isinstance(function[key], str)
+        key: _arguments_in(function[key]) for key in SPELLINGS if isinstance(function.get(key), str)
     }
     call = _bare_call({**function, **texts}, tools)
     _refuse_unknown(fields.keys() - {"type", "function", "id"})
@@ -168,10 +165,10 @@ def _bare_call(fields: dict[str, Any], tools: Collection[str]) -> Call:
     # Never use a tool's defaults for arguments that stand under another key.
     others = {key for key in fields if (key, fields[key]) != ("type", "function")} - {"name"}
     call_id = None
-    if others & _SPELLINGS:  # without arguments an "id" may be one of them
+    if others.intersection(SPELLINGS):  # without arguments an "id" may be one of them
         call_id = fields.get("id")
         others.discard("id")
-    _refuse_unknown(others - _SPELLINGS or (others if len(others) > 1 else set()))
+    _refuse_unknown(others.difference(SPELLINGS) or (others if len(others) > 1 else set()))
     arguments: object = fields[others.pop()] if others else None
     if arguments is not None and not isinstance(arguments, dict):
         raise Mismatch("its arguments are not a JSON object", is_near=True)

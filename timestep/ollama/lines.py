@@ -17,11 +17,12 @@ from timestep.answer.chunks import (
     Thinking,
     TokenLogprobs,
     Usage,
+    arguments_of,
     count,
 )
 from timestep.answer.logprobs import read_logprobs
 from timestep.errors import OllamaError, OllamaStreamError
-from timestep.net.json_parts import mapping
+from timestep.net.json_parts import WrongShape, mapping
 from timestep.net.limits import (
     LONGEST_JSON,
     MOST_CALLS,
@@ -157,7 +158,10 @@ class ChatLines:
         if not isinstance(sent.get("function"), Mapping):
             raise strange("a tool call without a function", self.origin)
         asked = mapping(sent["function"])
-        return Call(asked.get("name"), asked.get("arguments"), sent.get("id"))
+        try:
+            return Call(asked.get("name"), arguments_of(asked), sent.get("id"))
+        except WrongShape as exc:
+            raise strange(str(exc), self.origin) from exc
 
     def _end(self, fields: Mapping[str, Any]) -> End:
         self._has_ended = True

@@ -11,9 +11,9 @@ arguments are scanned once, so that the work is linear in the bytes.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
-from timestep.answer.chunks import Call
+from timestep.answer.chunks import Call, arguments_of
 from timestep.net.encoding import is_finite
 from timestep.net.json_parts import WrongShape, mapping
 from timestep.net.limits import MOST_CALLS
@@ -110,11 +110,11 @@ class PendingCalls:
             self._by_id[call_id] = call
         if isinstance(name, str) and name:
             call.name = name
-        arguments = function.get("arguments")
+        arguments = arguments_of(function)
         if isinstance(arguments, str):
             call.pieces.append(arguments)
         elif arguments is not None:
-            call.value = cast("object", arguments)
+            call.value = arguments
         if (extra := piece.get("extra_content")) and is_finite(extra):  # else it cannot go back
             call.extra["extra_content"] = extra
 
