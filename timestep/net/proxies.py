@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies, getproxies_environment, proxy_bypass
 
 from timestep.net.extras import install_hint
 from timestep.net.urls import is_loopback
@@ -107,11 +107,12 @@ def proxy_for(url: str, *, socks_package: str, chosen: str | None = None) -> Pro
 def _named(url: str) -> Proxy | None:
     """Return the proxy that variables, or the system, name for *url*."""
     target = urlsplit(url)
-    proxies = getproxies()
+    variables = getproxies_environment()
+    proxies = variables or getproxies()
     found = next((each for each in (target.scheme, "all") if proxies.get(each)), None)
-    if found is None or _is_exempt(target, proxies.get("no", "")):
+    if found is None:
         return None
-    if proxy_bypass(target.netloc):  # the exceptions of macOS and Windows
+    if _is_exempt(target, proxies.get("no", "")) if variables else proxy_bypass(target.netloc):
         return None
     spellings = [name for name in os.environ if name.lower() == f"{found}_proxy"]
     # Of two spellings the one in small letters counts.
