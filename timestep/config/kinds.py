@@ -37,6 +37,7 @@ class Kind:
 
     name: str  # the value of `kind` in a table
     table: type[ProviderSettings]
+    builder: str  # the function in `timestep.factory.providers` that makes a provider of its table
     example: str  # a prefix for the starter file
     # The package that it needs, or None. The extra of the kind's name installs it.
     package: str | None = None
@@ -53,13 +54,23 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            Kind("openai", OpenAIProviderSettings, "groq"),
-            Kind("ollama", OllamaProviderSettings, "workstation"),
+            Kind("openai", OpenAIProviderSettings, "build_openai", "groq"),
+            Kind("ollama", OllamaProviderSettings, "build_ollama", "workstation"),
             Kind(
-                "litellm", LiteLLMProviderSettings, "claude", package="litellm", lists_models=False
+                "litellm",
+                LiteLLMProviderSettings,
+                "build_gateway",
+                "claude",
+                package="litellm",
+                lists_models=False,
             ),
             Kind(
-                "any-llm", AnyLLMProviderSettings, "mistral", package="any_llm", lists_models=False
+                "any-llm",
+                AnyLLMProviderSettings,
+                "build_gateway",
+                "mistral",
+                package="any_llm",
+                lists_models=False,
             ),
         )
     }

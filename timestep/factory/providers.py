@@ -1,7 +1,7 @@
 """Turns settings into providers. Opens nothing."""
 
 import logging
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import entry_points
@@ -99,15 +99,11 @@ def build_aliases(settings: "Settings") -> Aliases:
 
 def build(name: str, table: ProviderSettings) -> ModelProvider:
     """Return the provider that ``[providers.NAME]`` describes."""
-    match table:
-        case OpenAIProviderSettings():
-            return build_openai(name, table)
-        case OllamaProviderSettings():
-            return build_ollama(name, table)
-        case GatewaySettings():
-            return build_gateway(name, table)
-        case _:
-            return build_plugin(name, cast("PluginProviderSettings", table))
+    kind = KINDS.get(table.kind)
+    builder: Callable[..., ModelProvider] = (
+        build_plugin if kind is None else globals()[kind.builder]
+    )
+    return builder(name, table)
 
 
 def build_unconfigured(prefix: str) -> ModelProvider | None:
