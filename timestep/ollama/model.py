@@ -254,6 +254,6 @@ async def _fetched(items: str | list[TResponseInputItem]) -> dict[str, bytes]:
     """Return the remote images of *items* by URL."""
     if isinstance(items, str):
         return {}
-    from timestep.ollama.request.fetch import fetch_images  # noqa: PLC0415 - few want it, it loads httpx
+    from timestep.ollama.fetched_images import fetch_images  # noqa: PLC0415 - few want it, it loads httpx
 
     return await fetch_images(remote_images(items))

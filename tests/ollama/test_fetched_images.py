@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timestep.errors import UnsupportedInputError
-from timestep.ollama.request import fetch
-from timestep.ollama.request.fetch import MAX_BYTES, fetch_images, is_public
+from timestep.ollama import fetched_images
+from timestep.ollama.fetched_images import MAX_BYTES, fetch_images, is_public
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -301,7 +301,7 @@ async def test_the_largest_image_is_whole():
 
 
 async def test_a_slow_image_is_given_up_and_hung_up_on(monkeypatch):
-    monkeypatch.setattr(fetch, "MAX_SECONDS", 0.1)
+    monkeypatch.setattr(fetched_images, "MAX_SECONDS", 0.1)
     async with serving(cat=None) as site:
         assert "takes longer than" in await refusal(site.url("/cat"), allow=anywhere)
         await asyncio.wait_for(site.hung_up.wait(), 60)

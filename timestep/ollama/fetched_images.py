@@ -1,7 +1,7 @@
 """Remote images, fetched only where a configuration allows it, and only from public addresses.
 
-The one exception to "only the wire client opens connections": these go to hosts that somebody's
-input names, under rules of their own. A name is resolved once, and the very address that was
+Beside the wire, only this module of the adapter opens connections. The hosts are those that somebody's
+input names, so it has rules of its own. A name is resolved once, and the very address that was
 checked is connected to, so that a second answer of the name server leads nowhere. No key, cookie
 or proxy is used, and no redirect followed.
 """
