@@ -154,9 +154,7 @@ def _numbers(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
         **{name: _count(usage.get(name)) for name in ("input_tokens", "output_tokens")},
         "cost": _cost(model, usage, config),
         "first_token_seconds": _number(config.get("first_token_seconds")),
-        "load_seconds": as_seconds(durations.get("load_duration")),
-        "prompt_seconds": as_seconds(durations.get("prompt_eval_duration")),
-        "output_seconds": as_seconds(durations.get("eval_duration")),
+        **timings(durations),
         "context_length": _count(config.get("context_length")),
     }
 
@@ -189,7 +187,15 @@ def _number(value: object) -> float | None:
     return value if type(value) is float else None if count is None else float(count)
 
 
-def as_seconds(nanoseconds: object) -> float | None:
-    """Return a duration that a server sent, if it is one."""
-    count = _count(nanoseconds)
-    return None if count is None else count / _NANOSECONDS
+_TIMINGS = {
+    "load_seconds": "load_duration",
+    "prompt_seconds": "prompt_eval_duration",
+    "output_seconds": "eval_duration",
+}
+"""Our names of timings, and Ollama's, which are in nanoseconds."""
+
+
+def timings(durations: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the seconds that Ollama's *durations* say, by our names; None for what they do not say."""
+    counts = {name: _count(durations.get(theirs)) for name, theirs in _TIMINGS.items()}
+    return {name: None if count is None else count / _NANOSECONDS for name, count in counts.items()}

@@ -8,7 +8,7 @@ from openai.types.responses import ResponseUsage
 from timestep.cli.figures import duration
 from timestep.config.settings import Settings
 from timestep.routing import split_prefix
-from timestep.traces.columns import as_seconds
+from timestep.traces.columns import timings
 from timestep.traces.prices import price
 from timestep.traces.records import speed
 from timestep.traces.summary import dollars
@@ -42,13 +42,11 @@ class Costs:
         more: dict[str, Any] = usage.model_extra or {}
         if isinstance(cost := more.get("cost"), float):
             self.cost = (self.cost or 0.0) + cost
-        output_seconds = as_seconds(more.get("eval_duration"))
-        self.load_seconds = _sum(self.load_seconds, as_seconds(more.get("load_duration")))
-        self.prompt_seconds = _sum(
-            self.prompt_seconds, as_seconds(more.get("prompt_eval_duration"))
-        )
-        self.output_seconds = _sum(self.output_seconds, output_seconds)
-        self._timed.append((usage.output_tokens, output_seconds))
+        said = timings(more)
+        self.load_seconds = _sum(self.load_seconds, said["load_seconds"])
+        self.prompt_seconds = _sum(self.prompt_seconds, said["prompt_seconds"])
+        self.output_seconds = _sum(self.output_seconds, said["output_seconds"])
+        self._timed.append((usage.output_tokens, said["output_seconds"]))
 
     @property
     def tokens_per_second(self) -> float | None:
