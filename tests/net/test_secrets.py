@@ -151,3 +151,23 @@ def test_a_text_is_masked_before_it_is_cut(before):
 
 def test_what_is_not_a_table_of_settings_has_no_keys():
     assert configured_keys(None) == configured_keys({"a": 1, "b": "text"}) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("session=s3cret-1; theme=x", {"session", "theme"}),
+        ("tenant:s3cret-1", {"tenant"}),
+        ('{"application": "s3cret-1"}', {"application", 'application":'}),
+    ],
+)
+def test_the_name_of_a_part_is_no_secret(value, names):
+    found = secrets_in({"X-Any": value})
+
+    assert "s3cret-1" in found
+    assert not names & {*found}
+
+
+def test_what_stands_before_a_colon_is_secret_unless_it_is_a_plain_word():
+    assert {"s3cret-1", "s3cret-2"} <= {*secrets_in({"X-Any": "s3cret-1:s3cret-2"})}
+    assert "c2VjcmV0LTE=" in secrets_in({"X-Any": "key c2VjcmV0LTE="})

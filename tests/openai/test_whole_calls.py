@@ -48,16 +48,18 @@ def sdk(url):
     return MultiModelProvider.from_settings(Settings(**settings(url, adapter="sdk"))), "a/m"
 
 
-def given_client(url):
+def keywords(url, *, use_responses=False):
     client = AsyncOpenAI(api_key="k", base_url=url, max_retries=0)
     CLIENTS.append(client)
-    return MultiModelProvider.from_env(openai_client=client, openai_use_responses=False), "m"
+    return {"openai_client": client, "openai_use_responses": use_responses}
+
+
+def given_client(url):
+    return MultiModelProvider.from_env(**keywords(url)), "m"
 
 
 def by_hand(url):
-    client = AsyncOpenAI(api_key="k", base_url=url, max_retries=0)
-    CLIENTS.append(client)
-    return MultiModelProvider(openai_client=client, openai_use_responses=False), "m"
+    return MultiModelProvider(**keywords(url)), "m"
 
 
 def in_a_map(url):
@@ -67,15 +69,11 @@ def in_a_map(url):
 
 
 def given_client_responses(url):
-    client = AsyncOpenAI(api_key="k", base_url=url, max_retries=0)
-    CLIENTS.append(client)
-    return MultiModelProvider.from_env(openai_client=client, openai_use_responses=True), "m"
+    return MultiModelProvider.from_env(**keywords(url, use_responses=True)), "m"
 
 
 def by_hand_responses(url):
-    client = AsyncOpenAI(api_key="k", base_url=url, max_retries=0)
-    CLIENTS.append(client)
-    return MultiModelProvider(openai_client=client, openai_use_responses=True), "m"
+    return MultiModelProvider(**keywords(url, use_responses=True)), "m"
 
 
 @pytest.fixture(params=[own, sdk, given_client, by_hand, in_a_map])

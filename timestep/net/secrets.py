@@ -148,12 +148,18 @@ def _without_scheme(value: str) -> str:
 
 
 def _parts(value: str) -> Iterator[str]:
-    """Yield *value*, each of its words, and of ``name=word`` and ``name:word`` the word as well."""
+    """Yield *value*, each of its words, and of ``name=word`` and ``name:word`` the word as well.
+
+    A name that is a plain word, such as ``session``, is no secret: a record is full of them.
+    """
     yield value.strip()
     for word in _SEPARATORS.split(value):
-        parts = _NAME_ENDS.split(word)
-        for part in (word, word.partition("=")[2], *parts):
-            yield part.strip(_BRACKETS)
+        *names, last = (part.strip(_BRACKETS) for part in _NAME_ENDS.split(word))
+        odd = [name for name in names if not _WORDS.fullmatch(name.lower())]
+        yield from (last, *odd)
+        if last or any(odd):
+            yield word.strip(_BRACKETS)
+            yield word.partition("=")[2].strip(_BRACKETS)
 
 
 def _password_in(value: str) -> str:

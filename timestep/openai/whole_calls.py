@@ -56,8 +56,8 @@ def with_whole_calls(model: ModelT, secrets: Iterable[str] = ()) -> ModelT:
     * `OpenAIServerBusyError`: the server says that it gave up.
     * `UnsupportedInputError`: the client cannot send what the request holds.
 
-    No error shows *secrets*, or a key of the model's client. Traces call the model what its ``traced_as`` says. A model that is not
-    the SDK's stays as it is.
+    No error shows *secrets*, or a key of the model's client. Traces call the model what its
+    ``traced_as`` says. A model that is not the SDK's stays as it is.
     """
     fetches = {name: fetch for name in _FETCHES if (fetch := getattr(model, name, None))}
     if fetches and fetches.keys().isdisjoint(own := vars(model)):
